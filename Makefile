@@ -1,0 +1,44 @@
+# Every target makes what it needs in .venvs/$(STACK), once. With no GPU at hand, the CPU builds of torch save
+# gigabytes: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+STACK ?= v1
+# The interpreter to build on; chosen per stack when empty. The command line sets it, the environment does not.
+PYTHON =
+# More for pytest, such as ARGS="-k callback -x".
+ARGS ?=
+
+ifeq ($(filter $(STACK),v1 era v2),)
+$(error STACK is v1, era or v2, not "$(STACK)")
+endif
+
+VENV := .venvs/$(STACK)
+READY := $(VENV)/.ready
+# One thread each: tiny models crawl when two workers fight over the cores.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+# Nothing of the caller's Python reaches into the environments.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+
+.PHONY: help venv test quick demo clean
+
+help: ## this list
+	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-8s %s\n", $$1, $$2}'
+	@echo "  v1: fastai 1 on Python 3.11 · era: fastai 1 on Python 3.8 and torch 1.4 · v2: fastai 2 on Python 3.11"
+
+venv: $(READY) ## the environment, in .venvs/STACK
+
+test: $(READY) ## all tests of STACK
+	$(PYTEST) $(ARGS)
+
+quick: $(READY) ## the tests without the slow ones
+	$(PYTEST) -m "not slow" $(ARGS)
+
+demo: $(READY) ## the demonstration
+	@$(VENV)/bin/fastai-hf demo
+
+clean: ## remove the environments, caches and builds
+	rm -rf .venvs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): setup.py constraints/$(STACK).txt scripts/setup_venv.sh
+	@bash scripts/setup_venv.sh $(STACK) $(PYTHON)

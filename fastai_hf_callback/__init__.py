@@ -1,0 +1,37 @@
+"""Train any Hugging Face model under an unmodified fastai ``Learner``, and prove that nothing changed.
+
+Public names are resolved when they are first used, so importing the package needs torch alone and
+changes nothing anywhere.
+"""
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, List
+
+__version__ = "0.1.0"
+
+_CORE = {"unwrap": "output", "HFModel": "model",
+         "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
+         "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors"}
+_PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
+               "ColumnwiseAUC": "metrics", "BaseRate": "metrics"}
+
+__all__ = [*_CORE, *_PER_FASTAI]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CORE:
+        return getattr(import_module(f".{_CORE[name]}", __name__), name)
+    if name in _PER_FASTAI:
+        return getattr(import_module(f".{_fastai_room()}.{_PER_FASTAI[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> List[str]:
+    return sorted([*globals(), *__all__])
+
+
+def _fastai_room() -> str:
+    """Which fastai is installed, told by what it has (both go by one name)."""
+    if find_spec("fastai") is not None and find_spec("fastai.basic_train") is not None:
+        return "fastai1"
+    raise ImportError("No fastai 1 is installed here. Install one with: pip install 'fastai-hf-callback[v1]'")

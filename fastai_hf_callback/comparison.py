@@ -1,0 +1,288 @@
+"""Traces -> ``Comparison``: are two arms the same, and did anything move? Pure; imports ``trace``.
+
+Equality is exact: no tolerance is typed in anywhere. Movement is measured against the broken arm,
+whose weights only weight decay moves: it is the null.
+"""
+import math
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Dict, List, Optional, Sequence
+
+from .errors import ComparisonError
+from .trace import Observation, Trace
+
+__all__ = ["Comparison", "Difference", "Movement", "compare_traces", "first_difference", "movements"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where two arms part: `fit`, `epoch`, `step` count from 0, -1 is outside the steps."""
+
+    arms: tuple
+    fit: int
+    epoch: int
+    step: int
+    quantity: str
+    values: tuple
+
+    def __str__(self) -> str:
+        where = [f"{name} {number}" for name, number in
+                 (("fit", self.fit), ("epoch", self.epoch), ("step", self.step)) if number >= 0]
+        place = ", ".join(where) or "after the run"
+        left, right = (f"{arm} {value!r}" for arm, value in zip(self.arms, self.values))
+        return f"{place}: {self.quantity}: {left}, {right}"
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How one quantity moved in the callback arm.
+
+    Attributes
+    ----------
+    quantity : str
+        ``train_loss``, ``valid_loss`` or a metric's name.
+    values : list of float
+        Per epoch; for ``valid_loss`` and metrics the first is from before training.
+    excursion, null : float
+        Highest minus lowest value in this arm and in the broken one. For ``train_loss``: the largest
+        distance between the two arms' epoch means, which are over the same batches, and 0.
+    quantum : float
+        The smallest step a proportion over the evaluated targets can make: one divided by their number.
+    moved : bool
+        Whether `excursion` exceeds `null` by more than `quantum`.
+    base_rate : float or None
+        What a constant predictor scores.
+    """
+
+    quantity: str
+    values: List[float]
+    excursion: float
+    null: float
+    quantum: float
+    moved: bool
+    base_rate: Optional[float] = None
+
+    @property
+    def at_base_rate(self) -> bool:
+        """Whether the last value is a constant predictor's, within one quantum."""
+        return self.base_rate is not None and abs(self.values[-1] - self.base_rate) <= self.quantum
+
+
+@dataclass
+class Comparison:
+    """What the arms of :func:`fastai_hf_callback.compare` showed.
+
+    Attributes
+    ----------
+    traces : dict of str to Trace
+        By arm.
+    difference : Difference or None
+        The first difference between callback and patched arm; None when they are identical.
+    broken_difference : Difference or None
+        The first difference between callback and broken arm; None means that the comparison could not
+        have seen a fault.
+    noise : Difference or None
+        The first difference between two runs of the patched arm, looked for only where the callback
+        arm differs: on a device without deterministic kernels it is the noise floor.
+    movements : list of Movement
+        Train loss, validation loss and metrics of the callback arm.
+    """
+
+    traces: Dict[str, Trace]
+    difference: Optional[Difference]
+    broken_difference: Optional[Difference]
+    movements: List[Movement]
+    noise: Optional[Difference] = None
+
+    @property
+    def identical(self) -> bool:
+        """Whether the callback arm equals the patched arm bit for bit."""
+        return self.difference is None
+
+    @property
+    def proven(self) -> bool:
+        """Whether the broken arm was seen to differ; without a broken arm, False."""
+        return self.broken_difference is not None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the train loss and at least one metric moved (without metrics: the validation loss)."""
+        by_name = {m.quantity: m.moved for m in self.movements}
+        metrics = [m.moved for m in self.movements if m.quantity not in ("train_loss", "valid_loss")]
+        return by_name.get("train_loss", False) and any(metrics or [by_name.get("valid_loss", True)])
+
+    @property
+    def exit_code(self) -> int:
+        """0 identical and moved, 1 different or not proven, 3 identical but stuck."""
+        if not self.identical or ("broken" in self.traces and not self.proven):
+            return 1
+        return 0 if self.moved else 3
+
+    @property
+    def verdict(self) -> str:
+        """One line."""
+        if not self.identical:
+            return f"DIFFERENT - {self.difference}" + self._noise_remark()
+        if "broken" in self.traces and not self.proven:
+            return "PROVES NOTHING - the broken arm did not differ: this fit trains nothing that could be compared"
+        return "IDENTICAL, and it moved" if self.moved else "IDENTICAL BUT STUCK - both arms moved nothing"
+
+    def check(self) -> "Comparison":
+        """Raise unless the arms are identical and moved; for one line in a test.
+
+        Returns
+        -------
+        Comparison
+            Itself.
+
+        Raises
+        ------
+        ComparisonError
+            An ``AssertionError`` that carries the whole report.
+        """
+        if self.exit_code:
+            raise ComparisonError(str(self), {1: "arms-differ", 3: "stuck"}[self.exit_code])
+        return self
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Everything, as plain dicts, lists and numbers."""
+        from .report import comparison_as_dict
+        return comparison_as_dict(self)
+
+    def to_json(self) -> str:
+        """Everything, as JSON; numbers that are not finite as strings."""
+        from .report import comparison_as_json
+        return comparison_as_json(self)
+
+    def plot(self, path: Any = None) -> Any:
+        """Draw both arms' losses and metrics, differences below; needs matplotlib.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write the picture.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from .report import plot_comparison
+        return plot_comparison(self, path)
+
+    def __str__(self) -> str:
+        from .report import comparison_as_text
+        return comparison_as_text(self)
+
+    def _repr_html_(self) -> str:
+        from .report import comparison_as_html
+        return comparison_as_html(self)
+
+    def _noise_remark(self) -> str:
+        if self.noise is None:
+            return ""
+        return (f"; but two patched runs differ as well ({self.noise}), so make_learner or this device is not "
+                f"deterministic, and nothing can be compared bit for bit")
+
+
+def compare_traces(traces: Sequence[Trace], noise: Optional[Difference] = None) -> Comparison:
+    """Compare arms.
+
+    Parameters
+    ----------
+    traces : sequence of Trace
+        The callback arm first, then ``patched`` and ``broken`` as far as they were run.
+    noise : Difference, optional
+        Where two runs of the patched arm part.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ComparisonError
+        When the arms did not begin with the same weights and the same first batch.
+    """
+    arms = {trace.arm: trace for trace in traces}
+    callback, patched, broken = arms["callback"], arms.get("patched"), arms.get("broken")
+    for other in traces[1:]:
+        _check_same_start(callback, other)
+    return Comparison(arms, first_difference(callback, patched) if patched else None,
+                      first_difference(callback, broken) if broken else None, movements(callback, broken), noise)
+
+
+def first_difference(a: Trace, b: Trace) -> Optional[Difference]:
+    """The first observation, in time, on which two traces do not agree to the last bit, or None."""
+    for one, other in zip_longest(a.observations(), b.observations()):
+        if one is None or other is None or one[:4] != other[:4]:
+            there = one or other
+            return Difference((a.arm, b.arm), *there[:3], "what was recorded", (_named(one), _named(other)))
+        if not _same(one.value, other.value):
+            return Difference((a.arm, b.arm), *one[:4], (one.value, other.value))
+    return None
+
+
+def movements(trace: Trace, broken: Optional[Trace] = None) -> List[Movement]:
+    """How far each quantity moved in `trace`, with the broken arm as the null (without one: no movement)."""
+    found = [_train_loss_movement(trace, broken)] if trace.steps else []
+    evaluations, null_evaluations = _evaluations(trace), _evaluations(broken) if broken else {}
+    quantum = 1 / max(1, trace.n_valid_targets)
+    for name, values in evaluations.items():
+        excursion, null = _excursion(values), _excursion(null_evaluations.get(name, []))
+        found.append(Movement(name, values, excursion, null, quantum, excursion - null > quantum,
+                              trace.base_rates.get(name)))
+    return found
+
+
+def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
+    values = _epoch_means(trace)
+    quantum = 1 / max(1, trace.n_train_targets)
+    if broken is None:
+        excursion = _excursion(values)
+    else:  # the same batches in the same order, so the distance is what training did
+        excursion = max((abs(a - b) for a, b in zip(values, _epoch_means(broken)) if math.isfinite(a - b)), default=0.0)
+    return Movement("train_loss", values, excursion, 0.0, quantum, excursion > quantum, trace.base_rates.get("train_loss"))
+
+
+def _epoch_means(trace: Trace) -> List[float]:
+    by_epoch: Dict[Any, List[float]] = {}
+    for step in trace.steps:
+        by_epoch.setdefault((step.fit, step.epoch), []).append(step.loss)
+    return [math.fsum(losses) / len(losses) for losses in by_epoch.values()]
+
+
+def _evaluations(trace: Trace) -> Dict[str, List[float]]:
+    series: Dict[str, List[float]] = {}
+    for epoch in ([trace.before] if trace.before else []) + trace.epochs:
+        if epoch.valid_loss is not None:
+            for name, value in {"valid_loss": epoch.valid_loss, **epoch.metrics}.items():
+                series.setdefault(name, []).append(value)
+    return series
+
+
+def _excursion(values: Sequence[float]) -> float:
+    finite = [v for v in values if math.isfinite(v)]
+    return max(finite) - min(finite) if finite else 0.0
+
+
+def _check_same_start(a: Trace, b: Trace) -> None:
+    differing = [name for name, value in a.initial_weights.items() if b.initial_weights.get(name) != value]
+    if a.initial_weights.keys() != b.initial_weights.keys() or differing:
+        what = f"{len(differing)} of {len(a.initial_weights)} weights differ before the first step" if differing else \
+            "the two models have different weights"
+        raise ComparisonError(f"Arms {a.arm} and {b.arm}: {what} (first: {(differing or ['-'])[0]}). Expected the same "
+                              f"start. Build model and data inside make_learner.", "different-start")
+    if a.first_batch != b.first_batch:
+        raise ComparisonError(f"Arms {a.arm} and {b.arm}: the first training batch differs. Expected the same data in "
+                              f"the same order. Build model and data inside make_learner, and draw random numbers "
+                              f"from python, numpy or torch, which are seeded.", "different-start")
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return a.hex() == b.hex()  # exact; NaN equals NaN, 0.0 is not -0.0
+    return a == b
+
+
+def _named(observation: Optional[Observation]) -> str:
+    return "nothing" if observation is None else f"{observation.quantity} at {observation[:3]}"

@@ -1,0 +1,67 @@
+"""The errors of this package. Imports nothing; every room may import it.
+
+Each message says what was given, what was expected and what to write. ``cause`` is the stable
+kebab-case name under which the documentation explains it.
+"""
+
+__all__ = ["BridgeError", "OutputError", "InputError", "GradientError", "PatchError",
+           "ComparisonError", "UnusableInput"]
+
+
+class BridgeError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What was given, what was expected, what to write.
+    cause : str, optional
+        A stable kebab-case name; each subclass has its default.
+    """
+
+    cause = "unknown"
+
+    def __init__(self, message: str, cause: str = ""):
+        super().__init__(message)
+        self.message = message
+        self.cause = cause or type(self).cause
+
+    def __reduce__(self):
+        return type(self), (self.message, self.cause)
+
+
+class OutputError(BridgeError, TypeError):
+    """The model's output holds nothing that can be handed to the loss, or more than one such thing."""
+
+    cause = "ambiguous-output"
+
+
+class InputError(BridgeError, TypeError):
+    """The batch and the model's ``forward`` do not fit together."""
+
+    cause = "input-names"
+
+
+class GradientError(BridgeError, RuntimeError):
+    """Training would go on and move nothing, or the wrong thing."""
+
+    cause = "no-gradient"
+
+
+class PatchError(BridgeError, RuntimeError):
+    """fastai's loop is already patched."""
+
+    cause = "patch-active"
+
+
+class ComparisonError(BridgeError, AssertionError):
+    """The arms differ, or nothing moved, or the comparison cannot be made. An ``AssertionError`` too,
+    so that pytest reports it as a failure."""
+
+    cause = "arms-differ"
+
+
+class UnusableInput(BridgeError, ValueError):
+    """What was given on the command line or in a file cannot be used; the message is one line."""
+
+    cause = "unusable-input"

@@ -1,0 +1,142 @@
+"""``HFCallback`` for fastai 1: the model's output is unwrapped where fastai says so, in ``on_loss_begin``."""
+import warnings
+import weakref
+from typing import Any, Dict, Optional
+
+from fastai.basic_train import Learner
+from fastai.callback import Callback
+from torch import Tensor
+
+from ..broadcast import broadcasts
+from ..errors import BridgeError, GradientError, OutputError
+from ..graph import Reach, reach
+from ..output import Element, describe, unwrap
+from .loop import active_patch, running_loss_func
+
+__all__ = ["HFCallback"]
+
+
+class HFCallback(Callback):
+    """Hand fastai the logits inside what a Hugging Face model returns.
+
+    Write ``Learner(data, model, callbacks=[HFCallback()])``: registered there it works in ``fit``,
+    ``lr_find``, ``validate``, ``get_preds``, ``pred_batch``, ``predict``, ``show_results`` and
+    ``Interpretation``. An output that is a tensor already passes untouched.
+
+    Parameters
+    ----------
+    element : int, str, callable or sequence of int and str, optional
+        Which part of the output is the logits; see :func:`fastai_hf_callback.unwrap`.
+    check : bool
+        Look at the first training batch of each fit: the loss must reach at least one parameter, and
+        must not broadcast the output against the target. It costs about a millisecond, once.
+    keep : bool
+        Keep the whole output (hidden states, attentions) readable as ``output`` until the batch ends.
+
+    Raises
+    ------
+    OutputError
+        When the output holds no logits, or the loss would broadcast it against the target.
+    GradientError
+        When the loss reaches no parameter: training would go on and move nothing.
+    """
+
+    _order = -1000  # before every callback that reads last_output; MixedPrecision (999) turns tuples into lists
+
+    def __init__(self, element: Element = None, check: bool = True, keep: bool = False):
+        if isinstance(element, Learner):
+            raise BridgeError("HFCallback was given a Learner, as callback_fns=[HFCallback] does; it takes none, and "
+                              "callback_fns reach neither validate nor pred_batch. Write "
+                              "Learner(..., callbacks=[HFCallback()]).", "registration")
+        self.element, self.check, self.keep = element, check, keep
+        self._forget_batch()
+        self._unlooked = True
+
+    @property
+    def output(self) -> Any:
+        """The whole output of the running batch with ``keep=True``; None once the batch has ended."""
+        return self._output
+
+    def on_train_begin(self, **kwargs: Any) -> None:
+        self._unlooked = True
+
+    def on_loss_begin(self, last_output: Any, last_input: Any, last_target: Any, train: bool,
+                      **kwargs: Any) -> Dict[str, Any]:
+        if self.keep:
+            self._hold(last_output, last_input)
+        logits = unwrap(last_output, self.element)
+        if train and self.check and self._unlooked:
+            self._look_at_output(logits, last_target)
+        return {"last_output": logits}
+
+    def on_backward_begin(self, last_loss: Tensor, last_output: Any, **kwargs: Any) -> None:
+        if self.check and self._unlooked:
+            self._look_at_graph(reach(last_loss), last_output)
+            self._unlooked = self._undecided
+
+    def on_batch_end(self, **kwargs: Any) -> None:
+        self._forget_batch()
+
+    def on_train_end(self, **kwargs: Any) -> None:
+        self._forget_batch()
+
+    # -- the first training batch -----------------------------------------------------------------
+
+    _undecided = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
+
+    def _look_at_output(self, logits: Any, target: Any) -> None:
+        patch = active_patch()
+        if patch is not None:
+            warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
+                          f"two: take the patch away, or HFCallback out of callbacks.", stacklevel=2)
+        verdict = broadcasts(running_loss_func(), logits, target)
+        self._undecided = verdict is None
+        if verdict:
+            raise OutputError(
+                f"The output is {describe(logits)} and the target {describe(target)}: the loss broadcasts one against "
+                f"the other and compares every row with every target. Expected equal shapes. Give the target the "
+                f"output's shape, or write element=lambda output: output[0].squeeze(-1).", "loss-broadcasts")
+
+    def _look_at_graph(self, found: Reach, logits: Any) -> None:
+        if found.may_train:
+            return
+        if not found.has_graph:
+            seen = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
+        elif found.foreign:
+            seen = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
+                    f"({describe(found.foreign[0])}), as after .detach().requires_grad_()")
+        else:
+            seen = "its graph ends before the model"
+        raise GradientError(
+            f"The loss reaches none of the model's parameters: {seen}. The output was {describe(logits)}. Training "
+            f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
+            f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", "no-gradient")
+
+    # -- keep=True: held for one batch and no longer -------------------------------------------------
+
+    def _hold(self, output: Any, batch: Any) -> None:
+        self._output = output
+        tensor = _first_tensor(batch)
+        # pred_batch and predict announce no end of a batch; there the output goes when its input goes.
+        self._batch = None if tensor is None else weakref.ref(tensor, self._forget_batch)
+
+    def _forget_batch(self, _: Optional[Any] = None) -> None:
+        self._output = self._batch = None
+
+    # -- export, purge, pickle, deepcopy: the arguments and nothing of the batch ---------------------
+
+    def get_state(self, minimal: bool = True) -> Dict[str, Any]:
+        return {"element": self.element, "check": self.check, "keep": self.keep}
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return self.get_state()
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self.__init__(**state)
+
+
+def _first_tensor(batch: Any) -> Optional[Tensor]:
+    if isinstance(batch, Tensor):
+        return batch
+    values = batch.values() if hasattr(batch, "values") else batch if isinstance(batch, (list, tuple)) else ()
+    return next((t for t in map(_first_tensor, values) if t is not None), None)

@@ -1,0 +1,95 @@
+"""fastai 1 metrics: mean column-wise AUC, and the base rate beside another metric."""
+from typing import Any, Callable, Dict, List
+
+import torch
+from fastai.callback import AverageMetric, Callback, CallbackHandler
+from fastai.torch_core import add_metrics
+from torch import Tensor
+
+from ..metrics import constant_outputs, mean_columnwise_auc
+
+__all__ = ["ColumnwiseAUC", "BaseRate", "score_constant"]
+
+
+class _WholeSet(Callback):
+    """A metric of all outputs and targets of an epoch, right with batches of different size."""
+
+    def on_epoch_begin(self, **kwargs: Any) -> None:
+        self._outputs: List[Tensor] = []
+        self._targets: List[Tensor] = []
+
+    def on_batch_end(self, last_output: Tensor, last_target: Tensor, train: bool, **kwargs: Any) -> None:
+        if not train:
+            self._outputs.append(last_output.detach().float().cpu())
+            self._targets.append(last_target.detach().cpu())
+
+    def on_epoch_end(self, last_metrics: List[Any], **kwargs: Any) -> Dict[str, Any]:
+        value = self.score(torch.cat(self._outputs), torch.cat(self._targets))
+        self._outputs, self._targets = [], []
+        return add_metrics(last_metrics, value)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        raise NotImplementedError
+
+
+class ColumnwiseAUC(_WholeSet):
+    """Mean column-wise AUC over the whole validation set; see ``metrics.mean_columnwise_auc``."""
+
+    def __init__(self, name: str = "mean_auc"):
+        self.name = name
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        return mean_columnwise_auc(outputs, targets)
+
+
+class BaseRate(_WholeSet):
+    """What the best constant predictor of the validation targets scores under `metric`.
+
+    Parameters
+    ----------
+    metric : callable
+        A fastai metric function of ``(outputs, targets)``, for example ``accuracy_thresh``.
+    name : str, optional
+        The column's heading; by default ``base_`` and the metric's name.
+
+    Notes
+    -----
+    Put it beside the metric itself, ``metrics=[accuracy_thresh, BaseRate(accuracy_thresh)]``: a metric
+    equal to its base rate says nothing about the model.
+    """
+
+    def __init__(self, metric: Callable[..., Any], name: str = ""):
+        self.metric, self.name = metric, name or f"base_{AverageMetric(metric).name}"
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        return float(self.metric(constant_outputs(targets, outputs.shape[-1]).expand_as(outputs), targets))
+
+
+def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metrics: List[Any]) -> List[float]:
+    """Run fastai's own metrics over batches in which every output is `row`.
+
+    Parameters
+    ----------
+    row : Tensor, (width,)
+        The constant output.
+    outputs : list of Tensor
+        The real outputs of each batch, for their shapes.
+    targets : list of Tensor
+        The targets of each batch.
+    metrics : list
+        fastai metrics (functions or callbacks); used up, so hand in copies.
+
+    Returns
+    -------
+    list of float
+    """
+    handler = CallbackHandler([], metrics)
+    handler.on_train_begin(1, None, metrics)
+    handler.on_epoch_begin()
+    for output, target in zip(outputs, targets):
+        handler.on_batch_begin(None, target, train=False)
+        constant = row.expand(output.shape) if output.dim() > 1 else row[0].expand(output.shape)
+        handler.on_loss_begin(constant.to(output.dtype))
+        handler.on_batch_end(torch.zeros(()))
+    handler.on_epoch_end(0.0)
+    return [float(value) for value in handler.state_dict["last_metrics"][1:]]

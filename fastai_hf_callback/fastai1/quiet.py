@@ -1,0 +1,42 @@
+"""fastai 1 without its progress bars and tables, for runs that have a progress bar of their own."""
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Iterable, Iterator
+
+from fastai import basic_train
+from fastai.basic_train import Learner, Recorder
+
+__all__ = ["quiet"]
+
+
+@contextmanager
+def quiet(learn: Learner) -> Iterator[None]:
+    """Silence the loop's bars and the Recorder's table; both come back on leaving."""
+    bars = basic_train.master_bar, basic_train.progress_bar
+    callback_fns = learn.callback_fns
+    basic_train.master_bar = basic_train.progress_bar = _NoBar
+    learn.callback_fns = [_silent(fn) for fn in callback_fns]
+    try:
+        yield
+    finally:
+        basic_train.master_bar, basic_train.progress_bar = bars
+        learn.callback_fns = callback_fns
+
+
+class _NoBar:
+    """What the loop and the Recorder ask of a progress bar, without the bar."""
+
+    def __init__(self, iterable: Iterable[Any], *args: Any, **kwargs: Any):
+        self.iterable, self.main_bar, self.total = iterable, self, len(iterable)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.iterable)
+
+    def write(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def _silent(callback_fn: Any) -> Any:
+    if getattr(callback_fn, "func", None) is Recorder:
+        return partial(Recorder, *callback_fn.args, **{**callback_fn.keywords, "silent": True})
+    return callback_fn

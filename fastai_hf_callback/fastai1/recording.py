@@ -1,0 +1,184 @@
+"""Records a fastai 1 run into a ``Trace``, and evaluates a learner without disturbing it."""
+import copy
+import math
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+import torch
+from fastai import basic_train
+from fastai.basic_train import Learner
+from fastai.callback import AverageMetric, Callback, CallbackHandler
+from torch import Tensor
+
+from ..metrics import constant_outputs
+from ..rng import rng_preserved
+from ..trace import Epoch, Step, Trace, digest
+from .metrics import score_constant
+
+__all__ = ["TraceRecorder", "Evaluation", "evaluate", "base_rates"]
+
+
+class TraceRecorder(Callback):
+    """Writes every step and epoch into `trace`; reads, never changes.
+
+    Parameters
+    ----------
+    learn : Learner
+        Whose optimizer and parameters are read.
+    trace : Trace
+        Written to.
+    on_step : callable, optional
+        Called with the steps done and the steps expected in this fit.
+    """
+
+    _order = -2000  # before any callback that scales the loss or clips the gradients
+
+    def __init__(self, learn: Learner, trace: Trace, on_step: Optional[Callable[[int, int], None]] = None):
+        self.learn, self.trace, self.on_step = learn, trace, on_step
+        self.train_targets: List[Tensor] = []
+        self._fit, self._loss, self._expected = -1, math.nan, 0
+
+    def on_train_begin(self, n_epochs: int, **kwargs: Any) -> None:
+        self._fit += 1
+        self._expected = n_epochs * len(self.learn.data.train_dl)
+
+    def on_batch_begin(self, last_input: Any, last_target: Any, train: bool, epoch: int, **kwargs: Any) -> None:
+        if not train:
+            return
+        if not self.trace.first_batch:
+            self.trace.first_batch = digest(tensors_in((last_input, last_target)))
+        if self._fit == 0 and epoch == 0:
+            self.train_targets += [t.detach().cpu() for t in tensors_in(last_target)]
+
+    def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> None:
+        self._loss = float(last_loss.detach().double().mean())
+
+    def on_backward_end(self, epoch: int, num_batch: int, iteration: int, **kwargs: Any) -> None:
+        lrs = tuple(float(group["lr"]) for group in self.learn.opt.param_groups)
+        self.trace.steps.append(Step(self._fit, epoch, num_batch, self._loss, _grad_norm(self.learn.model), lrs))
+        if self.on_step is not None:
+            self.on_step(iteration + 1, self._expected)
+
+    def on_epoch_end(self, epoch: int, last_metrics: List[Any], **kwargs: Any) -> None:
+        names = metric_names(self.learn.metrics)
+        self.trace.epochs.append(_epoch(self._fit, epoch, last_metrics, names))
+
+
+class Evaluation(NamedTuple):
+    """One pass over the validation set: the epoch's figures, and each batch's raw output and target."""
+
+    figures: Epoch
+    outputs: List[Any]
+    targets: List[Any]
+
+
+def evaluate(learn: Learner) -> Optional[Evaluation]:
+    """Loss, metrics and outputs on the validation set, through fastai's own ``validate``.
+
+    Parameters
+    ----------
+    learn : Learner
+        Only callbacks that change inputs or outputs take part; train mode and random states are put back.
+
+    Returns
+    -------
+    Evaluation or None
+        None without a validation set.
+    """
+    if learn.data.empty_val:
+        return None
+    collected = _Outputs()
+    handler = CallbackHandler([cb for cb in learn.callbacks if _transforms(cb)] + [collected],
+                              copy.deepcopy(learn.metrics))
+    modes = [(module, module.training) for module in learn.model.modules()]
+    with rng_preserved():
+        _tell_metrics(handler, "train_begin", metrics_names=[])
+        _tell_metrics(handler, "epoch_begin")
+        loss = basic_train.validate(learn.model, learn.data.valid_dl, learn.loss_func, handler)
+        handler.state_dict["last_metrics"] = [loss]
+        _tell_metrics(handler, "epoch_end")
+    for module, training in modes:
+        module.training = training
+    figures = _epoch(-1, -1, handler.state_dict["last_metrics"], metric_names(learn.metrics))
+    return Evaluation(figures, collected.outputs, collected.targets)
+
+
+def base_rates(learn: Learner, evaluation: Evaluation, train_targets: List[Tensor]) -> Dict[str, float]:
+    """What the best constant output for the training targets scores on the validation set.
+
+    Returns
+    -------
+    dict of str to float
+        By metric name, and ``valid_loss``; empty where outputs or targets are not single tensors.
+    """
+    outputs, targets = evaluation.outputs, evaluation.targets
+    if not train_targets or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
+        return {}
+    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
+    try:
+        row = constant_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in train_targets]), width,
+                               learn.loss_func)
+        losses = [_constant_loss(row, o, t, learn.loss_func) for o, t in zip(outputs, targets)]
+        loss = sum(value * len(t) for value, t in zip(losses, targets)) / sum(len(t) for t in targets)
+        scores = score_constant(row, outputs, targets, copy.deepcopy(learn.metrics))
+    except Exception:  # a metric or loss that cannot be asked this way has no base rate to show
+        return {}
+    return {"valid_loss": loss, **dict(zip(metric_names(learn.metrics), scores))}
+
+
+def metric_names(metrics: List[Any]) -> List[str]:
+    """Names as fastai shows them, made unique."""
+    names: List[str] = []
+    for metric in metrics:
+        name = getattr(metric, "name", None) if isinstance(metric, Callback) else AverageMetric(metric).name
+        name = name or type(metric).__name__
+        taken = sum(n == name or n.startswith(f"{name}_") for n in names)
+        names.append(f"{name}_{taken + 1}" if name in names else name)
+    return names
+
+
+def tensors_in(batch: Any) -> List[Tensor]:
+    """All tensors of a nested batch, in order."""
+    if isinstance(batch, Tensor):
+        return [batch]
+    values = batch.values() if hasattr(batch, "values") else batch if isinstance(batch, (list, tuple)) else ()
+    return [tensor for value in values for tensor in tensors_in(value)]
+
+
+class _Outputs(Callback):
+    _order = 2000  # after whatever changes the output
+
+    def __init__(self) -> None:
+        self.outputs: List[Any] = []
+        self.targets: List[Any] = []
+
+    def on_loss_begin(self, last_output: Any, last_target: Any, **kwargs: Any) -> None:
+        keep = [[t.detach().cpu() for t in tensors_in(part)] for part in (last_output, last_target)]
+        for part, where in zip(keep, (self.outputs, self.targets)):
+            where.append(part[0] if len(part) == 1 else part)
+
+
+def _tell_metrics(handler: CallbackHandler, event: str, **kwargs: Any) -> None:
+    # The metrics alone: a callback's own epochs are the fit's, not this evaluation's.
+    for metric in handler.metrics:
+        handler._call_and_update(metric, event, **kwargs)
+
+
+def _transforms(callback: Callback) -> bool:
+    return any(getattr(type(callback), event) is not getattr(Callback, event)
+               for event in ("on_loss_begin", "on_batch_begin")) and not isinstance(callback, TraceRecorder)
+
+
+def _grad_norm(model: torch.nn.Module) -> float:
+    squares = [float(p.grad.detach().double().pow(2).sum()) for p in model.parameters() if p.grad is not None]
+    return math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.nan
+
+
+def _epoch(fit: int, epoch: int, last_metrics: List[Any], names: List[str]) -> Epoch:
+    loss = last_metrics[0]
+    values = {name: float(value) for name, value in zip(names, last_metrics[1:]) if value is not None}
+    return Epoch(fit, epoch, None if loss is None else float(loss), values)
+
+
+def _constant_loss(row: Tensor, output: Tensor, target: Tensor, loss_func: Callable[..., Any]) -> float:
+    constant = row.expand(output.shape) if output.dim() > 1 else row[0].expand(output.shape)
+    return float(loss_func(constant.to(output.dtype).contiguous(), target))

@@ -1,0 +1,79 @@
+"""What fastai lacks for this work: mean column-wise AUC, and the constant predictor behind the base rate.
+
+Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai1/metrics.py``.
+"""
+from typing import Any, Callable, List, Optional
+
+import torch
+from torch import Tensor
+
+__all__ = ["mean_columnwise_auc", "constant_outputs"]
+
+
+def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
+    """Mean of the columns' areas under the ROC curve, Jigsaw's measure.
+
+    Parameters
+    ----------
+    outputs : Tensor, float, (n, columns)
+        Logits or probabilities: only their order counts.
+    targets : Tensor, (n, columns)
+        0 or 1.
+
+    Returns
+    -------
+    float
+        Mean over the columns that hold both classes; NaN when none does. A constant predictor scores 0.5.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    outputs, targets = outputs.detach().cpu().double(), targets.detach().cpu()
+    both = [i for i in range(targets.shape[1]) if 0 < int((targets[:, i] > 0).sum()) < len(targets)]
+    if not both or not bool(torch.isfinite(outputs).all()):
+        return float("nan")
+    areas = [roc_auc_score((targets[:, i] > 0).numpy(), outputs[:, i].numpy()) for i in both]
+    return float(sum(areas) / len(areas))
+
+
+def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:
+    """The best constant output for `targets`: one row that a predictor without input would give.
+
+    Parameters
+    ----------
+    targets : Tensor
+        Classes (int64, any shape), 0/1 columns or numbers, ``(n,)`` or ``(n, columns)``.
+    width : int
+        Size of the model's last output dimension.
+    loss_func : callable, optional
+        Chooses between the closed forms (log frequencies, log odds, means) the one it likes best.
+
+    Returns
+    -------
+    Tensor, float32, (width,)
+    """
+    candidates = _closed_forms(targets, width)
+    if loss_func is None or len(candidates) == 1:
+        return candidates[0]
+    return min(candidates, key=lambda row: _loss_of(row, targets, loss_func))
+
+
+def _closed_forms(targets: Tensor, width: int) -> List[Tensor]:
+    tiny = 1e-6
+    if not targets.is_floating_point() and (targets.dim() == 1 or targets.shape[-1] != width) and width > 1:
+        counts = torch.bincount(targets.flatten().clamp(min=0), minlength=width)[:width].float()
+        return [(counts / counts.sum()).clamp(min=tiny).log()]
+    columns = targets.float().reshape(-1, width) if targets.numel() % width == 0 else targets.float().reshape(-1, 1)
+    mean = columns.mean(0).expand(width).clone()
+    if bool(((columns == 0) | (columns == 1)).all()):
+        odds = mean.clamp(tiny, 1 - tiny)
+        return [(odds / (1 - odds)).log(), mean]
+    return [mean]
+
+
+def _loss_of(row: Tensor, targets: Tensor, loss_func: Callable[..., Any]) -> float:
+    try:
+        with torch.no_grad():
+            shape = (len(targets), *row.shape) if targets.dim() > 1 or len(row) > 1 else targets.shape
+            return float(loss_func(row.expand(shape).contiguous(), targets))
+    except Exception:  # a loss that cannot be asked does not choose
+        return 0.0

@@ -1,0 +1,141 @@
+"""``Trace``: what a run did, step by step. It crosses from the fastai rooms to the core. Imports torch.
+
+Numbers are kept as exact Python floats, tensors as digests: two runs are the same exactly when their
+traces are.
+"""
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Step", "Epoch", "Trace", "Observation", "digest"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step.
+
+    Attributes
+    ----------
+    fit, epoch, step : int
+        Which call of ``fit``, its epoch, and the batch within the epoch; all from 0.
+    loss : float
+        The batch's loss, before any callback scaled it.
+    grad_norm : float
+        2-norm over all parameters' gradients, as they left ``backward``, summed in float64.
+    lrs : tuple of float
+        Learning rate of each parameter group at the step.
+    """
+
+    fit: int
+    epoch: int
+    step: int
+    loss: float
+    grad_norm: float
+    lrs: Tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One evaluation: `valid_loss` is None without a validation set; `metrics` by unique name."""
+
+    fit: int
+    epoch: int
+    valid_loss: Optional[float]
+    metrics: Dict[str, float]
+
+
+class Observation(NamedTuple):
+    """One number or digest of a run, with its place: -1 stands for before or after the steps."""
+
+    fit: int
+    epoch: int
+    step: int
+    quantity: str
+    value: Any
+
+
+@dataclass
+class Trace:
+    """What one arm did.
+
+    Attributes
+    ----------
+    arm : str
+        ``callback``, ``patched`` or ``broken``.
+    initial_weights, final_weights : dict of str to str
+        Digest of each entry of ``state_dict``.
+    first_batch, predictions : str
+        Digests of the first training batch (inputs and targets) and of the final validation outputs.
+    before : Epoch or None
+        The evaluation before the first step.
+    steps, epochs : list
+        In the order in which they happened.
+    n_train_targets, n_valid_targets : int
+        Numbers of target values seen in the first epoch and in the validation set.
+    base_rates : dict of str to float
+        What a constant predictor, fitted on the training targets, scores on the validation set.
+    """
+
+    arm: str
+    initial_weights: Dict[str, str] = field(default_factory=dict)
+    first_batch: str = ""
+    before: Optional[Epoch] = None
+    steps: List[Step] = field(default_factory=list)
+    epochs: List[Epoch] = field(default_factory=list)
+    final_weights: Dict[str, str] = field(default_factory=dict)
+    predictions: str = ""
+    n_train_targets: int = 0
+    n_valid_targets: int = 0
+    base_rates: Dict[str, float] = field(default_factory=dict)
+
+    def observations(self) -> Iterator[Observation]:
+        """Everything that must agree between two arms, in the order of time."""
+        if self.before is not None:
+            yield from _of_epoch(self.before)
+        steps, epochs = list(self.steps), list(self.epochs)
+        while steps or epochs:
+            if steps and (not epochs or _place(steps[0]) <= _place(epochs[0])):
+                yield from _of_step(steps.pop(0))
+            else:
+                yield from _of_epoch(epochs.pop(0))
+        for name, value in self.final_weights.items():
+            yield Observation(-1, -1, -1, f"weight {name}", value)
+        yield Observation(-1, -1, -1, "predictions", self.predictions)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return asdict(self)
+
+
+def digest(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 over dtypes, shapes and bytes of `tensors`, on any device; 16 hexadecimal digits."""
+    seen = hashlib.sha256()
+    for tensor in tensors:
+        tensor = tensor.detach().cpu().contiguous()
+        seen.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        if tensor.dtype == torch.bfloat16:  # numpy has no such type
+            tensor = tensor.view(torch.int16)
+        seen.update(tensor.numpy().tobytes())
+    return seen.hexdigest()[:16]
+
+
+def _place(moment: Any) -> Tuple[int, int]:
+    return moment.fit, moment.epoch
+
+
+def _of_step(step: Step) -> Iterator[Observation]:
+    at = (step.fit, step.epoch, step.step)
+    yield Observation(*at, "loss", step.loss)
+    yield Observation(*at, "gradient norm", step.grad_norm)
+    for group, lr in enumerate(step.lrs):
+        yield Observation(*at, f"learning rate of group {group}", lr)
+
+
+def _of_epoch(epoch: Epoch) -> Iterator[Observation]:
+    at = (epoch.fit, epoch.epoch, -1)
+    yield Observation(*at, "valid_loss", epoch.valid_loss)
+    for name, value in epoch.metrics.items():
+        yield Observation(*at, name, value)

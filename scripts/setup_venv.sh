@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Makes the environment of one stack, .venvs/STACK, from nothing. Its stamp, .ready, comes last, so what was
+# interrupted is made anew. With uv when there is one, else with pip.
+#
+#     scripts/setup_venv.sh v1|era|v2 [PYTHON]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stack=${1:?usage: scripts/setup_venv.sh v1|era|v2 [PYTHON]}
+python=${2:-}
+case $stack in
+    v1 | v2) extra=$stack want=3.11 ;;
+    era) extra=v1 want=3.8 ;;
+    *) echo "STACK is v1, era or v2, not \"$stack\"" >&2 && exit 2 ;;
+esac
+venv=.venvs/$stack
+lock=constraints/$stack.txt
+
+say() { echo "[$stack] $*"; }
+fail() { echo "[$stack] $*" >&2 && exit 1; }
+
+# The caller may say where packages come from, not where they go or which they are.
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE VIRTUAL_ENV CONDA_PREFIX PYENV_VERSION
+unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_DRY_RUN
+unset PIP_CONSTRAINT PIP_REQUIREMENT PIP_NO_DEPS PIP_PRE PIP_UPGRADE PIP_NO_BINARY PIP_NO_BUILD_ISOLATION
+unset UV_CONSTRAINT UV_OVERRIDE UV_PYTHON UV_SYSTEM_PYTHON UV_PRERELEASE UV_RESOLUTION UV_EXCLUDE_NEWER
+unset UV_NO_BINARY UV_NO_BUILD_ISOLATION
+
+# Two makes at once: the second waits, and finds the work done.
+mkdir -p .venvs
+if command -v flock >/dev/null; then
+    exec 9>".venvs/.$stack.lock"
+    flock 9
+    if [ "$venv/.ready" -nt setup.py ] && [ "$venv/.ready" -nt "$lock" ] && [ "$venv/.ready" -nt "$0" ]; then
+        exit 0
+    fi
+fi
+
+uv=$(command -v uv || true)
+[ -n "$uv" ] && ! "$uv" --version >/dev/null 2>&1 && uv=
+
+# --- the interpreter ---------------------------------------------------------------------------------------------
+
+# A shim on PATH may have nothing behind it, and Debian ships a Python that cannot make environments: so try.
+needs=ensurepip
+[ -n "$uv" ] && needs=sys
+works() { "$1" -c "import $needs" >/dev/null 2>&1; }
+
+find_python() {
+    local candidate root
+    works "python$want" && echo "python$want" && return
+    for root in "$(pyenv root 2>/dev/null || true)" ~/.pyenv /root/.pyenv; do
+        for candidate in "$root/versions/$want"*/bin/python; do
+            works "$candidate" && echo "$candidate" && return
+        done
+    done
+    if [ -n "$uv" ]; then
+        candidate=$("$uv" python find --no-python-downloads "$want" 2>/dev/null || true)
+        works "$candidate" && echo "$candidate" && return
+    fi
+    # torch 1.4 knows no Python after 3.8; the other stacks can be tried on any.
+    [ "$want" != 3.8 ] && works python3 && echo python3
+}
+
+if [ -z "$python" ]; then
+    python=$(find_python) ||
+        fail "needs Python $want, with venv and ensurepip; none found (pyenv install $want, or PYTHON=/path/to/python)"
+fi
+python=$("$python" -c 'import sys; print(sys.executable)') || fail "cannot run PYTHON"
+version=$("$python" -c 'import platform; print(platform.python_version())')
+say "Python $version, $([ -n "$uv" ] && echo uv || echo pip)"
+[[ $version == "$want".* ]] || say "$lock was made for Python $want: this may not work"
+
+# --- the packages ------------------------------------------------------------------------------------------------
+
+# uv reads nothing that pip is told: hand it over. What uv itself is told goes first.
+pip_setting() { "$python" -m pip config get "global.$1" 2>/dev/null | tr '\n' ' ' || true; }
+hand_over() { # hand_over UV_NAME VALUE SEPARATOR
+    local words
+    read -r -a words <<<"$2" || true
+    [ ${#words[@]} -eq 0 ] || [ -n "${!1:-}" ] || export "$1=$(IFS=$3 && echo "${words[*]}")"
+}
+
+with_uv() {
+    hand_over UV_FIND_LINKS "${PIP_FIND_LINKS:-$(pip_setting find-links)}" ,
+    hand_over UV_DEFAULT_INDEX "${PIP_INDEX_URL:-$(pip_setting index-url)}" ' '
+    hand_over UV_INDEX "${PIP_EXTRA_INDEX_URL:-$(pip_setting extra-index-url)}" ' '
+    hand_over SSL_CERT_FILE "${PIP_CERT:-$(pip_setting cert)}" ' '
+    export UV_INDEX_STRATEGY=unsafe-best-match # as pip: the best version of all indexes
+    "$uv" venv -q --python "$python" "$venv" &&
+        "$uv" pip install -q --python "$venv/bin/python" -e ".[$extra,test]" -c "$lock"
+}
+
+with_pip() {
+    "$python" -m venv "$venv"
+    # Editable installs from pyproject.toml, and today's wheels; done already where pip is new enough.
+    "$venv/bin/python" -m pip install -qq "pip>=21.3"
+    "$venv/bin/python" -m pip install -qq -e ".[$extra,test]" -c "$lock"
+}
+
+drop() {
+    if [ -x "$venv/bin/pip" ]; then "$venv/bin/python" -m pip uninstall -qq -y "$1"
+    else "$uv" pip uninstall -q --python "$venv/bin/python" "$1"; fi
+}
+
+rm -rf "$venv"
+say "installing $lock into $venv (a minute or a few)"
+if [ -n "$uv" ] && ! with_uv; then
+    say "uv could not; trying pip"
+    rm -rf "$venv"
+    uv=
+fi
+[ -n "$uv" ] || with_pip || fail "pip could not install $lock"
+
+# fastai asks for torchvision, and an index often has its CUDA build alone. Beside a CPU-only torch that one cannot be
+# imported, and transformers, which imports it wherever it is installed, goes down with it. Only fastai.vision needs it.
+if ! "$venv/bin/python" -c 'import torchvision' >/dev/null 2>&1; then
+    say "torchvision cannot be imported beside this torch: leaving it out"
+    drop torchvision
+fi
+
+touch "$venv/.ready"
+say "ready"
