@@ -25,9 +25,9 @@ TYPICAL, SPREAD = 16, 0.65         # words aimed at (the median comes out at 18)
 CHANCE = (0, 0.1, 0.4, 3.0, 0.35, 0.8)      # how little each label follows how heated a rude comment is
 OUTSIDE = (0, 0, 0.06, 0.06, 0.06, 0.06)    # its share of positives that are not rude; the original's too
 
-SUBTLE = 0.25      # share of labels that show in no word of their own, only in a heated tone
-HEATED = 0.22      # share of harmless comments in that tone
-DECOY = 0.20       # share of harmless comments that use a label's words harmlessly
+SUBTLE = 0.35      # share of labels that show in no word of their own, only in a heated tone
+HEATED = 0.30      # share of harmless comments in that tone
+DECOY = 0.30       # share of harmless comments that use a label's words harmlessly
 SLOPPY = 0.25      # share of writers who misspell
 
 

@@ -14,6 +14,9 @@ from .trace import Observation, Trace
 __all__ = ["Comparison", "Difference", "Movement", "compare_traces", "first_difference", "movements"]
 
 
+LOSSES = ("train_loss", "valid_loss")
+
+
 @dataclass(frozen=True)
 class Difference:
     """The first place where two arms part: `fit`, `epoch`, `step` count from 0, -1 is outside the steps."""
@@ -49,7 +52,8 @@ class Movement:
     quantum : float
         The smallest step a proportion over the evaluated targets can make: one divided by their number.
     moved : bool
-        Whether `excursion` exceeds `null` by more than `quantum`.
+        Whether `excursion` exceeds `null` by more than `quantum`, and the metric did more than go from
+        its untrained value to a constant predictor's and stay there.
     base_rate : float or None
         What a constant predictor scores.
     """
@@ -63,9 +67,14 @@ class Movement:
     base_rate: Optional[float] = None
 
     @property
+    def is_metric(self) -> bool:
+        """Whether this is one of the learner's metrics, and no loss."""
+        return self.quantity not in LOSSES
+
+    @property
     def at_base_rate(self) -> bool:
-        """Whether the last value is a constant predictor's, within one quantum."""
-        return self.base_rate is not None and abs(self.values[-1] - self.base_rate) <= self.quantum
+        """Whether this metric ended at what a constant predictor scores, within one quantum."""
+        return self.is_metric and _near(self.values[-1:], self.base_rate, self.quantum)
 
 
 @dataclass
@@ -108,7 +117,7 @@ class Comparison:
     def moved(self) -> bool:
         """Whether the train loss and at least one metric moved (without metrics: the validation loss)."""
         by_name = {m.quantity: m.moved for m in self.movements}
-        metrics = [m.moved for m in self.movements if m.quantity not in ("train_loss", "valid_loss")]
+        metrics = [m.moved for m in self.movements if m.is_metric]
         return by_name.get("train_loss", False) and any(metrics or [by_name.get("valid_loss", True)])
 
     @property
@@ -229,9 +238,14 @@ def movements(trace: Trace, broken: Optional[Trace] = None) -> List[Movement]:
     quantum = 1 / max(1, trace.n_valid_targets)
     for name, values in evaluations.items():
         excursion, null = _excursion(values), _excursion(null_evaluations.get(name, []))
-        found.append(Movement(name, values, excursion, null, quantum, excursion - null > quantum,
-                              trace.base_rates.get(name)))
+        rate = trace.base_rates.get(name)
+        glued = name not in LOSSES and _near(values[1:], rate, quantum)
+        found.append(Movement(name, values, excursion, null, quantum, excursion - null > quantum and not glued, rate))
     return found
+
+
+def _near(values: Sequence[float], rate: Optional[float], quantum: float) -> bool:
+    return bool(values) and rate is not None and all(abs(value - rate) <= quantum for value in values)
 
 
 def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
@@ -241,7 +255,7 @@ def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
         excursion = _excursion(values)
     else:  # the same batches in the same order, so the distance is what training did
         excursion = max((abs(a - b) for a, b in zip(values, _epoch_means(broken)) if math.isfinite(a - b)), default=0.0)
-    return Movement("train_loss", values, excursion, 0.0, quantum, excursion > quantum, trace.base_rates.get("train_loss"))
+    return Movement("train_loss", values, excursion, 0.0, quantum, excursion > quantum)
 
 
 def _epoch_means(trace: Trace) -> List[float]:

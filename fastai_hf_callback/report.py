@@ -80,12 +80,12 @@ def plot_comparison(comparison: Comparison, path: Any = None) -> Any:
 
 # -- text --------------------------------------------------------------------------------------------------------
 
-_HEAD = ("quantity", "start", "end", "excursion", "broken arm", "moved", "base rate", "")
+_HEAD = ("", "before, then each epoch", "excursion", "broken arm", "moved", "base rate", "")
 
 
 def _arm_lines(comparison: Comparison) -> List[str]:
     callback = comparison.traces["callback"]
-    seen = f"{len(callback.steps)} steps, {len(callback.epochs)} epochs, {len(callback.final_weights)} weight tensors"
+    seen = f"{len(callback.steps)} steps, {len(callback.epochs)} epoch(s), {len(callback.final_weights)} weight tensors"
     lines = []
     if "patched" in comparison.traces:
         same = f"bit for bit equal over {seen}" if comparison.identical else f"differ - {comparison.difference}"
@@ -103,17 +103,23 @@ def _table(comparison: Comparison) -> List[str]:
 
 
 def _cells(movements: List[Movement]) -> List[List[str]]:
-    return [[m.quantity, _number(m.values[0]) if m.values else "-", _number(m.values[-1]) if m.values else "-",
-             _number(m.excursion), _number(m.null), "yes" if m.moved else "no", _number(m.base_rate),
-             "at the base rate" if m.values and m.at_base_rate else ""] for m in movements]
+    return [[m.quantity, _values(m), _number(m.excursion), _number(m.null), "yes" if m.moved else "no",
+             _number(m.base_rate), "= the base rate" if m.at_base_rate else ""] for m in movements]
+
+
+def _values(movement: Movement) -> str:
+    """Up to five values; of more, the first two and the last two."""
+    shown = [_number(value) for value in movement.values]
+    shown = shown if len(shown) < 6 else [*shown[:2], "...", *shown[-2:]]
+    return " > ".join(["-" * 8] * (movement.quantity == "train_loss") + shown)
 
 
 def _remarks(comparison: Comparison) -> List[str]:
-    glued = [m.quantity for m in comparison.movements if m.values and m.at_base_rate and not m.moved]
+    glued = [m for m in comparison.movements if m.at_base_rate and not m.moved]
     if not glued or not comparison.moved:
         return []
-    return ["", f"  {', '.join(glued)} did not move although the model learns: a constant predictor scores the same, so "
-                f"this metric cannot see it."]
+    return [""] + [f"  {m.quantity} stands at {_number(m.values[-1])}, what a predictor that never reads the text "
+                   f"scores, while the model learns: this metric cannot see it." for m in glued]
 
 
 def _number(value: Optional[float]) -> str:
@@ -150,6 +156,7 @@ def _draw(above: Any, below: Any, comparison: Comparison, name: str) -> None:
         gaps = [a - b for a, b in zip(series["callback"], series["patched"])]
         below.plot(range(len(gaps)), gaps, color="#cf222e", lw=1)
         below.set_ylabel("callback - patched", fontsize=8)
+    below.xaxis.get_major_locator().set_params(integer=True)
     below.set_xlabel("step" if name == "train_loss" else "epoch (0: before training)", fontsize=8)
 
 

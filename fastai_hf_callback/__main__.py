@@ -1,0 +1,227 @@
+"""``fastai-hf``: the demo, and comparisons for CI.
+
+Exit codes: 0 identical and moved, 1 different, 2 unusable input (one line on stderr), 3 identical but stuck.
+"""
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Callable, List, Optional, Sequence
+
+from .errors import BridgeError, UnusableInput
+
+__all__ = ["main"]
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        By default the process's own arguments.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        with warnings.catch_warnings():
+            for noise in ("pkg_resources is deprecated", "'pin_memory' argument"):  # fastai 1's habits, not the user's
+                warnings.filterwarnings("ignore", message=noise)
+            return arguments.run(arguments)
+    except BridgeError as error:
+        print(f"fastai-hf: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except Exception as error:  # a run that fails must not look like one that differs
+        if _wants_traceback(argv):
+            raise
+        print(f"fastai-hf: the run failed: {type(error).__name__}: {' '.join(str(error).split())}; add --traceback to "
+              f"see where", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fastai-hf: interrupted", file=sys.stderr)
+        return 130
+
+
+def _wants_traceback(argv: Optional[Sequence[str]]) -> bool:
+    return "--traceback" in (sys.argv[1:] if argv is None else argv)
+
+
+# -- the commands ------------------------------------------------------------------------------------------
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    _check_can_write(arguments)
+    from .fastai1.demo import STORY, demo_factory, demo_fit
+
+    print(STORY)
+    return _run_comparison(demo_factory(), demo_fit, arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    _check_can_write(arguments)
+    if bool(arguments.factory) == bool(arguments.csv):
+        raise UnusableInput("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
+    make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
+    return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
+
+
+def _run_comparison(make_learner: Callable[[], Any], fit: Callable[[Any], Any], arguments: argparse.Namespace) -> int:
+    from .fastai1.arms import compare
+    from .progress import arm_bars
+
+    with arm_bars(arguments.arms) as progress:
+        comparison = compare(make_learner, fit, seed=arguments.seed, arms=arguments.arms, progress=progress)
+    print(comparison)
+    if arguments.json:
+        Path(arguments.json).write_text(comparison.to_json(), encoding="utf-8")
+    if arguments.plot:
+        comparison.plot(arguments.plot)
+    return comparison.exit_code
+
+
+def _one_cycle(epochs: int, lr: Optional[float]) -> Callable[[Any], Any]:
+    return lambda learn: learn.fit_one_cycle(epochs, lr) if lr else learn.fit_one_cycle(epochs)
+
+
+# -- where learners come from --------------------------------------------------------------------------------
+
+
+def _factory_from_file(arguments: argparse.Namespace) -> Callable[[], Any]:
+    from .factory_file import load_factory
+
+    return load_factory(arguments.factory)
+
+
+def _factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
+    missing = [f"--{name}" for name in ("text", "labels", "model") if not getattr(arguments, name)]
+    if missing:
+        raise UnusableInput(f"--csv {arguments.csv} also needs {' '.join(missing)}")
+    from .table import read_table, split_rows
+
+    table = read_table(arguments.csv, arguments.text, arguments.labels, arguments.encoding, arguments.sep)
+    train, valid = split_rows(len(table.texts), arguments.valid, arguments.seed)
+
+    from .fastai1.factories import Split, describe_split, table_factory
+    from .pretrained import load_pretrained
+
+    split = Split(table, train, valid)
+    make_learner = table_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_len)
+    print(describe_split(split))
+    return make_learner
+
+
+# -- arguments --------------------------------------------------------------------------------------------------
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise UnusableInput(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="fastai-hf", description="Hugging Face models under an unmodified fastai Learner.",
+                            epilog=__doc__.splitlines()[2])
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_OneLineParser)
+    commands.required = True
+    _add_demo(commands)
+    _add_compare(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser("demo", help="a tiny model on bundled comments, offline: callback, patched and broken "
+                                            "arm side by side")
+    _add_common(demo)
+    demo.set_defaults(run=_demo)
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="train through the callback, the patched loop and a broken arm, "
+                                                  "and compare step by step")
+    compare.add_argument("factory", nargs="?", metavar="FILE.py:FACTORY",
+                         help="a function in a file that returns a new Learner each time")
+    compare.add_argument("--csv", metavar="FILE", help="train on this CSV instead (.gz too)")
+    compare.add_argument("--text", metavar="COL", help="its column of texts")
+    compare.add_argument("--labels", type=_names, metavar="A,B,..",
+                         help="several columns of 0 and 1, or one column of classes")
+    compare.add_argument("--model", metavar="NAME_OR_FOLDER", help="the Hugging Face model and its tokenizer")
+    compare.add_argument("--epochs", type=_whole(1), default=2, help="of fit_one_cycle (default 2)")
+    compare.add_argument("--lr", type=_positive, help="highest learning rate (default: fastai's)")
+    compare.add_argument("--bs", type=_whole(1), default=32, help="rows per batch (default 32)")
+    compare.add_argument("--max-len", type=_whole(3), default=128, help="tokens per text at most (default 128)")
+    compare.add_argument("--valid", type=_fraction, default=0.2, help="share of rows to validate on (default 0.2)")
+    compare.add_argument("--encoding", default="utf-8", help="of the CSV (default utf-8)")
+    compare.add_argument("--sep", default=",", help="its separator (default ,)")
+    _add_common(compare)
+    compare.set_defaults(run=_compare)
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=_whole(0), default=42, help="of split, weights and batches (default 42)")
+    command.add_argument("--arms", type=_arms, default=_ARMS, metavar=",".join(_ARMS),
+                         help="which arms to run (default all)")
+    command.add_argument("--json", metavar="OUT", help="write everything as JSON")
+    command.add_argument("--traceback", action="store_true", help="show where a run failed")
+    command.add_argument("--plot", metavar="OUT.png", help="draw losses and metrics of all arms")
+
+
+_ARMS = ("callback", "patched", "broken")
+
+
+def _names(text: str) -> List[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("expected column names, separated by commas")
+    return names
+
+
+def _arms(text: str) -> Sequence[str]:
+    arms = _names(text)
+    unknown = [arm for arm in arms if arm not in _ARMS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{','.join(unknown)}: expected some of {','.join(_ARMS)}")
+    return tuple(arm for arm in _ARMS if arm in arms or arm == "callback")
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} on")
+        return int(text)
+    return whole
+
+
+def _positive(text: str) -> float:
+    number = _number(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, such as 2e-4")
+    return number
+
+
+def _fraction(text: str) -> float:
+    number = _number(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a share between 0 and 1, such as 0.2")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number")
+
+
+def _check_can_write(arguments: argparse.Namespace) -> None:
+    for name, path in (("--json", arguments.json), ("--plot", arguments.plot)):
+        if path is None:
+            continue
+        folder = Path(path).resolve().parent
+        if Path(path).is_dir() or not folder.is_dir() or not os.access(str(folder), os.W_OK):
+            raise UnusableInput(f"{name} {path}: cannot be written; expected a file in a folder that exists")
+    if arguments.plot and Path(arguments.plot).suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UnusableInput(f"--plot {arguments.plot}: expected a name that ends in .png, .svg or .pdf")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Standard library only."""
+import difflib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+from .errors import UnusableInput
+
+__all__ = ["load_factory"]
+
+
+def load_factory(spec: str) -> Callable[[], Any]:
+    """Run a Python file, as ``python FILE.py`` would find its imports, and return one of its functions.
+
+    Parameters
+    ----------
+    spec : str
+        ``path/to/file.py:name``.
+
+    Raises
+    ------
+    UnusableInput
+        When the file or the name is missing, or the file fails when run.
+    """
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file or not name:
+        raise UnusableInput(f"{spec}: expected FILE.py:FACTORY, such as train.py:make_learner")
+    path = Path(file)
+    if not path.is_file() or path.suffix != ".py":
+        raise UnusableInput(f"{file}: no such Python file")
+    return _callable_in(_run(path), name, file)
+
+
+def _run(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules[path.stem] = module  # so that its classes can be pickled
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is the user's, told in one line
+        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {' '.join(str(error).split())}")
+    return module
+
+
+def _callable_in(module: Any, name: str, file: str) -> Callable[[], Any]:
+    factory = getattr(module, name, None)
+    if callable(factory):
+        return factory
+    if factory is not None:
+        raise UnusableInput(f"{file}:{name} is a {type(factory).__name__}; expected a function that returns a Learner")
+    there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    close = difflib.get_close_matches(name, there, n=3) or there[:8]
+    raise UnusableInput(f"{file}: no {name!r} in it{f'; it has {chr(44).join(close)}' if close else ''}")

@@ -1,0 +1,164 @@
+"""A name or folder -> tokenizer and model with a head, from whichever Hugging Face library is there.
+
+Imports pytorch-transformers or transformers when it loads, never before.
+"""
+import json
+import logging
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
+
+from .errors import UnusableInput
+
+__all__ = ["Pretrained", "load_pretrained"]
+
+# pytorch-transformers names its classes by architecture and has no registry keyed by model_type.
+_OLD_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlnet": "XLNet", "xlm": "XLM"}
+
+
+class Pretrained(NamedTuple):
+    """What one name or folder holds.
+
+    Attributes
+    ----------
+    tokenizer : the library's tokenizer
+    make_model : callable
+        Makes a new model with a classification head of the given number of outputs, weights loaded; the
+        head is drawn from torch's generator.
+    pad_id : int
+    max_positions : int or None
+        How many positions the model has, where its config says so.
+    """
+
+    tokenizer: Any
+    make_model: Callable[[int], Any]
+    pad_id: int
+    max_positions: Optional[int]
+
+
+def load_pretrained(name: str) -> Pretrained:
+    """Load a tokenizer and prepare to load its model.
+
+    Parameters
+    ----------
+    name : str
+        A folder with ``config.json``, weights and vocabulary, or a name the library knows.
+
+    Returns
+    -------
+    Pretrained
+
+    Raises
+    ------
+    UnusableInput
+        When there is no such model, or no library to load it with.
+    """
+    _check_folder(name)
+    if find_spec("pytorch_transformers") is None and find_spec("transformers") is None:
+        raise UnusableInput("neither pytorch-transformers nor transformers is installed; write: pip install "
+                            "'fastai-hf-callback[v1]'")
+    reasons = []
+    for library, load in (("pytorch_transformers", _load_old), ("transformers", _load_new)):
+        if find_spec(library) is None:
+            continue
+        try:
+            with _quiet_logging(library):
+                return load(import_module(library), name)
+        except Exception as error:  # each library fails in its own ways; what it said is handed on
+            reasons.append(f"{library}: {' '.join(str(error).split())[:160] or type(error).__name__}")
+    raise UnusableInput(f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
+                        f"config.json, weights and vocabulary, or a name that can be downloaded here")
+
+
+def _check_folder(name: str) -> None:
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UnusableInput(f"{name}: no config.json in this folder; expected what save_pretrained writes")
+    elif folder.is_file():
+        raise UnusableInput(f"{name}: a file; expected a model's folder or name")
+    elif folder.is_absolute() or name.startswith(".") or name.endswith("/"):
+        raise UnusableInput(f"{name}: no such folder; expected a model's folder or name")
+
+
+def _load_old(library: Any, name: str) -> Pretrained:
+    kind = _old_kind(name)
+    if kind is None:
+        classes = library.AutoConfig, library.AutoTokenizer, library.AutoModelForSequenceClassification
+    else:
+        classes = tuple(getattr(library, _OLD_NAMES[kind] + part)
+                        for part in ("Config", "Tokenizer", "ForSequenceClassification"))
+    config_class, tokenizer_class, model_class = classes
+    config, tokenizer = config_class.from_pretrained(name), tokenizer_class.from_pretrained(name)
+    if config is None or tokenizer is None:
+        raise ValueError("no such name or folder, or its vocabulary is missing")
+    if not _may_load(name):
+        raise ValueError("no pytorch_model.bin in the folder")
+
+    def make_model(n_outputs: int) -> Any:
+        with _quiet_logging("pytorch_transformers"):
+            return model_class.from_pretrained(name, num_labels=n_outputs)
+
+    return Pretrained(tokenizer, make_model, _pad_id(tokenizer), _positions(config))
+
+
+def _load_new(library: Any, name: str) -> Pretrained:
+    config = library.AutoConfig.from_pretrained(name)
+    tokenizer = library.AutoTokenizer.from_pretrained(name)
+
+    def make_model(n_outputs: int) -> Any:
+        with _quiet_logging("transformers"):
+            return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs)
+
+    return Pretrained(tokenizer, make_model, _pad_id(tokenizer), _positions(config))
+
+
+def _old_kind(name: str) -> Optional[str]:
+    """The architecture a folder's config names, or the one its path names, as the library itself guesses."""
+    config = _config_of(name)
+    if config:
+        kind = config.get("model_type")
+        if kind is None:
+            kind = next((k for k in ("distilbert", "roberta", "bert", "xlnet", "xlm") if k in name.lower()), None)
+        if kind not in _OLD_NAMES:
+            raise ValueError(f'its config.json has "model_type": {json.dumps(kind)}; expected one of '
+                             f'{", ".join(_OLD_NAMES)}')
+        return kind
+    return None
+
+
+def _config_of(name: str) -> Dict[str, Any]:
+    path = Path(name) / "config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _may_load(name: str) -> bool:
+    return not Path(name).is_dir() or (Path(name) / "pytorch_model.bin").is_file()
+
+
+def _pad_id(tokenizer: Any) -> int:
+    pad = getattr(tokenizer, "pad_token_id", None)
+    if pad is None and getattr(tokenizer, "_pad_token", None) is not None:
+        pad = tokenizer.convert_tokens_to_ids(tokenizer.pad_token)
+    return 0 if pad is None else int(pad)  # any id does: the mask built beside it hides it
+
+
+def _positions(config: Any) -> Optional[int]:
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions <= 0:
+        return None
+    # RoBERTa counts positions from its padding id on, so two of its table's rows are never a token's.
+    return int(positions) - (2 if "roberta" in type(config).__name__.lower() else 0)
+
+
+@contextmanager
+def _quiet_logging(library: str) -> Iterator[None]:
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

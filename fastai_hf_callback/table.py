@@ -1,0 +1,172 @@
+"""A CSV file -> texts and targets, or one line that says what is wrong. Imports pandas when it reads.
+
+Everything is read as text: a comment that says ``NA`` is a comment.
+"""
+import difflib
+from pathlib import Path
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from .errors import UnusableInput
+
+__all__ = ["Table", "read_table", "split_rows"]
+
+
+class Table(NamedTuple):
+    """Texts with their targets.
+
+    Attributes
+    ----------
+    texts : list of str
+    targets : numpy.ndarray
+        ``(n, columns)`` float32 of 0 and 1 with several label columns; ``(n,)`` int64 with one column of
+        classes.
+    names : list of str
+        The label columns, or the classes in the order of their numbers.
+    """
+
+    texts: List[str]
+    targets: np.ndarray
+    names: List[str]
+
+    @property
+    def several_labels(self) -> bool:
+        return self.targets.ndim == 2
+
+
+def read_table(path: Any, text: str, labels: Sequence[str], encoding: str = "utf-8", sep: str = ",") -> Table:
+    """Read `path` (``.gz`` and the like included).
+
+    Parameters
+    ----------
+    path : path-like
+    text : str
+        The column of texts.
+    labels : sequence of str
+        Several columns of 0 and 1, or one column of classes.
+    encoding, sep : str
+        Of the file.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    UnusableInput
+        With one line that says what was given, what was expected and what to write.
+    """
+    frame = _frame(Path(path), encoding, sep)
+    for column in [text, *labels]:
+        _check_column(frame, column, path)
+    if len(set(labels)) < len(labels) or text in labels:
+        raise UnusableInput(f"columns {[text, *labels]} were given; expected each once: --text COL --labels A,B,..")
+    texts = frame[text].tolist()
+    _check_texts(texts, text, path)
+    targets, names = _columns_of_bits(frame, labels) if len(labels) > 1 else _classes(frame, labels[0])
+    return Table(texts, targets, names)
+
+
+def split_rows(n: int, valid_fraction: float, seed: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Row numbers for training and validation, drawn from `seed` alone, each in ascending order.
+
+    Raises
+    ------
+    UnusableInput
+        When one side would be empty.
+    """
+    n_valid = int(round(n * valid_fraction))
+    if not 0 < n_valid < n:
+        raise UnusableInput(f"{n} rows split at {valid_fraction:g} leave {n - n_valid} to train and {n_valid} to "
+                            f"validate; expected both above 0: give more rows or another --valid")
+    order = np.random.RandomState(seed).permutation(n)
+    return np.sort(order[n_valid:]), np.sort(order[:n_valid])
+
+
+def _frame(path: Path, encoding: str, sep: str) -> Any:
+    import pandas as pd
+
+    if not path.is_file():
+        what = "a folder, not a file" if path.is_dir() else "no such file"
+        raise UnusableInput(f"{path}: {what}{_nearest(path.name, _siblings(path))}")
+    try:
+        frame = pd.read_csv(path, encoding=encoding, sep=sep, dtype=str, keep_default_na=False)
+    except UnicodeError as error:
+        raise UnusableInput(f"{path}: not {encoding} ({error}); write --encoding latin-1, or save it as UTF-8")
+    except LookupError:
+        raise UnusableInput(f"--encoding {encoding}: no such encoding; write --encoding utf-8 or latin-1")
+    except pd.errors.EmptyDataError:
+        raise UnusableInput(f"{path}: the file is empty; expected a header line and rows")
+    except (pd.errors.ParserError, ValueError, OSError, EOFError) as error:
+        raise UnusableInput(f"{path}: not readable as CSV ({' '.join(str(error).split())}); write --sep, or repair it")
+    if not len(frame):
+        raise UnusableInput(f"{path}: a header and no rows; expected at least one text per class")
+    return frame
+
+
+def _check_column(frame: Any, column: str, path: Any) -> None:
+    if column in frame.columns:
+        return
+    columns = [str(c) for c in frame.columns]
+    shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+    raise UnusableInput(f"{path}: no column {column!r}{_nearest(column, columns)}; its columns are: {shown}")
+
+
+def _check_texts(texts: List[str], column: str, path: Any) -> None:
+    empty = [row for row, text in enumerate(texts, 1) if not isinstance(text, str) or not text.strip()]
+    if empty:
+        raise UnusableInput(f"{path}: {len(empty)} empty text(s) in column {column!r}, {_rows(empty)}; "
+                            f"fill or remove them")
+
+
+def _columns_of_bits(frame: Any, labels: Sequence[str]) -> Tuple[np.ndarray, List[str]]:
+    bits = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0}
+    columns = []
+    for label in labels:
+        values = [value.strip() for value in frame[label].fillna("")]
+        wrong = [row for row, value in enumerate(values, 1) if value not in bits]
+        if wrong:
+            raise UnusableInput(f"label column {label!r} holds {values[wrong[0] - 1]!r}, {_rows(wrong)}; several label "
+                                f"columns must hold 0 and 1 only (one column of classes: give it alone)")
+        columns.append([bits[value] for value in values])
+    return np.array(columns, dtype=np.float32).T.copy(), list(labels)
+
+
+def _classes(frame: Any, label: str) -> Tuple[np.ndarray, List[str]]:
+    values = [value.strip() for value in frame[label].fillna("")]
+    missing = [row for row, value in enumerate(values, 1) if not value]
+    if missing:
+        raise UnusableInput(f"label column {label!r} is empty, {_rows(missing)}; fill or remove these rows")
+    names = sorted(set(values), key=_as_number_or_text)
+    if len(names) < 2:
+        raise UnusableInput(f"label column {label!r} holds only {names[0]!r}; expected at least two classes")
+    if len(names) > max(2, len(values) // 2):
+        raise UnusableInput(f"label column {label!r} holds {len(names)} different values in {len(values)} rows, as "
+                            f"numbers or ids do; expected a column of classes")
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[value] for value in values], dtype=np.int64), names
+
+
+def _as_number_or_text(value: str) -> Tuple[int, float, str]:
+    try:
+        return 0, float(value), value
+    except ValueError:
+        return 1, 0.0, value
+
+
+def _rows(rows: Sequence[int]) -> str:
+    shown = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+    return f"row(s) {shown} (counted from 1 below the header)"
+
+
+def _siblings(path: Path) -> List[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def _nearest(name: str, there: Sequence[str], cutoff: Optional[float] = 0.6) -> str:
+    close = difflib.get_close_matches(name, there, n=3, cutoff=cutoff)
+    return f"; nearest: {', '.join(close)}" if close else ""
