@@ -10,9 +10,9 @@ readme = here / "README.md"
 # What both stacks use beside torch: metrics, plots, tables, the command line.
 shared = ["scikit-learn", "matplotlib", "pandas", "rich"]
 
+# No extra may be called "v1": pip on Python < 3.11 takes such a name for a version and dies of it.
 extras = {
-    # Python 3.8 with torch 1.4 ("era") as well as today's Python: the locks in constraints/ decide which.
-    "v1": [
+    "fastai1": [
         "fastai>=1.0.61,<2",  # fastai 2 is another library under the same name
         "pytorch-transformers>=1.2",  # 1.2.0 was its last release
         "setuptools<81",  # fastai 1 imports pkg_resources, which setuptools is dropping from 81 on
@@ -20,7 +20,7 @@ extras = {
         "spacy",  # fastai.text imports it; fastai 1 declares it for Python < 3.8 only
         *shared,
     ],
-    "v2": ["fastai>=2.8", "transformers>=5", "accelerate", *shared],  # fastai.distributed needs accelerate
+    "fastai2": ["fastai>=2.8", "transformers>=5", "accelerate", *shared],  # fastai.distributed needs accelerate
     "test": ["pytest", "hypothesis", "pytest-xdist"],
 }
 

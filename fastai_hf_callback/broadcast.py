@@ -16,12 +16,12 @@ def broadcasts(loss_func: Callable[..., Any], output: Any, target: Any) -> Optio
     """Tell whether `loss_func` would broadcast `output` against `target`.
 
     Not read from the shapes, which are legitimate under a loss that flattens, but measured: a loss
-    broadcasts if spelling the broadcast out does not change its value.
+    broadcasts if spelling the broadcast out does not change its value, and other targets do.
 
     Parameters
     ----------
     loss_func : callable
-        Called twice on a copy of itself and on stand-in outputs, under ``no_grad``.
+        Called three times on a copy of itself and on stand-in outputs, under ``no_grad``.
     output : Tensor
         The unwrapped output; only its shape and dtype are used.
     target : Tensor
@@ -46,7 +46,8 @@ def broadcasts(loss_func: Callable[..., Any], output: Any, target: Any) -> Optio
             loss_func = copy.deepcopy(loss_func)
             as_given = loss_func(stand_in, target)
             spelled_out = loss_func(stand_in.expand(shape).contiguous(), target.expand(shape).contiguous())
-        return _same(as_given, spelled_out)
+            without_target = loss_func(stand_in, target.flatten()[0].expand(target.shape).contiguous())
+        return _same(as_given, spelled_out) and not _same(as_given, without_target)
     except Exception:  # a loss that refuses these shapes says so itself, in its own words
         return False
 

@@ -9,8 +9,9 @@ cd "$(dirname "$0")/.."
 stack=${1:?usage: scripts/setup_venv.sh v1|era|v2 [PYTHON]}
 python=${2:-}
 case $stack in
-    v1 | v2) extra=$stack want=3.11 ;;
-    era) extra=v1 want=3.8 ;;
+    v1) extra=fastai1 want=3.11 ;;
+    v2) extra=fastai2 want=3.11 ;;
+    era) extra=fastai1 want=3.8 ;;
     *) echo "STACK is v1, era or v2, not \"$stack\"" >&2 && exit 2 ;;
 esac
 venv=.venvs/$stack

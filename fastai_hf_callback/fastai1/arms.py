@@ -15,7 +15,7 @@ from ..errors import ComparisonError
 from ..rng import rng_preserved, seed_everything
 from ..trace import Trace, digest
 from .callback import HFCallback
-from .loop import patched_loop
+from .loop import patched_loop, refuse_if_patched
 from .quiet import quiet
 from .recording import TraceRecorder, base_rates, evaluate, tensors_in
 
@@ -54,6 +54,8 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
     ------
     ComparisonError
         When `make_learner` or `arms` cannot be used, or the arms do not begin alike.
+    PatchError
+        When fastai's loop is patched already: the callback arm would not be fastai's own.
 
     Notes
     -----
@@ -61,6 +63,7 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
     a file of yours. On a GPU deterministic algorithms are switched on, and back afterwards.
     """
     arms = _checked_arms(arms)
+    refuse_if_patched()
     traces: List[Trace] = []
     with rng_preserved(), _deterministic():
         for arm in arms:

@@ -13,7 +13,7 @@ from fastai.torch_core import is_listy, to_detach
 
 from ..errors import PatchError
 
-__all__ = ["patched_loop", "active_patch", "running_loss_func"]
+__all__ = ["patched_loop", "refuse_if_patched", "active_patch", "running_loss_func"]
 
 
 @contextmanager
@@ -35,16 +35,21 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     -----
     On leaving, also through an exception, the very function object that was there comes back.
     """
-    foreign = active_patch()
-    if foreign is not None:
-        raise PatchError(f"fastai.basic_train.loss_batch is already patched, by {foreign}; expected fastai's own. "
-                         f"Leave that patch first (restart the kernel if its original is lost).")
+    refuse_if_patched()
     original = basic_train.loss_batch
     basic_train.loss_batch = _article_loss_batch(element)
     try:
         yield
     finally:
         basic_train.loss_batch = original
+
+
+def refuse_if_patched() -> None:
+    """Raise ``PatchError`` when the loop is already patched, by this or by anybody's code."""
+    foreign = active_patch()
+    if foreign is not None:
+        raise PatchError(f"fastai.basic_train.loss_batch is already patched, by {foreign}; expected fastai's own. "
+                         f"Leave that patch first (restart the kernel if its original is lost).")
 
 
 def active_patch() -> Optional[str]:

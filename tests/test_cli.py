@@ -1,0 +1,194 @@
+"""The command line as a person types it: exit codes, and one line for each thing that cannot be used."""
+import json
+import sys
+
+import pytest
+
+pytest.importorskip("fastai.basic_train")
+
+from fastai_hf_callback.__main__ import main  # noqa: E402
+from fastai_hf_callback.comments import LABELS, write_csv  # noqa: E402
+from tests.tiny import VOCAB, tiny_model  # noqa: E402
+
+FACTORY_FILE = """
+from tests.fastai1.learners import make_learner
+from torch import nn
+
+def good(): return make_learner("bert")
+def stuck():
+    learn = make_learner("bert", metrics=None) if False else make_learner("bert")
+    learn.lr_range = lambda lr: 0.
+    return learn
+def nothing(): return None
+def raises(): raise ValueError("no data here")
+number = 3
+
+calls = []
+def different():
+    from fastai_hf_callback import HFCallback
+    class Scaled(HFCallback):
+        def on_loss_begin(self, **kwargs):
+            return {"last_output": super().on_loss_begin(**kwargs)["last_output"] * 1.5}
+    return make_learner("bert", callbacks=[Scaled()])
+"""
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        streams = capsys.readouterr()
+        return code, streams.out, streams.err
+    return run
+
+
+@pytest.fixture
+def factories(tmp_path):
+    path = tmp_path / "factories.py"
+    path.write_text(FACTORY_FILE)
+    yield path
+    sys.path[:] = [p for p in sys.path if p != str(tmp_path)]
+    sys.modules.pop("factories", None)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A real model folder, tiny: weights, config with its model_type, vocabulary."""
+    folder = tmp_path_factory.mktemp("bert")
+    tiny_model("bert", 2).save_pretrained(str(folder))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz",
+             *("##" + letter for letter in "abcdefghijklmnopqrstuvwxyz")]
+    (folder / "vocab.txt").write_text("\n".join(words[:VOCAB]))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def comments_csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("csv") / "comments.csv"
+    write_csv(path, n=200, seed=1)
+    return path
+
+
+def one_line(err):
+    assert err.count("\n") == 1 and err.startswith("fastai-hf: ") and "Traceback" not in err
+    return err
+
+
+# -- exit codes ------------------------------------------------------------------------------------------------
+
+
+def test_identical_and_moved_is_0(run, factories, tmp_path):
+    code, out, _ = run("compare", f"{factories}:good", "--epochs", 5, "--lr", 1e-2, "--json", tmp_path / "out.json",
+                       "--plot", tmp_path / "out.png")
+    assert code == 0 and "IDENTICAL, and it moved" in out
+    assert json.loads((tmp_path / "out.json").read_text())["exit_code"] == 0
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_different_is_1(run, factories):
+    code, out, _ = run("compare", f"{factories}:different", "--epochs", 1)
+    assert code == 1 and "DIFFERENT" in out and "callback" in out and "patched" in out
+
+
+def test_identical_but_stuck_is_3(run, factories):
+    code, out, _ = run("compare", f"{factories}:good", "--epochs", 1, "--lr", 1e-12)
+    assert code == 3 and "IDENTICAL BUT STUCK" in out
+
+
+def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
+    code, out, err = run("compare", "--csv", comments_csv, "--text", "comment_text", "--labels", ",".join(LABELS),
+                         "--model", model_folder, "--epochs", 1, "--lr", 1e-2, "--bs", 16, "--max-len", 12)
+    assert code in (0, 3), err
+    assert "200 texts, 6 labels: 160 to train, 40 to validate" in out
+    assert "accuracy_thresh" in out and "mean_auc" in out and "bit for bit equal over 10 steps" in out
+
+
+def test_one_column_of_classes(run, tmp_path, model_folder):
+    path = tmp_path / "classes.csv"
+    path.write_text("said,kind\n" + "".join(f"{'a b c' if i % 2 else 'x y z'} {i},{'odd' if i % 2 else 'even'}\n"
+                                            for i in range(100)))
+    code, out, err = run("compare", "--csv", path, "--text", "said", "--labels", "kind", "--model", model_folder,
+                         "--epochs", 3, "--lr", 1e-2, "--bs", 8, "--max-len", 10)
+    assert code == 0, err + out
+    assert "2 classes: 80 to train, 20 to validate" in out and "accuracy" in out
+
+
+# -- what cannot be used: 2, and one line -------------------------------------------------------------------------
+
+
+CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
+
+
+@pytest.mark.parametrize("content, options, said", [
+    (None, {}, "no such file"),
+    ("", {}, "the file is empty"),
+    ("comment,toxic,rude\n", {}, "a header and no rows"),
+    (CSV, {"--text": "coment"}, "no column 'coment'; nearest: comment; its columns are: comment, toxic, rude"),
+    (CSV, {"--labels": "toxic,rud"}, "no column 'rud'; nearest: rude"),
+    (CSV.replace("fine,0,0", "fine,0,2"), {}, "label column 'rude' holds '2', row(s) 3 (counted from 1"),
+    (CSV.replace("fine,0", " ,0").replace("well", ""), {}, "2 empty text(s) in column 'comment', row(s) 3, 4"),
+    (CSV.replace("fool", "f\xf6\xf6l").encode("latin-1"), {}, "not utf-8"),
+    (CSV, {"--encoding": "utf-99"}, "no such encoding"),
+    (CSV, {"--labels": "toxic,toxic"}, "expected each once"),
+    ("comment,toxic\na,1\nb,1\n", {"--labels": "toxic"}, "holds only '1'"),
+    (CSV, {"--model": "no/such/folder/"}, "no such folder"),
+    (CSV, {"--bs": "64"}, "not one full batch; write --bs"),
+    (CSV, {"--bs": "1", "--max-len": "4000"}, "positions; write --max-len"),
+    (CSV, {"--bs": "0"}, "expected a whole number from 1 on"),
+    (CSV, {"--lr": "fast"}, "expected a number"),
+    (CSV, {"--lr": "-1"}, "expected a number above 0"),
+    (CSV, {"--valid": "1"}, "expected a share between 0 and 1"),
+    (CSV, {"--arms": "callback,pached"}, "pached: expected some of callback,patched,broken"),
+    (CSV, {"--json": "no/such/folder/out.json"}, "cannot be written"),
+    (CSV, {"--plot": "picture.gif"}, "ends in .png, .svg or .pdf"),
+    (CSV, {"--labels": ","}, "expected column names"),
+    (CSV, {"--epochz": "3"}, "unrecognized arguments: --epochz 3"),
+])
+def test_unusable_input_is_2_and_one_line(run, tmp_path, model_folder, content, options, said):
+    path = tmp_path / "data.csv"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    arguments = {"--csv": path, "--text": "comment", "--labels": "toxic,rude", "--model": model_folder, "--bs": 1,
+                 "--max-len": 8, "--valid": 0.25, **options}
+    code, out, err = run("compare", *(word for pair in arguments.items() for word in pair))
+    assert code == 2 and said in one_line(err), err
+    assert out == ""
+
+
+@pytest.mark.parametrize("spec, said", [
+    ("{file}", "expected FILE.py:FACTORY"),
+    ("missing.py:good", "no such Python file"),
+    ("{file}:goood", "no 'goood' in it; it has good"),
+    ("{file}:number", "is a int; expected a function"),
+    ("{file}:nothing", "make_learner returned NoneType; expected a fastai Learner"),
+    ("{file}:raises", "the run failed: ValueError: no data here; add --traceback"),
+])
+def test_unusable_factory_is_2_and_one_line(run, factories, spec, said):
+    code, _, err = run("compare", spec.format(file=factories))
+    assert code == 2 and said in one_line(err), err
+
+
+def test_a_file_that_fails_when_run(run, tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("import no_such_module\n")
+    code, _, err = run("compare", f"{path}:make")
+    assert code == 2 and "failed when run: ModuleNotFoundError: No module named 'no_such_module'" in one_line(err)
+
+
+@pytest.mark.parametrize("arguments, said", [
+    ((), "COMMAND"),
+    (("compare",), "either FILE.py:FACTORY or --csv"),
+    (("compare", "--csv", "x.csv"), "also needs --text --labels --model"),
+    (("compar",), "invalid choice: 'compar'"),
+])
+def test_incomplete_commands(run, arguments, said):
+    code, _, err = run(*arguments)
+    assert code == 2 and said in one_line(err), err
+
+
+def test_help_is_no_error(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0 and "demo" in capsys.readouterr().out

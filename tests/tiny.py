@@ -1,0 +1,76 @@
+"""Tiny real models of real Hugging Face classes, and what the core's tests share. No fastai here."""
+import pytest
+import torch
+from torch import nn
+
+VOCAB = 48
+ARCHITECTURES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "transfoxl")
+
+
+def tiny_model(name, n_outputs=2, **config):
+    """A pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
+    library = pytest.importorskip("pytorch_transformers")
+    make = {"bert": _bert, "roberta": _roberta, "distilbert": _distilbert, "xlnet": _xlnet, "xlm": _xlm,
+            "gpt2": _gpt2, "transfoxl": _transfoxl}[name]
+    return make(library, n_outputs, config)
+
+
+def _bert(library, n_outputs, config, kind="Bert", positions=32):
+    settings = library.BertConfig(VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                                  intermediate_size=32, max_position_embeddings=positions)
+    return getattr(library, f"{kind}ForSequenceClassification")(_set(settings, n_outputs, config))
+
+
+def _roberta(library, n_outputs, config):
+    return _bert(library, n_outputs, config, "Roberta", positions=34)
+
+
+def _distilbert(library, n_outputs, config):
+    settings = library.DistilBertConfig(VOCAB, max_position_embeddings=32, sinusoidal_pos_embds=False, n_layers=2,
+                                        n_heads=2, dim=16, hidden_dim=32)
+    return library.DistilBertForSequenceClassification(_set(settings, n_outputs, config))
+
+
+def _xlnet(library, n_outputs, config):
+    settings = library.XLNetConfig(VOCAB, d_model=16, n_layer=2, n_head=2, d_inner=32)
+    return library.XLNetForSequenceClassification(_set(settings, n_outputs, config))
+
+
+def _xlm(library, n_outputs, config):
+    settings = library.XLMConfig(VOCAB, emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32)
+    return library.XLMForSequenceClassification(_set(settings, n_outputs, config))
+
+
+def _gpt2(library, n_outputs, config):
+    settings = library.GPT2Config(VOCAB, n_positions=32, n_ctx=32, n_embd=16, n_layer=2, n_head=2)
+    return LastTokenHead(library.GPT2Model(_set(settings, n_outputs, config)), 16, n_outputs)
+
+
+def _transfoxl(library, n_outputs, config):
+    settings = library.TransfoXLConfig(VOCAB, cutoffs=[10, 20], d_model=16, d_embed=16, n_head=2, d_head=8, d_inner=32,
+                                       n_layer=2, tgt_len=8, mem_len=8, clamp_len=8)
+    return LastTokenHead(library.TransfoXLModel(_set(settings, n_outputs, config)), 16, n_outputs)
+
+
+class LastTokenHead(nn.Module):
+    """A head for models that come without one; its output stays the kind its body returns, logits first."""
+
+    def __init__(self, body, width, n_outputs):
+        super().__init__()
+        self.body, self.head, self.config = body, nn.Linear(width, n_outputs), body.config
+
+    def forward(self, input_ids):
+        output = self.body(input_ids)
+        return type(output)([self.head(output[0][:, -1]), *output[1:]])
+
+
+def _set(settings, n_outputs, config):
+    settings.num_labels = n_outputs
+    for name, value in config.items():
+        setattr(settings, name, value)
+    return settings
+
+
+def ids(rows=4, length=6):
+    """Token ids without padding, int64, ``(rows, length)``."""
+    return torch.randint(5, VOCAB, (rows, length))
