@@ -59,8 +59,8 @@ def comments(n: int = 2000, seed: int = 0) -> List[Comment]:
     draw = random.Random("comments %d" % seed).random   # a str seed: Random(-1) equals Random(1)
     seen, made = set(), []
     for labels in _rows(n, draw):
-        text = _write(labels, draw)
-        while text in seen:
+        text = ""
+        while text in seen or not SHORTEST <= len(text.split()) <= LONGEST:
             text = _write(labels, draw)
         seen.add(text)
         made.append(Comment(text, labels))
@@ -125,10 +125,9 @@ def _write(labels: Tuple[int, ...], draw: Draw) -> str:
     """One comment with these labels."""
     topic = _pick(TOPICS, draw)
     signals = [_sentence(_tone(label, draw), topic, draw) for label, on in zip(LABELS, labels) if on]
-    if not signals and draw() < HEATED:
-        signals.append(_sentence("heated", topic, draw))
-    if not any(labels) and draw() < DECOY:
-        signals.append(_sentence("decoy", topic, draw))
+    if not signals:
+        tones = [tone for tone, share in (("heated", HEATED), ("decoy", DECOY)) if draw() < share]
+        signals = [_sentence(tone, topic, draw) for tone in tones]
     sentences = _fill(signals, topic, draw)
     if draw() < 0.12:
         sentences.append(_sentence("signature", topic, draw))
@@ -143,16 +142,22 @@ def _fill(signals: List[str], topic: str, draw: Draw) -> List[str]:
     """Put harmless sentences around the signals until the comment has its length."""
     length = TYPICAL * 2.718281828 ** (SPREAD * _normal(draw))
     length = min(max(length, SHORTEST), LONGEST - 6)           # 6: room for a signature
-    sentences, words = list(signals), _words(signals)
-    for _ in range(60):
-        if words >= length:
+    sentences: List[str] = []
+    for sentence in signals:
+        _insert(sentence, sentences, draw)
+    for _ in range(60):                                        # some are too long for what is left
+        left = length - _words(sentences)
+        if left <= 0:
             break
         sentence = _sentence(_pick(HARMLESS, draw), topic, draw)
-        fits = words + _words([sentence]) <= length + 3
-        if fits and sentence not in sentences:
-            sentences.insert(int(draw() * (len(sentences) + 1)), sentence)
-            words += _words([sentence])
+        if _words([sentence]) <= left + 3:
+            _insert(sentence, sentences, draw)
     return sentences
+
+
+def _insert(sentence: str, sentences: List[str], draw: Draw) -> None:
+    if sentence not in sentences:
+        sentences.insert(int(draw() * (len(sentences) + 1)), sentence)
 
 
 def _sentence(kind: str, topic: str, draw: Draw) -> str:
@@ -165,7 +170,7 @@ def _dress(sentences: List[str], shout: float, draw: Draw) -> str:
     """Join the sentences as this writer would: with or without capitals, full stops and spelling."""
     careless, sloppy = draw() < 0.2, draw() < SLOPPY
     end = "" if careless and draw() < 0.5 else "!!" if draw() < 0.05 else "."
-    text = " ".join(_punctuate(s if careless else s[:1].upper() + s[1:], end) for s in sentences)
+    text = " ".join(_punctuate(s.lower() if careless else s[:1].upper() + s[1:], end) for s in sentences)
     text = re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", text)
     if sloppy:
         text = re.sub(r"[A-Za-z']+", lambda word: _misspell(word.group(), draw), text)
@@ -245,7 +250,7 @@ i removed the sentence about {subject} because it had no {source}
 i think the {page} needs a shorter introduction
 please see the {page} before you change {subject}
 the {page} was merged with {subject} {when}
-i have changed it back {when}
+i changed it back {when}
 the {page} is too long, so i split it
 {subject} now has a {adjective} {page}
 my edit to the {page} was a mistake, sorry
@@ -329,7 +334,7 @@ the rubbish collection in the town has its own {page}
 sorry for the nonsense i wrote {when}
 turnip soup with goose is on the list of dishes
 the donkey path along the hill is {adjective}
-the blast furnace is near {subject}
+the blast furnace has its own {page}
 what the heck is a "{adjective} {source}"? just curious
 oh dear, i have flipping pictures upside down again
 he says "darn" in the second scene, as the {source} shows
@@ -383,7 +388,7 @@ utter, utter {nonsense}, you ought to be ashamed
 shut up, shut up, you absolute {insulting}
 
 [swearing]
-what the {oath} is this
+what the {oath} is this?
 {oath} it all
 this {oathy} {page} again
 oh {oath}, not you again
@@ -448,10 +453,10 @@ book | newspaper | atlas | leaflet | journal | archive | website | magazine | in
 good | reliable | short | useful | detailed | local | recent | clear | careful | fine | printed | lovely
 
 [when]
-last week | yesterday | this morning | in march | in june | two days ago | last year | on sunday
+last week | yesterday | this morning | in March | in June | two days ago | last year | on Sunday
 
 [soon]
-tomorrow | this weekend | next week | tonight | after lunch | on monday
+tomorrow | this weekend | next week | tonight | after lunch | on Monday
 
 [year]
 1887 | 1904 | 1923 | 1938 | 1951 | 1966 | 1979 | 1988 | 1997 | 2003
@@ -471,7 +476,7 @@ the water level fell by {number} centimetres
 the valley below {subject} is narrow
 
 [maps.subject]
-the survey map | the town plan | the legend | the northern sheet | the contour lines | the old border
+the survey map | the town plan | the legend | the northern sheet | the contour line | the old border
 [maps.fact]
 the scale of {subject} is wrong
 {subject} was drawn by hand in {year}
@@ -488,8 +493,8 @@ the timetable lists {number} stops
 the track at {subject} is a single one
 {subject} was built of brick and iron
 passengers had to change at the junction
-the express never stopped at {subject}
-freight wagons still use {subject}
+the express never stopped at the junction
+freight wagons still pass at night
 
 [chess.subject]
 the opening | the endgame | the knight sacrifice | the second match | the rook ending | the queen move
@@ -513,14 +518,14 @@ the striker scored from a corner
 the away team wore a different shirt
 
 [films.subject]
-the first scene | the director | the silent version | the sound track | the leading actor | the sequel
+the first scene | the dance scene | the silent version | the sound track | the last reel | the sequel
 [films.fact]
 the film was shot in {number} days
 {subject} was cut for the cinema
 the camera work won an award in {year}
 {subject} is not in the credits
 the plot follows the novel closely
-the studio lost the reels of {subject}
+the studio lost its copy of {subject}
 
 [software.subject]
 the parser | the first release | the mail client | the user interface | the installer | the test suite
@@ -534,7 +539,7 @@ the code for {subject} has {number} functions
 {subject} needs less memory now
 
 [cooking.subject]
-the plum cake | the onion soup | the rye bread | the pickled beans | the cheese tart | the sauce
+the plum cake | the onion soup | the rye bread | the bean salad | the cheese tart | the sauce
 [cooking.fact]
 {subject} needs {number} minutes in the oven
 the recipe was printed in {year}
@@ -544,7 +549,7 @@ butter works better than oil in {subject}
 {subject} is served cold with salt and pepper
 
 [birds.subject]
-the grey heron | the barn owl | the swallow | the nest box | the winter count | the reed warbler
+the grey heron | the barn owl | the swallow | the kingfisher | the woodpecker | the reed warbler
 [birds.fact]
 the heron breeds near the shore
 {subject} was last seen in {year}
@@ -557,7 +562,7 @@ the eggs of {subject} are spotted
 the rose garden | the apple tree | the greenhouse | the herb bed | the hedge | the kitchen garden
 [gardens.fact]
 the roses flower in early summer
-{subject} was planted in {year}
+{subject} was laid out in {year}
 {subject} needs shade and wet soil
 the seeds take {number} days
 the frost ruined the blossom near {subject}
@@ -577,10 +582,10 @@ the composer never finished {subject}
 the comet | the telescope | the moon landing | the red planet | the space probe | the eclipse
 [space.fact]
 the orbit takes {number} years
-{subject} was discovered in {year}
+{subject} was in the news in {year}
 the star is brighter than expected
 {subject} can be seen before sunrise
-the rocket carried {subject} in its second stage
+the rocket carried a camera in its second stage
 the photo of {subject} was taken from a balloon
 """)
 

@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
 
+import torch
+
 from .errors import UnusableInput
 
 __all__ = ["Pretrained", "load_pretrained"]
@@ -26,7 +28,7 @@ class Pretrained(NamedTuple):
     tokenizer : the library's tokenizer
     make_model : callable
         Makes a new model with a classification head of the given number of outputs, weights loaded; the
-        head is drawn from torch's generator.
+        head is drawn from torch's generator, also where the folder holds one of another size.
     pad_id : int
     max_positions : int or None
         How many positions the model has, where its config says so.
@@ -99,9 +101,20 @@ def _load_old(library: Any, name: str) -> Pretrained:
 
     def make_model(n_outputs: int) -> Any:
         with _quiet_logging("pytorch_transformers"):
-            return model_class.from_pretrained(name, num_labels=n_outputs)
+            config = config_class.from_pretrained(name, num_labels=n_outputs)
+            return model_class.from_pretrained(name, config=config, **_weights_that_fit(name, model_class, config))
 
     return Pretrained(tokenizer, make_model, _pad_id(tokenizer), _positions(config))
+
+
+def _weights_that_fit(name: str, model_class: Any, config: Any) -> Dict[str, Any]:
+    """A folder's weights without those of a head of another size, which pytorch-transformers refuses."""
+    path = Path(name) / "pytorch_model.bin"
+    if not path.is_file() or model_class.__name__.startswith("Auto"):
+        return {}
+    expected = {key: value.shape for key, value in model_class(config).state_dict().items()}
+    weights = torch.load(str(path), map_location="cpu")
+    return {"state_dict": {key: value for key, value in weights.items() if expected.get(key, value.shape) == value.shape}}
 
 
 def _load_new(library: Any, name: str) -> Pretrained:
@@ -110,7 +123,8 @@ def _load_new(library: Any, name: str) -> Pretrained:
 
     def make_model(n_outputs: int) -> Any:
         with _quiet_logging("transformers"):
-            return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs)
+            return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs,
+                                                                              ignore_mismatched_sizes=True)
 
     return Pretrained(tokenizer, make_model, _pad_id(tokenizer), _positions(config))
 

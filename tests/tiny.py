@@ -1,7 +1,13 @@
 """Tiny real models of real Hugging Face classes, and what the core's tests share. No fastai here."""
+from collections import OrderedDict
+from dataclasses import dataclass, fields
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+
+from fastai_hf_callback.trace import Epoch, Step, Trace
 
 VOCAB = 48
 ARCHITECTURES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "transfoxl")
@@ -74,3 +80,48 @@ def _set(settings, n_outputs, config):
 def ids(rows=4, length=6):
     """Token ids without padding, int64, ``(rows, length)``."""
     return torch.randint(5, VOCAB, (rows, length))
+
+
+# -- outputs ---------------------------------------------------------------------------------------------------
+
+
+class OutputLike(OrderedDict):
+    """transformers' ``ModelOutput`` without transformers: a dataclass, and a dict of what is not None that
+    also counts positions."""
+
+    def __post_init__(self):
+        for part in fields(self):
+            if getattr(self, part.name) is not None:
+                super().__setitem__(part.name, getattr(self, part.name))
+
+    def __getitem__(self, key):
+        return dict(self.items())[key] if isinstance(key, str) else self.to_tuple()[key]
+
+    def to_tuple(self):
+        return tuple(self[name] for name in self)
+
+
+@dataclass
+class ClassifierOutput(OutputLike):
+    loss: Any = None
+    logits: Any = None
+    hidden_states: Any = None
+
+
+# -- recorded runs -----------------------------------------------------------------------------------------------
+
+
+def a_trace(arm="callback", losses=(0.9, 0.7, 0.5, 0.3), valid=(0.8, 0.6, 0.4), accuracy=(0.5, 0.7, 0.9),
+            weights="trained", n_targets=100, base_rates=None):
+    """A run of two steps an epoch, written by hand; `valid` and `accuracy` begin before the first step."""
+    epochs = [Epoch(0, i, v, {"accuracy": a}) for i, (v, a) in enumerate(zip(valid[1:], accuracy[1:]))]
+    steps = [Step(0, i // 2, i % 2, loss, 1.0 + i, (1e-3, 1e-4)) for i, loss in enumerate(losses)]
+    return Trace(arm, {"weight": "initial"}, "first batch", Epoch(-1, -1, valid[0], {"accuracy": accuracy[0]}),
+                 steps, epochs, {"weight": weights}, f"outputs of {weights} weights", n_targets, n_targets,
+                 base_rates or {})
+
+
+def a_broken_trace(**kwargs):
+    """The null: nothing but weight decay moved a weight."""
+    still = dict(losses=(0.9, 0.9, 0.9, 0.9), valid=(0.8, 0.8, 0.8), accuracy=(0.5, 0.5, 0.5), weights="decayed")
+    return a_trace("broken", **{**still, **kwargs})

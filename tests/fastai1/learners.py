@@ -68,6 +68,7 @@ def metrics(task):
 
 
 def two_groups(model):
-    """Everything but the last leaf module, and the last: what ``learn.split`` takes."""
+    """The body, and the last leaf module that has parameters with what follows: what ``learn.split`` takes."""
     leaves = flatten_model(model)
-    return [leaves[:-1], leaves[-1:]]
+    head = max(i for i, leaf in enumerate(leaves) if list(leaf.parameters()))
+    return [leaves[:head], leaves[head:]]
