@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 stack=${1:?usage: scripts/setup_venv.sh v1|era|v2 [PYTHON]}
 python=${2:-}
 case $stack in
-    v1) extra=fastai1 want=3.11 ;;
-    v2) extra=fastai2 want=3.11 ;;
-    era) extra=fastai1 want=3.8 ;;
+    v1) extra=fastai1 want=3.11 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
+    era) extra=fastai1 want=3.8 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
+    v2) extra=fastai2 want=3.11 imports="fastai.distributed, fastai.text.data, transformers.models.bert.modeling_bert" ;;
     *) echo "STACK is v1, era or v2, not \"$stack\"" >&2 && exit 2 ;;
 esac
 venv=.venvs/$stack
@@ -21,7 +21,7 @@ say() { echo "[$stack] $*"; }
 fail() { echo "[$stack] $*" >&2 && exit 1; }
 
 # The caller may say where packages come from, not where they go or which they are.
-unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE VIRTUAL_ENV CONDA_PREFIX PYENV_VERSION
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX PYENV_VERSION
 unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_DRY_RUN
 unset PIP_CONSTRAINT PIP_REQUIREMENT PIP_NO_DEPS PIP_PRE PIP_UPGRADE PIP_NO_BINARY PIP_NO_BUILD_ISOLATION
 unset UV_CONSTRAINT UV_OVERRIDE UV_PYTHON UV_SYSTEM_PYTHON UV_PRERELEASE UV_RESOLUTION UV_EXCLUDE_NEWER
@@ -96,7 +96,8 @@ with_pip() {
     "$python" -m venv "$venv"
     # Editable installs from pyproject.toml, and today's wheels; done already where pip is new enough.
     "$venv/bin/python" -m pip install -qq "pip>=21.3"
-    "$venv/bin/python" -m pip install -qq -e ".[$extra,test]" -c "$lock"
+    # Compiling all of it takes longer than the installation; what is used compiles when it is first imported.
+    "$venv/bin/python" -m pip install -qq --no-compile -e ".[$extra,test]" -c "$lock"
 }
 
 drop() {
@@ -119,6 +120,9 @@ if ! "$venv/bin/python" -c 'import torchvision' >/dev/null 2>&1; then
     say "torchvision cannot be imported beside this torch: leaving it out"
     drop torchvision
 fi
+
+say "importing once"
+"$venv/bin/python" -W ignore -c "import $imports" || fail "the packages of $lock are installed, but do not import"
 
 touch "$venv/.ready"
 say "ready"

@@ -153,7 +153,7 @@ A, B, C = torch.zeros(4, 1), torch.zeros(4, 2), torch.zeros(4, 3)
     ((A, (B, C)), lambda output: output[1][0], B),
     (A, 7, A),
     (A, "no such name", A),
-], ids=str)
+])
 def test_element_picks_the_very_tensor(output, element, expected):
     assert unwrap(output, element) is expected
 
@@ -289,7 +289,7 @@ def test_the_output_itself_is_not_changed():
     ([[[[A]]]], "list(list(list(list of 1)))"),
     ({"a": {"b": {"c": {"d": A}}}}, "dict(a: dict(b: dict(c: dict of 1)))"),
     (None, "None"),
-], ids=str)
+])
 def test_describe_says_types_names_and_shapes(output, line):
     assert describe(output) == line
 
