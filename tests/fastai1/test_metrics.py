@@ -1,0 +1,62 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("fastai.basic_train")
+
+from fastai.callback import CallbackHandler  # noqa: E402
+from fastai.metrics import accuracy, accuracy_thresh  # noqa: E402
+
+from fastai_hf_callback import BaseRate, ColumnwiseAUC  # noqa: E402
+from fastai_hf_callback.fastai1.metrics import score_constant  # noqa: E402
+from fastai_hf_callback.metrics import mean_columnwise_auc  # noqa: E402
+from tests.fastai1.learners import make_learner  # noqa: E402
+
+OUTPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.tensor([[1., 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]] * 2)
+
+
+def run(metric, sizes=(4, 4, 2)):
+    """The metric over batches of different size, as fastai's loop drives it."""
+    handler = CallbackHandler([], [metric])
+    handler.on_train_begin(1, None, [metric])
+    handler.on_epoch_begin()
+    for output, target in zip(OUTPUTS.split(sizes), TARGETS.split(sizes)):
+        handler.on_batch_begin(None, target, train=False)
+        handler.on_loss_begin(output)
+        handler.on_batch_end(torch.zeros(()))
+    handler.on_epoch_end(0.)
+    return handler.state_dict["last_metrics"][1]
+
+
+@pytest.mark.parametrize("sizes", ((10,), (4, 4, 2), (1,) * 10))
+def test_auc_is_over_the_whole_set_whatever_the_batches(sizes):
+    assert run(ColumnwiseAUC(), sizes) == mean_columnwise_auc(OUTPUTS, TARGETS)
+
+
+def test_the_mean_of_batch_aucs_would_be_another_number():
+    batches = [mean_columnwise_auc(o, t) for o, t in zip(OUTPUTS.split(5), TARGETS.split(5))]
+    assert np.mean(batches) != mean_columnwise_auc(OUTPUTS, TARGETS)
+
+
+def test_the_base_rate_of_accuracy_thresh_is_the_share_of_zeros():
+    metric = partial(accuracy_thresh, thresh=0.45)
+    assert run(BaseRate(metric)) == pytest.approx(float((TARGETS == 0).float().mean()))
+    assert BaseRate(metric).name == "base_accuracy_thresh"
+    assert run(metric) != run(BaseRate(metric))
+
+
+def test_the_base_rate_stands_in_fastais_own_table():
+    learn = make_learner("bert")
+    learn.metrics = [accuracy, BaseRate(accuracy)]
+    learn.fit(2, 1e-3)
+    assert learn.recorder.metrics_names == ["accuracy", "base_accuracy"]
+    rates = {float(metrics[1]) for metrics in learn.recorder.metrics}
+    counts = torch.bincount(learn.data.valid_ds.tensors[-1])
+    assert len(rates) == 1 and rates.pop() == pytest.approx(float(counts.max()) / int(counts.sum()))
+
+
+def test_a_constant_scores_half_an_auc():
+    assert score_constant(torch.zeros(3), [OUTPUTS], [TARGETS], [ColumnwiseAUC()]) == [0.5]

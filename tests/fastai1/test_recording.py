@@ -1,0 +1,65 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("fastai.basic_train")
+
+from fastai import basic_train  # noqa: E402
+from fastai.metrics import accuracy  # noqa: E402
+
+from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
+from fastai_hf_callback.fastai1.recording import base_rates, evaluate, metric_names, tensors_in  # noqa: E402
+from tests.fastai1.learners import make_learner  # noqa: E402
+
+
+def test_evaluation_says_what_validate_says_and_changes_nothing():
+    learn = make_learner("bert")
+    learn.fit(1, 1e-2)
+    learn.model.train()
+    learn.model.model.classifier.eval()
+    modes = [module.training for module in learn.model.modules()]
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    recorded = list(learn.recorder.losses)
+
+    evaluation = evaluate(learn)
+
+    assert [module.training for module in learn.model.modules()] == modes
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == states
+    assert list(learn.recorder.losses) == recorded
+    loss, score = learn.validate()
+    assert (evaluation.figures.valid_loss, evaluation.figures.metrics) == (float(loss), {"accuracy": float(score)})
+    assert torch.equal(torch.cat(evaluation.outputs).softmax(-1), learn.get_preds()[0])
+
+
+def test_the_base_rate_is_the_majoritys_share():
+    learn = make_learner("bert")
+    evaluation = evaluate(learn)
+    targets = torch.cat(evaluation.targets)
+    rates = base_rates(learn, evaluation, [torch.tensor([1, 1, 0])])
+    assert rates["accuracy"] == pytest.approx(float((targets == 1).float().mean()))
+
+
+@pytest.mark.parametrize("metrics, names", [([accuracy, accuracy], ["accuracy", "accuracy_2"]), ([], [])])
+def test_metric_names_are_unique(metrics, names):
+    assert metric_names(metrics) == names
+
+
+def test_tensors_of_a_nested_batch():
+    a, b, c = torch.ones(1), torch.ones(2), torch.ones(3)
+    assert [t.numel() for t in tensors_in(([a, {"x": b}], (c,), None, "text"))] == [1, 2, 3]
+
+
+def test_quiet_is_quiet_and_puts_the_bars_back(capsys):
+    learn = make_learner("bert")
+    learn.silent = False
+    learn.callback_fns = [basic_train.partial(basic_train.Recorder, add_time=True, silent=False)]
+    before = basic_train.master_bar, basic_train.progress_bar, learn.callback_fns
+    with pytest.raises(ZeroDivisionError), quiet(learn):
+        learn.fit(1, 1e-2)
+        raise ZeroDivisionError
+    assert capsys.readouterr().out == ""
+    assert (basic_train.master_bar, basic_train.progress_bar, learn.callback_fns) == before
+    learn.fit(1, 1e-2)
+    assert "train_loss" in capsys.readouterr().out
