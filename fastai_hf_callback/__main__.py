@@ -69,8 +69,8 @@ def _run_comparison(make_learner: Callable[[], Any], fit: Callable[[Any], Any], 
     from .fastai1.arms import compare
     from .progress import arm_bars
 
-    with arm_bars(arguments.arms) as progress:
-        comparison = compare(make_learner, fit, seed=arguments.seed, arms=arguments.arms, progress=progress)
+    with arm_bars(arguments.arms, log=True) as progress:
+        comparison = compare(make_learner, fit, seed=arguments.seed, arms=arguments.arms, progress=progress or False)
     print(comparison)
     if arguments.json:
         Path(arguments.json).write_text(comparison.to_json(), encoding="utf-8")

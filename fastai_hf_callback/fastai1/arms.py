@@ -3,7 +3,7 @@ import os
 import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Union
 
 import fastai.train  # noqa: F401  fit_one_cycle and lr_find live on Learner only once this is imported
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..comparison import Comparison, Difference, compare_traces, first_difference
 from ..errors import ComparisonError
+from ..progress import Progress, arm_bars
 from ..rng import rng_preserved, seed_everything
 from ..trace import Trace, digest
 from .callback import HFCallback
@@ -23,11 +24,8 @@ __all__ = ["compare", "ARMS"]
 
 ARMS = ("callback", "patched", "broken")
 
-Progress = Callable[[str, int, int], None]
-
-
 def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner], Any]] = None, seed: int = 42,
-            arms: Sequence[str] = ARMS, progress: Optional[Progress] = None) -> Comparison:
+            arms: Sequence[str] = ARMS, progress: Union[bool, Progress] = True) -> Comparison:
     """Run the same training through the callback, the patched loop and a broken arm, and compare.
 
     Parameters
@@ -42,8 +40,9 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
     arms : sequence of str
         Of ``callback`` (always run), ``patched`` and ``broken``. The broken arm detaches the output and
         makes it require grad: it must differ, or the comparison proves nothing.
-    progress : callable, optional
-        Called as ``progress(arm, steps_done, steps_expected)``.
+    progress : bool or callable
+        By default a bar per arm in a terminal or notebook; a callable is called as
+        ``progress(arm, steps_done, steps_expected)``.
 
     Returns
     -------
@@ -65,11 +64,12 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
     arms = _checked_arms(arms)
     refuse_if_patched()
     traces: List[Trace] = []
-    with rng_preserved(), _deterministic():
+    with rng_preserved(), _deterministic(), ExitStack() as stack:
+        tell = stack.enter_context(arm_bars(arms)) if progress is True else progress or None
         for arm in arms:
-            traces.append(_run_arm(arm, make_learner, fit or _two_epochs, seed, progress))
+            traces.append(_run_arm(arm, make_learner, fit or _two_epochs, seed, tell))
             compare_traces(traces)  # arms that did not begin alike stop here, before the next one is run
-        noise = _noise_floor(traces, make_learner, fit or _two_epochs, seed, progress)
+        noise = _noise_floor(traces, make_learner, fit or _two_epochs, seed, tell)
     return compare_traces(traces, noise)
 
 
