@@ -11,7 +11,8 @@ __version__ = "0.1.0"
 
 _CORE = {"unwrap": "output", "HFModel": "model",
          "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
-         "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors"}
+         "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
+         "Comparison": "comparison", "Trace": "trace"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
                "ColumnwiseAUC": "metrics", "BaseRate": "metrics"}
 

@@ -6,6 +6,7 @@ rates, nested and overlapping as there, in words a family paper would print. Lab
 perfectly: harmless comments speak of clown fish too, and some rude ones are rude between the lines.
 """
 import csv
+import math
 import random
 import re
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
@@ -16,14 +17,15 @@ __all__ = ["Comment", "LABELS", "RATES", "comments", "write_csv"]
 LABELS = ("rude", "very_rude", "swearing", "warning_off", "insult", "clannish")
 RATES = (0.102, 0.013, 0.056, 0.005, 0.055, 0.011)
 
-LEAST = 20         # positives per label, or n // 25 if that is fewer: with 20, a random fifth of the
-                   # comments lacks a label about once in a hundred splits; with the 10 that 0.5 % of
-                   # 2,000 would give, once in ten, and the AUC of that column is then undefined
-SHORTEST, LONGEST = 5, 60          # words
-TYPICAL, SPREAD = 16, 0.65         # words aimed at (the median comes out at 18) and the sigma of their log
+# Positives of each label, or n // 25 where that is fewer. Of 20, a random fifth of the comments holds none about once
+# in a hundred splits; of the 10 that 0.5 % of 2,000 would be, once in ten, and that column then has no AUC.
+LEAST = 20
+
+SHORTEST, LONGEST = 5, 60                   # words
+TYPICAL, SPREAD = 15, 0.65                  # words aimed at (the median comes out near 18), sigma of their log
 
 CHANCE = (0, 0.1, 0.4, 3.0, 0.35, 0.8)      # how little each label follows how heated a rude comment is
-OUTSIDE = (0, 0, 0.06, 0.06, 0.06, 0.06)    # its share of positives that are not rude; the original's too
+OUTSIDE = (0, 0, 0.06, 0.06, 0.06, 0.06)    # share of its positives that are not rude, as in the original
 
 SUBTLE = 0.35      # share of labels that show in no word of their own, only in a heated tone
 HEATED = 0.30      # share of harmless comments in that tone
@@ -44,19 +46,19 @@ def comments(n: int = 2000, seed: int = 0) -> List[Comment]:
     Parameters
     ----------
     n : int
-        How many. Up to 20,000 there are more than enough different ones.
+        How many. 20,000 different ones are made in seconds.
     seed : int
         Another seed gives other comments. The global ``random`` state is neither read nor changed.
 
     Returns
     -------
     list of Comment
-        Each label has ``RATES`` of its positives, and at least 20 (from 500 comments on), spread
-        evenly over the list, so that the first or the last fifth has its share of each.
+        Positives come at ``RATES``, but at least 20 of each label (from 500 comments on; one in 25
+        below), and lie evenly over the list: its last fifth has its share of each label.
     """
     if n < 0:
-        raise ValueError("comments(n=%r): n is how many comments to make; write 0 or more" % (n,))
-    draw = random.Random("comments %d" % seed).random   # a str seed: Random(-1) equals Random(1)
+        raise ValueError(f"comments(n={n!r}): n is how many comments to make; write 0 or more")
+    draw = random.Random(f"comments {seed}").random   # a str seed: Random(-1) equals Random(1)
     seen, made = set(), []
     for labels in _rows(n, draw):
         text = ""
@@ -140,7 +142,7 @@ def _tone(label: str, draw: Draw) -> str:
 
 def _fill(signals: List[str], topic: str, draw: Draw) -> List[str]:
     """Put harmless sentences around the signals until the comment has its length."""
-    length = TYPICAL * 2.718281828 ** (SPREAD * _normal(draw))
+    length = TYPICAL * math.exp(SPREAD * _normal(draw))
     length = min(max(length, SHORTEST), LONGEST - 6)           # 6: room for a signature
     sentences: List[str] = []
     for sentence in signals:
@@ -197,8 +199,12 @@ def _pick(options: Sequence[str], draw: Draw) -> str:
 
 
 def _normal(draw: Draw) -> float:
-    """Nearly normal, and by additions alone the same on every machine."""
-    return sum(draw() for _ in range(12)) - 6.0
+    """Nearly normal, and the same everywhere: a sum added up one by one, since ``sum`` rounds better from
+    Python 3.12 on."""
+    total = -6.0
+    for _ in range(12):
+        total += draw()
+    return total
 
 
 def _read(source: str) -> Dict[str, Tuple[str, ...]]:

@@ -1,12 +1,13 @@
-"""``Trace``: what a run did, step by step. It crosses from the fastai rooms to the core. Imports torch.
+"""``Trace``: what a run did, step by step. It crosses from the fastai rooms to the core. Imports numpy and torch.
 
 Numbers are kept as exact Python floats, tensors as digests: two runs are the same exactly when their
 traces are.
 """
 import hashlib
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,6 +70,8 @@ class Trace:
         Digest of each entry of ``state_dict``.
     first_batch, predictions : str
         Digests of the first training batch (inputs and targets) and of the final validation outputs.
+    returned : str
+        Digest of whatever the fit returned: tensors, numbers, text, and lists and dicts of them.
     before : Epoch or None
         The evaluation before the first step.
     steps, epochs : list
@@ -87,6 +90,7 @@ class Trace:
     epochs: List[Epoch] = field(default_factory=list)
     final_weights: Dict[str, str] = field(default_factory=dict)
     predictions: str = ""
+    returned: str = ""
     n_train_targets: int = 0
     n_valid_targets: int = 0
     base_rates: Dict[str, float] = field(default_factory=dict)
@@ -104,22 +108,43 @@ class Trace:
         for name, value in self.final_weights.items():
             yield Observation(-1, -1, -1, f"weight {name}", value)
         yield Observation(-1, -1, -1, "predictions", self.predictions)
+        yield Observation(-1, -1, -1, "what fit returned", self.returned)
 
     def to_dict(self) -> Dict[str, Any]:
         """Plain dicts, lists and numbers."""
         return asdict(self)
 
 
-def digest(tensors: Iterable[Tensor]) -> str:
-    """SHA-256 over dtypes, shapes and bytes of `tensors`, on any device; 16 hexadecimal digits."""
-    seen = hashlib.sha256()
-    for tensor in tensors:
-        tensor = tensor.detach().cpu().contiguous()
-        seen.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        if tensor.dtype == torch.bfloat16:  # numpy has no such type
-            tensor = tensor.view(torch.int16)
-        seen.update(tensor.numpy().tobytes())
-    return seen.hexdigest()[:16]
+def digest(value: Any) -> str:
+    """SHA-256 over a nest of values, 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    value : any
+        Tensors on any device and numpy arrays count with dtype, shape and bytes; numbers and text with
+        their value; lists, tuples and dicts with what they hold; anything else with its type's name.
+    """
+    return hashlib.sha256(b"".join(_bytes_of(value))).hexdigest()[:16]
+
+
+def _bytes_of(value: Any) -> Iterator[bytes]:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous()
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        bits = value.view(torch.int16) if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
+        yield bits.numpy().tobytes()
+    elif isinstance(value, (np.ndarray, np.generic)):
+        yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _bytes_of(part)
+    elif hasattr(value, "items"):
+        for name, part in value.items():
+            yield str(name).encode()
+            yield from _bytes_of(part)
+    else:
+        yield repr(value).encode() if isinstance(value, (str, bytes, int, float, type(None))) else \
+            type(value).__name__.encode()
 
 
 def _place(moment: Any) -> Tuple[int, int]:

@@ -34,7 +34,8 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
         Makes a new ``Learner`` each time, model and data included. It may hold ``HFCallback`` already,
         whose `element` then holds for every arm.
     fit : callable, optional
-        Called with the learner; by default two epochs of ``fit_one_cycle``.
+        Called with the learner; by default two epochs of ``fit_one_cycle``. What it returns, such as
+        ``learn.get_preds()``, is compared too.
     seed : int
         Python's, numpy's and torch's random states are reset to it before each arm and put back at the end.
     arms : sequence of str
@@ -99,7 +100,7 @@ def _run_arm(arm: str, make_learner, fit, seed: int, progress: Optional[Progress
         trace.before = before and before.figures
         with _added(learn, recorder):
             seed_everything(seed)
-            fit(learn)
+            trace.returned = digest(fit(learn))
         _record_end(learn, trace, recorder.train_targets)
     return trace
 
@@ -244,4 +245,4 @@ def _made(make_learner: Callable[[], Learner]) -> Learner:
 
 
 def _weight_digests(learn: Learner) -> Dict[str, str]:
-    return {name: digest([value]) for name, value in learn.model.state_dict().items() if isinstance(value, Tensor)}
+    return {name: digest(value) for name, value in learn.model.state_dict().items() if isinstance(value, Tensor)}
