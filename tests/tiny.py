@@ -11,10 +11,13 @@ from fastai_hf_callback.trace import Epoch, Step, Trace
 
 VOCAB = 48
 ARCHITECTURES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "transfoxl")
+WITHOUT_MASK = ("gpt2", "transfoxl")  # their forward in pytorch-transformers 1.2 takes none
 
 
 def tiny_model(name, n_outputs=2, **config):
     """A pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
+    if name == "bert of transformers 5":
+        return _bert_of_today(n_outputs)
     library = pytest.importorskip("pytorch_transformers")
     make = {"bert": _bert, "roberta": _roberta, "distilbert": _distilbert, "xlnet": _xlnet, "xlm": _xlm,
             "gpt2": _gpt2, "transfoxl": _transfoxl}[name]
@@ -56,6 +59,13 @@ def _transfoxl(library, n_outputs, config):
     settings = library.TransfoXLConfig(VOCAB, cutoffs=[10, 20], d_model=16, d_embed=16, n_head=2, d_head=8, d_inner=32,
                                        n_layer=2, tgt_len=8, mem_len=8, clamp_len=8)
     return LastTokenHead(library.TransfoXLModel(_set(settings, n_outputs, config)), 16, n_outputs)
+
+
+def _bert_of_today(n_outputs):
+    library = pytest.importorskip("transformers")
+    return library.BertForSequenceClassification(library.BertConfig(
+        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=32, num_labels=n_outputs))
 
 
 class LastTokenHead(nn.Module):

@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     from fastai.train import Learner
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel
-from tests.tiny import VOCAB, tiny_model
+from tests.tiny import VOCAB, WITHOUT_MASK, tiny_model
 
 ROWS, LENGTH, BATCH, PAD = 48, 8, 8, 0
 TASKS = ("classes", "labels", "number")
@@ -54,6 +54,7 @@ def collate(rows):
 
 def make_learner(model="bert", task="classes", masked=True, callbacks=None, wrap=True, **kwargs):
     """A new learner on a new model: the smallest real thing."""
+    masked = masked and model not in WITHOUT_MASK
     inputs = ("input_ids", "attention_mask") if masked else None
     bare = tiny_model(model, OUTPUTS[task])
     learn = Learner(databunch(task, masked), HFModel(bare, inputs=inputs, pad_id=PAD) if wrap else bare,

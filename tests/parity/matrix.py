@@ -152,3 +152,17 @@ def _has_flat_loss(learn) -> bool:
 
 def stack_name() -> str:
     return os.environ.get("STACK") or ("era" if torch.__version__.startswith("1.") else "v1")
+
+
+# -- the whole matrix, and its page ---------------------------------------------------------------------------
+
+
+def outcome(cell: Cell) -> str:
+    """``passed``, ``cannot exist: why``, or what is wrong."""
+    reason = impossible(cell)
+    if reason:
+        return f"cannot exist: {reason}"
+    try:
+        return fault_of(run(cell)) or "passed"
+    except Exception as error:  # a cell that fails must not hide the others
+        return f"{type(error).__name__}: {error}"
