@@ -12,10 +12,11 @@ endif
 
 VENV := .venvs/$(STACK)
 READY := $(VENV)/.ready
-# One thread each: tiny models crawl when two workers fight over the cores.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
+# One thread each: on a busy machine tiny models crawl when torch's threads wait for one another.
+ONE_THREAD := OMP_NUM_THREADS=1
+PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
-# Nothing of the caller's Python reaches into the environments; and without bytecode every import takes twice as long.
+# Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 .PHONY: help venv test quick demo clean
@@ -34,7 +35,7 @@ quick: $(READY) ## the tests without the slow ones
 	$(PYTEST) -m "not slow" $(ARGS)
 
 demo: $(READY) ## the demonstration
-	@$(VENV)/bin/fastai-hf demo
+	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo
 
 clean: ## remove the environments, caches and builds
 	rm -rf .venvs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

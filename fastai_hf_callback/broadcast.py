@@ -1,14 +1,16 @@
-"""Whether a loss pairs every row with its own target, or silently broadcasts. Imports torch only.
+"""Whether a loss pairs every row with its own target, or silently broadcasts. Imports torch and ``rng``.
 
 ``(batch, 1)`` against ``(batch,)`` under a mean squared error compares every output with every
 target; the loss still falls, to that of the mean, and the metric stands still.
 """
 import copy
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
+
+from .rng import rng_preserved
 
 __all__ = ["broadcasts"]
 
@@ -42,10 +44,10 @@ def broadcasts(loss_func: Callable[..., Any], output: Any, target: Any) -> Optio
     rows_aligned = output.dim() == target.dim()
     if rows_aligned and shape == output.shape:  # at most the target is repeated, each within its own row
         return False
-    if output.shape[0] == 1 or bool((target == target.flatten()[0]).all()):
+    if output.shape[0] <= 1 or not target.numel() or bool((target == target.flatten()[0]).all()):
         return None
     try:
-        with torch.no_grad():
+        with torch.no_grad(), rng_preserved():
             loss = partial(_value, copy.deepcopy(loss_func))
             return _reads_target(loss, output, target) and (
                 _repeats_output(loss, output, target, shape) if rows_aligned else _ignores_order(loss, output, target))
@@ -54,23 +56,33 @@ def broadcasts(loss_func: Callable[..., Any], output: Any, target: Any) -> Optio
 
 
 def _ignores_order(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -> bool:
-    rows = _stand_in(output)
-    return all(_same(loss(rows, target), loss(moved, target)) for moved in (rows.roll(1, 0), rows.flip(0)))
+    return all(_same(loss(rows, target), loss(moved, target)) for rows in _stand_ins(output, target)
+               for moved in (rows.roll(1, 0), rows.flip(0)))
 
 
 def _repeats_output(loss: Callable[..., Tensor], output: Tensor, target: Tensor, shape: torch.Size) -> bool:
-    rows = _stand_in(output)
-    return _same(loss(rows, target), loss(rows.expand(shape).contiguous(), target))
+    return all(_same(loss(rows, target), loss(rows.expand(shape).contiguous(), target))
+               for rows in _stand_ins(output, target))
 
 
 def _reads_target(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -> bool:
-    one_value = target.flatten()[0].expand(target.shape).contiguous()
-    return not _same(loss(_stand_in(output), target), loss(_stand_in(output), one_value))
+    rows = next(_stand_ins(output, target))
+    return any(not _same(loss(rows, target), loss(rows, torch.full_like(target, end))) for end in _range_of(target))
 
 
-def _stand_in(output: Tensor) -> Tensor:
-    """Distinct, unevenly spaced values inside (0, 1): valid as logits, as probabilities and as numbers."""
-    return torch.linspace(0.3, 0.95, output.numel(), device=output.device).pow(2).to(output.dtype).view(output.shape)
+def _stand_ins(output: Tensor, target: Tensor) -> Iterator[Tensor]:
+    """Distinct values, irregular so that no sums agree by accident, strictly inside the targets' range: there every
+    loss bends (outside it a mean absolute error is a straight line, on which rows may change places unnoticed)."""
+    low, high = _range_of(target)
+    count = torch.arange(1.0, output.numel() + 1, device=output.device, dtype=torch.float64)
+    for ratio in (0.6180339887498949, 0.7548776662466927):
+        inside = 0.05 + 0.9 * (count * ratio % 1) ** 1.5
+        yield (low + (high - low) * inside).to(output.dtype).view(output.shape)
+
+
+def _range_of(target: Tensor) -> Tuple[float, float]:
+    numbers = target.double()
+    return float(numbers.min()), float(numbers.max())
 
 
 def _value(loss_func: Callable[..., Any], output: Tensor, target: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ class Difference:
     def __str__(self) -> str:
         where = [f"{name} {number}" for name, number in
                  (("fit", self.fit), ("epoch", self.epoch), ("step", self.step)) if number >= 0]
-        place = ", ".join(where) or "after the run"
+        at_start = self.epoch < 0 and not self.quantity.startswith(("weight ", "predictions", "what "))
+        place = ", ".join(where) or ("before the first step" if at_start else "after the run")
         left, right = (f"{arm} {value!r}" for arm, value in zip(self.arms, self.values))
         return f"{place}: {self.quantity}: {left}, {right}"
 
@@ -122,8 +123,8 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 identical and moved, 1 different or not proven, 3 identical but stuck."""
-        if not self.identical or ("broken" in self.traces and not self.proven):
+        """0 identical and moved, 1 different or nothing proven, 3 identical but stuck."""
+        if not self.identical or "patched" not in self.traces or ("broken" in self.traces and not self.proven):
             return 1
         return 0 if self.moved else 3
 
@@ -132,6 +133,8 @@ class Comparison:
         """One line."""
         if not self.identical:
             return f"DIFFERENT - {self.difference}" + self._noise_remark()
+        if "patched" not in self.traces:
+            return "NOTHING COMPARED - the patched arm was not run"
         if "broken" in self.traces and not self.proven:
             return "PROVES NOTHING - the broken arm did not differ: this fit trains nothing that could be compared"
         return "IDENTICAL, and it moved" if self.moved else "IDENTICAL BUT STUCK - both arms moved nothing"
@@ -150,7 +153,8 @@ class Comparison:
             An ``AssertionError`` that carries the whole report.
         """
         if self.exit_code:
-            raise ComparisonError(str(self), {1: "arms-differ", 3: "stuck"}[self.exit_code])
+            cause = "arms-differ" if not self.identical else "stuck" if self.exit_code == 3 else "proves-nothing"
+            raise ComparisonError(str(self), cause)
         return self
 
     def to_dict(self) -> Dict[str, Any]:
@@ -240,12 +244,14 @@ def movements(trace: Trace, broken: Optional[Trace] = None) -> List[Movement]:
         excursion, null = _excursion(values), _excursion(null_evaluations.get(name, []))
         rate = trace.base_rates.get(name)
         glued = name not in LOSSES and _near(values[1:], rate, quantum)
-        found.append(Movement(name, values, excursion, null, quantum, excursion - null > quantum and not glued, rate))
+        moved = excursion - null > 1.5 * quantum and not glued
+        found.append(Movement(name, values, excursion, null, quantum, moved, rate))
     return found
 
 
 def _near(values: Sequence[float], rate: Optional[float], quantum: float) -> bool:
-    return bool(values) and rate is not None and all(abs(value - rate) <= quantum for value in values)
+    # A proportion moves in whole quanta, so halfway to the second is where rounding cannot decide.
+    return bool(values) and rate is not None and all(abs(value - rate) < 1.5 * quantum for value in values)
 
 
 def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
@@ -262,7 +268,7 @@ def _epoch_means(trace: Trace) -> List[float]:
     by_epoch: Dict[Any, List[float]] = {}
     for step in trace.steps:
         by_epoch.setdefault((step.fit, step.epoch), []).append(step.loss)
-    return [math.fsum(losses) / len(losses) for losses in by_epoch.values()]
+    return [sum(losses) / len(losses) for losses in by_epoch.values()]
 
 
 def _evaluations(trace: Trace) -> Dict[str, List[float]]:
@@ -281,11 +287,12 @@ def _excursion(values: Sequence[float]) -> float:
 
 def _check_same_start(a: Trace, b: Trace) -> None:
     differing = [name for name, value in a.initial_weights.items() if b.initial_weights.get(name) != value]
-    if a.initial_weights.keys() != b.initial_weights.keys() or differing:
+    unshared = sorted(a.initial_weights.keys() ^ b.initial_weights.keys())
+    if unshared or differing:
         what = f"{len(differing)} of {len(a.initial_weights)} weights differ before the first step" if differing else \
             "the two models have different weights"
-        raise ComparisonError(f"Arms {a.arm} and {b.arm}: {what} (first: {(differing or ['-'])[0]}). Expected the same "
-                              f"start. Build model and data inside make_learner.", "different-start")
+        raise ComparisonError(f"Arms {a.arm} and {b.arm}: {what} (first: {(differing or unshared)[0]}). Expected the "
+                              f"same start. Build model and data inside make_learner.", "different-start")
     if a.first_batch != b.first_batch:
         raise ComparisonError(f"Arms {a.arm} and {b.arm}: the first training batch differs. Expected the same data in "
                               f"the same order. Build model and data inside make_learner, and draw random numbers "

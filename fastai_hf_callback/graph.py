@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import List
 
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 
 __all__ = ["Reach", "reach"]
 
@@ -65,15 +66,11 @@ def reach(loss: Tensor) -> Reach:
 
 
 def _note(node, found: Reach) -> None:
+    if isinstance(node, BackwardCFunction):  # a Python function; its saved tensors are not to be looked at
+        found.opaque.append(type(node).__name__)
+        return
     leaf = getattr(node, "variable", None)  # only AccumulateGrad nodes have one
     if isinstance(leaf, nn.Parameter):
         found.parameters.append(leaf)
     elif isinstance(leaf, Tensor):
         found.foreign.append(leaf)
-    elif _is_python_function(node):
-        found.opaque.append(type(node).__name__)
-
-
-def _is_python_function(node) -> bool:
-    # Every node of a torch.autograd.Function carries the saved context of its forward.
-    return hasattr(node, "saved_tensors") and hasattr(node, "needs_input_grad")

@@ -2,6 +2,7 @@
 
 Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai1/metrics.py``.
 """
+import math
 from typing import Any, Callable, List, Optional
 
 import torch
@@ -60,9 +61,10 @@ def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[.
 def _closed_forms(targets: Tensor, width: int) -> List[Tensor]:
     tiny = 1e-6
     if not targets.is_floating_point() and (targets.dim() == 1 or targets.shape[-1] != width) and width > 1:
-        counts = torch.bincount(targets.flatten().clamp(min=0), minlength=width)[:width].float()
+        counts = torch.bincount(targets[targets >= 0], minlength=width)[:width].float()
         return [(counts / counts.sum()).clamp(min=tiny).log()]
-    columns = targets.float().reshape(-1, width) if targets.numel() % width == 0 else targets.float().reshape(-1, 1)
+    one_per_row = targets.dim() == 1 or targets.numel() % width
+    columns = targets.float().reshape(-1, 1 if one_per_row else width)
     mean = columns.mean(0).expand(width).clone()
     if bool(((columns == 0) | (columns == 1)).all()):
         odds = mean.clamp(tiny, 1 - tiny)
@@ -76,4 +78,4 @@ def _loss_of(row: Tensor, targets: Tensor, loss_func: Callable[..., Any]) -> flo
             shape = (len(targets), *row.shape) if targets.dim() > 1 or len(row) > 1 else targets.shape
             return float(loss_func(row.expand(shape).contiguous(), targets))
     except Exception:  # a loss that cannot be asked does not choose
-        return 0.0
+        return math.inf

@@ -6,8 +6,9 @@ between versions. So everything here goes by name.
 """
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class HFModel(nn.Module):
     def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_id: Optional[int] = None):
         super().__init__()
         self.inputs = _checked_names(inputs)
-        self.pad_id = pad_id
+        self.pad_id = _checked_pad_id(pad_id)
         self.model = _checked_model(model)
         self._said_no_mask = False
 
@@ -133,7 +134,8 @@ class HFModel(nn.Module):
 
     def _takes(self) -> str:
         takes, _, open_ended = _parameters_of(_innermost(self.model))
-        return f"{self._class_name()}.forward takes {', '.join(takes)}{' and any name' if open_ended else ''}."
+        listed = ", ".join(takes) + (" and any name" if open_ended else "")
+        return f"{self._class_name()}.forward takes {listed or 'no names'}."
 
     def _class_name(self) -> str:
         return type(_innermost(self.model)).__name__
@@ -150,6 +152,9 @@ class HFModel(nn.Module):
         if pad_id is None:
             self._say_no_mask()
             return named
+        if not isinstance(ids, Tensor):
+            raise InputError(f"input_ids is {describe(ids)}; expected a tensor, int64 (batch, length). Write "
+                             f"torch.as_tensor(input_ids).", "not-a-tensor")
         return {**named, "attention_mask": ids.ne(pad_id).long()}
 
     def _say_no_mask(self) -> None:
@@ -166,7 +171,7 @@ def _checked_model(model: Any) -> nn.Module:
     if isinstance(model, type):
         raise InputError(f"The class {model.__name__} was given; expected an instance. Write "
                          f"HFModel({model.__name__}.from_pretrained(...)).", "class-instead-of-instance")
-    if isinstance(model, HFModel):
+    if isinstance(model, HFModel) or isinstance(model, nn.Module) and isinstance(_innermost(model), HFModel):
         raise InputError("An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...).",
                          "wrapped-twice")
     if not isinstance(model, nn.Module):
@@ -178,11 +183,18 @@ def _checked_model(model: Any) -> nn.Module:
 def _checked_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, ...]]:
     if inputs is None:
         return None
-    names = (inputs,) if isinstance(inputs, str) else tuple(inputs)
-    if not names or len(set(names)) < len(names) or not all(isinstance(n, str) for n in names):
+    names = (inputs,) if isinstance(inputs, str) else tuple(inputs) if isinstance(inputs, Iterable) else ()
+    if not names or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
         raise InputError(f"inputs={inputs!r} was given; expected different names, for example "
                          f"inputs=('input_ids', 'attention_mask').", "inputs-unnamed")
     return names
+
+
+def _checked_pad_id(pad_id: Any) -> Optional[int]:
+    if pad_id is None or isinstance(pad_id, Integral) and not isinstance(pad_id, bool):
+        return pad_id
+    raise InputError(f"pad_id={pad_id!r} was given; expected an int, for example pad_id=tokenizer.pad_token_id.",
+                     "bad-pad-id")
 
 
 def _innermost(model: nn.Module) -> nn.Module:

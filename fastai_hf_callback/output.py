@@ -26,8 +26,8 @@ def unwrap(output: Any, element: Element = None) -> Union[Tensor, Tuple[Tensor, 
         Which part is the logits. By default: a tensor is itself; a tuple or list gives its first
         element, or the second where the first is a loss (0-dimensional, or one value per device,
         because labels were passed to the model); anything with names gives ``logits``, or its only
-        tensor. An int counts positions among the values that are not ``None`` (as ``ModelOutput``
-        does), a str is a name, a callable is given the output and returns a tensor, and a sequence of
+        tensor. An int is a position (where there are names, among the values that are not ``None``, as
+        ``ModelOutput`` counts), a str is a name, a callable is given the output and returns a tensor, and a sequence of
         names or positions gives a tuple of tensors, for losses that take several.
 
     Returns
@@ -48,7 +48,7 @@ def unwrap(output: Any, element: Element = None) -> Union[Tensor, Tuple[Tensor, 
         return _find_logits(output, output)
     if callable(element):
         return _called(output, element)
-    if isinstance(element, (list, tuple)):
+    if isinstance(element, (list, tuple)) and element:
         return tuple(_chosen(output, part) for part in element)
     return _chosen(output, element)
 
@@ -100,6 +100,8 @@ def _logits_by_name(output: Any, named: Dict[Any, Any], whole: Any) -> Tensor:
     if named.get("logits") is not None:
         return _find_logits(named["logits"], whole)
     tensors = list(_tensors_in(output))
+    if len(tensors) == 1 and tensors[0] is named.get("loss"):
+        raise _only_a_loss(whole)
     if len(tensors) == 1:
         return tensors[0]
     given = [k for k, v in named.items() if v is not None]
@@ -126,10 +128,14 @@ def _logits_by_position(output: Sequence[Any], whole: Any) -> Tensor:
     if not _is_loss(values[0], values[1] if len(values) > 1 else None):
         return _find_logits(values[0], whole)
     if len(values) == 1:
-        raise OutputError(
-            f"The model returned {describe(whole)}: a loss and no logits. Call the model without labels and let "
-            f"the Learner's loss_func compute the loss, or write element=0 to take what is there.", "only-a-loss")
+        raise _only_a_loss(whole)
     return _find_logits(values[1], whole)
+
+
+def _only_a_loss(whole: Any) -> OutputError:
+    return OutputError(
+        f"The model returned {describe(whole)}: a loss and no logits. Call the model without labels and let "
+        f"the Learner's loss_func compute the loss, or write element=0 to take what is there.", "only-a-loss")
 
 
 def _is_loss(first: Any, second: Any) -> bool:

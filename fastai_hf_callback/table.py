@@ -3,6 +3,7 @@
 Everything is read as text: a comment that says ``NA`` is a comment.
 """
 import difflib
+import os
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -57,6 +58,9 @@ def read_table(path: Any, text: str, labels: Sequence[str], encoding: str = "utf
     UnusableInput
         With one line that says what was given, what was expected and what to write.
     """
+    if not labels:
+        raise UnusableInput("no label column was given; expected one column of classes, or several of 0 and 1: "
+                            "--labels A,B,..")
     frame = _frame(Path(path), encoding, sep)
     for column in [text, *labels]:
         _check_column(frame, column, path)
@@ -87,8 +91,8 @@ def split_rows(n: int, valid_fraction: float, seed: int) -> Tuple[np.ndarray, np
 def _frame(path: Path, encoding: str, sep: str) -> Any:
     import pandas as pd
 
-    if not path.is_file():
-        what = "a folder, not a file" if path.is_dir() else "no such file"
+    if not os.path.isfile(str(path)):
+        what = "a folder, not a file" if os.path.isdir(str(path)) else "no such file"
         raise UnusableInput(f"{path}: {what}{_nearest(path.name, _siblings(path))}")
     try:
         frame = pd.read_csv(path, encoding=encoding, sep=sep, dtype=str, keep_default_na=False)
@@ -98,8 +102,11 @@ def _frame(path: Path, encoding: str, sep: str) -> Any:
         raise UnusableInput(f"--encoding {encoding}: no such encoding; write --encoding utf-8 or latin-1")
     except pd.errors.EmptyDataError:
         raise UnusableInput(f"{path}: the file is empty; expected a header line and rows")
-    except (pd.errors.ParserError, ValueError, OSError, EOFError) as error:
+    except Exception as error:  # pandas and a dozen unpackers fail in their own ways; what they said is handed on
         raise UnusableInput(f"{path}: not readable as CSV ({' '.join(str(error).split())}); write --sep, or repair it")
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first of too many fields for an index
+        raise UnusableInput(f"{path}: not readable as CSV (rows have more fields than the header, as with commas in "
+                            f"unquoted texts); write --sep, or quote the texts")
     if not len(frame):
         raise UnusableInput(f"{path}: a header and no rows; expected at least one text per class")
     return frame
@@ -150,7 +157,8 @@ def _classes(frame: Any, label: str) -> Tuple[np.ndarray, List[str]]:
 
 def _as_number_or_text(value: str) -> Tuple[int, float, str]:
     try:
-        return 0, float(value), value
+        number = float(value)
+        return (1, 0.0, value) if number != number else (0, number, value)
     except ValueError:
         return 1, 0.0, value
 
@@ -162,7 +170,7 @@ def _rows(rows: Sequence[int]) -> str:
 
 def _siblings(path: Path) -> List[str]:
     try:
-        return [entry.name for entry in path.parent.iterdir()]
+        return [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return []
 

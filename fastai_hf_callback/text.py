@@ -4,6 +4,8 @@ from typing import Any, List, Sequence, Tuple
 import torch
 from torch import Tensor
 
+from .errors import UnusableInput
+
 __all__ = ["encode", "pad_batch"]
 
 
@@ -23,7 +25,10 @@ def encode(tokenizer: Any, texts: Sequence[str], max_len: int) -> List[List[int]
     """
     if callable(tokenizer):  # transformers: one call for all, fast tokenizers in parallel
         return tokenizer(list(texts), truncation=True, max_length=max_len)["input_ids"]
-    room = max_len - len(tokenizer.add_special_tokens_single_sentence([]))
+    special = len(tokenizer.add_special_tokens_single_sentence([]))
+    room = max_len - special
+    if room < 0:
+        raise UnusableInput(f"max_len={max_len} was given; expected at least the tokenizer's {special} special tokens")
     ids = (tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))[:room] for text in texts)
     return [tokenizer.add_special_tokens_single_sentence(row) for row in ids]
 

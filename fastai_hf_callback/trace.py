@@ -131,17 +131,22 @@ def _bytes_of(value: Any) -> Iterator[bytes]:
     if isinstance(value, Tensor):
         value = value.detach().cpu().contiguous()
         yield f"{value.dtype}{tuple(value.shape)}".encode()
-        bits = value.view(torch.int16) if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
-        yield bits.numpy().tobytes()
+        exact = value.float() if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
+        yield exact.numpy().tobytes()
+    elif isinstance(value, np.ndarray) and value.dtype == object:
+        yield from _bytes_of(value.tolist())
     elif isinstance(value, (np.ndarray, np.generic)):
         yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
     elif isinstance(value, (list, tuple)):
+        yield f"{len(value)} of (".encode()
         for part in value:
             yield from _bytes_of(part)
+            yield b","
     elif hasattr(value, "items"):
         for name, part in value.items():
-            yield str(name).encode()
+            yield f"{name!r}:".encode()
             yield from _bytes_of(part)
+            yield b","
     else:
         yield repr(value).encode() if isinstance(value, (str, bytes, int, float, type(None))) else \
             type(value).__name__.encode()

@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 stack=${1:?usage: scripts/setup_venv.sh v1|era|v2 [PYTHON]}
 python=${2:-}
 case $stack in
-    v1) extra=fastai1 want=3.11 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
-    era) extra=fastai1 want=3.8 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
-    v2) extra=fastai2 want=3.11 imports="fastai.distributed, fastai.text.data, transformers.models.bert.modeling_bert" ;;
+    v1) want=3.11 extra=fastai1 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
+    era) want=3.8 extra=fastai1 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
+    v2) want=3.11 extra=fastai2 imports="fastai.distributed, fastai.learner, transformers.models.bert.modeling_bert" ;;
     *) echo "STACK is v1, era or v2, not \"$stack\"" >&2 && exit 2 ;;
 esac
 venv=.venvs/$stack
@@ -21,7 +21,8 @@ say() { echo "[$stack] $*"; }
 fail() { echo "[$stack] $*" >&2 && exit 1; }
 
 # The caller may say where packages come from, not where they go or which they are.
-unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX PYENV_VERSION
+unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONDONTWRITEBYTECODE
+unset VIRTUAL_ENV CONDA_PREFIX PYENV_VERSION
 unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_DRY_RUN
 unset PIP_CONSTRAINT PIP_REQUIREMENT PIP_NO_DEPS PIP_PRE PIP_UPGRADE PIP_NO_BINARY PIP_NO_BUILD_ISOLATION
 unset UV_CONSTRAINT UV_OVERRIDE UV_PYTHON UV_SYSTEM_PYTHON UV_PRERELEASE UV_RESOLUTION UV_EXCLUDE_NEWER
@@ -31,7 +32,7 @@ unset UV_NO_BINARY UV_NO_BUILD_ISOLATION
 mkdir -p .venvs
 if command -v flock >/dev/null; then
     exec 9>".venvs/.$stack.lock"
-    flock 9
+    flock -n 9 || { say "another set-up of $venv is under way: waiting" && flock 9; }
     if [ "$venv/.ready" -nt setup.py ] && [ "$venv/.ready" -nt "$lock" ] && [ "$venv/.ready" -nt "$0" ]; then
         exit 0
     fi
@@ -67,7 +68,8 @@ if [ -z "$python" ]; then
     python=$(find_python) ||
         fail "needs Python $want, with venv and ensurepip; none found (pyenv install $want, or PYTHON=/path/to/python)"
 fi
-python=$("$python" -c 'import sys; print(sys.executable)') || fail "cannot run PYTHON"
+"$python" -c "" 2>/dev/null || fail "PYTHON=$python does not run"
+python=$("$python" -c 'import sys; print(sys.executable)') # what stands behind a shim
 version=$("$python" -c 'import platform; print(platform.python_version())')
 say "Python $version, $([ -n "$uv" ] && echo uv || echo pip)"
 [[ $version == "$want".* ]] || say "$lock was made for Python $want: this may not work"
@@ -93,11 +95,11 @@ with_uv() {
 }
 
 with_pip() {
-    "$python" -m venv "$venv"
-    # Editable installs from pyproject.toml, and today's wheels; done already where pip is new enough.
-    "$venv/bin/python" -m pip install -qq "pip>=21.3"
-    # Compiling all of it takes longer than the installation; what is used compiles when it is first imported.
-    "$venv/bin/python" -m pip install -qq --no-compile -e ".[$extra,test]" -c "$lock"
+    # pip: editable installs from pyproject.toml, and today's wheels; nothing to do where it is new enough.
+    # Not compiled: all of it takes longer than the installation, and what is used compiles when first imported.
+    "$python" -m venv "$venv" &&
+        "$venv/bin/python" -m pip install -qq "pip>=21.3" &&
+        "$venv/bin/python" -m pip install -qq --no-compile -e ".[$extra,test]" -c "$lock"
 }
 
 drop() {

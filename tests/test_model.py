@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fastai_hf_callback import HFModel, InputError, unwrap
-from tests.tiny import ARCHITECTURES, VOCAB, ids, tiny_model
+from tests.tiny import ARCHITECTURES, ids, tiny_model
 
 quick = settings(deadline=None, max_examples=50)
 NAMES = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
@@ -52,7 +52,7 @@ def padded(*lengths):
     return ids(len(lengths), max(lengths)) * mask + PAD * (1 - mask), mask
 
 
-# -- any naming, any order ------------------------------------------------------------------------------------------
+# -- any naming, any order -------------------------------------------------------------------------
 
 given_in = {
     "positional": lambda model, batch: model(*batch.values()),
@@ -85,7 +85,7 @@ def test_a_real_model_gives_the_same_in_any_order(order):
 def test_wrong_names_would_be_noticed():
     bare = tiny_model("bert").eval()
     tokens, mask = padded(6, 3)
-    right, wrong = HFModel(bare, ("input_ids", "attention_mask")), HFModel(bare, ("input_ids", "token_type_ids"))
+    right, wrong = (HFModel(bare, ("input_ids", name), PAD) for name in ("attention_mask", "token_type_ids"))
     assert not torch.equal(right(tokens, mask)[0], wrong(tokens, mask)[0])
 
 
@@ -124,7 +124,7 @@ def test_the_callers_batch_is_not_touched(names, as_dict):
     assert all(map(torch.equal, tensors, values))
 
 
-# -- the mask ---------------------------------------------------------------------------------------------------------
+# -- the mask --------------------------------------------------------------------------------------
 
 
 def test_a_mask_is_built_where_the_caller_gave_none():
@@ -202,7 +202,7 @@ def test_with_the_mask_a_text_is_scored_alike_alone_and_in_a_longer_batch(name):
     assert not torch.allclose(unmasked[0][1], expected, atol=1e-6), "without the mask padding is read as text"
 
 
-# -- names that do not fit ----------------------------------------------------------------------------------------------
+# -- names that do not fit -------------------------------------------------------------------------
 
 ECHO_TAKES = "Echo.forward takes input_ids, attention_mask, token_type_ids, position_ids, input_mask, inputs_embeds."
 TWO = (torch.ones(2, 3), torch.ones(2, 1))
@@ -279,6 +279,7 @@ CONSTRUCTED_WRONG = {
               "The class Echo was given; expected an instance. Write HFModel(Echo.from_pretrained(...))."),
     "twice": (lambda: HFModel(HFModel(Echo())), "wrapped-twice",
               "An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...)."),
+    "twice, hidden": (lambda: HFModel(nn.DataParallel(HFModel(Echo()))), "wrapped-twice", "An HFModel was given;"),
     "name": (lambda: HFModel("bert-base-uncased"), "not-a-module",
              "str was given; expected a torch nn.Module, for example "
              "HFModel(BertForSequenceClassification.from_pretrained(...))."),
@@ -303,7 +304,7 @@ def test_what_cannot_be_wrapped_is_refused_at_construction(case):
     assert error.value.cause == cause
 
 
-# -- checkpoints ------------------------------------------------------------------------------------------------------
+# -- checkpoints -----------------------------------------------------------------------------------
 
 
 def same_entries(a, b):
@@ -315,7 +316,7 @@ def parallel(model):
 
 
 def nested(model):
-    return nn.Sequential(nn.Identity(), nn.ModuleDict({"inner": parallel(model)})["inner"])
+    return nn.Sequential(nn.Linear(1, 1), parallel(model))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -375,7 +376,7 @@ def masked_language_model():
 
 
 survivals = {"as it is": lambda model: model, "deepcopy": copy.deepcopy,
-             "pickle": lambda model: pickle.loads(pickle.dumps(model)), "half": lambda model: copy.deepcopy(model).half()}
+             "pickle": lambda model: pickle.loads(pickle.dumps(model)), "half": lambda model: model.half()}
 
 
 @pytest.mark.parametrize("how", sorted(survivals))

@@ -1,4 +1,5 @@
 """unwrap and describe: the very tensor, however it is nested, or an error that says what to write."""
+import pickle
 from collections import namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ def hidden():
     return torch.ones(4, 5, 6)
 
 
-# -- any nesting -------------------------------------------------------------------------------------------------
+# -- any nesting -----------------------------------------------------------------------------------
 
 AROUND = {
     "tuple": lambda x: (x, hidden(), (hidden(), hidden())),
@@ -112,7 +113,7 @@ def test_describe_is_one_line_whatever_it_is_given(output):
     assert "\n" not in describe(output)
 
 
-# -- what counts as a loss --------------------------------------------------------------------------------------------
+# -- what counts as a loss -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", [torch.tensor(0.5), torch.tensor([0.5, 0.7])], ids=["one", "one per device"])
@@ -136,7 +137,7 @@ def test_a_loss_alone_is_no_logits(make):
     assert error.value.cause == "only-a-loss"
 
 
-# -- element -------------------------------------------------------------------------------------------------------------
+# -- element ---------------------------------------------------------------------------------------
 
 A, B, C = torch.zeros(4, 1), torch.zeros(4, 2), torch.zeros(4, 3)
 
@@ -213,7 +214,7 @@ def test_an_empty_sequence_of_elements_is_refused(element):
         unwrap((A, B), element)
 
 
-# -- what cannot be unwrapped ----------------------------------------------------------------------------------------------
+# -- what cannot be unwrapped ----------------------------------------------------------------------
 
 REFUSED = {
     "headless": ({"last_hidden_state": torch.zeros(4, 5, 6), "pooler_output": torch.zeros(4, 6)}, "ambiguous-output",
@@ -254,7 +255,14 @@ def test_an_output_error_is_a_type_error():
         unwrap(None)
 
 
-# -- nothing is copied, cast or changed --------------------------------------------------------------------------------------
+def test_an_error_survives_pickling_as_workers_need_it():
+    with pytest.raises(OutputError) as error:
+        unwrap(())
+    twin = pickle.loads(pickle.dumps(error.value))
+    assert type(twin) is OutputError and (str(twin), twin.cause) == (str(error.value), "no-tensor-in-output")
+
+
+# -- nothing is copied, cast or changed ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool], ids=str)
@@ -276,7 +284,7 @@ def test_the_output_itself_is_not_changed():
     assert len(inner) == 2 and inner[0] is A and inner[1] is None
 
 
-# -- describe ----------------------------------------------------------------------------------------------------------------
+# -- describe --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("output, line", [
@@ -294,7 +302,7 @@ def test_describe_says_types_names_and_shapes(output, line):
     assert describe(output) == line
 
 
-# -- real ones -----------------------------------------------------------------------------------------------------------------
+# -- real ones -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -126,9 +126,10 @@ def a_trace(arm="callback", losses=(0.9, 0.7, 0.5, 0.3), valid=(0.8, 0.6, 0.4), 
     """A run of two steps an epoch, written by hand; `valid` and `accuracy` begin before the first step."""
     epochs = [Epoch(0, i, v, {"accuracy": a}) for i, (v, a) in enumerate(zip(valid[1:], accuracy[1:]))]
     steps = [Step(0, i // 2, i % 2, loss, 1.0 + i, (1e-3, 1e-4)) for i, loss in enumerate(losses)]
-    return Trace(arm, {"weight": "initial"}, "first batch", Epoch(-1, -1, valid[0], {"accuracy": accuracy[0]}),
-                 steps, epochs, {"weight": weights}, f"outputs of {weights} weights", n_targets, n_targets,
-                 base_rates or {})
+    return Trace(arm, initial_weights={"weight": "initial"}, first_batch="first batch",
+                 before=Epoch(-1, -1, valid[0], {"accuracy": accuracy[0]}), steps=steps, epochs=epochs,
+                 final_weights={"weight": weights}, predictions=f"outputs of {weights} weights",
+                 n_train_targets=n_targets, n_valid_targets=n_targets, base_rates=base_rates or {})
 
 
 def a_broken_trace(**kwargs):

@@ -1,0 +1,225 @@
+"""The rooms: who may import whom, no side effects, no clash of names; and proof that these checks can fail."""
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastai_hf_callback
+
+PACKAGE = Path(fastai_hf_callback.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONGEST = 400
+
+# What the core must do without until it is used, and what it must always do without.
+HEAVY = {"fastai", "pytorch_transformers", "transformers", "pandas", "sklearn", "matplotlib", "rich"}
+FASTAI_ROOMS = {"fastai1", "fastai2"}
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def in_fastai_room(path):
+    return path.relative_to(PACKAGE).parts[0] in FASTAI_ROOMS
+
+
+CORE = [path for path in FILES if not in_fastai_room(path)]
+every_file = pytest.mark.parametrize("path", FILES, ids=name_of)
+every_core_file = pytest.mark.parametrize("path", CORE, ids=name_of)
+
+
+# -- the walk --------------------------------------------------------------------------------------
+
+
+def imports(source, module_level_only):
+    """Top-level names of the modules that `source` imports; relative ones begin with a dot."""
+    waiting, found = [ast.parse(source)], set()
+    while waiting:
+        node = waiting.pop()
+        if module_level_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        found |= imported_by(node)
+        waiting.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def imported_by(node):
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.level:
+        names = [node.module] if node.module else [alias.name for alias in node.names]
+        return {"." + name.split(".")[0] for name in names}
+    if isinstance(node, ast.ImportFrom):
+        return {node.module.split(".")[0]}
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+            "import_module", "__import__") and node.args and isinstance(node.args[0], ast.Constant):
+        return {str(node.args[0].value).split(".")[0]}
+    return set()
+
+
+def heavy_at_module_level(source):
+    return imports(source, module_level_only=True) & (HEAVY | {f".{room}" for room in FASTAI_ROOMS})
+
+
+def fastai_anywhere(source):
+    return "fastai" in imports(source, module_level_only=False)
+
+
+def star_imports(source):
+    return [node.lineno for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"]
+
+
+@every_core_file
+def test_the_core_imports_nothing_heavy_at_module_level(path):
+    assert not heavy_at_module_level(path.read_text(encoding="utf-8"))
+
+
+@every_core_file
+def test_only_the_fastai_rooms_import_fastai(path):
+    assert not fastai_anywhere(path.read_text(encoding="utf-8"))
+
+
+@every_file
+def test_no_star_imports(path):
+    assert not star_imports(path.read_text(encoding="utf-8"))
+
+
+@every_file
+def test_no_file_is_too_long_to_read(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("source", [
+    "import pandas", "import pandas as pd", "import matplotlib.pyplot", "from sklearn.metrics import roc_auc_score",
+    "try:\n    import transformers\nexcept ImportError:\n    pass", "if True:\n    from rich import print",
+    "class A:\n    import fastai", "import torch, fastai", "from .fastai1.loop import patched_loop",
+    "from . import fastai1", "import importlib\nx = importlib.import_module('pytorch_transformers.modeling_bert')",
+    "with open('x') as f:\n    import pandas",
+])
+def test_the_walk_sees_what_must_not_be_there(source):
+    assert heavy_at_module_level(source)
+
+
+@pytest.mark.parametrize("source", [
+    "import torch", "from .errors import BridgeError", "def f():\n    import pandas", "import fastai_hf_callback",
+    "async def f():\n    from sklearn import metrics", "x = lambda: __import__('rich')", "'import fastai'",
+])
+def test_the_walk_lets_pass_what_may_be_there(source):
+    assert not heavy_at_module_level(source)
+
+
+@pytest.mark.parametrize("source", [
+    "def f():\n    import fastai", "def f():\n    from fastai.basic_train import Learner", "import fastai.text",
+    "def f():\n    __import__('fastai')",
+])
+def test_fastai_is_seen_inside_functions_too(source):
+    assert fastai_anywhere(source)
+
+
+def test_a_star_import_is_seen():
+    assert star_imports("import os\nfrom os.path import *") == [2]
+
+
+def test_the_walk_walks_over_something():
+    assert {"output.py", "model.py", "__init__.py"} <= {name_of(path) for path in CORE}
+    assert any(in_fastai_room(path) and fastai_anywhere(path.read_text(encoding="utf-8")) for path in FILES)
+
+
+# -- importing has no side effects -----------------------------------------------------------------
+
+
+def run(code):
+    """The lines that a fresh interpreter prints; it must not fail."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=str(PACKAGE.parent),
+                          universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()
+
+
+IMPORTS = """
+import importlib, logging, os, random, sys, warnings
+import numpy, torch
+from torch.utils.data import DataLoader
+
+def world():
+    return [DataLoader.__init__, torch.nn.Module.__call__, torch.load, numpy.array, sys.excepthook, sys.stdout,
+            sys.stderr, list(warnings.filters), dict(os.environ), list(logging.getLogger().handlers), list(sys.path),
+            random.getstate(), repr(numpy.random.get_state()), torch.initial_seed(),
+            bytes(torch.get_rng_state().numpy()), torch.get_num_threads(), torch.get_default_dtype()]
+
+def tell():
+    changed = [i for i, (a, b) in enumerate(zip(before, world())) if a is not b and a != b]
+    print(sorted({heavy} & {{name.split(".")[0] for name in sys.modules}}), changed)
+
+before = world()
+import fastai_hf_callback
+tell()
+for room in {rooms}:
+    importlib.import_module("fastai_hf_callback." + room)
+tell()
+sys.modules["pandas"], DataLoader.__init__ = random, (lambda self: None)
+tell()
+"""
+
+
+def test_importing_the_package_and_its_whole_core_loads_and_changes_nothing():
+    rooms = [path.stem for path in CORE if path.stem not in ("__init__", "__main__")]
+    package, core, spoilt = run(IMPORTS.format(heavy=HEAVY, rooms=rooms))
+    assert package == "[] []"
+    assert core == "[] []"
+    assert spoilt == "['pandas'] [0]", "and a side effect would be seen"
+
+
+# -- public names ----------------------------------------------------------------------------------
+
+NAMES = """
+import importlib, random, sys, types
+
+def fresh():
+    for name in [n for n in sys.modules if n.split(".")[0] == "fastai_hf_callback"]:
+        del sys.modules[name]
+    return importlib.import_module("fastai_hf_callback")
+
+wrong = []
+for seed in range(4):
+    package = fresh()
+    order = list(package.__all__) * 2
+    random.Random(seed).shuffle(order)
+    seen = {}
+    for name in order:
+        value = getattr(package, name)
+        if isinstance(value, types.ModuleType) or seen.setdefault(name, value) is not value:
+            wrong.append(name)
+print(len(seen), sorted(set(wrong)))
+"""
+
+
+def test_every_public_name_read_twice_in_any_order_is_the_same_object_and_no_module():
+    pytest.importorskip("fastai.basic_train")
+    assert run(NAMES) == [f"{len(fastai_hf_callback.__all__)} []"]
+
+
+def test_no_room_bears_a_public_name():
+    rooms = {path.stem for path in FILES} | {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert not rooms & set(fastai_hf_callback.__all__)
+
+
+def test_dir_lists_the_public_names_and_an_unknown_one_is_an_attribute_error():
+    assert set(fastai_hf_callback.__all__) <= set(dir(fastai_hf_callback))
+    with pytest.raises(AttributeError, match="module 'fastai_hf_callback' has no attribute 'nonsense'"):
+        fastai_hf_callback.nonsense
+
+
+@every_core_file
+def test_every_name_a_room_offers_is_there(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    offered = next((ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
+                    and node.targets[0].id == "__all__" and isinstance(node.value, ast.List)
+                    and all(isinstance(item, ast.Constant) for item in node.value.elts)), [])
+    there = {getattr(node, "name", None) for node in tree.body} | {
+        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+        if isinstance(target, ast.Name)}
+    assert set(offered) <= there
