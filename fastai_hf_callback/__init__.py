@@ -35,4 +35,4 @@ def _fastai_room() -> str:
     """Which fastai is installed, told by what it has (both go by one name)."""
     if find_spec("fastai") is not None and find_spec("fastai.basic_train") is not None:
         return "fastai1"
-    raise ImportError("No fastai 1 is installed here. Install one with: pip install 'fastai-hf-callback[v1]'")
+    raise ImportError("No fastai 1 is installed here. Install one with: pip install 'fastai-hf-callback[fastai1]'")

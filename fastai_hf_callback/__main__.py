@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 from .errors import BridgeError, UnusableInput
 
@@ -51,16 +52,19 @@ def _wants_traceback(argv: Optional[Sequence[str]]) -> bool:
 
 def _demo(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
+    _check_fastai()
     from .fastai1.demo import STORY, demo_factory, demo_fit
 
     print(STORY)
-    return _run_comparison(demo_factory(), demo_fit, arguments)
+    with _one_thread():
+        return _run_comparison(demo_factory(), demo_fit, arguments)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     if bool(arguments.factory) == bool(arguments.csv):
         raise UnusableInput("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
+    _check_fastai()
     make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
     return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
 
@@ -77,6 +81,19 @@ def _run_comparison(make_learner: Callable[[], Any], fit: Callable[[Any], Any], 
     if arguments.plot:
         comparison.plot(arguments.plot)
     return comparison.exit_code
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Threads only wait for one another over matrices as small as the demo's; on a busy machine, ten times as long.
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _one_cycle(epochs: int, lr: Optional[float]) -> Callable[[Any], Any]:
@@ -209,7 +226,16 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
+
+
+def _check_fastai() -> None:
+    from . import _fastai_room
+
+    try:
+        _fastai_room()
+    except ImportError as error:
+        raise UnusableInput(str(error)) from None
 
 
 def _check_can_write(arguments: argparse.Namespace) -> None:

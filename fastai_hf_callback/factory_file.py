@@ -40,7 +40,8 @@ def _run(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is the user's, told in one line
-        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {' '.join(str(error).split())}")
+        said = " ".join(str(error).split())
+        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {said}") from None
     return module
 
 

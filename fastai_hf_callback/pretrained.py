@@ -60,7 +60,7 @@ def load_pretrained(name: str) -> Pretrained:
     _check_folder(name)
     if find_spec("pytorch_transformers") is None and find_spec("transformers") is None:
         raise UnusableInput("neither pytorch-transformers nor transformers is installed; write: pip install "
-                            "'fastai-hf-callback[v1]'")
+                            "'fastai-hf-callback[fastai1]'")
     reasons = []
     for library, load in (("pytorch_transformers", _load_old), ("transformers", _load_new)):
         if find_spec(library) is None:
@@ -114,7 +114,8 @@ def _weights_that_fit(name: str, model_class: Any, config: Any) -> Dict[str, Any
         return {}
     expected = {key: value.shape for key, value in model_class(config).state_dict().items()}
     weights = torch.load(str(path), map_location="cpu")
-    return {"state_dict": {key: value for key, value in weights.items() if expected.get(key, value.shape) == value.shape}}
+    fitting = {key: value for key, value in weights.items() if expected.get(key, value.shape) == value.shape}
+    return {"state_dict": fitting}
 
 
 def _load_new(library: Any, name: str) -> Pretrained:

@@ -97,13 +97,15 @@ def _frame(path: Path, encoding: str, sep: str) -> Any:
     try:
         frame = pd.read_csv(path, encoding=encoding, sep=sep, dtype=str, keep_default_na=False)
     except UnicodeError as error:
-        raise UnusableInput(f"{path}: not {encoding} ({error}); write --encoding latin-1, or save it as UTF-8")
+        raise UnusableInput(f"{path}: not {encoding} ({error}); write --encoding latin-1, or save it "
+                            f"as UTF-8") from None
     except LookupError:
-        raise UnusableInput(f"--encoding {encoding}: no such encoding; write --encoding utf-8 or latin-1")
+        raise UnusableInput(f"--encoding {encoding}: no such encoding; write --encoding utf-8 or latin-1") from None
     except pd.errors.EmptyDataError:
-        raise UnusableInput(f"{path}: the file is empty; expected a header line and rows")
+        raise UnusableInput(f"{path}: the file is empty; expected a header line and rows") from None
     except Exception as error:  # pandas and a dozen unpackers fail in their own ways; what they said is handed on
-        raise UnusableInput(f"{path}: not readable as CSV ({' '.join(str(error).split())}); write --sep, or repair it")
+        said = " ".join(str(error).split())
+        raise UnusableInput(f"{path}: not readable as CSV ({said}); write --sep, or repair it") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first of too many fields for an index
         raise UnusableInput(f"{path}: not readable as CSV (rows have more fields than the header, as with commas in "
                             f"unquoted texts); write --sep, or quote the texts")

@@ -134,7 +134,7 @@ def test_the_walk_walks_over_something():
 def run(code):
     """The lines that a fresh interpreter prints; it must not fail."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=str(PACKAGE.parent),
-                          universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                          text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()
 
@@ -210,7 +210,7 @@ def test_no_room_bears_a_public_name():
 def test_dir_lists_the_public_names_and_an_unknown_one_is_an_attribute_error():
     assert set(fastai_hf_callback.__all__) <= set(dir(fastai_hf_callback))
     with pytest.raises(AttributeError, match="module 'fastai_hf_callback' has no attribute 'nonsense'"):
-        fastai_hf_callback.nonsense
+        fastai_hf_callback.nonsense  # noqa: B018
 
 
 @every_core_file

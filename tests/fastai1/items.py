@@ -1,4 +1,4 @@
-"""A data-block ``LabelLists`` of token ids, so that predict, show_results, export and Interpretation have real items."""
+"""A data-block ``LabelLists`` of token ids: real items for predict, show_results, export and Interpretation."""
 import contextlib
 import warnings
 from unittest import mock

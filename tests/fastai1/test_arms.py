@@ -198,7 +198,8 @@ def test_labels_in_the_batch_make_the_patched_loop_train_on_the_loss_and_it_is_s
         learn = make_learner()
         inner = learn.model.model
         original = inner.forward
-        inner.forward = lambda **named: original(labels=torch.zeros(len(named["input_ids"]), dtype=torch.int64), **named)
+        labels = torch.zeros(8, dtype=torch.int64)
+        inner.forward = lambda **named: original(labels=labels, **named)
         learn.loss_func, learn.metrics = lambda output, target: output.float().pow(2).mean(), []
         return learn
 

@@ -14,8 +14,7 @@ from fastai.callbacks.fp16 import MixedPrecision  # noqa: E402
 from fastai.layers import MSELossFlat  # noqa: E402
 from fastai.train import Learner  # noqa: E402
 
-from fastai_hf_callback import (BridgeError, GradientError, HFCallback, OutputError, patched_loop,  # noqa: E402
-                                unwrap)
+from fastai_hf_callback import BridgeError, GradientError, HFCallback, OutputError, patched_loop, unwrap  # noqa: E402
 from tests.fastai1.learners import databunch, make_learner  # noqa: E402
 
 
@@ -278,6 +277,7 @@ def test_its_arguments_survive_and_nothing_else(survive):
 
 def test_a_learner_with_it_is_exported_and_loaded(tmp_path):
     from fastai.basic_data import DataBunch  # noqa: F401
+
     from fastai_hf_callback.fastai1.callback import HFCallback as same
 
     learn = make_learner("bert", callbacks=[HFCallback(keep=True)])

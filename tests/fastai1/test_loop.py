@@ -65,7 +65,8 @@ class Broken(BaseException):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.sampled_from([KeyboardInterrupt, SystemExit, RuntimeError, MemoryError, StopIteration, GeneratorExit, Broken]))
+@given(st.sampled_from([KeyboardInterrupt, SystemExit, RuntimeError, MemoryError, StopIteration, GeneratorExit,
+                        Broken]))
 def test_the_very_function_comes_back_whatever_happens_inside(error):
     with pytest.raises(error if error is not StopIteration else (StopIteration, RuntimeError)):
         with patched_loop():
