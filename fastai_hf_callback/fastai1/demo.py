@@ -15,7 +15,7 @@ from .factories import Split, table_factory
 
 __all__ = ["STORY", "demo_factory", "demo_fit"]
 
-N_COMMENTS, MAX_LEN, BATCH, EPOCHS, LR, SEED = 2000, 64, 32, 2, 2e-3, 0
+N_COMMENTS, MAX_LEN, BATCH, EPOCHS, LR, SEED = 2000, 64, 32, 3, 3e-3, 0
 
 STORY = f"""\
 {N_COMMENTS} bundled comments with six labels, about 96 % zeros, as in the article; a BERT of two layers, from scratch.
@@ -34,7 +34,7 @@ def demo_factory() -> Callable[[], Learner]:
 
 
 def demo_fit(learn: Learner) -> Any:
-    """Two epochs of one cycle."""
+    """Three epochs of one cycle."""
     return learn.fit_one_cycle(EPOCHS, LR)
 
 
