@@ -1,6 +1,8 @@
 # Every target makes what it needs in .venvs/$(STACK), once. With no GPU at hand, the CPU builds of torch save
 # gigabytes: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
 STACK ?= v1
+# Whether the caller named a stack: `make test` alone tests every stack whose Python is at hand.
+NAMED := $(filter-out file,$(origin STACK))
 # The interpreter to build on; chosen per stack when empty. The command line sets it, the environment does not.
 PYTHON =
 # More for pytest, such as ARGS="-k callback -x".
@@ -19,7 +21,7 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick demo clean
+.PHONY: help venv test quick parity bench demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
@@ -28,11 +30,24 @@ help: ## this list
 
 venv: $(READY) ## the environment, in .venvs/STACK
 
-test: $(READY) ## all tests of STACK
+ifeq ($(NAMED),)
+test: ## all tests, of v1 and, where a Python 3.8 is at hand, of era; with STACK=, of that one
+	@$(MAKE) --no-print-directory test STACK=v1
+	@if bash scripts/setup_venv.sh era --can; then $(MAKE) --no-print-directory test STACK=era; \
+	else echo "[era] no Python 3.8 at hand: the article's own stack was not tested"; fi
+else
+test: $(READY)
 	$(PYTEST) $(ARGS)
+endif
 
 quick: $(READY) ## the tests without the slow ones
 	$(PYTEST) -m "not slow" $(ARGS)
+
+parity: $(READY) ## the whole matrix of STACK, written to docs/parity.md
+	$(ONE_THREAD) STACK=$(STACK) $(VENV)/bin/python -W ignore -m tests.parity.page
+
+bench: $(READY) ## what the callback costs, written to docs/fixed-cost.md
+	$(ONE_THREAD) $(VENV)/bin/python -W ignore benchmarks/fixed_cost.py --out docs/fixed-cost.md
 
 demo: $(READY) ## the demonstration
 	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo

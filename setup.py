@@ -21,7 +21,8 @@ extras = {
         *shared,
     ],
     "fastai2": ["fastai>=2.8", "transformers>=5", "accelerate", *shared],  # fastai.distributed needs accelerate
-    "test": ["pytest", "hypothesis", "pytest-xdist"],
+    # transformers 5 works beside fastai 1 too, and is tested there.
+    "test": ["pytest", "hypothesis", "pytest-xdist", "transformers>=5; python_version >= '3.10'"],
 }
 
 setup(

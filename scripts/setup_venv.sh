@@ -3,6 +3,7 @@
 # interrupted is made anew. With uv when there is one, else with pip.
 #
 #     scripts/setup_venv.sh v1|era|v2 [PYTHON]
+#     scripts/setup_venv.sh v1|era|v2 --can        # only: is a Python for it at hand?
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,6 +65,10 @@ find_python() {
     [ "$want" != 3.8 ] && works python3 && echo python3
 }
 
+if [ "$python" = --can ]; then
+    find_python >/dev/null
+    exit
+fi
 if [ -z "$python" ]; then
     python=$(find_python) ||
         fail "needs Python $want, with venv and ensurepip; none found (pyenv install $want, or PYTHON=/path/to/python)"

@@ -105,8 +105,6 @@ def impossible(cell: Cell) -> Optional[str]:
     old_torch = torch.__version__.startswith("1.")
     if cell.workflow == "half_precision" and old_torch:
         return "torch 1.4 has no half-precision matrix product on the CPU"
-    if cell.workflow == "half_precision" and cell.model == "transfoxl":
-        return "pytorch-transformers' Transfo-XL makes its positions in float32, which its half layers refuse"
     if cell.model == "bert of transformers 5" and old_torch:
         return "transformers 5 needs Python 3.10 and a newer torch"
     return None

@@ -1,0 +1,29 @@
+"""A hundred steps against losses stored per stack: what the callback computes today is what it computed then."""
+import json
+import platform
+
+import pytest
+
+pytest.importorskip("fastai.basic_train")
+
+from tests.parity import golden  # noqa: E402
+from tests.parity.matrix import stack_name  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def stored():
+    path = golden.path_of(stack_name())
+    if platform.machine() not in ("x86_64", "AMD64") or not path.is_file():
+        pytest.skip(f"no golden losses for {stack_name()} on {platform.machine()}: python -m tests.parity.golden --write")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_both_arms_give_the_stored_losses(stored):
+    found = golden.losses_in_a_process_of_its_own()
+    assert len(stored) == golden.STEPS
+    assert found["callback"] == found["patched"] == stored
+
+
+def test_the_stored_losses_fall(stored):
+    numbers = [float.fromhex(loss) for loss in stored]
+    assert sum(numbers[-10:]) < 0.8 * sum(numbers[:10])
