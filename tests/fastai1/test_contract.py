@@ -33,7 +33,7 @@ def callbacks_of(package):
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         try:
             members = vars(importlib.import_module(module.name)).values()
-        except ImportError:  # some of fastai's own want packages that are not here
+        except (ImportError, NameError):  # some of fastai's own want packages that are not here
             continue
         found |= {m for m in members if inspect.isclass(m) and issubclass(m, Callback) and m.__module__ == module.name}
     return found

@@ -25,10 +25,10 @@ def learn(tmp_path):
 
 def test_predict(learn):
     category, index, probabilities = learn.predict(learn.data.valid_ds.x[0])
+    assert learn.callbacks[0].output is None, "nothing is kept after the batch"
     assert str(category) in ("low", "mid", "top") and probabilities.shape == (3,)
     assert probabilities.argmax() == index
     assert torch.allclose(probabilities, learn.get_preds()[0][0], atol=1e-5)
-    assert learn.callbacks[0].output is None, "nothing is kept after the batch"
 
 
 def test_show_results(learn, capsys):

@@ -1,0 +1,102 @@
+"""Small deliberate breakages, each of which the tests must catch.
+
+    python -m tests.mutants [NAME ...]
+
+Each is made in a copy of the tree, and the test files named beside it are run there; a mutant that they
+do not notice is a hole in the tests. Not part of the suite: it takes a few minutes.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "fastai_hf_callback"
+CALLBACK, LOOP, ARMS = "tests/fastai1/test_callback.py", "tests/fastai1/test_loop.py", "tests/fastai1/test_arms.py"
+
+
+class Mutant(NamedTuple):
+    """Replace `old` by `new` in `file`; `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant("wrong element of a tuple", "output.py", "return _find_logits(values[0], whole)",
+           "return _find_logits(values[-1], whole)", "tests/test_output.py"),
+    Mutant("a loss taken for logits", "output.py", "    if first.dim() == 0:\n        return True\n", "",
+           "tests/test_output.py"),
+    Mutant("output cloned", "fastai1/callback.py", "logits = unwrap(last_output, self.element)",
+           "logits = unwrap(last_output, self.element).clone()", CALLBACK),
+    Mutant("output detached", "fastai1/callback.py", "logits = unwrap(last_output, self.element)",
+           "logits = unwrap(last_output, self.element).detach().requires_grad_()", CALLBACK),
+    Mutant("callback runs last", "fastai1/callback.py", "_order = -1000", "_order = 1000", CALLBACK),
+    Mutant("output held beyond the batch", "fastai1/callback.py", "weakref.ref(tensor, self._forget_batch)",
+           "weakref.ref(tensor)", CALLBACK),
+    Mutant("first batch not looked at", "fastai1/callback.py", "if found.may_train:", "if True:", CALLBACK),
+    Mutant("foreign leaves taken for parameters", "graph.py", "if isinstance(leaf, nn.Parameter):",
+           "if isinstance(leaf, Tensor):", CALLBACK),
+    Mutant("broadcast never seen", "broadcast.py", "rows_aligned = output.dim() == target.dim()", "return False",
+           "tests/test_broadcast.py"),
+    Mutant("mask dropped", "model.py", 'return {**named, "attention_mask": ids.ne(pad_id).long()}', "return named",
+           "tests/test_model.py"),
+    Mutant("mask inverted", "model.py", "ids.ne(pad_id).long()", "ids.eq(pad_id).long()", "tests/test_model.py"),
+    Mutant("checkpoint keys with a prefix", "model.py", "return self.model.state_dict(*args, **kwargs)",
+           "return super().state_dict(*args, **kwargs)", "tests/test_model.py"),
+    Mutant("inputs by position", "model.py", "return self.model(**self._with_mask(named))",
+           "return self.model(*self._with_mask(named).values())", "tests/test_model.py"),
+    Mutant("loop not put back", "fastai1/loop.py", "    finally:\n        basic_train.loss_batch = original",
+           "    finally:\n        pass", LOOP),
+    Mutant("patched loop skips the step's last event", "fastai1/loop.py",
+           "if not cb_handler.on_step_end():\n                opt.zero_grad()", "opt.zero_grad()",
+           "tests/parity/test_matrix.py -k half_precision"),
+    Mutant("patched loop off by a hair", "fastai1/loop.py", "loss = loss_func(out, *yb)",
+           "loss = loss_func(out, *yb) * 1.0000001", "tests/parity/test_bit_for_bit.py -k bert-classes"),
+    Mutant("arms not seeded alike", "fastai1/arms.py", "    seed_everything(seed)\n    learn = _made(make_learner)",
+           "    learn = _made(make_learner)", ARMS),
+    Mutant("user's path not put back", "fastai1/arms.py", "setattr(learn, name, value)", "pass", ARMS),
+    Mutant("a tolerance in the comparison", "comparison.py", "return a.hex() == b.hex()", "return abs(a - b) < 1e-6",
+           "tests/test_comparison.py"),
+    Mutant("stuck counts as moved", "comparison.py", "return 0 if self.moved else 3", "return 0",
+           "tests/test_comparison.py"),
+)
+
+
+def main(names) -> int:
+    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    survived = []
+    for mutant in chosen:
+        caught = is_caught(mutant)
+        print(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}  ({mutant.tests})", flush=True)
+        survived += [] if caught else [mutant.name]
+    print(f"{len(chosen) - len(survived)} of {len(chosen)} caught")
+    return 1 if survived else 0
+
+
+def is_caught(mutant: Mutant) -> bool:
+    """Whether the tests fail on the mutant."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (PACKAGE, "tests"):
+            shutil.copytree(str(ROOT / part), str(Path(folder) / part), ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(str(ROOT / "pyproject.toml"), folder)
+        path = Path(folder) / PACKAGE / mutant.file
+        source = path.read_text(encoding="utf-8")
+        if source.count(mutant.old) != 1:
+            raise SystemExit(f"{mutant.name}: its line stands {source.count(mutant.old)} times in {mutant.file}")
+        path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
+        done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-q", *mutant.tests.split(" ")], cwd=folder,
+                              env={**os.environ, "PYTHONPATH": folder}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{mutant.name}: the tests did not run\n{done.stdout.decode()}")
+    return done.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
