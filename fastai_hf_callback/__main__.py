@@ -1,6 +1,7 @@
 """``fastai-hf``: the demo, and comparisons for CI.
 
-Exit codes: 0 identical and moved, 1 different, 2 unusable input (one line on stderr), 3 identical but stuck.
+Exit codes: 0 identical and moved, 1 different or nothing compared, 2 unusable input (one line on stderr),
+3 identical but stuck.
 """
 import argparse
 import os
@@ -65,6 +66,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if bool(arguments.factory) == bool(arguments.csv):
         raise UnusableInput("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
     _check_fastai()
+    _settle_csv_options(arguments)
     make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
     return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
 
@@ -137,7 +139,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="fastai-hf", description="Hugging Face models under an unmodified fastai Learner.",
-                            epilog=__doc__.splitlines()[2])
+                            epilog=" ".join(__doc__.splitlines()[2:4]))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_OneLineParser)
     commands.required = True
     _add_demo(commands)
@@ -164,11 +166,11 @@ def _add_compare(commands: Any) -> None:
     compare.add_argument("--model", metavar="NAME_OR_FOLDER", help="the Hugging Face model and its tokenizer")
     compare.add_argument("--epochs", type=_whole(1), default=2, help="of fit_one_cycle (default 2)")
     compare.add_argument("--lr", type=_positive, help="highest learning rate (default: fastai's)")
-    compare.add_argument("--bs", type=_whole(1), default=32, help="rows per batch (default 32)")
-    compare.add_argument("--max-len", type=_whole(3), default=128, help="tokens per text at most (default 128)")
-    compare.add_argument("--valid", type=_fraction, default=0.2, help="share of rows to validate on (default 0.2)")
-    compare.add_argument("--encoding", default="utf-8", help="of the CSV (default utf-8)")
-    compare.add_argument("--sep", default=",", help="its separator (default ,)")
+    compare.add_argument("--bs", type=_whole(1), help="rows per batch (default 32)")
+    compare.add_argument("--max-len", type=_whole(3), help="tokens per text at most (default 128)")
+    compare.add_argument("--valid", type=_fraction, help="share of rows to validate on (default 0.2)")
+    compare.add_argument("--encoding", help="of the CSV (default utf-8)")
+    compare.add_argument("--sep", type=_separator, help="its separator (default ,)")
     _add_common(compare)
     compare.set_defaults(run=_compare)
 
@@ -180,6 +182,20 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", metavar="OUT", help="write everything as JSON")
     command.add_argument("--traceback", action="store_true", help="show where a run failed")
     command.add_argument("--plot", metavar="OUT.png", help="draw losses and metrics of all arms")
+
+
+_CSV_DEFAULTS = {"text": None, "labels": None, "model": None, "bs": 32, "max_len": 128, "valid": 0.2,
+                 "encoding": "utf-8", "sep": ","}
+
+
+def _settle_csv_options(arguments: argparse.Namespace) -> None:
+    given = [name for name in _CSV_DEFAULTS if getattr(arguments, name) is not None]
+    if arguments.factory and given:
+        named = " ".join("--" + name.replace("_", "-") for name in given)
+        raise UnusableInput(f"{named} goes with --csv; with {arguments.factory} set it inside the factory")
+    for name, default in _CSV_DEFAULTS.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
 
 
 _ARMS = ("callback", "patched", "broken")
@@ -220,6 +236,10 @@ def _fraction(text: str) -> float:
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a share between 0 and 1, such as 0.2")
     return number
+
+
+def _separator(text: str) -> str:
+    return text.replace("\\t", "\t")
 
 
 def _number(text: str) -> float:

@@ -137,7 +137,7 @@ class Comparison:
             return "NOTHING COMPARED - the patched arm was not run"
         if "broken" in self.traces and not self.proven:
             return "PROVES NOTHING - the broken arm did not differ: this fit trains nothing that could be compared"
-        return "IDENTICAL, and it moved" if self.moved else "IDENTICAL BUT STUCK - both arms moved nothing"
+        return "IDENTICAL, and it moved" if self.moved else f"IDENTICAL BUT STUCK - {self._what_is_stuck()}"
 
     def check(self) -> "Comparison":
         """Raise unless the arms are identical and moved; for one line in a test.
@@ -189,6 +189,15 @@ class Comparison:
     def _repr_html_(self) -> str:
         from .report import comparison_as_html
         return comparison_as_html(self)
+
+    def _what_is_stuck(self) -> str:
+        lost = next((s for s in self.traces["callback"].steps if not math.isfinite(s.loss)), None)
+        if lost is not None:
+            return (f"the loss became {lost.loss} at fit {lost.fit}, epoch {lost.epoch}, step {lost.step}; lower the "
+                    f"learning rate")
+        if any(m.moved for m in self.movements if m.quantity == "train_loss"):
+            return "train_loss moved, no metric did; train longer, or add a metric that can see it (ColumnwiseAUC)"
+        return "both arms moved nothing; raise the learning rate, or look for what holds the weights"
 
     def _noise_remark(self) -> str:
         if self.noise is None:
@@ -292,7 +301,8 @@ def _check_same_start(a: Trace, b: Trace) -> None:
         what = f"{len(differing)} of {len(a.initial_weights)} weights differ before the first step" if differing else \
             "the two models have different weights"
         raise ComparisonError(f"Arms {a.arm} and {b.arm}: {what} (first: {(differing or unshared)[0]}). Expected the "
-                              f"same start. Build model and data inside make_learner.", "different-start")
+                              f"same start. Build model and data inside make_learner, with nothing random beyond "
+                              f"the seed.", "different-start")
     if a.first_batch != b.first_batch:
         raise ComparisonError(f"Arms {a.arm} and {b.arm}: the first training batch differs. Expected the same data in "
                               f"the same order. Build model and data inside make_learner, and draw random numbers "

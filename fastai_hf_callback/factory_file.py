@@ -1,6 +1,7 @@
 """``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Standard library only."""
 import difflib
 import importlib.util
+import inspect
 import sys
 from pathlib import Path
 from typing import Any, Callable
@@ -48,9 +49,22 @@ def _run(path: Path) -> Any:
 def _callable_in(module: Any, name: str, file: str) -> Callable[[], Any]:
     factory = getattr(module, name, None)
     if callable(factory):
-        return factory
+        return _without_arguments(factory, f"{file}:{name}")
     if factory is not None:
         raise UnusableInput(f"{file}:{name} is a {type(factory).__name__}; expected a function that returns a Learner")
-    there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+             and getattr(value, "__module__", None) == module.__name__]
     close = difflib.get_close_matches(name, there, n=3) or there[:8]
-    raise UnusableInput(f"{file}: no {name!r} in it{f'; it has {chr(44).join(close)}' if close else ''}")
+    listed = ", ".join(close)
+    raise UnusableInput(f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}")
+
+
+def _without_arguments(factory: Callable[..., Any], spec: str) -> Callable[[], Any]:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError:
+        raise UnusableInput(f"{spec} takes arguments; expected a function without, such as "
+                            f"def make_learner(): ...") from None
+    except ValueError:  # no signature to read
+        pass
+    return factory

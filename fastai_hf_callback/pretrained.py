@@ -18,6 +18,9 @@ __all__ = ["Pretrained", "load_pretrained"]
 
 # pytorch-transformers names its classes by architecture and has no registry keyed by model_type.
 _OLD_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlnet": "XLNet", "xlm": "XLM"}
+# Nor does its save_pretrained write a model_type; a weight's name tells the architecture then.
+_OLD_WEIGHTS = {"bert": "bert.embeddings.", "distilbert": "distilbert.embeddings.", "roberta": "roberta.embeddings.",
+                "xlnet": "transformer.mask_emb", "xlm": "transformer.layer_norm_emb."}
 
 
 class Pretrained(NamedTuple):
@@ -131,17 +134,22 @@ def _load_new(library: Any, name: str) -> Pretrained:
 
 
 def _old_kind(name: str) -> Optional[str]:
-    """The architecture a folder's config names, or the one its path names, as the library itself guesses."""
+    """The architecture that a folder's config names, or its weights show; None for a name of the library."""
     config = _config_of(name)
-    if config:
-        kind = config.get("model_type")
-        if kind is None:
-            kind = next((k for k in ("distilbert", "roberta", "bert", "xlnet", "xlm") if k in name.lower()), None)
-        if kind not in _OLD_NAMES:
-            raise ValueError(f'its config.json has "model_type": {json.dumps(kind)}; expected one of '
-                             f'{", ".join(_OLD_NAMES)}')
-        return kind
-    return None
+    if not config:
+        return None
+    kind = config.get("model_type") or _kind_of_weights(name)
+    if kind not in _OLD_NAMES:
+        given = f'names {kind!r}' if kind else 'names no architecture'
+        raise ValueError(f'config.json {given}; write "model_type" into it, one of {", ".join(_OLD_NAMES)}')
+    return kind
+
+
+def _kind_of_weights(name: str) -> Optional[str]:
+    if not _may_load(name):
+        return None
+    keys = list(torch.load(str(Path(name) / "pytorch_model.bin"), map_location="cpu"))
+    return next((kind for kind, start in _OLD_WEIGHTS.items() if any(key.startswith(start) for key in keys)), None)
 
 
 def _config_of(name: str) -> Dict[str, Any]:

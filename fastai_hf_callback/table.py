@@ -109,6 +109,7 @@ def _frame(path: Path, encoding: str, sep: str) -> Any:
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first of too many fields for an index
         raise UnusableInput(f"{path}: not readable as CSV (rows have more fields than the header, as with commas in "
                             f"unquoted texts); write --sep, or quote the texts")
+    frame.columns = [str(column).strip() for column in frame.columns]
     if not len(frame):
         raise UnusableInput(f"{path}: a header and no rows; expected at least one text per class")
     return frame
@@ -118,6 +119,9 @@ def _check_column(frame: Any, column: str, path: Any) -> None:
     if column in frame.columns:
         return
     columns = [str(c) for c in frame.columns]
+    other = next((sep for sep in ";\t|" if len(columns) == 1 and sep in columns[0]), None)
+    if other:
+        raise UnusableInput(f"{path}: its header is one column, {columns[0]!r}; write --sep {other!r}")
     shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
     raise UnusableInput(f"{path}: no column {column!r}{_nearest(column, columns)}; its columns are: {shown}")
 
@@ -137,7 +141,8 @@ def _columns_of_bits(frame: Any, labels: Sequence[str]) -> Tuple[np.ndarray, Lis
         wrong = [row for row, value in enumerate(values, 1) if value not in bits]
         if wrong:
             raise UnusableInput(f"label column {label!r} holds {values[wrong[0] - 1]!r}, {_rows(wrong)}; several label "
-                                f"columns must hold 0 and 1 only (one column of classes: give it alone)")
+                                f"columns must hold 0 and 1 only: write 1 for yes and 0 for no (one column of "
+                                f"classes: give it alone)")
         columns.append([bits[value] for value in values])
     return np.array(columns, dtype=np.float32).T.copy(), list(labels)
 

@@ -92,7 +92,8 @@ def is_caught(mutant: Mutant) -> bool:
             raise SystemExit(f"{mutant.name}: its line stands {source.count(mutant.old)} times in {mutant.file}")
         path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
         done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-q", *mutant.tests.split(" ")], cwd=folder,
-                              env={**os.environ, "PYTHONPATH": folder}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                              env={**os.environ, "PYTHONPATH": folder}, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
     if done.returncode not in (0, 1):
         raise SystemExit(f"{mutant.name}: the tests did not run\n{done.stdout.decode()}")
     return done.returncode == 1

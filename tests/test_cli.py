@@ -17,6 +17,7 @@ def good(): return make_learner("bert")
 def nothing(): return None
 def raises(): raise ValueError("no data here")
 number = 3
+def takes(one): return make_learner("bert")
 
 def different():
     from fastai_hf_callback import HFCallback
@@ -47,11 +48,9 @@ def factories(tmp_path):
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
-    """A real model folder, tiny: weights, config with its model_type, vocabulary."""
-    folder = tmp_path_factory.mktemp("bert")
-    tiny_model("bert", 2).save_pretrained(str(folder))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    """A real model folder, tiny: weights, config, vocabulary."""
+    folder = tmp_path_factory.mktemp("folder")
+    tiny_model("bert", 2).save_pretrained(str(folder))  # as the library writes it: without a model_type
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz",
              *("##" + letter for letter in "abcdefghijklmnopqrstuvwxyz")]
     (folder / "vocab.txt").write_text("\n".join(words[:VOCAB]))
@@ -128,7 +127,8 @@ CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
     (CSV, {"--labels": "toxic,toxic"}, "expected each once"),
     ("comment,toxic\na,1\nb,1\n", {"--labels": "toxic"}, "holds only '1'"),
     (CSV, {"--model": "no/such/folder/"}, "no such folder"),
-    (CSV, {"--bs": "64"}, "not one full batch; write --bs"),
+    (CSV, {"--bs": "64"}, "not one full batch; write --bs 3 or less"),
+    (CSV.replace(",", ";"), {}, "its header is one column, 'comment;toxic;rude'; write --sep ';'"),
     (CSV, {"--bs": "1", "--max-len": "4000"}, "positions; write --max-len"),
     (CSV, {"--bs": "0"}, "expected a whole number from 1 on"),
     (CSV, {"--lr": "fast"}, "expected a number"),
@@ -155,6 +155,7 @@ def test_unusable_input_is_2_and_one_line(run, tmp_path, model_folder, content, 
     ("{file}", "expected FILE.py:FACTORY"),
     ("missing.py:good", "no such Python file"),
     ("{file}:goood", "no 'goood' in it; it has good"),
+    ("{file}:takes", "takes arguments; expected a function without"),
     ("{file}:number", "is a int; expected a function"),
     ("{file}:nothing", "make_learner returned NoneType; expected a fastai Learner"),
     ("{file}:raises", "the run failed: ValueError: no data here; add --traceback"),
@@ -180,6 +181,16 @@ def test_a_file_that_fails_when_run(run, tmp_path):
 def test_incomplete_commands(run, arguments, said):
     code, _, err = run(*arguments)
     assert code == 2 and said in one_line(err), err
+
+
+def test_options_of_the_csv_do_not_go_with_a_factory(run, factories):
+    code, _, err = run("compare", f"{factories}:good", "--bs", 4, "--labels", "a")
+    assert code == 2 and "--labels --bs goes with --csv" in one_line(err), err
+
+
+def test_a_run_that_diverged_says_so(run, factories):
+    code, out, _ = run("compare", f"{factories}:good", "--epochs", 2, "--lr", 1e38)
+    assert code == 3 and "the loss became nan at fit 0, epoch 0, step" in out and "lower the learning rate" in out
 
 
 def test_help_is_no_error(capsys):

@@ -15,6 +15,8 @@ quick = settings(deadline=None, max_examples=80)
 NAN, INF = float("nan"), float("inf")
 any_float = st.floats() | st.sampled_from([0.0, -0.0, NAN, INF, -INF])
 
+STUCK = ("IDENTICAL BUT STUCK - both arms moved nothing; raise the learning rate, or look for what holds the weights")
+
 
 def three_arms(**kwargs):
     return [a_trace("callback", **kwargs), a_trace("patched", **kwargs), a_broken_trace()]
@@ -194,7 +196,7 @@ def test_identical_but_stuck():
     still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.5,) * 3)
     comparison = compare_traces(three_arms(**still))
     assert comparison.identical and comparison.proven and not comparison.moved
-    assert (comparison.exit_code, comparison.verdict) == (3, "IDENTICAL BUT STUCK - both arms moved nothing")
+    assert (comparison.exit_code, comparison.verdict) == (3, STUCK)
     with pytest.raises(ComparisonError, match="IDENTICAL BUT STUCK") as error:
         comparison.check()
     assert error.value.cause == "stuck"
@@ -231,10 +233,10 @@ def test_a_difference_counts_before_a_broken_arm_that_proves_nothing():
 @pytest.mark.parametrize("change, message", [
     (dict(initial_weights={"weight": "other"}),
      "Arms callback and patched: 1 of 1 weights differ before the first step (first: weight). Expected the same start. "
-     "Build model and data inside make_learner."),
+     "Build model and data inside make_learner, with nothing random beyond the seed."),
     (dict(initial_weights={"weight": "initial", "more": "x"}),
      "Arms callback and patched: the two models have different weights (first: more). Expected the same start. Build "
-     "model and data inside make_learner."),
+     "model and data inside make_learner, with nothing random beyond the seed."),
     (dict(first_batch="other"),
      "Arms callback and patched: the first training batch differs. Expected the same data in the same order. Build "
      "model and data inside make_learner, and draw random numbers from python, numpy or torch, which are seeded."),
@@ -293,7 +295,8 @@ def test_a_metric_that_only_went_to_its_base_rate_is_glued_to_it():
     metric = movement_of("accuracy", glued, a_broken_trace())
     assert metric.excursion > 0.5 and not metric.moved and metric.at_base_rate and metric.base_rate == 0.9
     comparison = compare_traces([glued, replace(glued, arm="patched"), a_broken_trace()])
-    assert comparison.verdict == "IDENTICAL BUT STUCK - both arms moved nothing"
+    assert comparison.verdict == ("IDENTICAL BUT STUCK - train_loss moved, no metric did; train longer, or add a "
+                                  "metric that can see it (ColumnwiseAUC)")
 
 
 def test_a_metric_that_left_its_base_rate_has_moved_even_if_it_came_back():

@@ -13,7 +13,7 @@ import fastai_hf_callback  # noqa: E402
 from tests.tiny import VOCAB, tiny_model  # noqa: E402
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-LEARN, PROVE = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+LEARN, PROVE, KEEP = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 
 
 def rows(n=96):
@@ -45,6 +45,19 @@ def test_the_three_lines_prove(given, monkeypatch):
     namespace = {}
     exec(PROVE.replace("fit_one_cycle(1, 1e-3)", "fit_one_cycle(4, 1e-2)"), namespace)
     namespace["test_callback_equals_patched_loop"]()
+
+
+def test_the_attentions_are_there_while_the_batch_runs(given):
+    exec(LEARN, given)
+    given["learn"].model.config.output_attentions = True
+    for module in given["learn"].model.modules():
+        if hasattr(module, "output_attentions"):
+            module.output_attentions = True
+    exec(KEEP, given)
+    given["learn"].fit(1, 1e-3)
+    looked = given["learn"].callbacks[1].attentions
+    assert [tuple(a.shape) for a in looked] == [(32, 2, 8, 8)] * 2
+    assert given["unwrapping"].output is None
 
 
 def test_every_name_in_the_table_exists():

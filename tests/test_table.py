@@ -186,7 +186,7 @@ def test_empty_texts_are_counted_and_found(csv):
 def test_labels_that_are_no_bits(csv, value):
     assert refused(csv(f"text,a,b\nx,0,1\ny,1,{value}\nz,1,{value}\n"), labels=["a", "b"]) == (
         f"label column 'b' holds {value!r}, row(s) 2, 3 (counted from 1 below the header); several label columns must "
-        f"hold 0 and 1 only (one column of classes: give it alone)")
+        f"hold 0 and 1 only: write 1 for yes and 0 for no (one column of classes: give it alone)")
 
 
 def test_a_row_that_is_too_short_counts_as_empty_labels(csv):

@@ -57,7 +57,10 @@ class HFCallback(Callback):
         """The whole output of the running batch with ``keep=True``; None once the batch has ended."""
         return self._output
 
-    def on_train_begin(self, **kwargs: Any) -> None:
+    def on_train_begin(self: Any = None, **kwargs: Any) -> None:
+        if self is None:  # fastai calls the class itself
+            raise BridgeError("The class HFCallback was given; expected an instance. Write callbacks=[HFCallback()].",
+                              "registration")
         self._unlooked = True
 
     def on_loss_begin(self, last_output: Any, last_input: Any, last_target: Any, train: bool,

@@ -74,7 +74,7 @@ def _part(rows: Sequence[Any], table: Table, which: np.ndarray) -> EncodedTexts:
 def _check_sizes(split: Split, source: Pretrained, bs: int, max_len: int) -> None:
     if len(split.train) < bs:
         raise UnusableInput(f"--bs {bs} and {len(split.train)} training rows: not one full batch; write --bs "
-                            f"{max(1, len(split.train) // 4)} or less")
+                            f"{len(split.train)} or less")
     if source.max_positions is not None and max_len > source.max_positions:
         raise UnusableInput(f"--max-len {max_len}: the model has {source.max_positions} positions; write --max-len "
                             f"{source.max_positions} or less")

@@ -214,6 +214,12 @@ def test_callback_fns_is_refused_with_the_cure():
     assert caught.value.cause == "registration"
 
 
+def test_the_class_instead_of_an_instance_is_refused_with_the_cure():
+    for use in (lambda learn: learn.fit(1, 1e-2), lambda learn: learn.validate()):
+        with pytest.raises(BridgeError, match=r"The class HFCallback was given.*Write callbacks=\[HFCallback\(\)\]"):
+            use(learner(callbacks=[HFCallback]))
+
+
 # -- keep: for one batch and no longer -----------------------------------------------------------------------
 
 

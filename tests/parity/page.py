@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
@@ -31,8 +32,10 @@ def main() -> int:
     arguments = parser.parse_args()
     cells = matrix.all_cells()
     outcomes = {}
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        for cell, outcome in pool.imap_unordered(_outcome, cells):
+    # Not multiprocessing's Pool: its daemons may not have the loader workers that some cells are about.
+    with ProcessPoolExecutor(arguments.workers, multiprocessing.get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(_outcome, cell) for cell in cells]):
+            cell, outcome = done.result()
             outcomes[str(cell)] = outcome
             print(f"\r{len(outcomes)} of {len(cells)}  {cell}: {outcome[:60]:60}", end="", file=sys.stderr)
     print(file=sys.stderr)

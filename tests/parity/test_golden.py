@@ -14,7 +14,8 @@ from tests.parity.matrix import stack_name  # noqa: E402
 def stored():
     path = golden.path_of(stack_name())
     if platform.machine() not in ("x86_64", "AMD64") or not path.is_file():
-        pytest.skip(f"no golden losses for {stack_name()} on {platform.machine()}: python -m tests.parity.golden --write")
+        pytest.skip(f"no golden losses for {stack_name()} on {platform.machine()}: "
+                    f"python -m tests.parity.golden --write")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
