@@ -53,6 +53,8 @@ def main() -> int:
 
 def _outcome(cell):
     torch.set_num_threads(1)
+    # A spawned process would spawn its loader workers too, each of which imports everything anew.
+    multiprocessing.set_start_method("fork", force=True)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), \
             warnings.catch_warnings():
