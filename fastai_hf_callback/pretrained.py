@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
 
 import torch
@@ -69,10 +70,10 @@ def load_pretrained(name: str) -> Pretrained:
         if find_spec(library) is None:
             continue
         try:
-            with _quiet_logging(library):
+            with _quiet_logging():
                 return load(import_module(library), name)
         except Exception as error:  # each library fails in its own ways; what it said is handed on
-            reasons.append(f"{library}: {' '.join(str(error).split())[:160] or type(error).__name__}")
+            reasons.append(f"{library}: {shorten(str(error), 160, placeholder=' ...') or type(error).__name__}")
     raise UnusableInput(f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
                         f"config.json, weights and vocabulary, or a name that can be downloaded here")
 
@@ -103,7 +104,7 @@ def _load_old(library: Any, name: str) -> Pretrained:
         raise ValueError("no pytorch_model.bin in the folder")
 
     def make_model(n_outputs: int) -> Any:
-        with _quiet_logging("pytorch_transformers"):
+        with _quiet_logging():
             config = config_class.from_pretrained(name, num_labels=n_outputs)
             return model_class.from_pretrained(name, config=config, **_weights_that_fit(name, model_class, config))
 
@@ -126,7 +127,7 @@ def _load_new(library: Any, name: str) -> Pretrained:
     tokenizer = library.AutoTokenizer.from_pretrained(name)
 
     def make_model(n_outputs: int) -> Any:
-        with _quiet_logging("transformers"):
+        with _quiet_logging():
             return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs,
                                                                               ignore_mismatched_sizes=True)
 
@@ -177,11 +178,11 @@ def _positions(config: Any) -> Optional[int]:
 
 
 @contextmanager
-def _quiet_logging(library: str) -> Iterator[None]:
-    logger = logging.getLogger(library)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _quiet_logging() -> Iterator[None]:
+    # By level of the whole module, since these libraries set their own loggers' levels when they are imported.
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

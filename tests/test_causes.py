@@ -12,6 +12,7 @@ from tests.causes import CAUSES, figures, lines  # noqa: E402
 
 PAGE = Path(__file__).parents[1] / "docs" / "why-the-metric-stood-still.md"
 ERA = torch.__version__.startswith("1.4.")
+pytestmark = pytest.mark.slow
 STANDS, MOVES = 1e-9, 2 / (512 * 6)    # nothing but the summing of equal values; two targets of the validation set
 
 
