@@ -45,6 +45,8 @@ def unwrap(output: Any, element: Element = None) -> Union[Tensor, Tuple[Tensor, 
     if isinstance(output, Tensor):
         return output
     if element is None:
+        if type(output) is tuple and output and isinstance(output[0], Tensor) and output[0].dim() > 1:
+            return output[0]  # what nearly every model of 2019 returns, every batch: no need to look further
         return _find_logits(output, output)
     if callable(element):
         return _called(output, element)

@@ -78,7 +78,8 @@ class HFCallback(Callback):
             self._unlooked = self._undecided
 
     def on_batch_end(self, **kwargs: Any) -> None:
-        self._forget_batch()
+        if self.keep:
+            self._forget_batch()
 
     def on_train_end(self, **kwargs: Any) -> None:
         self._forget_batch()
