@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import OutputError
 
-__all__ = ["Element", "unwrap", "describe"]
+__all__ = ["Element", "unwrap", "describe", "tensors_in"]
 
 Element = Union[None, int, str, Callable[[Any], Any], Sequence[Union[int, str]]]
 
@@ -101,7 +101,7 @@ def _find_logits(output: Any, whole: Any) -> Tensor:
 def _logits_by_name(output: Any, named: Dict[Any, Any], whole: Any) -> Tensor:
     if named.get("logits") is not None:
         return _find_logits(named["logits"], whole)
-    tensors = list(_tensors_in(output))
+    tensors = list(tensors_in(output))
     if len(tensors) == 1 and tensors[0] is named.get("loss"):
         raise _only_a_loss(whole)
     if len(tensors) == 1:
@@ -209,11 +209,12 @@ def _named_values(output: Any) -> Optional[Dict[Any, Any]]:
     return None
 
 
-def _tensors_in(output: Any) -> Iterator[Tensor]:
+def tensors_in(output: Any) -> Iterator[Tensor]:
+    """All tensors of a nested output or batch, in order."""
     if isinstance(output, Tensor):
         yield output
         return
     named = _named_values(output)
     inner = named.values() if named is not None else output if isinstance(output, (list, tuple)) else ()
     for value in inner:
-        yield from _tensors_in(value)
+        yield from tensors_in(value)

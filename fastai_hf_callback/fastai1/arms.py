@@ -12,13 +12,14 @@ from torch import Tensor
 
 from ..comparison import Comparison, Difference, compare_traces, first_difference
 from ..errors import ComparisonError
+from ..output import tensors_in
 from ..progress import Progress, arm_bars
 from ..rng import rng_preserved, seed_everything
 from ..trace import Trace, digest
 from .callback import HFCallback
 from .loop import patched_loop, refuse_if_patched
 from .quiet import quiet
-from .recording import TraceRecorder, base_rates, evaluate, tensors_in
+from .recording import TraceRecorder, base_rates, evaluate
 
 __all__ = ["compare", "ARMS"]
 
@@ -111,7 +112,7 @@ def _record_end(learn: Learner, trace: Trace, train_targets: List[Tensor]) -> No
     after = evaluate(learn)
     if after is None:
         return
-    trace.predictions = digest(tensors_in(after.outputs))
+    trace.predictions = digest(list(tensors_in(after.outputs)))
     trace.n_valid_targets = sum(t.numel() for t in tensors_in(after.targets))
     with rng_preserved():
         trace.base_rates = base_rates(learn, after, train_targets)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..broadcast import broadcasts
 from ..errors import BridgeError, GradientError, OutputError
 from ..graph import Reach, reach
-from ..output import Element, describe, unwrap
+from ..output import Element, describe, tensors_in, unwrap
 from .loop import active_patch, running_loss_func
 
 __all__ = ["HFCallback"]
@@ -120,7 +120,7 @@ class HFCallback(Callback):
 
     def _hold(self, output: Any, batch: Any) -> None:
         self._output = output
-        tensor = _first_tensor(batch)
+        tensor = next(tensors_in(batch), None)
         # pred_batch and predict announce no end of a batch; there the output goes when its input goes.
         self._batch = None if tensor is None else weakref.ref(tensor, self._forget_batch)
 
@@ -137,10 +137,3 @@ class HFCallback(Callback):
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         self.__init__(**state)
-
-
-def _first_tensor(batch: Any) -> Optional[Tensor]:
-    if isinstance(batch, Tensor):
-        return batch
-    values = batch.values() if hasattr(batch, "values") else batch if isinstance(batch, (list, tuple)) else ()
-    return next((t for t in map(_first_tensor, values) if t is not None), None)

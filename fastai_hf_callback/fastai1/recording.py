@@ -10,6 +10,7 @@ from fastai.callback import AverageMetric, Callback, CallbackHandler
 from torch import Tensor
 
 from ..metrics import constant_outputs
+from ..output import tensors_in
 from ..rng import rng_preserved
 from ..trace import Epoch, Step, Trace, digest
 from .metrics import score_constant
@@ -45,7 +46,7 @@ class TraceRecorder(Callback):
         if not train:
             return
         if not self.trace.first_batch:
-            self.trace.first_batch = digest(tensors_in((last_input, last_target)))
+            self.trace.first_batch = digest(list(tensors_in((last_input, last_target))))
         if self._fit == 0 and epoch == 0:
             self.train_targets += [t.detach().cpu() for t in tensors_in(last_target)]
 
@@ -134,14 +135,6 @@ def metric_names(metrics: List[Any]) -> List[str]:
         taken = sum(n == name or n.startswith(f"{name}_") for n in names)
         names.append(f"{name}_{taken + 1}" if name in names else name)
     return names
-
-
-def tensors_in(batch: Any) -> List[Tensor]:
-    """All tensors of a nested batch, in order."""
-    if isinstance(batch, Tensor):
-        return [batch]
-    values = batch.values() if hasattr(batch, "values") else batch if isinstance(batch, (list, tuple)) else ()
-    return [tensor for value in values for tensor in tensors_in(value)]
 
 
 class _Outputs(Callback):

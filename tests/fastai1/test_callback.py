@@ -72,7 +72,7 @@ def test_the_loss_gets_the_very_tensor_the_model_made():
 
 
 def test_a_tensor_output_passes_untouched():
-    model = nn.Sequential(nn.Embedding(50, 8), nn.Flatten() if hasattr(nn, "Flatten") else None, nn.Linear(64, 3))
+    model = nn.Sequential(nn.Embedding(50, 8), nn.Flatten(), nn.Linear(64, 3))
     learner(model, callbacks=[HFCallback(), HFCallback()]).fit(1, 1e-2)
 
 

@@ -10,7 +10,8 @@ from fastai import basic_train  # noqa: E402
 from fastai.metrics import accuracy  # noqa: E402
 
 from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
-from fastai_hf_callback.fastai1.recording import base_rates, evaluate, metric_names, tensors_in  # noqa: E402
+from fastai_hf_callback.fastai1.recording import base_rates, evaluate, metric_names  # noqa: E402
+from fastai_hf_callback.output import tensors_in  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 
