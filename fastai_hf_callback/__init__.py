@@ -12,9 +12,10 @@ __version__ = "0.1.0"
 _CORE = {"unwrap": "output", "HFModel": "model",
          "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
          "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
-         "Comparison": "comparison", "Trace": "trace"}
+         "Comparison": "comparison", "Trace": "trace",
+         "explain": "failures", "Diagnosis": "diagnosis", "Finding": "finding"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
-               "ColumnwiseAUC": "metrics", "BaseRate": "metrics"}
+               "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "diagnose": "probe"}
 
 __all__ = [*_CORE, *_PER_FASTAI]
 

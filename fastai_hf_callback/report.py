@@ -1,6 +1,7 @@
-"""A ``Comparison`` -> text, JSON, HTML, a plot. Imports ``comparison``; matplotlib only to draw."""
+"""A ``Comparison`` or a ``Diagnosis`` -> text, JSON, HTML, a plot. Imports ``comparison``; matplotlib only to draw."""
 import json
 import math
+import textwrap
 from dataclasses import asdict
 from html import escape
 from typing import Any, Dict, List, Optional
@@ -8,7 +9,7 @@ from typing import Any, Dict, List, Optional
 from .comparison import Comparison, Movement
 
 __all__ = ["comparison_as_text", "comparison_as_dict", "comparison_as_json", "comparison_as_html",
-           "plot_comparison"]
+           "plot_comparison", "diagnosis_as_text", "diagnosis_as_json", "diagnosis_as_html"]
 
 
 def comparison_as_text(comparison: Comparison) -> str:
@@ -124,6 +125,64 @@ def _remarks(comparison: Comparison) -> List[str]:
 
 def _number(value: Optional[float]) -> str:
     return "-" if value is None else f"{value:.6f}"
+
+
+# -- a diagnosis ---------------------------------------------------------------------------------------------------
+
+
+def diagnosis_as_text(diagnosis: Any) -> str:
+    """A verdict, then a block per finding; plain text."""
+    lines = [_diagnosis_verdict(diagnosis)]
+    for number, finding in enumerate(diagnosis.findings, 1):
+        lines += ["", f"{number}. {finding.severity.upper()}  {finding.cause}",
+                  *textwrap.wrap(finding.message, 100, initial_indent="   ", subsequent_indent="   ")]
+        if finding.evidence:
+            lines += textwrap.wrap("seen: " + _figures(finding.evidence), 100, initial_indent="   ",
+                                   subsequent_indent="         ", break_long_words=False)
+        lines.append(f"   fix:  {finding.fix}{_APPLY if finding.can_apply else ''}")
+    return "\n".join(lines)
+
+
+def diagnosis_as_json(diagnosis: Any) -> str:
+    """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
+    findings = [{"cause": f.cause, "severity": f.severity, "message": f.message, "evidence": f.evidence, "fix": f.fix,
+                 "can_apply": f.can_apply} for f in diagnosis.findings]
+    evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None
+    return json.dumps(_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}), indent=1,
+                      allow_nan=False, default=str)
+
+
+def diagnosis_as_html(diagnosis: Any) -> str:
+    """The same for a notebook."""
+    colours = {"error": "#cf222e", "warning": "#9a6700", "note": "#57606a"}
+    blocks = "".join(
+        f"<li><b style='color:{colours[f.severity]}'>{f.severity}: {escape(f.cause)}</b><div>{escape(f.message)}</div>"
+        f"<div><small>{escape(_figures(f.evidence))}</small></div><pre>{escape(f.fix)}</pre></li>"
+        for f in diagnosis.findings)
+    return f"<div><b>{escape(_diagnosis_verdict(diagnosis))}</b>{f'<ol>{blocks}</ol>' if blocks else ''}</div>"
+
+
+_APPLY = "   [finding.apply(learn) does it]"
+
+
+def _diagnosis_verdict(diagnosis: Any) -> str:
+    worst = [f for f in diagnosis.findings if f.severity != "note"]
+    if worst:
+        return f"{len(worst)} finding(s), the most probable first: {worst[0].cause}"
+    evidence = diagnosis.evidence
+    if evidence is None:
+        return "HEALTHY" if not diagnosis.findings else diagnosis.findings[0].cause
+    looked = ", ".join(dict.fromkeys(evidence.looked_at)) or "nothing yet"
+    missed = f"; could not look at {', '.join(evidence.not_looked_at)}" if evidence.not_looked_at else ""
+    return f"HEALTHY: looked at {looked} in {evidence.seconds:.1f} s and found nothing that keeps metrics still{missed}"
+
+
+def _figures(evidence: Dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in evidence.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 # -- JSON ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ def quiet(learn: Learner) -> Iterator[None]:
     """Silence the loop's bars and the Recorder's table; both come back on leaving."""
     bars = basic_train.master_bar, basic_train.progress_bar
     callback_fns = learn.callback_fns
-    basic_train.master_bar = basic_train.progress_bar = _NoBar
+    basic_train.master_bar = basic_train.progress_bar = NoBar
     learn.callback_fns = [_silent(fn) for fn in callback_fns]
     try:
         yield
@@ -23,7 +23,7 @@ def quiet(learn: Learner) -> Iterator[None]:
         learn.callback_fns = callback_fns
 
 
-class _NoBar:
+class NoBar:
     """What the loop and the Recorder ask of a progress bar, without the bar."""
 
     def __init__(self, iterable: Iterable[Any], *args: Any, **kwargs: Any):

@@ -1,0 +1,23 @@
+"""One small function per cause: ``Evidence`` -> ``Finding`` or None. Imports ``evidence`` and ``finding`` only.
+
+A file per family. To add a check: write the function, list it in its file's ``CHECKS``, and give its cause a place
+in ``RANK``; where it is only the consequence of another cause, a line in ``EXPLAINED_BY``.
+"""
+from typing import Callable, Dict, List, Tuple
+
+from . import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
+
+__all__ = ["ALL", "RANK", "EXPLAINED_BY"]
+
+ALL: List[Callable] = [check for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels,
+                                            metrics) for check in family.CHECKS]
+
+# Which cause comes first among findings of one severity: what makes the others moot, then the specific before the
+# general, then the likelier. Seen from the gradient's way: wiring, weights, graph, step, output, input, metric.
+RANK: List[str] = [cause for family in (wiring, weights, gradient, precision, optimizer, outputs, inputs, labels,
+                                        metrics) for cause in family.CAUSES]
+
+# A finding is left out where one of these was found: it is only its consequence.
+EXPLAINED_BY: Dict[str, Tuple[str, ...]] = {
+    cause: by for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels, metrics)
+    for cause, by in family.EXPLAINED_BY.items()}

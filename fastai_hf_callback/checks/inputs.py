@@ -1,0 +1,138 @@
+"""Does the model read the text: the right ids in the right argument, padding masked, words known?"""
+from typing import Optional
+
+from ..evidence import Evidence
+from ..finding import Finding
+
+CAUSES = ["inputs-in-wrong-arguments", "unknown-tokens", "attention-mask-wrong", "attention-mask-missing",
+          "padding-in-front", "wrong-padding-id", "foreign-special-tokens"]
+EXPLAINED_BY = {"foreign-special-tokens": ("unknown-tokens",),
+                "attention-mask-wrong": ("inputs-in-wrong-arguments",),
+                "attention-mask-missing": ("inputs-in-wrong-arguments",)}
+
+# A row's logits alone and unpadded against those in its batch, over their spread between rows: a padded position
+# that is masked changes them by rounding (1e-6 in float32), one that is read by 1e-2 and more.
+CHANGED = 2e-3
+# Of all words, one makes up no more than a tenth in language, a quarter in the smallest vocabularies.
+ONE_WORD_IS_ALL, ONE_WORD_IS_TOO_MUCH = 0.6, 0.12
+
+
+def wrong_arguments(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None:
+        return None
+    if inputs.batch_has_other_ids:
+        return Finding("inputs-in-wrong-arguments", "error",
+                       f"The word embedding was given {inputs.seen_distinct} distinct value(s), while another tensor "
+                       f"of the batch holds the token ids: the inputs arrive in the wrong arguments.",
+                       {"distinct ids seen": inputs.seen_distinct},
+                       "HFModel(model, inputs=('input_ids', 'attention_mask'))  # in the batch's order")
+    if inputs.mask_arrives_as_types and _padding_is_read(seen):
+        return Finding("inputs-in-wrong-arguments", "warning",
+                       "The attention mask arrives as token_type_ids: by position the second argument is another one "
+                       "in each model, so padding is read and every word has the wrong type.",
+                       {"change with padding": seen.outputs.changes_with_padding},
+                       "HFModel(model, inputs=('input_ids', 'attention_mask'))  # by name, never by position")
+    return None
+
+
+def unknown(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None or inputs.rows < 4 or inputs.batch_has_other_ids or inputs.mean_length < 3:
+        return None
+    if inputs.distinct_words > 2 and inputs.top_token_share < ONE_WORD_IS_ALL:
+        return None
+    return Finding("unknown-tokens", "error",
+                   f"{inputs.top_token_share:.0%} of all words are one and the same id ({inputs.top_token}), of "
+                   f"{inputs.distinct_words} distinct: the tokenizer's vocabulary is not that of these texts.",
+                   {"share": inputs.top_token_share, "id": inputs.top_token, "distinct words": inputs.distinct_words},
+                   "print(tokenizer.convert_ids_to_tokens(ids))  # and use the tokenizer of the model's own folder")
+
+
+def foreign_tokens(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None or inputs.rows < 4:
+        return None
+    if inputs.foreign_tokens:
+        return _foreign(seen, f"the vocabulary holds fastai's {', '.join(inputs.foreign_tokens[:4])}")
+    second_is_top = inputs.second_position_token == inputs.top_token and inputs.second_position_share > 0.9
+    if inputs.first_token is None or not second_is_top or inputs.top_token_share < ONE_WORD_IS_TOO_MUCH:
+        return None
+    return _foreign(seen, f"id {inputs.top_token} follows the first token in {inputs.second_position_share:.0%} of the "
+                          f"rows and makes up {inputs.top_token_share:.0%} of all words")
+
+
+def _foreign(seen: Evidence, what: str) -> Finding:
+    return Finding("foreign-special-tokens", "warning",
+                   f"In the texts {what}: special tokens of another tokenizer (fastai's xxbos, xxmaj, ...) that "
+                   f"the model's vocabulary turns into its unknown token.",
+                   {"share": seen.inputs.top_token_share, "id": seen.inputs.top_token},
+                   "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False")
+
+
+def mask_wrong(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None or not inputs.mask_given or inputs.pad_id is None or inputs.mask_marks_padding is None:
+        return None
+    if inputs.mask_marks_padding > 0.999 or not _padding_is_read(seen):
+        return None
+    return Finding("attention-mask-wrong", "error" if inputs.mask_marks_padding < 0.5 else "warning",
+                   f"The mask agrees with the padding (id {inputs.pad_id}) in {inputs.mask_marks_padding:.0%} of the "
+                   f"positions: the model reads padding, or not the text.",
+                   {"agreement": inputs.mask_marks_padding, "change with padding": _change(seen)},
+                   f"attention_mask = (input_ids != {inputs.pad_id}).long()")
+
+
+def mask_missing(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None or inputs.mask_given or inputs.pad_id is None or not _padding_is_read(seen):
+        return None
+    return Finding("attention-mask-missing", "warning",
+                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}) and the model reads "
+                   f"them: a row's logits change by {_change(seen):.2g} of their spread when its padding is taken "
+                   f"away, so predictions depend on batch mates.",
+                   {"padding": inputs.pad_share, "change with padding": _change(seen)},
+                   f"learn.model = HFModel(learn.model, pad_id={inputs.pad_id})  # before Learner(...) is built")
+
+
+def padding_in_front(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None or inputs.pad_side != "front" or inputs.ends_alike or not _padding_is_read(seen):
+        return None
+    if inputs.first_token is not None and inputs.first_token_in_front > 0.95:
+        return None
+    front = f"; only {inputs.first_token_in_front:.0%} of the rows begin with token {inputs.first_token}, which the " \
+            f"model's head reads at position 0" if inputs.first_token is not None else ""
+    return Finding("padding-in-front", "warning",
+                   f"Texts are padded in front and the model's logits change with it by {_change(seen):.2g} of their "
+                   f"spread{front}. fastai's TextClasDataBunch pads in front unless told otherwise, whatever "
+                   f"collate_fn it is given.",
+                   {"rows that begin with the first token": inputs.first_token_in_front,
+                    "change with padding": _change(seen)},
+                   "TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)")
+
+
+def wrong_pad_id(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None or inputs.pad_id is None or not _padding_is_read(seen):
+        return None
+    meant = inputs.config_pad_id if inputs.embedding_pad_id is None else inputs.embedding_pad_id
+    if meant is None or meant == inputs.pad_id:
+        return None
+    return Finding("wrong-padding-id", "warning",
+                   f"Texts are padded with id {inputs.pad_id}; the model's padding is id {meant}, so the padding is an "
+                   f"ordinary word to it.",
+                   {"padded with": inputs.pad_id, "model's padding": meant, "change with padding": _change(seen)},
+                   f"TextDataBunch.from_df(..., pad_idx={meant}, pad_first=False)")
+
+
+def _padding_is_read(seen: Evidence) -> bool:
+    return _change(seen) > CHANGED
+
+
+def _change(seen: Evidence) -> float:
+    out = seen.outputs
+    return out.changes_with_padding if out is not None and out.changes_with_padding is not None else 0.0
+
+
+CHECKS = [wrong_arguments, unknown, foreign_tokens, mask_wrong, mask_missing, padding_in_front, wrong_pad_id]

@@ -1,0 +1,104 @@
+"""Can anything be learned from these targets?"""
+from typing import Optional
+
+from ..evidence import Evidence, Labels
+from ..finding import Finding
+
+CAUSES = ["labels-constant", "texts-truncated", "labels-unrelated-to-texts", "labels-in-order",
+          "validation-one-class"]
+EXPLAINED_BY = {"labels-unrelated-to-texts": ("texts-truncated", "labels-constant", "unknown-tokens",
+                                              "inputs-in-wrong-arguments"),
+                "texts-truncated": ("labels-constant", "unknown-tokens"),
+                "validation-one-class": ("labels-constant",)}
+
+# Standard errors of an area under the ROC curve where no word foretells a label.
+CHANCE, CERTAIN = 2.0, 4.0
+# With fewer rows, or a wider error, nothing can be said about a weak signal.
+ENOUGH_ROWS, SHARP_ENOUGH = 200, 0.03
+# Fewer changes of class from row to row than after shuffling, in standard deviations.
+IN_ORDER = -5.0
+
+
+def constant(seen: Evidence) -> Optional[Finding]:
+    labels = seen.labels
+    if labels is None or not labels.train_constant or labels.train_rows < 16:
+        return None
+    return Finding("labels-constant", "error",
+                   f"All {labels.train_rows} training targets that were sampled are the same: there is nothing to tell "
+                   f"apart.", {"rows": labels.train_rows, "distinct targets": 1},
+                   "print(train_df[label_column].value_counts())")
+
+
+def truncated(seen: Evidence) -> Optional[Finding]:
+    labels, inputs = seen.labels, seen.inputs
+    if labels is None or inputs is None or inputs.cut_share < 0.9 or not _nothing_foretells(labels):
+        return None
+    return Finding("texts-truncated", "warning",
+                   f"{inputs.cut_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
+                   f"is left foretells a label (area {labels.signal_within_train:.2f} +- {labels.signal_error:.2f}, "
+                   f"chance .50).",
+                   {"cut": inputs.cut_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
+                   "max_len=256  # or keep the end of the texts instead of their beginning")
+
+
+def unrelated(seen: Evidence) -> Optional[Finding]:
+    labels = seen.labels
+    if labels is None or labels.signal_within_train is None:
+        return None
+    figures = {"within training rows": labels.signal_within_train, "within validation rows": labels.signal_within_valid,
+               "from training to validation": labels.signal_train_to_valid, "standard error": labels.signal_error}
+    if _only_validation_makes_sense(labels):
+        return Finding("labels-unrelated-to-texts", "warning",
+                       f"Words foretell labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
+                       f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
+                       f"labels stand beside other texts.", figures,
+                       "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart")
+    if _nothing_foretells(labels):
+        return Finding("labels-unrelated-to-texts", "warning",
+                       f"No word foretells a label, neither among {labels.train_rows} training rows (area "
+                       f"{labels.signal_within_train:.2f} +- {labels.signal_error:.2f}, chance .50) nor on the "
+                       f"validation rows: labels may stand beside other texts.", figures,
+                       "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart")
+    return None
+
+
+def in_order(seen: Evidence) -> Optional[Finding]:
+    labels = seen.labels
+    if labels is None or labels.order_z is None or labels.order_z > IN_ORDER:
+        return None
+    return Finding("labels-in-order", "warning",
+                   f"The first training batches come sorted by label ({-labels.order_z:.0f} standard deviations fewer "
+                   f"changes from row to row than after shuffling): every batch teaches one answer.",
+                   {"standard deviations": labels.order_z},
+                   "DataBunch.create(train_ds, ...)  # whose train_dl shuffles; or train_df.sample(frac=1)")
+
+
+def one_class(seen: Evidence) -> Optional[Finding]:
+    labels = seen.labels
+    if labels is None or not labels.valid_constant or labels.kind == "number" or labels.valid_rows < 8:
+        return None
+    if labels.train_constant:
+        return None
+    return Finding("validation-one-class", "warning",
+                   f"All {labels.valid_rows} validation targets that were sampled are the same, the training targets "
+                   f"are not: whatever the model says to that one class is its score.",
+                   {"validation rows": labels.valid_rows, "training shares": labels.train_shares},
+                   "train_test_split(df, stratify=df[label_column])")
+
+
+def _nothing_foretells(labels: Labels) -> bool:
+    if labels.train_rows < ENOUGH_ROWS or labels.signal_within_train is None or labels.signal_error > SHARP_ENOUGH:
+        return False
+    areas = (labels.signal_within_train, labels.signal_within_valid, labels.signal_train_to_valid)
+    return all(area is None or abs(area - 0.5) < CHANCE * labels.signal_error for area in areas)
+
+
+def _only_validation_makes_sense(labels: Labels) -> bool:
+    within, cross, error = labels.signal_within_valid, labels.signal_train_to_valid, labels.signal_error
+    if within is None or cross is None or labels.train_rows < labels.valid_rows:
+        return False
+    return (within - 0.5 > CERTAIN * error and abs(cross - 0.5) < CHANCE * error
+            and abs(labels.signal_within_train - 0.5) < CHANCE * error)
+
+
+CHECKS = [constant, truncated, unrelated, in_order, one_class]

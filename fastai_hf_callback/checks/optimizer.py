@@ -1,0 +1,193 @@
+"""Does the optimizer hold what the loss reaches, and does its step move it by a sensible amount?
+
+Where the limits come from is written beside each; they were set on the seeded faults and the healthy runs of
+``tests/faults/`` before the seed of the controls was drawn.
+"""
+from typing import Optional
+
+from ..evidence import Evidence
+from ..finding import Finding
+
+CAUSES = ["optimizer-holds-another-model", "split-leaves-modules-out", "parameters-not-in-optimizer",
+          "untrained-body-frozen", "learning-rate-zero", "learning-rate-too-high", "learning-rate-too-small",
+          "weight-decay-dominates", "clipped-to-nothing", "head-frozen", "weights-do-not-move"]
+_NO_STEP = ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached", "backward-skipped",
+            "step-skipped", "accumulation-never-steps", "non-finite-weights", "loss-scale-overflows",
+            "loss-scale-collapsed", "parameters-hidden")
+EXPLAINED_BY = {
+    "parameters-not-in-optimizer": ("optimizer-holds-another-model", "split-leaves-modules-out"),
+    "split-leaves-modules-out": ("optimizer-holds-another-model",),
+    "learning-rate-too-small": _NO_STEP + ("clipped-to-nothing", "learning-rate-zero",
+                                           "optimizer-holds-another-model", "half-weights-without-master"),
+    "learning-rate-zero": _NO_STEP + ("optimizer-holds-another-model",),
+    "clipped-to-nothing": _NO_STEP,
+    "weight-decay-dominates": _NO_STEP + ("clipped-to-nothing", "learning-rate-zero", "optimizer-holds-another-model"),
+    "untrained-body-frozen": ("everything-frozen",),
+    "head-frozen": ("everything-frozen", "head-of-no-use"),
+    "weights-do-not-move": _NO_STEP + tuple(CAUSES[:-1]) + ("half-weights-without-master",),
+}
+
+# A step of the gradient that changes the weights by less than this share is lost: fp32 keeps 6e-8 of a weight, and
+# sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05).
+SMALLEST_UPDATE = 1e-6
+# A step as large as half the weights themselves replaces the model.
+LARGEST_UPDATE = 0.5
+# Decay takes over where it outweighs a tenth of the gradient's part and at least 5e-4 of the weights a step
+# (half of them in 1,400); fastai's default of .01 at 3e-3 takes 3e-5.
+DECAY_SHARE, DECAY_A_STEP = 0.1, 5e-4
+# Adam divides by the gradient's size plus 1e-8: below that, clipping scales its steps down too.
+CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
+
+
+def another_model(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or not step.trainable or step.in_optimizer or step.in_layer_groups or not step.held_elsewhere:
+        return None
+    return Finding("optimizer-holds-another-model", "error",
+                   f"The optimizer holds {step.held_elsewhere} parameters, none of them among learn.model's "
+                   f"{step.trainable} trainable ones: the model was exchanged after the Learner was built, and "
+                   f"create_opt alone does not heal it.",
+                   {"in the optimizer": step.held_elsewhere, "of learn.model": 0, "trainable": step.trainable},
+                   "learn.split(lambda model: [flatten_model(model)]); learn.opt = None  # or build a new Learner")
+
+
+def split_leaves_out(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or not step.in_layer_groups or step.in_layer_groups >= step.trainable:
+        return None
+    missing = step.trainable - step.in_layer_groups
+    return Finding("split-leaves-modules-out", "error" if _outside_matters(seen) else "warning",
+                   f"The layer groups hold {step.in_layer_groups} of {step.trainable} trainable parameters; the other "
+                   f"{missing} ({_listed(step.not_in_optimizer_names)}) are never stepped: learn.split left their "
+                   f"modules out.",
+                   {"in layer groups": step.in_layer_groups, "trainable": step.trainable},
+                   "learn.split(lambda model: [flatten_model(model)])  # a split that holds every module")
+
+
+def not_in_optimizer(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or not step.in_layer_groups or step.in_layer_groups < step.trainable:
+        return None
+    if step.in_optimizer >= step.trainable:
+        return None
+    missing = step.trainable - step.in_optimizer
+    return Finding("parameters-not-in-optimizer", "error" if _outside_matters(seen) else "warning",
+                   f"{missing} of {step.trainable} trainable parameters ({_listed(step.not_in_optimizer_names)}) are "
+                   f"in the layer groups and not in the optimizer: it was made while they were frozen, and setting "
+                   f"requires_grad by hand does not add them.",
+                   {"in the optimizer": step.in_optimizer, "trainable": step.trainable},
+                   "learn.unfreeze()  # or learn.freeze_to(n): both make the optimizer anew")
+
+
+def _outside_matters(seen: Evidence) -> bool:
+    step = seen.stepping
+    return step is not None and step.in_optimizer < step.trainable / 2
+
+
+def untrained_body_frozen(seen: Evidence) -> Optional[Finding]:
+    weights, graph = seen.weights, seen.graph
+    if weights is None or graph is None or not weights.body_at_initialisation or weights.body_trainable:
+        return None
+    if graph.trainable == 0:
+        return None
+    return Finding("untrained-body-frozen", "error",
+                   f"The body is frozen and has never been trained (every layer norm is at its initial value): "
+                   f"{graph.trainable} of {graph.registered} parameters learn on top of noise.",
+                   {"trainable": graph.trainable, "parameters": graph.registered},
+                   "learn.unfreeze()  # or load pretrained weights: Model.from_pretrained(...)")
+
+
+def head_frozen(seen: Evidence) -> Optional[Finding]:
+    graph = seen.graph
+    if graph is None or graph.head_trainable is not False or graph.trainable == 0:
+        return None
+    return Finding("head-frozen", "warning",
+                   f"The last layer before the logits is frozen while {graph.trainable} other parameters train.",
+                   {"trainable": graph.trainable, "parameters": graph.registered}, "learn.unfreeze()")
+
+
+def rate_zero(seen: Evidence) -> Optional[Finding]:
+    hyper = seen.hyper
+    if hyper is None or hyper.lr is None or hyper.lr != 0:
+        return None
+    return Finding("learning-rate-zero", "error", f"The learning rate in force was 0 ({hyper.source}).",
+                   {"lr": 0.0}, "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests")
+
+
+def rate_too_small(seen: Evidence) -> Optional[Finding]:
+    hyper, step = seen.hyper, seen.stepping
+    if hyper is None or not hyper.lr or step is None or step.update is None or step.update >= SMALLEST_UPDATE:
+        return None
+    if step.skipped_steps >= step.steps or not step.in_optimizer:
+        return None
+    return Finding("learning-rate-too-small", "error",
+                   f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) a step changes the weights by "
+                   f"{step.update:.2g} of their size; float32 keeps no more than 6e-8. Nothing will be seen to move.",
+                   {"lr": hyper.lr, "update / weights": step.update},
+                   "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests")
+
+
+def rate_too_high(seen: Evidence) -> Optional[Finding]:
+    hyper, step = seen.hyper, seen.stepping
+    if hyper is None or not hyper.lr or step is None or step.update is None or step.update < LARGEST_UPDATE:
+        return None
+    return Finding("learning-rate-too-high", "error",
+                   f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) one step changes the weights by "
+                   f"{step.update:.2g} of their size: it replaces the model.",
+                   {"lr": hyper.lr, "update / weights": step.update},
+                   "learn.fit_one_cycle(1, 3e-5)  # on a freshly loaded model: this one's weights are lost")
+
+
+def decay_dominates(seen: Evidence) -> Optional[Finding]:
+    hyper, step = seen.hyper, seen.stepping
+    if hyper is None or step is None or step.decay_over_gradient is None or not hyper.lr_times_wd:
+        return None
+    if step.decay_over_gradient < DECAY_SHARE or hyper.lr_times_wd < DECAY_A_STEP:
+        return None
+    return Finding("weight-decay-dominates", "error",
+                   f"Weight decay (wd={hyper.wd:g} at lr={hyper.lr:.3g}) takes {hyper.lr_times_wd:.2%} of every weight "
+                   f"each step, {step.decay_over_gradient:.2g} times what the gradient adds: it forgets faster than it "
+                   f"learns.",
+                   {"lr * wd": hyper.lr_times_wd, "decay / gradient": step.decay_over_gradient, "wd": hyper.wd},
+                   "learn.wd = 0.01")
+
+
+def clipped(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or not step.gradient_norms or max(step.gradient_norms) > CLIPPED_NORM:
+        return None
+    if max(step.gradient_norms) == 0:
+        return None
+    before = step.norms_before_callbacks
+    ratio = max(step.gradient_norms) / max(before) if before and max(before) > 0 else None
+    alike = len(step.gradient_norms) > 2 and \
+        max(step.gradient_norms) - min(step.gradient_norms) < 0.01 * max(step.gradient_norms)
+    if not (alike if ratio is None else ratio < CLIPPED_RATIO):
+        return None
+    came_from = f", {max(before):.2g} before the callbacks" if ratio is not None else " in all that were watched"
+    return Finding("clipped-to-nothing", "error",
+                   f"The gradient's norm is {max(step.gradient_norms):.2g} at the step{came_from}: clipping leaves "
+                   f"nothing of it.",
+                   {"norm at the step": max(step.gradient_norms),
+                    **({"norm before": max(before)} if ratio is not None else {})},
+                   "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns")
+
+
+def nothing_moves(seen: Evidence) -> Optional[Finding]:
+    """The net under the others: gradients arrive and no parameter moves, for a reason not known here."""
+    step = seen.stepping
+    if step is None or step.steps < 2 or not step.with_gradient or step.moved > 0 or step.skipped_steps > 0:
+        return None
+    return Finding("weights-do-not-move", "error",
+                   f"{step.with_gradient} parameters got gradients in {step.steps} steps and none of them moved by "
+                   f"more than weight decay and rounding.",
+                   {"with gradient": step.with_gradient, "moved": 0, "steps": step.steps},
+                   "learn.opt = None; learn.create_opt(3e-5, learn.wd)  # and see that opt.step() is what runs")
+
+
+def _listed(names: list) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+CHECKS = [another_model, split_leaves_out, not_in_optimizer, untrained_body_frozen, head_frozen, rate_zero,
+          rate_too_small, rate_too_high, decay_dominates, clipped, nothing_moves]

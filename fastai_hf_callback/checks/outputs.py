@@ -1,0 +1,187 @@
+"""Are these the logits, in the form the loss expects, and does the loss point the right way?"""
+from typing import Optional
+
+from ..evidence import Evidence
+from ..finding import Finding
+
+CAUSES = ["non-finite-outputs", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
+          "hidden-state-as-logits", "head-of-no-use", "loss-sign-flipped", "softmax-before-cross-entropy",
+          "sigmoid-before-logits-loss", "input-ignored", "cannot-fit-one-batch", "train-and-eval-differ"]
+EXPLAINED_BY = {
+    "non-finite-outputs": ("non-finite-weights",),
+    "loss-broadcasts": ("batch-dimension-lost", "output-is-the-loss"),
+    "batch-dimension-lost": ("output-is-the-loss",),
+    "input-ignored": ("non-finite-weights", "weights-diverged", "output-is-the-loss", "inputs-in-wrong-arguments",
+                      "unknown-tokens", "non-finite-outputs", "batch-dimension-lost", "attention-mask-wrong"),
+    "head-of-no-use": ("hidden-state-as-logits", "everything-frozen", "no-gradient-in-model", "output-detached"),
+    "cannot-fit-one-batch": ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached",
+                             "non-finite-weights", "weights-diverged", "parameters-hidden", "loss-broadcasts",
+                             "batch-dimension-lost", "output-is-the-loss", "unknown-tokens", "loss-sign-flipped",
+                             "untrained-body-frozen", "softmax-before-cross-entropy", "sigmoid-before-logits-loss",
+                             "input-ignored", "half-weights-without-master", "labels-constant",
+                             "optimizer-holds-another-model", "non-finite-outputs"),
+}
+
+
+def not_finite(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or out.finite:
+        return None
+    return Finding("non-finite-outputs", "error", "The model's outputs hold NaN or infinity in eval mode.",
+                   {"rows": out.rows, "shape": list(out.shape)},
+                   "torch.autograd.set_detect_anomaly(True)  # then one learn.fit(1) names the operation")
+
+
+def is_the_loss(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or len(out.shape) > 0:
+        return None
+    return Finding("output-is-the-loss", "error",
+                   f"What reaches loss_func is a single number for {out.rows} rows: the model got labels and put its "
+                   f"own loss first. The metric sees that number instead of predictions.",
+                   {"output": list(out.shape), "rows": out.rows},
+                   "Learner(..., callbacks=[HFCallback()])  # takes the logits; and leave labels out of the inputs")
+
+
+def batch_lost(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or not out.shape or out.rows < 2 or not out.target_shape:
+        return None
+    rows = out.target_shape[0]
+    # Flattened outputs have a multiple of the rows and targets that fit; one row of logits has neither.
+    if out.shape[0] == rows or _numel(out.shape) >= rows and out.shape[0] % rows == 0:
+        return None
+    if len(out.shape) > 1 and out.shape[0] > rows:
+        return None
+    return Finding("batch-dimension-lost", "error",
+                   f"The output is {tuple(out.shape)} for a batch of {rows} targets {tuple(out.target_shape)}: an "
+                   f"output that was a tensor already was unwrapped once more, so only the first row is left and the "
+                   f"loss broadcasts it.",
+                   {"output": list(out.shape), "target": list(out.target_shape)},
+                   "Unwrap once: Learner(..., callbacks=[HFCallback()]) and no [0] elsewhere")
+
+
+def rows_compared_with_all(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or not out.broadcasts:
+        return None
+    return Finding("loss-broadcasts", "error",
+                   f"The output is {tuple(out.shape)} and the target {tuple(out.target_shape)}: the loss compares "
+                   f"every row with every target and learns their mean.",
+                   {"output": list(out.shape), "target": list(out.target_shape)},
+                   "HFCallback(element=lambda output: output[0].squeeze(-1))  # or targets of the output's shape")
+
+
+def hidden_state(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or not out.shape or out.hidden_size is None or out.shape[-1] != out.hidden_size:
+        return None
+    if out.num_labels == out.hidden_size and not out.head_unreached:
+        return None
+    unused = " and the model's last layer has no part in it" if out.head_unreached else ""
+    return Finding("hidden-state-as-logits", "error",
+                   f"The output is {out.hidden_size} wide, which is the model's hidden size{unused}: a hidden state is "
+                   f"taken for the logits.",
+                   {"output": list(out.shape), "hidden size": out.hidden_size, "num_labels": out.num_labels},
+                   "HFCallback(element='logits')  # on a model with a head: ...ForSequenceClassification")
+
+
+def head_of_no_use(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or not out.head_unreached:
+        return None
+    return Finding("head-of-no-use", "warning",
+                   "The last layer the model ran has trainable weights and no part in the output: something before the "
+                   "head is taken for the logits.",
+                   {"output": list(out.shape), "num_labels": out.num_labels},
+                   "HFCallback(element='logits')  # or the head's position: HFCallback(element=0)")
+
+
+def sign_flipped(seen: Evidence) -> Optional[Finding]:
+    loss = seen.loss
+    if loss is None or loss.at_ideal is None or loss.at_worst is None or loss.at_ideal <= loss.at_worst + 1e-6:
+        return None
+    return Finding("loss-sign-flipped", "error",
+                   f"The loss is {loss.at_ideal:.4g} where the outputs say what the targets say and "
+                   f"{loss.at_worst:.4g} where they say the contrary: minimising it drives predictions away from the "
+                   f"targets.",
+                   {"loss of right outputs": loss.at_ideal, "loss of contrary outputs": loss.at_worst},
+                   "learn.loss_func = nn.CrossEntropyLoss()  # without the minus")
+
+
+def softmax_twice(seen: Evidence) -> Optional[Finding]:
+    out, loss = seen.outputs, seen.loss
+    if out is None or loss is None or not out.bounded or not out.rows_sum_to_one or not loss.shift_invariant:
+        return None
+    return Finding("softmax-before-cross-entropy", "error",
+                   f"The outputs lie between {out.lowest:.2g} and {out.highest:.2g} and every row sums to 1, whatever "
+                   f"the weights, and the loss takes a softmax of its own: it can never come near 0.",
+                   {"lowest": out.lowest, "highest": out.highest, "loss": loss.first},
+                   "Return logits from forward: take the softmax away before the loss")
+
+
+def sigmoid_twice(seen: Evidence) -> Optional[Finding]:
+    out, loss = seen.outputs, seen.loss
+    if out is None or loss is None or not out.bounded or out.rows_sum_to_one and out.shape[-1] > 1:
+        return None
+    takes_logits = loss.takes_logits or loss.shift_invariant
+    if not takes_logits:
+        return None
+    return Finding("sigmoid-before-logits-loss", "error",
+                   f"The outputs lie between {out.lowest:.2g} and {out.highest:.2g} whatever the weights, and the loss "
+                   f"expects logits: it applies its own sigmoid or softmax to probabilities.",
+                   {"lowest": out.lowest, "highest": out.highest, "loss": loss.first},
+                   "Return logits from forward: take the sigmoid away before the loss")
+
+
+def ignores_input(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or out.answers_to_tokens is None or out.answers_to_tokens > 0:
+        return None
+    return Finding("input-ignored", "error",
+                   f"The output of {out.rows} rows stays the same to the last bit when their words are exchanged: "
+                   f"nothing of the text reaches it.",
+                   {"change of the output": 0.0, "spread over rows": out.spread},
+                   "print(learn.model)  # and see that forward hands input_ids on; check attention_mask")
+
+
+def cannot_fit(seen: Evidence) -> Optional[Finding]:
+    loss, graph = seen.loss, seen.graph
+    if loss is None or loss.fitted is None or loss.before_fitting is None or loss.fitted_steps < 8:
+        return None
+    if graph is not None and graph.trainable < 2:
+        return None
+    # A model that has already fitted the batch cannot fit it better.
+    if loss.constant is not None and loss.before_fitting < 0.5 * abs(loss.constant):
+        return None
+    if loss.fitted <= loss.before_fitting - 0.01 * abs(loss.before_fitting):
+        return None
+    return Finding("cannot-fit-one-batch", "warning",
+                   f"{loss.fitted_steps} steps of a fresh optimizer on one small batch leave the loss at "
+                   f"{loss.fitted:.4g} (before: {loss.before_fitting:.4g}): what is trained hardly touches what the loss sees.",
+                   {"before": loss.before_fitting, "after": loss.fitted, "steps": loss.fitted_steps},
+                   "learn.unfreeze()  # and see that loss_func uses its first argument")
+
+
+def train_eval(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or out.train_eval_difference is None or out.train_noise is None:
+        return None
+    if out.train_eval_difference < 1.0 or out.train_eval_difference < 8 * out.train_noise:
+        return None
+    return Finding("train-and-eval-differ", "warning",
+                   f"In train mode, dropout switched off, the outputs differ from those in eval mode by "
+                   f"{out.train_eval_difference:.2g} times their spread: validation sees another model than training.",
+                   {"difference / spread": out.train_eval_difference},
+                   "Look for `if self.training:` in forward, and for batch norms")
+
+
+CHECKS = [not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state, head_of_no_use, sign_flipped,
+          softmax_twice, sigmoid_twice, ignores_input, cannot_fit, train_eval]
+
+
+def _numel(shape: tuple) -> int:
+    product = 1
+    for length in shape:
+        product *= length
+    return product

@@ -1,0 +1,53 @@
+"""Is the output unwrapped where every path sees it, by the callback and by nothing else?"""
+from typing import Optional
+
+from ..evidence import Evidence
+from ..failures import finding_for
+from ..finding import Finding
+
+CAUSES = ["unusable-batch", "output-not-unwrapped", "unwrapping-in-callback-fns", "callback-class-not-instance",
+          "callback-instance-in-callback-fns", "callback-in-callback-fns", "callback-returns-wrong-key",
+          "class-instead-of-instance", "registration", "inputs-missing", "inputs-unknown", "inputs-unnamed",
+          "inputs-count", "wrong-inputs", "not-a-tensor", "ambiguous-output", "no-tensor-in-output", "only-a-loss",
+          "bad-element", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",
+          "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch", "dtype-mismatch",
+          "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active", "unknown-failure",
+          "patch-left-active"]
+EXPLAINED_BY = {}
+
+
+def train_path(seen: Evidence) -> Optional[Finding]:
+    """The training path raised."""
+    if seen.wiring is None or seen.wiring.train_error is None:
+        return None
+    return finding_for(seen.wiring.train_error, seen.wiring.train_said or "")
+
+
+def valid_path(seen: Evidence) -> Optional[Finding]:
+    """The validation path raised, and the training path did not."""
+    wiring = seen.wiring
+    if wiring is None or wiring.valid_error is None or wiring.train_error is not None:
+        return None
+    if wiring.only_in_callback_fns and not wiring.hf_callback:
+        names = ", ".join(wiring.only_in_callback_fns)
+        return Finding(
+            "unwrapping-in-callback-fns", "error",
+            f"{names} changes the model's output from callback_fns, which fit and get_preds see and validate and "
+            f"pred_batch do not: there the whole output reaches the loss ({wiring.valid_said}).",
+            {"in callback_fns": names, "validation path": wiring.valid_said},
+            "Learner(..., callbacks=[HFCallback()])  # and take it out of callback_fns")
+    return finding_for(wiring.valid_error, wiring.valid_said or "")
+
+
+def patch_left(seen: Evidence) -> Optional[Finding]:
+    """Somebody's code stands in the loop's place."""
+    if seen.wiring is None or seen.wiring.patch is None:
+        return None
+    return Finding(
+        "patch-left-active", "warning",
+        f"fastai's loss_batch is replaced by {seen.wiring.patch}: every Learner of this process runs that code"
+        f"{', and HFCallback has nothing to unwrap' if seen.wiring.hf_callback else ''}.",
+        {"patch": seen.wiring.patch}, "finding.apply(learn)  # or restart the kernel without the patch's cell")
+
+
+CHECKS = [train_path, valid_path, patch_left]

@@ -1,0 +1,81 @@
+"""``Evidence`` -> ``Diagnosis``: runs the checks and ranks what they found. Imports ``checks`` and ``report``."""
+from dataclasses import dataclass, field
+from typing import Any, Callable, List, Optional
+
+from . import checks, report
+from .errors import BridgeError
+from .evidence import Evidence
+from .finding import SEVERITIES, Finding
+
+__all__ = ["Diagnosis", "diagnosed"]
+
+
+@dataclass
+class Diagnosis:
+    """What was found, most probable first.
+
+    Attributes
+    ----------
+    findings : list of Finding
+        Errors first, then warnings, then notes; within each the one that explains the others first.
+    evidence : Evidence or None
+        What was seen, in numbers.
+    """
+
+    findings: List[Finding] = field(default_factory=list)
+    evidence: Optional[Evidence] = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found that is worse than a note."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    @property
+    def causes(self) -> List[str]:
+        """The findings' causes, in their order."""
+        return [finding.cause for finding in self.findings]
+
+    def at_least(self, severity: str) -> List[Finding]:
+        """The findings of `severity` (``note``, ``warning`` or ``error``) or worse."""
+        if severity not in SEVERITIES:
+            raise BridgeError(f"severity {severity!r} was given; expected one of {', '.join(SEVERITIES)}.")
+        limit = SEVERITIES.index(severity)
+        return [finding for finding in self.findings if SEVERITIES.index(finding.severity) >= limit]
+
+    def __str__(self) -> str:
+        return report.diagnosis_as_text(self)
+
+    def to_json(self) -> str:
+        """Findings and evidence as strict JSON."""
+        return report.diagnosis_as_json(self)
+
+    def _repr_html_(self) -> str:
+        return report.diagnosis_as_html(self)
+
+
+def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None) -> Diagnosis:
+    """Judge what was seen.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    cures : callable, optional
+        Gives a finding the function that ``finding.apply(learn)`` calls, or None where no mechanical
+        and safe cure exists.
+
+    Returns
+    -------
+    Diagnosis
+    """
+    found = [finding for check in checks.ALL for finding in _found_by(check, evidence)]
+    causes = {finding.cause for finding in found}
+    kept = [finding for finding in found if not causes & set(checks.EXPLAINED_BY.get(finding.cause, ()))]
+    kept.sort(key=lambda finding: (-SEVERITIES.index(finding.severity), checks.RANK.index(finding.cause)))
+    for finding in kept:
+        finding.cure = cures(finding) if cures is not None else None
+    return Diagnosis(kept, evidence)
+
+
+def _found_by(check: Callable[[Evidence], Any], evidence: Evidence) -> List[Finding]:
+    found = check(evidence)
+    return [] if found is None else [found] if isinstance(found, Finding) else list(found)

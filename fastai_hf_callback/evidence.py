@@ -1,0 +1,280 @@
+"""``Evidence``: what an examination saw, in plain numbers and names. Imports nothing of the package.
+
+It crosses the line between the fastai rooms, which look, and ``checks/``, which judge. A part that was
+not looked at, or could not be, is None, and the checks that need it stay silent.
+"""
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+__all__ = ["Evidence", "Wiring", "Graph", "Stepping", "Hyper", "Outputs", "LossShape", "Inputs", "Labels",
+           "Weights", "MetricSeen", "History", "Precision"]
+
+
+@dataclass
+class Wiring:
+    """How the model's output reaches the loss.
+
+    Attributes
+    ----------
+    patch : str or None
+        Where the code in the loop's place comes from; None where the loop is fastai's own.
+    hf_callback : bool
+        Whether an ``HFCallback`` is among the learner's callbacks.
+    train_error, valid_error : str or None
+        The cause that :func:`explain` gives the exception of the training or the validation path.
+    train_said, valid_said : str or None
+        That exception's text.
+    only_in_callback_fns : list of str
+        Classes in ``callback_fns`` that change the output: unseen by ``validate`` and ``pred_batch``.
+    """
+
+    patch: Optional[str] = None
+    hf_callback: bool = False
+    train_error: Optional[str] = None
+    valid_error: Optional[str] = None
+    train_said: Optional[str] = None
+    valid_said: Optional[str] = None
+    only_in_callback_fns: List[str] = field(default_factory=list)
+
+
+@dataclass
+class Graph:
+    """What the loss's autograd graph reaches, in parameters.
+
+    ``registered`` counts the model's parameters, ``trainable`` those that require a gradient,
+    ``reached`` those that the loss handed to ``backward`` reaches, ``reached_by_output`` those the
+    logits reach. ``hidden`` are reached and not among ``model.parameters()``; ``foreign`` are leaves
+    that are no parameters. ``opaque`` functions forbid the conclusion that nothing else is reached.
+    """
+
+    registered: int
+    trainable: int
+    reached: int
+    reached_by_output: int
+    hidden: int
+    foreign: int
+    opaque: int
+    output_has_graph: bool
+    loss_has_graph: bool
+    head_trainable: Optional[bool] = None
+    unreached_names: List[str] = field(default_factory=list)
+
+
+@dataclass
+class Stepping:
+    """What training steps did, summed over the steps that were watched.
+
+    Parameters are counted; ``moved`` means by more than weight decay and rounding explain. ``who`` names
+    the callbacks that asked to skip. ``update`` is the gradient's part of a step relative to the weights
+    (Frobenius norms over matrices), ``decay_over_gradient`` the decay's part over the gradient's.
+    """
+
+    steps: int
+    skipped_steps: int = 0
+    skipped_backwards: int = 0
+    kept_gradients: int = 0
+    who: List[str] = field(default_factory=list)
+    steps_in_an_epoch: Optional[int] = None
+    steps_simulated: Optional[int] = None
+    trainable: int = 0
+    reached: int = 0
+    with_gradient: int = 0
+    in_optimizer: int = 0
+    in_layer_groups: int = 0
+    held_elsewhere: int = 0
+    moved: int = 0
+    moved_of_gradient: int = 0
+    update: Optional[float] = None
+    decay_over_gradient: Optional[float] = None
+    lost_in_rounding: Optional[float] = None
+    gradient_norms: List[float] = field(default_factory=list)
+    norms_before_callbacks: List[float] = field(default_factory=list)
+    non_finite_gradients: int = 0
+    non_finite_losses: int = 0
+    not_in_optimizer_names: List[str] = field(default_factory=list)
+    batch_loss_before: Optional[float] = None
+    batch_loss_after: Optional[float] = None
+
+
+@dataclass
+class Hyper:
+    """Learning rates and weight decay in force: the highest at any step, and where the figure comes from."""
+
+    lr: Optional[float]
+    lowest_lr: Optional[float]
+    wd: float
+    lr_times_wd: Optional[float]
+    steps_per_epoch: int
+    source: str
+    optimizer: str = ""
+
+
+@dataclass
+class Outputs:
+    """The logits of a few batches, and how they answer to changes of the input.
+
+    Differences are relative to the outputs' spread over rows, or their size where that is larger.
+    """
+
+    shape: Tuple[int, ...]
+    target_shape: Tuple[int, ...]
+    rows: int
+    finite: bool
+    lowest: float
+    highest: float
+    spread: float
+    size: float
+    bounded: bool = False
+    rows_sum_to_one: bool = False
+    answers_to_tokens: Optional[float] = None
+    changes_with_padding: Optional[float] = None
+    train_eval_difference: Optional[float] = None
+    train_noise: Optional[float] = None
+    hidden_size: Optional[int] = None
+    num_labels: Optional[int] = None
+    broadcasts: Optional[bool] = None
+    head_unreached: Optional[bool] = None
+
+
+@dataclass
+class LossShape:
+    """The loss function, asked with stand-in outputs.
+
+    ``at_ideal`` is its value where the outputs say what the targets say, ``at_worst`` where they say the
+    contrary, ``constant`` that of the best output without any input, ``first`` that of the model in
+    eval mode. ``takes_logits``: outputs far beyond 0 and 1 cost less than 0 and 1 do.
+    ``before_fitting`` and ``fitted``: before and after steps of a fresh optimizer on one batch.
+    """
+
+    first: Optional[float] = None
+    constant: Optional[float] = None
+    at_ideal: Optional[float] = None
+    at_worst: Optional[float] = None
+    takes_logits: Optional[bool] = None
+    shift_invariant: Optional[bool] = None
+    before_fitting: Optional[float] = None
+    fitted: Optional[float] = None
+    fitted_steps: int = 0
+
+
+@dataclass
+class Inputs:
+    """The token ids the model's word embedding saw, and what came with them."""
+
+    rows: int
+    length: int
+    seen_distinct: int
+    batch_has_other_ids: bool = False
+    pad_id: Optional[int] = None
+    pad_share: float = 0.0
+    pad_side: Optional[str] = None
+    embedding_pad_id: Optional[int] = None
+    config_pad_id: Optional[int] = None
+    first_token: Optional[int] = None
+    first_token_in_front: float = 1.0
+    ends_alike: bool = False
+    mask_given: bool = False
+    mask_marks_padding: Optional[float] = None
+    mask_arrives_as_types: bool = False
+    top_token: Optional[int] = None
+    top_token_share: float = 0.0
+    second_position_share: float = 0.0
+    second_position_token: Optional[int] = None
+    distinct_words: int = 0
+    unknown_share: Optional[float] = None
+    foreign_tokens: List[str] = field(default_factory=list)
+    cut_share: float = 0.0
+    mean_length: float = 0.0
+
+
+@dataclass
+class Labels:
+    """The targets of rows sampled evenly from both sets; shares by class where there are classes."""
+
+    kind: str
+    train_rows: int
+    valid_rows: int
+    train_constant: bool = False
+    valid_constant: bool = False
+    train_shares: List[float] = field(default_factory=list)
+    valid_shares: List[float] = field(default_factory=list)
+    order_z: Optional[float] = None
+    signal_within_train: Optional[float] = None
+    signal_within_valid: Optional[float] = None
+    signal_train_to_valid: Optional[float] = None
+    signal_error: float = 0.0
+
+
+@dataclass
+class Weights:
+    """The parameters themselves."""
+
+    parameters: int
+    non_finite: int = 0
+    non_finite_names: List[str] = field(default_factory=list)
+    half: int = 0
+    has_master_copies: bool = False
+    body_at_initialisation: Optional[bool] = None
+    body_trainable: Optional[bool] = None
+    claims_pretrained: Optional[str] = None
+    gain: Optional[float] = None
+    elements: int = 0
+
+
+@dataclass
+class MetricSeen:
+    """One metric, on real outputs and on stand-ins."""
+
+    name: str
+    value: Optional[float] = None
+    base_rate: Optional[float] = None
+    at_ideal: Optional[float] = None
+    at_worst: Optional[float] = None
+    at_random: Optional[float] = None
+    at_other_random: Optional[float] = None
+    after_another_epoch: Optional[float] = None
+    alone: Optional[float] = None
+    quantum: float = 0.0
+
+
+@dataclass
+class Precision:
+    """Mixed precision: the loss scale, and the steps that overflowed."""
+
+    loss_scale: float
+    steps: int
+    overflows: int
+
+
+@dataclass
+class History:
+    """What the last fit recorded, or the running one: training losses, and metrics by epoch."""
+
+    losses: List[float] = field(default_factory=list)
+    metrics: Dict[str, List[float]] = field(default_factory=dict)
+    falling: Optional[bool] = None
+
+
+@dataclass
+class Evidence:
+    """All that was seen; see the parts. ``looked_at`` lists what a healthy diagnosis may say it examined."""
+
+    wiring: Optional[Wiring] = None
+    graph: Optional[Graph] = None
+    stepping: Optional[Stepping] = None
+    hyper: Optional[Hyper] = None
+    outputs: Optional[Outputs] = None
+    loss: Optional[LossShape] = None
+    inputs: Optional[Inputs] = None
+    labels: Optional[Labels] = None
+    weights: Optional[Weights] = None
+    metrics: List[MetricSeen] = field(default_factory=list)
+    precision: Optional[Precision] = None
+    history: Optional[History] = None
+    looked_at: List[str] = field(default_factory=list)
+    not_looked_at: List[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return asdict(self)

@@ -1,0 +1,151 @@
+"""An exception -> the cause behind it, under the same names as the doctor's. Imports ``errors`` and ``finding``."""
+import re
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from .errors import BridgeError
+from .finding import Finding
+
+__all__ = ["explain", "explained", "finding_for"]
+
+
+class Reason(NamedTuple):
+    """What a failure means and what to do about it."""
+
+    meaning: str
+    fix: str
+
+
+_CALLBACK = "Learner(..., callbacks=[HFCallback()])"
+_NAMES = "HFModel(model, inputs=('input_ids', 'attention_mask'))"
+
+REASONS: Dict[str, Reason] = {
+    "output-not-unwrapped": Reason("The model returned a tuple, list or ModelOutput, and nothing unwrapped it before "
+                                   "the loss.", _CALLBACK),
+    "callback-class-not-instance": Reason("A callback's class is among the callbacks; expected an instance.",
+                                          _CALLBACK + "  # with the parentheses"),
+    "callback-instance-in-callback-fns": Reason("A callback's instance is in callback_fns, which fastai calls with the "
+                                                "learner; expected a class there.", _CALLBACK),
+    "callback-in-callback-fns": Reason("HFCallback is in callback_fns, which reach neither validate nor pred_batch.",
+                                       _CALLBACK + "  # and take it out of callback_fns"),
+    "callback-returns-wrong-key": Reason("A callback returned a key that fastai's state does not have.",
+                                         "return {'last_output': logits}  # from on_loss_begin"),
+    "class-instead-of-instance": Reason("A class was given where an instance is wanted.",
+                                        "HFModel(BertForSequenceClassification.from_pretrained(...))"),
+    "batch-dimension-lost": Reason("The output has no batch dimension any more: a tensor was unwrapped once too often.",
+                                   "Unwrap once: HFCallback() and no [0] elsewhere"),
+    "everything-frozen": Reason("The loss requires no gradient: every parameter is frozen, or the model ran under "
+                                "no_grad.", "learn.unfreeze()"),
+    "inputs-in-wrong-arguments": Reason("The batch's tensors arrive in the wrong arguments of forward.", _NAMES),
+    "wrong-inputs": Reason("The batch and the model's forward do not fit together.", _NAMES),
+    "token-outside-vocabulary": Reason("A token id, position or token type lies outside the model's embedding table: "
+                                       "another tokenizer, a longer text, or tensors in the wrong arguments.",
+                                       "print(int(input_ids.max()), model.config.vocab_size)"),
+    "label-outside-range": Reason("A class is not below the number of outputs.",
+                                  "config.num_labels = df[label].nunique()  # and labels from 0 on"),
+    "target-dtype": Reason("The targets' dtype is not what the loss takes: float for BCE and MSE, int64 for cross "
+                           "entropy.", "y = y.float()  # for BCEWithLogitsLoss and MSELoss; y.long() for classes"),
+    "target-shape": Reason("Output and target differ in shape.",
+                           "HFCallback(element=lambda output: output[0].squeeze(-1))  # or give both one shape"),
+    "rows-of-different-length": Reason("The rows of a batch have different lengths and nothing padded them.",
+                                       "DataBunch.create(..., collate_fn=...)  # one that pads to the longest row"),
+    "ragged-numpy": Reason("numpy 1.24 and later refuse ragged arrays, which fastai 1's text data makes.",
+                           "pip install 'numpy<1.24'  # or make batches of padded tensors yourself"),
+    "weights-only-load": Reason("torch.load reads only weights by default since 2.6, and fastai 1 saves more.",
+                                "torch.load(path, weights_only=False)  # for a file you trust"),
+    "device-mismatch": Reason("Tensors are on different devices.", "learn.model.to(learn.data.device)"),
+    "dtype-mismatch": Reason("Half and full precision meet in one operation.", "learn.to_fp32()"),
+    "out-of-memory": Reason("The device has no memory left.", "bs=8  # a smaller batch, or shorter texts"),
+    "patch-active": Reason("fastai's loop is already patched.", "Restart the kernel, without the patch's cell"),
+    "unknown-failure": Reason("This failure is not in the catalogue.", "learn.fit(1)  # and read the whole traceback"),
+}
+
+# Patterns over "ExceptionType: text", the first that matches. What torch, fastai and the models say, in all versions
+# at hand; each is raised for real in tests/test_explain.py.
+_PATTERNS: List[Tuple[str, str]] = [
+    (r"out of memory", "out-of-memory"),
+    (r"isn't a valid key in the state of the callbacks", "callback-returns-wrong-key"),
+    (r"missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
+     r"on_\w+\(\) (takes 0 positional|missing \d+ required)|unbound method", "callback-class-not-instance"),
+    (r"'\w*(Callback|Recorder|Trainer|Clipping|Unwrap\w*)' object is not callable",
+     "callback-instance-in-callback-fns"),
+    (r"type object '\w+' has no attribute|forward\(\) missing .*'self'|__call__\(\) missing|"
+     r"'type' object|parameters\(\) missing 1 required|modules\(\) missing 1|Boolean value of Tensor with more than",
+     "class-instead-of-instance"),
+    (r"does not require grad and does not have a grad_fn", "everything-frozen"),
+    (r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
+     r"\(?'?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
+     r"'(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute|"
+     r"\((tuple|list|dict|\w*Output\w*), (Tensor|Parameter)|for -: '(tuple|list|dict|\w*Output\w*)'",
+     "output-not-unwrapped"),
+    (r"Target \S+ is out of bounds|Assertion `?.*(cur_target|t) >= 0|Assertion.*n_classes", "label-outside-range"),
+    (r"index out of range|out of range in self|index out of bounds|srcIndex < srcSelectDimSize",
+     "token-outside-vocabulary"),
+    (r"Dimension out of range \(expected to be in range of \[-1, 0\]|Expected input batch_size \(\d+\) to match|"
+     r"dimension specified as 0 but tensor has no dimensions", "batch-dimension-lost"),
+    (r"stack expects each tensor to be equal size|Sizes of tensors must match|"
+     r"invalid argument 0: Sizes of tensors", "rows-of-different-length"),
+    (r"inhomogeneous shape", "ragged-numpy"),
+    (r"[Ww]eights.only|WeightsUnpickler", "weights-only-load"),
+    (r"Expected all tensors to be on the same device|Expected object of device type|but got device", "device-mismatch"),
+    (r"expected scalar type (Long|Float|Double).*(found|but got)|result type Float can't be cast|"
+     r"Found dtype Long|Expected floating point type for target|\"?nll_loss\w*\"? not implemented for|"
+     r"expected object of scalar type Long", "target-dtype"),
+    (r"(c10::)?Half.*(float|Float)|(float|Float).*(c10::)?Half|not implemented for 'Half'", "dtype-mismatch"),
+    (r"Target size .* must be the same as input size|Using a target size|The size of tensor a \(\d+\) must match|"
+     r"size mismatch|multi-target not supported|shape mismatch", "target-shape"),
+    (r"unexpected keyword argument|missing \d+ required positional argument|takes (from )?\d+ .*positional argument"
+     r"|specify both|specify either|required keyword", "wrong-inputs"),
+    (r"loss_batch.*patched|already patched", "patch-active"),
+]
+
+
+def explain(exception: BaseException) -> Any:
+    """Say what an exception from training, validation or prediction means.
+
+    Parameters
+    ----------
+    exception : BaseException
+        As caught, with its ``__cause__`` where it has one.
+
+    Returns
+    -------
+    Diagnosis
+        With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
+    """
+    from .diagnosis import Diagnosis
+
+    return Diagnosis([explained(exception)])
+
+
+def explained(exception: BaseException) -> Finding:
+    """The one finding of :func:`explain`."""
+    if isinstance(exception, BridgeError):
+        return finding_for(exception.cause, exception.message)
+    said = f"{type(exception).__name__}: {exception}"
+    cause = _cause_of(said)
+    if cause == "unknown-failure" and exception.__cause__ is not None:
+        return explained(exception.__cause__)
+    return finding_for(cause, said)
+
+
+def finding_for(cause: str, said: str) -> Finding:
+    """A finding of severity ``error`` for a failure of this cause, with what was said."""
+    reason = REASONS.get(cause)
+    if reason is None:  # our own errors say what to write themselves
+        first, _, rest = said.partition(". ")
+        return Finding(cause, "error", said, {"said": said}, _advice(said) or rest or first)
+    return Finding(cause, "error", f"{reason.meaning} Seen: {_one_line(said)}", {"said": _one_line(said)}, reason.fix)
+
+
+def _cause_of(said: str) -> str:
+    return next((cause for pattern, cause in _PATTERNS if re.search(pattern, said)), "unknown-failure")
+
+
+def _advice(said: str) -> str:
+    written = re.search(r"Write (.+?)\.?$", _one_line(said))
+    return written.group(1) if written else ""
+
+
+def _one_line(said: str, limit: int = 300) -> str:
+    line = " ".join(said.split())
+    return line if len(line) <= limit else line[:limit - 3] + "..."

@@ -1,0 +1,76 @@
+"""fastai 1 metrics asked about real outputs and stand-ins; part of ``probe``."""
+import copy
+from typing import Any, Callable, List, Optional
+
+import torch
+from fastai.callback import CallbackHandler
+from torch import Tensor
+
+from ..evidence import MetricSeen
+from ..instruments.standins import stand_ins
+from ..metrics import constant_outputs
+from .recording import metric_names
+
+__all__ = ["look_at_metrics"]
+
+
+def look_at_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Tensor],
+                    loss_func: Callable) -> List[MetricSeen]:
+    """Score real, right, contrary, random and constant outputs; metrics are copied first.
+
+    Parameters
+    ----------
+    metrics : list
+        The learner's: functions and callbacks.
+    outputs, targets : list of Tensor
+        Of a few validation batches.
+    loss_func : callable
+        Chooses among the constant predictors.
+    """
+    names = metric_names(metrics)
+    return [_look_at(name, metric, outputs, targets, loss_func) for name, metric in zip(names, metrics)]
+
+
+def _look_at(name: str, metric: Any, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> MetricSeen:
+    seen = MetricSeen(name, quantum=1.0 / max(1, sum(t.numel() for t in targets)))
+    seen.value = seen.alone = _score(metric, [(outputs, targets)])
+    standing = [stand_ins(o.shape, t) for o, t in zip(outputs, targets)]
+    if any(s is None for s in standing):
+        return seen
+    ideal, worst = ([s.ideal.to(o) for s, o in zip(standing, outputs)],
+                    [s.worst.to(o) for s, o in zip(standing, outputs)])
+    draw = torch.Generator().manual_seed(0)
+    one, other = ([5 * torch.randn(o.shape, generator=draw).to(o) for o in outputs] for _ in range(2))
+    seen.at_ideal, seen.at_worst = _score(metric, [(ideal, targets)]), _score(metric, [(worst, targets)])
+    seen.at_random, seen.at_other_random = _score(metric, [(one, targets)]), _score(metric, [(other, targets)])
+    seen.after_another_epoch = _score(metric, [(ideal, targets), (worst, targets), (outputs, targets)])
+    seen.base_rate = _base_rate(metric, outputs, targets, loss_func)
+    return seen
+
+
+def _base_rate(metric: Any, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:
+    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
+    try:
+        row = constant_outputs(torch.cat([t.cpu() for t in targets]), width, lambda o, t: loss_func(o, t))
+    except Exception:
+        return None
+    constant = [(row.expand(o.shape) if o.dim() > 1 else row[0].expand(o.shape)).to(o).contiguous() for o in outputs]
+    return _score(metric, [(constant, targets)])
+
+
+def _score(metric: Any, epochs: List[Any]) -> Optional[float]:
+    """The value after the last of `epochs`, each a pair of lists of batches; None where the metric refuses."""
+    try:
+        handler = CallbackHandler([], [copy.deepcopy(metric)])
+        handler.on_train_begin(1, None, [])
+        for outputs, targets in epochs:
+            handler.on_epoch_begin()
+            for output, target in zip(outputs, targets):
+                handler.on_batch_begin(None, target, train=False)
+                handler.on_loss_begin(output)
+                handler.on_batch_end(torch.zeros(()))
+            handler.on_epoch_end(0.0)
+        value = float(handler.state_dict["last_metrics"][1])
+        return value if value == value else None
+    except Exception:
+        return None

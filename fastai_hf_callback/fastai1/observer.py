@@ -1,0 +1,211 @@
+"""Watches training steps from inside fastai 1's loop; what ``probe`` and ``Doctor`` have in common."""
+import math
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+from fastai.basic_train import Learner
+from fastai.callback import Callback
+from torch import Tensor, nn
+
+from ..evidence import Graph, Precision, Stepping
+from ..graph import Reach, reach
+from ..instruments.movement import GroupHyper, Move, Sample
+from ..output import tensors_in
+
+__all__ = ["StepWatch", "NormBefore", "opt_params", "masters_of"]
+
+
+class NormBefore(Callback):
+    """Notes the gradients' norm before any callback clips or unscales them."""
+
+    _order = -3000
+
+    def __init__(self, model: nn.Module):
+        self.model, self.norms = model, []
+
+    def on_backward_end(self, **kwargs: Any) -> None:
+        self.norms.append(gradient_norm(self.model.parameters()))
+
+
+class StepWatch:
+    """Collects what steps do; fed by a callback that comes after all others.
+
+    Parameters
+    ----------
+    learn : Learner
+    parameters : int
+        How many parameters are sampled; 0 for all.
+    elements : int
+        Of each, at most.
+    """
+
+    def __init__(self, learn: Learner, parameters: int = 0, elements: int = 1024):
+        self.learn, self.limit, self.elements = learn, parameters, elements
+        self.stepping = Stepping(steps=0)
+        self.graph: Optional[Graph] = None
+        self.precision: Optional[Precision] = None
+        self.logits: Any = None
+        self.target: Any = None
+        self._sample: Optional[Sample] = None
+        self._moved: Dict[int, bool] = {}
+        self._moves: List[List[Move]] = []
+        self._decays: List[float] = []
+
+    def batch_begins(self, target: Any) -> None:
+        self.target = target
+        masters = masters_of(self.learn)
+        watched = self._chosen([masters.get(id(p), p) for p in self.learn.model.parameters() if p.requires_grad])
+        self._sample = Sample(watched, self.elements)
+
+    def loss_begins(self, logits: Any) -> None:
+        self.logits = logits
+
+    def backward_begins(self, loss: Tensor) -> None:
+        if not math.isfinite(float(loss.detach().float().mean())):
+            self.stepping.non_finite_losses += 1
+        if self.graph is None:
+            self.graph = look_at_graph(self.learn.model, self.logits, loss)
+        self.logits = None
+
+    def backward_ended(self, skip_step: bool, skip_backward: bool) -> None:
+        parameters = [p for group in (opt_params(self.learn.opt) or [[]]) for p in group]
+        norm = gradient_norm(parameters or self.learn.model.parameters())
+        self.stepping.gradient_norms.append(norm)
+        self.stepping.non_finite_gradients += not math.isfinite(norm)
+        self.stepping.skipped_steps += bool(skip_step)
+        self.stepping.skipped_backwards += bool(skip_backward)
+        if self._sample is not None:
+            self._sample.note_gradients()
+        self._note_precision()
+
+    def step_ended(self, skip_zero: bool) -> None:
+        self.stepping.kept_gradients += bool(skip_zero)
+
+    def batch_ended(self) -> None:
+        self.stepping.steps += 1
+        if self._sample is None:
+            return
+        moves = self._sample.moves(_hyper_of(self.learn.opt))
+        for parameter, move in zip(self._sample.parameters, moves):
+            self._moved[id(parameter)] = self._moved.get(id(parameter), False) or move.moved
+        had_gradient = [g is not None and bool((g != 0).any()) for g in self._sample.gradients]
+        self.stepping.with_gradient = max(self.stepping.with_gradient, sum(had_gradient))
+        swallowed = [m.swallowed for m in moves if m.swallowed is not None]
+        if swallowed:
+            self.stepping.lost_in_rounding = sum(swallowed) / len(swallowed)
+        self._moves.append(moves)
+        self._sample = None
+
+    def finish(self) -> Stepping:
+        """Sum up; the object goes on collecting."""
+        step, learn = self.stepping, self.learn
+        masters, held = masters_of(learn), {id(p) for group in opt_params(learn.opt) for p in group}
+        grouped = {id(p) for group in learn.layer_groups for p in group.parameters()}
+        trainable = [(n, p) for n, p in learn.model.named_parameters() if p.requires_grad]
+        outside = [n for n, p in trainable if id(p) not in held and id(masters.get(id(p), p)) not in held]
+        step.trainable, step.in_optimizer = len(trainable), len(trainable) - len(outside)
+        step.in_layer_groups = sum(id(p) in grouped for _, p in trainable)
+        step.not_in_optimizer_names = outside[:5]
+        own = {id(p) for p in learn.model.parameters()} | {id(m) for m in masters.values()}
+        step.held_elsewhere = len(held - own)
+        step.reached = self.graph.reached if self.graph is not None else 0
+        step.moved = sum(self._moved.values())
+        step.update, step.decay_over_gradient = _ratios(self._moves)
+        step.steps_in_an_epoch = len(learn.data.train_dl)
+        return step
+
+    def _chosen(self, parameters: List[Tensor]) -> List[Tensor]:
+        if not self.limit or len(parameters) <= self.limit:
+            return parameters
+        # Both ends and evenly between: the embedding and the head are always among them.
+        return [parameters[round(i * (len(parameters) - 1) / (self.limit - 1))] for i in range(self.limit)]
+
+    def _note_precision(self) -> None:
+        mixed = next((cb for cb in vars(self.learn).values() if _scales(cb)), None)
+        if mixed is None:
+            return
+        if self.precision is None:
+            self.precision = Precision(float(mixed.loss_scale), 0, 0)
+        overflowed = not math.isfinite(gradient_norm(self.learn.model.parameters()))
+        self.precision.steps += 1
+        self.precision.overflows += overflowed
+        self.precision.loss_scale = float(mixed.loss_scale)
+
+
+def look_at_graph(model: nn.Module, logits: Any, loss: Tensor) -> Graph:
+    """Walk from the logits and from the loss to the parameters."""
+    registered = {id(p) for p in model.parameters()}
+    trainable = sum(p.requires_grad for p in model.parameters())
+    from_loss, from_output = reach(loss), Reach()
+    for tensor in tensors_in(logits):
+        found = reach(tensor)
+        from_output.parameters += found.parameters
+        from_output.foreign += found.foreign
+        from_output.opaque += found.opaque
+        from_output.has_graph |= found.has_graph or tensor.requires_grad
+    reached = {id(p) for p in from_loss.parameters}
+    return Graph(registered=len(registered), trainable=trainable, reached=len(reached & registered),
+                 reached_by_output=len({id(p) for p in from_output.parameters} & registered),
+                 hidden=len({id(p) for p in from_output.parameters} - registered),
+                 foreign=len(from_output.foreign), opaque=len(from_loss.opaque) + len(from_output.opaque),
+                 output_has_graph=from_output.has_graph, loss_has_graph=from_loss.has_graph,
+                 unreached_names=[n for n, p in model.named_parameters()
+                                  if p.requires_grad and id(p) not in reached][:5])
+
+
+def opt_params(optimizer: Any) -> List[List[Tensor]]:
+    """The parameters the optimizer holds, by group; nothing where there is none."""
+    return [list(group["params"]) for group in getattr(optimizer, "param_groups", None) or []]
+
+
+def masters_of(learn: Learner) -> Dict[int, Tensor]:
+    """id of a half parameter -> its full-precision copy, where mixed precision keeps such."""
+    pairs: Dict[int, Tensor] = {}
+    for holder in [*vars(learn).values(), *learn.callbacks]:
+        if not isinstance(holder, Callback):
+            continue
+        half, full = vars(holder).get("model_params"), vars(holder).get("master_params")
+        if not half or not full:
+            continue
+        for ours, theirs in zip(half, full):
+            pairs.update({id(p): m for p, m in zip(ours, theirs) if p.shape == m.shape})
+    return pairs
+
+
+def gradient_norm(parameters: Any) -> float:
+    """Euclidean norm of all gradients, float; 0 where there are none, nan or inf where one is."""
+    norms = [p.grad.detach().float().norm() for p in parameters if p.grad is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def _scales(thing: Any) -> bool:
+    return isinstance(thing, Callback) and "loss_scale" in vars(thing)
+
+
+def _hyper_of(optimizer: Any) -> Dict[int, GroupHyper]:
+    """The decoupled decay that fastai's wrapper applies outside of the optimizer's step, by parameter."""
+    groups = getattr(optimizer, "param_groups", None) or []
+    if not getattr(optimizer, "true_wd", False):
+        return {}
+    found: Dict[int, GroupHyper] = {}
+    for lr, wd, weights, norms in zip(optimizer._lr, optimizer._wd, groups[::2], groups[1::2]):
+        found.update({id(p): (float(lr), float(wd)) for p in weights["params"]})
+        if optimizer.bn_wd:
+            found.update({id(p): (float(lr), float(wd)) for p in norms["params"]})
+    return found
+
+
+def _ratios(steps: List[List[Move]]) -> Tuple[Optional[float], Optional[float]]:
+    """Update over weights, and decay over update: medians over steps of ratios of norms over matrices."""
+    updates, decays = [], []
+    for moves in steps:
+        matrices = [m for m in moves if m.is_matrix and m.swallowed is not None] or [m for m in moves if m.is_matrix]
+        weight, gradient, decay = (math.sqrt(sum(getattr(m, part) ** 2 for m in matrices))
+                                   for part in ("weight", "gradient_part", "decay_part"))
+        if weight > 0 and math.isfinite(gradient):
+            updates.append(gradient / weight)
+            decays.append(decay / gradient if gradient > 0 else math.inf)
+    if not updates:
+        return None, None
+    middle = len(updates) // 2
+    return sorted(updates)[middle], sorted(decays)[middle]

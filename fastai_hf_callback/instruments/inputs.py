@@ -1,0 +1,258 @@
+"""Token ids as the word embedding saw them: padding, masks, first tokens, unknown words. Torch alone."""
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from ..evidence import Inputs
+from ..output import tensors_in
+
+__all__ = ["EmbeddingCall", "embeddings_watched", "executed_watched", "look_at_inputs", "TokenView", "view_tokens",
+           "word_embedding_call"]
+
+
+class EmbeddingCall(NamedTuple):
+    """An ``nn.Embedding`` and the integer tensor that it was given."""
+
+    embedding: nn.Embedding
+    ids: Tensor
+
+
+@contextmanager
+def embeddings_watched(model: nn.Module) -> Iterator[List[EmbeddingCall]]:
+    """Collect what every ``nn.Embedding`` is given while inside; the hooks are taken off on leaving."""
+    calls: List[EmbeddingCall] = []
+    with _hooked(model, lambda m: isinstance(m, nn.Embedding),
+                 lambda m, args: calls.append(EmbeddingCall(m, args[0].detach().clone()))
+                 if args and isinstance(args[0], Tensor) and args[0].dim() == 2 else None):
+        yield calls
+
+
+@contextmanager
+def executed_watched(model: nn.Module) -> Iterator[List[nn.Module]]:
+    """Collect, in the order of their calls, the modules that have parameters of their own."""
+    calls: List[nn.Module] = []
+    with _hooked(model, lambda m: bool(m._parameters) and any(p is not None for p in m._parameters.values()),
+                 lambda m, args: calls.append(m)):
+        yield calls
+
+
+@contextmanager
+def _hooked(model: nn.Module, wanted: Any, note: Any) -> Iterator[None]:
+    def hook(module, args):
+        note(module, args)
+
+    handles = [m.register_forward_pre_hook(hook) for m in model.modules() if wanted(m)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class TokenView(NamedTuple):
+    """One batch's ids, int64 (rows, length), oriented as in the batch; where its padding is, and what masks it."""
+
+    ids: Tensor
+    embedding: Optional[nn.Embedding]
+    pad_id: Optional[int]
+    pad_side: Optional[str]
+    is_pad: Tensor
+    mask: Optional[Tensor]
+
+
+def word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional[EmbeddingCall]:
+    """The call that looked up words: the largest table whose ids are no positions."""
+    rows = _rows(batch)
+    candidates = [c for c in calls if not c.ids.is_floating_point() and not _positions(c.ids)]
+    if not candidates:
+        return None
+    call = max(candidates, key=lambda c: c.embedding.num_embeddings)
+    turned = rows is not None and call.ids.shape[0] != rows and call.ids.shape[1] == rows
+    if not turned:  # XLNet puts length first; a square one is told by which way it lies in the batch
+        turned = any(_equal(t, call.ids.t()) and not _equal(t, call.ids) for t in _tables(batch))
+    return EmbeddingCall(call.embedding, call.ids.t() if turned else call.ids)
+
+
+def view_tokens(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
+    """Find ids, padding and mask in what a forward pass saw; None where no word embedding was called."""
+    call = word_embedding_call(calls, batch)
+    if call is None:
+        return None
+    ids = call.ids
+    pad_id, side, is_pad = _padding(ids)
+    mask = next((t for t in _tables(batch) if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids)
+                 and not bool((t == 0).all())), None)
+    return TokenView(ids, call.embedding, pad_id, side, is_pad, mask)
+
+
+def look_at_inputs(views: List[TokenView], batches: List[Any], calls: List[List[EmbeddingCall]],
+                   config: Any = None) -> Inputs:
+    """Sum up the tokens of several batches.
+
+    Parameters
+    ----------
+    views : list of TokenView
+        Of the batches, in their order.
+    batches : list
+        What fastai handed to the model.
+    calls : list of list of EmbeddingCall
+        What each batch's forward pass looked up.
+    config : any, optional
+        The model's, for its ``pad_token_id``.
+    """
+    first = views[0]
+    padded = next((v for v in views if v.pad_id is not None), first)
+    ids = [v.ids for v in views]
+    real = [~v.is_pad if v.pad_id == padded.pad_id else torch.ones_like(v.is_pad) for v in views]
+    rows = [row[keep] for table, keeps in zip(ids, real) for row, keep in zip(table, keeps)]
+    rows = [row for row in rows if len(row)]
+    seen = Inputs(rows=len(rows), length=max(t.shape[1] for t in ids),
+                  seen_distinct=len(torch.cat([t.reshape(-1) for t in ids]).unique()),
+                  batch_has_other_ids=_other_ids(ids[0], batches[0]), pad_id=padded.pad_id, pad_side=padded.pad_side,
+                  pad_share=float(torch.cat([v.is_pad.reshape(-1) for v in views]).float().mean()),
+                  embedding_pad_id=getattr(first.embedding, "padding_idx", None), config_pad_id=_config_pad(config),
+                  mask_given=any(v.mask is not None for v in views),
+                  mask_marks_padding=_agreement(padded) if padded.pad_id is not None else None,
+                  mask_arrives_as_types=any(_lands_in_types(v, c) for v, c in zip(views, calls)))
+    _add_words(seen, rows, ids)
+    return seen
+
+
+def _add_words(seen: Inputs, rows: List[Tensor], tables: List[Tensor]) -> None:
+    starts, ends = torch.stack([r[0] for r in rows]), torch.stack([r[-1] for r in rows])
+    first, first_share = _mode(starts)
+    last, last_share = _mode(ends)
+    fronts = torch.cat([t[:, 0] for t in tables])
+    seen.first_token = first if first_share > 0.9 and len(rows) > 3 else None
+    seen.ends_alike = last_share > 0.9 and first_share <= 0.9
+    if seen.first_token is not None:
+        seen.first_token_in_front = float((fronts == first).float().mean())
+    seconds = torch.stack([r[1] for r in rows if len(r) > 1] or [starts[0]])
+    seen.second_position_token, seen.second_position_share = _mode(seconds)
+    frame = {t for t, share in ((first, first_share), (last, last_share)) if share > 0.9}
+    words = torch.cat(rows)
+    for token in frame:
+        words = words[words != token]
+    if len(words):
+        top, share = _mode(words)
+        seen.top_token, seen.top_token_share = top, share
+        seen.distinct_words = len(words.unique())
+    lengths = torch.tensor([float(len(r)) for r in rows])
+    seen.mean_length = float(lengths.mean())
+    seen.cut_share = float((lengths == lengths.max()).float().mean())
+
+
+def _padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
+    """The id that fills rows up, by what it does: runs of different length at one end, and nothing inside."""
+    nothing = torch.zeros_like(ids, dtype=torch.bool)
+    best: Tuple[float, Optional[int], Optional[str], Tensor] = (0.0, None, None, nothing)
+    for side in ("back", "front"):
+        turned = ids.flip(1) if side == "back" else ids
+        for token in turned[:, 0].unique().tolist():
+            runs = (turned == token).long().cumprod(1).bool()
+            lengths = runs.sum(1)
+            inside = int((turned == token).sum()) - int(runs.sum())
+            share = float(runs.float().mean())
+            full = bool((lengths == ids.shape[1]).any())
+            if (int(lengths.max()) >= 2 and len(lengths.unique()) > 1 and float((lengths > 0).float().mean()) >= 0.2
+                    and share >= 0.03 and inside <= 0.02 * int(runs.sum()) and share > best[0] and not full):
+                best = (share, int(token), side, runs.flip(1) if side == "back" else runs)
+    return best[1], best[2], best[3]
+
+
+def _mode(values: Tensor) -> Tuple[int, float]:
+    distinct, counts = values.unique(return_counts=True)
+    most = int(counts.argmax())
+    return int(distinct[most]), float(counts[most]) / len(values)
+
+
+def _positions(ids: Tensor) -> bool:
+    """Whether a table counts its columns (or rows) instead of naming words."""
+    if min(ids.shape) == 0:
+        return True
+    return any(t.shape[1] > 2 and bool((t[:, 1:4] - t[:, :3] == 1).all()) for t in (ids, ids.t()) if t.shape[1] > 3) \
+        or bool((ids == ids.reshape(-1)[0]).all())
+
+
+def _is_mask(table: Tensor) -> bool:
+    return table.dtype == torch.bool or bool(((table == 0) | (table == 1)).all())
+
+
+def _agreement(view: TokenView) -> Optional[float]:
+    if view.mask is None:
+        return None
+    return float(((view.mask.to(view.ids.device) != 0) == ~view.is_pad).float().mean())
+
+
+def _lands_in_types(view: TokenView, calls: List[EmbeddingCall]) -> bool:
+    if view.mask is None or bool((view.mask == 1).all()):
+        return False
+    return any(_equal(c.ids, view.mask) for c in calls if c.embedding is not view.embedding)
+
+
+def _other_ids(seen: Tensor, batch: Any) -> bool:
+    distinct = len(seen.unique())
+    return distinct <= 2 and any(t.shape == seen.shape and not t.is_floating_point() and len(t.unique()) > 2 * distinct
+                                 for t in _tables(batch))
+
+
+def _config_pad(config: Any) -> Optional[int]:
+    pad = getattr(config, "pad_token_id", None)
+    pad = getattr(config, "pad_index", None) if pad is None else pad
+    return pad if isinstance(pad, int) else None
+
+
+def _tables(batch: Any) -> List[Tensor]:
+    return [t for t in tensors_in(batch) if t.dim() == 2]
+
+
+def _rows(batch: Any) -> Optional[int]:
+    first = next((t for t in tensors_in(batch) if t.dim() > 0), None)
+    return None if first is None else first.shape[0]
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one.to(other.device).long() == other.long()).all())
+
+
+# -- changed copies of a batch ------------------------------------------------------------------------------------
+
+
+def map_tensors(batch: Any, change: Any) -> Any:
+    """A batch of the same nesting with every tensor changed; the caller's is left alone."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        changed: Dict[Any, Any] = {k: map_tensors(v, change) for k, v in batch.items()}
+        return changed
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(map_tensors(v, change) for v in batch)
+    return batch
+
+
+def first_rows(batch: Any, rows: int) -> Any:
+    """The first `rows` rows of every tensor."""
+    return map_tensors(batch, lambda t: t[:rows] if t.dim() else t)
+
+
+def unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
+    """One row alone, with the columns of its padding taken out of every table of the ids' shape."""
+    keep = ~view.is_pad[row]
+    return map_tensors(batch, lambda t: t[row:row + 1][:, keep.to(t.device)] if t.shape[:2] == view.ids.shape
+                       else t[row:row + 1] if t.dim() and t.shape[0] == view.ids.shape[0] else t)
+
+
+def other_words(batch: Any, view: TokenView, draw: torch.Generator) -> Any:
+    """The same batch with its words exchanged all over; padding, mask and frame stay where they were."""
+    spots = ~view.is_pad
+    words = view.ids[spots]
+    changed = view.ids.clone()
+    changed[spots] = words[torch.randperm(len(words), generator=draw).to(words.device)]
+    return map_tensors(batch, lambda t: changed.to(t) if _equal_to_ids(t, view.ids) else t)
+
+
+def _equal_to_ids(tensor: Tensor, ids: Tensor) -> bool:
+    return tensor.dim() == 2 and not tensor.is_floating_point() and tensor.dtype != torch.bool and _equal(tensor, ids)

@@ -1,0 +1,78 @@
+"""What a loss function expects, asked with stand-in outputs. Torch, and the core's stand-ins."""
+import math
+from typing import Any, Callable, Optional
+
+import torch
+from torch import Tensor
+
+from ..evidence import LossShape
+from ..metrics import constant_outputs
+from .standins import stand_ins
+
+__all__ = ["loss_shape"]
+
+LossFunc = Callable[..., Any]
+
+
+def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
+    """Ask `loss_func` about outputs of the shape of `logits`, in ``no_grad``.
+
+    Parameters
+    ----------
+    loss_func : callable
+        Of ``(outputs, target)``; called about ten times.
+    logits : Tensor
+        The model's own outputs in eval mode.
+    target : Tensor
+
+    Returns
+    -------
+    LossShape
+        Parts that cannot be asked are None.
+    """
+    with torch.no_grad():
+        seen = LossShape(first=value_of(loss_func, logits, target))
+        standing = stand_ins(logits.shape, target)
+        if standing is None:
+            return seen
+        seen.constant = _constant(loss_func, logits, target)
+        ideal, worst = standing.ideal, standing.worst
+        seen.at_ideal, seen.at_worst = (value_of(loss_func, o.to(logits), target) for o in (ideal, worst))
+        if standing.kind == "labels":
+            # A loss of probabilities refuses -10 or calls it worse than 0; one of logits likes it better.
+            as_probabilities = (standing.ideal > 0).to(logits)
+            modest = value_of(loss_func, as_probabilities * 0.98 + 0.01, target)
+            seen.takes_logits = _less(seen.at_ideal, modest)
+            if seen.at_ideal is None:
+                seen.at_ideal = modest
+                seen.at_worst = value_of(loss_func, (1 - as_probabilities) * 0.98 + 0.01, target)
+        if standing.kind == "classes":
+            noise = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape).to(logits)
+            one, other = value_of(loss_func, noise, target), value_of(loss_func, noise + 3.0, target)
+            seen.shift_invariant = one is not None and other is not None and abs(one - other) < 1e-3 * (1 + abs(one))
+        return seen
+
+
+def value_of(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[float]:
+    """The loss as a float, or None where it raises or is not finite."""
+    try:
+        value = float(loss_func(outputs, target).detach().float().mean())
+    except Exception:  # a loss that refuses these outputs has answered
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _constant(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optional[float]:
+    width = logits.shape[-1] if logits.dim() > 1 else 1
+    try:
+        row = constant_outputs(target.detach().cpu(), width, lambda o, t: loss_func(o.to(logits), t.to(target.device)))
+    except Exception:
+        return None
+    outputs = row.expand(logits.shape) if logits.dim() > 1 else row[0].expand(logits.shape)
+    return value_of(loss_func, outputs.to(logits).contiguous(), target)
+
+
+def _less(one: Optional[float], other: Optional[float]) -> Optional[bool]:
+    if one is None:
+        return False
+    return None if other is None else one < other

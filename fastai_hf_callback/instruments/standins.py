@@ -1,0 +1,70 @@
+"""Stand-in outputs: what a perfect, a contrary and a random predictor would have said. Torch alone."""
+from typing import Any, NamedTuple, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["StandIns", "kind_of", "stand_ins"]
+
+
+class StandIns(NamedTuple):
+    """Outputs of one shape, float32: ``ideal`` says what the targets say, ``worst`` the contrary."""
+
+    kind: str
+    ideal: Tensor
+    worst: Tensor
+
+
+def kind_of(shape: Sequence[int], target: Any) -> Optional[str]:
+    """``classes``, ``labels`` (0 or 1, one per output) or ``number``; None where the two do not fit together.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        The outputs' shape.
+    target : Tensor
+        A class per row of outputs, or a value per output.
+    """
+    if not isinstance(target, Tensor) or not shape or target.numel() == 0:
+        return None
+    size = 1
+    for length in shape:
+        size *= length
+    if not target.is_floating_point() and shape[-1] > 1 and target.numel() * shape[-1] == size:
+        return "classes" if int(target.max()) < shape[-1] else None
+    if target.numel() != size:
+        return None
+    values = target.float()
+    return "labels" if bool(((values == 0) | (values == 1)).all()) else "number"
+
+
+def stand_ins(shape: Sequence[int], target: Any, size: float = 10.0) -> Optional[StandIns]:
+    """Make both, or None where outputs and targets do not fit together.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    target : Tensor
+        Negative classes (ignored by the losses) get a row of zeros.
+    size : float
+        How far logits lie from zero; a number's worst output is this many standard deviations off.
+    """
+    kind = kind_of(shape, target)
+    if kind is None:
+        return None
+    target = target.detach().cpu()
+    if kind == "classes":
+        return StandIns(kind, _one_hot(shape, target, 0) * size, _one_hot(shape, target, 1) * size)
+    values = target.float().reshape(tuple(shape))
+    if kind == "labels":
+        return StandIns(kind, (2 * values - 1) * size, (1 - 2 * values) * size)
+    spread = float(values.std()) if values.numel() > 1 else 0.0
+    return StandIns(kind, values, values + size * (spread or 1.0))
+
+
+def _one_hot(shape: Sequence[int], target: Tensor, off: int) -> Tensor:
+    width = shape[-1]
+    flat = target.reshape(-1)
+    rows = torch.zeros(flat.numel(), width)
+    rows[torch.arange(flat.numel()), (flat.clamp(min=0) + off) % width] = 1.0
+    return (rows * (flat >= 0).float()[:, None]).reshape(tuple(shape))

@@ -1,0 +1,61 @@
+"""What the parameters themselves tell: finite, half, at initialisation, how strongly they amplify. Torch alone."""
+from typing import Any, Optional
+
+import torch
+from torch import nn
+
+from ..evidence import Weights
+
+__all__ = ["look_at_weights"]
+
+
+def look_at_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
+    """Read every parameter once.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Not changed.
+    has_master_copies : bool
+        Whether full-precision copies are what the optimizer steps.
+    """
+    named = list(model.named_parameters())
+    broken = [name for name, p in named if not bool(torch.isfinite(p.detach()).all())]
+    norms = _norm_layers(model)
+    at_start = all(_at_start(layer) for layer in norms) if norms else None
+    return Weights(
+        parameters=len(named), non_finite=len(broken), non_finite_names=broken[:5],
+        half=sum(p.dtype == torch.float16 for _, p in named), has_master_copies=has_master_copies,
+        body_at_initialisation=at_start,
+        body_trainable=any(p.requires_grad for layer in norms for p in layer.parameters()) if norms else None,
+        claims_pretrained=_claimed_origin(model), gain=_gain(model), elements=sum(p.numel() for _, p in named))
+
+
+def _norm_layers(model: nn.Module):
+    """Layers with a vector of scales and one of shifts: layer norms, whoever wrote the class."""
+    return [m for m in model.modules() if isinstance(getattr(m, "weight", None), nn.Parameter)
+            and isinstance(getattr(m, "bias", None), nn.Parameter) and m.weight.dim() == 1]
+
+
+def _at_start(layer: nn.Module) -> bool:
+    return bool((layer.weight.detach() == 1).all()) and bool((layer.bias.detach() == 0).all())
+
+
+def _claimed_origin(model: nn.Module) -> Optional[str]:
+    for module in model.modules():
+        config: Any = getattr(module, "config", None)
+        for holder in (module, config):
+            name = getattr(holder, "name_or_path", None) or getattr(holder, "_name_or_path", None)
+            if isinstance(name, str) and name:
+                return name
+    return None
+
+
+def _gain(model: nn.Module) -> Optional[float]:
+    """The largest root mean square of a matrix times the root of its width: about 1 in trained models."""
+    gains = [float(m.weight.detach().float().pow(2).mean().sqrt()) * m.weight.shape[-1] ** 0.5
+             for m in model.modules()
+             if not isinstance(m, nn.Embedding) and isinstance(getattr(m, "weight", None), nn.Parameter)
+             and m.weight.dim() == 2]
+    finite = [gain for gain in gains if gain == gain and gain != float("inf")]
+    return max(finite) if finite else None
