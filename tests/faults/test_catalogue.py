@@ -1,0 +1,65 @@
+"""Each seeded fault builds, is the same each time, and fails as loudly or as silently as it says."""
+import warnings
+from typing import List
+
+import pytest
+import torch
+
+from fastai_hf_callback.fastai1.quiet import quiet
+from tests.faults.catalogue import FAMILIES, FAULTS, all_cases
+from tests.faults.fault import Fault
+
+CASES = list(all_cases())
+QUICK = {"callback-detaches-output", "model-swapped", "one-nan-in-the-head", "patch-below-hfcallback",
+         "sigmoid-in-the-model", "mask-inverted", "targets-with-targets", "nothing-unwraps"}
+
+
+def cases() -> List[object]:
+    return [pytest.param(fault, architecture, id=f"{fault.name}-{architecture}", marks=marks(fault, architecture))
+            for fault, architecture in CASES]
+
+
+def marks(fault: Fault, architecture: str) -> List[object]:
+    return [] if fault.name in QUICK and architecture == "bert" else [pytest.mark.slow]
+
+
+@pytest.mark.parametrize("fault, architecture", cases())
+def test_does_as_it_says(fault, architecture):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        failed = outcome(fault, architecture)
+    assert bool(failed) == fault.loud, failed
+
+
+def outcome(fault: Fault, architecture: str) -> str:
+    """The error of its fit or of validate after it, or nothing."""
+    try:
+        learn = fault.build(architecture)
+        with quiet(learn):
+            fault.fit(learn)
+            learn.validate()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        if fault.undo:
+            fault.undo()
+    return ""
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name in QUICK], ids=lambda fault: fault.name)
+def test_builds_the_same_each_time(fault):
+    try:
+        learners = [fault.build("bert", seed=3) for _ in range(2)]
+    finally:
+        if fault.undo:
+            fault.undo()
+    for one, other in zip(*(learn.model.state_dict().values() for learn in learners)):
+        assert bool(((one == other) | (one != one)).all())
+    (texts, *_), (same, *_) = (learn.data.train_ds.tensors for learn in learners)
+    assert torch.equal(texts, same)
+
+
+def test_names_are_in_kebab_case_and_families_share_none():
+    names = [fault.name for family in FAMILIES.values() for fault in family]
+    assert len(names) == len(set(names)) == len(FAULTS)
+    assert all(part.isalnum() and part == part.lower() for name in names for part in name.split("-"))
