@@ -70,6 +70,8 @@ def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = No
     found = [finding for check in checks.ALL for finding in _found_by(check, evidence)]
     causes = {finding.cause for finding in found}
     kept = [finding for finding in found if not causes & set(checks.EXPLAINED_BY.get(finding.cause, ()))]
+    known = [f for f in kept if f.cause != "unknown-failure"]
+    kept = known if any(f.severity == "error" for f in known) else kept  # what failed is then explained
     kept.sort(key=lambda finding: (-SEVERITIES.index(finding.severity), checks.RANK.index(finding.cause)))
     for finding in kept:
         finding.cure = cures(finding) if cures is not None else None

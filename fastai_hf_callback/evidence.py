@@ -66,7 +66,9 @@ class Stepping:
 
     Parameters are counted; ``moved`` means by more than weight decay and rounding explain. ``who`` names
     the callbacks that asked to skip. ``update`` is the gradient's part of a step relative to the weights
-    (Frobenius norms over matrices), ``decay_over_gradient`` the decay's part over the gradient's.
+    (Frobenius norms over matrices), ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor``
+    is the loss that is propagated over the one the loss function gave, ``executed_elements`` the trainable elements
+    of the modules that ran, ``executed_unreached`` those of them that the loss does not reach.
     """
 
     steps: int
@@ -92,8 +94,11 @@ class Stepping:
     non_finite_gradients: int = 0
     non_finite_losses: int = 0
     not_in_optimizer_names: List[str] = field(default_factory=list)
-    batch_loss_before: Optional[float] = None
-    batch_loss_after: Optional[float] = None
+    loss_factor: Optional[float] = None
+    lr_in_force: Optional[float] = None
+    executed_elements: int = 0
+    executed_unreached: int = 0
+    executed_unreached_names: List[str] = field(default_factory=list)
 
 
 @dataclass
@@ -175,7 +180,8 @@ class Inputs:
     ends_alike: bool = False
     mask_given: bool = False
     mask_marks_padding: Optional[float] = None
-    mask_arrives_as_types: bool = False
+    mask_arrives_as: List[str] = field(default_factory=list)
+    mask_argument_given: Optional[bool] = None
     top_token: Optional[int] = None
     top_token_share: float = 0.0
     second_position_share: float = 0.0
@@ -201,8 +207,10 @@ class Labels:
     order_z: Optional[float] = None
     signal_within_train: Optional[float] = None
     signal_within_valid: Optional[float] = None
-    signal_train_to_valid: Optional[float] = None
-    signal_error: float = 0.0
+    signal_together: Optional[float] = None
+    error_within_train: float = 1.0
+    error_within_valid: float = 1.0
+    error_together: float = 1.0
 
 
 @dataclass
@@ -232,6 +240,7 @@ class MetricSeen:
     at_worst: Optional[float] = None
     at_random: Optional[float] = None
     at_other_random: Optional[float] = None
+    ideal_of_halves: List[float] = field(default_factory=list)
     after_another_epoch: Optional[float] = None
     alone: Optional[float] = None
     quantum: float = 0.0

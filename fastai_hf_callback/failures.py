@@ -25,6 +25,8 @@ REASONS: Dict[str, Reason] = {
                                           _CALLBACK + "  # with the parentheses"),
     "callback-instance-in-callback-fns": Reason("A callback's instance is in callback_fns, which fastai calls with the "
                                                 "learner; expected a class there.", _CALLBACK),
+    "unwrapping-in-callback-fns": Reason("A callback of recurrent models unwraps the output and expects a model with "
+                                         "reset().", _CALLBACK + "  # instead of RNNTrainer"),
     "callback-in-callback-fns": Reason("HFCallback is in callback_fns, which reach neither validate nor pred_batch.",
                                        _CALLBACK + "  # and take it out of callback_fns"),
     "callback-returns-wrong-key": Reason("A callback returned a key that fastai's state does not have.",
@@ -71,6 +73,7 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"type object '\w+' has no attribute|forward\(\) missing .*'self'|__call__\(\) missing|"
      r"'type' object|parameters\(\) missing 1 required|modules\(\) missing 1|Boolean value of Tensor with more than",
      "class-instead-of-instance"),
+    (r"has no attribute 'reset'", "unwrapping-in-callback-fns"),
     (r"does not require grad and does not have a grad_fn", "everything-frozen"),
     (r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
      r"\(?'?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
@@ -81,7 +84,7 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"index out of range|out of range in self|index out of bounds|srcIndex < srcSelectDimSize",
      "token-outside-vocabulary"),
     (r"Dimension out of range \(expected to be in range of \[-1, 0\]|Expected input batch_size \(\d+\) to match|"
-     r"dimension specified as 0 but tensor has no dimensions", "batch-dimension-lost"),
+     r"For 1D input, 1D target|dimension specified as 0 but tensor has no dimensions", "batch-dimension-lost"),
     (r"stack expects each tensor to be equal size|Sizes of tensors must match|"
      r"invalid argument 0: Sizes of tensors", "rows-of-different-length"),
     (r"inhomogeneous shape", "ragged-numpy"),

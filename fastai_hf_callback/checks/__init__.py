@@ -15,7 +15,7 @@ ALL: List[Callable] = [check for family in (wiring, weights, gradient, optimizer
 # Which cause comes first among findings of one severity: what makes the others moot, then the specific before the
 # general, then the likelier. Seen from the gradient's way: wiring, weights, graph, step, output, input, metric.
 RANK: List[str] = [cause for family in (wiring, weights, gradient, precision, optimizer, outputs, inputs, labels,
-                                        metrics) for cause in family.CAUSES]
+                                        metrics) for cause in family.CAUSES] + ["unknown-failure"]
 
 # A finding is left out where one of these was found: it is only its consequence.
 EXPLAINED_BY: Dict[str, Tuple[str, ...]] = {

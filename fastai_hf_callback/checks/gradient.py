@@ -34,6 +34,22 @@ def no_gradient_in_model(seen: Evidence) -> Optional[Finding]:
                    "loss")
 
 
+def body_without_gradient(seen: Evidence) -> Optional[Finding]:
+    step, graph = seen.stepping, seen.graph
+    if step is None or graph is None or graph.opaque or graph.reached == 0 or not step.executed_elements:
+        return None
+    # Unused parameters do not run; of what runs, a loss leaves out small things only (a pooler, an auxiliary head).
+    share = step.executed_unreached / step.executed_elements
+    if share < 0.3:
+        return None
+    return Finding("no-gradient-in-model", "error",
+                   f"{share:.0%} of the trainable weights that took part in forward "
+                   f"({', '.join(step.executed_unreached_names[:2])}, ...) are not reached by the loss: part of the "
+                   f"model ran under no_grad, or its output was detached. Only the rest learns.",
+                   {"trainable weights that ran": step.executed_elements, "not reached": step.executed_unreached},
+                   "Take torch.no_grad() and .detach() out of forward; to freeze on purpose: learn.freeze()")
+
+
 def output_detached(seen: Evidence) -> Optional[Finding]:
     graph = seen.graph
     if graph is None or graph.trainable == 0 or graph.opaque or not graph.output_has_graph:
@@ -77,7 +93,8 @@ def backward_skipped(seen: Evidence) -> Optional[Finding]:
         return None
     return Finding("backward-skipped", "error",
                    f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback returns "
-                   f"skip_bwd{_by(step.who)}.", {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.who},
+                   f"skip_bwd{_by(step.who)}.",
+                   {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.who},
                    f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {step.who!r}]"
                    if step.who else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped")
 
@@ -117,5 +134,5 @@ def _by(who: list) -> str:
     return f" ({', '.join(who)})" if who else ""
 
 
-CHECKS = [everything_frozen, no_gradient_in_model, output_detached, loss_detached, parameters_hidden,
-          backward_skipped, steps_never_happen, gradients_never_zeroed]
+CHECKS = [everything_frozen, no_gradient_in_model, body_without_gradient, output_detached, loss_detached,
+          parameters_hidden, backward_skipped, steps_never_happen, gradients_never_zeroed]

@@ -27,11 +27,11 @@ def wrong_arguments(seen: Evidence) -> Optional[Finding]:
                        f"of the batch holds the token ids: the inputs arrive in the wrong arguments.",
                        {"distinct ids seen": inputs.seen_distinct},
                        "HFModel(model, inputs=('input_ids', 'attention_mask'))  # in the batch's order")
-    if inputs.mask_arrives_as_types and _padding_is_read(seen):
+    if inputs.mask_arrives_as and not inputs.mask_argument_given:
         return Finding("inputs-in-wrong-arguments", "warning",
-                       "The attention mask arrives as token_type_ids: by position the second argument is another one "
-                       "in each model, so padding is read and every word has the wrong type.",
-                       {"change with padding": seen.outputs.changes_with_padding},
+                       f"The attention mask arrives as {', '.join(inputs.mask_arrives_as)}: by position the second "
+                       f"argument is another one in each model, so padding is read.",
+                       {"arrives as": inputs.mask_arrives_as, "change with padding": _change(seen)},
                        "HFModel(model, inputs=('input_ids', 'attention_mask'))  # by name, never by position")
     return None
 
@@ -74,8 +74,11 @@ def mask_wrong(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
     if inputs is None or not inputs.mask_given or inputs.pad_id is None or inputs.mask_marks_padding is None:
         return None
-    if inputs.mask_marks_padding > 0.999 or not _padding_is_read(seen):
+    unreadable = seen.outputs is not None and not seen.outputs.finite
+    if not _padding_is_read(seen) and not unreadable:
         return None
+    if inputs.mask_marks_padding > 0.999:
+        return _right_and_of_no_use(seen)
     return Finding("attention-mask-wrong", "error" if inputs.mask_marks_padding < 0.5 else "warning",
                    f"The mask agrees with the padding (id {inputs.pad_id}) in {inputs.mask_marks_padding:.0%} of the "
                    f"positions: the model reads padding, or not the text.",
@@ -83,10 +86,28 @@ def mask_wrong(seen: Evidence) -> Optional[Finding]:
                    f"attention_mask = (input_ids != {inputs.pad_id}).long()")
 
 
+def _right_and_of_no_use(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs.mask_argument_given is False:
+        return Finding("attention-mask-missing", "warning",
+                       f"The batch brings a mask that marks the padding (id {inputs.pad_id}), and it does not reach "
+                       f"the model: a row's logits change by {_change(seen):.2g} of their spread when its padding is "
+                       f"taken away.", {"padding": inputs.pad_share, "change with padding": _change(seen)},
+                       "self.body(input_ids, attention_mask=attention_mask)  # hand it on in forward")
+    return Finding("attention-mask-wrong", "warning",
+                   f"The model gets a mask that marks the padding (id {inputs.pad_id}) and its logits still change by "
+                   f"{_change(seen):.2g} of their spread when padding is taken away: what comes after the body, a mean "
+                   f"or a last position, reads padding.", {"padding": inputs.pad_share,
+                                                        "change with padding": _change(seen)},
+                   "(hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)  # in the head, instead of a mean")
+
+
 def mask_missing(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
     if inputs is None or inputs.mask_given or inputs.pad_id is None or not _padding_is_read(seen):
         return None
+    if inputs.mask_argument_given:
+        return _right_and_of_no_use(seen)
     return Finding("attention-mask-missing", "warning",
                    f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}) and the model reads "
                    f"them: a row's logits change by {_change(seen):.2g} of their spread when its padding is taken "

@@ -14,7 +14,7 @@ EXPLAINED_BY = {"labels-unrelated-to-texts": ("texts-truncated", "labels-constan
 # Standard errors of an area under the ROC curve where no word foretells a label.
 CHANCE, CERTAIN = 2.0, 4.0
 # With fewer rows, or a wider error, nothing can be said about a weak signal.
-ENOUGH_ROWS, SHARP_ENOUGH = 200, 0.03
+ENOUGH_ROWS, SHARP_ENOUGH = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
 IN_ORDER = -5.0
 
@@ -35,8 +35,8 @@ def truncated(seen: Evidence) -> Optional[Finding]:
         return None
     return Finding("texts-truncated", "warning",
                    f"{inputs.cut_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
-                   f"is left foretells a label (area {labels.signal_within_train:.2f} +- {labels.signal_error:.2f}, "
-                   f"chance .50).",
+                   f"is left foretells a label (area {labels.signal_within_train:.2f} +- "
+                   f"{labels.error_within_train:.2f}, chance .50).",
                    {"cut": inputs.cut_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
                    "max_len=256  # or keep the end of the texts instead of their beginning")
 
@@ -46,19 +46,18 @@ def unrelated(seen: Evidence) -> Optional[Finding]:
     if labels is None or labels.signal_within_train is None:
         return None
     figures = {"within training rows": labels.signal_within_train, "within validation rows": labels.signal_within_valid,
-               "from training to validation": labels.signal_train_to_valid, "standard error": labels.signal_error}
+               "together": labels.signal_together, "standard error": labels.error_within_train}
+    look = "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart"
     if _only_validation_makes_sense(labels):
         return Finding("labels-unrelated-to-texts", "warning",
                        f"Words foretell labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
                        f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
-                       f"labels stand beside other texts.", figures,
-                       "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart")
+                       f"labels stand beside other texts.", figures, look)
     if _nothing_foretells(labels):
         return Finding("labels-unrelated-to-texts", "warning",
                        f"No word foretells a label, neither among {labels.train_rows} training rows (area "
-                       f"{labels.signal_within_train:.2f} +- {labels.signal_error:.2f}, chance .50) nor on the "
-                       f"validation rows: labels may stand beside other texts.", figures,
-                       "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart")
+                       f"{labels.signal_within_train:.2f} +- {labels.error_within_train:.2f}, chance .50) nor on the "
+                       f"validation rows: labels may stand beside other texts.", figures, look)
     return None
 
 
@@ -87,18 +86,22 @@ def one_class(seen: Evidence) -> Optional[Finding]:
 
 
 def _nothing_foretells(labels: Labels) -> bool:
-    if labels.train_rows < ENOUGH_ROWS or labels.signal_within_train is None or labels.signal_error > SHARP_ENOUGH:
+    if labels.train_rows < ENOUGH_ROWS or labels.signal_within_train is None or labels.signal_together is None:
         return False
-    areas = (labels.signal_within_train, labels.signal_within_valid, labels.signal_train_to_valid)
-    return all(area is None or abs(area - 0.5) < CHANCE * labels.signal_error for area in areas)
+    return (labels.error_together <= SHARP_ENOUGH and not _above(labels.signal_together, labels.error_together, CHANCE)
+            and not _above(labels.signal_within_train, labels.error_within_train, CHANCE)
+            and not _above(labels.signal_within_valid, labels.error_within_valid, CERTAIN))
 
 
 def _only_validation_makes_sense(labels: Labels) -> bool:
-    within, cross, error = labels.signal_within_valid, labels.signal_train_to_valid, labels.signal_error
-    if within is None or cross is None or labels.train_rows < labels.valid_rows:
+    if labels.signal_within_valid is None or labels.train_rows < labels.valid_rows:
         return False
-    return (within - 0.5 > CERTAIN * error and abs(cross - 0.5) < CHANCE * error
-            and abs(labels.signal_within_train - 0.5) < CHANCE * error)
+    return (_above(labels.signal_within_valid, labels.error_within_valid, CERTAIN)
+            and not _above(labels.signal_within_train, labels.error_within_train, CHANCE))
+
+
+def _above(area: Optional[float], error: float, errors: float) -> bool:
+    return area is not None and area - 0.5 > errors * error
 
 
 CHECKS = [constant, truncated, unrelated, in_order, one_class]

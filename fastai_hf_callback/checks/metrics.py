@@ -29,12 +29,14 @@ def another_epoch(seen: Evidence) -> List[Finding]:
 
 def wrong_axis(seen: Evidence) -> List[Finding]:
     return [Finding("metric-wrong-axis", "warning",
-                    f"{m.name} is {m.at_ideal:.4g} for outputs that are right in every row, and others score both less "
-                    f"and more ({min(_others(m)):.4g} to {max(_others(m)):.4g}): it reads the wrong axis or the wrong "
-                    f"column.", {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random},
+                    f"{m.name} is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
+                    f"{min(_others(m)):.4g} to {max(_others(m)):.4g}, right ones in halves of the rows "
+                    f"{m.ideal_of_halves}): it reads the wrong axis or the wrong column.",
+                    {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random,
+                     "right, by halves": m.ideal_of_halves},
                     "accuracy takes outputs (rows, classes) and argmax(dim=-1); learn.metrics = [accuracy]")
-            for m in seen.metrics if _asked(m) and min(_others(m)) < m.at_ideal - _eps(m)
-            and max(_others(m)) > m.at_ideal + _eps(m)]
+            for m in seen.metrics if _asked(m) and (min(_others(m)) < m.at_ideal - _eps(m) < m.at_ideal + _eps(m)
+                                                    < max(_others(m)) or _depends_on_batch_mates(m))]
 
 
 def at_base_rate(seen: Evidence) -> List[Finding]:
@@ -47,6 +49,14 @@ def at_base_rate(seen: Evidence) -> List[Finding]:
                     "learn.metrics.append(ColumnwiseAUC())  # or watch the validation loss")
             for m in seen.metrics if m.value is not None and m.base_rate is not None
             and abs(m.value - m.base_rate) <= 1.5 * m.quantum]
+
+
+def _depends_on_batch_mates(metric: MetricSeen) -> bool:
+    """Whether right outputs score differently in each half of the rows, and the whole is not the halves' mean."""
+    if len(metric.ideal_of_halves) != 2:
+        return False
+    one, other = metric.ideal_of_halves
+    return abs(one - other) > 0.01 * (abs(one) + abs(other)) and abs((one + other) / 2 - metric.at_ideal) > _eps(metric)
 
 
 def _asked(metric: MetricSeen) -> bool:

@@ -35,6 +35,8 @@ LARGEST_UPDATE = 0.5
 # Decay takes over where it outweighs a tenth of the gradient's part and at least 5e-4 of the weights a step
 # (half of them in 1,400); fastai's default of .01 at 3e-3 takes 3e-5.
 DECAY_SHARE, DECAY_A_STEP = 0.1, 5e-4
+# Where no fit has named a rate yet, weight decay is judged at this one.
+USUAL_LR = 1e-3
 # Adam divides by the gradient's size plus 1e-8: below that, clipping scales its steps down too.
 CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
 
@@ -56,6 +58,14 @@ def split_leaves_out(seen: Evidence) -> Optional[Finding]:
     if step is None or not step.in_layer_groups or step.in_layer_groups >= step.trainable:
         return None
     missing = step.trainable - step.in_layer_groups
+    if step.held_elsewhere:
+        return Finding("parameters-not-in-optimizer", "error" if _outside_matters(seen) else "warning",
+                       f"{missing} of {step.trainable} trainable parameters ({_listed(step.not_in_optimizer_names)}) "
+                       f"are neither in the layer groups nor in the optimizer, which holds {step.held_elsewhere} that "
+                       f"the model no longer has: a module was exchanged after the Learner was built.",
+                       {"in layer groups": step.in_layer_groups, "trainable": step.trainable,
+                        "no longer in the model": step.held_elsewhere},
+                       "learn.split(lambda model: [flatten_model(model)]); learn.create_opt(3e-5, learn.wd)")
     return Finding("split-leaves-modules-out", "error" if _outside_matters(seen) else "warning",
                    f"The layer groups hold {step.in_layer_groups} of {step.trainable} trainable parameters; the other "
                    f"{missing} ({_listed(step.not_in_optimizer_names)}) are never stepped: learn.split left their "
@@ -107,16 +117,20 @@ def head_frozen(seen: Evidence) -> Optional[Finding]:
 
 
 def rate_zero(seen: Evidence) -> Optional[Finding]:
-    hyper = seen.hyper
-    if hyper is None or hyper.lr is None or hyper.lr != 0:
+    hyper, step = seen.hyper, seen.stepping
+    at_steps = step is not None and step.lr_in_force == 0
+    if hyper is None or hyper.lr != 0 and not at_steps:
         return None
-    return Finding("learning-rate-zero", "error", f"The learning rate in force was 0 ({hyper.source}).",
+    return Finding("learning-rate-zero", "error",
+                   f"The learning rate in force was 0 ({'set by a callback' if at_steps else hyper.source}).",
                    {"lr": 0.0}, "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests")
 
 
 def rate_too_small(seen: Evidence) -> Optional[Finding]:
     hyper, step = seen.hyper, seen.stepping
-    if hyper is None or not hyper.lr or step is None or step.update is None or step.update >= SMALLEST_UPDATE:
+    if hyper is None or step is None or step.update is None or step.update >= SMALLEST_UPDATE:
+        return None
+    if not hyper.lr or step.lr_in_force == 0:
         return None
     if step.skipped_steps >= step.steps or not step.in_optimizer:
         return None
@@ -140,15 +154,15 @@ def rate_too_high(seen: Evidence) -> Optional[Finding]:
 
 def decay_dominates(seen: Evidence) -> Optional[Finding]:
     hyper, step = seen.hyper, seen.stepping
-    if hyper is None or step is None or step.decay_over_gradient is None or not hyper.lr_times_wd:
+    if hyper is None or step is None or step.decay_over_gradient is None or not hyper.wd:
         return None
-    if step.decay_over_gradient < DECAY_SHARE or hyper.lr_times_wd < DECAY_A_STEP:
+    a_step = hyper.wd * (USUAL_LR if hyper.lr is None else hyper.lr)
+    if step.decay_over_gradient < DECAY_SHARE or a_step < DECAY_A_STEP:
         return None
     return Finding("weight-decay-dominates", "error",
-                   f"Weight decay (wd={hyper.wd:g} at lr={hyper.lr:.3g}) takes {hyper.lr_times_wd:.2%} of every weight "
-                   f"each step, {step.decay_over_gradient:.2g} times what the gradient adds: it forgets faster than it "
-                   f"learns.",
-                   {"lr * wd": hyper.lr_times_wd, "decay / gradient": step.decay_over_gradient, "wd": hyper.wd},
+                   f"Weight decay (wd={hyper.wd:g}) takes {a_step:.2%} of every weight each step, "
+                   f"{step.decay_over_gradient:.2g} times what the gradient adds: it forgets faster than it learns.",
+                   {"lr * wd": a_step, "decay / gradient": step.decay_over_gradient, "wd": hyper.wd},
                    "learn.wd = 0.01")
 
 

@@ -8,7 +8,7 @@ CAUSES = ["non-finite-outputs", "batch-dimension-lost", "output-is-the-loss", "l
           "hidden-state-as-logits", "head-of-no-use", "loss-sign-flipped", "softmax-before-cross-entropy",
           "sigmoid-before-logits-loss", "input-ignored", "cannot-fit-one-batch", "train-and-eval-differ"]
 EXPLAINED_BY = {
-    "non-finite-outputs": ("non-finite-weights",),
+    "non-finite-outputs": ("non-finite-weights", "attention-mask-wrong"),
     "loss-broadcasts": ("batch-dimension-lost", "output-is-the-loss"),
     "batch-dimension-lost": ("output-is-the-loss",),
     "input-ignored": ("non-finite-weights", "weights-diverged", "output-is-the-loss", "inputs-in-wrong-arguments",
@@ -98,7 +98,13 @@ def head_of_no_use(seen: Evidence) -> Optional[Finding]:
 
 
 def sign_flipped(seen: Evidence) -> Optional[Finding]:
-    loss = seen.loss
+    loss, step = seen.loss, seen.stepping
+    if step is not None and step.loss_factor is not None and step.loss_factor < 0:
+        return Finding("loss-sign-flipped", "error",
+                       f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
+                       f"callback turns its sign, and every step drives predictions away from the targets.",
+                       {"propagated / given": step.loss_factor},
+                       "Return the loss unchanged from on_backward_begin")
     if loss is None or loss.at_ideal is None or loss.at_worst is None or loss.at_ideal <= loss.at_worst + 1e-6:
         return None
     return Finding("loss-sign-flipped", "error",
@@ -111,11 +117,14 @@ def sign_flipped(seen: Evidence) -> Optional[Finding]:
 
 def softmax_twice(seen: Evidence) -> Optional[Finding]:
     out, loss = seen.outputs, seen.loss
-    if out is None or loss is None or not out.bounded or not out.rows_sum_to_one or not loss.shift_invariant:
+    if out is None or loss is None or not out.bounded or not out.rows_sum_to_one:
+        return None
+    if not (loss.shift_invariant or loss.takes_logits):
         return None
     return Finding("softmax-before-cross-entropy", "error",
                    f"The outputs lie between {out.lowest:.2g} and {out.highest:.2g} and every row sums to 1, whatever "
-                   f"the weights, and the loss takes a softmax of its own: it can never come near 0.",
+                   f"the weights, and the loss expects logits: it takes a softmax or sigmoid of its own and can never "
+                   f"come near 0.",
                    {"lowest": out.lowest, "highest": out.highest, "loss": loss.first},
                    "Return logits from forward: take the softmax away before the loss")
 
@@ -154,11 +163,12 @@ def cannot_fit(seen: Evidence) -> Optional[Finding]:
     # A model that has already fitted the batch cannot fit it better.
     if loss.constant is not None and loss.before_fitting < 0.5 * abs(loss.constant):
         return None
-    if loss.fitted <= loss.before_fitting - 0.01 * abs(loss.before_fitting):
+    if loss.fitted <= loss.before_fitting - 1e-4 * abs(loss.before_fitting):
         return None
     return Finding("cannot-fit-one-batch", "warning",
                    f"{loss.fitted_steps} steps of a fresh optimizer on one small batch leave the loss at "
-                   f"{loss.fitted:.4g} (before: {loss.before_fitting:.4g}): what is trained hardly touches what the loss sees.",
+                   f"{loss.fitted:.4g} (before: {loss.before_fitting:.4g}): what is trained hardly touches what the "
+                   f"loss sees.",
                    {"before": loss.before_fitting, "after": loss.fitted, "steps": loss.fitted_steps},
                    "learn.unfreeze()  # and see that loss_func uses its first argument")
 

@@ -13,7 +13,7 @@ EXPLAINED_BY = {"pretrained-weights-not-loaded": ("untrained-body-frozen",),
 COLLAPSED = 1e-4
 # Matrices amplify by about 1 (root mean square times root of the width) in trained and fresh models alike; a run at
 # a learning rate of 1 leaves ten and more.
-GAIN = 6.0
+GAIN, BEYOND_DOUBT = 6.0, 15.0
 # From scratch on fewer tokens than this share of the weights is not what anybody means by fine-tuning.
 FROM_SCRATCH_ELEMENTS = 1_000_000
 
@@ -38,7 +38,7 @@ def diverged(seen: Evidence) -> Optional[Finding]:
     ruined = loss is not None and loss.first is not None and loss.constant is not None \
         and loss.first > 1.2 * abs(loss.constant) + 0.05
     unmoved = outputs.answers_to_tokens is not None and outputs.answers_to_tokens < 0.01
-    if not (collapsed or ruined or unmoved):
+    if not (collapsed or ruined or unmoved or weights.gain >= BEYOND_DOUBT):
         return None
     return Finding("weights-diverged", "error",
                    f"The weights are those of a run that diverged: a matrix amplifies {weights.gain:.3g} times (about "

@@ -5,14 +5,13 @@ from ..evidence import Evidence
 from ..failures import finding_for
 from ..finding import Finding
 
-CAUSES = ["unusable-batch", "output-not-unwrapped", "unwrapping-in-callback-fns", "callback-class-not-instance",
+CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "output-not-unwrapped", "callback-class-not-instance",
           "callback-instance-in-callback-fns", "callback-in-callback-fns", "callback-returns-wrong-key",
           "class-instead-of-instance", "registration", "inputs-missing", "inputs-unknown", "inputs-unnamed",
           "inputs-count", "wrong-inputs", "not-a-tensor", "ambiguous-output", "no-tensor-in-output", "only-a-loss",
           "bad-element", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",
           "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch", "dtype-mismatch",
-          "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active", "unknown-failure",
-          "patch-left-active"]
+          "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active"]
 EXPLAINED_BY = {}
 
 
@@ -26,7 +25,7 @@ def train_path(seen: Evidence) -> Optional[Finding]:
 def valid_path(seen: Evidence) -> Optional[Finding]:
     """The validation path raised, and the training path did not."""
     wiring = seen.wiring
-    if wiring is None or wiring.valid_error is None or wiring.train_error is not None:
+    if wiring is None or wiring.valid_error is None:
         return None
     if wiring.only_in_callback_fns and not wiring.hf_callback:
         names = ", ".join(wiring.only_in_callback_fns)
@@ -36,15 +35,18 @@ def valid_path(seen: Evidence) -> Optional[Finding]:
             f"pred_batch do not: there the whole output reaches the loss ({wiring.valid_said}).",
             {"in callback_fns": names, "validation path": wiring.valid_said},
             "Learner(..., callbacks=[HFCallback()])  # and take it out of callback_fns")
-    return finding_for(wiring.valid_error, wiring.valid_said or "")
+    return None if wiring.train_error is not None else finding_for(wiring.valid_error, wiring.valid_said or "")
 
 
 def patch_left(seen: Evidence) -> Optional[Finding]:
     """Somebody's code stands in the loop's place."""
     if seen.wiring is None or seen.wiring.patch is None:
         return None
+    harmful = (seen.wiring.train_error or seen.wiring.valid_error
+               or seen.graph is not None and seen.graph.trainable and not seen.graph.reached and not seen.graph.opaque
+               or seen.outputs is not None and len(seen.outputs.shape) < 2 < len(seen.outputs.target_shape) + 2)
     return Finding(
-        "patch-left-active", "warning",
+        "patch-left-active", "error" if harmful else "warning",
         f"fastai's loss_batch is replaced by {seen.wiring.patch}: every Learner of this process runs that code"
         f"{', and HFCallback has nothing to unwrap' if seen.wiring.hf_callback else ''}.",
         {"patch": seen.wiring.patch}, "finding.apply(learn)  # or restart the kernel without the patch's cell")

@@ -43,9 +43,29 @@ def _look_at(name: str, metric: Any, outputs: List[Tensor], targets: List[Tensor
     one, other = ([5 * torch.randn(o.shape, generator=draw).to(o) for o in outputs] for _ in range(2))
     seen.at_ideal, seen.at_worst = _score(metric, [(ideal, targets)]), _score(metric, [(worst, targets)])
     seen.at_random, seen.at_other_random = _score(metric, [(one, targets)]), _score(metric, [(other, targets)])
+    seen.ideal_of_halves = _halves(metric, ideal, targets)
     seen.after_another_epoch = _score(metric, [(ideal, targets), (worst, targets), (outputs, targets)])
     seen.base_rate = _base_rate(metric, outputs, targets, loss_func)
     return seen
+
+
+def _halves(metric: Any, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
+    """The value of right outputs in the even rows of every batch and in the odd ones, where each holds all classes."""
+    halves = []
+    for first in (0, 1):
+        outputs, wanted = [o[first::2] for o in ideal], [t[first::2] for t in targets]
+        if any(not _as_varied(part, whole) for part, whole in zip(wanted, targets)):
+            return []
+        halves.append(_score(metric, [(outputs, wanted)]))
+    return [] if None in halves else halves
+
+
+def _as_varied(part: Tensor, whole: Tensor) -> bool:
+    if len(part) < 2 or whole.is_floating_point() and whole.dim() < 2:
+        return len(part) >= 2
+    if whole.dim() == 1:
+        return len(part.unique()) == len(whole.unique())
+    return all(len(a.unique()) == len(b.unique()) or len(b.unique()) > 2 for a, b in zip(part.t(), whole.t()))
 
 
 def _base_rate(metric: Any, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:

@@ -21,7 +21,15 @@ class NormBefore(Callback):
     _order = -3000
 
     def __init__(self, model: nn.Module):
-        self.model, self.norms = model, []
+        self.model, self.norms, self.losses = model, [], []
+
+    def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> None:
+        self.losses.append(float(last_loss.detach().float().mean()))
+
+    def factor_of(self, propagated: List[float]) -> Optional[float]:
+        """The propagated losses over those the loss function gave; None where there is nothing to divide."""
+        pairs = [(b, a) for a, b in zip(self.losses, propagated) if a and math.isfinite(a) and math.isfinite(b)]
+        return sum(b / a for b, a in pairs) / len(pairs) if pairs else None
 
     def on_backward_end(self, **kwargs: Any) -> None:
         self.norms.append(gradient_norm(self.model.parameters()))
@@ -49,7 +57,8 @@ class StepWatch:
         self._sample: Optional[Sample] = None
         self._moved: Dict[int, bool] = {}
         self._moves: List[List[Move]] = []
-        self._decays: List[float] = []
+        self._coupled: List[float] = []
+        self.losses: List[float] = []
 
     def batch_begins(self, target: Any) -> None:
         self.target = target
@@ -61,8 +70,8 @@ class StepWatch:
         self.logits = logits
 
     def backward_begins(self, loss: Tensor) -> None:
-        if not math.isfinite(float(loss.detach().float().mean())):
-            self.stepping.non_finite_losses += 1
+        self.losses.append(float(loss.detach().float().mean()))
+        self.stepping.non_finite_losses += not math.isfinite(self.losses[-1])
         if self.graph is None:
             self.graph = look_at_graph(self.learn.model, self.logits, loss)
         self.logits = None
@@ -74,8 +83,12 @@ class StepWatch:
         self.stepping.non_finite_gradients += not math.isfinite(norm)
         self.stepping.skipped_steps += bool(skip_step)
         self.stepping.skipped_backwards += bool(skip_backward)
+        rates = [float(g["lr"]) for g in getattr(self.learn.opt, "param_groups", None) or []]
+        if rates:
+            self.stepping.lr_in_force = max(max(rates), self.stepping.lr_in_force or 0.0)
         if self._sample is not None:
             self._sample.note_gradients()
+            self._note_coupled_decay()
         self._note_precision()
 
     def step_ended(self, skip_zero: bool) -> None:
@@ -111,8 +124,20 @@ class StepWatch:
         step.reached = self.graph.reached if self.graph is not None else 0
         step.moved = sum(self._moved.values())
         step.update, step.decay_over_gradient = _ratios(self._moves)
+        if self._coupled:
+            step.decay_over_gradient = sorted(self._coupled)[len(self._coupled) // 2]
         step.steps_in_an_epoch = len(learn.data.train_dl)
         return step
+
+    def _note_coupled_decay(self) -> None:
+        """The decay that is added to the gradient, over the gradient, where the optimizer does it that way."""
+        groups = getattr(self.learn.opt, "param_groups", None) or []
+        decays = {id(p): g.get("weight_decay", 0.0) for g in groups for p in g["params"]}
+        sampled = zip(self._sample.parameters, self._sample.before, self._sample.gradients)
+        pairs = [(w.norm() * decays.get(id(p), 0.0), g.norm()) for p, w, g in sampled if g is not None and p.dim() > 1]
+        gradient = sum(float(g) ** 2 for _, g in pairs) ** 0.5
+        if gradient > 0 and not getattr(self.learn.opt, "true_wd", False):
+            self._coupled.append(sum(float(d) ** 2 for d, _ in pairs) ** 0.5 / gradient)
 
     def _chosen(self, parameters: List[Tensor]) -> List[Tensor]:
         if not self.limit or len(parameters) <= self.limit:

@@ -21,6 +21,7 @@ from ..failures import explained
 from ..graph import reach
 from ..instruments.inputs import (
     TokenView,
+    arguments_watched,
     embeddings_watched,
     executed_watched,
     first_rows,
@@ -137,8 +138,7 @@ class _Examination:
         if made is None:
             return
         seen.wiring.only_in_callback_fns = [type(cb).__name__ for cb in made
-                                            if type(cb).on_loss_begin is not Callback.on_loss_begin
-                                            and not _is_fastais(cb)]
+                                            if type(cb).on_loss_begin is not Callback.on_loss_begin]
         self.always = [cb for cb in copies if _takes_part(cb)]
         self.fitting = self.always + [cb for cb in made if _takes_part(cb)]
         self._watch_validation()
@@ -200,12 +200,14 @@ class _Examination:
 
     def _look_in_eval_mode(self) -> bool:
         seen, model = self.seen, self.learn.model
-        outputs, calls = [], []
+        outputs, calls, arguments = [], [], []
         try:
             for batch in self.train:
-                with embeddings_watched(model) as looked_up, executed_watched(model) as ran:
+                with embeddings_watched(model) as looked_up, executed_watched(model) as ran, \
+                        arguments_watched(model) as given:
                     outputs.append(self._logits(batch))
                 calls.append(looked_up)
+                arguments.append(given)
         except Exception as error:
             if seen.wiring.train_error is None:
                 seen.wiring.train_error, seen.wiring.train_said = explained(error).cause, _said(error)
@@ -214,7 +216,7 @@ class _Examination:
         self.views = [v for v in (view_tokens(c, b.xb) for c, b in zip(calls, self.train)) if v is not None]
         if len(self.views) == len(self.train):
             config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
-            seen.inputs = look_at_inputs(self.views, [b.xb for b in self.train], calls, config)
+            seen.inputs = look_at_inputs(self.views, [b.xb for b in self.train], arguments, config)
             seen.inputs.foreign_tokens = _fastai_tokens(self.learn, self.views)
             seen.looked_at.append("inputs")
         if seen.graph is not None and self.ran:
@@ -314,8 +316,8 @@ class _Examination:
         learn, seen = self.learn, self.seen
         if not getattr(learn, "opt", False):
             learn.create_opt(PROBING_LR, learn.wd)
-        if seen.hyper is not None and seen.hyper.lr is not None:
-            _put_in_force(learn.opt, seen.hyper.lr)
+        rate = PROBING_LR if seen.hyper.lr is None else seen.hyper.lr
+        _put_in_force(learn.opt, rate)
         before, watch = NormBefore(learn.model), StepWatch(learn)
         spied = _Spy(self.fitting)
         handler = CallbackHandler([before, *self.fitting, _Relay(watch)])
@@ -333,6 +335,9 @@ class _Examination:
         seen.graph, seen.precision = watch.graph, watch.precision
         if watch.stepping.steps:
             seen.stepping = watch.finish()
+            seen.stepping.loss_factor = before.factor_of(watch.losses)
+            if seen.hyper.lr is None and seen.stepping.lr_in_force not in (None, rate):
+                seen.hyper.lr, seen.hyper.source = seen.stepping.lr_in_force, "set by a callback"
             seen.stepping.norms_before_callbacks = before.norms
             seen.stepping.who = sorted(spied.who)
             if seen.stepping.skipped_steps >= seen.stepping.steps:
@@ -350,7 +355,19 @@ class _Examination:
         graph.head_trainable = any(p.requires_grad for p in own)
         if self.seen.outputs is not None and graph.trainable and graph.reached_by_output and not graph.opaque:
             names = {id(p) for p in own if p.requires_grad}
-            self.seen.outputs.head_unreached = bool(names) and not names & self._reached_by_output()
+            reached = self._reached_by_output()
+            self.seen.outputs.head_unreached = bool(names) and not names & reached
+            self._count_executed(reached)
+
+    def _count_executed(self, reached: set) -> None:
+        ran = {id(p): p for module in self.ran for p in module.parameters(recurse=False) if p.requires_grad}
+        names = {id(p): name for name, p in self.learn.model.named_parameters()}
+        outside = [p for i, p in ran.items() if i not in reached]
+        step = self.seen.stepping
+        if step is not None:
+            step.executed_elements = sum(p.numel() for p in ran.values())
+            step.executed_unreached = sum(p.numel() for p in outside)
+            step.executed_unreached_names = [names.get(id(p), "?") for p in outside[:3]]
 
     def _reached_by_output(self) -> set:
         output, _ = self._training_output(self.train[0])
@@ -416,10 +433,6 @@ def _takes_part(callback: Any) -> bool:
     if isinstance(callback, Recorder) or getattr(type(callback), "_watches_only", False):
         return False
     return any(getattr(type(callback), event, None) is not getattr(Callback, event) for event in BATCH_EVENTS)
-
-
-def _is_fastais(callback: Callback) -> bool:
-    return type(callback).__module__.split(".")[0] == "fastai"
 
 
 def _quietly_copied(callback: Any, learn: Learner) -> Any:
@@ -613,7 +626,8 @@ def _is_range_test(rates: List[float]) -> bool:
 
 def _put_in_force(optimizer: Any, lr: float) -> None:
     """The highest rate again, the groups in the proportions they have now."""
-    rates: List[float] = list(optimizer._lr)
+    # create_opt may have been called with fastai's default, a slice, which only fit turns into numbers.
+    rates = [float(r) if isinstance(r, (int, float)) else 0.0 for r in optimizer._lr]
     top = rates[-1] if rates and rates[-1] > 0 else None
     optimizer.lr = [lr * r / top if top else lr for r in rates]
 

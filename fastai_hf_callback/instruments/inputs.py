@@ -1,4 +1,6 @@
 """Token ids as the word embedding saw them: padding, masks, first tokens, unknown words. Torch alone."""
+import functools
+import inspect
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
@@ -7,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..evidence import Inputs
+from ..model import MASK_NAMES
 from ..output import tensors_in
 
 __all__ = ["EmbeddingCall", "embeddings_watched", "executed_watched", "look_at_inputs", "TokenView", "view_tokens",
@@ -52,6 +55,43 @@ def _hooked(model: nn.Module, wanted: Any, note: Any) -> Iterator[None]:
             handle.remove()
 
 
+@contextmanager
+def arguments_watched(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
+    """Collect by name what every module is given whose ``forward`` takes ``input_ids``; undone on leaving."""
+    calls: List[Dict[str, Any]] = []
+    watched = [m for m in model.modules() if _takes_ids(m)]
+    for module in watched:
+        vars(module)["forward"] = _noting(module.forward, calls)
+    try:
+        yield calls
+    finally:
+        for module in watched:
+            del vars(module)["forward"]
+
+
+def _noting(forward: Any, calls: List[Dict[str, Any]]) -> Any:
+    signature = inspect.signature(forward)
+
+    @functools.wraps(forward)
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        try:
+            calls.append(dict(signature.bind(*args, **kwargs).arguments))
+        except TypeError:  # the call itself will say so
+            pass
+        return forward(*args, **kwargs)
+    return noting
+
+
+def _takes_ids(module: nn.Module) -> bool:
+    if "forward" in vars(module):
+        return False
+    try:
+        names = inspect.signature(module.forward).parameters
+    except (TypeError, ValueError):
+        return False
+    return "input_ids" in names and len(names) > 1
+
+
 class TokenView(NamedTuple):
     """One batch's ids, int64 (rows, length), oriented as in the batch; where its padding is, and what masks it."""
 
@@ -88,7 +128,7 @@ def view_tokens(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
     return TokenView(ids, call.embedding, pad_id, side, is_pad, mask)
 
 
-def look_at_inputs(views: List[TokenView], batches: List[Any], calls: List[List[EmbeddingCall]],
+def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]],
                    config: Any = None) -> Inputs:
     """Sum up the tokens of several batches.
 
@@ -98,8 +138,8 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], calls: List[List[
         Of the batches, in their order.
     batches : list
         What fastai handed to the model.
-    calls : list of list of EmbeddingCall
-        What each batch's forward pass looked up.
+    arguments : list of list of dict
+        What each batch's forward pass handed to modules that take ``input_ids``, by name.
     config : any, optional
         The model's, for its ``pad_token_id``.
     """
@@ -116,7 +156,8 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], calls: List[List[
                   embedding_pad_id=getattr(first.embedding, "padding_idx", None), config_pad_id=_config_pad(config),
                   mask_given=any(v.mask is not None for v in views),
                   mask_marks_padding=_agreement(padded) if padded.pad_id is not None else None,
-                  mask_arrives_as_types=any(_lands_in_types(v, c) for v, c in zip(views, calls)))
+                  mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _lands_in(v, calls)}),
+                  mask_argument_given=_mask_argument(arguments))
     _add_words(seen, rows, ids)
     return seen
 
@@ -187,10 +228,19 @@ def _agreement(view: TokenView) -> Optional[float]:
     return float(((view.mask.to(view.ids.device) != 0) == ~view.is_pad).float().mean())
 
 
-def _lands_in_types(view: TokenView, calls: List[EmbeddingCall]) -> bool:
+def _lands_in(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:
+    """The arguments, other than masks, in which the batch's mask arrives."""
     if view.mask is None or bool((view.mask == 1).all()):
-        return False
-    return any(_equal(c.ids, view.mask) for c in calls if c.embedding is not view.embedding)
+        return []
+    return [name for call in calls for name, given in call.items() if name not in MASK_NAMES
+            and isinstance(given, Tensor) and given.dim() == 2 and _equal(given, view.mask)]
+
+
+def _mask_argument(arguments: List[List[Dict[str, Any]]]) -> Optional[bool]:
+    calls = [call for batch in arguments for call in batch]
+    if not calls:
+        return None
+    return any(isinstance(call.get(name), Tensor) for call in calls for name in MASK_NAMES)
 
 
 def _other_ids(seen: Tensor, batch: Any) -> bool:

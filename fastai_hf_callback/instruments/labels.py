@@ -97,15 +97,15 @@ def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: st
         return
     words = _vocabulary(train.ids, skip)
     x, y = _features(train.ids, words), _columns(train.targets, kind)
-    seen.signal_within_train, seen.signal_error = _within(x, y, kind)
+    seen.signal_within_train, seen.error_within_train = _within(x, y, kind)
+    seen.signal_together, seen.error_together = seen.signal_within_train, seen.error_within_train
     if valid is None or valid.ids is None or len(valid.ids) < 64 or seen.valid_constant:
         return
     xv, yv = _features(valid.ids, words), _columns(valid.targets, kind)
     if yv.shape[1] != y.shape[1]:
         return
-    seen.signal_within_valid, valid_error = _within(xv, yv, kind)
-    seen.signal_train_to_valid, _ = _score(_ridge(x, y, xv), yv, kind)
-    seen.signal_error = max(seen.signal_error, valid_error)
+    seen.signal_within_valid, seen.error_within_valid = _within(xv, yv, kind)
+    seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
 
 
 def _vocabulary(rows: Sequence[np.ndarray], skip: set) -> dict:
