@@ -45,7 +45,7 @@ class InputError(BridgeError, TypeError):
 class GradientError(BridgeError, RuntimeError):
     """Training would go on and move nothing, or the wrong thing."""
 
-    cause = "no-gradient"
+    cause = "no-gradient-in-model"
 
 
 class PatchError(BridgeError, RuntimeError):

@@ -57,6 +57,7 @@ class Graph:
     output_has_graph: bool
     loss_has_graph: bool
     head_trainable: Optional[bool] = None
+    head_unreached: Optional[bool] = None
     unreached_names: List[str] = field(default_factory=list)
 
 
@@ -68,10 +69,12 @@ class Stepping:
     the callbacks that asked to skip. ``update`` is the gradient's part of a step relative to the weights
     (Frobenius norms over matrices), ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor``
     is the loss that is propagated over the one the loss function gave, ``executed_elements`` the trainable elements
-    of the modules that ran, ``executed_unreached`` those of them that the loss does not reach.
+    of the modules that ran, ``executed_unreached`` those of them that the output does not reach, ``clip_ratio`` a
+    gradient's norm at the step over the one that backward gave it.
     """
 
     steps: int
+    sampled_steps: Optional[int] = None
     skipped_steps: int = 0
     skipped_backwards: int = 0
     kept_gradients: int = 0
@@ -90,11 +93,11 @@ class Stepping:
     decay_over_gradient: Optional[float] = None
     lost_in_rounding: Optional[float] = None
     gradient_norms: List[float] = field(default_factory=list)
-    norms_before_callbacks: List[float] = field(default_factory=list)
     non_finite_gradients: int = 0
     non_finite_losses: int = 0
     not_in_optimizer_names: List[str] = field(default_factory=list)
     loss_factor: Optional[float] = None
+    clip_ratio: Optional[float] = None
     lr_in_force: Optional[float] = None
     executed_elements: int = 0
     executed_unreached: int = 0
@@ -138,7 +141,6 @@ class Outputs:
     hidden_size: Optional[int] = None
     num_labels: Optional[int] = None
     broadcasts: Optional[bool] = None
-    head_unreached: Optional[bool] = None
 
 
 @dataclass
@@ -266,7 +268,11 @@ class History:
 
 @dataclass
 class Evidence:
-    """All that was seen; see the parts. ``looked_at`` lists what a healthy diagnosis may say it examined."""
+    """All that was seen; see the parts.
+
+    ``place_of_ids`` is the index of the token ids among a batch's tensors, ``looked_at`` what a healthy diagnosis may
+    say it examined.
+    """
 
     wiring: Optional[Wiring] = None
     graph: Optional[Graph] = None
@@ -280,6 +286,7 @@ class Evidence:
     metrics: List[MetricSeen] = field(default_factory=list)
     precision: Optional[Precision] = None
     history: Optional[History] = None
+    place_of_ids: Optional[int] = None
     looked_at: List[str] = field(default_factory=list)
     not_looked_at: List[str] = field(default_factory=list)
     seconds: float = 0.0

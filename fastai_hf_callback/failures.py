@@ -25,11 +25,9 @@ REASONS: Dict[str, Reason] = {
                                           _CALLBACK + "  # with the parentheses"),
     "callback-instance-in-callback-fns": Reason("A callback's instance is in callback_fns, which fastai calls with the "
                                                 "learner; expected a class there.", _CALLBACK),
-    "unwrapping-in-callback-fns": Reason("A callback of recurrent models unwraps the output and expects a model with "
-                                         "reset().", _CALLBACK + "  # instead of RNNTrainer"),
-    "callback-in-callback-fns": Reason("HFCallback is in callback_fns, which reach neither validate nor pred_batch.",
-                                       _CALLBACK + "  # and take it out of callback_fns"),
-    "callback-returns-wrong-key": Reason("A callback returned a key that fastai's state does not have.",
+    "unwrapping-in-callback-fns": Reason("The output is unwrapped by a callback in callback_fns, which reach neither "
+                                         "validate nor pred_batch.", _CALLBACK + "  # and take it out of callback_fns"),
+    "wrong-key-returned": Reason("A callback returned a key that fastai's state does not have.",
                                          "return {'last_output': logits}  # from on_loss_begin"),
     "class-instead-of-instance": Reason("A class was given where an instance is wanted.",
                                         "HFModel(BertForSequenceClassification.from_pretrained(...))"),
@@ -65,7 +63,7 @@ REASONS: Dict[str, Reason] = {
 # at hand; each is raised for real in tests/test_explain.py.
 _PATTERNS: List[Tuple[str, str]] = [
     (r"out of memory", "out-of-memory"),
-    (r"isn't a valid key in the state of the callbacks", "callback-returns-wrong-key"),
+    (r"isn't a valid key in the state of the callbacks", "wrong-key-returned"),
     (r"missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
      r"on_\w+\(\) (takes 0 positional|missing \d+ required)|unbound method", "callback-class-not-instance"),
     (r"'\w*(Callback|Recorder|Trainer|Clipping|Unwrap\w*)' object is not callable",

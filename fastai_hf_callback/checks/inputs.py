@@ -7,7 +7,7 @@ from ..finding import Finding
 CAUSES = ["inputs-in-wrong-arguments", "unknown-tokens", "attention-mask-wrong", "attention-mask-missing",
           "padding-in-front", "wrong-padding-id", "foreign-special-tokens"]
 EXPLAINED_BY = {"foreign-special-tokens": ("unknown-tokens",),
-                "attention-mask-wrong": ("inputs-in-wrong-arguments",),
+                "attention-mask-wrong": ("inputs-in-wrong-arguments", "wrong-padding-id"),
                 "attention-mask-missing": ("inputs-in-wrong-arguments",)}
 
 # A row's logits alone and unpadded against those in its batch, over their spread between rows: a padded position
@@ -27,10 +27,10 @@ def wrong_arguments(seen: Evidence) -> Optional[Finding]:
                        f"of the batch holds the token ids: the inputs arrive in the wrong arguments.",
                        {"distinct ids seen": inputs.seen_distinct},
                        "HFModel(model, inputs=('input_ids', 'attention_mask'))  # in the batch's order")
-    if inputs.mask_arrives_as and not inputs.mask_argument_given:
+    if inputs.mask_arrives_as:
         return Finding("inputs-in-wrong-arguments", "warning",
                        f"The attention mask arrives as {', '.join(inputs.mask_arrives_as)}: by position the second "
-                       f"argument is another one in each model, so padding is read.",
+                       f"argument is another one in each model.",
                        {"arrives as": inputs.mask_arrives_as, "change with padding": _change(seen)},
                        "HFModel(model, inputs=('input_ids', 'attention_mask'))  # by name, never by position")
     return None
@@ -94,7 +94,10 @@ def _right_and_of_no_use(seen: Evidence) -> Optional[Finding]:
                        f"the model: a row's logits change by {_change(seen):.2g} of their spread when its padding is "
                        f"taken away.", {"padding": inputs.pad_share, "change with padding": _change(seen)},
                        "self.body(input_ids, attention_mask=attention_mask)  # hand it on in forward")
-    return Finding("attention-mask-wrong", "warning",
+    if inputs.pad_side == "front" and not inputs.ends_alike:
+        return None  # what changes then is the positions; see padding_in_front
+    # A note: the texts are read through a padded position, which costs little and dilutes predictions a little.
+    return Finding("attention-mask-wrong", "note",
                    f"The model gets a mask that marks the padding (id {inputs.pad_id}) and its logits still change by "
                    f"{_change(seen):.2g} of their spread when padding is taken away: what comes after the body, a mean "
                    f"or a last position, reads padding.", {"padding": inputs.pad_share,

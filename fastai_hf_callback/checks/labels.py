@@ -1,4 +1,5 @@
 """Can anything be learned from these targets?"""
+import math
 from typing import Optional
 
 from ..evidence import Evidence, Labels
@@ -6,8 +7,7 @@ from ..finding import Finding
 
 CAUSES = ["labels-constant", "texts-truncated", "labels-unrelated-to-texts", "labels-in-order",
           "validation-one-class"]
-EXPLAINED_BY = {"labels-unrelated-to-texts": ("texts-truncated", "labels-constant", "unknown-tokens",
-                                              "inputs-in-wrong-arguments"),
+EXPLAINED_BY = {"labels-unrelated-to-texts": ("labels-constant", "unknown-tokens", "inputs-in-wrong-arguments"),
                 "texts-truncated": ("labels-constant", "unknown-tokens"),
                 "validation-one-class": ("labels-constant",)}
 
@@ -76,13 +76,20 @@ def one_class(seen: Evidence) -> Optional[Finding]:
     labels = seen.labels
     if labels is None or not labels.valid_constant or labels.kind == "number" or labels.valid_rows < 8:
         return None
-    if labels.train_constant:
+    if labels.train_constant or _by_chance(labels) > 1e-4:
         return None
     return Finding("validation-one-class", "warning",
                    f"All {labels.valid_rows} validation targets that were sampled are the same, the training targets "
                    f"are not: whatever the model says to that one class is its score.",
                    {"validation rows": labels.valid_rows, "training shares": labels.train_shares},
                    "train_test_split(df, stratify=df[label_column])")
+
+
+def _by_chance(labels: Labels) -> float:
+    """How likely a validation set of this size is all one, drawn from the training shares."""
+    shares = labels.train_shares
+    same = max(shares) if labels.kind == "classes" else math.prod(max(p, 1 - p) for p in shares)
+    return same ** labels.valid_rows
 
 
 def _nothing_foretells(labels: Labels) -> bool:

@@ -24,7 +24,8 @@ EXPLAINED_BY = {
     "weight-decay-dominates": _NO_STEP + ("clipped-to-nothing", "learning-rate-zero", "optimizer-holds-another-model"),
     "untrained-body-frozen": ("everything-frozen",),
     "head-frozen": ("everything-frozen", "head-of-no-use"),
-    "weights-do-not-move": _NO_STEP + tuple(CAUSES[:-1]) + ("half-weights-without-master",),
+    "weights-do-not-move": _NO_STEP + tuple(CAUSES[:-1]) + ("half-weights-without-master", "attention-mask-wrong",
+                                                            "non-finite-outputs", "weights-diverged"),
 }
 
 # A step of the gradient that changes the weights by less than this share is lost: fp32 keeps 6e-8 of a weight, and
@@ -172,18 +173,12 @@ def clipped(seen: Evidence) -> Optional[Finding]:
         return None
     if max(step.gradient_norms) == 0:
         return None
-    before = step.norms_before_callbacks
-    ratio = max(step.gradient_norms) / max(before) if before and max(before) > 0 else None
-    alike = len(step.gradient_norms) > 2 and \
-        max(step.gradient_norms) - min(step.gradient_norms) < 0.01 * max(step.gradient_norms)
-    if not (alike if ratio is None else ratio < CLIPPED_RATIO):
+    if step.clip_ratio is None or step.clip_ratio > CLIPPED_RATIO:
         return None
-    came_from = f", {max(before):.2g} before the callbacks" if ratio is not None else " in all that were watched"
     return Finding("clipped-to-nothing", "error",
-                   f"The gradient's norm is {max(step.gradient_norms):.2g} at the step{came_from}: clipping leaves "
-                   f"nothing of it.",
-                   {"norm at the step": max(step.gradient_norms),
-                    **({"norm before": max(before)} if ratio is not None else {})},
+                   f"The gradient's norm is {max(step.gradient_norms):.2g} at the step, {step.clip_ratio:.2g} of what "
+                   f"backward gave: clipping leaves nothing of it.",
+                   {"norm at the step": max(step.gradient_norms), "at the step / after backward": step.clip_ratio},
                    "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns")
 
 

@@ -4,15 +4,18 @@ from typing import Optional
 from ..evidence import Evidence
 from ..finding import Finding
 
-CAUSES = ["non-finite-outputs", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
+CAUSES = ["non-finite-outputs", "non-finite-loss", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
           "hidden-state-as-logits", "head-of-no-use", "loss-sign-flipped", "softmax-before-cross-entropy",
           "sigmoid-before-logits-loss", "input-ignored", "cannot-fit-one-batch", "train-and-eval-differ"]
 EXPLAINED_BY = {
+    "non-finite-loss": ("non-finite-weights", "non-finite-outputs", "learning-rate-too-high", "weights-diverged",
+                        "loss-scale-overflows", "half-weights-without-master", "attention-mask-wrong"),
     "non-finite-outputs": ("non-finite-weights", "attention-mask-wrong"),
     "loss-broadcasts": ("batch-dimension-lost", "output-is-the-loss"),
     "batch-dimension-lost": ("output-is-the-loss",),
     "input-ignored": ("non-finite-weights", "weights-diverged", "output-is-the-loss", "inputs-in-wrong-arguments",
-                      "unknown-tokens", "non-finite-outputs", "batch-dimension-lost", "attention-mask-wrong"),
+                      "unknown-tokens", "non-finite-outputs", "batch-dimension-lost", "attention-mask-wrong",
+                      "padding-in-front"),
     "head-of-no-use": ("hidden-state-as-logits", "everything-frozen", "no-gradient-in-model", "output-detached"),
     "cannot-fit-one-batch": ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached",
                              "non-finite-weights", "weights-diverged", "parameters-hidden", "loss-broadcasts",
@@ -30,6 +33,16 @@ def not_finite(seen: Evidence) -> Optional[Finding]:
     return Finding("non-finite-outputs", "error", "The model's outputs hold NaN or infinity in eval mode.",
                    {"rows": out.rows, "shape": list(out.shape)},
                    "torch.autograd.set_detect_anomaly(True)  # then one learn.fit(1) names the operation")
+
+
+def loss_not_finite(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or step.non_finite_losses == 0:
+        return None
+    return Finding("non-finite-loss", "error",
+                   f"The loss was NaN or infinite in {step.non_finite_losses} of {step.steps} steps; after the first "
+                   f"of them every weight is lost.", {"non-finite losses": step.non_finite_losses, "steps": step.steps},
+                   "learn.clip_grad(1.0) and a tenth of the rate, on a freshly loaded model")
 
 
 def is_the_loss(seen: Evidence) -> Optional[Finding]:
@@ -76,9 +89,9 @@ def hidden_state(seen: Evidence) -> Optional[Finding]:
     out = seen.outputs
     if out is None or not out.shape or out.hidden_size is None or out.shape[-1] != out.hidden_size:
         return None
-    if out.num_labels == out.hidden_size and not out.head_unreached:
+    if out.num_labels == out.hidden_size and not _head_unused(seen):
         return None
-    unused = " and the model's last layer has no part in it" if out.head_unreached else ""
+    unused = " and the model's last layer has no part in it" if _head_unused(seen) else ""
     return Finding("hidden-state-as-logits", "error",
                    f"The output is {out.hidden_size} wide, which is the model's hidden size{unused}: a hidden state is "
                    f"taken for the logits.",
@@ -87,14 +100,17 @@ def hidden_state(seen: Evidence) -> Optional[Finding]:
 
 
 def head_of_no_use(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
-    if out is None or not out.head_unreached:
+    if not _head_unused(seen):
         return None
     return Finding("head-of-no-use", "warning",
                    "The last layer the model ran has trainable weights and no part in the output: something before the "
                    "head is taken for the logits.",
-                   {"output": list(out.shape), "num_labels": out.num_labels},
+                   {"reached by the output": seen.graph.reached_by_output, "trainable": seen.graph.trainable},
                    "HFCallback(element='logits')  # or the head's position: HFCallback(element=0)")
+
+
+def _head_unused(seen: Evidence) -> bool:
+    return seen.graph is not None and bool(seen.graph.head_unreached)
 
 
 def sign_flipped(seen: Evidence) -> Optional[Finding]:
@@ -158,12 +174,12 @@ def cannot_fit(seen: Evidence) -> Optional[Finding]:
     loss, graph = seen.loss, seen.graph
     if loss is None or loss.fitted is None or loss.before_fitting is None or loss.fitted_steps < 8:
         return None
-    if graph is not None and graph.trainable < 2:
+    if graph is not None and graph.trainable < 1:
         return None
     # A model that has already fitted the batch cannot fit it better.
     if loss.constant is not None and loss.before_fitting < 0.5 * abs(loss.constant):
         return None
-    if loss.fitted <= loss.before_fitting - 1e-4 * abs(loss.before_fitting):
+    if abs(loss.fitted - loss.before_fitting) > 1e-4 * abs(loss.before_fitting):
         return None
     return Finding("cannot-fit-one-batch", "warning",
                    f"{loss.fitted_steps} steps of a fresh optimizer on one small batch leave the loss at "
@@ -186,8 +202,8 @@ def train_eval(seen: Evidence) -> Optional[Finding]:
                    "Look for `if self.training:` in forward, and for batch norms")
 
 
-CHECKS = [not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state, head_of_no_use, sign_flipped,
-          softmax_twice, sigmoid_twice, ignores_input, cannot_fit, train_eval]
+CHECKS = [not_finite, loss_not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state,
+          head_of_no_use, sign_flipped, softmax_twice, sigmoid_twice, ignores_input, cannot_fit, train_eval]
 
 
 def _numel(shape: tuple) -> int:

@@ -6,7 +6,7 @@ from ..failures import finding_for
 from ..finding import Finding
 
 CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "output-not-unwrapped", "callback-class-not-instance",
-          "callback-instance-in-callback-fns", "callback-in-callback-fns", "callback-returns-wrong-key",
+          "callback-instance-in-callback-fns", "wrong-key-returned",
           "class-instead-of-instance", "registration", "inputs-missing", "inputs-unknown", "inputs-unnamed",
           "inputs-count", "wrong-inputs", "not-a-tensor", "ambiguous-output", "no-tensor-in-output", "only-a-loss",
           "bad-element", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",

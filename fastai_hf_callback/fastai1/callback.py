@@ -104,9 +104,13 @@ class HFCallback(Callback):
     def _look_at_graph(self, found: Reach, logits: Any) -> None:
         if found.may_train:
             return
-        if not found.has_graph:
+        cause = "no-gradient-in-model"
+        if not found.has_graph and any(t.requires_grad for t in tensors_in(logits)):
+            cause, seen = "loss-detached", "the output has a graph and the loss none: loss_func or a callback cut it"
+        elif not found.has_graph:
             seen = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
         elif found.foreign:
+            cause = "output-detached"
             seen = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
                     f"({describe(found.foreign[0])}), as after .detach().requires_grad_()")
         else:
@@ -114,7 +118,7 @@ class HFCallback(Callback):
         raise GradientError(
             f"The loss reaches none of the model's parameters: {seen}. The output was {describe(logits)}. Training "
             f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
-            f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", "no-gradient")
+            f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", cause)
 
     # -- keep=True: held for one batch and no longer -------------------------------------------------
 

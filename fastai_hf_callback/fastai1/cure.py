@@ -121,7 +121,7 @@ _CURES: Dict[str, Callable[[Learner], None]] = {
     "half-weights-without-master": _full_precision, "loss-scale-overflows": _fresh_scale,
     "loss-scale-collapsed": _fresh_scale, "patch-left-active": _fastais_own_loop,
     "output-not-unwrapped": _add_callback, "unwrapping-in-callback-fns": _add_callback,
-    "callback-in-callback-fns": _add_callback, "callback-class-not-instance": _add_callback,
+    "callback-class-not-instance": _add_callback,
     "callback-instance-in-callback-fns": _add_callback, "clipped-to-nothing": _gentle_clip,
     "metric-at-base-rate": _see_order,
 }

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..evidence import MetricSeen
 from ..instruments.standins import stand_ins
 from ..metrics import constant_outputs
+from .metrics import BaseRate
 from .recording import metric_names
 
 __all__ = ["look_at_metrics"]
@@ -28,7 +29,9 @@ def look_at_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Ten
         Chooses among the constant predictors.
     """
     names = metric_names(metrics)
-    return [_look_at(name, metric, outputs, targets, loss_func) for name, metric in zip(names, metrics)]
+    # A BaseRate is constant on purpose.
+    return [_look_at(name, metric, outputs, targets, loss_func) for name, metric in zip(names, metrics)
+            if not isinstance(metric, BaseRate)]
 
 
 def _look_at(name: str, metric: Any, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> MetricSeen:

@@ -12,16 +12,16 @@ from ..graph import Reach, reach
 from ..instruments.movement import GroupHyper, Move, Sample
 from ..output import tensors_in
 
-__all__ = ["StepWatch", "NormBefore", "opt_params", "masters_of"]
+__all__ = ["StepWatch", "LossBefore", "opt_params", "masters_of"]
 
 
-class NormBefore(Callback):
-    """Notes the gradients' norm before any callback clips or unscales them."""
+class LossBefore(Callback):
+    """Notes the loss that ``loss_func`` gave, before any callback scales or replaces it."""
 
     _order = -3000
 
-    def __init__(self, model: nn.Module):
-        self.model, self.norms, self.losses = model, [], []
+    def __init__(self) -> None:
+        self.losses: List[float] = []
 
     def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> None:
         self.losses.append(float(last_loss.detach().float().mean()))
@@ -30,9 +30,6 @@ class NormBefore(Callback):
         """The propagated losses over those the loss function gave; None where there is nothing to divide."""
         pairs = [(b, a) for a, b in zip(self.losses, propagated) if a and math.isfinite(a) and math.isfinite(b)]
         return sum(b / a for b, a in pairs) / len(pairs) if pairs else None
-
-    def on_backward_end(self, **kwargs: Any) -> None:
-        self.norms.append(gradient_norm(self.model.parameters()))
 
 
 class StepWatch:
@@ -55,6 +52,7 @@ class StepWatch:
         self.logits: Any = None
         self.target: Any = None
         self._sample: Optional[Sample] = None
+        self._skipped = False
         self._moved: Dict[int, bool] = {}
         self._moves: List[List[Move]] = []
         self._coupled: List[float] = []
@@ -74,18 +72,22 @@ class StepWatch:
         self.stepping.non_finite_losses += not math.isfinite(self.losses[-1])
         if self.graph is None:
             self.graph = look_at_graph(self.learn.model, self.logits, loss)
+            self.reached = {id(p) for t in tensors_in(self.logits) for p in reach(t).parameters}
         self.logits = None
+        self._watch_one_gradient()
 
     def backward_ended(self, skip_step: bool, skip_backward: bool) -> None:
         parameters = [p for group in (opt_params(self.learn.opt) or [[]]) for p in group]
         norm = gradient_norm(parameters or self.learn.model.parameters())
         self.stepping.gradient_norms.append(norm)
         self.stepping.non_finite_gradients += not math.isfinite(norm)
-        self.stepping.skipped_steps += bool(skip_step)
+        self._skipped = bool(skip_step)
+        self.stepping.skipped_steps += self._skipped
         self.stepping.skipped_backwards += bool(skip_backward)
         rates = [float(g["lr"]) for g in getattr(self.learn.opt, "param_groups", None) or []]
         if rates:
             self.stepping.lr_in_force = max(max(rates), self.stepping.lr_in_force or 0.0)
+        self._compare_one_gradient()
         if self._sample is not None:
             self._sample.note_gradients()
             self._note_coupled_decay()
@@ -106,7 +108,8 @@ class StepWatch:
         swallowed = [m.swallowed for m in moves if m.swallowed is not None]
         if swallowed:
             self.stepping.lost_in_rounding = sum(swallowed) / len(swallowed)
-        self._moves.append(moves)
+        if not self._skipped:
+            self._moves.append(moves)
         self._sample = None
 
     def finish(self) -> Stepping:
@@ -128,6 +131,40 @@ class StepWatch:
             step.decay_over_gradient = sorted(self._coupled)[len(self._coupled) // 2]
         step.steps_in_an_epoch = len(learn.data.train_dl)
         return step
+
+    def _watch_one_gradient(self) -> None:
+        """A hook on the last parameter that is reached: what backward gives it, before a callback clips it."""
+        if masters_of(self.learn):
+            return  # there the optimizer gets another tensor, unscaled
+        self._given: List[float] = []
+        last = [p for p in self.learn.model.parameters() if p.requires_grad and id(p) in self.reached][-1:]
+        self._hooked = [(p, p.register_hook(lambda g: self._given.append(float(g.detach().float().norm()))))
+                        for p in last]
+
+    def _compare_one_gradient(self) -> None:
+        for parameter, handle in self._hooked:
+            handle.remove()
+            if self._given and self._given[-1] > 0 and parameter.grad is not None:
+                ratio = float(parameter.grad.detach().float().norm()) / self._given[-1]
+                known = self.stepping.clip_ratio
+                self.stepping.clip_ratio = ratio if known is None else max(known, ratio)
+        self._hooked = []
+
+    def see_executed(self, ran: List[nn.Module]) -> None:
+        """Compare the modules that ran, in their order, with what the output reaches."""
+        if self.graph is None or not ran:
+            return
+        parameters = {id(p): p for module in ran for p in module.parameters(recurse=False) if p.requires_grad}
+        names = {id(p): name for name, p in self.learn.model.named_parameters()}
+        outside = [p for i, p in parameters.items() if i not in self.reached]
+        self.stepping.executed_elements = sum(p.numel() for p in parameters.values())
+        self.stepping.executed_unreached = sum(p.numel() for p in outside)
+        self.stepping.executed_unreached_names = [names.get(id(p), "?") for p in outside[:3]]
+        head = list(ran[-1].parameters(recurse=False))
+        self.graph.head_trainable = any(p.requires_grad for p in head)
+        self.graph.head_unreached = (bool(self.graph.reached_by_output) and not self.graph.opaque
+                                     and any(p.requires_grad for p in head)
+                                     and not any(id(p) in self.reached for p in head))
 
     def _note_coupled_decay(self) -> None:
         """The decay that is added to the gradient, over the gradient, where the optimizer does it that way."""
@@ -186,14 +223,17 @@ def opt_params(optimizer: Any) -> List[List[Tensor]]:
 def masters_of(learn: Learner) -> Dict[int, Tensor]:
     """id of a half parameter -> its full-precision copy, where mixed precision keeps such."""
     pairs: Dict[int, Tensor] = {}
-    for holder in [*vars(learn).values(), *learn.callbacks]:
+    held = {id(p) for group in opt_params(vars(learn).get("opt")) for p in group}
+    for holder in [*learn.callbacks, *vars(learn).values()]:
         if not isinstance(holder, Callback):
             continue
         half, full = vars(holder).get("model_params"), vars(holder).get("master_params")
         if not half or not full:
             continue
         for ours, theirs in zip(half, full):
-            pairs.update({id(p): m for p, m in zip(ours, theirs) if p.shape == m.shape})
+            # Several callbacks may hold copies (a probe's own beside the live one's): those that are stepped count.
+            pairs.update({id(p): m for p, m in zip(ours, theirs) if p.shape == m.shape
+                          and (id(m) in held or id(p) not in pairs)})
     return pairs
 
 
@@ -224,7 +264,7 @@ def _ratios(steps: List[List[Move]]) -> Tuple[Optional[float], Optional[float]]:
     """Update over weights, and decay over update: medians over steps of ratios of norms over matrices."""
     updates, decays = [], []
     for moves in steps:
-        matrices = [m for m in moves if m.is_matrix and m.swallowed is not None] or [m for m in moves if m.is_matrix]
+        matrices = [m for m in moves if m.is_matrix and m.swallowed is not None]
         weight, gradient, decay = (math.sqrt(sum(getattr(m, part) ** 2 for m in matrices))
                                    for part in ("weight", "gradient_part", "decay_part"))
         if weight > 0 and math.isfinite(gradient):

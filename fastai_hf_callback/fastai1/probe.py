@@ -4,7 +4,7 @@ Order of the examination: eval mode on the weights as they are, the loss and the
 then real steps through fastai's own loop on copies, then a fresh optimizer on one batch.
 """
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from ..diagnosis import Diagnosis, diagnosed
 from ..errors import BridgeError, UnusableInput
 from ..evidence import Evidence, History, Hyper, Outputs, Wiring
 from ..failures import explained
-from ..graph import reach
 from ..instruments.inputs import (
     TokenView,
     arguments_watched,
@@ -40,7 +39,7 @@ from .callback import HFCallback
 from .cure import cure_for
 from .loop import active_patch
 from .metric_probe import look_at_metrics
-from .observer import NormBefore, StepWatch, masters_of
+from .observer import LossBefore, StepWatch, masters_of
 from .quiet import NoBar
 from .snapshot import callback_copy, everything_put_back
 
@@ -100,6 +99,47 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
     return seen
 
 
+class FirstLook(NamedTuple):
+    """What a doctor learns from the first batch, and the modules that ran on it."""
+
+    seen: Evidence
+    ran: List[nn.Module]
+
+
+def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: int = 4) -> FirstLook:
+    """Eval mode on a few rows of one batch: inputs, outputs and the loss, for ``Doctor``; nothing changed.
+
+    Parameters
+    ----------
+    learn : Learner
+    xb, yb : any
+        The batch, as the loader gave it.
+    others : list of Callback
+        Those of this fit that are not among ``learn.callbacks``.
+    rows : int
+        How many rows are read.
+    """
+    with everything_put_back(learn):
+        look = _Examination(learn, 1)
+        seen = look.seen
+        seen.wiring = Wiring(patch=active_patch(),
+                             hf_callback=any(isinstance(cb, HFCallback) for cb in learn.callbacks))
+        look.train = [_shrunk(_Batch(xb, yb), rows)]
+        look.always = [_quietly_copied(cb, learn) for cb in learn.callbacks if _takes_part(cb)]
+        look.fitting = look.always + [_quietly_copied(cb, learn) for cb in others if _takes_part(cb)]
+        try:
+            float(look._loss_batch(look.train[0], learn.loss_func, look.always))
+        except Exception as error:
+            seen.wiring.valid_error, seen.wiring.valid_said = explained(error).cause, _said(error)
+            seen.wiring.only_in_callback_fns = [type(cb).__name__ for cb in others
+                                                if type(cb).on_loss_begin is not Callback.on_loss_begin] \
+                or ["A callback given to fit"]
+        if look._look_in_eval_mode():
+            look._attempt("outputs", look._look_closer)
+        seen.wiring.train_error = seen.wiring.train_said = None  # the fit that is running will say so itself
+    return FirstLook(seen, getattr(look, "ran", []))
+
+
 class _Batch(NamedTuple):
     xb: Any
     yb: Any
@@ -122,7 +162,7 @@ class _Examination:
             return seen
         seen.history, seen.hyper = _history(learn), _hyper(learn)
         seen.weights = look_at_weights(learn.model, bool(masters_of(learn)))
-        self.train = [_Batch(first_rows(b.xb, ROWS), first_rows(b.yb, ROWS)) for b in whole]
+        self.train = [_shrunk(b) for b in whole]
         self._with_callbacks(whole)
         return seen
 
@@ -158,7 +198,7 @@ class _Examination:
             return [fn(self.learn) for fn in self.learn.callback_fns if getattr(fn, "func", fn) is not Recorder]
         except Exception as error:
             found = explained(error)
-            cause = "callback-in-callback-fns" if isinstance(error, BridgeError) else found.cause
+            cause = "unwrapping-in-callback-fns" if isinstance(error, BridgeError) else found.cause
             if cause == "unknown-failure" and "is not callable" in str(error):
                 cause = "callback-instance-in-callback-fns"
             self.seen.wiring.train_error, self.seen.wiring.train_said = cause, f"{type(error).__name__}: {error}"
@@ -170,8 +210,7 @@ class _Examination:
             return
         try:
             batch = _batches_of(learn.data.valid_dl, 1)[0]
-            small = _Batch(first_rows(batch.xb, ROWS), first_rows(batch.yb, ROWS))
-            value = self._loss_batch(small, learn.loss_func, self.always)
+            value = self._loss_batch(_shrunk(batch), learn.loss_func, self.always)
             float(value)
         except Exception as error:
             self.seen.wiring.valid_error = explained(error).cause
@@ -217,10 +256,9 @@ class _Examination:
         if len(self.views) == len(self.train):
             config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
             seen.inputs = look_at_inputs(self.views, [b.xb for b in self.train], arguments, config)
+            seen.place_of_ids = self._place_of_ids()
             seen.inputs.foreign_tokens = _fastai_tokens(self.learn, self.views)
             seen.looked_at.append("inputs")
-        if seen.graph is not None and self.ran:
-            seen.graph.head_trainable = None
         return isinstance(outputs[0], Tensor)
 
     def _look_closer(self) -> None:
@@ -238,7 +276,7 @@ class _Examination:
 
     def _look_at_bounds(self, out: Outputs, logits: Tensor) -> None:
         """Whether the outputs stay between 0 and 1 whatever the weights: tried at ten times and minus ten times."""
-        if not logits.is_floating_point() or out.lowest < -1e-4 or out.highest > 1 + 1e-4 or not out.finite:
+        if not out.finite or out.spread == 0 or out.lowest < -1e-4 or out.highest > 1 + 1e-4:
             return
         sums = True
         for factor in (10.0, -100.0):
@@ -280,6 +318,8 @@ class _Examination:
 
     def _look_at_targets(self, whole: List[_Batch]) -> None:
         learn, place = self.learn, self._place_of_ids()
+        if _rows_of(whole[0].xb) != _rows_of(whole[0].yb):
+            return  # a target per token, flattened: neighbours are alike
         train = _sampled(learn.data.train_dl, place, self._pads())
         valid = None if learn.data.empty_val else _sampled(learn.data.valid_dl, place, self._pads())
         if train is None:
@@ -318,7 +358,7 @@ class _Examination:
             learn.create_opt(PROBING_LR, learn.wd)
         rate = PROBING_LR if seen.hyper.lr is None else seen.hyper.lr
         _put_in_force(learn.opt, rate)
-        before, watch = NormBefore(learn.model), StepWatch(learn)
+        before, watch = LossBefore(), StepWatch(learn)
         spied = _Spy(self.fitting)
         handler = CallbackHandler([before, *self.fitting, _Relay(watch)])
         learn.model.train()
@@ -336,42 +376,25 @@ class _Examination:
         if watch.stepping.steps:
             seen.stepping = watch.finish()
             seen.stepping.loss_factor = before.factor_of(watch.losses)
-            if seen.hyper.lr is None and seen.stepping.lr_in_force not in (None, rate):
-                seen.hyper.lr, seen.hyper.source = seen.stepping.lr_in_force, "set by a callback"
-            seen.stepping.norms_before_callbacks = before.norms
+            self._attempt("rates set by callbacks", lambda: self._judge_rates_of_callbacks(rate))
             seen.stepping.who = sorted(spied.who)
             if seen.stepping.skipped_steps >= seen.stepping.steps:
-                seen.stepping.steps_simulated = _simulated_steps(learn, spied.guilty, self.train[0])
+                seen.stepping.steps_simulated = self._attempt(
+                    "an epoch of skipped steps", lambda: _simulated_steps(learn, spied.guilty, self.train[0]))
             seen.looked_at += ["gradients", "optimizer"]
         if seen.weights is not None and masters_of(learn):
             seen.weights.has_master_copies = True
-        self._look_at_head()
+        watch.see_executed(getattr(self, "ran", []))
 
-    def _look_at_head(self) -> None:
-        graph, ran = self.seen.graph, getattr(self, "ran", None)
-        if graph is None or not ran:
+    def _judge_rates_of_callbacks(self, put: float) -> None:
+        """Where a callback sets the rate: the highest that it would set in an epoch, and the update that makes."""
+        step, hyper = self.seen.stepping, self.seen.hyper
+        if step.lr_in_force is None or abs(step.lr_in_force - put) <= 1e-6 * put:
             return
-        own = list(ran[-1].parameters(recurse=False))
-        graph.head_trainable = any(p.requires_grad for p in own)
-        if self.seen.outputs is not None and graph.trainable and graph.reached_by_output and not graph.opaque:
-            names = {id(p) for p in own if p.requires_grad}
-            reached = self._reached_by_output()
-            self.seen.outputs.head_unreached = bool(names) and not names & reached
-            self._count_executed(reached)
-
-    def _count_executed(self, reached: set) -> None:
-        ran = {id(p): p for module in self.ran for p in module.parameters(recurse=False) if p.requires_grad}
-        names = {id(p): name for name, p in self.learn.model.named_parameters()}
-        outside = [p for i, p in ran.items() if i not in reached]
-        step = self.seen.stepping
-        if step is not None:
-            step.executed_elements = sum(p.numel() for p in ran.values())
-            step.executed_unreached = sum(p.numel() for p in outside)
-            step.executed_unreached_names = [names.get(id(p), "?") for p in outside[:3]]
-
-    def _reached_by_output(self) -> set:
-        output, _ = self._training_output(self.train[0])
-        return {id(p) for tensor in tensors_in(output) for p in reach(tensor).parameters}
+        peak = max(_peak_rate(self.learn, self.fitting, self.train[0]), step.lr_in_force)
+        if step.update is not None and step.lr_in_force > 0:
+            step.update *= peak / step.lr_in_force
+        step.lr_in_force, hyper.lr, hyper.source = peak, peak, "set by a callback"
 
     def _fit_one_batch(self) -> None:
         learn, seen = self.learn, self.seen
@@ -392,7 +415,8 @@ class _Examination:
             loss.backward()
             optimizer.step()
         if len(values) > 1:
-            seen.loss.before_fitting, seen.loss.fitted = values[0], min(values[1:])
+            seen.loss.before_fitting = values[0]
+            seen.loss.fitted = max(values[1:], key=lambda value: abs(value - values[0]))
             seen.loss.fitted_steps = len(values) - 1
             seen.looked_at.append("fitting one batch")
 
@@ -495,29 +519,39 @@ class _Relay(Callback):
 
 def _simulated_steps(learn: Learner, guilty: List[Callback], batch: _Batch) -> int:
     """Steps in an epoch of the loader's length, asking only the callbacks that skip; no model runs."""
-    made = []
-    step, learn.opt.step = vars(learn.opt).get("step"), lambda: made.append(1)
-    handler = CallbackHandler(list(guilty))
+    made: List[int] = []
+    learn.opt.step = lambda: made.append(1)  # what a callback does itself at the end of an epoch counts too
+    try:
+        for stepped in _epoch_of_events(learn, guilty, batch):
+            made += [1] * stepped
+    finally:
+        del learn.opt.step
+    return len(made)
+
+
+def _peak_rate(learn: Learner, callbacks: List[Callback], batch: _Batch) -> float:
+    """The highest learning rate in an epoch, asking the callbacks only."""
+    highest = 0.0
+    for _ in _epoch_of_events(learn, [cb for cb in callbacks if "loss_scale" not in vars(cb)], batch):
+        highest = max(highest, *(float(group["lr"]) for group in learn.opt.param_groups))
+    return highest
+
+
+def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: _Batch) -> Iterator[bool]:
+    """The events of an epoch without a model: after each batch, whether a step was made."""
+    handler = CallbackHandler(list(callbacks))
     handler.on_train_begin(1, pbar=NoBar(range(1)), metrics=[])
     handler.on_epoch_begin()
     loss = torch.zeros((), requires_grad=True)
-    try:
-        for _ in range(min(len(learn.data.train_dl), 5000)):
-            handler.on_batch_begin(batch.xb, batch.yb)
-            _, skipped = handler.on_backward_begin(loss)
-            if not handler.on_backward_end() and not skipped:
-                made.append(1)
-            handler.on_step_end()
-            handler.on_batch_end(loss.detach())
-            if made:
-                break
-        if not made:
-            handler.on_epoch_end(None)
-    finally:
-        del learn.opt.step
-        if step is not None:
-            learn.opt.step = step
-    return len(made)
+    for _ in range(min(len(learn.data.train_dl), 5000)):
+        handler.on_batch_begin(batch.xb, batch.yb)
+        handler.state_dict["last_output"] = loss
+        _, skipped = handler.on_backward_begin(loss)
+        stepped = not handler.on_backward_end() and not skipped
+        handler.on_step_end()
+        handler.on_batch_end(loss.detach())
+        yield stepped
+    handler.on_epoch_end(None)
 
 
 # -- batches ------------------------------------------------------------------------------------------------------
@@ -530,6 +564,18 @@ def _batches_of(loader: Any, n: int) -> List[_Batch]:
         if len(found) >= n:
             break
     return found
+
+
+def _shrunk(batch: _Batch, n: int = ROWS) -> _Batch:
+    """The first rows, where every tensor has as many rows as the others; else the whole batch."""
+    rows = {t.shape[0] for t in tensors_in((batch.xb, batch.yb)) if t.dim()}
+    if len(rows) != 1:
+        return batch
+    return _Batch(first_rows(batch.xb, n), first_rows(batch.yb, n))
+
+
+def _rows_of(part: Any) -> int:
+    return next((t.shape[0] for t in tensors_in(part) if t.dim()), 0)
 
 
 def _sampled(loader: Any, place: Optional[int], pads: List[int]) -> Optional[Sampled]:

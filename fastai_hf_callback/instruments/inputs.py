@@ -144,7 +144,8 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[L
         The model's, for its ``pad_token_id``.
     """
     first = views[0]
-    padded = next((v for v in views if v.pad_id is not None), first)
+    place = next((i for i, v in enumerate(views) if v.pad_id is not None), 0)
+    padded = views[place]
     ids = [v.ids for v in views]
     real = [~v.is_pad if v.pad_id == padded.pad_id else torch.ones_like(v.is_pad) for v in views]
     rows = [row[keep] for table, keeps in zip(ids, real) for row, keep in zip(table, keeps)]
@@ -154,8 +155,9 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[L
                   batch_has_other_ids=_other_ids(ids[0], batches[0]), pad_id=padded.pad_id, pad_side=padded.pad_side,
                   pad_share=float(torch.cat([v.is_pad.reshape(-1) for v in views]).float().mean()),
                   embedding_pad_id=getattr(first.embedding, "padding_idx", None), config_pad_id=_config_pad(config),
-                  mask_given=any(v.mask is not None for v in views),
-                  mask_marks_padding=_agreement(padded) if padded.pad_id is not None else None,
+                  mask_given=any(v.mask is not None for v in views) or bool(_mask_argument(arguments)),
+                  mask_marks_padding=_agreement(padded, arguments[place])
+                  if padded.pad_id is not None else None,
                   mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _lands_in(v, calls)}),
                   mask_argument_given=_mask_argument(arguments))
     _add_words(seen, rows, ids)
@@ -222,10 +224,16 @@ def _is_mask(table: Tensor) -> bool:
     return table.dtype == torch.bool or bool(((table == 0) | (table == 1)).all())
 
 
-def _agreement(view: TokenView) -> Optional[float]:
-    if view.mask is None:
+def _agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
+    """The share of positions where the mask the model was given, or else the batch's, says what the padding says."""
+    handed = [call[name] for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
+    mask = next((m for m in handed if m.shape == view.ids.shape), view.mask)
+    if mask is None:
         return None
-    return float(((view.mask.to(view.ids.device) != 0) == ~view.is_pad).float().mean())
+    marks = mask.to(view.ids.device) != 0
+    if handed and "input_mask" in {n for call in calls for n in call} and view.mask is None:
+        marks = ~marks  # XLNet's input_mask marks padding
+    return float((marks == ~view.is_pad).float().mean())
 
 
 def _lands_in(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:

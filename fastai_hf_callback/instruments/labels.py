@@ -164,7 +164,9 @@ def _score(guesses: np.ndarray, y: np.ndarray, kind: str) -> Tuple[Optional[floa
         return None, 1.0
     areas = [roc_auc_score(y[:, i], guesses[:, i]) for i in usable]
     variances = [(1 / y[:, i].sum() + 1 / (len(y) - y[:, i].sum())) / 12 for i in usable]
-    return float(np.mean(areas)), float(np.sqrt(np.mean(variances) / len(usable)))
+    # One class against the rest is not independent of the others: two classes are one column, seen twice.
+    independent = max(1, len(usable) - (kind == "classes"))
+    return float(np.mean(areas)), float(np.sqrt(np.mean(variances) / independent))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -261,7 +261,7 @@ FAULTS = [
           ("bert", "distilbert", NEWEST)),
     fault("no-mask", NO_MASK, batches_of("classes", ids_alone, plain), NO_OWN_MASK),
     fault("mask-not-handed-on", NO_MASK, batches_of("labels", as_it_is, plain), NO_OWN_MASK),
-    fault("own-head-unmasked", WRONG, own_head_unmasked, BERTS),
+    fault("own-head-unmasked", WRONG, own_head_unmasked, BERTS, severity="note"),
     fault("padded-in-front", FRONT, batches_of("classes", as_it_is, front=True), READ_AT_FIRST),
     fault("padded-in-front-unmasked", FRONT + NO_MASK, batches_of("labels", ids_alone, plain, front=True), NO_OWN_MASK),
     fault("padded-with-unknown", PAD_ID, batches_of("classes", ids_alone, with_pad_id(PAD), pad=UNK), MASKED),

@@ -132,8 +132,9 @@ OTHER_EPOCH = ("metric-of-another-epoch",)
 THREE = fitting(3)
 
 FAULTS = [
-    fault("rare-labels-above-a-quarter", "metric-at-base-rate", rare_labels, ALL, fitting(5), severity="note"),
-    fault("rare-class-accuracy", "metric-at-base-rate", rare_class, OTHERS, severity="note"),
+    fault("rare-labels-above-a-quarter", "metric-at-base-rate", rare_labels, ALL, fitting(5), fitted=True,
+          severity="note"),
+    fault("rare-class-accuracy", "metric-at-base-rate", rare_class, OTHERS, fitted=True, severity="note"),
     fault("accuracy-down-the-batch", AXIS, measured_by("classes", lambda: accuracy_down), ALL),
     fault("top-label-down-the-batch", AXIS, measured_by("labels", lambda: top_label), OTHERS),
     fault("softmax-down-the-batch", AXIS, measured_by("labels", lambda: softmax_down), SOME),
