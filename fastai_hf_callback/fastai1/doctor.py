@@ -1,5 +1,6 @@
 """``Doctor`` for fastai 1: watches a real fit at almost no cost and says why its metrics do not move."""
 import copy
+import functools
 import math
 from typing import Any, Callable, Dict, List, Optional, Set
 
@@ -26,6 +27,18 @@ __all__ = ["Doctor"]
 SAMPLED_PARAMETERS, SAMPLED_ELEMENTS = 12, 256
 FIRST_STEPS = 4
 LABEL_ROWS, METRIC_BATCHES, MOST_TARGETS = 384, 4, 200
+
+
+def _harmless(event: Callable[..., None]) -> Callable[..., None]:
+    """An event of the doctor's that never ends the fit: what fails is noted, and the doctor stops watching."""
+    @functools.wraps(event)
+    def on_event(self: "Doctor", **kwargs: Any) -> None:
+        try:
+            event(self, **kwargs)
+        except Exception as error:
+            self._seen.not_looked_at.append(f"{event.__name__} ({type(error).__name__}: {error})"[:200])
+            self._sampled = False
+    return on_event
 
 
 class Doctor(LearnerCallback):
@@ -60,6 +73,7 @@ class Doctor(LearnerCallback):
 
     # -- the fit's events --------------------------------------------------------------------------------------
 
+    @_harmless
     def on_train_begin(self, **kwargs: Any) -> None:
         self._forget()
         self._seen = Evidence(looked_at=["gradients", "optimizer"])
@@ -68,6 +82,7 @@ class Doctor(LearnerCallback):
         self._metrics = copy.deepcopy(self.learn.metrics)  # before an epoch has left anything in them
         self._fitting = True
 
+    @_harmless
     def on_batch_begin(self, last_input: Any, last_target: Any, train: bool, **kwargs: Any) -> None:
         if not self._fitting:
             return
@@ -81,12 +96,14 @@ class Doctor(LearnerCallback):
         if self._sampled:
             self._watch.batch_begins(last_target)
 
+    @_harmless
     def on_loss_begin(self, last_output: Any, train: bool, **kwargs: Any) -> None:
         if self._sampled and train:
             self._watch.loss_begins(last_output)
         elif self._fitting and not train and len(self._outputs) < METRIC_BATCHES:
             self._outputs.append(last_output.detach() if isinstance(last_output, Tensor) else None)
 
+    @_harmless
     def on_backward_begin(self, last_loss: Tensor, smooth_loss: Tensor, **kwargs: Any) -> None:
         if not self._sampled:
             return
@@ -94,6 +111,7 @@ class Doctor(LearnerCallback):
         if self._steps == 0 and float(smooth_loss):  # smoothed over one loss: the one that loss_func gave
             self._factor = self._watch.losses[0] / float(smooth_loss)
 
+    @_harmless
     def on_backward_end(self, skip_step: bool, skip_bwd: bool, **kwargs: Any) -> None:
         self._skipped_steps += bool(skip_step)
         self._skipped_backwards += bool(skip_bwd)
@@ -103,11 +121,13 @@ class Doctor(LearnerCallback):
         if self._sampled:
             self._watch.backward_ended(skip_step, skip_bwd)
 
+    @_harmless
     def on_step_end(self, skip_zero: bool, **kwargs: Any) -> None:
         self._kept += bool(skip_zero)
         if self._sampled:
             self._watch.step_ended(skip_zero)
 
+    @_harmless
     def on_batch_end(self, train: bool, last_loss: Any, **kwargs: Any) -> None:
         if not self._fitting or not train:
             return
@@ -121,6 +141,7 @@ class Doctor(LearnerCallback):
             self._carefully("a step", self._look_at_steps)
         self._sampled = False
 
+    @_harmless
     def on_epoch_end(self, epoch: int, last_metrics: List[Any], **kwargs: Any) -> None:
         self._epochs += 1
         self._note_metrics(last_metrics)
@@ -130,6 +151,7 @@ class Doctor(LearnerCallback):
         self._carefully("an epoch", self._look_at_steps)
         self._outputs, self._targets = [], []
 
+    @_harmless
     def on_train_end(self, exception: Any = False, **kwargs: Any) -> None:
         if not self._fitting:
             return

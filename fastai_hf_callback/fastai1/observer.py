@@ -53,6 +53,9 @@ class StepWatch:
         self.target: Any = None
         self._sample: Optional[Sample] = None
         self._skipped = False
+        self.reached: Set[int] = set()
+        self._hooked: List[Any] = []
+        self._given: List[float] = []
         self._moved: Dict[int, bool] = {}
         self._moves: List[List[Move]] = []
         self._coupled: List[float] = []
@@ -136,7 +139,6 @@ class StepWatch:
         """A hook on the last parameter that is reached: what backward gives it, before a callback clips it."""
         if masters_of(self.learn):
             return  # there the optimizer gets another tensor, unscaled
-        self._given: List[float] = []
         last = [p for p in self.learn.model.parameters() if p.requires_grad and id(p) in self.reached][-1:]
         self._hooked = [(p, p.register_hook(lambda g: self._given.append(float(g.detach().float().norm()))))
                         for p in last]
