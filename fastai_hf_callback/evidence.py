@@ -136,8 +136,6 @@ class Outputs:
     rows_sum_to_one: bool = False
     answers_to_tokens: Optional[float] = None
     changes_with_padding: Optional[float] = None
-    train_eval_difference: Optional[float] = None
-    train_noise: Optional[float] = None
     hidden_size: Optional[int] = None
     num_labels: Optional[int] = None
     broadcasts: Optional[bool] = None

@@ -6,7 +6,7 @@ from ..finding import Finding
 
 CAUSES = ["non-finite-outputs", "non-finite-loss", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
           "hidden-state-as-logits", "head-of-no-use", "loss-sign-flipped", "softmax-before-cross-entropy",
-          "sigmoid-before-logits-loss", "input-ignored", "cannot-fit-one-batch", "train-and-eval-differ"]
+          "sigmoid-before-logits-loss", "input-ignored", "cannot-fit-one-batch"]
 EXPLAINED_BY = {
     "non-finite-loss": ("non-finite-weights", "non-finite-outputs", "learning-rate-too-high", "weights-diverged",
                         "loss-scale-overflows", "half-weights-without-master", "attention-mask-wrong"),
@@ -189,21 +189,8 @@ def cannot_fit(seen: Evidence) -> Optional[Finding]:
                    "learn.unfreeze()  # and see that loss_func uses its first argument")
 
 
-def train_eval(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
-    if out is None or out.train_eval_difference is None or out.train_noise is None:
-        return None
-    if out.train_eval_difference < 1.0 or out.train_eval_difference < 8 * out.train_noise:
-        return None
-    return Finding("train-and-eval-differ", "warning",
-                   f"In train mode, dropout switched off, the outputs differ from those in eval mode by "
-                   f"{out.train_eval_difference:.2g} times their spread: validation sees another model than training.",
-                   {"difference / spread": out.train_eval_difference},
-                   "Look for `if self.training:` in forward, and for batch norms")
-
-
 CHECKS = [not_finite, loss_not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state,
-          head_of_no_use, sign_flipped, softmax_twice, sigmoid_twice, ignores_input, cannot_fit, train_eval]
+          head_of_no_use, sign_flipped, softmax_twice, sigmoid_twice, ignores_input, cannot_fit]
 
 
 def _numel(shape: tuple) -> int:

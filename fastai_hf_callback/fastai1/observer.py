@@ -1,6 +1,6 @@
 """Watches training steps from inside fastai 1's loop; what ``probe`` and ``Doctor`` have in common."""
 import math
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import torch
 from fastai.basic_train import Learner

@@ -15,8 +15,10 @@ QUICK = {"callback-detaches-output", "model-swapped", "one-nan-in-the-head", "pa
 
 
 def cases() -> List[object]:
+    """The quick ones, and one in twelve of the others: `make faults` judges them all."""
+    chosen = [(f, a) for i, (f, a) in enumerate(CASES) if i % 12 == 0 or f.name in QUICK and a == "bert"]
     return [pytest.param(fault, architecture, id=f"{fault.name}-{architecture}", marks=marks(fault, architecture))
-            for fault, architecture in CASES]
+            for fault, architecture in chosen]
 
 
 def marks(fault: Fault, architecture: str) -> List[object]:

@@ -1,0 +1,196 @@
+"""``make faults``: every seeded fault and the healthy controls, judged; writes docs/faults.md.
+
+    python -m tests.faults.page [--seed 0] [--controls 320] [--only NAME] [--out docs/faults.md]
+"""
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Optional
+
+import torch
+
+from tests.faults.catalogue import FAULTS, all_cases
+from tests.faults.causes import CAUSES
+from tests.faults.healthy import controls
+from tests.faults.judge import Row, judge_control, judge_fault
+
+BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0, help="of the healthy controls")
+    parser.add_argument("--controls", type=int, default=320)
+    parser.add_argument("--only", default="", help="faults whose name contains this")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--rows", type=Path, help="where the single results are written, as JSON")
+    arguments = parser.parse_args()
+    wanted = {fault.name for fault in FAULTS if arguments.only in fault.name}
+    cases = sorted((f.name, a) for f, a in all_cases() if f.name in wanted)
+    faults = judged(_judge_case, cases, "fault")
+    seeds = [(arguments.seed, arguments.controls, i) for i in range(arguments.controls)]
+    healthy = judged(_judge_seed, seeds, "control")
+    if arguments.rows:
+        arguments.rows.write_text(json.dumps({"faults": faults, "controls": healthy}, indent=1), encoding="utf-8")
+    page = written(faults, healthy, arguments)
+    print(page.split("## The catalogue")[0])
+    if arguments.out:
+        arguments.out.write_text(page, encoding="utf-8")
+
+
+def judged(judge: Callable[..., Row], cases: List[Any], what: str) -> List[Row]:
+    """All cases on all cores, with a line of progress; in the order of `cases`."""
+    found: Dict[Any, Row] = {}
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_alone) as pool:
+        waiting = {pool.submit(judge, case): case for case in cases}
+        for i, done in enumerate(as_completed(waiting), 1):
+            found[waiting[done]] = _result(done, waiting[done])
+            print(f"\r{what} {i} of {len(cases)}", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return [found[case] for case in cases]
+
+
+def _result(done: Any, case: Any) -> Row:
+    try:
+        return done.result()
+    except Exception as error:  # a judge that breaks has judged wrongly
+        return {"case": list(case), "broke": f"{type(error).__name__}: {error}"}
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
+    logging.disable(logging.ERROR)
+    warnings.simplefilter("ignore")
+    sys.stdout = open(os.devnull, "w")  # fastai's bars
+
+
+def _judge_case(case: Any) -> Row:
+    name, architecture = case
+    return judge_fault(next(f for f in FAULTS if f.name == name), architecture)
+
+
+_drawn: Dict[Any, Any] = {}
+
+
+def _judge_seed(case: Any) -> Row:
+    seed, n, i = case
+    if (seed, n) not in _drawn:
+        _drawn[seed, n] = controls(seed, n)
+    return judge_control(_drawn[seed, n][i])
+
+
+# -- figures -----------------------------------------------------------------------------------------------------
+
+
+def said(row: Row) -> List[str]:
+    """What the user hears, who asks when a user would and has the doctor watch: loud failures are explained."""
+    if "broke" in row:
+        return []
+    return row["diagnose"] or row["doctor"] or row["explain"]
+
+
+def share(rows: Iterable[Row], right: Callable[[Row], bool]) -> str:
+    rows = list(rows)
+    good = sum(bool(right(row)) for row in rows)
+    return f"{good / len(rows):.3f} ({good} of {len(rows)})" if rows else "-"
+
+
+def first_right(row: Row, heard: Optional[Callable[[Row], List[str]]] = None) -> bool:
+    causes = (heard or said)(row)
+    return bool(causes) and causes[0] in row["causes"]
+
+
+def three_right(row: Row, heard: Optional[Callable[[Row], List[str]]] = None) -> bool:
+    return any(cause in row["causes"] for cause in (heard or said)(row)[:3])
+
+
+def figures(faults: List[Row], healthy: List[Row]) -> List[List[str]]:
+    silent = [r for r in faults if not r.get("loud")]
+    loud = [r for r in faults if r.get("loud")]
+    cures = [r for r in faults if r.get("cure") is not None]
+    alarms = [r for r in healthy if "broke" in r or any(r["alarms"].values())]
+    asked, watched = (lambda r: r["diagnose"]), (lambda r: r["doctor"])
+    return [
+        ["silent faults found", ".94", share(silent, said)],
+        ["... by `diagnose` alone / by `Doctor` alone", "", f"{share(silent, asked)} / {share(silent, watched)}"],
+        ["right cause first", ".63", share(silent, first_right)],
+        ["right cause among the first three", "-", share(silent, three_right)],
+        ["... first, `diagnose` alone / `Doctor` alone", "",
+         f"{share(silent, lambda r: first_right(r, asked))} / {share(silent, lambda r: first_right(r, watched))}"],
+        ["loud failures: right cause first", "-", share(loud, lambda r: first_right(r) or first_right(
+            r, lambda x: x["explain"]))],
+        ["false alarms (warning or error) on healthy runs", "< 2 %", f"{len(alarms)} of {len(healthy)}"],
+        ["cures applied after which the metric moves", ".98", share(cures, lambda r: r["cure"])],
+        *[[f"baseline \"{name}\": faults found / false alarms", "",
+           f"{share(silent, lambda r, k=key: _baseline(r, k))} / {share(healthy, lambda r, k=key: _baseline(r, k))}"]
+          for name, key in BASELINES.items()],
+    ]
+
+
+def _baseline(row: Row, key: str) -> bool:
+    return row[key] if key == "flat" else not row[key]
+
+
+# -- the page ----------------------------------------------------------------------------------------------------
+
+
+def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
+    import platform
+
+    lines = ["# The doctor's catalogue", "",
+             "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
+             f"`make faults`: {len({r.get('fault') for r in faults})} seeded faults on several architectures each "
+             f"({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked before the fit, watched, "
+             f"and asked after it. Seed of the controls: {arguments.seed}. Python {platform.python_version()}, torch "
+             f"{torch.__version__}.", "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in figures(faults, healthy)]
+    lines += ["", "By architecture, silent faults:", "", "| architecture | found | right cause first |", "|---|---|---|"]
+    for name in sorted({r["architecture"] for r in faults if "architecture" in r}):
+        mine = [r for r in faults if r.get("architecture") == name and not r["loud"]]
+        lines.append(f"| {name} | {share(mine, said)} | {share(mine, first_right)} |")
+    lines += ["", "What was missed or named otherwise:", "", *_misses(faults), "", *_alarms(healthy), "",
+              "## The catalogue", "", *_catalogue(faults)]
+    return "\n".join(lines) + "\n"
+
+
+def _misses(faults: List[Row]) -> List[str]:
+    wrong: Dict[str, List[Row]] = {}
+    for row in faults:
+        if "broke" in row:
+            wrong.setdefault(f"{row['case'][0]}: the judge broke ({row['broke']})", []).append(row)
+        elif not first_right(row) and not (row["loud"] and first_right(row, lambda r: r["explain"])):
+            wrong.setdefault(f"`{row['fault']}` (`{row['causes'][0]}`)", []).append(row)
+    lines = [f"- {name}: {len(rows)} case(s); heard {_heard(rows)}" for name, rows in wrong.items()]
+    bad = [r for r in faults if r.get("cure") is False]
+    return lines + [f"- cure of `{r['fault']}` on {r['architecture']}: nothing moved" for r in bad] or ["- nothing"]
+
+
+def _heard(rows: List[Row]) -> str:
+    heard = {", ".join(said(row)[:3]) or "nothing" for row in rows if "broke" not in row}
+    return "; ".join(sorted(heard))
+
+
+def _alarms(healthy: List[Row]) -> List[str]:
+    bad = [r for r in healthy if "broke" in r or any(r["alarms"].values())]
+    return ["False alarms:", "", *([f"- {r.get('alarms') or r['broke']} on {r.get('spec') or r['case']}" for r in bad]
+                                   or ["- none"])]
+
+
+def _catalogue(faults: List[Row]) -> List[str]:
+    lines = []
+    for cause, (looks, seen) in CAUSES.items():
+        example = next((r["says"] for r in faults if r.get("says") and r["says"]["cause"] == cause), None)
+        lines += [f"### `{cause}`", "", f"**Looks like.** {looks}", "", f"**Seen by.** {seen}", ""]
+        if example:
+            lines += [f"**Said.** {example['severity']}: {example['message']}", "", "**Cure.**", "", "```python",
+                      example["fix"], "```", ""]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
