@@ -1,7 +1,7 @@
-"""``fastai-hf``: the demo, and comparisons for CI.
+"""``fastai-hf``: the demo, comparisons and diagnoses for CI.
 
-Exit codes: 0 identical and moved, 1 different or nothing compared, 2 unusable input (one line on stderr),
-3 identical but stuck.
+Exit codes: 0 identical and moved, or healthy; 1 different, nothing compared, or a finding; 2 unusable input
+(one line on stderr); 3 identical but stuck.
 """
 import argparse
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 from .errors import BridgeError, UnusableInput
+from .finding import SEVERITIES
 
 __all__ = ["main"]
 
@@ -69,6 +70,19 @@ def _compare(arguments: argparse.Namespace) -> int:
     _settle_csv_options(arguments)
     make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
     return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    _check_can_write(arguments)
+    _check_fastai()
+    from .factory_file import load_factory
+    from .fastai1.probe import diagnose
+
+    diagnosis = diagnose(load_factory(arguments.factory)(), arguments.batches)
+    print(diagnosis)
+    if arguments.json:
+        Path(arguments.json).write_text(diagnosis.to_json(), encoding="utf-8")
+    return 1 if diagnosis.at_least(arguments.fail_on) else 0
 
 
 def _run_comparison(make_learner: Callable[[], Any], fit: Callable[[Any], Any], arguments: argparse.Namespace) -> int:
@@ -144,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.required = True
     _add_demo(commands)
     _add_compare(commands)
+    _add_diagnose(commands)
     return parser
 
 
@@ -175,12 +190,26 @@ def _add_compare(commands: Any) -> None:
     compare.set_defaults(run=_compare)
 
 
+def _add_diagnose(commands: Any) -> None:
+    diagnose = commands.add_parser("diagnose", help="examine a learner and say why its metrics do not move")
+    diagnose.add_argument("factory", metavar="FILE.py:FACTORY", help="a function in a file that returns a Learner")
+    diagnose.add_argument("--batches", type=_whole(1), default=4, help="how many are stepped on (default 4)")
+    diagnose.add_argument("--fail-on", choices=SEVERITIES, default="warning",
+                          help="exit with 1 at a finding of this severity or worse (default warning)")
+    _add_files(diagnose)
+    diagnose.set_defaults(run=_diagnose, plot=None)
+
+
+def _add_files(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", metavar="OUT", help="write everything as JSON")
+    command.add_argument("--traceback", action="store_true", help="show where a run failed")
+
+
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=_whole(0), default=42, help="of split, weights and batches (default 42)")
     command.add_argument("--arms", type=_arms, default=_ARMS, metavar=",".join(_ARMS),
                          help="which arms to run (default all)")
-    command.add_argument("--json", metavar="OUT", help="write everything as JSON")
-    command.add_argument("--traceback", action="store_true", help="show where a run failed")
+    _add_files(command)
     command.add_argument("--plot", metavar="OUT.png", help="draw losses and metrics of all arms")
 
 

@@ -166,7 +166,8 @@ tell()
 
 
 def test_importing_the_package_and_its_whole_core_loads_and_changes_nothing():
-    rooms = [path.stem for path in CORE if path.stem not in ("__init__", "__main__")]
+    rooms = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in CORE
+             if path.stem not in ("__init__", "__main__")]
     package, core, spoilt = run(IMPORTS.format(heavy=HEAVY, rooms=rooms))
     assert package == "[] []"
     assert core == "[] []"
@@ -217,9 +218,10 @@ def test_dir_lists_the_public_names_and_an_unknown_one_is_an_attribute_error():
 def test_every_name_a_room_offers_is_there(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     offered = next((ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
-                    and node.targets[0].id == "__all__" and isinstance(node.value, ast.List)
+                    and getattr(node.targets[0], "id", "") == "__all__" and isinstance(node.value, ast.List)
                     and all(isinstance(item, ast.Constant) for item in node.value.elts)), [])
+    assigned = [target for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))
+                for target in getattr(node, "targets", None) or [node.target]]
     there = {getattr(node, "name", None) for node in tree.body} | {
-        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
-        if isinstance(target, ast.Name)}
+        name.id for target in assigned for name in ast.walk(target) if isinstance(name, ast.Name)}
     assert set(offered) <= there

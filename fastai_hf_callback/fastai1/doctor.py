@@ -155,13 +155,12 @@ class Doctor(LearnerCallback):
     def on_train_end(self, exception: Any = False, **kwargs: Any) -> None:
         if not self._fitting:
             return
-        self._fitting = self._sampled = False
         if self._steps:
             self._carefully("the fit", self._look_at_steps)
         self.diagnosis = diagnosed(self._seen, cure_for)
         if isinstance(exception, Exception):
             self.diagnosis = self._with(exception)
-        self._seen, self._watch = Evidence(), None
+        self._forget()
         if not self.diagnosis.healthy:
             self.say(f"Doctor: {len(self.diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
                      f"{self.diagnosis.causes[0]}")
