@@ -73,6 +73,8 @@ def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = No
     known = [f for f in kept if f.cause != "unknown-failure"]
     kept = known if any(f.severity == "error" for f in known) else kept  # what failed is then explained
     kept.sort(key=lambda finding: (-SEVERITIES.index(finding.severity), checks.RANK.index(finding.cause)))
+    kept = [f for i, f in enumerate(kept)  # a cause once, but several metrics may have the same
+            if f.cause.startswith("metric-") or f.cause not in {g.cause for g in kept[:i]}]
     for finding in kept:
         finding.cure = cures(finding) if cures is not None else None
     return Diagnosis(kept, evidence)

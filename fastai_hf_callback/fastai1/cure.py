@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Optional
 from fastai import basic_train
 from fastai.basic_train import Learner
 from fastai.callback import Callback
+from fastai.callbacks.fp16 import MixedPrecision
 from fastai.torch_core import flatten_model
 from torch import nn
 
@@ -46,8 +47,8 @@ def _unfreeze(learn: Learner) -> None:
 
 
 def _rate(learn: Learner) -> float:
-    optimizer = vars(learn).get("opt")
-    return float(optimizer.lr) if optimizer and optimizer.lr else 1e-4
+    rate = getattr(vars(learn).get("opt"), "lr", None)
+    return float(rate) if isinstance(rate, (int, float)) and rate else 1e-4  # freeze() leaves a slice there
 
 
 def _usual_decay(learn: Learner) -> None:
@@ -75,7 +76,8 @@ def _fastais_own_loop(learn: Learner) -> None:
     code = next(c for c in source.loader.get_code("fastai.basic_train").co_consts
                 if isinstance(c, types.CodeType) and c.co_name == "loss_batch")
     basic_train.loss_batch = types.FunctionType(code, vars(basic_train), "loss_batch", (None, None, None))
-    _add_callback(learn)
+    if not any(_unwraps(cb) for cb in learn.callbacks):
+        _add_callback(learn)
 
 
 def _add_callback(learn: Learner) -> None:
@@ -87,7 +89,7 @@ def _add_callback(learn: Learner) -> None:
 def _unwraps(kind: Any) -> bool:
     kind = kind if isinstance(kind, type) else type(kind)
     return issubclass(kind, Callback) and kind.on_loss_begin is not Callback.on_loss_begin \
-        and kind.__module__.split(".")[0] != "fastai"
+        and not issubclass(kind, MixedPrecision)
 
 
 def _gentle_clip(learn: Learner) -> None:

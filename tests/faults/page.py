@@ -110,8 +110,8 @@ def three_right(row: Row, heard: Optional[Callable[[Row], List[str]]] = None) ->
 
 
 def figures(faults: List[Row], healthy: List[Row]) -> List[List[str]]:
-    silent = [r for r in faults if not r.get("loud")]
-    loud = [r for r in faults if r.get("loud")]
+    silent = [r for r in faults if "broke" not in r and not r["loud"]]
+    loud = [r for r in faults if "broke" not in r and r["loud"]]
     cures = [r for r in faults if r.get("cure") is not None]
     alarms = [r for r in healthy if "broke" in r or any(r["alarms"].values())]
     asked, watched = (lambda r: r["diagnose"]), (lambda r: r["doctor"])
@@ -149,7 +149,8 @@ def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
              f"and asked after it. Seed of the controls: {arguments.seed}. Python {platform.python_version()}, torch "
              f"{torch.__version__}.", "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in figures(faults, healthy)]
-    lines += ["", "By architecture, silent faults:", "", "| architecture | found | right cause first |", "|---|---|---|"]
+    lines += ["", "By architecture, silent faults:", "", "| architecture | found | right cause first |",
+              "|---|---|---|"]
     for name in sorted({r["architecture"] for r in faults if "architecture" in r}):
         mine = [r for r in faults if r.get("architecture") == name and not r["loud"]]
         lines.append(f"| {name} | {share(mine, said)} | {share(mine, first_right)} |")
