@@ -1,6 +1,6 @@
 """``make faults``: every seeded fault and the healthy controls, judged; writes docs/faults.md.
 
-    python -m tests.faults.page [--seed 0] [--controls 320] [--only NAME] [--out docs/faults.md]
+    python -m tests.faults.page [--controls 320] [--only NAME] [--out docs/faults.md]
 """
 import argparse
 import json
@@ -24,7 +24,7 @@ BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the healthy controls")
+    parser.add_argument("--seed", type=int, default=614919, help="of the healthy controls; drawn after the freeze")
     parser.add_argument("--controls", type=int, default=320)
     parser.add_argument("--only", default="", help="faults whose name contains this")
     parser.add_argument("--out", type=Path)
