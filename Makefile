@@ -52,8 +52,9 @@ faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants
 
-bench: $(READY) ## what the callback costs, written to docs/fixed-cost.md
+bench: $(READY) ## what callback and doctor cost, written to docs/fixed-cost.md and docs/doctor-cost.md
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore benchmarks/fixed_cost.py --out docs/fixed-cost.md
+	$(VENV)/bin/python -W ignore benchmarks/doctor_cost.py --out docs/doctor-cost.md
 
 demo: $(READY) ## the demonstration
 	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo

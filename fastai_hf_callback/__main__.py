@@ -55,11 +55,17 @@ def _wants_traceback(argv: Optional[Sequence[str]]) -> bool:
 def _demo(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     _check_fastai()
-    from .fastai1.demo import STORY, demo_factory, demo_fit
+    from .fastai1.demo import RECIPE_STORY, STORY, demo_factory, demo_fit, recipe_after_an_epoch
+    from .fastai1.probe import diagnose
+    from .rng import seed_everything
 
     print(STORY)
     with _one_thread():
-        return _run_comparison(demo_factory(), demo_fit, arguments)
+        exit_code = _run_comparison(demo_factory(), demo_fit, arguments)
+        seed_everything(arguments.seed)
+        print(RECIPE_STORY)
+        print(diagnose(recipe_after_an_epoch()))
+    return exit_code
 
 
 def _compare(arguments: argparse.Namespace) -> int:

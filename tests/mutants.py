@@ -16,6 +16,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "fastai_hf_callback"
 CALLBACK, LOOP, ARMS = "tests/fastai1/test_callback.py", "tests/fastai1/test_loop.py", "tests/fastai1/test_arms.py"
+PROBE = "tests/fastai1/test_probe.py"
 
 
 class Mutant(NamedTuple):
@@ -29,6 +30,21 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = (
+    Mutant("gradients not put back", "fastai1/snapshot.py", "parameter.data, parameter.grad = weight, gradient",
+           "parameter.data = weight", PROBE),
+    Mutant("optimizer state shared", "fastai1/snapshot.py", "p: copy.deepcopy(state) for p", "p: state for p", PROBE),
+    Mutant("callbacks not copied", "fastai1/snapshot.py",
+           "        made = type(callback).__new__(type(callback))\n", "        return callback\n", PROBE),
+    Mutant("random states of the examination kept", "fastai1/snapshot.py", "with rng_preserved(), warnings",
+           "with warnings", PROBE),
+    Mutant("decay taken for movement", "instruments/movement.py", "decayed = before * (1 - lr * wd)", "decayed = before",
+           "tests/instruments/test_movement.py"),
+    Mutant("padding is never read", "checks/inputs.py", "return _change(seen) > CHANGED", "return False",
+           "tests/test_checks.py"),
+    Mutant("a doctor that ends the fit", "fastai1/doctor.py",
+           "        except Exception as error:\n            self._seen.not_looked_at.append(f\"{event",
+           "        except TypeError as error:\n            self._seen.not_looked_at.append(f\"{event",
+           "tests/fastai1/test_doctor.py"),
     Mutant("wrong element of a tuple", "output.py", "return _find_logits(values[0], whole)",
            "return _find_logits(values[-1], whole)", "tests/test_output.py"),
     Mutant("a loss taken for logits", "output.py", "    if first.dim() == 0:\n        return True\n", "",

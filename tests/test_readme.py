@@ -13,7 +13,7 @@ import fastai_hf_callback  # noqa: E402
 from tests.tiny import VOCAB, tiny_model  # noqa: E402
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-LEARN, PROVE, KEEP = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+LEARN, DIAGNOSE, PROVE, KEEP = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 
 
 def rows(n=96):
@@ -31,6 +31,13 @@ def test_the_ten_lines_train(given):
     exec(LEARN, given)
     assert len(given["learn"].recorder.losses) == 6
     assert len([line for line in LEARN.splitlines() if line.strip()]) == 10
+
+
+def test_the_diagnosis_is_printed(given, capsys):
+    exec(LEARN, given)
+    exec(DIAGNOSE, given)
+    assert given["diagnosis"].evidence.looked_at
+    assert str(given["diagnosis"]) in capsys.readouterr().out
 
 
 def test_the_three_lines_prove(given, monkeypatch):

@@ -16,8 +16,8 @@ WITHOUT_MASK = ("gpt2", "transfoxl")  # their forward in pytorch-transformers 1.
 
 def tiny_model(name, n_outputs=2, **config):
     """A pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
-    if name == "bert of transformers 5":
-        return _bert_of_today(n_outputs)
+    if name.endswith(" of transformers 5"):
+        return _of_today(name.split()[0], n_outputs)
     library = pytest.importorskip("pytorch_transformers")
     make = {"bert": _bert, "roberta": _roberta, "distilbert": _distilbert, "xlnet": _xlnet, "xlm": _xlm,
             "gpt2": _gpt2, "transfoxl": _transfoxl}[name]
@@ -61,11 +61,15 @@ def _transfoxl(library, n_outputs, config):
     return LastTokenHead(library.TransfoXLModel(_set(settings, n_outputs, config)), 16, n_outputs)
 
 
-def _bert_of_today(n_outputs):
+def _of_today(name, n_outputs):
     library = pytest.importorskip("transformers")
-    return library.BertForSequenceClassification(library.BertConfig(
+    kind = {"bert": "Bert", "electra": "Electra", "albert": "Albert", "mpnet": "MPNet", "deberta": "DebertaV2",
+            "roformer": "RoFormer"}[name]
+    more = {"embedding_size": 16} if name in ("electra", "albert") else {}
+    config = getattr(library, f"{kind}Config")(
         vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=32, num_labels=n_outputs))
+        max_position_embeddings=34 if name == "mpnet" else 32, num_labels=n_outputs, **more)
+    return getattr(library, f"{kind}ForSequenceClassification")(config)
 
 
 class LastTokenHead(nn.Module):

@@ -49,5 +49,5 @@ def encoded_databunch(train: EncodedTexts, valid: EncodedTexts, pad_id: int, bs:
     **kwargs
         Handed to ``DataBunch.create``.
     """
-    settings = dict(num_workers=0, pin_memory=torch.cuda.is_available(), no_check=True)
-    return DataBunch.create(train, valid, bs=bs, collate_fn=_Collate(pad_id), **{**settings, **kwargs})
+    settings = dict(num_workers=0, pin_memory=torch.cuda.is_available(), no_check=True, collate_fn=_Collate(pad_id))
+    return DataBunch.create(train, valid, bs=bs, **{**settings, **kwargs})

@@ -23,7 +23,8 @@ def broken():
     return make_learner(callbacks=[HFCallback(check=False), Detaches()])
 
 
-@pytest.mark.parametrize("model", ["bert", "xlnet", "distilbert", "gpt2", "xlm"])
+@pytest.mark.parametrize("model", ["bert", *(pytest.param(name, marks=pytest.mark.slow)
+                                             for name in ("xlnet", "distilbert", "gpt2", "xlm"))])
 def test_weights_are_bit_for_bit_those_of_a_fit_without_it(model):
     def fit(doctor):
         seed_everything(3)

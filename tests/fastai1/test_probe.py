@@ -63,8 +63,9 @@ def breaking(model="bert"):
 
 
 needs_half = pytest.mark.skipif(not half_runs_on_cpu(), reason="torch multiplies no half matrices here")
-STATES = [fresh, fitted, frozen, clipped, with_gradients, breaking, pytest.param(half, marks=needs_half),
-          pytest.param(half_and_fitted, marks=needs_half)]
+STATES = [fresh, fitted, breaking, *(pytest.param(make, marks=pytest.mark.slow)
+                                     for make in (frozen, clipped, with_gradients)),
+          *(pytest.param(make, marks=[needs_half, pytest.mark.slow]) for make in (half, half_and_fitted))]
 
 
 @pytest.mark.parametrize("make", STATES)
@@ -77,6 +78,7 @@ def test_a_changed_weight_would_be_seen():
         != run(fitted, examine=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["roberta", "distilbert", "xlnet", "xlm", "gpt2", "transfoxl"])
 def test_on_every_architecture(model):
     assert run(lambda: fitted(model), examine=True) == run(lambda: fitted(model), examine=False)

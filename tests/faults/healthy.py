@@ -20,7 +20,7 @@ from fastai_hf_callback.rng import seed_everything
 from tests.faults import tasks
 from tests.faults.fault import Reader, body_for, hidden_states, position_for
 from tests.faults.specs import Spec, specs
-from tests.faults.tasks import NEWEST, PAD, TASKS, TELLING, Texts, bare_model, head_and_body, padded
+from tests.faults.tasks import PAD, TASKS, TELLING, Texts, bare_model, head_and_body, of_today, padded
 
 ROWS, IGNORED, LONGEST = 256, -100, 30
 
@@ -163,7 +163,7 @@ def _spread(model: nn.Module) -> nn.Module:
 
 
 def _recompute(bare: nn.Module, architecture: str) -> None:
-    if architecture == NEWEST:
+    if of_today(architecture):
         bare.gradient_checkpointing_enable({"use_reentrant": True})
         return
     encoder = tasks.body_of(bare).encoder

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 import torch
 
-from tests.faults.catalogue import FAULTS, all_cases
+from tests.faults.catalogue import FAULTS, all_cases, held_out_cases
 from tests.faults.causes import CAUSES
 from tests.faults.healthy import controls
 from tests.faults.judge import Row, judge_control, judge_fault
@@ -26,12 +26,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=614919, help="of the healthy controls; drawn after the freeze")
     parser.add_argument("--controls", type=int, default=320)
+    parser.add_argument("--held-out", action="store_true", help="the architectures that were never looked at, instead")
     parser.add_argument("--only", default="", help="faults whose name contains this")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rows", type=Path, help="where the single results are written, as JSON")
     arguments = parser.parse_args()
     wanted = {fault.name for fault in FAULTS if arguments.only in fault.name}
-    cases = sorted((f.name, a) for f, a in all_cases() if f.name in wanted)
+    cases = sorted((f.name, a) for f, a in (held_out_cases() if arguments.held_out else all_cases())
+                   if f.name in wanted)
     faults = judged(_judge_case, cases, "fault")
     seeds = [(arguments.seed, arguments.controls, i) for i in range(arguments.controls)]
     healthy = judged(_judge_seed, seeds, "control")

@@ -22,6 +22,8 @@ from tests.tiny import VOCAB, tiny_model
 ALL = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "bert of transformers 5")
 MASKED = tuple(name for name in ALL if name != "gpt2")
 NEWEST = "bert of transformers 5"
+# Never looked at while the doctor's limits were set; `make faults` asks about them apart from the others.
+HELD_OUT = tuple(f"{name} of transformers 5" for name in ("electra", "albert", "mpnet", "deberta", "roformer"))
 PAD, UNK, CLS, SEP, FIRST_WORD = 0, 1, 2, 3, 5
 ROWS, VALID_ROWS, BATCH, LENGTHS, WIDTH = 256, 128, 16, (6, 20), 16
 RATES = (0.3, 0.2, 0.14, 0.1, 0.07, 0.05)  # of the six labels
@@ -166,7 +168,12 @@ def bare_model(architecture: str, n_outputs: int, pretrained: bool = True) -> nn
 
 def available(architecture: str) -> bool:
     """transformers 5 needs a newer Python than the article's stack has."""
-    return architecture != NEWEST or find_spec("transformers") is not None
+    return not of_today(architecture) or find_spec("transformers") is not None
+
+
+def of_today(architecture: str) -> bool:
+    """Whether it comes from transformers 5."""
+    return architecture.endswith(" of transformers 5")
 
 
 def body_of(model: nn.Module) -> nn.Module:
@@ -174,7 +181,7 @@ def body_of(model: nn.Module) -> nn.Module:
     for name in ("bert", "roberta", "distilbert", "transformer", "body"):
         if hasattr(model, name):
             return getattr(model, name)
-    raise AttributeError(f"{type(model).__name__} has no body of a known name")
+    return model.base_model
 
 
 def last_layer(model: nn.Module) -> nn.Module:
