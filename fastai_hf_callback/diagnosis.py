@@ -68,16 +68,22 @@ def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = No
     Diagnosis
     """
     found = [finding for check in checks.ALL for finding in _found_by(check, evidence)]
-    causes = {finding.cause for finding in found}
+    figures = {f.cause for f in found if "said" not in f.evidence}  # better than the exception of the same cause
+    found = [f for f in found if "said" not in f.evidence or f.cause not in figures]
+    causes = {finding.cause for finding in found if finding.severity != "note"}
     kept = [finding for finding in found if not causes & set(checks.EXPLAINED_BY.get(finding.cause, ()))]
     known = [f for f in kept if f.cause != "unknown-failure"]
     kept = known if any(f.severity == "error" for f in known) else kept  # what failed is then explained
-    kept.sort(key=lambda finding: (-SEVERITIES.index(finding.severity), checks.RANK.index(finding.cause)))
+    kept.sort(key=lambda finding: (-SEVERITIES.index(finding.severity), _rank(finding.cause)))
     kept = [f for i, f in enumerate(kept)  # a cause once, but several metrics may have the same
             if f.cause.startswith("metric-") or f.cause not in {g.cause for g in kept[:i]}]
     for finding in kept:
         finding.cure = cures(finding) if cures is not None else None
     return Diagnosis(kept, evidence)
+
+
+def _rank(cause: str) -> int:
+    return checks.RANK.index(cause) if cause in checks.RANK else len(checks.RANK)
 
 
 def _found_by(check: Callable[[Evidence], Any], evidence: Evidence) -> List[Finding]:

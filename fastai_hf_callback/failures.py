@@ -1,6 +1,8 @@
-"""An exception -> the cause behind it, under the same names as the doctor's. Imports ``errors`` and ``finding``."""
+"""An exception -> the cause behind it, under the same names as the doctor's. Imports torch, ``errors``, ``finding``."""
 import re
 from typing import Any, Dict, List, NamedTuple, Tuple
+
+from torch import Tensor
 
 from .errors import BridgeError
 from .finding import Finding
@@ -60,27 +62,30 @@ REASONS: Dict[str, Reason] = {
 }
 
 # Patterns over "ExceptionType: text", the first that matches. What torch, fastai and the models say, in all versions
-# at hand; each is raised for real in tests/test_explain.py.
+# at hand; each is raised for real in tests/test_failures.py.
+_OF_TENSORS = "|".join(name for name in dir(Tensor) if name[0] != "_")
 _PATTERNS: List[Tuple[str, str]] = [
     (r"out of memory", "out-of-memory"),
     (r"isn't a valid key in the state of the callbacks", "wrong-key-returned"),
-    (r"missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
+    (r"on_\w+\(\) missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
      r"on_\w+\(\) (takes 0 positional|missing \d+ required)|unbound method", "callback-class-not-instance"),
     (r"'\w*(Callback|Recorder|Trainer|Clipping|Unwrap\w*)' object is not callable",
      "callback-instance-in-callback-fns"),
-    (r"type object '\w+' has no attribute|forward\(\) missing .*'self'|__call__\(\) missing|"
-     r"'type' object|parameters\(\) missing 1 required|modules\(\) missing 1|Boolean value of Tensor with more than",
+    (r"type object '\w*(Model|For\w+)' has no attribute|missing 1 required positional argument: 'self'|"
+     r"no attribute '_apply'|(?i:bool(ean)? value of Tensor) with more than|__call__\(\) missing|'type' object|"
+     r"parameters\(\) missing 1 required|modules\(\) missing 1",
      "class-instead-of-instance"),
+    (r"^TypeError: \w+\(\) takes no arguments", "callback-instance-in-callback-fns"),
     (r"has no attribute 'reset'", "unwrapping-in-callback-fns"),
     (r"does not require grad and does not have a grad_fn", "everything-frozen"),
     (r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
-     r"\(?'?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
-     r"'(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute|"
+     r"\(?'?(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
+     r"'(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute '(" + _OF_TENSORS + r")'|"
      r"\((tuple|list|dict|\w*Output\w*), (Tensor|Parameter)|for -: '(tuple|list|dict|\w*Output\w*)'",
      "output-not-unwrapped"),
     (r"Target \S+ is out of bounds|Assertion `?.*(cur_target|t) >= 0|Assertion.*n_classes", "label-outside-range"),
-    (r"index out of range|out of range in self|index out of bounds|srcIndex < srcSelectDimSize",
-     "token-outside-vocabulary"),
+    (r"(?<!list )(?<!tuple )(?<!string )index out of range|out of range in self|index out of bounds|"
+     r"srcIndex < srcSelectDimSize", "token-outside-vocabulary"),
     (r"Dimension out of range \(expected to be in range of \[-1, 0\]|Expected input batch_size \(\d+\) to match|"
      r"For 1D input, 1D target|dimension specified as 0 but tensor has no dimensions", "batch-dimension-lost"),
     (r"stack expects each tensor to be equal size|Sizes of tensors must match|"
@@ -88,13 +93,15 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"inhomogeneous shape", "ragged-numpy"),
     (r"[Ww]eights.only|WeightsUnpickler", "weights-only-load"),
     (r"Expected all tensors to be on the same device|Expected object of device type|but got device", "device-mismatch"),
-    (r"expected scalar type (Long|Float|Double).*(found|but got)|result type Float can't be cast|"
-     r"Found dtype Long|Expected floating point type for target|\"?nll_loss\w*\"? not implemented for|"
+    (r"expected target dtype|expected scalar type (Long|Float|Double).*(found|but got)|Found dtype Long|"
+     r"result type Float can't be cast|Expected floating point type for target|"
+     r"\"?nll_loss\w*\"? not implemented for|"
      r"expected object of scalar type Long", "target-dtype"),
-    (r"(c10::)?Half.*(float|Float)|(float|Float).*(c10::)?Half|not implemented for 'Half'", "dtype-mismatch"),
+    (r"^RuntimeError.*(\bHalf\b.*\b[fF]loat\b|\b[fF]loat\b.*\bHalf\b|(not implemented for '|CPUType for )Half)",
+     "dtype-mismatch"),
     (r"Target size .* must be the same as input size|Using a target size|The size of tensor a \(\d+\) must match|"
-     r"size mismatch|multi-target not supported|shape mismatch", "target-shape"),
-    (r"unexpected keyword argument|missing \d+ required positional argument|takes (from )?\d+ .*positional argument"
+     r"same number of elements but got|multi-target not supported|shape mismatch", "target-shape"),
+    (r"forward\(\) (got an unexpected keyword|missing \d+ required|takes (from )?\d+)"
      r"|specify both|specify either|required keyword", "wrong-inputs"),
     (r"loss_batch.*patched|already patched", "patch-active"),
 ]

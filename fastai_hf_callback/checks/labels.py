@@ -76,7 +76,7 @@ def one_class(seen: Evidence) -> Optional[Finding]:
     labels = seen.labels
     if labels is None or not labels.valid_constant or labels.kind == "number" or labels.valid_rows < 8:
         return None
-    if labels.train_constant or _by_chance(labels) > 1e-4:
+    if labels.train_constant or not labels.train_shares or _by_chance(labels) > 1e-4:
         return None
     return Finding("validation-one-class", "warning",
                    f"All {labels.valid_rows} validation targets that were sampled are the same, the training targets "
@@ -108,7 +108,7 @@ def _only_validation_makes_sense(labels: Labels) -> bool:
 
 
 def _above(area: Optional[float], error: float, errors: float) -> bool:
-    return area is not None and area - 0.5 > errors * error
+    return area is not None and not area - 0.5 <= errors * error
 
 
 CHECKS = [constant, truncated, unrelated, in_order, one_class]

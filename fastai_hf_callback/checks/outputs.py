@@ -179,7 +179,7 @@ def cannot_fit(seen: Evidence) -> Optional[Finding]:
     # A model that has already fitted the batch cannot fit it better.
     if loss.constant is not None and loss.before_fitting < 0.5 * abs(loss.constant):
         return None
-    if abs(loss.fitted - loss.before_fitting) > 1e-4 * abs(loss.before_fitting):
+    if not abs(loss.fitted - loss.before_fitting) <= 1e-4 * abs(loss.before_fitting):
         return None
     return Finding("cannot-fit-one-batch", "warning",
                    f"{loss.fitted_steps} steps of a fresh optimizer on one small batch leave the loss at "

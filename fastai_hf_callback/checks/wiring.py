@@ -27,7 +27,7 @@ def valid_path(seen: Evidence) -> Optional[Finding]:
     wiring = seen.wiring
     if wiring is None or wiring.valid_error is None:
         return None
-    if wiring.only_in_callback_fns and not wiring.hf_callback:
+    if wiring.only_in_callback_fns and not wiring.hf_callback and wiring.valid_error != wiring.train_error:
         names = ", ".join(wiring.only_in_callback_fns)
         return Finding(
             "unwrapping-in-callback-fns", "error",
@@ -44,7 +44,8 @@ def patch_left(seen: Evidence) -> Optional[Finding]:
         return None
     harmful = (seen.wiring.train_error or seen.wiring.valid_error
                or seen.graph is not None and seen.graph.trainable and not seen.graph.reached and not seen.graph.opaque
-               or seen.outputs is not None and len(seen.outputs.shape) < 2 < len(seen.outputs.target_shape) + 2)
+               or seen.outputs is not None and len(seen.outputs.shape) < 2 and seen.outputs.target_shape
+               and seen.outputs.shape[:1] != seen.outputs.target_shape[:1])
     return Finding(
         "patch-left-active", "error" if harmful else "warning",
         f"fastai's loss_batch is replaced by {seen.wiring.patch}: every Learner of this process runs that code"

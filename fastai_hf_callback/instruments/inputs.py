@@ -202,7 +202,7 @@ def _padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
             full = bool((lengths == ids.shape[1]).any())
             if (int(lengths.max()) >= 2 and len(lengths.unique()) > 1 and float((lengths > 0).float().mean()) >= 0.2
                     and share >= 0.03 and inside <= 0.02 * int(runs.sum()) and share > best[0] and not full):
-                best = (share, int(token), side, runs.flip(1) if side == "back" else runs)
+                best = (share, int(token), side, runs.long().flip(1).bool() if side == "back" else runs)
     return best[1], best[2], best[3]
 
 
@@ -287,7 +287,8 @@ def map_tensors(batch: Any, change: Any) -> Any:
         changed: Dict[Any, Any] = {k: map_tensors(v, change) for k, v in batch.items()}
         return changed
     if isinstance(batch, (list, tuple)):
-        return type(batch)(map_tensors(v, change) for v in batch)
+        made = [map_tensors(v, change) for v in batch]
+        return type(batch)(*made) if hasattr(batch, "_fields") else type(batch)(made)
     return batch
 
 

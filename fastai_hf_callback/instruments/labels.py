@@ -93,7 +93,7 @@ def _as_groups(rows: np.ndarray) -> np.ndarray:
 
 
 def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: str, skip: set) -> None:
-    if train.ids is None or len(train.ids) < 64 or seen.train_constant:
+    if train.ids is None or len(train.ids) < 64 or seen.train_constant or not _finite(train, valid):
         return
     words = _vocabulary(train.ids, skip)
     x, y = _features(train.ids, words), _columns(train.targets, kind)
@@ -106,6 +106,10 @@ def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: st
         return
     seen.signal_within_valid, seen.error_within_valid = _within(xv, yv, kind)
     seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
+
+
+def _finite(*parts: Optional[Sampled]) -> bool:
+    return all(bool(np.isfinite(part.targets).all()) for part in parts if part is not None)
 
 
 def _vocabulary(rows: Sequence[np.ndarray], skip: set) -> dict:

@@ -40,12 +40,12 @@ def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
         seen.at_ideal, seen.at_worst = (value_of(loss_func, o.to(logits), target) for o in (ideal, worst))
         if standing.kind == "labels":
             # A loss of probabilities refuses -10 or calls it worse than 0; one of logits likes it better.
-            as_probabilities = (standing.ideal > 0).to(logits)
-            modest = value_of(loss_func, as_probabilities * 0.98 + 0.01, target)
+            near = (standing.ideal > 0).float() * 0.98 + 0.01
+            modest = value_of(loss_func, near.to(logits), target)
             seen.takes_logits = _less(seen.at_ideal, modest)
             if seen.at_ideal is None:
                 seen.at_ideal = modest
-                seen.at_worst = value_of(loss_func, (1 - as_probabilities) * 0.98 + 0.01, target)
+                seen.at_worst = value_of(loss_func, (1 - near).to(logits), target)
         if standing.kind == "classes":
             noise = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape).to(logits)
             one, other = value_of(loss_func, noise, target), value_of(loss_func, noise + 3.0, target)

@@ -69,7 +69,7 @@ class Sample:
     def _taken(self, tensor: Tensor) -> Tensor:
         # Strided, not contiguous: a slice of an embedding would hold a few words only.
         flat = tensor.reshape(-1)
-        step = max(1, flat.numel() // self.per_parameter)
+        step = max(1, -(-flat.numel() // self.per_parameter))
         return flat[::step][:self.per_parameter].clone()
 
 
@@ -77,7 +77,7 @@ def _swallowed(before: Tensor, after: Tensor, gradient: Optional[Tensor]) -> Opt
     """The share of elements with a gradient that did not change at all."""
     if gradient is None:
         return None
-    pushed = gradient != 0
+    pushed = gradient.float() != 0
     if not bool(pushed.any()):
         return None
     return float((before == after)[pushed].float().mean())

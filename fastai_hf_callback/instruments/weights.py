@@ -20,7 +20,7 @@ def look_at_weights(model: nn.Module, has_master_copies: bool = False) -> Weight
         Whether full-precision copies are what the optimizer steps.
     """
     named = list(model.named_parameters())
-    broken = [name for name, p in named if not bool(torch.isfinite(p.detach()).all())]
+    broken = [name for name, p in named if not bool(torch.isfinite(p.detach().float()).all())]
     norms = _norm_layers(model)
     at_start = all(_at_start(layer) for layer in norms) if norms else None
     return Weights(
@@ -38,7 +38,7 @@ def _norm_layers(model: nn.Module):
 
 
 def _at_start(layer: nn.Module) -> bool:
-    return bool((layer.weight.detach() == 1).all()) and bool((layer.bias.detach() == 0).all())
+    return bool((layer.weight.detach().float() == 1).all()) and bool((layer.bias.detach().float() == 0).all())
 
 
 def _claimed_origin(model: nn.Module) -> Optional[str]:

@@ -78,7 +78,7 @@ def test_an_instance_in_callback_fns(kind):
     assert fitted(callbacks=[], callback_fns=[kind()]) == "callback-instance-in-callback-fns"
 
 
-# BUG: "Unwrap() takes no arguments" is unknown: a plain Callback's class in callback_fns, which fastai gives the learner.
+# BUG: "Unwrap() takes no arguments" is unknown: a plain Callback's class in callback_fns, to be given the learner.
 def test_a_plain_callbacks_class_in_callback_fns():
     assert fitted(callbacks=[], callback_fns=[Unwrap]) != "unknown-failure"
 

@@ -1,0 +1,69 @@
+"""What a healthy run looks like to the doctor, recorded; and the same with single figures changed. No torch here."""
+from dataclasses import replace
+
+from fastai_hf_callback.evidence import (
+    Evidence,
+    Graph,
+    History,
+    Hyper,
+    Inputs,
+    Labels,
+    LossShape,
+    MetricSeen,
+    Outputs,
+    Precision,
+    Stepping,
+    Weights,
+    Wiring,
+)
+
+PARTS = ("wiring", "graph", "stepping", "hyper", "outputs", "loss", "inputs", "labels", "weights", "precision",
+         "history")
+
+
+def healthy():
+    """A three-class BERT that learns; no figure of it is near a limit."""
+    return Evidence(
+        wiring=Wiring(hf_callback=True),
+        graph=Graph(registered=41, trainable=40, reached=39, reached_by_output=39, hidden=0, foreign=0, opaque=0,
+                    output_has_graph=True, loss_has_graph=True, head_trainable=True, head_unreached=False),
+        stepping=Stepping(steps=4, steps_in_an_epoch=10, steps_simulated=10, trainable=40, reached=39,
+                          with_gradient=39, in_optimizer=40, in_layer_groups=40, moved=39, moved_of_gradient=39,
+                          update=1e-3, decay_over_gradient=0.01, gradient_norms=[1.5, 1.0], loss_factor=1.0,
+                          clip_ratio=1.0, lr_in_force=1e-4, executed_elements=1000, executed_unreached=10,
+                          executed_unreached_names=["pooler.weight", "pooler.bias"]),
+        hyper=Hyper(lr=3e-5, lowest_lr=1e-6, wd=0.01, lr_times_wd=3e-7, steps_per_epoch=10,
+                    source="the highest of the last fit", optimizer="AdamW"),
+        outputs=Outputs(shape=(8, 3), target_shape=(8,), rows=8, finite=True, lowest=-1.25, highest=1.5, spread=0.5,
+                        size=1.5, answers_to_tokens=0.8, changes_with_padding=1e-6, hidden_size=16, num_labels=3,
+                        broadcasts=False),
+        loss=LossShape(first=1.1, constant=1.09, at_ideal=1e-4, at_worst=10.0, shift_invariant=True,
+                       before_fitting=1.1, fitted=0.7, fitted_steps=8),
+        inputs=Inputs(rows=32, length=12, seen_distinct=40, pad_id=0, pad_share=0.2, pad_side="back",
+                      embedding_pad_id=0, config_pad_id=0, first_token=2, first_token_in_front=1.0, mask_given=True,
+                      mask_marks_padding=1.0, mask_argument_given=True, top_token=7, top_token_share=0.05,
+                      second_position_share=0.1, second_position_token=9, distinct_words=38, unknown_share=0.0,
+                      cut_share=0.1, mean_length=9.0),
+        labels=Labels(kind="classes", train_rows=400, valid_rows=200, train_shares=[0.4, 0.3, 0.3],
+                      valid_shares=[0.4, 0.3, 0.3], order_z=0.3, signal_within_train=0.8, signal_within_valid=0.8,
+                      signal_together=0.82, error_within_train=0.02, error_within_valid=0.02, error_together=0.02),
+        weights=Weights(parameters=40, body_at_initialisation=False, body_trainable=True, gain=1.1, elements=20_000),
+        metrics=[MetricSeen("accuracy", value=0.6, base_rate=0.4, at_ideal=1.0, at_worst=0.0, at_random=0.3,
+                            at_other_random=0.35, ideal_of_halves=[1.0, 1.0], after_another_epoch=0.6, alone=0.6,
+                            quantum=0.005)],
+        precision=Precision(loss_scale=65536.0, steps=4, overflows=0),
+        history=History(losses=[1.1, 0.9], metrics={"accuracy": [0.5, 0.6]}, falling=True),
+        looked_at=["inputs", "outputs"], seconds=1.25)
+
+
+def seen(**changes):
+    """:func:`healthy` with changes: ``graph__trainable=0`` for a figure, ``graph=None`` for a whole part; ``metric__``
+    is the one metric's."""
+    evidence = healthy()
+    for name, value in changes.items():
+        part, _, figure = name.partition("__")
+        if part == "metric":
+            evidence.metrics = [replace(evidence.metrics[0], **{figure: value})]
+        else:
+            setattr(evidence, part, replace(getattr(evidence, part), **{figure: value}) if figure else value)
+    return evidence
