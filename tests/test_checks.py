@@ -271,14 +271,14 @@ def test_the_severities_are_known_and_every_one_is_used():
 # -- corners -------------------------------------------------------------------------------------------------------
 
 
-# WEAK: with a callback in callback_fns, any failure of validation is laid to it, also one that training has too.
+# Once: with a callback in callback_fns, any failure of validation is laid to it, also one that training has too.
 def test_a_failure_of_both_paths_is_no_matter_of_callback_fns():
     both = seen(wiring__only_in_callback_fns=["Unwrap"], wiring__hf_callback=False,
                 wiring__train_error="token-outside-vocabulary", wiring__valid_error="token-outside-vocabulary")
     assert fired(wiring.valid_path, both) == []
 
 
-# WEAK: 1-d outputs against 1-d targets are what a flattened regression has; the patch does no harm there.
+# Once: 1-d outputs against 1-d targets are what a flattened regression has; the patch does no harm there.
 def test_a_patch_before_a_flat_regression_is_a_warning():
     (finding,) = fired(wiring.patch_left, seen(wiring__patch="loss_batch", outputs__shape=(8,)))
     assert finding.severity == "warning"

@@ -186,17 +186,17 @@ def test_an_error_rate_falls_where_accuracy_rises_and_is_on_the_right_axis():
     assert fired(metrics.wrong_axis, seen(metric__at_ideal=0.0, metric__at_worst=1.0)) == []
 
 
-# BUG: a batch that cannot be fitted because the loss became NaN is not one that "leaves the loss" where it was.
+# Once: a batch that cannot be fitted because the loss became NaN is not one that "leaves the loss" where it was.
 def test_a_fit_that_diverged_is_not_one_that_moved_nothing():
     assert fired(outputs.cannot_fit, seen(loss__fitted=NAN)) == []
 
 
-# BUG: an area that is not a number (no rank correlation can be made) counts as none above chance.
+# Once: an area that is not a number (no rank correlation can be made) counts as none above chance.
 def test_a_signal_that_is_no_number_says_nothing():
     nothing = dict(labels__signal_within_train=NAN, labels__signal_within_valid=NAN, labels__signal_together=NAN)
     assert fired(labels.unrelated, seen(**nothing)) == []
 
 
-# BUG: max() of no shares, where every target that was sampled is to be ignored (-100).
+# Once: max() of no shares, where every target that was sampled is to be ignored (-100).
 def test_targets_without_any_share_break_nothing():
     assert fired(labels.one_class, seen(labels__valid_constant=True, labels__train_shares=[])) == []

@@ -76,7 +76,7 @@ def test_two_causes_that_do_not_explain_one_another_both_stay():
     assert len(diagnosed(seen(graph__hidden=4, outputs__answers_to_tokens=0.0)).findings) == 2
 
 
-# BUG: a note ("what comes after the body reads padding", which costs little) leaves errors out of the diagnosis.
+# Once: a note ("what comes after the body reads padding", which costs little) leaves errors out of the diagnosis.
 @pytest.mark.parametrize("lost", [
     dict(outputs__answers_to_tokens=0.0), dict(stepping__moved=0), dict(stepping__non_finite_losses=4)])
 def test_a_note_does_not_explain_an_error(lost):
@@ -93,7 +93,7 @@ def test_an_unknown_failure_is_left_out_where_a_known_error_explains_it():
     assert diagnosed(seen(**failed, labels__order_z=-9.0)).causes == ["unknown-failure", "labels-in-order"]
 
 
-# BUG: causes of our own errors that are not in RANK (a model that wraps itself in forward, a user's BridgeError) end
+# Once: causes of our own errors that are not in RANK (a model that wraps itself in forward, a user's BridgeError) end
 # the diagnosis in ``ValueError: 'wrapped-twice' is not in list``.
 @pytest.mark.parametrize("cause", ["wrapped-twice", "not-a-module", "bad-pad-id", "input-names", "unknown", "my-own"])
 def test_a_cause_without_a_rank_is_told_all_the_same(cause):
@@ -101,7 +101,7 @@ def test_a_cause_without_a_rank_is_told_all_the_same(cause):
     assert set(found.causes) == {cause, "parameters-hidden"}
 
 
-# BUG: what the training path said and what the graph shows are one cause, and it is listed twice.
+# Once: what the training path said and what the graph shows are one cause, and it is listed twice.
 @pytest.mark.parametrize("cause, shown", [
     ("everything-frozen", dict(graph__trainable=0)), ("no-gradient-in-model", dict(graph__output_has_graph=False)),
     ("loss-broadcasts", dict(outputs__broadcasts=True)), ("batch-dimension-lost", dict(outputs__shape=(3,)))])

@@ -48,7 +48,7 @@ LOSSES = {"CE": (CLASSES, classes), "BCE": (LABELS, values), "MSE": (NUMBERS, va
 TARGETS = pytest.mark.parametrize("loss", LOSSES)
 
 
-# BUG: collections.OrderedDict is said with its module ("must be Tensor, not collections.OrderedDict").
+# Once: collections.OrderedDict is said with its module ("must be Tensor, not collections.OrderedDict").
 @TARGETS
 @pytest.mark.parametrize("wrapped", [
     (logits,), [logits], (logits, (logits, logits)), OrderedDict(logits=logits), {"logits": logits},
@@ -95,7 +95,7 @@ def test_every_parameter_frozen():
 # -- targets and ids -----------------------------------------------------------------------------------------------
 
 
-# BUG: torch 2.13 says "expected target dtype to be Long or Byte, but got Float".
+# Once: torch 2.13 says "expected target dtype to be Long or Byte, but got Float".
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32], ids=str)
 def test_targets_of_another_dtype_under_cross_entropy(dtype):
     assert cause_of(lambda: CLASSES(logits, classes.to(dtype))) == "target-dtype"
@@ -174,12 +174,12 @@ def test_an_argument_that_a_model_of_today_does_not_take():
     assert cause_of(lambda: model.classifier(ids(), langs=ids())) == "wrong-inputs"
 
 
-# BUG: "eval() missing 1 required positional argument: 'self'" -> callback-class-not-instance.
+# Once: "eval() missing 1 required positional argument: 'self'" -> callback-class-not-instance.
 def test_a_class_whose_method_is_called():
     assert cause_of(lambda: nn.Linear.eval()) == "class-instead-of-instance"
 
 
-# BUG (torch 1.4): "_th_addmm not supported on CPUType for Half" is unknown.
+# torch 1.4 once: "_th_addmm not supported on CPUType for Half" is unknown.
 def test_half_and_full_precision_in_one_layer():
     assert cause_of(lambda: nn.Linear(3, 3).half()(logits)) == "dtype-mismatch"
 
@@ -229,7 +229,7 @@ def test_an_unknown_exception_without_a_cause_stays_unknown():
 
 
 # The innocent: what they say must not look like a failure of the model.
-# BUG: IndexError of a list -> token-outside-vocabulary; "Half ... float" in any sentence -> dtype-mismatch.
+# Once: IndexError of a list -> token-outside-vocabulary; "Half ... float" in any sentence -> dtype-mismatch.
 @pytest.mark.parametrize("code", [
     "1 / 0", "{}['output']", "{}['tuple']", "raise RuntimeError('something is wrong')", "raise ValueError", "[][3]",
     "raise RuntimeError('the reader stopped')", "assert False", "int('x')", "import no_such_module", "(1, 2)[5]",
@@ -241,7 +241,7 @@ def test_an_unrelated_exception_gets_no_false_cause(code):
     assert cause_of(lambda: exec(code, {"torch": torch, "np": np})) == "unknown-failure"
 
 
-# WEAK: the patterns match Python's own words wherever they come from: any function's missing argument is the model's
+# Once: the patterns match Python's own words wherever they come from: any function's missing argument is the model's
 # forward, any attribute that a tuple lacks is a tensor's, any class's missing attribute an instance forgotten.
 @pytest.mark.parametrize("code", [
     "(1, 2).append(3)", "def f(a): pass\nf()", "def f(): pass\nf(b=1)", "open('x', foo=3)", "int.nothing",
@@ -250,12 +250,12 @@ def test_a_slip_in_plain_python_gets_no_false_cause(code):
     assert cause_of(lambda: exec(code, {})) == "unknown-failure"
 
 
-# BUG: "size mismatch for weight: copying a param ..." of load_state_dict -> target-shape.
+# Once: "size mismatch for weight: copying a param ..." of load_state_dict -> target-shape.
 def test_weights_of_another_width_are_no_matter_of_targets():
     assert cause_of(lambda: nn.Linear(2, 2).load_state_dict(nn.Linear(2, 3).state_dict())) != "target-shape"
 
 
-# BUG (torch 1.4): "size mismatch, m1: ..., m2: ..." of a layer of another width -> target-shape.
+# torch 1.4 once: "size mismatch, m1: ..., m2: ..." of a layer of another width -> target-shape.
 def test_a_layer_of_another_width_is_no_matter_of_targets():
     assert cause_of(lambda: nn.Linear(2, 2)(logits)) != "target-shape"
 

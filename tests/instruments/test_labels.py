@@ -135,7 +135,7 @@ def test_an_empty_validation_set_says_nothing():
     assert seen.valid_rows == 0 and not seen.valid_constant and seen.valid_shares == []
 
 
-# BUG: float targets with gaps (NaN, a common way to write "no label") raise ValueError in the ridge regression.
+# Once: float targets with gaps (NaN, a common way to write "no label") raise ValueError in the ridge regression.
 def test_targets_with_gaps_break_nothing():
     ids = texts(100)
     targets = told(ids, "number")

@@ -97,7 +97,7 @@ def test_nothing_is_asked_for_a_graph_and_nothing_is_changed():
     assert torch.is_grad_enabled() and logits.grad is None and torch.equal(logits, before)
 
 
-# BUG (torch 1.4): the near outputs are multiplied in half precision, which its CPU cannot.
+# torch 1.4 once: the near outputs are multiplied in half precision, which its CPU cannot.
 def test_half_precision_logits_are_asked_in_their_own_dtype():
     asked = []
     loss_shape(lambda output, target: asked.append(output.dtype) or output.float().mean(), of_labels.half(), LABELS)

@@ -79,7 +79,7 @@ def test_rounding_is_no_movement_and_three_roundings_of_the_largest_are():
         assert sample.moves({})[0].moved is moved
 
 
-# BUG (torch 1.4): half tensors on the CPU cannot be compared ("ne_cpu").
+# torch 1.4 once: half tensors on the CPU cannot be compared ("ne_cpu").
 def test_what_half_precision_swallows_is_counted_among_elements_with_a_gradient():
     parameter = nn.Parameter(torch.tensor([1.0, 1.0, 1.0, 1.0]).half())
     sample = Sample([parameter])
@@ -115,7 +115,7 @@ def test_no_more_than_asked_for_is_taken_and_it_reaches_to_the_end(elements):
     assert elements == 0 or taken[-1] >= 0.49 * (elements - 1)
 
 
-# WEAK: 511 elements are sampled with a step of 1: the last 255 are never looked at, and a step there is not seen.
+# Once: 511 elements are sampled with a step of 1: the last 255 are never looked at, and a step there is not seen.
 def test_a_step_at_the_end_of_a_middling_parameter_is_seen():
     parameter = nn.Parameter(torch.zeros(511))
     sample = Sample([parameter], per_parameter=256)

@@ -59,7 +59,7 @@ def test_a_frozen_norm_is_a_frozen_body():
     assert look_at_weights(model).body_trainable is False
 
 
-# BUG (torch 1.4): isfinite of half weights on the CPU: '"abs_cpu" not implemented for 'Half''.
+# torch 1.4 once: isfinite of half weights on the CPU: '"abs_cpu" not implemented for 'Half''.
 def test_half_weights_and_master_copies():
     seen = look_at_weights(a_body().half(), has_master_copies=True)
     assert (seen.half, seen.parameters, seen.has_master_copies) == (7, 7, True)
