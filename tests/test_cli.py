@@ -17,6 +17,8 @@ def good(): return make_learner("bert")
 def nothing(): return None
 def raises(): raise ValueError("no data here")
 number = 3
+def unmasked(): return make_learner("bert", masked=False, wrap=False)
+def unwrapped(): return make_learner("bert", callbacks=[])
 def takes(one): return make_learner("bert")
 
 def different():
@@ -88,6 +90,36 @@ def test_different_is_1(run, factories):
 def test_identical_but_stuck_is_3(run, factories):
     code, out, _ = run("compare", f"{factories}:good", "--epochs", 1, "--lr", 1e-12)
     assert code == 3 and "IDENTICAL BUT STUCK" in out
+
+
+def test_a_healthy_learner_is_0_and_says_what_was_looked_at(run, factories, tmp_path):
+    code, out, err = run("diagnose", f"{factories}:good", "--json", tmp_path / "out.json")
+    assert (code, err) == (0, "")
+    assert out.startswith("HEALTHY: looked at ")
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["healthy"] and found["evidence"]["stepping"]["steps"] == 4
+
+
+@pytest.mark.parametrize("fail_on, code", [("note", 1), ("warning", 1), ("error", 0)])
+def test_a_warning_is_1_unless_only_errors_are_to_fail(run, factories, fail_on, code):
+    found, out, _ = run("diagnose", f"{factories}:unmasked", "--fail-on", fail_on, "--batches", 2)
+    assert found == code
+    assert "1. WARNING  attention-mask-missing" in out and "fix:" in out
+
+
+def test_what_would_raise_is_a_finding(run, factories):
+    code, out, _ = run("diagnose", f"{factories}:unwrapped", "--fail-on", "error")
+    assert code == 1
+    assert "1. ERROR  output-not-unwrapped" in out and "callbacks=[HFCallback()]" in out
+
+
+@pytest.mark.parametrize("spec, said", [
+    ("{}:nothing", "NoneType was given; expected a fastai Learner"), ("{}:goood", "no 'goood' in it; it has good"),
+    ("{}:takes", "takes arguments"), ("nowhere.py:good", "no such Python file"), ("{}", "expected FILE.py:FACTORY")])
+def test_a_diagnosis_of_nothing_is_2_and_one_line(run, factories, spec, said):
+    code, out, err = run("diagnose", spec.format(factories))
+    assert (code, out) == (2, "")
+    assert said in one_line(err)
 
 
 def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
