@@ -261,7 +261,30 @@ class History:
 
     losses: List[float] = field(default_factory=list)
     metrics: Dict[str, List[float]] = field(default_factory=dict)
-    falling: Optional[bool] = None
+
+    @property
+    def early(self) -> float:
+        """The mean of the first quarter of the losses."""
+        return _mean(self.losses[:max(1, len(self.losses) // 4)])
+
+    @property
+    def late(self) -> float:
+        """The mean of the last quarter."""
+        return _mean(self.losses[-max(1, len(self.losses) // 4):])
+
+    @property
+    def falling(self) -> bool:
+        """Whether the last quarter lies below the first."""
+        return len(self.losses) >= 4 and self.late < self.early
+
+    @property
+    def rising(self) -> bool:
+        """Whether the last quarter lies above the first by more than a few hundredths."""
+        return len(self.losses) >= 8 and self.late - self.early > 0.03 * abs(self.early)
+
+
+def _mean(values: List[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
 
 
 @dataclass

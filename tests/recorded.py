@@ -52,7 +52,7 @@ def healthy():
                             at_other_random=0.35, ideal_of_halves=[1.0, 1.0], after_another_epoch=0.6, alone=0.6,
                             quantum=0.005)],
         precision=Precision(loss_scale=65536.0, steps=4, overflows=0),
-        history=History(losses=[1.1, 0.9], metrics={"accuracy": [0.5, 0.6]}, falling=True),
+        history=History(losses=[1.1, 1.0, 0.95, 0.9], metrics={"accuracy": [0.5, 0.6]}),
         looked_at=["inputs", "outputs"], seconds=1.25)
 
 

@@ -16,6 +16,8 @@ from tests.recorded import PARTS, healthy, seen
 
 Case = namedtuple("Case", "check cause severity figures fires silent")
 
+RISING = [0.9, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.1]  # losses
+
 CASES = [
     # -- wiring ----------------------------------------------------------------------------------------------------
     Case(wiring.train_path, "output-not-unwrapped", "error", ["not tuple"],
@@ -124,9 +126,15 @@ CASES = [
          dict(stepping__update=9.9e-7),
          [dict(stepping__update=1e-6), dict(stepping__update=None), dict(hyper__lr=0.0), dict(hyper__lr=None),
           dict(stepping__lr_in_force=0), dict(stepping__skipped_steps=4), dict(stepping__in_optimizer=0)]),
-    Case(optimizer.rate_too_high, "learning-rate-too-high", "error", ["of 3 (", "0.5 of their size"],
-         dict(hyper__lr=3.0, stepping__update=0.5),
-         [dict(stepping__update=0.499), dict(stepping__update=None), dict(hyper__lr=None), dict(hyper=None)]),
+    Case(optimizer.rate_too_high, "learning-rate-too-high", "error", ["of 3 (", "5 of their size"],
+         dict(hyper__lr=3.0, stepping__update=5.0),
+         [dict(stepping__update=4.99), dict(stepping__update=None), dict(hyper__lr=None), dict(hyper=None)]),
+    Case(optimizer.rate_too_high, "learning-rate-too-high", "error", ["rose from 0.9 to 1.1", "0.5 of their size"],
+         dict(hyper__lr=0.03, stepping__update=0.5, history__losses=RISING, loss__constant=1.2),
+         [dict(stepping__update=0.499), dict(history__losses=RISING[::-1]), dict(history__losses=RISING[:6])]),
+    Case(optimizer.rate_too_high, "learning-rate-too-high", "error", ["rose from 0.9 to 1.1"],
+         dict(hyper__lr=0.1, stepping__update=0.05, history__losses=RISING, loss__constant=1.0),
+         [dict(loss__constant=1.09), dict(loss__constant=None)]),
     Case(optimizer.decay_dominates, "weight-decay-dominates", "error", ["wd=10", "0.10% of every", "0.1 times"],
          dict(hyper__wd=10.0, hyper__lr=1e-4, stepping__decay_over_gradient=0.1),
          [dict(stepping__decay_over_gradient=0.099), dict(hyper__lr=4.9e-5), dict(hyper__wd=0.0),
@@ -153,6 +161,8 @@ CASES = [
     Case(precision.scale_collapsed, "loss-scale-collapsed", "warning", ["to 1.5"],
          dict(precision__loss_scale=1.5), [dict(precision__loss_scale=2.0), dict(precision=None)]),
 ]
+
+RISING = [0.9, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.1]  # losses
 
 
 def fired(check, evidence):

@@ -170,7 +170,7 @@ def test_a_mask_that_works_is_no_finding_whatever_it_marks():
 
 
 def test_a_metric_at_the_base_rate_does_not_claim_learning_that_was_not_seen():
-    (finding,) = fired(metrics.at_base_rate, seen(metric__value=0.4, history__falling=False))
+    (finding,) = fired(metrics.at_base_rate, seen(metric__value=0.4, history__losses=[0.9, 0.9, 1.0, 1.1]))
     assert "while" not in finding.message
     (finding,) = fired(metrics.at_base_rate, seen(metric__value=0.4, history=None))
     assert "while" not in finding.message

@@ -21,7 +21,8 @@ EXPLAINED_BY = {
                                            "optimizer-holds-another-model", "half-weights-without-master"),
     "learning-rate-zero": _NO_STEP + ("optimizer-holds-another-model",),
     "clipped-to-nothing": _NO_STEP,
-    "weight-decay-dominates": _NO_STEP + ("clipped-to-nothing", "learning-rate-zero", "optimizer-holds-another-model"),
+    "weight-decay-dominates": _NO_STEP + ("clipped-to-nothing", "learning-rate-zero", "optimizer-holds-another-model",
+                                          "learning-rate-too-high"),
     "untrained-body-frozen": ("everything-frozen",),
     "head-frozen": ("everything-frozen", "head-of-no-use"),
     "weights-do-not-move": _NO_STEP + tuple(CAUSES[:-1]) + ("half-weights-without-master", "attention-mask-wrong",
@@ -31,8 +32,9 @@ EXPLAINED_BY = {
 # A step of the gradient that changes the weights by less than this share is lost: fp32 keeps 6e-8 of a weight, and
 # sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05).
 SMALLEST_UPDATE = 1e-6
-# A step as large as half the weights themselves replaces the model.
-LARGEST_UPDATE = 0.5
+# A step of half the weights' size may be a narrow model from scratch at 1e-2 (weights of .02) that learns; five times
+# their size replaces any model. Between the two, and below, the losses decide: see `rate_too_high`.
+LARGEST_UPDATE, REPLACING_UPDATE = 0.5, 5.0
 # Decay takes over where it outweighs a tenth of the gradient's part and at least 5e-4 of the weights a step
 # (half of them in 1,400); fastai's default of .01 at 3e-3 takes 3e-5.
 DECAY_SHARE, DECAY_A_STEP = 0.1, 5e-4
@@ -144,12 +146,20 @@ def rate_too_small(seen: Evidence) -> Optional[Finding]:
 
 def rate_too_high(seen: Evidence) -> Optional[Finding]:
     hyper, step = seen.hyper, seen.stepping
-    if hyper is None or not hyper.lr or step is None or step.update is None or step.update < LARGEST_UPDATE:
+    if hyper is None or not hyper.lr or step is None or step.update is None:
         return None
+    history, constant = seen.history, seen.loss.constant if seen.loss is not None else None
+    rising = history is not None and history.rising
+    # A run that ends above where it began, and above a predictor that never reads the text, has lost what it had.
+    ruined = rising and constant is not None and history.late > 1.02 * abs(constant)
+    if step.update < REPLACING_UPDATE and not ruined and not (rising and step.update >= LARGEST_UPDATE):
+        return None
+    losses = f" and losses rose from {history.early:.3g} to {history.late:.3g}" if rising else ""
     return Finding("learning-rate-too-high", "error",
                    f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) one step changes the weights by "
-                   f"{step.update:.2g} of their size: it replaces the model.",
-                   {"lr": hyper.lr, "update / weights": step.update},
+                   f"{step.update:.2g} of their size{losses}: it replaces what the model has learned.",
+                   {"lr": hyper.lr, "update / weights": step.update,
+                    **({"losses": [history.early, history.late], "loss of a constant": constant} if rising else {})},
                    "learn.fit_one_cycle(1, 3e-5)  # on a freshly loaded model: this one's weights are lost")
 
 

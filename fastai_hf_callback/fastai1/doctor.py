@@ -203,7 +203,7 @@ class Doctor(LearnerCallback):
                                "the highest of this fit", type(self.learn.opt.opt).__name__)
         else:
             step.lr_in_force = None
-        seen.history = self._history()
+        seen.history = History(self._losses, self._metric_values)
         if masters_of(self.learn):
             seen.weights.has_master_copies = True
         self._speak()
@@ -256,11 +256,6 @@ class Doctor(LearnerCallback):
         for i, value in enumerate((last_metrics or [])[1:]):
             if value is not None:
                 self._metric_values.setdefault(str(i), []).append(float(value))
-
-    def _history(self) -> History:
-        quarter = max(1, len(self._losses) // 4)
-        falling = len(self._losses) >= 4 and np.mean(self._losses[-quarter:]) < np.mean(self._losses[:quarter])
-        return History(list(self._losses[-1000:]), dict(self._metric_values), bool(falling))
 
     def _carefully(self, what: str, look: Callable[[], Any]) -> None:
         """No look of the doctor's may end the fit."""

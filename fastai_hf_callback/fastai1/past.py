@@ -18,9 +18,7 @@ def history_of(learn: Learner) -> Optional[History]:
     names = list(getattr(recorder, "metrics_names", []))
     rows = [[float(v) for v in row] for row in getattr(recorder, "metrics", [])]
     metrics: Dict[str, List[float]] = {n: [row[i] for row in rows if i < len(row)] for i, n in enumerate(names)}
-    quarter = max(1, len(losses) // 4)
-    falling = len(losses) >= 4 and np.mean(losses[-quarter:]) < np.mean(losses[:quarter])
-    return History(losses, metrics, bool(falling))
+    return History(losses, metrics)
 
 
 def hyper_of(learn: Learner) -> Hyper:
