@@ -2,6 +2,7 @@
 import copy
 import functools
 import math
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Set
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..rng import rng_preserved
 from .cure import cure_for
 from .metric_probe import look_at_metrics
 from .observer import StepWatch, masters_of
+from .past import is_range_test
 from .probe import first_look
 
 __all__ = ["Doctor"]
@@ -117,7 +119,7 @@ class Doctor(LearnerCallback):
         self._skipped_backwards += bool(skip_bwd)
         rate = self.learn.opt.lr
         if isinstance(rate, float):
-            self._highest_lr, self._lowest_lr = max(rate, self._highest_lr), min(rate, self._lowest_lr)
+            self._rates.append(rate)
         if self._sampled:
             self._watch.backward_ended(skip_step, skip_bwd)
 
@@ -187,28 +189,26 @@ class Doctor(LearnerCallback):
         self._place = found.place_of_ids
 
     def _look_at_steps(self) -> None:
-        seen, step = self._seen, self._watch.finish()
-        self._watch.see_executed(self._ran)
-        seen.graph, seen.precision, seen.stepping = self._watch.graph, self._watch.precision, step
-        # The skips of all steps, not only of the sampled.
-        step.sampled_steps, step.steps = step.steps if step.sampled_steps is None else step.sampled_steps, self._steps
-        step.skipped_steps, step.skipped_backwards = self._skipped_steps, self._skipped_backwards
-        step.kept_gradients, step.loss_factor = self._kept, self._factor
-        step.non_finite_losses = sum(not math.isfinite(v) for v in self._losses)
-        whole_epoch = self._epochs > 0
-        step.steps_simulated = self._steps - self._skipped_steps if whole_epoch else None
-        if whole_epoch:  # a schedule may begin at nothing and end there
-            wd, highest = float(self.learn.opt.wd), self._highest_lr
-            seen.hyper = Hyper(highest, self._lowest_lr, wd, highest * wd, step.steps_in_an_epoch or 0,
+        seen, watch = self._seen, self._watch
+        watch.see_executed(self._ran)
+        sampled = watch.finish()
+        testing = is_range_test(self._rates)  # lr_find goes up to rates that ruin any model, and loads it anew
+        lost = 0 if testing else sum(not math.isfinite(loss) for loss in self._losses)
+        # What is counted at every step, beside what was sampled.
+        seen.stepping = replace(
+            sampled, steps=self._steps, sampled_steps=sampled.steps, skipped_steps=self._skipped_steps,
+            skipped_backwards=self._skipped_backwards, kept_gradients=self._kept, loss_factor=self._factor,
+            non_finite_losses=lost, steps_simulated=self._steps - self._skipped_steps if self._epochs else None,
+            lr_in_force=sampled.lr_in_force if self._epochs else None)
+        seen.graph, seen.precision = watch.graph, watch.precision
+        seen.history = None if testing else History(self._losses, self._metric_values)
+        seen.hyper = None
+        if self._epochs and self._rates and not testing:  # a schedule may begin at nothing and end there
+            highest, wd = max(self._rates), float(self.learn.opt.wd)
+            seen.hyper = Hyper(highest, min(self._rates), wd, highest * wd, sampled.steps_in_an_epoch or 0,
                                "the highest of this fit", type(self.learn.opt.opt).__name__)
-        else:
-            step.lr_in_force = None
-        seen.history = History(self._losses, self._metric_values)
-        if masters_of(self.learn):
-            seen.weights.has_master_copies = True
+        seen.weights.has_master_copies |= bool(masters_of(self.learn))
         self._speak()
-        self._watch.stepping.steps = step.sampled_steps or 0
-        self._watch.stepping.sampled_steps = None
 
     def _speak(self) -> None:
         for finding in diagnosed(self._seen, cure_for).at_least("warning"):
@@ -269,7 +269,7 @@ class Doctor(LearnerCallback):
         self._fitting = self._sampled = self._said_nan = False
         self._steps = self._epochs = self._rows = 0
         self._skipped_steps = self._skipped_backwards = self._kept = 0
-        self._highest_lr, self._lowest_lr = 0.0, math.inf
+        self._rates: List[float] = []
         self._factor: Optional[float] = None
         self._place: Optional[int] = None
         self._metrics: List[Any] = []

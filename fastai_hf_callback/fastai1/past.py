@@ -7,7 +7,7 @@ from fastai.callback import OptimWrapper
 
 from ..evidence import History, Hyper
 
-__all__ = ["history_of", "hyper_of", "put_in_force"]
+__all__ = ["history_of", "hyper_of", "is_range_test", "put_in_force"]
 
 
 def history_of(learn: Learner) -> Optional[History]:
@@ -27,14 +27,14 @@ def hyper_of(learn: Learner) -> Hyper:
     steps = len(learn.data.train_dl)
     kind = type(getattr(optimizer, "opt", None)).__name__ if optimizer else ""
     rates = [float(v) for v in getattr(recorder, "lrs", [])] if recorder is not None else []
-    if not rates or _is_range_test(rates):
+    if not rates or is_range_test(rates):
         return Hyper(None, None, wd, None, steps, "no fit yet" if not rates else "only a range test so far", kind)
     highest = max(rates)
     wd = max(wd, 0.0)
     return Hyper(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind)
 
 
-def _is_range_test(rates: List[float]) -> bool:
+def is_range_test(rates: List[float]) -> bool:
     """Rates that rise by one factor over decades: ``lr_find``."""
     if len(rates) < 5 or min(rates) <= 0 or rates[-1] < rates[0]:
         return False

@@ -89,6 +89,22 @@ def test_holds_nothing_of_the_fit_afterwards():
     assert kept == []
 
 
+def test_a_range_test_is_no_fault(tmp_path):
+    said = []
+    learn = make_learner(path=tmp_path)
+    learn.callbacks.append(Doctor(learn, say=said.append))
+    learn.lr_find(end_lr=100, num_it=60)
+    assert said == []
+
+
+def test_a_fit_at_such_a_rate_is():
+    said = []
+    learn = make_learner()
+    learn.callbacks.append(Doctor(learn, say=said.append))
+    learn.fit(2, 1.0)
+    assert any("learning-rate-too-high" in text for text in said)
+
+
 def test_is_silent_outside_of_a_fit():
     learn = make_learner()
     learn.callbacks.append(Doctor(learn))
