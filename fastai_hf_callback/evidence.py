@@ -186,6 +186,7 @@ class Inputs:
     top_token_share: float = 0.0
     second_position_share: float = 0.0
     second_position_token: Optional[int] = None
+    words: int = 0
     distinct_words: int = 0
     unknown_share: Optional[float] = None
     foreign_tokens: List[str] = field(default_factory=list)

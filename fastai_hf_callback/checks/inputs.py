@@ -15,6 +15,8 @@ EXPLAINED_BY = {"foreign-special-tokens": ("unknown-tokens",),
 CHANGED = 2e-3
 # Of all words, one makes up no more than a tenth in language, a quarter in the smallest vocabularies.
 ONE_WORD_IS_ALL, ONE_WORD_IS_TOO_MUCH = 0.6, 0.12
+# Of fewer words one may be the most by chance.
+ENOUGH_WORDS = 40
 
 
 def wrong_arguments(seen: Evidence) -> Optional[Finding]:
@@ -38,7 +40,7 @@ def wrong_arguments(seen: Evidence) -> Optional[Finding]:
 
 def unknown(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
-    if inputs is None or inputs.rows < 4 or inputs.batch_has_other_ids or inputs.mean_length < 3:
+    if inputs is None or inputs.words < ENOUGH_WORDS or inputs.batch_has_other_ids:
         return None
     if inputs.distinct_words > 2 and inputs.top_token_share < ONE_WORD_IS_ALL:
         return None
@@ -51,7 +53,7 @@ def unknown(seen: Evidence) -> Optional[Finding]:
 
 def foreign_tokens(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
-    if inputs is None or inputs.rows < 4:
+    if inputs is None or inputs.words < ENOUGH_WORDS:
         return None
     if inputs.foreign_tokens:
         return _foreign(seen, f"the vocabulary holds fastai's {', '.join(inputs.foreign_tokens[:4])}")

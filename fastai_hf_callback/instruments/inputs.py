@@ -182,7 +182,7 @@ def _add_words(seen: Inputs, rows: List[Tensor], tables: List[Tensor]) -> None:
     if len(words):
         top, share = _mode(words)
         seen.top_token, seen.top_token_share = top, share
-        seen.distinct_words = len(words.unique())
+        seen.words, seen.distinct_words = len(words), len(words.unique())
     lengths = torch.tensor([float(len(r)) for r in rows])
     seen.mean_length = float(lengths.mean())
     seen.cut_share = float((lengths == lengths.max()).float().mean())
