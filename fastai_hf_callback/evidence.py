@@ -67,10 +67,11 @@ class Stepping:
 
     Parameters are counted; ``moved`` means by more than weight decay and rounding explain. ``who`` names
     the callbacks that asked to skip. ``update`` is the gradient's part of a step relative to the weights
-    (Frobenius norms over matrices), ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor``
-    is the loss that is propagated over the one the loss function gave, ``executed_elements`` the trainable elements
-    of the modules that ran, ``executed_unreached`` those of them that the output does not reach, ``clip_ratio`` a
-    gradient's norm at the step over the one that backward gave it.
+    (Frobenius norms over matrices; the median of the steps, and ``largest_update``),
+    ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor`` is the loss that is
+    propagated over the one the loss function gave, ``executed_elements`` the trainable elements of the
+    modules that ran, ``executed_unreached`` those of them that the output does not reach, ``clip_ratio``
+    a gradient's norm at the step over the one that backward gave it.
     """
 
     steps: int
@@ -90,6 +91,7 @@ class Stepping:
     moved: int = 0
     moved_of_gradient: int = 0
     update: Optional[float] = None
+    largest_update: Optional[float] = None
     decay_over_gradient: Optional[float] = None
     lost_in_rounding: Optional[float] = None
     gradient_norms: List[float] = field(default_factory=list)
@@ -188,7 +190,6 @@ class Inputs:
     second_position_token: Optional[int] = None
     words: int = 0
     distinct_words: int = 0
-    unknown_share: Optional[float] = None
     foreign_tokens: List[str] = field(default_factory=list)
     cut_share: float = 0.0
     mean_length: float = 0.0

@@ -152,13 +152,15 @@ def rate_too_high(seen: Evidence) -> Optional[Finding]:
     rising = history is not None and history.rising
     # A run that ends above where it began, and above a predictor that never reads the text, has lost what it had.
     ruined = rising and constant is not None and history.late > 1.02 * abs(constant)
-    if step.update < REPLACING_UPDATE and not ruined and not (rising and step.update >= LARGEST_UPDATE):
+    replaced = (step.largest_update or 0.0) >= REPLACING_UPDATE
+    if not replaced and not ruined and not (rising and step.update >= LARGEST_UPDATE):
         return None
     losses = f" and losses rose from {history.early:.3g} to {history.late:.3g}" if rising else ""
     return Finding("learning-rate-too-high", "error",
                    f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) one step changes the weights by "
-                   f"{step.update:.2g} of their size{losses}: it replaces what the model has learned.",
-                   {"lr": hyper.lr, "update / weights": step.update,
+                   f"{max(step.update, step.largest_update or 0.0):.2g} of their size{losses}: it replaces what the "
+                   f"model has learned.",
+                   {"lr": hyper.lr, "update / weights": step.update, "largest": step.largest_update,
                     **({"losses": [history.early, history.late], "loss of a constant": constant} if rising else {})},
                    "learn.fit_one_cycle(1, 3e-5)  # on a freshly loaded model: this one's weights are lost")
 

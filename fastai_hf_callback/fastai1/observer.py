@@ -129,9 +129,11 @@ class StepWatch:
         step.held_elsewhere = len(held - own)
         step.reached = self.graph.reached if self.graph is not None else 0
         step.moved = sum(self._moved.values())
-        step.update, step.decay_over_gradient = _ratios(self._moves)
+        updates, decays = _ratios(self._moves)
+        step.update, step.decay_over_gradient = _median(updates), _median(decays)
+        step.largest_update = max(updates, default=None)
         if self._coupled:
-            step.decay_over_gradient = sorted(self._coupled)[len(self._coupled) // 2]
+            step.decay_over_gradient = _median(self._coupled)
         step.steps_in_an_epoch = len(learn.data.train_dl)
         return step
 
@@ -262,8 +264,12 @@ def _hyper_of(optimizer: Any) -> Dict[int, GroupHyper]:
     return found
 
 
-def _ratios(steps: List[List[Move]]) -> Tuple[Optional[float], Optional[float]]:
-    """Update over weights, and decay over update: medians over steps of ratios of norms over matrices."""
+def _median(values: List[float]) -> Optional[float]:
+    return sorted(values)[len(values) // 2] if values else None
+
+
+def _ratios(steps: List[List[Move]]) -> Tuple[List[float], List[float]]:
+    """Update over weights, and decay over update: of each step, ratios of norms over matrices."""
     updates, decays = [], []
     for moves in steps:
         matrices = [m for m in moves if m.is_matrix and m.swallowed is not None]
@@ -272,7 +278,4 @@ def _ratios(steps: List[List[Move]]) -> Tuple[Optional[float], Optional[float]]:
         if weight > 0 and math.isfinite(gradient):
             updates.append(gradient / weight)
             decays.append(decay / gradient if gradient > 0 else math.inf)
-    if not updates:
-        return None, None
-    middle = len(updates) // 2
-    return sorted(updates)[middle], sorted(decays)[middle]
+    return updates, decays
