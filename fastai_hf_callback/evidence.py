@@ -71,7 +71,9 @@ class Stepping:
     ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor`` is the loss that is
     propagated over the one the loss function gave, ``executed_elements`` the trainable elements of the
     modules that ran, ``executed_unreached`` those of them that the output does not reach, ``clip_ratio``
-    a gradient's norm at the step over the one that backward gave it.
+    a gradient's norm at the step over the one that backward gave it, ``gradient_share`` the share of the
+    parameters reached whose gradient is not all zero, ``changed_between_steps`` how often weights were
+    not at a batch's begin what they had been at the end of the one before.
     """
 
     steps: int
@@ -100,6 +102,8 @@ class Stepping:
     not_in_optimizer_names: List[str] = field(default_factory=list)
     loss_factor: Optional[float] = None
     clip_ratio: Optional[float] = None
+    gradient_share: Optional[float] = None
+    changed_between_steps: int = 0
     lr_in_force: Optional[float] = None
     executed_elements: int = 0
     executed_unreached: int = 0
@@ -108,7 +112,10 @@ class Stepping:
 
 @dataclass
 class Hyper:
-    """Learning rates and weight decay in force: the highest at any step, and where the figure comes from."""
+    """Learning rates and weight decay in force: the highest at any step, and where the figure comes from.
+
+    ``steps_without_rate`` is the share of the steps at less than a ten-thousandth of the highest.
+    """
 
     lr: Optional[float]
     lowest_lr: Optional[float]
@@ -117,6 +124,7 @@ class Hyper:
     steps_per_epoch: int
     source: str
     optimizer: str = ""
+    steps_without_rate: float = 0.0
 
 
 @dataclass
@@ -137,6 +145,7 @@ class Outputs:
     bounded: bool = False
     rows_sum_to_one: bool = False
     answers_to_tokens: Optional[float] = None
+    changes_with_batch_mates: Optional[float] = None
     changes_with_padding: Optional[float] = None
     hidden_size: Optional[int] = None
     num_labels: Optional[int] = None
@@ -159,6 +168,8 @@ class LossShape:
     at_worst: Optional[float] = None
     takes_logits: Optional[bool] = None
     shift_invariant: Optional[bool] = None
+    answers_to_order: Optional[bool] = None
+    answers_to_targets: Optional[bool] = None
     before_fitting: Optional[float] = None
     fitted: Optional[float] = None
     fitted_steps: int = 0
@@ -184,6 +195,8 @@ class Inputs:
     mask_marks_padding: Optional[float] = None
     mask_arrives_as: List[str] = field(default_factory=list)
     mask_argument_given: Optional[bool] = None
+    mask_hides_everything: bool = False
+    distinct_rows: int = 0
     top_token: Optional[int] = None
     top_token_share: float = 0.0
     second_position_share: float = 0.0
@@ -210,6 +223,7 @@ class Labels:
     signal_within_train: Optional[float] = None
     signal_within_valid: Optional[float] = None
     signal_together: Optional[float] = None
+    signal_train_to_valid: Optional[float] = None
     error_within_train: float = 1.0
     error_within_valid: float = 1.0
     error_together: float = 1.0

@@ -130,7 +130,8 @@ def explained(exception: BaseException) -> Finding:
     if isinstance(exception, BridgeError):
         return finding_for(exception.cause, exception.message)
     said = f"{type(exception).__name__}: {exception}"
-    cause = _cause_of(said)
+    # What a callback makes of a batch before the model has run says nothing of the model's output.
+    cause = "unknown-failure" if "on_batch_begin" in _functions_of(exception)[-1:] else _cause_of(said)
     if cause == "unknown-failure" and exception.__cause__ is not None:
         return explained(exception.__cause__)
     return finding_for(cause, said)
@@ -143,6 +144,14 @@ def finding_for(cause: str, said: str) -> Finding:
         first, _, rest = said.partition(". ")
         return Finding(cause, "error", said, {"said": said}, _advice(said) or rest or first)
     return Finding(cause, "error", f"{reason.meaning} Seen: {_one_line(said)}", {"said": _one_line(said)}, reason.fix)
+
+
+def _functions_of(exception: BaseException) -> List[str]:
+    names, frame = [], exception.__traceback__
+    while frame is not None:
+        names.append(frame.tb_frame.f_code.co_name)
+        frame = frame.tb_next
+    return names
 
 
 def _cause_of(said: str) -> str:

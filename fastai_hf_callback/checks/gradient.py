@@ -5,10 +5,14 @@ from ..evidence import Evidence
 from ..finding import Finding
 
 CAUSES = ["everything-frozen", "no-gradient-in-model", "loss-detached", "output-detached", "backward-skipped",
-          "accumulation-never-steps", "step-skipped", "gradients-never-zeroed", "parameters-hidden"]
+          "accumulation-never-steps", "step-skipped", "gradients-never-zeroed", "parameters-hidden",
+          "gradient-vanishes"]
 EXPLAINED_BY = {"no-gradient-in-model": ("everything-frozen",),
                 "output-detached": ("everything-frozen", "no-gradient-in-model", "loss-detached"),
                 "step-skipped": ("backward-skipped", "accumulation-never-steps", "everything-frozen"),
+                "gradient-vanishes": ("everything-frozen", "loss-detached", "output-detached", "weights-diverged",
+                                      "non-finite-weights", "clipped-to-nothing", "loss-scale-collapsed",
+                                      "loss-scale-overflows", "input-ignored"),
                 "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped")}
 _VAIN = "Steps go on, weight decay even moves the weights, and the metrics stay where they are."
 
@@ -76,6 +80,30 @@ def loss_detached(seen: Evidence) -> Optional[Finding]:
                    "torch.tensor(loss)")
 
 
+def loss_scaled_away(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or step.loss_factor is None or abs(step.loss_factor) > 1e-6 or seen.precision is not None:
+        return None
+    return Finding("loss-detached", "error",
+                   f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
+                   f"callback takes it away.", {"propagated / given": step.loss_factor},
+                   "Return the loss unchanged from on_backward_begin")
+
+
+def gradient_vanishes(seen: Evidence) -> Optional[Finding]:
+    step, graph = seen.stepping, seen.graph
+    if step is None or graph is None or step.gradient_share is None or graph.reached < 8 or graph.opaque:
+        return None
+    if step.gradient_share > 0.3 or step.skipped_backwards:
+        return None
+    return Finding("gradient-vanishes", "warning",
+                   f"The loss reaches {graph.reached} parameters and gives {1 - step.gradient_share:.0%} of them a "
+                   f"gradient of nothing but zeros, in every step: something between them and the loss is saturated, "
+                   f"clamped, multiplied by zero, or dropped out altogether.",
+                   {"reached": graph.reached, "share with a gradient": step.gradient_share},
+                   "Look for dropout p=1, relu or clamp on the logits, and layers of zeros")
+
+
 def parameters_hidden(seen: Evidence) -> Optional[Finding]:
     graph = seen.graph
     if graph is None or graph.hidden == 0:
@@ -135,4 +163,5 @@ def _by(who: list) -> str:
 
 
 CHECKS = [everything_frozen, no_gradient_in_model, body_without_gradient, output_detached, loss_detached,
-          parameters_hidden, backward_skipped, steps_never_happen, gradients_never_zeroed]
+          loss_scaled_away, gradient_vanishes, parameters_hidden, backward_skipped, steps_never_happen,
+          gradients_never_zeroed]

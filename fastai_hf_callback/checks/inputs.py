@@ -4,9 +4,10 @@ from typing import Optional
 from ..evidence import Evidence
 from ..finding import Finding
 
-CAUSES = ["inputs-in-wrong-arguments", "unknown-tokens", "attention-mask-wrong", "attention-mask-missing",
-          "padding-in-front", "wrong-padding-id", "foreign-special-tokens"]
-EXPLAINED_BY = {"foreign-special-tokens": ("unknown-tokens",),
+CAUSES = ["inputs-in-wrong-arguments", "texts-all-alike", "unknown-tokens", "attention-mask-wrong",
+          "attention-mask-missing", "padding-in-front", "wrong-padding-id", "foreign-special-tokens"]
+EXPLAINED_BY = {"foreign-special-tokens": ("unknown-tokens", "texts-all-alike"),
+                "unknown-tokens": ("texts-all-alike",),
                 "attention-mask-wrong": ("inputs-in-wrong-arguments", "wrong-padding-id"),
                 "attention-mask-missing": ("inputs-in-wrong-arguments",)}
 
@@ -38,6 +39,16 @@ def wrong_arguments(seen: Evidence) -> Optional[Finding]:
     return None
 
 
+def all_alike(seen: Evidence) -> Optional[Finding]:
+    inputs = seen.inputs
+    if inputs is None or inputs.rows < 4 or inputs.distinct_rows > 1 or inputs.batch_has_other_ids:
+        return None
+    return Finding("texts-all-alike", "error",
+                   f"All {inputs.rows} texts that were looked at are the same {inputs.seen_distinct} id(s): padding "
+                   f"alone, an empty column, or another column than that of the texts.",
+                   {"rows": inputs.rows, "distinct texts": 1}, "print(train_df[text_column].sample(5))")
+
+
 def unknown(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
     if inputs is None or inputs.words < ENOUGH_WORDS or inputs.batch_has_other_ids:
@@ -57,6 +68,9 @@ def foreign_tokens(seen: Evidence) -> Optional[Finding]:
         return None
     if inputs.foreign_tokens:
         return _foreign(seen, f"the vocabulary holds fastai's {', '.join(inputs.foreign_tokens[:4])}")
+    # A vocabulary keeps its special tokens together: an unknown token stands below or beside the first token's id.
+    if inputs.first_token is None or inputs.top_token is None or inputs.top_token > inputs.first_token + 3:
+        return None
     second_is_top = inputs.second_position_token == inputs.top_token and inputs.second_position_share > 0.9
     if inputs.first_token is None or not second_is_top or inputs.top_token_share < ONE_WORD_IS_TOO_MUCH:
         return None
@@ -74,6 +88,9 @@ def _foreign(seen: Evidence, what: str) -> Finding:
 
 def mask_wrong(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
+    if inputs is not None and inputs.mask_hides_everything:
+        return Finding("attention-mask-wrong", "error", "A mask of zeros alone reaches the model: it hides every word.",
+                       {"positions not masked": 0}, "attention_mask = (input_ids != pad_id).long()")
     if inputs is None or not inputs.mask_given or inputs.pad_id is None or inputs.mask_marks_padding is None:
         return None
     unreadable = seen.outputs is not None and not seen.outputs.finite
@@ -129,7 +146,9 @@ def padding_in_front(seen: Evidence) -> Optional[Finding]:
         return None
     front = f"; only {inputs.first_token_in_front:.0%} of the rows begin with token {inputs.first_token}, which the " \
             f"model's head reads at position 0" if inputs.first_token is not None else ""
-    return Finding("padding-in-front", "warning",
+    shifted = inputs.mask_argument_given and (inputs.mask_marks_padding or 0.0) > 0.999
+    # With a right mask padding only shifts positions, which models that read the last one are used to.
+    return Finding("padding-in-front", "note" if shifted else "warning",
                    f"Texts are padded in front and the model's logits change with it by {_change(seen):.2g} of their "
                    f"spread{front}. fastai's TextClasDataBunch pads in front unless told otherwise, whatever "
                    f"collate_fn it is given.",
@@ -161,4 +180,4 @@ def _change(seen: Evidence) -> float:
     return out.changes_with_padding if out is not None and out.changes_with_padding is not None else 0.0
 
 
-CHECKS = [wrong_arguments, unknown, foreign_tokens, mask_wrong, mask_missing, padding_in_front, wrong_pad_id]
+CHECKS = [wrong_arguments, all_alike, unknown, foreign_tokens, mask_wrong, mask_missing, padding_in_front, wrong_pad_id]

@@ -5,14 +5,14 @@ from typing import Optional
 from ..evidence import Evidence, Labels
 from ..finding import Finding
 
-CAUSES = ["labels-constant", "texts-truncated", "labels-unrelated-to-texts", "labels-in-order",
-          "validation-one-class"]
+CAUSES = ["labels-constant", "train-and-valid-disagree", "texts-truncated", "labels-unrelated-to-texts",
+          "labels-in-order", "validation-one-class"]
 EXPLAINED_BY = {"labels-unrelated-to-texts": ("labels-constant", "unknown-tokens", "inputs-in-wrong-arguments"),
                 "texts-truncated": ("labels-constant", "unknown-tokens"),
                 "validation-one-class": ("labels-constant",)}
 
 # Standard errors of an area under the ROC curve where no word foretells a label.
-CHANCE, CERTAIN = 2.0, 4.0
+CHANCE, CERTAIN, EXPECTED = 2.0, 4.0, 6.0
 # With fewer rows, or a wider error, nothing can be said about a weak signal.
 ENOUGH_ROWS, SHARP_ENOUGH = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
@@ -33,7 +33,7 @@ def truncated(seen: Evidence) -> Optional[Finding]:
     labels, inputs = seen.labels, seen.inputs
     if labels is None or inputs is None or inputs.cut_share < 0.9 or not _nothing_foretells(labels):
         return None
-    return Finding("texts-truncated", "warning",
+    return Finding("texts-truncated", "note",
                    f"{inputs.cut_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
                    f"is left foretells a label (area {labels.signal_within_train:.2f} +- "
                    f"{labels.error_within_train:.2f}, chance .50).",
@@ -53,8 +53,16 @@ def unrelated(seen: Evidence) -> Optional[Finding]:
                        f"Words foretell labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
                        f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
                        f"labels stand beside other texts.", figures, look)
+    if _disagree(labels):
+        return Finding("train-and-valid-disagree", "warning",
+                       f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}) and the "
+                       f"same words do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance .50): "
+                       f"validation labels stand beside other texts, mean something else, or the texts are encoded "
+                       f"differently.", {**figures, "from training to validation": labels.signal_train_to_valid},
+                       "print(valid_df.sample(5))  # one tokenizer and one class list for both")
+    # A note: order, counts and pairs tell labels too, and no list of words sees them.
     if _nothing_foretells(labels):
-        return Finding("labels-unrelated-to-texts", "warning",
+        return Finding("labels-unrelated-to-texts", "note",
                        f"No word foretells a label, neither among {labels.train_rows} training rows (area "
                        f"{labels.signal_within_train:.2f} +- {labels.error_within_train:.2f}, chance .50) nor on the "
                        f"validation rows: labels may stand beside other texts.", figures, look)
@@ -105,6 +113,14 @@ def _only_validation_makes_sense(labels: Labels) -> bool:
         return False
     return (_above(labels.signal_within_valid, labels.error_within_valid, CERTAIN)
             and not _above(labels.signal_within_train, labels.error_within_train, CHANCE))
+
+
+def _disagree(labels: Labels) -> bool:
+    """The words of the training rows foretell nothing on the validation rows, where they should by many errors."""
+    cross, within, error = labels.signal_train_to_valid, labels.signal_within_train, labels.error_within_valid
+    if cross is None or within is None or labels.valid_rows < 64:
+        return False
+    return within - 0.5 > EXPECTED * error and not _above(cross, error, CHANCE)
 
 
 def _above(area: Optional[float], error: float, errors: float) -> bool:

@@ -8,7 +8,8 @@ from typing import Optional
 from ..evidence import Evidence
 from ..finding import Finding
 
-CAUSES = ["optimizer-holds-another-model", "split-leaves-modules-out", "parameters-not-in-optimizer",
+CAUSES = ["weights-changed-between-steps",
+          "optimizer-holds-another-model", "split-leaves-modules-out", "parameters-not-in-optimizer",
           "untrained-body-frozen", "learning-rate-zero", "learning-rate-too-high", "learning-rate-too-small",
           "weight-decay-dominates", "clipped-to-nothing", "head-frozen", "weights-do-not-move"]
 _NO_STEP = ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached", "backward-skipped",
@@ -17,7 +18,8 @@ _NO_STEP = ("everything-frozen", "no-gradient-in-model", "output-detached", "los
 EXPLAINED_BY = {
     "parameters-not-in-optimizer": ("optimizer-holds-another-model", "split-leaves-modules-out"),
     "split-leaves-modules-out": ("optimizer-holds-another-model",),
-    "learning-rate-too-small": _NO_STEP + ("clipped-to-nothing", "learning-rate-zero",
+    "learning-rate-too-small": _NO_STEP + ("clipped-to-nothing", "weights-changed-between-steps",
+                                           "parameters-not-in-optimizer", "learning-rate-zero",
                                            "optimizer-holds-another-model", "half-weights-without-master"),
     "learning-rate-zero": _NO_STEP + ("optimizer-holds-another-model",),
     "clipped-to-nothing": _NO_STEP,
@@ -30,10 +32,12 @@ EXPLAINED_BY = {
 }
 
 # A step of the gradient that changes the weights by less than this share is lost: fp32 keeps 6e-8 of a weight, and
-# sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05).
-SMALLEST_UPDATE = 1e-6
+# sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05), at 4e-7 where it has converged.
+SMALLEST_UPDATE = 1e-7
+# Where nothing moves at all at a rate above this, it is not the rate.
+NOT_THE_RATE = 1e-8
 # A step of half the weights' size may be a narrow model from scratch at 1e-2 (weights of .02) that learns; five times
-# their size replaces any model. Between the two, and below, the losses decide: see `rate_too_high`.
+# their size replaces any model. Between the two the losses decide.
 LARGEST_UPDATE, REPLACING_UPDATE = 0.5, 5.0
 # Decay takes over where it outweighs a tenth of the gradient's part and at least 5e-4 of the weights a step
 # (half of them in 1,400); fastai's default of .01 at 3e-3 takes 3e-5.
@@ -42,6 +46,8 @@ DECAY_SHARE, DECAY_A_STEP = 0.1, 5e-4
 USUAL_LR = 1e-3
 # Adam divides by the gradient's size plus 1e-8: below that, clipping scales its steps down too.
 CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
+# One cycle spends a few hundredths of its steps near nothing.
+MOST_STEPS = 0.6
 
 
 def another_model(seen: Evidence) -> Optional[Finding]:
@@ -131,9 +137,17 @@ def rate_zero(seen: Evidence) -> Optional[Finding]:
 
 def rate_too_small(seen: Evidence) -> Optional[Finding]:
     hyper, step = seen.hyper, seen.stepping
+    if hyper is not None and hyper.lr and hyper.steps_without_rate >= MOST_STEPS:
+        return Finding("learning-rate-too-small", "warning",
+                       f"In {hyper.steps_without_rate:.0%} of the steps the learning rate was less than a "
+                       f"ten-thousandth of the highest ({hyper.lr:.3g}): a schedule lets it fall to nothing too soon.",
+                       {"steps without rate": hyper.steps_without_rate, "highest lr": hyper.lr},
+                       "learn.recorder.plot_lr()  # and count the schedule in steps, not in epochs")
     if hyper is None or step is None or step.update is None or step.update >= SMALLEST_UPDATE:
         return None
-    if not hyper.lr or step.lr_in_force == 0:
+    if not hyper.lr or step.lr_in_force == 0 or _converged(seen):
+        return None
+    if step.update == 0 and (step.lr_in_force or hyper.lr) > NOT_THE_RATE:
         return None
     if step.skipped_steps >= step.steps or not step.in_optimizer:
         return None
@@ -144,16 +158,19 @@ def rate_too_small(seen: Evidence) -> Optional[Finding]:
                    "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests")
 
 
+def _converged(seen: Evidence) -> bool:
+    loss = seen.loss
+    return loss is not None and loss.first is not None and bool(loss.constant) and loss.first < 0.1 * abs(loss.constant)
+
+
 def rate_too_high(seen: Evidence) -> Optional[Finding]:
     hyper, step = seen.hyper, seen.stepping
     if hyper is None or not hyper.lr or step is None or step.update is None:
         return None
-    history, constant = seen.history, seen.loss.constant if seen.loss is not None else None
+    history = seen.history
     rising = history is not None and history.rising
-    # A run that ends above where it began, and above a predictor that never reads the text, has lost what it had.
-    ruined = rising and constant is not None and history.late > 1.02 * abs(constant)
     replaced = (step.largest_update or 0.0) >= REPLACING_UPDATE
-    if not replaced and not ruined and not (rising and step.update >= LARGEST_UPDATE):
+    if not replaced and not (rising and step.update >= LARGEST_UPDATE):
         return None
     losses = f" and losses rose from {history.early:.3g} to {history.late:.3g}" if rising else ""
     return Finding("learning-rate-too-high", "error",
@@ -161,7 +178,7 @@ def rate_too_high(seen: Evidence) -> Optional[Finding]:
                    f"{max(step.update, step.largest_update or 0.0):.2g} of their size{losses}: it replaces what the "
                    f"model has learned.",
                    {"lr": hyper.lr, "update / weights": step.update, "largest": step.largest_update,
-                    **({"losses": [history.early, history.late], "loss of a constant": constant} if rising else {})},
+                    **({"losses": [history.early, history.late]} if rising else {})},
                    "learn.fit_one_cycle(1, 3e-5)  # on a freshly loaded model: this one's weights are lost")
 
 
@@ -183,9 +200,7 @@ def clipped(seen: Evidence) -> Optional[Finding]:
     step = seen.stepping
     if step is None or not step.gradient_norms or max(step.gradient_norms) > CLIPPED_NORM:
         return None
-    if max(step.gradient_norms) == 0:
-        return None
-    if step.clip_ratio is None or step.clip_ratio > CLIPPED_RATIO:
+    if step.clip_ratio is None or step.clip_ratio > CLIPPED_RATIO or step.skipped_steps >= step.steps:
         return None
     return Finding("clipped-to-nothing", "error",
                    f"The gradient's norm is {max(step.gradient_norms):.2g} at the step, {step.clip_ratio:.2g} of what "
@@ -210,5 +225,17 @@ def _listed(names: list) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-CHECKS = [another_model, split_leaves_out, not_in_optimizer, untrained_body_frozen, head_frozen, rate_zero,
-          rate_too_small, rate_too_high, decay_dominates, clipped, nothing_moves]
+def reset_between_steps(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    # Of n steps that follow one another, n - 1 can be compared; weights swapped once are an average's habit.
+    if step is None or step.changed_between_steps < 3:
+        return None
+    return Finding("weights-changed-between-steps", "error",
+                   f"{step.changed_between_steps} times the weights at the begin of a batch were not those at the end "
+                   f"of the one before: a callback or forward writes into the model, and what steps do is lost.",
+                   {"times": step.changed_between_steps, "steps": step.sampled_steps or step.steps},
+                   "Look for load_state_dict, copy_ and .data in callbacks and in forward")
+
+
+CHECKS = [reset_between_steps, another_model, split_leaves_out, not_in_optimizer, untrained_body_frozen, head_frozen,
+          rate_zero, rate_too_small, rate_too_high, decay_dominates, clipped, nothing_moves]

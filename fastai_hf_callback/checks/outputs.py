@@ -4,15 +4,22 @@ from typing import Optional
 from ..evidence import Evidence
 from ..finding import Finding
 
+# Rounding changes a row by 1e-6 of the spread in float32, by 1e-2 at the worst in half precision.
+WITH_BATCH_MATES = 0.05
+
 CAUSES = ["non-finite-outputs", "non-finite-loss", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
-          "hidden-state-as-logits", "head-of-no-use", "loss-sign-flipped", "softmax-before-cross-entropy",
-          "sigmoid-before-logits-loss", "input-ignored", "cannot-fit-one-batch"]
+          "hidden-state-as-logits", "head-of-no-use", "loss-ignores-targets", "loss-sign-flipped",
+          "depends-on-batch-mates", "softmax-before-cross-entropy", "sigmoid-before-logits-loss", "input-ignored",
+          "cannot-fit-one-batch"]
 EXPLAINED_BY = {
     "non-finite-loss": ("non-finite-weights", "non-finite-outputs", "learning-rate-too-high", "weights-diverged",
                         "loss-scale-overflows", "half-weights-without-master", "attention-mask-wrong"),
     "non-finite-outputs": ("non-finite-weights", "attention-mask-wrong"),
     "loss-broadcasts": ("batch-dimension-lost", "output-is-the-loss"),
     "batch-dimension-lost": ("output-is-the-loss",),
+    "loss-ignores-targets": ("output-is-the-loss", "batch-dimension-lost", "loss-detached"),
+    "depends-on-batch-mates": ("batch-dimension-lost", "output-is-the-loss", "non-finite-weights", "weights-diverged",
+                               "non-finite-outputs"),
     "input-ignored": ("non-finite-weights", "weights-diverged", "output-is-the-loss", "inputs-in-wrong-arguments",
                       "unknown-tokens", "non-finite-outputs", "batch-dimension-lost", "attention-mask-wrong",
                       "padding-in-front"),
@@ -102,7 +109,8 @@ def hidden_state(seen: Evidence) -> Optional[Finding]:
 def head_of_no_use(seen: Evidence) -> Optional[Finding]:
     if not _head_unused(seen):
         return None
-    return Finding("head-of-no-use", "warning",
+    # A note: the layer that ran last may be an auxiliary head.
+    return Finding("head-of-no-use", "note",
                    "The last layer the model ran has trainable weights and no part in the output: something before the "
                    "head is taken for the logits.",
                    {"reached by the output": seen.graph.reached_by_output, "trainable": seen.graph.trainable},
@@ -111,6 +119,32 @@ def head_of_no_use(seen: Evidence) -> Optional[Finding]:
 
 def _head_unused(seen: Evidence) -> bool:
     return seen.graph is not None and bool(seen.graph.head_unreached)
+
+
+def ignores_targets(seen: Evidence) -> Optional[Finding]:
+    loss = seen.loss
+    if loss is None or loss.answers_to_order is not False:
+        return None
+    if loss.answers_to_targets is False:
+        return Finding("loss-ignores-targets", "error",
+                       "The loss of the same outputs stays the same when the targets change: it does not read them.",
+                       {"change of the loss": 0.0}, "def loss_func(outputs, target): ...  # and use both")
+    return Finding("loss-broadcasts", "error",
+                   "The loss of the same outputs stays the same when targets change places: it compares averages of "
+                   "the batch, or every row with every target, and learns their mean.",
+                   {"change of the loss when targets change places": 0.0},
+                   "Compare row by row, and take the mean last: loss_func(outputs, target).mean()")
+
+
+def batch_mates(seen: Evidence) -> Optional[Finding]:
+    out = seen.outputs
+    if out is None or out.changes_with_batch_mates is None or out.changes_with_batch_mates < WITH_BATCH_MATES:
+        return None
+    return Finding("depends-on-batch-mates", "warning",
+                   f"A row's logits change by {out.changes_with_batch_mates:.2g} of their spread when it comes alone, "
+                   f"in eval mode: something is computed over the batch (softmax or a mean over dim 0, a norm in train "
+                   f"mode).", {"change": out.changes_with_batch_mates},
+                   "softmax(dim=-1) and mean(dim=1): never over dim 0")
 
 
 def sign_flipped(seen: Evidence) -> Optional[Finding]:
@@ -190,7 +224,8 @@ def cannot_fit(seen: Evidence) -> Optional[Finding]:
 
 
 CHECKS = [not_finite, loss_not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state,
-          head_of_no_use, sign_flipped, softmax_twice, sigmoid_twice, ignores_input, cannot_fit]
+          head_of_no_use, ignores_targets, sign_flipped, batch_mates, softmax_twice, sigmoid_twice, ignores_input,
+          cannot_fit]
 
 
 def _numel(shape: tuple) -> int:

@@ -21,7 +21,7 @@ from ..rng import rng_preserved
 from .cure import cure_for
 from .metric_probe import look_at_metrics
 from .observer import StepWatch, masters_of
-from .past import is_range_test
+from .past import is_range_test, share_without_rate
 from .probe import first_look
 
 __all__ = ["Doctor"]
@@ -97,6 +97,8 @@ class Doctor(LearnerCallback):
         self._sampled = self._steps < FIRST_STEPS or self._steps % self.every == 0
         if self._sampled:
             self._watch.batch_begins(last_target)
+        else:
+            self._watch.forget_step()
 
     @_harmless
     def on_loss_begin(self, last_output: Any, train: bool, **kwargs: Any) -> None:
@@ -206,7 +208,8 @@ class Doctor(LearnerCallback):
         if self._epochs and self._rates and not testing:  # a schedule may begin at nothing and end there
             highest, wd = max(self._rates), float(self.learn.opt.wd)
             seen.hyper = Hyper(highest, min(self._rates), wd, highest * wd, sampled.steps_in_an_epoch or 0,
-                               "the highest of this fit", type(self.learn.opt.opt).__name__)
+                               "the highest of this fit", type(self.learn.opt.opt).__name__,
+                               share_without_rate(self._rates))
         seen.weights.has_master_copies |= bool(masters_of(self.learn))
         self._speak()
 

@@ -16,7 +16,13 @@ from ..broadcast import broadcasts
 from ..errors import BridgeError
 from ..evidence import Evidence, Wiring
 from ..failures import explained
-from ..instruments.answers import answer_to_padding, answer_to_weights, answer_to_words
+from ..instruments.answers import (
+    answer_to_batch_mates,
+    answer_to_padding,
+    answer_to_weights,
+    answer_to_words,
+    answer_with_other_weights,
+)
 from ..instruments.inputs import (
     TokenView,
     arguments_watched,
@@ -176,11 +182,16 @@ class Examination:
         def logits_of(xb: Any) -> Tensor:
             return self._logits(Batch(xb, first_rows(batch.yb, rows_of(xb))))
 
+        out.changes_with_batch_mates = self.attempt(
+            "answer to batch mates", lambda: answer_to_batch_mates(logits_of, inputs, self.eval_outputs, out))
         out.bounded, out.rows_sum_to_one = answer_to_weights(logits_of, inputs[0], out, self.learn.model)
         if len(self.views) == len(inputs):
             asked = (logits_of, inputs, self.views, self.eval_outputs, out)
             if not seen.inputs.batch_has_other_ids and seen.inputs.distinct_words > 2:
                 out.answers_to_tokens = self.attempt("answer to words", lambda: answer_to_words(*asked))
+                if out.answers_to_tokens == 0:
+                    out.answers_to_tokens = self.attempt("answer of other weights", lambda: answer_with_other_weights(
+                        logits_of, inputs[0], self.views[0], self.learn.model, out))
             out.changes_with_padding = self.attempt("answer to padding", lambda: answer_to_padding(*asked))
 
 

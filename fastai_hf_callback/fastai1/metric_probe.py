@@ -1,6 +1,6 @@
 """fastai 1 metrics asked about real outputs and stand-ins; part of ``probe``."""
 import copy
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 import torch
 from fastai.callback import CallbackHandler
@@ -46,29 +46,35 @@ def _look_at(name: str, metric: Any, outputs: List[Tensor], targets: List[Tensor
     one, other = ([5 * torch.randn(o.shape, generator=draw).to(o) for o in outputs] for _ in range(2))
     seen.at_ideal, seen.at_worst = _score(metric, [(ideal, targets)]), _score(metric, [(worst, targets)])
     seen.at_random, seen.at_other_random = _score(metric, [(one, targets)]), _score(metric, [(other, targets)])
-    seen.ideal_of_halves = _halves(metric, ideal, targets)
+    # Of numbers the ideal is no extreme of every measure (a likelihood's depends on the targets' own size).
+    seen.ideal_of_halves = _halves(metric, ideal, targets) if standing[0].kind != "number" else []
     seen.after_another_epoch = _score(metric, [(ideal, targets), (worst, targets), (outputs, targets)])
     seen.base_rate = _base_rate(metric, outputs, targets, loss_func)
     return seen
 
 
 def _halves(metric: Any, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
-    """The value of right outputs in the even rows of every batch and in the odd ones, where each holds all classes."""
-    halves = []
-    for first in (0, 1):
-        outputs, wanted = [o[first::2] for o in ideal], [t[first::2] for t in targets]
-        if any(not _as_varied(part, whole) for part, whole in zip(wanted, targets)):
-            return []
-        halves.append(_score(metric, [(outputs, wanted)]))
-    return [] if None in halves else halves
+    """The value of right outputs in two halves of every batch's rows, each with all classes, and in both together."""
+    rows = [_two_halves(t) for t in targets]
+    if any(len(one) < 2 for one, _ in rows):
+        return []
+    parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair) for pair in rows]]
+    scores = [_score(metric, [([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])])
+              for part in parts]
+    return [] if None in scores else scores
 
 
-def _as_varied(part: Tensor, whole: Tensor) -> bool:
-    if len(part) < 2 or whole.is_floating_point() and whole.dim() < 2:
-        return len(part) >= 2
-    if whole.dim() == 1:
-        return len(part.unique()) == len(whole.unique())
-    return all(len(a.unique()) == len(b.unique()) or len(b.unique()) > 2 for a, b in zip(part.t(), whole.t()))
+def _two_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
+    """Row numbers of two halves of one size that hold the same classes; rows that would be alone are left out."""
+    even = len(target) // 2 * 2
+    order = torch.arange(even)
+    if target.dim() == 1 and not target.is_floating_point():
+        classes = [(target.cpu() == c).nonzero().reshape(-1) for c in target.cpu().unique()]
+        order = torch.cat([rows[:len(rows) // 2 * 2] for rows in classes])
+    one, other = order[0::2], order[1::2]
+    columns = zip(target[one].t(), target[other].t()) if target.dim() == 2 else ()
+    varied = all(len(a.unique()) == len(b.unique()) for a, b in columns)
+    return (one, other) if varied else (one[:0], other[:0])
 
 
 def _base_rate(metric: Any, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:

@@ -53,6 +53,7 @@ class StepWatch:
         self.target: Any = None
         self._sample: Optional[Sample] = None
         self._skipped = False
+        self._after: Optional[List[Tensor]] = None
         self.reached: Set[int] = set()
         self._hooked: List[Any] = []
         self._given: List[float] = []
@@ -65,7 +66,15 @@ class StepWatch:
         self.target = target
         masters = masters_of(self.learn)
         watched = self._chosen([masters.get(id(p), p) for p in self.learn.model.parameters() if p.requires_grad])
-        self._sample = Sample(watched, self.elements)
+        self._sample, last = Sample(watched, self.elements), self._after
+        if last is not None and len(last) == len(self._sample.before):
+            self.stepping.changed_between_steps += any(
+                a.shape == b.shape and not _same(a, b) for a, b in zip(last, self._sample.before))
+        self._after = None
+
+    def forget_step(self) -> None:
+        """A step goes by unwatched: the next one that is watched does not follow the last."""
+        self._after = None
 
     def loss_begins(self, logits: Any) -> None:
         self.logits = logits
@@ -113,6 +122,11 @@ class StepWatch:
             self.stepping.lost_in_rounding = sum(swallowed) / len(swallowed)
         if not self._skipped:
             self._moves.append(moves)
+        reached = [had for p, had in zip(self._sample.parameters, had_gradient) if id(p) in self.reached]
+        if reached:
+            share = sum(reached) / len(reached)
+            self.stepping.gradient_share = max(share, self.stepping.gradient_share or 0.0)
+        self._after = Sample(self._sample.parameters, self.elements).before
         self._sample = None
 
     def finish(self) -> Stepping:
@@ -245,6 +259,12 @@ def gradient_norm(parameters: Any) -> float:
     """Euclidean norm of all gradients, float; 0 where there are none, nan or inf where one is."""
     norms = [p.grad.detach().float().norm() for p in parameters if p.grad is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal to the last bit, NaN included."""
+    one, other = one.float(), other.float()
+    return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def _scales(thing: Any) -> bool:

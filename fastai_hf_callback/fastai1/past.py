@@ -7,7 +7,7 @@ from fastai.callback import OptimWrapper
 
 from ..evidence import History, Hyper
 
-__all__ = ["history_of", "hyper_of", "is_range_test", "put_in_force"]
+__all__ = ["history_of", "hyper_of", "is_range_test", "put_in_force", "share_without_rate"]
 
 
 def history_of(learn: Learner) -> Optional[History]:
@@ -31,7 +31,14 @@ def hyper_of(learn: Learner) -> Hyper:
         return Hyper(None, None, wd, None, steps, "no fit yet" if not rates else "only a range test so far", kind)
     highest = max(rates)
     wd = max(wd, 0.0)
-    return Hyper(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind)
+    return Hyper(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind,
+                 share_without_rate(rates))
+
+
+def share_without_rate(rates: List[float]) -> float:
+    """The share of steps at less than a ten-thousandth of the highest rate."""
+    highest = max(rates)
+    return sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
 
 
 def is_range_test(rates: List[float]) -> bool:

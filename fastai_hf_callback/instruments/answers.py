@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..evidence import Outputs
-from .inputs import TokenView, other_words, unpadded_row
+from .inputs import TokenView, names_words, one_row, other_words, unpadded_row
 
-__all__ = ["answer_to_weights", "answer_to_words", "answer_to_padding"]
+__all__ = ["answer_to_batch_mates", "answer_to_padding", "answer_to_weights", "answer_to_words",
+           "answer_with_other_weights"]
 
 LogitsOf = Callable[[Any], Tensor]
 BATCHES, ROWS_ALONE = 2, 2
@@ -39,12 +40,27 @@ def answer_to_words(logits_of: LogitsOf, batches: List[Any], views: List[TokenVi
     """The largest change when words change places all over a batch; None where shapes change with it."""
     draw = torch.Generator().manual_seed(0)
     changes = []
+    if not all(names_words(batch, view) for batch, view in zip(batches, views)):
+        return None
     for batch, view, logits in list(zip(batches, views, outputs))[:BATCHES]:
         other = logits_of(other_words(batch, view, draw))
         if other.shape != logits.shape:
             return None
         changes.append(_relative_change(logits, other, out))
     return max(changes)
+
+
+def answer_to_batch_mates(logits_of: LogitsOf, batches: List[Any], outputs: List[Tensor],
+                          out: Outputs) -> Optional[float]:
+    """The largest change of a row's logits when it comes alone, padded as it was in its batch."""
+    logits, changes = outputs[0], []
+    if logits.dim() == 0 or logits.shape[0] != out.rows or out.rows < 2:
+        return None
+    for row in range(min(ROWS_ALONE, out.rows)):
+        alone = logits_of(one_row(batches[0], row))
+        if alone.shape == logits[row:row + 1].shape:
+            changes.append(_relative_change(logits[row:row + 1], alone, out))
+    return max(changes) if changes else None
 
 
 def answer_to_padding(logits_of: LogitsOf, batches: List[Any], views: List[TokenView], outputs: List[Tensor],
@@ -56,7 +72,7 @@ def answer_to_padding(logits_of: LogitsOf, batches: List[Any], views: List[Token
             continue
         most_padded = sorted(range(len(view.ids)), key=lambda i: -int(view.is_pad[i].sum()))
         for row in [i for i in most_padded if bool(view.is_pad[i].any())][:ROWS_ALONE]:
-            alone, before = logits_of(unpadded_row(batch, view, row)), logits[row:row + 1]
+            alone, before = logits_of(unpadded_row(batch, view, row)), logits_of(one_row(batch, row))
             if before.dim() == 3 and before.shape[1] == view.ids.shape[1]:
                 before = before[:, ~view.is_pad[row]]
             if alone.shape == before.shape:
@@ -67,6 +83,20 @@ def answer_to_padding(logits_of: LogitsOf, batches: List[Any], views: List[Token
 def _relative_change(one: Tensor, other: Tensor, out: Outputs) -> float:
     scale = max(out.spread, 0.01 * out.size, 1e-12)
     return float((one.float() - other.float()).abs().max()) / scale
+
+
+def answer_with_other_weights(logits_of: LogitsOf, batch: Any, view: TokenView, model: nn.Module,
+                              out: Outputs) -> Optional[float]:
+    """The same with a little noise on every weight: a last layer that begins at zero answers then."""
+    kept = [(p, p.data) for p in model.parameters()]
+    draw = torch.Generator().manual_seed(1)
+    try:
+        for p, data in kept:
+            p.data = data + 0.05 * torch.randn(data.shape, generator=draw).to(data)
+        return answer_to_words(logits_of, [batch], [view], [logits_of(batch)], out)
+    finally:
+        for p, data in kept:
+            p.data = data
 
 
 class _scaled:

@@ -107,6 +107,9 @@ def word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional[Embe
     """The call that looked up words: the largest table whose ids are no positions."""
     rows = _rows(batch)
     candidates = [c for c in calls if not c.ids.is_floating_point() and not _positions(c.ids)]
+    # Texts of one single id look like token types: they count where nothing else looks like words.
+    candidates = [c for c in candidates if len(c.ids.unique()) > 1] or \
+        [c for c in candidates if any(_equal(t, c.ids) for t in _tables(batch))]
     if not candidates:
         return None
     call = max(candidates, key=lambda c: c.embedding.num_embeddings)
@@ -123,8 +126,10 @@ def view_tokens(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
         return None
     ids = call.ids
     pad_id, side, is_pad = _padding(ids)
-    mask = next((t for t in _tables(batch) if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids)
-                 and not bool((t == 0).all())), None)
+    masks = [t for t in _tables(batch) if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids)
+             and not bool((t == 0).all())]
+    # Token types of pairs are 0 and 1 too: the mask is the one that says most of what the padding says.
+    mask = max(masks, key=lambda t: float(((t.to(ids.device) != 0) == ~is_pad).float().mean()), default=None)
     return TokenView(ids, call.embedding, pad_id, side, is_pad, mask)
 
 
@@ -159,7 +164,10 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[L
                   mask_marks_padding=_agreement(padded, arguments[place])
                   if padded.pad_id is not None else None,
                   mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _lands_in(v, calls)}),
-                  mask_argument_given=_mask_argument(arguments))
+                  mask_argument_given=_mask_argument(arguments),
+                  mask_hides_everything=any(bool((m == 0).all()) for calls in arguments for m in _masks_in(calls)
+                                            if m.dim() == 2),
+                  distinct_rows=len({tuple(row.tolist()) for row in rows}))
     _add_words(seen, rows, ids)
     return seen
 
@@ -176,9 +184,10 @@ def _add_words(seen: Inputs, rows: List[Tensor], tables: List[Tensor]) -> None:
     seconds = torch.stack([r[1] for r in rows if len(r) > 1] or [starts[0]])
     seen.second_position_token, seen.second_position_share = _mode(seconds)
     frame = {t for t, share in ((first, first_share), (last, last_share)) if share > 0.9}
-    words = torch.cat(rows)
+    everything = words = torch.cat(rows)
     for token in frame:
         words = words[words != token]
+    words = words if len(words) else everything
     if len(words):
         top, share = _mode(words)
         seen.top_token, seen.top_token_share = top, share
@@ -216,8 +225,7 @@ def _positions(ids: Tensor) -> bool:
     """Whether a table counts its columns (or rows) instead of naming words."""
     if min(ids.shape) == 0:
         return True
-    return any(t.shape[1] > 2 and bool((t[:, 1:4] - t[:, :3] == 1).all()) for t in (ids, ids.t()) if t.shape[1] > 3) \
-        or bool((ids == ids.reshape(-1)[0]).all())
+    return any(t.shape[1] > 2 and bool((t[:, 1:4] - t[:, :3] == 1).all()) for t in (ids, ids.t()) if t.shape[1] > 3)
 
 
 def _is_mask(table: Tensor) -> bool:
@@ -226,7 +234,7 @@ def _is_mask(table: Tensor) -> bool:
 
 def _agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
     """The share of positions where the mask the model was given, or else the batch's, says what the padding says."""
-    handed = [call[name] for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
+    handed = _masks_in(calls)
     mask = next((m for m in handed if m.shape == view.ids.shape), view.mask)
     if mask is None:
         return None
@@ -238,9 +246,9 @@ def _agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
 
 def _lands_in(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:
     """The arguments, other than masks, in which the batch's mask arrives."""
-    if view.mask is None or bool((view.mask == 1).all()):
+    if view.mask is None or view.pad_id is None or not bool(((view.mask != 0) == ~view.is_pad).all()):
         return []
-    return [name for call in calls for name, given in call.items() if name not in MASK_NAMES
+    return [name for call in calls for name, given in call.items() if "mask" not in name
             and isinstance(given, Tensor) and given.dim() == 2 and _equal(given, view.mask)]
 
 
@@ -248,7 +256,11 @@ def _mask_argument(arguments: List[List[Dict[str, Any]]]) -> Optional[bool]:
     calls = [call for batch in arguments for call in batch]
     if not calls:
         return None
-    return any(isinstance(call.get(name), Tensor) for call in calls for name in MASK_NAMES)
+    return any(_masks_in(batch) for batch in arguments)
+
+
+def _masks_in(calls: List[Dict[str, Any]]) -> List[Tensor]:
+    return [call[name] for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
 
 
 def _other_ids(seen: Tensor, batch: Any) -> bool:
@@ -297,11 +309,21 @@ def first_rows(batch: Any, rows: int) -> Any:
     return map_tensors(batch, lambda t: t[:rows] if t.dim() else t)
 
 
+def one_row(batch: Any, row: int) -> Any:
+    """One row alone, padded as it is."""
+    return map_tensors(batch, lambda t: t[row:row + 1] if t.dim() else t)
+
+
 def unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
     """One row alone, with the columns of its padding taken out of every table of the ids' shape."""
     keep = ~view.is_pad[row]
     return map_tensors(batch, lambda t: t[row:row + 1][:, keep.to(t.device)] if t.shape[:2] == view.ids.shape
                        else t[row:row + 1] if t.dim() and t.shape[0] == view.ids.shape[0] else t)
+
+
+def names_words(batch: Any, view: TokenView) -> bool:
+    """Whether a tensor of the batch holds the ids as the word embedding saw them."""
+    return any(_equal_to_ids(t, view.ids) for t in tensors_in(batch))
 
 
 def other_words(batch: Any, view: TokenView, draw: torch.Generator) -> Any:

@@ -105,6 +105,7 @@ def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: st
     if yv.shape[1] != y.shape[1]:
         return
     seen.signal_within_valid, seen.error_within_valid = _within(xv, yv, kind)
+    seen.signal_train_to_valid, _ = _score(_ridge(x, y, xv), yv, kind)
     seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
 
 

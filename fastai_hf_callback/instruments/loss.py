@@ -50,7 +50,36 @@ def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
             noise = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape).to(logits)
             one, other = value_of(loss_func, noise, target), value_of(loss_func, noise + 3.0, target)
             seen.shift_invariant = one is not None and other is not None and abs(one - other) < 1e-3 * (1 + abs(one))
+        _ask_about_targets(seen, loss_func, logits, target)
         return seen
+
+
+def _ask_about_targets(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
+    """Whether the loss of fixed outputs changes when targets change places, and when they change at all."""
+    turned = target.flip(0)
+    if bool((turned == target).all()):
+        return
+    noise = _unrelated_outputs(logits, target)
+    before = value_of(loss_func, noise, target)
+    after, other = value_of(loss_func, noise, turned), value_of(loss_func, noise, _first_row_everywhere(target))
+    if before is not None and after is not None and other is not None:
+        seen.answers_to_order = abs(after - before) > 1e-6 * (1 + abs(before))
+        seen.answers_to_targets = seen.answers_to_order or abs(other - before) > 1e-6 * (1 + abs(before))
+
+
+def _unrelated_outputs(logits: Tensor, target: Tensor) -> Tensor:
+    """Outputs at random: between 0 and 1, for losses of probabilities; of numbers as the targets lie, so that errors
+    of both signs occur (an absolute error to one side sums up the same in any order)."""
+    draw = torch.Generator().manual_seed(0)
+    noise = 0.1 + 0.8 * torch.rand(logits.shape, generator=draw)
+    if target.is_floating_point() and not bool(((target == 0) | (target == 1)).all()):
+        values = target.detach().float().cpu()
+        noise = values.mean() + 2 * values.std() * torch.randn(logits.shape, generator=draw)
+    return noise.to(logits)
+
+
+def _first_row_everywhere(target: Tensor) -> Tensor:
+    return target[:1].expand_as(target).contiguous()
 
 
 def value_of(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[float]:

@@ -249,7 +249,8 @@ WRONG = ("attention-mask-wrong", "attention-mask-missing")
 PAD_ID = ("wrong-padding-id", "attention-mask-missing", "attention-mask-wrong")
 RECIPE = ("padding-in-front", "wrong-padding-id", "attention-mask-missing")
 FRONT = ("padding-in-front",)
-UNKNOWN, FOREIGN = ("unknown-tokens", "foreign-special-tokens"), ("foreign-special-tokens", "unknown-tokens")
+UNKNOWN = ("unknown-tokens", "texts-all-alike", "foreign-special-tokens")
+FOREIGN = ("foreign-special-tokens", "unknown-tokens")
 CUT, UNRELATED = ("texts-truncated", "labels-unrelated-to-texts"), ("labels-unrelated-to-texts",)
 ARGUMENTS = ("inputs-in-wrong-arguments", "attention-mask-missing")
 WEIGHTS = ("pretrained-weights-not-loaded", "untrained-body-frozen")
@@ -263,7 +264,8 @@ FAULTS = [
     fault("no-mask", NO_MASK, batches_of("classes", ids_alone, plain), NO_OWN_MASK),
     fault("mask-not-handed-on", NO_MASK, batches_of("labels", as_it_is, plain), NO_OWN_MASK),
     fault("own-head-unmasked", WRONG, own_head_unmasked, BERTS, severity="note"),
-    fault("padded-in-front", FRONT, batches_of("classes", as_it_is, front=True), READ_AT_FIRST),
+    fault("padded-in-front", FRONT, batches_of("classes", as_it_is, front=True), READ_AT_FIRST,
+          severity="note"),
     fault("padded-in-front-unmasked", FRONT + NO_MASK, batches_of("labels", ids_alone, plain, front=True), NO_OWN_MASK),
     fault("padded-with-unknown", PAD_ID, batches_of("classes", ids_alone, with_pad_id(PAD), pad=UNK), MASKED),
     fault("padded-with-end", PAD_ID, batches_of("labels", ids_alone, with_pad_id(PAD), pad=SEP), BERTS),
@@ -283,12 +285,12 @@ FAULTS = [
     fault("nearly-all-unknown", UNKNOWN, rewritten("labels", nearly_all_unknown), THIRD),
     fault("tokens-of-fastai", FOREIGN, rewritten("classes", with_fastai_tokens, lengths=(8, 16)), ALL),
     fault("tokens-of-fastai-labels", FOREIGN, rewritten("labels", with_fastai_tokens, lengths=(6, 14)), OTHERS),
-    fault("cut-before-the-signal", CUT, rewritten("classes", cut(6), **LONG), ALL),
-    fault("cut-to-four-labels", CUT, rewritten("labels", cut_without_end, **LONG), OTHERS),
+    fault("cut-before-the-signal", CUT, rewritten("classes", cut(6), **LONG), ALL, severity="note"),
+    fault("cut-to-four-labels", CUT, rewritten("labels", cut_without_end, **LONG), OTHERS, severity="note"),
     fault("labels-shuffled-in-training", UNRELATED, relabelled("classes", shuffled), ALL),
-    fault("labels-shuffled-in-both", UNRELATED, relabelled("labels", shuffled, "both"), SOME),
+    fault("labels-shuffled-in-both", UNRELATED, relabelled("labels", shuffled, "both"), SOME, severity="note"),
     fault("numbers-shuffled", UNRELATED, relabelled("number", shuffled), OTHERS),
-    fault("labels-off-by-one", UNRELATED, relabelled("two classes", shifted, "both"), THIRD),
+    fault("labels-off-by-one", UNRELATED, relabelled("two classes", shifted, "both"), THIRD, severity="note"),
     fault("labels-all-the-first", "labels-constant", relabelled("classes", first_everywhere), ALL),
     fault("labels-all-zero", "labels-constant", relabelled("labels", torch.zeros_like, "both"), SOME),
     fault("numbers-constant", "labels-constant", relabelled("number", lambda y: torch.full_like(y, 0.5)), OTHERS),
