@@ -43,6 +43,7 @@ def healthy():
                       embedding_pad_id=0, config_pad_id=0, first_token=2, first_token_in_front=1.0, mask_given=True,
                       mask_marks_padding=1.0, mask_argument_given=True, top_token=7, top_token_share=0.05,
                       second_position_share=0.1, second_position_token=9, words=200, distinct_words=38,
+                      distinct_rows=32,
                       cut_share=0.1, mean_length=9.0),
         labels=Labels(kind="classes", train_rows=400, valid_rows=200, train_shares=[0.4, 0.3, 0.3],
                       valid_shares=[0.4, 0.3, 0.3], order_z=0.3, signal_within_train=0.8, signal_within_valid=0.8,

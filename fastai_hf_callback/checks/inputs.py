@@ -41,7 +41,7 @@ def wrong_arguments(seen: Evidence) -> Optional[Finding]:
 
 def all_alike(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
-    if inputs is None or inputs.rows < 4 or inputs.distinct_rows > 1 or inputs.batch_has_other_ids:
+    if inputs is None or inputs.rows < 4 or inputs.distinct_rows != 1 or inputs.batch_has_other_ids:
         return None
     return Finding("texts-all-alike", "error",
                    f"All {inputs.rows} texts that were looked at are the same {inputs.seen_distinct} id(s): padding "
