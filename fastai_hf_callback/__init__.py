@@ -15,7 +15,8 @@ _CORE = {"unwrap": "output", "HFModel": "model",
          "Comparison": "comparison", "Trace": "trace",
          "explain": "failures", "Diagnosis": "diagnosis", "Finding": "finding"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
-               "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "diagnose": "probe", "Doctor": "doctor"}
+               "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "diagnose": "probe", "Doctor": "doctor",
+               "heal": "mending", "trusted": "mending"}
 
 __all__ = [*_CORE, *_PER_FASTAI]
 
