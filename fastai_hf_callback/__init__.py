@@ -16,7 +16,7 @@ _CORE = {"unwrap": "output", "HFModel": "model",
          "explain": "failures", "Diagnosis": "diagnosis", "Finding": "finding"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
                "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "diagnose": "probe", "Doctor": "doctor",
-               "layer_groups": "splitting"}
+               "layer_groups": "splitting", "heal": "mending", "trusted": "mending"}
 
 __all__ = [*_CORE, *_PER_FASTAI]
 

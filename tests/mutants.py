@@ -16,7 +16,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "fastai_hf_callback"
 CALLBACK, LOOP, ARMS = "tests/fastai1/test_callback.py", "tests/fastai1/test_loop.py", "tests/fastai1/test_arms.py"
-PROBE = "tests/fastai1/test_probe.py"
+PROBE, MENDING = "tests/fastai1/test_probe.py", "tests/fastai1/test_mending.py"
 
 
 class Mutant(NamedTuple):
@@ -90,6 +90,12 @@ MUTANTS = (
            "tests/test_comparison.py"),
     Mutant("stuck counts as moved", "comparison.py", "return 0 if self.moved else 3", "return 0",
            "tests/test_comparison.py"),
+    Mutant("numpy's arrays not put back", "fastai1/mending.py", "setattr(module, name, original)", "pass", MENDING),
+    Mutant("a pickle trusted beside the named one", "fastai1/mending.py", "path == one or one in path.parents",
+           "path.parent == one.parent or one in path.parents", MENDING),
+    Mutant("any checkpoint loaded as a full pickle", "fastai1/mending.py",
+           "            return original(self, *args, **kwargs)",
+           "            with trusted('/'):\n                return original(self, *args, **kwargs)", MENDING),
 )
 
 
