@@ -58,7 +58,7 @@ def _halves(metric: Any, ideal: List[Tensor], targets: List[Tensor]) -> List[flo
     rows = [_two_halves(t) for t in targets]
     if any(len(one) < 2 for one, _ in rows):
         return []
-    parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair) for pair in rows]]
+    parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair).sort()[0] for pair in rows]]
     scores = [_score(metric, [([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])])
               for part in parts]
     return [] if None in scores else scores
@@ -71,7 +71,7 @@ def _two_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
     if target.dim() == 1 and not target.is_floating_point():
         classes = [(target.cpu() == c).nonzero().reshape(-1) for c in target.cpu().unique()]
         order = torch.cat([rows[:len(rows) // 2 * 2] for rows in classes])
-    one, other = order[0::2], order[1::2]
+    one, other = order[0::2].sort()[0], order[1::2].sort()[0]  # in the batch's own order
     columns = zip(target[one].t(), target[other].t()) if target.dim() == 2 else ()
     varied = all(len(a.unique()) == len(b.unique()) for a, b in columns)
     return (one, other) if varied else (one[:0], other[:0])

@@ -234,13 +234,12 @@ def _is_mask(table: Tensor) -> bool:
 
 def _agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
     """The share of positions where the mask the model was given, or else the batch's, says what the padding says."""
-    handed = _masks_in(calls)
-    mask = next((m for m in handed if m.shape == view.ids.shape), view.mask)
+    handed = [(name, call[name]) for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
+    name, mask = next(((n, m) for n, m in handed if m.shape == view.ids.shape), ("", view.mask))
     if mask is None:
         return None
     marks = mask.to(view.ids.device) != 0
-    if handed and "input_mask" in {n for call in calls for n in call} and view.mask is None:
-        marks = ~marks  # XLNet's input_mask marks padding
+    marks = ~marks if name == "input_mask" else marks  # XLNet's own marks padding
     return float((marks == ~view.is_pad).float().mean())
 
 
