@@ -91,7 +91,6 @@ class Stepping:
     in_layer_groups: int = 0
     held_elsewhere: int = 0
     moved: int = 0
-    moved_of_gradient: int = 0
     update: Optional[float] = None
     largest_update: Optional[float] = None
     decay_over_gradient: Optional[float] = None

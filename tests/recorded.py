@@ -28,7 +28,7 @@ def healthy():
         graph=Graph(registered=41, trainable=40, reached=39, reached_by_output=39, hidden=0, foreign=0, opaque=0,
                     output_has_graph=True, loss_has_graph=True, head_trainable=True, head_unreached=False),
         stepping=Stepping(steps=4, steps_in_an_epoch=10, steps_simulated=10, trainable=40, reached=39,
-                          with_gradient=39, in_optimizer=40, in_layer_groups=40, moved=39, moved_of_gradient=39,
+                          with_gradient=39, in_optimizer=40, in_layer_groups=40, moved=39,
                           update=1e-3, decay_over_gradient=0.01, gradient_norms=[1.5, 1.0], loss_factor=1.0,
                           clip_ratio=1.0, lr_in_force=1e-4, executed_elements=1000, executed_unreached=10,
                           executed_unreached_names=["pooler.weight", "pooler.bias"]),
