@@ -6,8 +6,8 @@ from typing import Any, Callable, List, Sequence, Tuple
 
 import numpy as np
 import torch
-from fastai.basic_train import Learner
 from fastai.metrics import accuracy_thresh
+from fastai.train import Learner  # which gives it fit_one_cycle
 from pytorch_transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 from pytorch_transformers.tokenization_bert import BasicTokenizer
 from torch import Tensor, nn
