@@ -15,7 +15,7 @@ from torch import Tensor
 from .errors import UnusableInput
 from .tokenizing import Encoded, count_specials, job_for, pad_side, parts_of
 
-__all__ = ["Encoded", "TextEncoder", "encode", "pad_batch"]
+__all__ = ["TextEncoder", "encode", "pad_batch"]
 
 NO_LIMIT = 1e6  # tokenizers write 1e12 or 1e30 for "none"
 

@@ -259,16 +259,21 @@ class _Slow(_Job):
             ids = self.known[text] = make(text)
         return ids
 
-    def _of_chunk(self, text: str) -> List[int]:
-        if any(token in text for token in self.special_tokens):
-            return self._whole(text)
-        return self._ids(self.tokenizer._tokenize(text))  # `tokenize` looks for special tokens first, for long
+    def _of_chunk(self, chunk: str) -> List[int]:
+        return self._ids(self._tokens_of_chunk(chunk))
+
+    def _tokens_of_chunk(self, chunk: str) -> List[str]:
+        if any(token in chunk for token in self.special_tokens):
+            return self._tokens(chunk)
+        return self.tokenizer._tokenize(chunk)  # `tokenize` looks for special tokens first, for long
 
     def _whole(self, text: str) -> List[int]:
+        return self._ids(self._tokens(text))
+
+    def _tokens(self, text: str) -> List[str]:
         tokens = self.tokenizer.tokenize(text) if text else []
-        if not text.strip() and self.special_tokens.issuperset(tokens):
-            return []  # pytorch-transformers makes a special token of a blank text, the first one of a set
-        return self._ids(tokens)
+        # Of a blank text pytorch-transformers makes a special token, whichever comes first out of a set.
+        return [] if not text.strip() and self.special_tokens.issuperset(tokens) else tokens
 
     def _ids(self, tokens: List[str]) -> List[int]:
         # One by one: given a list, the tokenizer warns at each one longer than its limit, also where it is cut.
@@ -289,7 +294,7 @@ class _Slow(_Job):
             return False
         step = max(len(self.firsts) // 8, 1)
         sample = [text[:2000] for text in chain(PROBES, self.firsts[::step], (self.seconds or ())[::step])]
-        return all(sum(map(self._of_chunk, text.split(" ")), []) == self._whole(text) for text in sample)
+        return all(sum(map(self._tokens_of_chunk, text.split(" ")), []) == self._tokens(text) for text in sample)
 
 
 def _with_caches_of_its_own(tokenizer: Any) -> Any:
