@@ -221,6 +221,9 @@ def _checked(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bo
 def _as_list(name: str, texts: Any) -> List[Any]:
     if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
         raise UnusableInput(f"{name} is {_shown(texts)}; expected a sequence of str; write [text] for a single one")
+    if getattr(texts, "ndim", 1) != 1:  # a DataFrame would give the names of its columns
+        raise UnusableInput(f"{name} is a {type(texts).__name__} of {texts.ndim} dimensions; expected a sequence of "
+                            "str; write dataframe[column]")
     return list(texts)
 
 

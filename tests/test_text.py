@@ -233,6 +233,15 @@ def test_a_slow_tokenizer_of_today_gives_its_own_rows(slow_of_today, rows, max_l
         assert encoded == own
 
 
+def test_a_slow_tokenizer_of_today_that_cuts_on_the_left_keeps_the_end(slow_of_today):
+    tokenizer = pickle.loads(pickle.dumps(slow_of_today))
+    tokenizer.truncation_side = "left"
+    row, = TextEncoder(tokenizer, 6).encode(["good a good a good good"])
+    assert row.ids.tolist() == tokenizer("good a good a good good", truncation=True, max_length=6)["input_ids"]
+    row, = TextEncoder(tokenizer, 5).encode([["good", "a", "good", "a"]])
+    assert row.words.tolist() == [-1, 1, 2, 3, -1]
+
+
 @every_fast
 def test_words_of_a_fast_tokenizer_have_the_pieces_they_have_in_a_text(fast, make):
     tokenizer = fast(make)
@@ -323,6 +332,15 @@ def test_a_broken_frame_is_noticed(a_bert, name, broken):
     encoder = TextEncoder(a_bert, 6)
     with patch.object(tokenizing._Frame, name, broken):
         assert not frames_hold(encoder)
+
+
+def test_a_cut_of_the_whole_row_which_loses_the_last_separator_is_noticed(a_bert):
+    encoder, join = TextEncoder(a_bert, 6), tokenizing._Frame.join
+    with patch.object(tokenizing, "_shares", lambda room, first, second: (first, second)):
+        assert not frames_hold(encoder)
+        with patch.object(tokenizing._Frame, "join", lambda *given_: join(*given_)[:6]):
+            row, = encoder.encode(["good bad good bad good"])
+            assert row.ids.tolist() == [CLS, 5, 6, 5, 6, 5] and not frames_hold(encoder)
 
 
 @pytest.mark.parametrize("make", [roberta, xlm], ids=lambda make: make.__name__)
@@ -459,9 +477,11 @@ class Loud:
 
 
 class Unsendable(Exception):
-    def __init__(self, pid, more=None):
+    """It can be pickled, and fails when it is unpickled."""
+
+    def __init__(self, pid):
         super().__init__()
-        self.pid, self.more = pid, more or (lambda: None)
+        self.pid = pid
 
 
 linux = pytest.mark.skipif(not hasattr(os, "fork") or os.uname().sysname != "Linux", reason="processes are for Linux")
@@ -472,6 +492,14 @@ def test_an_error_in_another_process_reaches_the_caller_and_no_process_stays(in_
     with pytest.raises(ValueError) as caught:
         TextEncoder(Loud(), n_workers=2).encode([*NUMBERED, "boom", *NUMBERED])
     assert caught.value.args[0] != os.getpid()
+    assert not multiprocessing.active_children()
+
+
+@linux
+def test_an_error_that_cannot_be_sent_is_raised_here(in_processes):
+    with pytest.raises(Unsendable) as caught:
+        TextEncoder(Loud(Unsendable), n_workers=2).encode([*NUMBERED, "boom", *NUMBERED])
+    assert caught.value.pid == os.getpid()
     assert not multiprocessing.active_children()
 
 
@@ -562,6 +590,7 @@ def test_what_is_no_tokenizer_is_refused(given_, said):
     ("a text", None, "texts is 'a text'; expected a sequence of str; write [text] for a single one"),
     (3, None, "texts is 3; expected a sequence of str"),
     ([["a"], "b", ["c", 4]], None, "2 of 3 texts are no list of str (positions 1, 2; the first is 'b', str)"),
+    (np.array([["a", "b"]]), None, "texts is a ndarray of 2 dimensions; expected a sequence of str; write dataframe["),
     (["a"], ["b", "c"], "1 texts and 2 pairs were given; expected one pair for each text"),
     (["a"], [None], "1 of 1 pairs are no str (positions 0; the first is None, NoneType)"),
     ([["a"]], ["b"], "texts of words and pairs were given; expected pairs only beside texts that are str"),
@@ -651,6 +680,7 @@ def test_a_tokenizer_without_special_tokens_adds_none(caplog):
 
 def test_texts_may_be_any_sequence_and_stay_as_they_are(a_bert):
     texts = ("good", "bad fish")
+    assert as_lists(TextEncoder(a_bert, 9).encode(np.array(texts))) == encode(a_bert, texts, 9)
     assert encode(a_bert, texts, 9) == encode(a_bert, list(texts), 9)
     assert texts == ("good", "bad fish")
 
