@@ -5,7 +5,7 @@ Everything is read as text: a comment that says ``NA`` is a comment.
 import difflib
 import os
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -61,9 +61,9 @@ def read_table(path: Any, text: str, labels: Sequence[str], encoding: str = "utf
     if not labels:
         raise UnusableInput("no label column was given; expected one column of classes, or several of 0 and 1: "
                             "--labels A,B,..")
-    frame = _frame(Path(path), encoding, sep)
+    frame = read_frame(Path(path), encoding, sep)
     for column in [text, *labels]:
-        _check_column(frame, column, path)
+        check_column(frame, column, path)
     if len(set(labels)) < len(labels) or text in labels:
         raise UnusableInput(f"columns {[text, *labels]} were given; expected each once: --text COL --labels A,B,..")
     texts = frame[text].tolist()
@@ -88,16 +88,22 @@ def split_rows(n: int, valid_fraction: float, seed: int) -> Tuple[np.ndarray, np
     return np.sort(order[n_valid:]), np.sort(order[:n_valid])
 
 
-def _frame(path: Path, encoding: str, sep: str) -> Any:
+def as_flag(name: str, value: str = "") -> str:
+    """How an option is written on the command line."""
+    return f"--{name} {value if value[:1].isalnum() else repr(value)}" if value else f"--{name}"
+
+
+def read_frame(path: Path, encoding: str = "utf-8", sep: str = ",", option: Callable[..., str] = as_flag) -> Any:
+    """Every column of a file as text; `option` says how the caller would give ``sep`` or ``encoding``."""
     import pandas as pd
 
     if not os.path.isfile(str(path)):
         what = "a folder, not a file" if os.path.isdir(str(path)) else "no such file"
-        raise UnusableInput(f"{path}: {what}{_nearest(path.name, _siblings(path))}")
+        raise UnusableInput(f"{path}: {what}{nearest(path.name, _siblings(path))}")
     try:
         frame = pd.read_csv(path, encoding=encoding, sep=sep, dtype=str, keep_default_na=False)
     except UnicodeError as error:
-        raise UnusableInput(f"{path}: not {encoding} ({error}); write --encoding latin-1, or save it "
+        raise UnusableInput(f"{path}: not {encoding} ({error}); write {option('encoding', 'latin-1')}, or save it "
                             f"as UTF-8") from None
     except LookupError:
         raise UnusableInput(f"--encoding {encoding}: no such encoding; write --encoding utf-8 or latin-1") from None
@@ -105,31 +111,32 @@ def _frame(path: Path, encoding: str, sep: str) -> Any:
         raise UnusableInput(f"{path}: the file is empty; expected a header line and rows") from None
     except Exception as error:  # pandas and a dozen unpackers fail in their own ways; what they said is handed on
         said = " ".join(str(error).split())
-        raise UnusableInput(f"{path}: not readable as CSV ({said}); write --sep, or repair it") from None
+        raise UnusableInput(f"{path}: not readable as CSV ({said}); write {option('sep')}, or repair it") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes the first of too many fields for an index
         raise UnusableInput(f"{path}: not readable as CSV (rows have more fields than the header, as with commas in "
-                            f"unquoted texts); write --sep, or quote the texts")
+                            f"unquoted texts); write {option('sep')}, or quote the texts")
     frame.columns = [str(column).strip() for column in frame.columns]
     if not len(frame):
         raise UnusableInput(f"{path}: a header and no rows; expected at least one text per class")
     return frame
 
 
-def _check_column(frame: Any, column: str, path: Any) -> None:
+def check_column(frame: Any, column: Any, path: Any, option: Callable[..., str] = as_flag) -> None:
+    """Raise where `frame` has no such column; `path` is what the user calls the frame."""
     if column in frame.columns:
         return
     columns = [str(c) for c in frame.columns]
     other = next((sep for sep in ";\t|" if len(columns) == 1 and sep in columns[0]), None)
     if other:
-        raise UnusableInput(f"{path}: its header is one column, {columns[0]!r}; write --sep {other!r}")
+        raise UnusableInput(f"{path}: its header is one column, {columns[0]!r}; write {option('sep', other)}")
     shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
-    raise UnusableInput(f"{path}: no column {column!r}{_nearest(column, columns)}; its columns are: {shown}")
+    raise UnusableInput(f"{path}: no column {column!r}{nearest(str(column), columns)}; its columns are: {shown}")
 
 
 def _check_texts(texts: List[str], column: str, path: Any) -> None:
     empty = [row for row, text in enumerate(texts, 1) if not isinstance(text, str) or not text.strip()]
     if empty:
-        raise UnusableInput(f"{path}: {len(empty)} empty text(s) in column {column!r}, {_rows(empty)}; "
+        raise UnusableInput(f"{path}: {len(empty)} empty text(s) in column {column!r}, {below_header(empty)}; "
                             f"fill or remove them")
 
 
@@ -140,9 +147,9 @@ def _columns_of_bits(frame: Any, labels: Sequence[str]) -> Tuple[np.ndarray, Lis
         values = [value.strip() for value in frame[label].fillna("")]
         wrong = [row for row, value in enumerate(values, 1) if value not in bits]
         if wrong:
-            raise UnusableInput(f"label column {label!r} holds {values[wrong[0] - 1]!r}, {_rows(wrong)}; several label "
-                                f"columns must hold 0 and 1 only: write 1 for yes and 0 for no (one column of "
-                                f"classes: give it alone)")
+            raise UnusableInput(f"label column {label!r} holds {values[wrong[0] - 1]!r}, {below_header(wrong)}; "
+                                f"several label columns must hold 0 and 1 only: write 1 for yes and 0 for no (one "
+                                f"column of classes: give it alone)")
         columns.append([bits[value] for value in values])
     return np.array(columns, dtype=np.float32).T.copy(), list(labels)
 
@@ -151,8 +158,8 @@ def _classes(frame: Any, label: str) -> Tuple[np.ndarray, List[str]]:
     values = [value.strip() for value in frame[label].fillna("")]
     missing = [row for row, value in enumerate(values, 1) if not value]
     if missing:
-        raise UnusableInput(f"label column {label!r} is empty, {_rows(missing)}; fill or remove these rows")
-    names = sorted(set(values), key=_as_number_or_text)
+        raise UnusableInput(f"label column {label!r} is empty, {below_header(missing)}; fill or remove these rows")
+    names = sorted(set(values), key=as_number_or_text)
     if len(names) < 2:
         raise UnusableInput(f"label column {label!r} holds only {names[0]!r}; expected at least two classes")
     if len(names) > max(2, len(values) // 2):
@@ -162,7 +169,7 @@ def _classes(frame: Any, label: str) -> Tuple[np.ndarray, List[str]]:
     return np.array([number[value] for value in values], dtype=np.int64), names
 
 
-def _as_number_or_text(value: str) -> Tuple[int, float, str]:
+def as_number_or_text(value: str) -> Tuple[int, float, str]:
     try:
         number = float(value)
         return (1, 0.0, value) if number != number else (0, number, value)
@@ -170,7 +177,7 @@ def _as_number_or_text(value: str) -> Tuple[int, float, str]:
         return 1, 0.0, value
 
 
-def _rows(rows: Sequence[int]) -> str:
+def below_header(rows: Sequence[int]) -> str:
     shown = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
     return f"row(s) {shown} (counted from 1 below the header)"
 
@@ -182,6 +189,6 @@ def _siblings(path: Path) -> List[str]:
         return []
 
 
-def _nearest(name: str, there: Sequence[str], cutoff: Optional[float] = 0.6) -> str:
+def nearest(name: str, there: Sequence[str], cutoff: Optional[float] = 0.6) -> str:
     close = difflib.get_close_matches(name, there, n=3, cutoff=cutoff)
     return f"; nearest: {', '.join(close)}" if close else ""
