@@ -237,13 +237,13 @@ class _Slow(_Job):
         return values[max(len(values) - keep, 0):] if self.from_left else values[:keep]
 
     def _of_text(self, text: str) -> List[int]:
-        return self._by_chunk(text) if self.by_chunk and text.strip() else self._whole(text)
+        return self._of_chunks(text) if self.by_chunk and text.strip() else self._whole(text)
 
     def _of_words(self, words: List[str]) -> Tuple[List[int], List[int]]:
         pieces = [self._remembered(_spaced(word, i, self.space), self._whole) for i, word in enumerate(words)]
         return list(chain.from_iterable(pieces)), [i for i, piece in enumerate(pieces) for _ in piece]
 
-    def _by_chunk(self, text: str) -> List[int]:
+    def _of_chunks(self, text: str) -> List[int]:
         ids: List[int] = []
         for chunk in text.split(" "):
             ids += self._remembered(chunk, self._of_chunk)

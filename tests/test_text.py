@@ -245,7 +245,7 @@ def test_a_slow_tokenizer_of_today_that_cuts_on_the_left_keeps_the_end(slow_of_t
 @every_fast
 def test_words_of_a_fast_tokenizer_have_the_pieces_they_have_in_a_text(fast, make):
     tokenizer = fast(make)
-    row, empty = TextEncoder(tokenizer, 30).encode([["good", "", "bad", " ", "good", "!"], []])
+    empty, row = TextEncoder(tokenizer, 30).encode([[], ["good", "", "bad", " ", "good", "!"]])
     assert row.ids.tolist() == tokenizer("good bad good !")["input_ids"]
     words = [word for word in row.words.tolist() if word >= 0]
     assert sorted(set(words)) == [0, 2, 4, 5] and words == sorted(words)
