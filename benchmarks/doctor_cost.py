@@ -2,8 +2,9 @@
 
     python benchmarks/doctor_cost.py [--rounds 5] [--steps 120] [--out docs/doctor-cost.md]
 
-Arms take turns within each round; figures are process CPU time of whole fits, ratios are those of one round. The
-weights after each fit are compared bit for bit.
+Arms take turns within each round; figures are process CPU time of whole fits, ratios are those of one round. Whole fits
+differ by percents from run to run on a shared machine, so the doctor's own share is taken too: the time spent inside
+its methods, of the same fit. The weights after each fit are compared bit for bit.
 """
 import argparse
 import platform
@@ -38,8 +39,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120, help="of an epoch")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    seconds, same = fits(arguments.rounds, arguments.steps)
-    page = report(seconds, same, diagnoses(3, arguments.steps), arguments)
+    seconds, shares, same = fits(arguments.rounds, arguments.steps)
+    page = report(seconds, shares, same, diagnoses(3, arguments.steps), arguments)
     print(page)
     if arguments.out:
         arguments.out.write_text(page + "\n", encoding="utf-8")
@@ -68,21 +69,43 @@ def collate(rows):
 
 
 def fits(rounds, steps):
-    """CPU seconds of an epoch: arm -> one per round; and whether all weights came out equal."""
-    found, order, weights = {arm: [] for arm in ARMS}, list(ARMS), []
+    """CPU seconds of an epoch: arm -> one per round; the doctor's share of each; whether all weights came out equal."""
+    found, order, weights, shares = {arm: [] for arm in ARMS}, list(ARMS), [], []
     for _ in range(rounds):
         random.shuffle(order)
         for arm in order:
             seed_everything(1)
             learn = learner(steps)
             if arm == "doctor":
-                learn.callbacks.append(Doctor(learn, say=lambda text: None))
+                learn.callbacks.append(TimedDoctor(learn, say=lambda text: None))
             started = time.process_time()
             with quiet(learn):
                 learn.fit(1, 2e-5)
             found[arm].append(time.process_time() - started)
+            if arm == "doctor":
+                shares.append(learn.callbacks[-1].seconds / found[arm][-1])
             weights.append(float(sum(p.detach().double().sum() for p in learn.model.parameters())))
-    return found, len(set(weights)) == 1
+    return found, shares, len(set(weights)) == 1
+
+
+class TimedDoctor(Doctor):
+    """A doctor that adds up the CPU time of its own methods."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seconds = 0.0
+        for name in dir(Doctor):
+            if name.startswith("on_"):
+                setattr(self, name, self._timed(getattr(self, name)))
+
+    def _timed(self, method):
+        def timed(**kwargs):
+            started = time.process_time()
+            try:
+                return method(**kwargs)
+            finally:
+                self.seconds += time.process_time() - started
+        return timed
 
 
 def diagnoses(times, steps):
@@ -95,7 +118,7 @@ def diagnoses(times, steps):
     return found
 
 
-def report(seconds, same, once, arguments):
+def report(seconds, shares, same, once, arguments):
     lines = ["# What the doctor costs on fastai 1", "",
              f"`python benchmarks/{Path(__file__).name} --rounds {arguments.rounds} --steps {arguments.steps}` · "
              f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} thread(s), "
@@ -108,6 +131,8 @@ def report(seconds, same, once, arguments):
         ratios = [a / b for a, b in zip(figures, seconds["alone"])]
         lines.append(f"| {arm} | {median(figures):.2f} | {min(figures):.2f} - {max(figures):.2f} | "
                      f"{median(ratios):.4f} | {max(ratios):.4f} |")
+    lines += ["", f"Inside the doctor's own methods: {median(shares):.2%} of the fit's time, "
+                  f"{min(shares):.2%} - {max(shares):.2%} in {len(shares)} fits."]
     lines += ["", f"Weights after the epochs: {'equal in all of them' if same else 'NOT EQUAL'} (sums in float64).", "",
               f"`diagnose(learn)` on the same learner: {median(once):.1f} s, {min(once):.1f} - {max(once):.1f} s in "
               f"{len(once)} turns (wall time)."]

@@ -9,13 +9,14 @@ from typing import Any, List
 
 __version__ = "0.1.0"
 
-_CORE = {"unwrap": "output", "HFModel": "model",
+_CORE = {"unwrap": "output", "HFModel": "model", "accuracy_thresh": "metrics",
          "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
          "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
          "Comparison": "comparison", "Trace": "trace",
          "explain": "failures", "Diagnosis": "diagnosis", "Finding": "finding"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
-               "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "diagnose": "probe", "Doctor": "doctor",
+               "text_data": "data", "ordered_preds": "ordered", "diagnose": "probe", "Doctor": "doctor",
+               "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "WordAccuracy": "metrics",
                "layer_groups": "splitting", "heal": "mending", "trusted": "mending"}
 
 __all__ = [*_CORE, *_PER_FASTAI]

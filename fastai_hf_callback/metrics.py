@@ -8,7 +8,35 @@ from typing import Any, Callable, List, Optional
 import torch
 from torch import Tensor
 
-__all__ = ["mean_columnwise_auc", "constant_outputs"]
+__all__ = ["accuracy_thresh", "mean_columnwise_auc", "constant_outputs"]
+
+
+def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmoid: bool = True) -> Tensor:
+    """The article's metric: the share of labels on whose side of `thresh` the probability falls.
+
+    fastai's own compares with bytes, which torch has refused for bool and misread for some others since 1.2.
+
+    Parameters
+    ----------
+    outputs : Tensor, float, (n, columns)
+        Logits; probabilities where `sigmoid` is False.
+    targets : Tensor, (n, columns)
+        0 or 1, of any dtype.
+    thresh : float
+        A probability above it is a yes.
+    sigmoid : bool
+        Whether `outputs` are logits.
+
+    Returns
+    -------
+    Tensor, float32, ()
+
+    Notes
+    -----
+    With few yeses it is high for a predictor that never says yes: put ``BaseRate(accuracy_thresh)`` beside it.
+    """
+    said = (outputs.sigmoid() if sigmoid else outputs) > thresh
+    return (said == (targets > 0)).float().mean()
 
 
 def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
+from .batching import TextInputs
 from .errors import InputError
 from .output import describe
 
@@ -33,7 +34,8 @@ class HFModel(nn.Module):
     inputs : sequence of str, optional
         The names of the tensors in a batch, in their order, for example
         ``("input_ids", "attention_mask")``. One tensor needs no name: it is ``input_ids``. Several are
-        never guessed. A batch that is a dict brings its own names.
+        never guessed. A batch that is a dict brings its own names. With ``data.inputs`` of ``text_data``, the model
+        is checked at once: embeddings for all ids, positions for the longest text, as many outputs as labels.
     pad_id : int, optional
         The id that pads ``input_ids``. Needed to build an attention mask where the batch brings none;
         by default the config's ``pad_token_id`` (or XLM's ``pad_index``), unless that is also the
@@ -48,8 +50,8 @@ class HFModel(nn.Module):
     Raises
     ------
     InputError
-        At construction when `model` is no module instance; at the first batch when the names and
-        ``forward`` do not fit together.
+        At construction when `model` is no module instance or does not fit the data; at the first batch when the
+        names and ``forward`` do not fit together.
     """
 
     def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_id: Optional[int] = None):
@@ -57,6 +59,8 @@ class HFModel(nn.Module):
         self.inputs = _checked_names(inputs)
         self.pad_id = _checked_pad_id(pad_id)
         self.model = _checked_model(model)
+        if isinstance(inputs, TextInputs):
+            inputs.check(_innermost(self.model))
         self._said_no_mask = False
 
     def forward(self, *batch: Any) -> Any:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback.metrics import constant_outputs, mean_columnwise_auc
+from fastai_hf_callback.metrics import accuracy_thresh, constant_outputs, mean_columnwise_auc
 
 pytest.importorskip("sklearn")
 quick = settings(deadline=None, max_examples=40)
@@ -113,3 +113,27 @@ def test_no_other_constant_has_a_lower_cross_entropy(classes, shift):
     other = best + torch.tensor(shift)
     losses = [float(nn.CrossEntropyLoss()(row.expand(len(classes), 3), targets)) for row in (best, other)]
     assert losses[0] <= losses[1] + 1e-5
+
+
+# -- the article's metric -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", (torch.bool, torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64))
+def test_accuracy_thresh_takes_targets_of_every_dtype(dtype):
+    outputs = torch.tensor([[2., -2., 0.1], [-1., 1., -0.1]])
+    targets = torch.tensor([[1, 0, 0], [1, 1, 0]])
+    assert float(accuracy_thresh(outputs, targets.to(dtype))) == pytest.approx(4 / 6)
+
+
+def test_accuracy_thresh_is_read_at_its_threshold_and_of_probabilities_too():
+    outputs, targets = torch.tensor([[-1., -2.]]), torch.tensor([[1., 0.]])  # probabilities .269 and .119
+    assert float(accuracy_thresh(outputs, targets, thresh=0.25)) == 1
+    assert float(accuracy_thresh(outputs, targets)) == 0.5
+    assert float(accuracy_thresh(outputs.sigmoid(), targets, thresh=0.25, sigmoid=False)) == 1
+    assert float(accuracy_thresh(outputs, targets, thresh=0.25, sigmoid=False)) == 0.5
+
+
+def test_a_predictor_that_never_says_yes_scores_the_share_of_zeros():
+    targets = torch.zeros(50, 6)
+    targets[:3, 0] = 1
+    assert float(accuracy_thresh(torch.full((50, 6), -9.), targets)) == pytest.approx(297 / 300)

@@ -5,13 +5,14 @@ from typing import Any, Dict, Optional
 
 from fastai.basic_train import Learner
 from fastai.callback import Callback
+from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
 from ..broadcast import broadcasts
-from ..errors import BridgeError, GradientError, OutputError
+from ..errors import BridgeError, GradientError, InputError, OutputError
 from ..graph import Reach, reach
 from ..output import Element, describe, tensors_in, unwrap
-from .loop import active_patch, running_loss_func
+from .loop import active_patch, running_callbacks, running_loss_func
 
 __all__ = ["HFCallback"]
 
@@ -35,6 +36,8 @@ class HFCallback(Callback):
 
     Raises
     ------
+    InputError
+        When fastai's mixup would average token ids.
     OutputError
         When the output holds no logits, or the loss would broadcast it against the target.
     GradientError
@@ -63,6 +66,10 @@ class HFCallback(Callback):
                               "registration")
         self._unlooked = True
 
+    def on_batch_begin(self, last_input: Any, train: bool, **kwargs: Any) -> None:
+        if train and self._unlooked:
+            self._refuse_mixup(last_input)
+
     def on_loss_begin(self, last_output: Any, last_input: Any, last_target: Any, train: bool,
                       **kwargs: Any) -> Dict[str, Any]:
         if self.keep:
@@ -87,6 +94,12 @@ class HFCallback(Callback):
     # -- the first training batch -----------------------------------------------------------------
 
     _undecided = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
+
+    def _refuse_mixup(self, batch: Any) -> None:
+        ids = next((t for t in tensors_in(batch) if not t.is_floating_point()), None)
+        if ids is not None and any(isinstance(callback, MixUpCallback) for callback in running_callbacks()):
+            raise InputError(f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
+                             f"Expected inputs of floats. Take learn.mixup() away.", "mixup-of-token-ids")
 
     def _look_at_output(self, logits: Any, target: Any) -> None:
         patch = active_patch()

@@ -1,53 +1,102 @@
-"""Encoded texts -> a fastai 1 ``DataBunch`` of lists of tensors, padded on the right and masked."""
-from typing import Any, List, Sequence, Tuple
+"""Texts and labels -> a fastai 1 ``DataBunch`` of masked lists of tensors, rows of like length together."""
+import warnings
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import torch
-from fastai.basic_data import DataBunch
-from torch import Tensor
-from torch.utils.data import Dataset
+from fastai.data_block import EmptyLabelList, LabelList, LabelLists
+from fastprogress import progress_bar
 
-from ..text import pad_batch
+from ..examples import Examples, Labelled, read_examples
+from ..text import TextEncoder
+from .bunch import TextBunch, as_objects
+from .items import TextList, TextProcessor, label_list
 
-__all__ = ["INPUTS", "encoded_databunch"]
-
-INPUTS = ("input_ids", "attention_mask")
-
-
-class EncodedTexts(Dataset):
-    """Token ids and a target per row."""
-
-    def __init__(self, rows: Sequence[List[int]], targets: np.ndarray):
-        self.rows, self.targets = rows, torch.as_tensor(targets)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int) -> Tuple[List[int], Tensor]:
-        return self.rows[i], self.targets[i]
+__all__ = ["text_data"]
 
 
-class _Collate:
-    """``[(ids, target), ...]`` -> ``([input_ids, attention_mask], targets)``; a class, so that it pickles."""
-
-    def __init__(self, pad_id: int):
-        self.pad_id = pad_id
-
-    def __call__(self, items: Sequence[Tuple[List[int], Tensor]]) -> Tuple[List[Tensor], Tensor]:
-        rows, targets = zip(*items)
-        return list(pad_batch(rows, self.pad_id)), torch.stack(targets)
-
-
-def encoded_databunch(train: EncodedTexts, valid: EncodedTexts, pad_id: int, bs: int, **kwargs: Any) -> DataBunch:
-    """A ``DataBunch`` whose batches are ``[input_ids, attention_mask]``, named by ``INPUTS``.
+def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, test: Any = None,
+              pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
+              bs: int = 32, val_bs: Optional[int] = None, max_len: int = 128, seed: int = 42, path: Any = ".",
+              device: Optional[torch.device] = None, num_workers: int = 0, n_workers: Optional[int] = None,
+              progress: bool = True) -> "TextBunch":
+    """Texts with their labels -> all that a fastai ``Learner`` and a Hugging Face model need.
 
     Parameters
     ----------
-    train, valid : EncodedTexts
-    pad_id : int
-    bs : int
-    **kwargs
-        Handed to ``DataBunch.create``.
+    train : DataFrame or path of a CSV file
+    valid : DataFrame, path, float or str
+        The validation rows; or the fraction of `train` to hold out; or the column of `train` that marks them.
+    tokenizer : a pytorch-transformers or transformers tokenizer
+        It says which special tokens there are, how pairs are joined, what pads and on which side.
+    text : str
+        The column of texts; of lists of words, for a label per word.
+    labels : str or list of str
+        One column of classes (names or numbers), of numbers (a regression), or of lists of labels (one per word);
+        several columns of 0 and 1 for several labels.
+    test : DataFrame, path or list of str, optional
+        Rows to predict. Labels, if it has them, are kept.
+    pair : str, optional
+        The column of second texts.
+    task : str, optional
+        ``"single"``, ``"several"``, ``"number"`` or ``"tokens"``, where the columns do not say it.
+    classes : sequence, optional
+        The classes in the order of their numbers; by default sorted.
+    bs, val_bs : int
+        Rows per batch in training, and elsewhere (`bs` by default).
+    max_len : int
+        Tokens per text at most, special tokens included.
+    seed : int
+        Draws the rows of a `valid` that is a fraction, and nothing else.
+    path : path-like
+        The learner's folder.
+    device : torch.device, optional
+    num_workers : int
+        Processes that make batches; rows are in memory, so none is fastest.
+    n_workers : int, optional
+        Processes that tokenise, where the tokenizer is a slow one; as many as there are cores by default.
+    progress : bool
+        Whether to show a bar while tokenising.
+
+    Returns
+    -------
+    TextBunch
+        Batches are lists of tensors, padded to the longest text of the batch, with the mask; ``data.inputs`` names
+        them for ``HFModel(model, inputs=data.inputs)``. Training batches hold texts of like length and are drawn anew
+        each epoch from torch's generator; all other sets keep the caller's row order, so that ``learn.get_preds`` does
+        (``ordered_preds`` is the faster way). No row is left out. ``data.loss_func`` fits the task.
+
+    Raises
+    ------
+    UnusableInput
+        Before anything is tokenised, with the rows or names concerned.
     """
-    settings = dict(num_workers=0, pin_memory=torch.cuda.is_available(), no_check=True, collate_fn=_Collate(pad_id))
-    return DataBunch.create(train, valid, bs=bs, **{**settings, **kwargs})
+    encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
+    examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
+    for line in examples.said:
+        warnings.warn(line, stacklevel=2)
+    processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens",
+                              progress=_bar if progress else None)
+    lists = _label_lists(examples, processor, path)
+    return lists.databunch(bs=bs, val_bs=val_bs, num_workers=num_workers, device=device, no_check=True)
+
+
+def _bar(iterable: Any, total: int) -> Any:
+    return progress_bar(iterable, total=total, leave=False)
+
+
+def _label_lists(examples: Labelled, processor: TextProcessor, path: Any) -> LabelLists:
+    def labelled(split: Examples) -> LabelList:
+        y = (EmptyLabelList([0] * len(split.texts), path=path) if split.targets is None else
+             label_list(split.targets, examples.task, examples.names, path))
+        return LabelList(TextList(_raw(split), path=path, processor=processor), y)
+
+    lists = LabelLists(path, labelled(examples.train), labelled(examples.valid)).process()
+    if examples.test is not None:
+        lists.test = labelled(examples.test)
+        lists.test.process(lists.train.x.processor, None if examples.test.targets is None else lists.train.y.processor)
+    return lists
+
+
+def _raw(split: Examples) -> np.ndarray:
+    return as_objects(list(zip(split.texts, split.pairs)) if split.pairs is not None else split.texts)

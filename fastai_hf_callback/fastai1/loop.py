@@ -5,16 +5,16 @@ and ``pred_batch`` all go through it: it is the one patch site.
 """
 import sys
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, Optional, Sequence, Union
 
 from fastai import basic_train
-from fastai.callback import CallbackHandler
+from fastai.callback import Callback, CallbackHandler
 from fastai.core import ifnone, is_listy
 from fastai.torch_core import to_detach
 
 from ..errors import PatchError
 
-__all__ = ["patched_loop", "refuse_if_patched", "active_patch", "running_loss_func"]
+__all__ = ["patched_loop", "refuse_if_patched", "active_patch", "running_callbacks", "running_loss_func"]
 
 
 @contextmanager
@@ -77,6 +77,19 @@ def running_loss_func() -> Optional[Callable[..., Any]]:
             return frame.f_locals.get("loss_func")
         frame = frame.f_back
     return None
+
+
+def running_callbacks() -> Sequence[Callback]:
+    """All callbacks of the handler that is calling one of them, read from its frame as ``running_loss_func`` is."""
+    frame = sys._getframe(1)
+    for _ in range(12):
+        if frame is None:
+            break
+        handler = frame.f_locals.get("self")
+        if isinstance(handler, CallbackHandler):
+            return list(handler.callbacks)
+        frame = frame.f_back
+    return ()
 
 
 def _article_loss_batch(element):

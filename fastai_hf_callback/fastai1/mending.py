@@ -21,6 +21,7 @@ from fastai.basic_train import Learner
 from fastai.train import AccumulateScheduler
 
 from ..errors import UnusableInput
+from ..output import tensors_in
 from ..rng import rng_preserved
 
 __all__ = ["heal", "trusted"]
@@ -36,7 +37,8 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
     numpy-names           fastai's ``np.object``, ``np.int`` and ``np.float``, in fastai's modules only
     sortish-sampler       ``SortishSampler`` (every ``TextClasDataBunch``) with a short last batch, or a single one
     optimizer-load        ``Learner.load`` after ``fit_one_cycle``, and so ``lr_find``, ``SaveModelCallback``
-    accumulate            ``AccumulateScheduler``; where nothing is left at the epoch's end, it makes no step there
+    accumulate            ``AccumulateScheduler``, also with several inputs and with parameters that get no gradient;
+                          where nothing is left at the epoch's end, it makes no step there
     distributed-on-cpu    ``to_distributed`` of a model on the CPU
     accuracy-thresh       ``accuracy_thresh`` for bool, byte, float and int targets
     ====================  =========================================================================================
@@ -274,15 +276,15 @@ def _numpy_scalars() -> List[Any]:
             (np.dtype, "numpy.dtype"), *(type(np.dtype(kind)) for kind in kinds)]
 
 
-def _accumulate() -> Optional[ContextManager[None]]:
-    if _works(_zero_grad_leaves_zeros):
-        return None
-    return _replaced(AccumulateScheduler, on_backward_end=_on_backward_end, on_epoch_end=_on_epoch_end)
+def _accumulate() -> ContextManager[None]:
+    return _replaced(AccumulateScheduler, on_batch_begin=_on_batch_begin, on_backward_end=_on_backward_end,
+                     on_epoch_end=_on_epoch_end)
 
 
-def _zero_grad_leaves_zeros() -> bool:
-    named = inspect.signature(torch.optim.Optimizer.zero_grad).parameters  # making an optimizer loads half of torch
-    return "set_to_none" not in named or not named["set_to_none"].default
+def _on_batch_begin(self, last_input: Any, last_target: Any, **kwargs: Any) -> None:
+    """fastai's, which counts the rows of a single tensor only."""
+    self.acc_samples += next(tensors_in(last_input)).shape[0]
+    self.acc_batches += 1
 
 
 def _on_backward_end(self, **kwargs: Any) -> Optional[Dict[str, bool]]:

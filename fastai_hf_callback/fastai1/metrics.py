@@ -6,9 +6,10 @@ from fastai.callback import AverageMetric, Callback, CallbackHandler
 from fastai.torch_core import add_metrics
 from torch import Tensor
 
+from ..batching import IGNORED
 from ..metrics import constant_outputs, mean_columnwise_auc
 
-__all__ = ["ColumnwiseAUC", "BaseRate", "score_constant"]
+__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "score_constant"]
 
 
 class _WholeSet(Callback):
@@ -63,6 +64,28 @@ class BaseRate(_WholeSet):
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
         return float(self.metric(constant_outputs(targets, outputs.shape[-1]).expand_as(outputs), targets))
+
+
+class WordAccuracy(Callback):
+    """The share of words labelled right, for a label per word: padding, special tokens and later pieces don't count.
+
+    Right with batches of different size; fastai's ``accuracy`` counts every position of every batch.
+    """
+
+    def __init__(self, name: str = "word_accuracy"):
+        self.name = name
+
+    def on_epoch_begin(self, **kwargs: Any) -> None:
+        self._right = self._words = 0
+
+    def on_batch_end(self, last_output: Tensor, last_target: Tensor, train: bool, **kwargs: Any) -> None:
+        if not train:
+            word = last_target != IGNORED
+            self._words += int(word.sum())
+            self._right += int((last_output.argmax(-1) == last_target)[word].sum())
+
+    def on_epoch_end(self, last_metrics: List[Any], **kwargs: Any) -> Dict[str, Any]:
+        return add_metrics(last_metrics, self._right / self._words if self._words else float("nan"))
 
 
 def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metrics: List[Any]) -> List[float]:

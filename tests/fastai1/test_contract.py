@@ -18,14 +18,14 @@ from fastai.train import Learner  # noqa: E402
 from torch import nn  # noqa: E402
 
 import fastai_hf_callback.fastai1  # noqa: E402
-from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel  # noqa: E402
+from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel, WordAccuracy  # noqa: E402
 from tests.fastai1.items import block_data, trusted_pickles  # noqa: E402
 from tests.fastai1.learners import PAD, make_learner  # noqa: E402
 from tests.tiny import tiny_model  # noqa: E402
 
 # Each with arguments that are not its defaults.
 MADE = {HFCallback: dict(element=("logits", 0), check=False, keep=True), ColumnwiseAUC: dict(name="auc"),
-        BaseRate: dict(metric=accuracy, name="base")}
+        BaseRate: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words")}
 
 
 def callbacks_of(package):

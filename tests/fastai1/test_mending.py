@@ -1,6 +1,7 @@
 """Each breakage bare, where it is one, and mended; everything put back; full pickles from named files only."""
 import contextlib
 import importlib
+import inspect
 import io
 import os
 import pickle
@@ -458,7 +459,8 @@ def accumulated(optimizer, n_step, spare=False, drop_last=False):
 
 @pytest.mark.parametrize("n_step", [1, 5])
 def test_nothing_left_at_the_epochs_end_fails_bare(n_step):
-    need_broken("accumulate")
+    if "set_to_none" not in inspect.signature(torch.optim.Optimizer.zero_grad).parameters:
+        pytest.skip("zero_grad leaves zeros on this torch")
     with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'div_'"):
         accumulated(torch.optim.SGD, n_step)
 
@@ -474,7 +476,6 @@ def test_accumulated_gradients_give_the_weights_of_2019(n_step, drop_last):
 
 
 def test_parameters_without_a_gradient_are_left_alone():
-    need_broken("accumulate")
     with heal():
         used, _, spare, _ = accumulated(torch.optim.Adam, 2, spare=True)
     assert torch.equal(spare, Partly(True).spare.weight) and not torch.equal(used, Partly(True).used.weight)

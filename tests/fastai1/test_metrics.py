@@ -9,7 +9,8 @@ pytest.importorskip("fastai.basic_train")
 from fastai.callback import CallbackHandler  # noqa: E402
 from fastai.metrics import accuracy, accuracy_thresh  # noqa: E402
 
-from fastai_hf_callback import BaseRate, ColumnwiseAUC  # noqa: E402
+from fastai_hf_callback import BaseRate, ColumnwiseAUC, WordAccuracy  # noqa: E402
+from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh  # noqa: E402
 from fastai_hf_callback.fastai1.metrics import score_constant  # noqa: E402
 from fastai_hf_callback.metrics import mean_columnwise_auc  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
@@ -20,10 +21,14 @@ TARGETS = torch.tensor([[1., 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]] 
 
 def run(metric, sizes=(4, 4, 2)):
     """The metric over batches of different size, as fastai's loop drives it."""
+    return drive(metric, OUTPUTS, TARGETS, sizes)
+
+
+def drive(metric, outputs, targets, sizes):
     handler = CallbackHandler([], [metric])
     handler.on_train_begin(1, None, [metric])
     handler.on_epoch_begin()
-    for output, target in zip(OUTPUTS.split(sizes), TARGETS.split(sizes)):
+    for output, target in zip(outputs.split(sizes), targets.split(sizes)):
         handler.on_batch_begin(None, target, train=False)
         handler.on_loss_begin(output)
         handler.on_batch_end(torch.zeros(()))
@@ -60,3 +65,20 @@ def test_the_base_rate_stands_in_fastais_own_table():
 
 def test_a_constant_scores_half_an_auc():
     assert score_constant(torch.zeros(3), [OUTPUTS], [TARGETS], [ColumnwiseAUC()]) == [0.5]
+
+
+def test_accuracy_thresh_is_right_with_batches_of_different_size():
+    expected = float(our_accuracy_thresh(OUTPUTS, TARGETS))
+    assert float(run(our_accuracy_thresh, (4, 4, 2))) == pytest.approx(expected)
+    batches = [float(our_accuracy_thresh(o, t)) for o, t in zip(OUTPUTS.split((4, 4, 2)), TARGETS.split((4, 4, 2)))]
+    assert np.mean(batches) != pytest.approx(expected)  # what a mean over batches would say
+
+
+def test_word_accuracy_counts_each_word_once_whatever_the_batches():
+    outputs = torch.randn(10, 5, 3, generator=torch.Generator().manual_seed(1))
+    targets = torch.randint(0, 3, (10, 5), generator=torch.Generator().manual_seed(2))
+    targets[:, 0], targets[:7, 3:] = -100, -100
+    word = targets != -100
+    expected = float((outputs.argmax(-1) == targets)[word].float().mean())
+    assert drive(WordAccuracy(), outputs, targets, (4, 4, 2)) == pytest.approx(expected)
+    assert drive(accuracy, outputs, targets, (4, 4, 2)) != pytest.approx(expected)  # fastai's counts the padding

@@ -1,0 +1,117 @@
+"""The fastai 1 ``DataBunch`` of encoded texts: which rows make a batch, and how a batch is made."""
+from typing import Any, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from fastai.basic_data import DataBunch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..batching import IGNORED, LengthBuckets, TextInputs, pad_rows, piece_targets
+
+__all__ = ["Collate", "TextBunch", "as_objects"]
+
+
+class Collate:
+    """``[(row, target), ...]`` -> ``([input_ids, ..., attention_mask], targets)``; a class, so that it pickles.
+
+    Parameters
+    ----------
+    feeding : items.TextProcessor
+    width : int, optional
+        Columns; the longest row of the batch by default.
+    """
+
+    def __init__(self, feeding: Any, width: Optional[int] = None):
+        self.feeding, self.width = feeding, width
+
+    def __call__(self, items: Sequence[Tuple[Any, Any]]) -> Tuple[List[Tensor], Tensor]:
+        rows = [x.data for x, _ in items]
+        labels = [getattr(y, "data", y) for _, y in items]
+        return [self._tensor(name, rows) for name in self.feeding.names], self._targets(rows, labels)
+
+    def _tensor(self, name: str, rows: Sequence[Any]) -> Tensor:
+        padding = self.feeding.padding
+        if name == "input_ids":
+            return self._padded([row.ids for row in rows], padding.id)
+        if name == "token_type_ids":
+            return self._padded([np.zeros_like(row.ids) if row.types is None else row.types for row in rows],
+                                padding.type_id)
+        return self._padded([np.ones_like(row.ids) for row in rows], 0)
+
+    def _targets(self, rows: Sequence[Any], labels: Sequence[Any]) -> Tensor:
+        if self.feeding.words:
+            return self._padded([piece_targets(row, label) for row, label in zip(rows, labels)], IGNORED)
+        return torch.as_tensor(np.stack([np.asarray(label) for label in labels]))
+
+    def _padded(self, rows: Sequence[np.ndarray], value: int) -> Tensor:
+        return pad_rows(rows, value, self.feeding.padding.side, self.width)
+
+
+class TextBunch(DataBunch):
+    """What ``text_data`` makes. ``inputs`` names the tensors of a batch."""
+
+    @classmethod
+    def create(cls, train_ds: Dataset, valid_ds: Dataset, test_ds: Optional[Dataset] = None, path: Any = ".",
+               bs: int = 32, val_bs: Optional[int] = None, num_workers: int = 0, dl_tfms: Any = None,
+               device: Optional[torch.device] = None, collate_fn: Any = None, no_check: bool = False,
+               **dl_kwargs: Any) -> "TextBunch":
+        """As ``DataBunch.create``; `collate_fn` is passed over: ``load_data`` and ``load_learner`` hand in fastai's."""
+        datasets, val_bs = cls._init_ds(train_ds, valid_ds, test_ds), bs if val_bs is None else val_bs
+        buckets = LengthBuckets(train_ds.x.lengths, bs) if len(train_ds.x.items) else None
+        loaders = [DataLoader(dataset, size, sampler=sampler, num_workers=num_workers, **dl_kwargs) for
+                   dataset, size, sampler in zip(datasets, (bs, val_bs, val_bs, val_bs), (buckets, None, None, None))]
+        bunch = cls(*loaders, path=path, device=device, dl_tfms=dl_tfms, collate_fn=Collate(train_ds.x.feeding),
+                    no_check=no_check)
+        bunch._widen()
+        return bunch
+
+    @property
+    def inputs(self) -> TextInputs:
+        """The names of a batch's tensors, and what a model must have room for: ``HFModel(..., inputs=data.inputs)``."""
+        feeding, sets = self.train_ds.x.feeding, [self.train_ds, self.valid_ds, self.test_ds]
+        longest = max([int(one.x.lengths.max()) for one in sets if one is not None and len(one.x.items)], default=0)
+        return TextInputs(feeding.names, feeding.padding, longest, feeding.encoder.vocabulary, self.c)
+
+    @property
+    def c(self) -> int:
+        """How many outputs the model's head needs: ``from_pretrained(..., num_labels=data.c)``."""
+        return self.train_ds.y.c
+
+    @property
+    def batch_size(self) -> int:
+        return self.train_dl.batch_size
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        DataBunch.batch_size.fset(self, size)
+        self.train_dl.sampler.bs = size  # or batches would be cut across the buckets
+
+    def add_test(self, items: Any, label: Any = None, tfms: Any = None, tfm_y: Any = None) -> None:
+        """Add texts (or pairs) to predict; see fastai's own."""
+        super().add_test(as_objects(list(items)), label=label, tfms=tfms, tfm_y=tfm_y)
+        self._widen()
+
+    def one_item(self, item: Any, **kwargs: Any) -> Any:
+        """fastai's, which leaves the item in the validation set when tokenising or collating it fails."""
+        try:
+            return super().one_item(item, **kwargs)
+        finally:
+            self.single_ds.item = None
+
+    def _widen(self) -> None:
+        """With a label per word, one width for all batches that are predicted: fastai puts predictions together."""
+        if not self.train_ds.x.feeding.words:
+            return
+        for loader in (self.valid_dl, self.fix_dl, self.test_dl):
+            if loader is not None and len(loader.dataset.x.items):
+                collate = Collate(self.train_ds.x.feeding, int(loader.dataset.x.lengths.max()))
+                loader.collate_fn = loader.dl.collate_fn = collate
+
+
+def as_objects(rows: Sequence[Any]) -> np.ndarray:
+    """An object array with one row in each place, whatever the rows are (numpy would look into them)."""
+    array = np.empty(len(rows), dtype=object)
+    for at, row in enumerate(rows):
+        array[at] = row
+    return array

@@ -1,0 +1,377 @@
+"""text_data: from a frame to batches, through training, predictions, files and back."""
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from fastai.basic_data import DatasetType, load_data
+    from fastai.basic_train import load_learner
+    from fastai.metrics import accuracy
+    from fastai.train import AccumulateScheduler, ClassificationInterpretation, Learner
+
+from fastai_hf_callback import (
+    ColumnwiseAUC,
+    HFCallback,
+    HFModel,
+    InputError,
+    UnusableInput,
+    WordAccuracy,
+    accuracy_thresh,
+    heal,
+    layer_groups,
+    ordered_preds,
+    text_data,
+    trusted,
+)
+from fastai_hf_callback.batching import padded_share
+from fastai_hf_callback.fastai1.quiet import quiet
+from tests.texts import COLUMNS, fast_tokenizer, frame, slow_tokenizer
+from tests.tiny import tiny_model
+
+TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
+TASKS = {
+    "single": dict(text="text", labels="kind"),
+    "several": dict(text="text", labels=list(COLUMNS)),
+    "number": dict(text="text", labels="share"),
+    "pairs": dict(text="text", pair="second", labels="kind"),
+    "tokens": dict(text="words", labels="tags"),
+}
+METRICS = {"single": [accuracy], "several": [accuracy_thresh, ColumnwiseAUC()], "number": [], "pairs": [accuracy],
+           "tokens": [WordAccuracy()]}
+ITEM = {"pairs": ("the fox sees", "a fern"), "tokens": "the foxs sees a fern"}
+
+
+@pytest.fixture(scope="module", params=["slow", "fast"])
+def tokenizer(request, tmp_path_factory):
+    make = slow_tokenizer if request.param == "slow" else fast_tokenizer
+    return make(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    return slow_tokenizer(tmp_path_factory.mktemp("vocabulary"))
+
+
+def make_data(tokenizer, task="single", **changed):
+    settings = dict(bs=8, max_len=32, device=torch.device("cpu"), progress=False, test=TEST)
+    return text_data(TRAIN, VALID, tokenizer, **{**settings, **TASKS[task], **changed})
+
+
+def make_learner(data, task="single", **kwargs):
+    torch.manual_seed(0)
+    bare = tiny_model("bert", data.c)
+    bare.classifier.weight.data.mul_(50)  # rows differ visibly, untrained
+    bare = WordHead(bare) if task == "tokens" else bare
+    return Learner(data, HFModel(bare, inputs=data.inputs), metrics=METRICS[task], callbacks=[HFCallback()],
+                   path=data.path, **kwargs)
+
+
+class WordHead(nn.Module):
+    """A label per piece, on the body of a sequence classifier."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.bert, self.classifier, self.config = model.bert, model.classifier, model.config
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.classifier(self.bert(input_ids, attention_mask=attention_mask)[0])
+
+
+def rows_of(data, ds_type):
+    """Ids without padding, row by row, as the loader gives them."""
+    return [ids[mask > 0].tolist() for (ids, *_, mask), _ in data.dl(ds_type) for ids, mask in zip(ids, mask)]
+
+
+# -- batches -----------------------------------------------------------------------------------------
+
+
+def test_batches_are_lists_of_tensors_named_by_data_inputs(tokenizer):
+    (ids, mask), targets = make_data(tokenizer).one_batch()
+    assert make_data(tokenizer).inputs == ("input_ids", "attention_mask")
+    assert ids.dtype == mask.dtype == targets.dtype == torch.int64 and ids.shape == mask.shape
+    assert (ids[:, 0] == 2).all() and ((ids == 0) == (mask == 0)).all()
+    assert mask.sum(1).max() == ids.shape[1]  # padded to the longest of the batch, no further
+
+
+def test_a_pair_is_joined_as_the_tokenizer_joins_it(tokenizer):
+    data = make_data(tokenizer, "pairs")
+    assert data.inputs == ("input_ids", "token_type_ids", "attention_mask")
+    (ids, types, mask), _ = data.one_batch(DatasetType.Valid)
+    first = ids[0][mask[0] > 0].tolist()
+    cut = first.index(3) + 1
+    assert first.count(3) == 2 and first[-1] == 3
+    assert types[0][mask[0] > 0].tolist() == [0] * cut + [1] * (len(first) - cut)
+
+
+@pytest.mark.parametrize("task, shape, dtype", (("single", (8,), torch.int64), ("several", (8, 3), torch.float32),
+                                                ("number", (8,), torch.float32)))
+def test_targets_are_what_the_tasks_loss_takes(slow, task, shape, dtype):
+    data = make_data(slow, task)
+    _, targets = data.one_batch()
+    assert targets.shape == shape and targets.dtype == dtype
+
+
+def test_the_targets_are_the_callers(slow):
+    data = make_data(slow)
+    assert data.classes == ["animal", "other", "plant"] and data.c == 3
+    targets = torch.cat([y for _, y in data.valid_dl])
+    assert [data.classes[y] for y in targets] == VALID.kind.tolist()
+
+
+def test_validation_and_test_keep_the_callers_order_and_training_does_not(tokenizer):
+    data, alone = make_data(tokenizer), make_data(tokenizer, bs=1)
+    for ds_type in (DatasetType.Valid, DatasetType.Test, DatasetType.Fix):
+        assert rows_of(data, ds_type) == rows_of(alone, ds_type)
+    assert len(rows_of(data, DatasetType.Test)) == len(TEST)
+    assert rows_of(data, DatasetType.Train) != rows_of(data, DatasetType.Fix)
+    assert sorted(rows_of(data, DatasetType.Train)) == sorted(rows_of(data, DatasetType.Fix))
+
+
+def test_training_batches_are_of_like_length_and_others_each_epoch(slow):
+    data = make_data(slow)
+    lengths = data.train_ds.x.lengths
+    torch.manual_seed(0)
+    epochs = [list(data.train_dl.dl.sampler) for _ in range(2)]
+    assert epochs[0] != epochs[1]
+    assert padded_share(lengths, epochs[0], 8) < padded_share(lengths, range(len(lengths)), 8) - 0.1
+    torch.manual_seed(0)
+    assert list(data.train_dl.dl.sampler) == epochs[0]
+
+
+def test_another_batch_size_cuts_other_buckets(slow):
+    data = make_data(slow)
+    data.batch_size = 4
+    assert data.train_dl.dl.sampler.bs == 4 and len(data.one_batch()[1]) == 4
+    widths = [ids.shape[1] * len(ids) for (ids, _), _ in data.train_dl]
+    assert sum(widths) <= 1.2 * data.train_ds.x.lengths.sum()
+
+
+def test_no_row_is_dropped(slow):
+    assert sum(len(y) for _, y in make_data(slow, bs=7).train_dl) == len(TRAIN)
+
+
+# -- training and predicting -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_trains_validates_shows_and_predicts(slow, task, tmp_path, capsys):
+    data = make_data(slow, task, path=tmp_path)
+    learn = make_learner(data, task)
+    learn.split(layer_groups)
+    with quiet(learn):
+        learn.fit_one_cycle(2, 1e-3)
+    assert np.isfinite(learn.recorder.val_losses).all()
+    assert learn.recorder.val_losses[-1] < learn.recorder.val_losses[0] * 1.2
+    capsys.readouterr()
+    data.show_batch(rows=2)
+    learn.show_results(rows=2)
+    said = capsys.readouterr().out
+    assert said.count("[CLS]") == 4 and "prediction" in said and "[PAD]" not in said
+    whole, targets = learn.get_preds()
+    assert len(whole) == len(VALID)
+    one, *_ = learn.predict(ITEM.get(task, VALID.text[0])), None
+    if task == "single":
+        assert str(one[0]) in data.classes and torch.allclose(one[2], whole[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("ds_type", (DatasetType.Valid, DatasetType.Test, DatasetType.Train))
+def test_ordered_preds_are_get_preds_rows_in_the_callers_order(slow, task, ds_type):
+    data = make_data(slow, task)
+    learn = make_learner(data, task)
+    found = ordered_preds(learn, ds_type)
+    expected = learn.get_preds(DatasetType.Fix if ds_type == DatasetType.Train else ds_type)
+    assert len(found) == len(expected) == 2
+    assert torch.allclose(found[0], expected[0], rtol=0, atol=1e-5) and torch.equal(found[1], expected[1])
+    turned = found[0].flip(0)  # an order that was not restored would show
+    assert not torch.allclose(turned, expected[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_losses_come_in_the_callers_order_too(slow, task):
+    learn = make_learner(make_data(slow, task), task)
+    assert torch.allclose(ordered_preds(learn, with_loss=True)[2], learn.get_preds(with_loss=True)[2], atol=1e-5)
+
+
+def test_ordered_preds_leave_the_learner_as_it_was_when_they_fail(slow):
+    data = make_data(slow)
+    learn = make_learner(data)
+    before = data.valid_dl
+    learn.model.model.forward = None
+    with pytest.raises(TypeError):
+        ordered_preds(learn)
+    assert data.valid_dl is before
+
+
+def test_ordered_preds_say_what_they_cannot_do(slow):
+    learn = make_learner(make_data(slow, test=None))
+    with pytest.raises(UnusableInput, match="no test set; write text_data"):
+        ordered_preds(learn, DatasetType.Test)
+    with pytest.raises(UnusableInput, match="learn.predict"):
+        ordered_preds(learn, DatasetType.Single)
+
+
+def test_texts_added_later_are_predicted_in_their_order(slow):
+    data = make_data(slow, test=None)
+    learn = make_learner(data)
+    data.add_test(VALID.text.tolist())
+    assert torch.allclose(ordered_preds(learn, DatasetType.Test)[0], learn.get_preds()[0], atol=1e-5)
+
+
+def test_a_label_per_word_is_predicted_for_each_word(slow):
+    learn = make_learner(make_data(slow, "tokens"), "tokens")
+    labels, pieces, _ = learn.predict("the foxs sees a fern".split())
+    assert len(labels.obj) == 5 and len(pieces) > 7  # 'foxs' and 'sees' are two pieces; then [CLS] and [SEP]
+
+
+def test_word_accuracy_counts_words_and_nothing_else(slow):
+    data = make_data(slow, "tokens", bs=7)
+    learn = make_learner(data, "tokens")
+    preds, targets = learn.get_preds()
+    word = targets != -100
+    assert int(word.sum()) == sum(map(len, VALID.words))
+    expected = float((preds.argmax(-1) == targets)[word].float().mean())
+    assert float(learn.validate()[1]) == pytest.approx(expected)
+
+
+def test_interpretation_finds_classes_and_top_losses(slow):
+    learn = make_learner(make_data(slow))
+    interpretation = ClassificationInterpretation.from_learner(learn)
+    assert interpretation.confusion_matrix().sum() == len(VALID)
+    losses, rows = interpretation.top_losses(3)
+    assert len(rows) == 3 and losses[0] >= losses[-1]
+
+
+@pytest.mark.parametrize("item", (3, None, float("nan")))
+def test_an_exception_inside_predict_leaves_the_learner_as_it_was(slow, item):
+    data = make_data(slow)
+    learn = make_learner(data)
+    callbacks = list(learn.callbacks)
+    with pytest.raises(UnusableInput):
+        learn.predict(item)
+    assert len(data.valid_ds) == len(VALID) and data.valid_ds.item is None and learn.callbacks == callbacks
+
+
+def test_a_failing_batch_inside_predict_leaves_the_learner_as_it_was(slow, monkeypatch):
+    data = make_data(slow)
+    learn = make_learner(data)
+    monkeypatch.setattr("fastai_hf_callback.fastai1.bunch.pad_rows", None)
+    with pytest.raises(TypeError):
+        learn.predict("the fox")
+    assert len(data.valid_ds) == len(VALID) and data.valid_ds.item is None
+
+
+def test_a_pair_is_asked_for_where_the_data_have_pairs(slow):
+    learn = make_learner(make_data(slow, "pairs"), "pairs")
+    with pytest.raises(UnusableInput, match=r"learn.predict\(\(first, second\)\)"):
+        learn.predict("the fox")
+
+
+# -- files -------------------------------------------------------------------------------------------
+
+
+def test_learners_of_every_task_travel_into_a_new_process(slow, tmp_path):
+    here, items = {}, {task: ITEM.get(task, "the fox hides near the elm") for task in TASKS}
+    for task, item in items.items():
+        learn = make_learner(make_data(slow, task, path=tmp_path), task)
+        learn.export(f"{task}.pkl")
+        here[task] = learn.predict(item)
+    program = textwrap.dedent(f"""
+        import warnings; warnings.simplefilter("ignore")
+        import torch
+        from fastai.basic_train import load_learner
+        from fastai_hf_callback import trusted
+        for task, item in {items!r}.items():
+            with trusted({str(tmp_path)!r}):
+                learn = load_learner({str(tmp_path)!r}, task + ".pkl")
+            told = learn.predict(item)
+            torch.save(told[2], {str(tmp_path)!r} + "/" + task + ".pt")
+            print(task, told[0])
+    """)
+    there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+    assert there.returncode == 0, there.stderr
+    assert there.stdout.strip().splitlines() == [f"{task} {told[0]}" for task, told in here.items()]
+    for task, told in here.items():
+        assert torch.equal(torch.load(str(tmp_path / f"{task}.pt")), told[2])
+
+
+def test_a_loaded_learner_forgets_an_item_that_failed_too(slow, tmp_path):
+    make_learner(make_data(slow, path=tmp_path)).export("model.pkl")
+    with trusted(tmp_path / "model.pkl"):
+        learn = load_learner(tmp_path, "model.pkl")
+    with pytest.raises(UnusableInput):
+        learn.predict(None)
+    assert learn.data.single_ds.item is None
+
+
+def test_a_learner_saved_and_loaded_predicts_the_same(slow, tmp_path):
+    data = make_data(slow, path=tmp_path)
+    learn = make_learner(data)
+    with quiet(learn):
+        learn.fit(1, 1e-2)
+    learn.save("stage")
+    other = make_learner(data)
+    before = other.get_preds()[0]
+    other.load("stage")
+    assert torch.equal(other.get_preds()[0], learn.get_preds()[0]) and not torch.equal(before, learn.get_preds()[0])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_data_saved_and_loaded_make_the_same_batches(slow, task, tmp_path):
+    data = make_data(slow, task, path=tmp_path)
+    data.save("data.pkl")
+    with trusted(tmp_path / "data.pkl"):
+        there = load_data(tmp_path, "data.pkl", bs=8, device=torch.device("cpu"))
+    assert there.inputs == data.inputs and there.c == data.c
+    for ds_type in (DatasetType.Valid, DatasetType.Test):
+        for (here_x, here_y), (there_x, there_y) in zip(data.dl(ds_type), there.dl(ds_type)):
+            assert all(map(torch.equal, here_x, there_x)) and torch.equal(here_y, there_y)
+    assert sorted(rows_of(there, DatasetType.Train)) == sorted(rows_of(data, DatasetType.Train))
+
+
+# -- what does not fit -------------------------------------------------------------------------------
+
+
+def test_texts_cannot_be_mixed_up(slow):
+    learn = make_learner(make_data(slow)).mixup()
+    loss_func = learn.loss_func
+    with pytest.raises(InputError) as caught, quiet(learn):
+        learn.fit(1, 1e-2)
+    assert re.fullmatch(r"mixup was asked for and the input is int64 \(8, \d+\): token ids cannot be averaged. "
+                        r"Expected inputs of floats. Take learn.mixup\(\) away.", str(caught.value))
+    assert learn.loss_func is loss_func
+
+
+def test_gradients_accumulate_over_batches_of_several_tensors(slow):
+    """``AccumulateScheduler`` counts rows of a single tensor only; ``heal`` mends it."""
+    learn = make_learner(make_data(slow), callback_fns=[partial(AccumulateScheduler, n_step=2)])
+    before = learn.model.model.classifier.weight.clone()
+    with pytest.raises(AttributeError, match="'list' object has no attribute 'shape'"), quiet(learn):
+        learn.fit(1, 1e-2)
+    with heal(), quiet(learn):
+        learn.fit(1, 1e-2)
+    assert not torch.equal(before, learn.model.model.classifier.weight)
+
+
+def test_a_model_with_another_head_is_refused_at_once(slow):
+    data = make_data(slow)
+    with pytest.raises(Exception, match="3 output.*num_labels=data.c"):
+        HFModel(tiny_model("bert", 2), inputs=data.inputs)
+
+
+def test_the_callers_frames_stay_as_they_are(slow):
+    before = TRAIN.copy(deep=True), VALID.copy(deep=True)
+    make_data(slow, "tokens")
+    assert before[0].equals(TRAIN) and before[1].equals(VALID)
