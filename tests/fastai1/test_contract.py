@@ -73,7 +73,7 @@ def test_the_callback_runs_before_every_callback_of_fastai():
 def test_nothing_is_held_after_the_fit(cls):
     learn = make_learner(task="labels")
     callback = {HFCallback: HFCallback(keep=True), ColumnwiseAUC: ColumnwiseAUC(),
-                BaseRate: BaseRate(_share_of_zeros, "base")}[cls]
+                BaseRate: BaseRate(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
     if cls is HFCallback:
         learn.callbacks = [callback]
     else:
