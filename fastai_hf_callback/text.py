@@ -1,6 +1,6 @@
-"""Texts -> token ids once, in bulk, for any Hugging Face tokenizer; batches padded on the right, with their mask.
+"""Texts -> token ids once, in bulk, for any Hugging Face tokenizer.
 
-Imports torch and numpy; takes a tokenizer by its interface.
+Imports numpy; takes a tokenizer by its interface.
 """
 from contextlib import closing
 from inspect import isclass
@@ -9,13 +9,11 @@ from textwrap import shorten
 from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .errors import UnusableInput
 from .tokenizing import Encoded, count_specials, job_for, pad_side, parts_of
 
-__all__ = ["TextEncoder", "encode", "pad_batch"]
+__all__ = ["TextEncoder"]
 
 NO_LIMIT = 1e6  # tokenizers write 1e12 or 1e30 for "none"
 
@@ -105,40 +103,6 @@ class TextEncoder:
         if hasattr(self.tokenizer, "add_special_tokens_single_sentence"):
             return _old_decode(self.tokenizer, ids)
         return self.tokenizer.decode(ids, skip_special_tokens=False)
-
-
-def encode(tokenizer: Any, texts: Sequence[str], max_len: int) -> List[List[int]]:
-    """Token ids of each text, with the tokenizer's special tokens, cut to `max_len`.
-
-    Parameters
-    ----------
-    tokenizer : a pytorch-transformers or transformers tokenizer
-    texts : sequence of str
-    max_len : int
-        Tokens per text at most, special tokens included.
-
-    Returns
-    -------
-    list of list of int
-    """
-    return [row.ids.tolist() for row in TextEncoder(tokenizer, max_len).encode(texts)]
-
-
-def pad_batch(rows: Sequence[Sequence[int]], pad_id: int) -> Tuple[Tensor, Tensor]:
-    """Pad on the right to the longest row.
-
-    Returns
-    -------
-    input_ids, attention_mask : Tensor, int64, (batch, longest)
-        The mask is 1 on tokens and 0 on padding.
-    """
-    longest = max(len(row) for row in rows)
-    ids = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
-    mask = torch.zeros((len(rows), longest), dtype=torch.int64)
-    for i, row in enumerate(rows):
-        ids[i, :len(row)] = torch.as_tensor(row, dtype=torch.int64)
-        mask[i, :len(row)] = 1
-    return ids, mask
 
 
 # -- what pytorch-transformers' tokenizers lack --------------------------------------------------------------------

@@ -21,9 +21,9 @@ with warnings.catch_warnings():
     from fastai.train import Learner
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel, compare, patched_loop, unwrap
+from fastai_hf_callback.batching import pad_rows
 from fastai_hf_callback.fastai1.quiet import quiet
 from fastai_hf_callback.rng import seed_everything
-from fastai_hf_callback.text import pad_batch
 from tests.tiny import VOCAB, tiny_model
 
 LABELS, RATE, ROWS, VALID_ROWS, BATCH = 6, 0.04, 1024, 512, 16    # 96 % zeros, as in the article's data
@@ -296,7 +296,7 @@ def databunch() -> DataBunch:
 
 def _collate(items: List[Any]) -> Any:
     rows, targets = zip(*items)
-    return list(pad_batch(rows, PAD)), torch.as_tensor(np.stack(targets))
+    return [pad_rows(rows, PAD), pad_rows([[1] * len(row) for row in rows], 0)], torch.as_tensor(np.stack(targets))
 
 
 # -- measures ---------------------------------------------------------------------------------------------------------

@@ -159,7 +159,6 @@ CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
     (CSV, {"--labels": "toxic,toxic"}, "expected each once"),
     ("comment,toxic\na,1\nb,1\n", {"--labels": "toxic"}, "holds only '1'"),
     (CSV, {"--model": "no/such/folder/"}, "no such folder"),
-    (CSV, {"--bs": "64"}, "not one full batch; write --bs 3 or less"),
     (CSV.replace(",", ";"), {}, "its header is one column, 'comment;toxic;rude'; write --sep ';'"),
     (CSV, {"--bs": "1", "--max-len": "4000"}, "positions; write --max-len"),
     (CSV, {"--bs": "0"}, "expected a whole number from 1 on"),

@@ -1,4 +1,4 @@
-"""TextEncoder gives what the tokenizer itself gives, text by text; encode and pad_batch; each bad input's message.
+"""TextEncoder gives what the tokenizer itself gives, text by text; each bad input's message.
 
 The tokenizers are real ones with small vocabularies, made here.
 """
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import BridgeError, tokenizing
 from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.text import Encoded, TextEncoder, encode, pad_batch
+from fastai_hf_callback.text import Encoded, TextEncoder
 
 quick = settings(deadline=None, max_examples=40)
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fish", "##y", "!", "a", "##a", "i", "\u4e2d",
@@ -163,6 +163,10 @@ def own_pair(tokenizer, text, pair, max_len):
         longer = first if len(first) > len(second) else second
         longer.pop()
     return tokenizer.add_special_tokens_sentences_pair(first, second)
+
+
+def encode(tokenizer, texts, max_len):
+    return as_lists(TextEncoder(tokenizer, max_len).encode(texts))
 
 
 def as_lists(rows):
@@ -683,29 +687,3 @@ def test_texts_may_be_any_sequence_and_stay_as_they_are(a_bert):
     assert as_lists(TextEncoder(a_bert, 9).encode(np.array(texts))) == encode(a_bert, texts, 9)
     assert encode(a_bert, texts, 9) == encode(a_bert, list(texts), 9)
     assert texts == ("good", "bad fish")
-
-
-# -- pad_batch -------------------------------------------------------------------------------------
-
-rows_of_ids = st.lists(st.lists(st.integers(0, 9), max_size=7), min_size=1, max_size=5)
-
-
-@quick
-@given(rows=rows_of_ids, pad_id=st.integers(0, 9))
-def test_the_mask_gives_back_every_row_and_the_rest_is_padding(rows, pad_id):
-    ids, mask = pad_batch(rows, pad_id)
-    assert ids.shape == mask.shape == (len(rows), max(map(len, rows)))
-    assert ids.dtype == mask.dtype == torch.int64
-    assert [row[kept == 1].tolist() for row, kept in zip(ids, mask)] == rows
-    assert bool((ids[mask == 0] == pad_id).all())
-    assert bool((mask.sort(1, descending=True)[0] == mask).all()), "padding is on the right"
-
-
-def test_an_id_that_equals_the_padding_is_still_a_token():
-    assert pad_batch([[0, 5], [0]], pad_id=0)[1].tolist() == [[1, 1], [1, 0]]
-
-
-def test_rows_may_be_tensors_and_stay_as_they_are():
-    rows = [torch.tensor([5, 6]), torch.tensor([7])]
-    assert pad_batch(rows, 0)[0].tolist() == [[5, 6], [7, 0]]
-    assert [row.tolist() for row in rows] == [[5, 6], [7]]

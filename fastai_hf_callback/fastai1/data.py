@@ -12,7 +12,7 @@ from ..text import TextEncoder
 from .bunch import TextBunch, as_objects
 from .items import TextList, TextProcessor, label_list
 
-__all__ = ["text_data"]
+__all__ = ["text_bunch", "text_data"]
 
 
 def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, test: Any = None,
@@ -77,8 +77,12 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
         warnings.warn(line, stacklevel=2)
     processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens",
                               progress=_bar if progress else None)
-    lists = _label_lists(examples, processor, path)
-    return lists.databunch(bs=bs, val_bs=val_bs, num_workers=num_workers, device=device, no_check=True)
+    return text_bunch(examples, processor, path, bs=bs, val_bs=val_bs, num_workers=num_workers, device=device)
+
+
+def text_bunch(examples: Labelled, processor: TextProcessor, path: Any = ".", **settings: Any) -> TextBunch:
+    """Checked examples -> their ``DataBunch``; texts that are encoded already are taken as they are."""
+    return _label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
 
 
 def _bar(iterable: Any, total: int) -> Any:

@@ -6,18 +6,20 @@ from typing import Any, Callable, List, Sequence, Tuple
 
 import numpy as np
 import torch
-from fastai.metrics import accuracy_thresh
+from fastai.basic_data import DataBunch
 from fastai.train import Learner  # which gives it fit_one_cycle
 from pytorch_transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 from pytorch_transformers.tokenization_bert import BasicTokenizer
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
+from ..batching import pad_rows
 from ..comments import LABELS, comments
+from ..metrics import accuracy_thresh
 from ..pretrained import Pretrained
 from ..table import Table, split_rows
-from ..text import encode
+from ..text import TextEncoder
 from .callback import HFCallback
-from .data import EncodedTexts, encoded_databunch
 from .factories import THRESHOLD, Split, table_factory
 from .quiet import quiet
 
@@ -48,10 +50,9 @@ def recipe_after_an_epoch() -> Learner:
     """A learner fed as the article's was, on the bare model, after one epoch."""
     split = _split()
     source = _tiny_bert(split.table.texts)
-    rows = encode(source.tokenizer, split.table.texts, MAX_LEN)
-    train, valid = (EncodedTexts([rows[i] for i in which], split.table.targets[which])
-                    for which in (split.train, split.valid))
-    data = encoded_databunch(train, valid, source.pad_id, BATCH, collate_fn=_in_front)
+    rows = [row.ids for row in TextEncoder(source.tokenizer, MAX_LEN).encode(split.table.texts)]
+    train, valid = (_Rows([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid))
+    data = DataBunch.create(train, valid, bs=BATCH, num_workers=0, no_check=True, collate_fn=_in_front)
     learn = Learner(data, source.make_model(len(LABELS)), loss_func=nn.BCEWithLogitsLoss(), callbacks=[HFCallback()],
                     metrics=[partial(accuracy_thresh, thresh=THRESHOLD)])
     with quiet(learn):
@@ -59,11 +60,23 @@ def recipe_after_an_epoch() -> Learner:
     return learn
 
 
-def _in_front(items: Sequence[Tuple[List[int], Tensor]]) -> Tuple[Tensor, Tensor]:
+class _Rows(Dataset):
+    """Token ids and a target per row."""
+
+    def __init__(self, rows: Sequence[np.ndarray], targets: np.ndarray):
+        self.rows, self.targets = rows, torch.as_tensor(targets)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> Tuple[np.ndarray, Tensor]:
+        return self.rows[i], self.targets[i]
+
+
+def _in_front(items: Sequence[Tuple[np.ndarray, Tensor]]) -> Tuple[Tensor, Tensor]:
     """As fastai's own ``pad_collate`` does by default."""
     rows, targets = zip(*items)
-    longest = max(map(len, rows))
-    return torch.tensor([[1] * (longest - len(row)) + list(row) for row in rows]), torch.stack(targets)
+    return pad_rows(rows, 1, "left"), torch.stack(targets)
 
 
 def _split() -> Split:

@@ -4,16 +4,18 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 from fastai.basic_train import Learner
-from fastai.metrics import accuracy, accuracy_thresh
-from torch import nn
+from fastai.metrics import accuracy
 
 from ..errors import UnusableInput
+from ..examples import Examples, Labelled
+from ..metrics import accuracy_thresh
 from ..model import HFModel
 from ..pretrained import Pretrained
 from ..table import Table
-from ..text import encode
+from ..text import TextEncoder
 from .callback import HFCallback
-from .data import INPUTS, EncodedTexts, encoded_databunch
+from .data import text_bunch
+from .items import TextProcessor
 from .metrics import ColumnwiseAUC
 
 __all__ = ["Split", "describe_split", "table_factory"]
@@ -45,18 +47,19 @@ def table_factory(split: Split, source: Pretrained, bs: int, max_len: int) -> Ca
     Raises
     ------
     UnusableInput
-        When `bs` or `max_len` fit neither data nor model.
+        When `max_len` does not fit the model.
     """
-    _check_sizes(split, source, bs, max_len)
-    rows = encode(source.tokenizer, split.table.texts, max_len)
+    _check_length(source, max_len)
+    encoder, table = TextEncoder(source.tokenizer, max_len), split.table
+    rows = encoder.encode(table.texts)
+    train, valid = (Examples([rows[i] for i in which], None, table.targets[which])
+                    for which in (split.train, split.valid))
+    examples = Labelled(train, valid, None, "several" if table.several_labels else "single", table.names, [])
 
     def make_learner() -> Learner:
-        data = encoded_databunch(*(_part(rows, split.table, which) for which in (split.train, split.valid)),
-                                 pad_id=source.pad_id, bs=bs)
-        model = HFModel(source.make_model(len(split.table.names)), inputs=INPUTS)
-        several = split.table.several_labels
-        return Learner(data, model, loss_func=nn.BCEWithLogitsLoss() if several else nn.CrossEntropyLoss(),
-                       metrics=_metrics(several), callbacks=[HFCallback()])
+        data = text_bunch(examples, TextProcessor(encoder), bs=bs)
+        model = HFModel(source.make_model(data.c), inputs=data.inputs)
+        return Learner(data, model, metrics=_metrics(table.several_labels), callbacks=[HFCallback()])
 
     return make_learner
 
@@ -67,14 +70,7 @@ def _metrics(several_labels: bool) -> Sequence[Any]:
     return [accuracy]
 
 
-def _part(rows: Sequence[Any], table: Table, which: np.ndarray) -> EncodedTexts:
-    return EncodedTexts([rows[i] for i in which], table.targets[which])
-
-
-def _check_sizes(split: Split, source: Pretrained, bs: int, max_len: int) -> None:
-    if len(split.train) < bs:
-        raise UnusableInput(f"--bs {bs} and {len(split.train)} training rows: not one full batch; write --bs "
-                            f"{len(split.train)} or less")
+def _check_length(source: Pretrained, max_len: int) -> None:
     if source.max_positions is not None and max_len > source.max_positions:
         raise UnusableInput(f"--max-len {max_len}: the model has {source.max_positions} positions; write --max-len "
                             f"{source.max_positions} or less")

@@ -56,7 +56,7 @@ def _rows_at(order: Tensor, values: Tensor) -> Tensor:
 
 def _loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
     if ds_type not in _ATTRIBUTES:
-        raise UnusableInput(f"ordered_preds of {ds_type} was asked for; expected DatasetType.Valid, Test, Train or Fix; "
+        raise UnusableInput(f"ordered_preds of {ds_type} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
                             f"for one text write learn.predict(text)")
     # Of the training rows, the loader that keeps their order: it pads them so that predictions can be put together.
     loader = learn.data.fix_dl if ds_type == DatasetType.Train else learn.data.dl(ds_type)
