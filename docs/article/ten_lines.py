@@ -12,13 +12,18 @@ from pytorch_transformers import BertForSequenceClassification, BertTokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from fastai import metrics
     from fastai.basic_data import DatasetType
     from fastai.train import Learner
 
-from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel, layer_groups, ordered_preds, text_data
-
-accuracy_thresh = partial(metrics.accuracy_thresh, thresh=THRESHOLD)
+from fastai_hf_callback import (
+    ColumnwiseAUC,
+    HFCallback,
+    HFModel,
+    accuracy_thresh,
+    layer_groups,
+    ordered_preds,
+    text_data,
+)
 
 
 def run(config):
@@ -32,7 +37,8 @@ def run(config):
 
         bert = BertForSequenceClassification.from_pretrained(folder, num_labels=data.c)
         model = HFModel(bert, inputs=data.inputs)
-        learn = Learner(data, model, metrics=[accuracy_thresh, ColumnwiseAUC()], callbacks=[HFCallback()], path=path)
+        learn = Learner(data, model, callbacks=[HFCallback()], path=path,
+                        metrics=[partial(accuracy_thresh, thresh=THRESHOLD), ColumnwiseAUC()])
         learn.split(layer_groups)
         with silence():
             if config.lr_find:

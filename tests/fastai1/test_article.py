@@ -28,13 +28,11 @@ with warnings.catch_warnings():
         sys.path.remove(str(ARTICLE))
     from fastai.basic_data import DatasetType
 
-import fastai_hf_callback  # noqa: E402
 from fastai_hf_callback import heal, patched_loop  # noqa: E402
 from fastai_hf_callback.comments import LABELS, write_csv  # noqa: E402
 from tests.fastai1.test_mending import same, world  # noqa: E402
 
 ROWS, BATCH, MAX_LEN = 300, 16, 256
-twin = pytest.mark.skipif("text_data" not in fastai_hf_callback.__all__, reason="the twin needs text_data")
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +184,6 @@ def test_the_recipe_on_the_page_runs(page):
     assert page["test_preds"].shape == (ROWS // 5, len(LABELS))
 
 
-@twin
 def test_the_ten_lines_on_the_page_run(page):
     with warnings.catch_warnings(), measure.silence():
         warnings.simplefilter("ignore")
@@ -207,7 +204,6 @@ def twin_ran(argv):
     return watched(ten_lines, argv)
 
 
-@twin
 def test_the_twin_prints_and_writes_what_the_recipe_does(ran, twin_ran):
     assert list(twin_ran["figures"]) == list(ran["figures"])
     assert [list(row) for row in twin_ran["submission"]] == [list(row) for row in ran["submission"]]
@@ -215,13 +211,11 @@ def test_the_twin_prints_and_writes_what_the_recipe_does(ran, twin_ran):
     assert twin_ran["put back"]
 
 
-@twin
 def test_the_twins_predictions_are_those_of_each_text_by_itself(twin_ran):
     assert share_in_place(probabilities(twin_ran["submission"]), twin_ran["alone"]) == 1
     assert np.abs(twin_ran["predictions"] - twin_ran["alone"]).max() < 1e-4
 
 
-@twin
 def test_the_twin_pads_behind_and_masks(twin_ran):
     meter = twin_ran["meter"]
     assert meter.in_front == 0 and meter.begin == meter.rows
