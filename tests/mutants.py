@@ -16,6 +16,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "fastai_hf_callback"
 CALLBACK, LOOP, ARMS = "tests/fastai1/test_callback.py", "tests/fastai1/test_loop.py", "tests/fastai1/test_arms.py"
+BATCHING, DATA = "tests/test_batching.py", "tests/fastai1/test_data.py"
 PROBE, MENDING = "tests/fastai1/test_probe.py", "tests/fastai1/test_mending.py"
 
 
@@ -45,6 +46,18 @@ MUTANTS = (
            "        except Exception as error:\n            self._seen.not_looked_at.append(f\"{event",
            "        except TypeError as error:\n            self._seen.not_looked_at.append(f\"{event",
            "tests/fastai1/test_doctor.py"),
+    Mutant("the short batch is left out", "batching.py", "self._drawn(batches) + last", "self._drawn(batches)",
+           BATCHING),
+    Mutant("rows in order of the file", "batching.py", "torch.randperm(len(self)).numpy()", "np.arange(len(self))",
+           BATCHING),
+    Mutant("padded on the other side", "batching.py", 'if side == "left":', 'if side != "left":', BATCHING),
+    Mutant("a word's later pieces are targets", "batching.py", " & (row.words != before)", "", DATA),
+    Mutant("predictions left by length", "fastai1/ordered.py", "torch.from_numpy(np.argsort(order))",
+           "torch.from_numpy(order)", DATA),
+    Mutant("padding not masked", "fastai1/bunch.py", "[np.ones_like(row.ids) for row in rows], 0)",
+           "[np.ones_like(row.ids) for row in rows], 1)", "tests/fastai1/test_batch_mates.py"),
+    Mutant("an item left in the validation set", "fastai1/bunch.py", "self.single_ds.item = None", "pass", DATA),
+    Mutant("a larger vocabulary is taken", "batching.py", "self.vocabulary > rows", "self.vocabulary < rows", BATCHING),
     Mutant("wrong element of a tuple", "output.py", "return _find_logits(values[0], whole)",
            "return _find_logits(values[-1], whole)", "tests/test_output.py"),
     Mutant("a loss taken for logits", "output.py", "    if first.dim() == 0:\n        return True\n", "",
