@@ -69,8 +69,9 @@ class TextBunch(DataBunch):
     @property
     def inputs(self) -> TextInputs:
         """The names of a batch's tensors, and what a model must have room for: ``HFModel(..., inputs=data.inputs)``."""
-        feeding, sets = self.train_ds.x.feeding, [self.train_ds, self.valid_ds, self.test_ds]
-        longest = max([int(one.x.lengths.max()) for one in sets if one is not None and len(one.x.items)], default=0)
+        feeding = self.train_ds.x.feeding
+        lengths = [loader.dataset.x.lengths for loader in (self.train_dl, self.valid_dl, self.test_dl) if loader]
+        longest = max([int(rows.max()) for rows in lengths if len(rows)], default=0)
         return TextInputs(feeding.names, feeding.padding, longest, feeding.encoder.vocabulary, self.c)
 
     @property

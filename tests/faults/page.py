@@ -141,23 +141,30 @@ def _baseline(row: Row, key: str) -> bool:
 # -- the page ----------------------------------------------------------------------------------------------------
 
 
+def _arguments_of(arguments: Any) -> str:
+    return f' ARGS="--held-out --controls {arguments.controls}"' if arguments.held_out else ""
+
+
 def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
     import platform
 
-    lines = ["# The doctor's catalogue", "",
+    lines = ["# The doctor on architectures that were never looked at" if arguments.held_out else
+             "# The doctor's catalogue", "",
              "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
-             f"`make faults`: {len({r.get('fault') for r in faults})} seeded faults on several architectures each "
+             f"`make faults{_arguments_of(arguments)}`: {len({r.get('fault') for r in faults})} seeded faults on several architectures each "
              f"({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked before the fit, watched, "
              f"and asked after it. Seed of the controls: {arguments.seed}. Python {platform.python_version()}, torch "
-             f"{torch.__version__}.", "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
+             f"{torch.__version__}." + ("" if arguments.held_out else " Architectures that nobody looked at while the "
+                                        "doctor was made: [faults-held-out.md](faults-held-out.md)."), "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in figures(faults, healthy)]
     lines += ["", "By architecture, silent faults:", "", "| architecture | found | right cause first |",
               "|---|---|---|"]
     for name in sorted({r["architecture"] for r in faults if "architecture" in r}):
         mine = [r for r in faults if r.get("architecture") == name and not r["loud"]]
         lines.append(f"| {name} | {share(mine, said)} | {share(mine, first_right)} |")
-    lines += ["", "What was missed or named otherwise:", "", *_misses(faults), "", *_alarms(healthy), "",
-              "## The catalogue", "", *_catalogue(faults)]
+    lines += ["", "What was missed or named otherwise:", "", *_misses(faults), "", *_alarms(healthy)]
+    if not arguments.held_out:
+        lines += ["", "## The catalogue", "", *_catalogue(faults)]
     return "\n".join(lines) + "\n"
 
 
