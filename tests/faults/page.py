@@ -148,13 +148,15 @@ def _arguments_of(arguments: Any) -> str:
 def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
     import platform
 
-    title = "# The doctor on architectures that were never looked at" if arguments.held_out else "# The doctor's catalogue"
-    elsewhere = "" if arguments.held_out else (" Architectures that nobody looked at while the doctor was made: "
-                                               "[faults-held-out.md](faults-held-out.md).")
+    title, elsewhere = "# The doctor on architectures that were never looked at", ""
+    if not arguments.held_out:
+        title = "# The doctor's catalogue"
+        elsewhere = (" Architectures that nobody looked at while the doctor was made: "
+                     "[faults-held-out.md](faults-held-out.md).")
     lines = [title, "",
              "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
-             f"`make faults{_arguments_of(arguments)}`: {len({r.get('fault') for r in faults})} seeded faults on several "
-             f"architectures each ({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked before "
+             f"`make faults{_arguments_of(arguments)}`: {len({r.get('fault') for r in faults})} seeded faults on "
+             f"several architectures each ({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked before "
              f"the fit, watched, and asked after it. Seed of the controls: {arguments.seed}. Python "
              f"{platform.python_version()}, torch {torch.__version__}.{elsewhere}",
              "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
