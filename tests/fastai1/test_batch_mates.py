@@ -59,7 +59,8 @@ def learners(tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("name", [*MASKED, *TODAY])
+@pytest.mark.parametrize("name", ["bert", *(pytest.param(name, marks=pytest.mark.slow)
+                                            for name in (*MASKED[1:], *TODAY))])
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(WORDS, min_size=2, max_size=9), seed=st.integers(0, 99), bs=st.integers(2, 9))
 def test_order_and_batch_size_change_no_logit(learners, name, texts, seed, bs):

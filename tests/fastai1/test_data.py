@@ -281,6 +281,7 @@ def test_a_pair_is_asked_for_where_the_data_have_pairs(slow):
 # -- files -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_learners_of_every_task_travel_into_a_new_process(slow, tmp_path):
     here, items = {}, {task: ITEM.get(task, "the fox hides near the elm") for task in TASKS}
     for task, item in items.items():

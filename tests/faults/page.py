@@ -156,8 +156,8 @@ def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
     lines = [title, "",
              "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
              f"`make faults{_arguments_of(arguments)}`: {len({r.get('fault') for r in faults})} seeded faults on "
-             f"several architectures each ({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked before "
-             f"the fit, watched, and asked after it. Seed of the controls: {arguments.seed}. Python "
+             f"several architectures each ({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked "
+             f"before the fit, watched, and asked after it. Seed of the controls: {arguments.seed}. Python "
              f"{platform.python_version()}, torch {torch.__version__}.{elsewhere}",
              "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in figures(faults, healthy)]
