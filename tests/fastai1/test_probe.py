@@ -113,6 +113,28 @@ def test_nothing_of_the_learner_is_another(make):
         assert same(value, after[name]), name
 
 
+class Deep(Callback):
+    """Keeps what it hears in places that a shallow copy would share."""
+
+    def __init__(self):
+        self.heard, self.counts, self.mean = {"losses": []}, np.zeros(2), torch.zeros(2)
+
+    def on_batch_end(self, train, **kwargs):
+        self.heard["losses"].append(train)
+        self.counts += 1
+        self.mean.add_(1)
+
+
+def test_what_a_callback_keeps_deep_inside_is_not_touched():
+    learn = make_learner()
+    callback = Deep()
+    learn.callbacks.append(callback)
+    diagnose(learn)
+    assert callback.heard == {"losses": []} and not callback.counts.any() and not callback.mean.any()
+    learn.fit(1, 1e-3)
+    assert callback.heard["losses"] and callback.counts.all() and callback.mean.all()  # it does hear a fit
+
+
 def everything(learn):
     """By name: objects that must be the same objects, and tensors that must be equal."""
     found = {f"learn.{k}": v for k, v in vars(learn).items()}
