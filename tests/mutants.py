@@ -41,7 +41,7 @@ MUTANTS = (
     Mutant("decay taken for movement", "instruments/movement.py", "decayed = before * (1 - lr * wd)",
            "decayed = before", "tests/instruments/test_movement.py"),
     Mutant("padding is never read", "checks/inputs.py", "return _change(seen) > CHANGED", "return False",
-           "tests/test_checks.py"),
+           "tests/test_checks_of_data.py"),
     Mutant("a doctor that ends the fit", "fastai1/doctor.py",
            "        except Exception as error:\n            self._seen.not_looked_at.append(f\"{event",
            "        except TypeError as error:\n            self._seen.not_looked_at.append(f\"{event",
