@@ -8,10 +8,11 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from .columns import is_list
 from .errors import UnusableInput
 from .parts import Part, listed, open_parts
 from .targets import TASKS as TASKS
-from .targets import choose_task, is_list, read_targets
+from .targets import choose_task, read_targets
 
 __all__ = ["Examples", "Labelled", "read_examples"]
 

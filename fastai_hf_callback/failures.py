@@ -35,6 +35,9 @@ REASONS: Dict[str, Reason] = {
                                         "HFModel(BertForSequenceClassification.from_pretrained(...))"),
     "batch-dimension-lost": Reason("The output has no batch dimension any more: a tensor was unwrapped once too often.",
                                    "Unwrap once: HFCallback() and no [0] elsewhere"),
+    "label-per-text-or-word": Reason("The model gives an output per token and the labels are one per text, or the "
+                                     "other way round.", "BertForSequenceClassification.from_pretrained(...)  # for a "
+                                     "label per text; BertForTokenClassification for one per word"),
     "everything-frozen": Reason("The loss requires no gradient: every parameter is frozen, or the model ran under "
                                 "no_grad.", "learn.unfreeze()"),
     "inputs-in-wrong-arguments": Reason("The batch's tensors arrive in the wrong arguments of forward.", _NAMES),
@@ -155,6 +158,11 @@ def _functions_of(exception: BaseException) -> List[str]:
 
 
 def _cause_of(said: str) -> str:
+    sizes = re.search(r"Expected input batch_size \((\d+)\) to match target batch_size \((\d+)\)", said)
+    if sizes:
+        less, more = sorted(map(int, sizes.groups()))
+        if less > 1 and more % less == 0:  # of a batch that was unwrapped once too often, one row is left
+            return "label-per-text-or-word"
     return next((cause for pattern, cause in _PATTERNS if re.search(pattern, said)), "unknown-failure")
 
 

@@ -8,6 +8,8 @@ from typing import Any, Callable, List, Optional
 import torch
 from torch import Tensor
 
+from .errors import UnusableInput
+
 __all__ = ["accuracy_thresh", "mean_columnwise_auc", "constant_outputs"]
 
 
@@ -35,6 +37,7 @@ def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmo
     -----
     With few yeses it is high for a predictor that never says yes: put ``BaseRate(accuracy_thresh)`` beside it.
     """
+    _check_columns("accuracy_thresh", outputs, targets)
     said = (outputs.sigmoid() if sigmoid else outputs) > thresh
     return (said == (targets > 0)).float().mean()
 
@@ -56,12 +59,20 @@ def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
+    _check_columns("mean_columnwise_auc", outputs, targets)
     outputs, targets = outputs.detach().cpu().double(), targets.detach().cpu()
     both = [i for i in range(targets.shape[1]) if 0 < int((targets[:, i] > 0).sum()) < len(targets)]
     if not both or not bool(torch.isfinite(outputs).all()):
         return float("nan")
     areas = [roc_auc_score((targets[:, i] > 0).numpy(), outputs[:, i].numpy()) for i in both]
     return float(sum(areas) / len(areas))
+
+
+def _check_columns(metric: str, outputs: Tensor, targets: Tensor) -> None:
+    if outputs.dim() != 2 or outputs.shape != targets.shape:
+        raise UnusableInput(f"{metric} was given outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; "
+                            f"expected both (rows, columns), as with several labels per text: for one class per text "
+                            f"write metrics=[accuracy]")
 
 
 def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from .batching import TextInputs
+from .batching import TextInputs, first_position
 from .errors import InputError
 from .output import describe
 
@@ -59,8 +59,11 @@ class HFModel(nn.Module):
         self.inputs = _checked_names(inputs)
         self.pad_id = _checked_pad_id(pad_id)
         self.model = _checked_model(model)
+        self.first_position: Optional[int] = None  # where positions are to be counted past padding in front
         if isinstance(inputs, TextInputs):
             inputs.check(_innermost(self.model))
+            if inputs.padding.side == "left":
+                self.first_position = first_position(_innermost(self.model))
         self._said_no_mask = False
 
     def forward(self, *batch: Any) -> Any:
@@ -77,7 +80,7 @@ class HFModel(nn.Module):
         """
         named = self._named(batch)
         self._check_against_forward(named)
-        return self.model(**self._with_mask(named))
+        return self.model(**self._with_positions(self._with_mask(named)))
 
     @property
     def config(self) -> Any:
@@ -160,6 +163,14 @@ class HFModel(nn.Module):
             raise InputError(f"input_ids is {describe(ids)}; expected a tensor, int64 (batch, length). Write "
                              f"torch.as_tensor(input_ids).", "not-a-tensor")
         return {**named, "attention_mask": ids.ne(pad_id).long()}
+
+    def _with_positions(self, named: Dict[str, Any]) -> Dict[str, Any]:
+        """Padded in front, a text's positions begin where it does; or they, and its logits, depend on its batch."""
+        mask = named.get("attention_mask")
+        if self.first_position is None or mask is None or "position_ids" in named or \
+                "position_ids" not in _parameters_of(_innermost(self.model))[0]:
+            return named
+        return {**named, "position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0) + self.first_position}
 
     def _say_no_mask(self) -> None:
         if self._said_no_mask:

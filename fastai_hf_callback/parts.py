@@ -64,7 +64,8 @@ def open_parts(train: Any, valid: Any, test: Any, text: Any, needed: Sequence[An
         valid = _with_numbers(valid, optional)
     if test is None:
         return train, valid, None
-    test = _listed(test, text, needed) if isinstance(test, list) else _open(test, "test")
+    test = _open(test, "test") if isinstance(test, (str, os.PathLike)) or hasattr(test, "to_pandas") or _is_frame(
+        test) else _listed(test, text, needed)
     _check_columns(test, [*needed, *(label for label in optional if label in test.frame.columns)])
     return train, valid, _with_numbers(test, optional)
 
@@ -74,6 +75,8 @@ def _numbers_if_all_are(column: Any) -> Any:
     import pandas as pd
 
     stripped = column.str.strip()
+    if stripped.str.contains(r"^[+-]?0\d").any():  # 01 and 007 are names, and 1 and 7 others
+        return stripped
     try:
         numbers = pd.to_numeric(stripped)
     except (ValueError, TypeError):
@@ -173,6 +176,10 @@ def _open_valid(valid: Any, whole: Part) -> Part:
     return _open(valid, "valid")
 
 
+def _is_frame(given: Any) -> bool:
+    return getattr(given, "ndim", 0) == 2 and hasattr(given, "columns")
+
+
 def _looks_like_a_path(given: str) -> bool:
     return "/" in given or os.sep in given or "." in given
 
@@ -185,6 +192,8 @@ def _drawn(whole: Part, fraction: Any, seed: int) -> Tuple[Part, Part]:
     if not 0 < n_valid < whole.size:
         raise UnusableInput(f"valid={fraction:g} of {whole.size} row(s) leaves {whole.size - n_valid} to train and "
                             f"{n_valid} to validate; expected both above 0: give more rows or another fraction")
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2 ** 32:
+        raise UnusableInput(f"seed={seed!r} was given; expected a whole number from 0 on")
     train, valid = split_rows(whole.size, fraction, seed)
     return whole._replace(positions=train), whole._replace(split="valid", positions=valid)
 
@@ -213,11 +222,16 @@ def _marked(whole: Part, mark: str) -> Tuple[Part, Part]:
 # -- test ------------------------------------------------------------------------------------------
 
 
-def _listed(test: List[Any], text: Any, needed: Sequence[Any]) -> Part:
+def _listed(test: Any, text: Any, needed: Sequence[Any]) -> Part:
     import pandas as pd
 
-    if len(needed) > 1:
-        raise UnusableInput(f"test is {_described(test)} and there are pairs; expected a DataFrame with the columns "
-                            f"{listed(needed)}")
-    frame = pd.DataFrame({text: pd.Series(test, dtype=object)})
+    if not isinstance(test, (list, tuple, np.ndarray, pd.Series)):
+        return _open(test, "test")
+    if len(needed) == 1:
+        frame = pd.DataFrame({text: pd.Series(list(test), dtype=object)})
+    elif all(isinstance(row, (list, tuple)) and len(row) == len(needed) for row in test):
+        frame = pd.DataFrame(list(test), columns=list(needed), dtype=object)
+    else:
+        raise UnusableInput(f"test is {_described(test)} and there are pairs; expected pairs of str, or a DataFrame "
+                            f"with the columns {listed(needed)}")
     return _not_empty(Part("test", frame, "[test[i] for i in [{}]]", None, np.arange(len(frame))))

@@ -8,6 +8,17 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from .columns import (
+    BITS,
+    as_numbers,
+    bits_of,
+    check_missing,
+    holds_lists,
+    holds_words,
+    is_categorical,
+    is_list,
+    value_at,
+)
 from .errors import UnusableInput
 from .parts import Part, listed
 from .table import as_number_or_text, nearest
@@ -15,8 +26,9 @@ from .table import as_number_or_text, nearest
 __all__ = ["TASKS", "choose_task", "read_targets"]
 
 TASKS = ("single", "several", "number", "tokens")
-BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 MANY = 20
+# Share of values that are neither 0 nor 1 below which columns are taken for labels with mistakes in them.
+ODD_ONES_OUT = 0.5
 
 
 class Coded(NamedTuple):
@@ -36,17 +48,17 @@ def choose_task(train: Part, text: Any, labels: List[Any], given: Optional[str])
     if given is not None:
         return _checked_task(given, labels)
     for label in labels:
-        _check_missing(train, label)
+        check_missing(train, label)
     if len(labels) > 1:
-        return "several" if all(_bits(train, label)[1] is None for label in labels) else _numbers_or_neither(
-            train, labels)
+        return _several_or_numbers(train, labels)
     column = train.column(labels[0])
     if holds_lists(column):
         return "tokens" if holds_lists(train.column(text)) else _several_unless_per_word(train, text, labels[0], column)
-    if _is_categorical(column):
+    if is_categorical(column):
         return "single"
-    numbers = _as_numbers(column)
-    if np.isnan(numbers).any() or _holds_words(column):
+    _refuse_written_lists(column, labels[0])
+    numbers = as_numbers(column)
+    if np.isnan(numbers).any() or holds_words(column):
         return "single"
     return "single" if np.array_equal(numbers, np.floor(numbers)) and np.isfinite(numbers).all() else "number"
 
@@ -61,12 +73,22 @@ def _checked_task(given: Any, labels: List[Any]) -> str:
     return given
 
 
+def _several_or_numbers(train: Part, labels: List[Any]) -> str:
+    wrong = [bits_of(train, label)[1] for label in labels]
+    if all(mask is None for mask in wrong):
+        return "several"
+    if all(mask is None or mask.mean() < ODD_ONES_OUT for mask in wrong):  # a stray value changes no task
+        for label in labels:
+            _checked_bits(train, label)
+    return _numbers_or_neither(train, labels)
+
+
 def _numbers_or_neither(train: Part, labels: List[Any]) -> str:
     for label in labels:
-        numbers = _as_numbers(train.column(label))
+        numbers = as_numbers(train.column(label))
         wrong = np.isnan(numbers)
         if wrong.any():
-            raise UnusableInput(f"label column {label!r} holds {_value(train, label, wrong)}, {train.at(wrong)}; "
+            raise UnusableInput(f"label column {label!r} holds {value_at(train, label, wrong)}, {train.at(wrong)}; "
                                 f"several label columns must hold 0 and 1 (several labels per text) or numbers; give "
                                 f"one column of classes alone")
     return "number"
@@ -83,29 +105,12 @@ def _several_unless_per_word(train: Part, text: Any, label: Any, column: Any) ->
     return "several"
 
 
-def holds_lists(column: Any) -> bool:
-    """Whether the first value that is there is a list, tuple or array."""
-    return is_list(next((value for value in column if is_list(value) or not _is_missing(value)), None))
-
-
-def is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim > 0
-
-
-def _is_missing(value: Any) -> bool:
-    import pandas as pd
-
-    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-def _is_categorical(column: Any) -> bool:
-    import pandas as pd
-
-    return isinstance(column.dtype, pd.CategoricalDtype)
-
-
-def _holds_words(column: Any) -> bool:
-    return column.dtype.kind not in "biuf" and any(isinstance(value, str) for value in column.tolist())
+def _refuse_written_lists(column: Any, label: Any) -> None:
+    """What ``to_csv`` makes of lists."""
+    texts = [value for value in column.tolist() if isinstance(value, str)]
+    if len(texts) == len(column) and all(text.startswith("[") and text.endswith("]") for text in texts):
+        raise UnusableInput(f"label column {label!r} holds lists written as text, as {texts[0]!r}; expected lists: "
+                            f"frame[{label!r}] = frame[{label!r}].map(ast.literal_eval), and give the frame")
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -116,7 +121,7 @@ def read_targets(parts: Sequence[Part], labels: List[Any], task: str, classes: O
     """Names, and the targets of each part; the first is train. `chosen`: by the caller, and not from the columns."""
     for part in parts:
         for label in labels:
-            _check_missing(part, label)
+            check_missing(part, label)
     of_lists = task == "several" and len(labels) == 1 and holds_lists(parts[0].column(labels[0]))
     if classes is not None and (task == "number" or task == "several" and not of_lists):
         raise UnusableInput(f"classes was given and task is {task!r}, whose names are its label columns, "
@@ -140,72 +145,23 @@ def read_targets(parts: Sequence[Part], labels: List[Any], task: str, classes: O
     return names, matrices
 
 
-def _check_missing(part: Part, label: Any) -> None:
-    column = part.column(label)
-    missing = column.isna().to_numpy(dtype=bool)
-    if column.dtype.kind not in "biufmM" and not _is_categorical(column):
-        missing = missing | np.array([isinstance(value, str) and not value.strip() for value in column.tolist()])
-    if missing.any():
-        drop = f", or leave the column out: test.drop(columns=[{label!r}])" if part.split == "test" else ""
-        raise UnusableInput(f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
-                            f"row(s), {part.at(missing)}; fill or remove these rows{drop}")
-
-
-def _value(part: Part, label: Any, wrong: np.ndarray) -> str:
-    value = part.column(label).iloc[int(wrong.argmax())]
-    value = value.item() if isinstance(value, np.generic) else value
-    return repr(value) if isinstance(value, (str, Number)) else f"a value of type {type(value).__name__}"
-
-
-def _as_numbers(column: Any) -> np.ndarray:
-    """Every value as float64; NaN where it is none."""
-    import pandas as pd
-
-    if _is_categorical(column):
-        column = column.astype(object)
-    if column.dtype.kind in "mMc":
-        return np.full(len(column), np.nan)
-    if column.dtype.kind not in "biuf":
-        values = column.to_numpy(dtype=object)
-        values = [value if isinstance(value, (str, Number)) and not isinstance(value, complex) else "no number"
-                  for value in values]
-        column = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce")
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
 def _numbers(part: Part, labels: List[Any]) -> np.ndarray:
     columns = []
     for label in labels:
-        numbers = _as_numbers(part.column(label))
+        numbers = as_numbers(part.column(label))
         with np.errstate(over="ignore"):
             small = numbers.astype(np.float32)
         for wrong, expected in ((np.isnan(numbers), "numbers: write task='single' for classes, or turn them into "
                                                     "numbers first"),
                                 (~np.isfinite(small), "finite numbers that float32 holds: fill or remove these rows")):
             if wrong.any():
-                raise UnusableInput(f"label column {label!r} of {part.split} holds {_value(part, label, wrong)}, "
+                raise UnusableInput(f"label column {label!r} of {part.split} holds {value_at(part, label, wrong)}, "
                                     f"{part.at(wrong)}; expected {expected}")
         columns.append(small)
     return columns[0] if len(labels) == 1 else np.stack(columns, axis=1)
 
 
 # -- several columns of 0 and 1 --------------------------------------------------------------------
-
-
-def _bits(part: Part, label: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
-    """The column as 0.0 and 1.0, and a mask of what is neither (None: nothing)."""
-    import pandas as pd
-
-    column = part.column(label)
-    if column.dtype.kind in "biuf":
-        bits = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    elif holds_lists(column):
-        bits = np.full(part.size, np.nan)
-    else:
-        codes, values = pd.factorize(column.map(str))
-        bits = np.array([BITS.get(str(value).strip().lower(), np.nan) for value in values])[codes]
-    wrong = (bits != 0) & (bits != 1)
-    return bits.astype(np.float32), wrong if wrong.any() else None
 
 
 def _matrices_of_columns(parts: Sequence[Part], labels: List[Any]) -> List[np.ndarray]:
@@ -215,9 +171,9 @@ def _matrices_of_columns(parts: Sequence[Part], labels: List[Any]) -> List[np.nd
 
 
 def _checked_bits(part: Part, label: Any) -> np.ndarray:
-    bits, wrong = _bits(part, label)
+    bits, wrong = bits_of(part, label)
     if wrong is not None:
-        raise UnusableInput(f"label column {label!r} of {part.split} holds {_value(part, label, wrong)}, "
+        raise UnusableInput(f"label column {label!r} of {part.split} holds {value_at(part, label, wrong)}, "
                             f"{part.at(wrong)}; several labels need columns that hold 0 and 1 only: write 1 for yes "
                             f"and 0 for no (numbers: task='number'; one column of classes: give it alone)")
     return bits
@@ -254,7 +210,7 @@ def _coded(part: Part, label: Any, in_lists: bool) -> Coded:
     rows = np.arange(part.size)
     if in_lists:
         column, rows = _flat(part, label, column)
-    elif _is_categorical(column):
+    elif is_categorical(column):
         column = column.cat.remove_unused_categories()
         return _by_name(column.cat.codes.to_numpy().astype(np.int64), list(column.cat.categories), rows, ordered=True)
     else:
@@ -268,7 +224,7 @@ def _flat(part: Part, label: Any, column: Any) -> Tuple[np.ndarray, np.ndarray]:
     lists = [value.tolist() if isinstance(value, np.ndarray) else value for value in column]
     wrong = np.array([not is_list(value) for value in lists])
     if wrong.any():
-        raise UnusableInput(f"label column {label!r} of {part.split} holds {_value(part, label, wrong)}, "
+        raise UnusableInput(f"label column {label!r} of {part.split} holds {value_at(part, label, wrong)}, "
                             f"{part.at(wrong)}; expected a list in every row, as in the others")
     rows = np.repeat(np.arange(part.size), [len(value) for value in lists])
     values = list(chain.from_iterable(lists))
@@ -317,7 +273,7 @@ def _check_not_ids(train: Part, label: Any, coded: Coded) -> None:
     if n <= MANY or 2 * n <= train.size:
         return
     column = train.column(label)
-    are_numbers = not _is_categorical(column) and not np.isnan(_as_numbers(column)).any()
+    are_numbers = not is_categorical(column) and not np.isnan(as_numbers(column)).any()
     held, what = ("numbers", "write task='number', or ") if are_numbers else ("ids or texts", "")
     raise UnusableInput(f"label column {label!r} holds {n} different values in {train.size} rows of train, as {held} "
                         f"do; {what}give a column of classes (task='single' if these are classes)")
@@ -377,10 +333,15 @@ def _numbered(part: Part, label: Any, coded: Coded, names: List[str]) -> Coded:
     if (codes < 0).any():
         unknown = sorted({name for name in coded.names if name not in number}, key=as_number_or_text)
         rows = np.unique(coded.rows[codes < 0])
+        numbers = "; numbers to be predicted: task='number'" if all(map(_is_number, [*names, *unknown])) else ""
         raise UnusableInput(f"label column {label!r} of {part.split} holds {listed(unknown)} in {len(rows)} row(s), "
                             f"{part.at(rows)}, and train never does{nearest(unknown[0], names)}; give train rows of "
-                            f"it, or leave these out")
+                            f"it, or leave these out{numbers}")
     return coded._replace(codes=codes, names=names)
+
+
+def _is_number(name: str) -> bool:
+    return as_number_or_text(name)[0] == 0
 
 
 def _per_row(coded: Coded, n: int) -> List[np.ndarray]:

@@ -270,6 +270,9 @@ def test_a_test_with_labels_without_or_as_a_list():
     assert read(test=frame()).test.targets.tolist() == [0, 1] * 4
     assert read(test=frame(label=None)).test == (frame().text.tolist(), None, None)
     assert read(test=["x", "y"]).test == (["x", "y"], None, None)
+    assert read(test=("x", "y")).test == read(test=pd.Series(["x", "y"], index=[7, 7])).test == (["x", "y"], None, None)
+    paired = frame(second=[f"s{i}" for i in range(N)])
+    assert read(paired, paired.iloc[:2], pair="second", test=[("x", "y")]).test == (["x"], ["y"], None)
     assert read_words(test=[["x", "y"]]).test == ([["x", "y"]], None, None)
     assert read(test=frame(a=[1] * N), labels=["a", "b"]).test.targets[:, 0].tolist() == [1] * N
 
@@ -283,15 +286,16 @@ def test_a_test_with_labels_without_or_as_a_list():
      "these rows, or leave the column out: test.drop(columns=['label'])"),
     (frame(text=None), {}, "test: no column 'text'; its columns are: label, a, b, score, mark"),
     (["x"], dict(pair="label", labels="a"),
-     "test is list of length 1 and there are pairs; expected a DataFrame with the columns 'text', 'label'"),
+     "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the columns 'text', "
+     "'label'"),
     (["x", 3, None], {}, "text column 'text' of test is missing in 1 of 3 row(s), [test[i] for i in [2]]; fill them, "
                          "as with .fillna(''), or remove these rows"),
     (["x", 3], {}, "text column 'text' of test holds int, no str, in 1 of 2 row(s), [test[i] for i in [1]]; expected a "
                    "str each: name the column of texts, or turn it into str with .astype(str)"),
     ([], {}, "test has 0 rows; expected at least one: look at what was filtered before, or leave test out"),
-    (("x",), {}, "test is tuple of length 1; expected a DataFrame or the path of a CSV file: write "
-                 "pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
-], ids=["some labels", "no labels", "no text", "pairs", "missing", "int", "empty", "tuple"])
+    ({"x"}, {}, "test is set of length 1; expected a DataFrame or the path of a CSV file: write "
+                "pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
+], ids=["some labels", "no labels", "no text", "pairs", "missing", "int", "empty", "set"])
 def test_what_test_cannot_be(test, kwargs, line):
     assert refused(test=test, **kwargs) == line
 
@@ -715,3 +719,37 @@ def test_numpy_s_own_generator_is_not_touched():
     before = np.random.get_state()[1].copy()
     read(valid=.5, seed=1)
     assert (np.random.get_state()[1] == before).all()
+
+
+# -- what would pass for something else ----------------------------------------------------------------
+
+
+def test_a_stray_value_among_bits_is_told_and_changes_no_task():
+    assert refused(frame(a=[0, 1, 2, 1, 0, 1, 0, 1]), labels=["a", "b"]) == (
+        "label column 'a' of train holds 2, train.iloc[[2]]; several labels need columns that hold 0 and 1 only: write "
+        "1 for yes and 0 for no (numbers: task='number'; one column of classes: give it alone)")
+    assert read(frame(a=range(N), b=range(N)), valid_of(a=range(N), b=range(N)), labels=["a", "b"]).task == "number"
+
+
+def test_codes_with_a_leading_zero_stay_as_they_are_written(csv):
+    train, valid = csv("text,label\nt,01\nu,1\nv,02\nw,01\n"), csv("text,label\nx,1\n", "valid.csv")
+    found = read(train, valid)
+    assert found.names == ["01", "1", "02"] and found.train.targets.tolist() == [0, 1, 2, 0]
+    assert found.valid.targets.tolist() == [1]
+
+
+def test_lists_that_a_file_turned_into_text_are_told(csv):
+    path = csv(pd.DataFrame(dict(text=["a", "b", "c", "d"], label=[["x"], ["y"], ["x", "y"], ["x"]])))
+    assert refused(path, 0.25) == (
+        "label column 'label' holds lists written as text, as \"['x']\"; expected lists: frame['label'] = "
+        "frame['label'].map(ast.literal_eval), and give the frame")
+
+
+def test_a_whole_number_that_train_never_has_may_be_one_to_predict():
+    line = refused(frame(label=[1, 2, 3, 4] * 2), valid_of(label=[9] * N))
+    assert line.endswith("give train rows of it, or leave these out; numbers to be predicted: task='number'")
+
+
+@pytest.mark.parametrize("seed", ["a", -1, 1.5, None, True])
+def test_a_seed_is_a_whole_number(seed):
+    assert refused(frame(), 0.25, seed=seed) == f"seed={seed!r} was given; expected a whole number from 0 on"

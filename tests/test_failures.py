@@ -77,6 +77,13 @@ def test_one_row_of_logits_under_cross_entropy():
     assert cause_of(lambda: CLASSES(logits[0], classes)) == "batch-dimension-lost"
 
 
+@pytest.mark.parametrize("outputs, targets, cause", (
+    (120, 8, "label-per-text-or-word"), (8, 480, "label-per-text-or-word"), (1, 8, "batch-dimension-lost"),
+    (8, 9, "batch-dimension-lost")))
+def test_outputs_per_word_for_labels_per_text_and_the_other_way_round(outputs, targets, cause):
+    assert cause_of(lambda: CLASSES(torch.zeros(outputs, 3), torch.zeros(targets).long())) == cause
+
+
 def test_one_row_of_logits_under_binary_cross_entropy_does_not_fit():
     assert cause_of(lambda: LABELS(logits[0], values)) in ("batch-dimension-lost", "target-shape")
 

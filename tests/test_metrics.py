@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from fastai_hf_callback import UnusableInput
 from fastai_hf_callback.metrics import accuracy_thresh, constant_outputs, mean_columnwise_auc
 
 pytest.importorskip("sklearn")
@@ -131,6 +132,12 @@ def test_accuracy_thresh_is_read_at_its_threshold_and_of_probabilities_too():
     assert float(accuracy_thresh(outputs, targets)) == 0.5
     assert float(accuracy_thresh(outputs.sigmoid(), targets, thresh=0.25, sigmoid=False)) == 1
     assert float(accuracy_thresh(outputs, targets, thresh=0.25, sigmoid=False)) == 0.5
+
+
+@pytest.mark.parametrize("metric", (accuracy_thresh, mean_columnwise_auc))
+def test_one_class_per_text_is_no_matter_for_metrics_of_columns(metric):
+    with pytest.raises(UnusableInput, match=r"was given outputs \(4, 2\) and targets \(4,\); expected both"):
+        metric(torch.zeros(4, 2), torch.zeros(4).long())
 
 
 def test_a_predictor_that_never_says_yes_scores_the_share_of_zeros():

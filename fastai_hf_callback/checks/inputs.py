@@ -68,8 +68,9 @@ def foreign_tokens(seen: Evidence) -> Optional[Finding]:
         return None
     if inputs.foreign_tokens:
         return _foreign(seen, f"the vocabulary holds fastai's {', '.join(inputs.foreign_tokens[:4])}")
-    # A vocabulary keeps its special tokens together: an unknown token stands below or beside the first token's id.
-    if inputs.first_token is None or inputs.top_token is None or inputs.top_token > inputs.first_token + 3:
+    # A vocabulary keeps its special tokens together: the unknown token stands below the first token's id (BERT's and
+    # its kin's), or is one of the first four (RoBERTa's <s> is 0 and <unk> 3, DeBERTa's 1 and 3).
+    if inputs.first_token is None or inputs.top_token is None or inputs.top_token > max(inputs.first_token, 3):
         return None
     second_is_top = inputs.second_position_token == inputs.top_token and inputs.second_position_share > 0.9
     if inputs.first_token is None or not second_is_top or inputs.top_token_share < ONE_WORD_IS_TOO_MUCH:

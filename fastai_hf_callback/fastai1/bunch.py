@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..batching import IGNORED, LengthBuckets, TextInputs, pad_rows, piece_targets
+from ..errors import UnusableInput
 
 __all__ = ["Collate", "TextBunch", "as_objects"]
 
@@ -89,8 +90,10 @@ class TextBunch(DataBunch):
         self.train_dl.sampler.bs = size  # or batches would be cut across the buckets
 
     def add_test(self, items: Any, label: Any = None, tfms: Any = None, tfm_y: Any = None) -> None:
-        """Add texts (or pairs) to predict; see fastai's own."""
-        super().add_test(as_objects(list(items)), label=label, tfms=tfms, tfm_y=tfm_y)
+        """Add texts (or pairs, or lists of words; or a DataFrame with their columns) to predict; see fastai's own."""
+        if label is not None and label not in getattr(self.train_ds.y, "classes", [label]):
+            raise UnusableInput(f"label={label!r} was given; expected one of the classes, or none")
+        super().add_test(items, label=label, tfms=tfms, tfm_y=tfm_y)
         self._widen()
 
     def one_item(self, item: Any, **kwargs: Any) -> Any:

@@ -1,5 +1,7 @@
 """Texts and labels -> a fastai 1 ``DataBunch`` of masked lists of tensors, rows of like length together."""
+import os
 import warnings
+from numbers import Integral
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -7,10 +9,12 @@ import torch
 from fastai.data_block import EmptyLabelList, LabelList, LabelLists
 from fastprogress import progress_bar
 
+from ..errors import UnusableInput
 from ..examples import Examples, Labelled, read_examples
 from ..text import TextEncoder
 from .bunch import TextBunch, as_objects
-from .items import TextList, TextProcessor, label_list
+from .items import TextList, TextProcessor
+from .labels import label_list
 
 __all__ = ["text_bunch", "text_data"]
 
@@ -71,18 +75,34 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     UnusableInput
         Before anything is tokenised, with the rows or names concerned.
     """
+    _check_settings(bs, val_bs, num_workers, path, device)
     encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
     for line in examples.said:
         warnings.warn(line, stacklevel=2)
     processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens",
-                              progress=_bar if progress else None)
-    return text_bunch(examples, processor, path, bs=bs, val_bs=val_bs, num_workers=num_workers, device=device)
+                              progress=_bar if progress else None, columns=[text] if pair is None else [text, pair])
+    return text_bunch(examples, processor, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
+                      num_workers=int(num_workers), device=None if device is None else torch.device(device))
 
 
 def text_bunch(examples: Labelled, processor: TextProcessor, path: Any = ".", **settings: Any) -> TextBunch:
     """Checked examples -> their ``DataBunch``; texts that are encoded already are taken as they are."""
     return _label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
+
+
+def _check_settings(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: Any) -> None:
+    sizes = {"bs": (bs, 1), "val_bs": (bs if val_bs is None else val_bs, 1), "num_workers": (num_workers, 0)}
+    for name, (value, least) in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise UnusableInput(f"{name}={value!r} was given; expected a whole number from {least} on")
+    if not isinstance(path, (str, os.PathLike)):
+        raise UnusableInput(f"path={path!r} was given; expected a folder: path='.'")
+    try:
+        torch.zeros((), device="cpu" if device is None else device)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise UnusableInput(f"device={device!r} was given, and torch cannot use it ({str(error).splitlines()[0]}); "
+                            f"expected 'cpu', 'cuda' or a torch.device") from None
 
 
 def _bar(iterable: Any, total: int) -> Any:

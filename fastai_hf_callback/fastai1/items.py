@@ -1,34 +1,26 @@
-"""fastai 1 item lists of texts and of their labels; what ``predict``, ``show_batch`` and ``export`` go through."""
+"""fastai 1 item lists of encoded texts: what ``predict``, ``show_batch`` and ``export`` go through."""
+from textwrap import shorten
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from fastai.core import ItemBase, show_some
-from fastai.data_block import (
-    CategoryList,
-    CategoryListBase,
-    CategoryProcessor,
-    FloatList,
-    ItemList,
-    MultiCategoryList,
-    PreProcessor,
-)
-from fastai.layers import CrossEntropyFlat
+from fastai.data_block import ItemList, PreProcessor
 from torch import Tensor
 
-from ..batching import IGNORED, Padding, first_pieces
+from ..batching import Padding
 from ..errors import UnusableInput
 from ..text import Encoded, TextEncoder
 from .bunch import TextBunch, as_objects
 from .showing import show_table
 
-__all__ = ["TextItem", "TextList", "TextProcessor", "WordLabelList", "label_list"]
+__all__ = ["TextItem", "TextList", "TextProcessor"]
 
 class TextItem(ItemBase):
     """One encoded text; printed as the tokenizer reads it."""
 
-    def __init__(self, row: Encoded, encoder: TextEncoder):
+    def __init__(self, row: Encoded, encoder: TextEncoder, n_words: int = 0):
         self.data = self.obj = row
-        self.encoder = encoder
+        self.encoder, self.n_words = encoder, n_words
 
     def __str__(self) -> str:
         return self.encoder.decode(self.data.ids)
@@ -52,12 +44,16 @@ class TextProcessor(PreProcessor):
         Whether texts are lists of words, for a label per word.
     progress : callable, optional
         Wrapped around long work, ``progress(iterable, total)``.
+    columns : sequence of str
+        Where a DataFrame has the texts, and the second ones.
     """
 
-    def __init__(self, encoder: TextEncoder, paired: bool = False, words: bool = False, progress: Any = None):
+    def __init__(self, encoder: TextEncoder, paired: bool = False, words: bool = False, progress: Any = None,
+                 columns: Sequence[str] = ("text",)):
         self.encoder, self.paired, self.words, self.progress = encoder, paired, words, progress
+        self.columns = tuple(columns)
         self.names: Tuple[str, ...] = ()
-        self.predicted: Optional[Encoded] = None  # the last row that `predict` was asked for
+        self.predicted: Optional[Tuple[Encoded, int]] = None  # the last row that `predict` was asked for, and its words
 
     @property
     def padding(self) -> Padding:
@@ -72,15 +68,47 @@ class TextProcessor(PreProcessor):
 
     def process_one(self, item: Any) -> TextItem:
         """The item of one text (or pair, or list of words), for ``predict``."""
-        if self.paired and not (isinstance(item, (tuple, list)) and len(item) == 2):
-            raise UnusableInput(f"{item!r} was given; expected a pair of texts, as these data have: "
-                                f"learn.predict((first, second))")
         if self.words and isinstance(item, str):
             item = item.split()
-        if self.words and not len(item):
-            raise UnusableInput("No word was given; expected a text, or a list of words: learn.predict('some text')")
-        self.predicted = self._encoded([tuple(item) if self.paired else item])[0]
-        return TextItem(self.predicted, self.encoder)
+        self._check_item(item, "learn.predict({})")
+        row = self._encoded([tuple(item) if self.paired else item])[0]
+        self.predicted = (row, len(item)) if self.words else None
+        return TextItem(row, self.encoder)
+
+    def texts_of(self, items: Any) -> List[Any]:
+        """What ``add_test`` was given, as a list of texts (or pairs, or lists of words)."""
+        if hasattr(items, "columns") and getattr(items, "ndim", 0) == 2:
+            items = self._of_frame(items)
+        if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):
+            raise UnusableInput(f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame with "
+                                f"the column {self.columns[0]!r}: data.add_test([text, ...])")
+        items = list(items)
+        if not items:
+            raise UnusableInput("No text was given; expected at least one: data.add_test([text, ...])")
+        for item in items:
+            self._check_item(item, "data.add_test([{}, ...])")
+        return [tuple(item) if self.paired else item for item in items]
+
+    def _of_frame(self, frame: Any) -> List[Any]:
+        missing = [column for column in self.columns if column not in frame.columns]
+        if missing:
+            raise UnusableInput(f"A DataFrame with the columns {', '.join(map(repr, frame.columns))} was given; "
+                                f"expected {', '.join(map(repr, self.columns))}, as in training")
+        columns = [frame[column].tolist() for column in self.columns]
+        return list(zip(*columns)) if self.paired else columns[0]
+
+    def _check_item(self, item: Any, write: str) -> None:
+        given = f"{shorten(repr(item), 60)} ({type(item).__name__}) was given"
+        if self.paired:
+            if not (isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(one, str) for one in item)):
+                raise UnusableInput(f"{given}; expected a pair of texts, as these data have: "
+                                    f"{write.format('(first, second)')}")
+        elif self.words:
+            if isinstance(item, str) or not hasattr(item, "__len__") or not len(item) or \
+                    not all(isinstance(word, str) for word in item):
+                raise UnusableInput(f"{given}; expected a list of words: {write.format('some text'.split())}")
+        elif not isinstance(item, str):
+            raise UnusableInput(f"{given}; expected a text: {write.format(repr('some text'))}")
 
     def _encoded(self, items: Sequence[Any]) -> List[Encoded]:
         if not items or isinstance(items[0], Encoded):
@@ -99,6 +127,16 @@ class TextList(ItemList):
 
     def get(self, i: int) -> TextItem:
         return TextItem(self.items[i], self.encoder)
+
+    def new(self, items: Any, processor: Any = None, **kwargs: Any) -> "TextList":
+        """As fastai's; texts to add, for ``add_test`` and ``load_learner(test=...)``, may be a list or a DataFrame."""
+        rows = isinstance(items, np.ndarray) and items.dtype == object and (not len(items) or isinstance(
+            items[0], Encoded))
+        return super().new(items if rows else as_objects(self.feeding.texts_of(items)), processor, **kwargs)
+
+    def _relative_item_paths(self) -> List[str]:
+        """What ``to_df`` and ``to_csv`` write."""
+        return [str(self[i]) for i in range(len(self.items))]
 
     @property
     def encoder(self) -> TextEncoder:
@@ -120,14 +158,16 @@ class TextList(ItemList):
         real = named["attention_mask"] > 0
         ids = named["input_ids"][real].numpy().astype(np.int32)
         types = named["token_type_ids"][real].numpy().astype(np.int32) if "token_type_ids" in named else None
-        return TextItem(Encoded(ids, types, self._words_of(ids)), self.encoder)
+        words, n_words = self._words_of(ids)
+        return TextItem(Encoded(ids, types, words), self.encoder, n_words)
 
-    def _words_of(self, ids: np.ndarray) -> Optional[np.ndarray]:
-        """Which piece belongs to which word: no tensor of the batch says it, so the row is looked up."""
+    def _words_of(self, ids: np.ndarray) -> Tuple[Optional[np.ndarray], int]:
+        """Which piece belongs to which word, and of how many: no tensor says it, so the row is looked up."""
         if not self.feeding.words:
-            return None
-        rows = (row for row in [self.feeding.predicted, *self.items] if row is not None)
-        return next((row.words for row in rows if np.array_equal(row.ids, ids)), None)
+            return None, 0
+        predicted = [] if self.feeding.predicted is None else [self.feeding.predicted]
+        rows = ((row, int(row.words.max(initial=-1)) + 1) for row in self.items)
+        return next(((row.words, n) for row, n in (*predicted, *rows) if np.array_equal(row.ids, ids)), (None, 0))
 
     def show_xys(self, xs: Sequence[TextItem], ys: Sequence[Any], max_chars: int = 300, **kwargs: Any) -> None:
         """Show texts and targets, as ``show_batch`` asks."""
@@ -146,76 +186,3 @@ class TextList(ItemList):
 def _cut(item: TextItem, max_chars: int) -> str:
     text = str(item)
     return text if len(text) <= max_chars else text[:max_chars] + " ..."
-
-
-# -- labels ----------------------------------------------------------------------------------------
-
-
-def label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList:
-    """fastai's own label list for `task`, processed: its loss, its ``predict`` and its classes come with it.
-
-    Parameters
-    ----------
-    targets, task, names
-        As ``examples.read_examples`` gives them.
-    path : path-like
-        The ``DataBunch``'s.
-    """
-    if task == "single":
-        return CategoryList([names[target] for target in targets], classes=names, path=path)
-    if task == "several":
-        return MultiCategoryList(targets, classes=names, one_hot=True, path=path)
-    if task == "tokens":
-        return WordLabelList(as_objects(targets), classes=names, path=path)
-    return FloatList(targets, path=path)
-
-
-class WordLabels(ItemBase):
-    """A class for each word of a text."""
-
-    def __init__(self, numbers: np.ndarray, names: List[str]):
-        self.data, self.obj = numbers, names
-
-    def __str__(self) -> str:
-        return " ".join(self.obj)
-
-    __repr__ = __str__
-
-    def __hash__(self) -> int:
-        return hash(str(self))
-
-
-class WordLabelProcessor(CategoryProcessor):
-    """Keeps the classes; the labels are numbers already."""
-
-    def process_one(self, item: Any) -> Any:
-        return item
-
-    def process(self, ds: "WordLabelList") -> None:
-        ds.classes, ds.c2i = self.classes, self.c2i
-
-
-class WordLabelList(CategoryListBase):
-    """A label per word; the loss looks at each word's first piece alone (the others' targets are ``IGNORED``)."""
-
-    _processor = WordLabelProcessor
-
-    def __init__(self, items: Any, classes: Optional[List[str]] = None, **kwargs: Any):
-        super().__init__(items, classes=classes, **kwargs)
-        self.loss_func = CrossEntropyFlat(ignore_index=IGNORED)
-
-    def get(self, i: int) -> WordLabels:
-        return self._named(self.items[i])
-
-    def analyze_pred(self, pred: Tensor) -> Tensor:
-        return pred.argmax(-1)
-
-    def reconstruct(self, t: Tensor, x: TextItem) -> WordLabels:
-        """The words' labels from those of a padded row's pieces."""
-        pieces, length = t.numpy(), len(x.data.ids)
-        real = pieces[-length:] if x.encoder.pad_side == "left" else pieces[:length]
-        first = first_pieces(x.data) if x.data.words is not None else np.arange(length)
-        return self._named(np.array([piece for piece in real[first] if piece != IGNORED], dtype=np.int64))
-
-    def _named(self, numbers: np.ndarray) -> WordLabels:
-        return WordLabels(numbers, [self.classes[number] for number in numbers])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from fastai.basic_data import DatasetType, DeviceDataLoader
 from fastai.basic_train import Learner
+from fastai.callback import Callback
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
@@ -34,16 +35,20 @@ def ordered_preds(learn: Learner, ds_type: DatasetType = DatasetType.Valid, acti
     Returns
     -------
     list of Tensor
-        Predictions, targets, and with `with_loss` the losses, each with as many rows as the set.
+        Predictions, targets, and with `with_loss` the losses, each with as many rows as the set (the losses of several
+        labels, or of a label per word, come flattened, as fastai's do). With a label per word the targets tell the
+        words' first pieces: everything else is -100.
 
     Raises
     ------
     UnusableInput
         When the learner's data were not made by ``text_data``, or there is no such set.
     """
+    if not isinstance(learn, Learner):
+        raise UnusableInput(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
     loader = _loader(learn, ds_type)
     order = longest_first(loader.dataset.x.lengths)
-    with _replaced(learn.data, _ATTRIBUTES[ds_type], _in_order(loader, order)):
+    with _replaced(learn.data, _ATTRIBUTES[ds_type], _in_order(loader, order)), _callbacks_kept(learn):
         found = learn.get_preds(ds_type, activ=activ, with_loss=with_loss, pbar=pbar)
     back = torch.from_numpy(np.argsort(order))
     return [_rows_at(back, rows) for rows in found]
@@ -63,6 +68,9 @@ def _loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
     if loader is None:
         raise UnusableInput(f"these data have no {ds_type.name.lower()} set; write text_data(..., test=frame), or "
                             f"data.add_test(texts)")
+    if not len(getattr(getattr(loader.dataset, "x", None), "items", [0])):
+        raise UnusableInput(f"the {ds_type.name.lower()} set has no rows, as that of load_learner; write "
+                            f"load_learner(path, test=texts) and DatasetType.Test")
     if not hasattr(getattr(loader.dataset, "x", None), "lengths"):
         raise UnusableInput(f"{type(loader.dataset).__name__} was given, whose rows have no lengths; expected data of "
                             f"text_data: learn.get_preds keeps their order as it is")
@@ -84,6 +92,16 @@ class _Rows(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows.tolist())
+
+
+@contextmanager
+def _callbacks_kept(learn: Learner) -> Iterator[None]:
+    """fastai's get_preds makes all of ``callback_fns`` anew: the last fit's recorder and doctor would be lost."""
+    kept = {name: value for name, value in vars(learn).items() if isinstance(value, Callback)}
+    try:
+        yield
+    finally:
+        vars(learn).update(kept)
 
 
 @contextmanager

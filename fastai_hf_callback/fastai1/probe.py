@@ -59,6 +59,9 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
     if batches < 1 or not len(learn.data.train_dl):
         raise UnusableInput(f"batches={batches} and a training loader of {len(learn.data.train_dl)} batches were "
                             f"given; expected at least one of each.")
+    if not len(getattr(learn.data.train_ds, "items", [0])):
+        raise UnusableInput("The learner has no training rows, as one of load_learner; expected data to look at: give "
+                            "the learner its data, learn.data = text_data(...)")
     started = time.perf_counter()
     with everything_put_back(learn):
         seed_everything(0)

@@ -225,7 +225,15 @@ def _positions(ids: Tensor) -> bool:
     """Whether a table counts its columns (or rows) instead of naming words."""
     if min(ids.shape) == 0:
         return True
-    return any(t.shape[1] > 2 and bool((t[:, 1:4] - t[:, :3] == 1).all()) for t in (ids, ids.t()) if t.shape[1] > 3)
+    return any(_counts(t) for t in (ids, ids.t()))
+
+
+def _counts(table: Tensor) -> bool:
+    if table.shape[1] > 3:
+        return bool((table[:, 1:4] - table[:, :3] == 1).all())
+    # So short, a text's own ids may follow each other by chance, but not those of all texts alike.
+    return len(table) > 1 and table.shape[1] > 1 and bool((table == table[:1]).all()) and \
+        bool((table[0, 1:] - table[0, :-1] == 1).all())
 
 
 def _is_mask(table: Tensor) -> bool:

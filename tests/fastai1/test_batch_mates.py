@@ -74,6 +74,36 @@ def test_order_and_batch_size_change_no_logit(learners, name, texts, seed, bs):
     assert torch.allclose(logits(learn, texts, bs, ordered_preds), alone, **SAME)
 
 
+def test_padded_in_front_positions_are_counted_from_the_text_on(tmp_path):
+    """BERT, its texts padded in front: without positions of their own, rows depend on the longest of the batch."""
+    tokenizer = slow_tokenizer(tmp_path)
+    tokenizer.padding_side = "left"
+    data = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_len=30, progress=False,
+                     device=torch.device("cpu"))
+    torch.manual_seed(0)
+    bare = tiny_model("bert", data.c)
+    with torch.no_grad():
+        for weight in bare.parameters():
+            weight.mul_(3)
+    # BERT's head reads position 0, which is padding here: a head that reads the last position stands in for GPT-2's.
+    bare.bert.pooler = ReadsLast(bare.bert.pooler)
+    learn = Learner(data, HFModel(bare, inputs=data.inputs), callbacks=[HFCallback()])
+    texts = TRAIN.text.tolist()
+    alone, together = logits(learn, texts, 1, in_batches), logits(learn, texts, 6, in_batches)
+    assert torch.allclose(together, alone, **SAME)
+    learn.model.first_position = None  # the broken arm
+    assert not torch.allclose(logits(learn, texts, 6, in_batches), alone, **SAME)
+
+
+class ReadsLast(torch.nn.Module):
+    def __init__(self, pooler):
+        super().__init__()
+        self.pooler = pooler
+
+    def forward(self, hidden):
+        return self.pooler(hidden.flip(1))
+
+
 def test_the_articles_feeding_does_change_them(learners):
     """Padded in front, with id 1, without a mask: as ``TextClasDataBunch`` feeds whatever collate_fn it is given."""
     model = learners("bert").model.model.eval()

@@ -22,12 +22,14 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import (
     ColumnwiseAUC,
+    Doctor,
     HFCallback,
     HFModel,
     InputError,
     UnusableInput,
     WordAccuracy,
     accuracy_thresh,
+    diagnose,
     heal,
     layer_groups,
     ordered_preds,
@@ -251,6 +253,121 @@ def test_interpretation_finds_classes_and_top_losses(slow):
     assert interpretation.confusion_matrix().sum() == len(VALID)
     losses, rows = interpretation.top_losses(3)
     assert len(rows) == 3 and losses[0] >= losses[-1]
+
+
+def test_a_batch_without_a_single_word_is_no_end_of_the_training(slow):
+    """Rows without words are of like length and share a batch; a mean over no word would be NaN."""
+    train = TRAIN.copy()
+    for row in range(12):
+        train.at[row, "words"], train.at[row, "tags"] = [], []
+    data = text_data(train, VALID, slow, text="words", labels="tags", bs=4, max_len=32, progress=False,
+                     device=torch.device("cpu"))
+    assert any(bool((y == -100).all()) for _, y in data.train_dl)
+    learn = make_learner(data, "tokens")
+    with quiet(learn):
+        learn.fit(1, 1e-3)
+    assert all(map(np.isfinite, [*map(float, learn.recorder.losses), *learn.recorder.val_losses]))
+    own = nn.CrossEntropyLoss()(torch.zeros(2, 3), torch.full((2,), -100).long())
+    assert bool(torch.isnan(own)) or torch.__version__ < "2"  # the broken arm; torch 1.4 gives 0 as well
+
+
+def test_words_without_a_piece_or_cut_off_have_no_label_and_keep_their_place(slow):
+    learn = make_learner(make_data(slow, "tokens", max_len=6), "tokens")
+    labels, _, _ = learn.predict(["the", "\u200b", "fox", "sees", "moss", "here"])
+    assert labels.obj[1] == "-" and len(labels.obj) == 6 and labels.obj[-1] == "-"
+    assert all(label in learn.data.classes for label in (labels.obj[0], labels.obj[2]))
+
+
+def test_the_places_of_words_can_be_told_in_a_test_set_without_labels(slow):
+    data = make_data(slow, "tokens", test=TEST.words.tolist())
+    _, targets = ordered_preds(make_learner(data, "tokens"), DatasetType.Test)
+    assert [int(n) for n in (targets != -100).sum(1)] == [len(words) for words in TEST.words]
+
+
+def test_texts_to_add_may_be_a_frame(slow):
+    for task, columns in (("single", ["text"]), ("pairs", ["text", "second"]), ("tokens", ["words"])):
+        data = make_data(slow, task)
+        expected = rows_of(data, DatasetType.Test)
+        data.add_test(TEST[columns])
+        assert rows_of(data, DatasetType.Test) == expected
+
+
+@pytest.mark.parametrize("task, items, said", (
+    ("single", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame with the column 'text': "
+                          "data.add_test([text, ...])"),
+    ("single", [], "No text was given; expected at least one: data.add_test([text, ...])"),
+    ("single", ["a", 3], "3 (int) was given; expected a text: data.add_test(['some text', ...])"),
+    ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training"),
+    ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
+                          "data.add_test([(first, second), ...])"),
+), ids=["a text", "none", "a number", "another column", "no pairs"])
+def test_what_cannot_be_added_is_refused(slow, task, items, said):
+    with pytest.raises(UnusableInput) as caught:
+        make_data(slow, task).add_test(items)
+    assert str(caught.value) == said
+
+
+def test_an_unknown_label_of_texts_to_add_is_refused(slow):
+    with pytest.raises(UnusableInput, match="label='zz' was given; expected one of the classes, or none"):
+        make_data(slow).add_test(["a"], label="zz")
+
+
+@pytest.mark.parametrize("item", (["the fox", "an owl"], ("a", "b"), 5))
+def test_several_texts_are_not_glued_into_one(slow, item):
+    with pytest.raises(UnusableInput, match=r"expected a text: learn.predict\('some text'\)"):
+        make_learner(make_data(slow)).predict(item)
+
+
+def test_several_numbers_keep_their_names_and_their_count_when_loaded(slow, tmp_path):
+    data = make_data(slow, labels=["share", "plural"], task="number", path=tmp_path)
+    assert data.c == 2 and data.classes == ["share", "plural"] and data.one_batch()[1].shape == (8, 2)
+    make_learner(data, "number").export("model.pkl")
+    with trusted(tmp_path / "model.pkl"):
+        loaded = load_learner(tmp_path, "model.pkl", test=VALID)
+    assert loaded.data.c == 2 and loaded.data.classes == ["share", "plural"]
+    assert ordered_preds(loaded, DatasetType.Test)[0].shape == (len(VALID), 2)
+    with pytest.raises(UnusableInput, match="the valid set has no rows"):
+        ordered_preds(loaded)
+
+
+def test_ordered_preds_keep_the_last_fits_recorder_and_doctor(slow):
+    learn = make_learner(make_data(slow), callback_fns=[Doctor])
+    with quiet(learn):
+        learn.fit(1, 1e-3)
+    recorder, doctor = learn.recorder, learn.doctor
+    ordered_preds(learn)
+    assert learn.recorder is recorder and learn.doctor is doctor and doctor.diagnosis.healthy
+
+
+@pytest.mark.parametrize("changed, said", (
+    (dict(bs=0), "bs=0 was given; expected a whole number from 1 on"),
+    (dict(bs="8"), "bs='8' was given; expected a whole number from 1 on"),
+    (dict(val_bs=2.5), "val_bs=2.5 was given; expected a whole number from 1 on"),
+    (dict(num_workers=-1), "num_workers=-1 was given; expected a whole number from 0 on"),
+    (dict(path=None), "path=None was given; expected a folder: path='.'"),
+))
+def test_settings_that_cannot_be_are_refused_before_anything_is_read(changed, said):
+    with pytest.raises(UnusableInput) as caught:
+        text_data(None, None, None, text="text", labels="kind", **changed)
+    assert str(caught.value) == said
+
+
+def test_a_device_that_is_none_is_refused(slow):
+    with pytest.raises(UnusableInput, match="device='gpu' was given, and torch cannot use it"):
+        make_data(slow, device="gpu")
+
+
+def test_a_learner_without_rows_is_not_called_healthy(slow, tmp_path):
+    make_learner(make_data(slow, path=tmp_path)).export("model.pkl")
+    with trusted(tmp_path / "model.pkl"):
+        learn = load_learner(tmp_path, "model.pkl")
+    with pytest.raises(UnusableInput, match="no training rows"):
+        diagnose(learn)
+
+
+def test_sets_can_be_written_down(slow, tmp_path):
+    frame = make_data(slow, path=tmp_path).valid_ds.to_df()
+    assert frame.y.tolist() == VALID.kind.tolist() and "[CLS]" in frame.x[0]
 
 
 @pytest.mark.parametrize("item", (3, None, float("nan")))

@@ -286,3 +286,11 @@ def test_a_call_that_does_not_bind_still_says_so_itself():
     with arguments_watched(tiny_model("bert")) as calls, pytest.raises(TypeError):
         tiny_model("bert")(ids(), langs=1)
     assert calls == []
+
+
+def test_a_table_of_three_positions_is_no_table_of_words():
+    """Texts of one word between two special tokens: positions are three columns then, and their table may be larger."""
+    words = torch.tensor([[2, 9, 3], [2, 7, 3], [2, 9, 3], [2, 5, 3]])
+    positions = torch.arange(3).expand(4, 3)
+    calls = [EmbeddingCall(torch.nn.Embedding(12, 2), words), EmbeddingCall(torch.nn.Embedding(512, 2), positions)]
+    assert word_embedding_call(calls, [words]).ids.equal(words)
