@@ -1,8 +1,7 @@
 """``HFCallback`` for fastai 2: the model's output is unwrapped where fastai says so, in ``after_pred``."""
 import sys
 import warnings
-import weakref
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from fastai.callback.core import Callback
 from fastai.learner import Learner
@@ -45,7 +44,8 @@ class HFCallback(Callback):
     Notes
     -----
     fastai 2 puts "Exception occured in `HFCallback` ..." before what an error says; the error is the same, and its
-    ``message`` and ``cause`` are unchanged.
+    ``message`` and ``cause`` are unchanged. After an exception fastai keeps its last batch, and a kept output stays
+    beside it, until the next run begins.
     """
 
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
@@ -55,7 +55,7 @@ class HFCallback(Callback):
             raise BridgeError("HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).",
                               "registration")
         self.element, self.check, self.keep = element, check, keep
-        self._forget_batch()
+        self._output = None
         self._unlooked = True
 
     @property
@@ -64,7 +64,7 @@ class HFCallback(Callback):
         return self._output
 
     def before_fit(self) -> None:
-        self._forget_batch()
+        self._output = None
         self._unlooked = True
         self._say_if_twice()
 
@@ -75,7 +75,7 @@ class HFCallback(Callback):
     def after_pred(self) -> None:
         learn = self.learn
         if self.keep:
-            self._hold(learn.pred, learn.xb)
+            self._output = learn.pred
         logits = unwrap(learn.pred, self.element)
         if learn.training and self.check and self._unlooked:
             self._look_at_output(logits, learn.yb)
@@ -87,11 +87,10 @@ class HFCallback(Callback):
             self._unlooked = self._undecided
 
     def after_batch(self) -> None:
-        if self.keep:
-            self._forget_batch()
+        self._output = None
 
     def after_fit(self) -> None:
-        self._forget_batch()
+        self._output = None
 
     # -- registration -----------------------------------------------------------------------------
 
@@ -146,21 +145,10 @@ class HFCallback(Callback):
             f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
             f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", cause)
 
-    # -- keep=True: held for one batch and no longer -------------------------------------------------
-
-    def _hold(self, output: Any, batch: Any) -> None:
-        self._output = output
-        tensor = next(tensors_in(batch), None)
-        # An exception ends a batch without an event; there the output goes when its input goes.
-        self._batch = None if tensor is None else weakref.ref(tensor, self._forget_batch)
-
-    def _forget_batch(self, _: Optional[Any] = None) -> None:
-        self._output = self._batch = None
-
     # -- export, pickle, deepcopy: everything but what is of the batch -------------------------------
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {**super().__getstate__(), "_output": None, "_batch": None}
+        return {**super().__getstate__(), "_output": None}
 
 
 def _classes_that_mix() -> tuple:
