@@ -269,12 +269,15 @@ def test_keep_hands_out_the_whole_output_during_the_batch_only():
     callback, seen = HFCallback(keep=True), []
 
     class Reader(Callback):
+        def before_batch(self):
+            seen.append(callback.output)
+
         def before_backward(self):
             seen.append(callback.output[1][0].shape)
 
     learn = learner(cbs=[callback, Reader()])
     learn.fit(1, 1e-2)
-    assert set(seen) == {(8, 8)}
+    assert set(seen) == {None, (8, 8)} and seen[::2][:6] == [None] * 6
     assert callback.output is None
     for use in (learn.validate, learn.get_preds):
         use()

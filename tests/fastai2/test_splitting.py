@@ -36,7 +36,9 @@ def check_freezes_groups(learn):
     norms alone, as fastai 2 wants it (``train_bn``)."""
     groups = group_names(learn)
     every = {name for name, _ in learn.model.named_parameters()}
-    assert set().union(*groups) == every and sum(map(len, groups)) == len(every)
+    assert set().union(*groups) == every
+    held = [id(p) for group in learn.opt.param_lists for p in group]
+    assert sorted(held) == sorted(id(p) for p in learn.model.parameters())
     norms = {id(p) for p in norm_bias_params(learn.model, False)} if learn.train_bn else set()
     norms = {name for name, p in learn.model.named_parameters() if id(p) in norms}
     for freeze, kept in [(learn.freeze, groups[-1:]), (partial(learn.freeze_to, -2), groups[-2:]),
