@@ -54,7 +54,7 @@ def _wants_traceback(argv: Optional[Sequence[str]]) -> bool:
 
 def _demo(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    _check_fastai()
+    _check_fastai("text_data")
     from .fastai1.demo import RECIPE_STORY, STORY, demo_factory, demo_fit, recipe_after_an_epoch
     from .fastai1.probe import diagnose
     from .rng import seed_everything
@@ -72,7 +72,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     if bool(arguments.factory) == bool(arguments.csv):
         raise UnusableInput("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
-    _check_fastai()
+    _check_fastai("compare" if arguments.factory else "text_data")
     _settle_csv_options(arguments)
     make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
     return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
@@ -80,9 +80,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _diagnose(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    _check_fastai()
+    _check_fastai("diagnose")
+    from . import diagnose
     from .factory_file import load_factory
-    from .fastai1.probe import diagnose
 
     diagnosis = diagnose(load_factory(arguments.factory)(), arguments.batches)
     print(diagnosis)
@@ -92,7 +92,7 @@ def _diagnose(arguments: argparse.Namespace) -> int:
 
 
 def _run_comparison(make_learner: Callable[[], Any], fit: Callable[[Any], Any], arguments: argparse.Namespace) -> int:
-    from .fastai1.arms import compare
+    from . import compare
     from .progress import arm_bars
 
     with arm_bars(arguments.arms, log=True) as progress:
@@ -284,11 +284,12 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
 
 
-def _check_fastai() -> None:
-    from . import _fastai_room
+def _check_fastai(name: str) -> None:
+    """Refuse in a line where no fastai is installed, or one for which `name` is not there."""
+    from . import _module_of
 
     try:
-        _fastai_room()
+        _module_of(name)
     except ImportError as error:
         raise UnusableInput(str(error)) from None
 
