@@ -8,10 +8,9 @@ from fastai.callback import Callback
 from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
-from ..broadcast import broadcasts
-from ..errors import BridgeError, GradientError, InputError, OutputError
-from ..graph import Reach, reach
-from ..output import Element, describe, tensors_in, unwrap
+from ..errors import BridgeError
+from ..first_batch import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
+from ..output import Element, tensors_in, unwrap
 from .loop import active_patch, running_callbacks, running_loss_func
 
 __all__ = ["HFCallback"]
@@ -81,7 +80,7 @@ class HFCallback(Callback):
 
     def on_backward_begin(self, last_loss: Tensor, last_output: Any, **kwargs: Any) -> None:
         if self.check and self._unlooked:
-            self._look_at_graph(reach(last_loss), last_output)
+            refuse_no_gradient(last_loss, last_output)
             self._unlooked = self._undecided
 
     def on_batch_end(self, **kwargs: Any) -> None:
@@ -96,42 +95,15 @@ class HFCallback(Callback):
     _undecided = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
 
     def _refuse_mixup(self, batch: Any) -> None:
-        ids = next((t for t in tensors_in(batch) if not t.is_floating_point()), None)
-        if ids is not None and any(isinstance(callback, MixUpCallback) for callback in running_callbacks()):
-            raise InputError(f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
-                             f"Expected inputs of floats. Take learn.mixup() away.", "mixup-of-token-ids")
+        if any(isinstance(callback, MixUpCallback) for callback in running_callbacks()):
+            refuse_averaged_ids(batch, "learn.mixup() away")
 
     def _look_at_output(self, logits: Any, target: Any) -> None:
         patch = active_patch()
         if patch is not None:
             warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
                           f"two: take the patch away, or HFCallback out of callbacks.", stacklevel=2)
-        verdict = broadcasts(running_loss_func(), logits, target)
-        self._undecided = verdict is None
-        if verdict:
-            raise OutputError(
-                f"The output is {describe(logits)} and the target {describe(target)}: the loss broadcasts one against "
-                f"the other and compares every row with every target. Expected equal shapes. Give the target the "
-                f"output's shape, or write element=lambda output: output[0].squeeze(-1).", "loss-broadcasts")
-
-    def _look_at_graph(self, found: Reach, logits: Any) -> None:
-        if found.may_train:
-            return
-        cause = "no-gradient-in-model"
-        if not found.has_graph and any(t.requires_grad for t in tensors_in(logits)):
-            cause, seen = "loss-detached", "the output has a graph and the loss none: loss_func or a callback cut it"
-        elif not found.has_graph:
-            seen = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
-        elif found.foreign:
-            cause = "output-detached"
-            seen = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
-                    f"({describe(found.foreign[0])}), as after .detach().requires_grad_()")
-        else:
-            seen = "its graph ends before the model"
-        raise GradientError(
-            f"The loss reaches none of the model's parameters: {seen}. The output was {describe(logits)}. Training "
-            f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
-            f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", cause)
+        self._undecided = not refuse_broadcast(running_loss_func(), logits, target)
 
     # -- keep=True: held for one batch and no longer -------------------------------------------------
 

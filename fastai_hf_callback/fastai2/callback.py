@@ -6,10 +6,9 @@ from typing import Any, Dict, List
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
-from ..broadcast import broadcasts
-from ..errors import BridgeError, GradientError, InputError, OutputError
-from ..graph import Reach, reach
-from ..output import Element, describe, tensors_in, unwrap
+from ..errors import BridgeError
+from ..first_batch import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
+from ..output import Element, unwrap
 from .loop import active_patch
 
 __all__ = ["HFCallback"]
@@ -83,7 +82,7 @@ class HFCallback(Callback):
 
     def before_backward(self) -> None:
         if self.check and self._unlooked:
-            self._look_at_graph(reach(self.learn.loss_grad), self.learn.pred)
+            refuse_no_gradient(self.learn.loss_grad, self.learn.pred)
             self._unlooked = self._undecided
 
     def after_batch(self) -> None:
@@ -106,11 +105,9 @@ class HFCallback(Callback):
     _undecided = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
 
     def _refuse_mixup(self, batch: Any) -> None:
-        ids = next((t for t in tensors_in(batch) if not t.is_floating_point()), None)
         mixes = _classes_that_mix()
-        if ids is not None and any(isinstance(callback, mixes) for callback in self.learn.cbs):
-            raise InputError(f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
-                             f"Expected inputs of floats. Take MixUp out of cbs.", "mixup-of-token-ids")
+        if any(isinstance(callback, mixes) for callback in self.learn.cbs):
+            refuse_averaged_ids(batch, "MixUp out of cbs")
 
     def _look_at_output(self, logits: Any, targets: Any) -> None:
         patch = active_patch()
@@ -118,32 +115,7 @@ class HFCallback(Callback):
             warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
                           f"two: take the patch away, or HFCallback out of cbs.", stacklevel=2)
         target = targets[0] if len(targets) == 1 else targets
-        verdict = broadcasts(self.learn.loss_func, logits, target)
-        self._undecided = verdict is None
-        if verdict:
-            raise OutputError(
-                f"The output is {describe(logits)} and the target {describe(target)}: the loss broadcasts one against "
-                f"the other and compares every row with every target. Expected equal shapes. Give the target the "
-                f"output's shape, or write element=lambda output: output[0].squeeze(-1).", "loss-broadcasts")
-
-    def _look_at_graph(self, found: Reach, logits: Any) -> None:
-        if found.may_train:
-            return
-        cause = "no-gradient-in-model"
-        if not found.has_graph and any(t.requires_grad for t in tensors_in(logits)):
-            cause, seen = "loss-detached", "the output has a graph and the loss none: loss_func or a callback cut it"
-        elif not found.has_graph:
-            seen = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
-        elif found.foreign:
-            cause = "output-detached"
-            seen = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
-                    f"({describe(found.foreign[0])}), as after .detach().requires_grad_()")
-        else:
-            seen = "its graph ends before the model"
-        raise GradientError(
-            f"The loss reaches none of the model's parameters: {seen}. The output was {describe(logits)}. Training "
-            f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
-            f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", cause)
+        self._undecided = not refuse_broadcast(self.learn.loss_func, logits, target)
 
     # -- export, pickle, deepcopy: everything but what is of the batch -------------------------------
 
