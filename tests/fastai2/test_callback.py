@@ -12,6 +12,7 @@ from fastai.losses import MSELossFlat
 from torch import nn
 
 from fastai_hf_callback import BridgeError, GradientError, HFCallback, InputError, OutputError, patched_loop
+from fastai_hf_callback.graph import Reach
 from tests.fastai2.learners import hushed, loaders, make_learner
 
 
@@ -225,8 +226,8 @@ def test_a_patched_loop_underneath_is_a_warning():
 
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
-    from fastai_hf_callback.fastai2 import callback as room
-    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or room.Reach(opaque=["x"]))
+    from fastai_hf_callback import first_batch as room
+    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or Reach(opaque=["x"]))
     learn = learner(cbs=[HFCallback()])
     learn.validate()
     learn.get_preds()
