@@ -9,7 +9,9 @@ CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "output-not-unwrapp
           "callback-instance-in-callback-fns", "wrong-key-returned",
           "class-instead-of-instance", "registration", "inputs-missing", "inputs-unknown", "inputs-unnamed",
           "inputs-count", "wrong-inputs", "not-a-tensor", "ambiguous-output", "no-tensor-in-output", "only-a-loss",
-          "bad-element", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",
+          "bad-element", "vocabulary-too-large", "too-many-positions", "wrong-number-of-outputs", "no-padding-id",
+          "mixup-of-token-ids", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",
+          "label-per-text-or-word",
           "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch", "dtype-mismatch",
           "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active"]
 EXPLAINED_BY = {}
