@@ -18,6 +18,8 @@ _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arm
                "text_data": "data", "ordered_preds": "ordered", "diagnose": "probe", "Doctor": "doctor",
                "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "WordAccuracy": "metrics",
                "layer_groups": "splitting", "heal": "mending", "trusted": "mending"}
+# What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.
+_TOLD_BY = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
 
 __all__ = [*_CORE, *_PER_FASTAI]
 
@@ -26,7 +28,7 @@ def __getattr__(name: str) -> Any:
     if name in _CORE:
         return getattr(import_module(f".{_CORE[name]}", __name__), name)
     if name in _PER_FASTAI:
-        return getattr(import_module(f".{_fastai_room()}.{_PER_FASTAI[name]}", __name__), name)
+        return getattr(import_module(_module_of(name), __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -34,8 +36,20 @@ def __dir__() -> List[str]:
     return sorted([*globals(), *__all__])
 
 
+def _module_of(name: str) -> str:
+    """Where the name is for the fastai that is installed."""
+    room = _fastai_room()
+    module = f".{room}.{_PER_FASTAI[name]}"
+    if find_spec(module, __name__) is None:
+        raise ImportError(f"{name} is not there for fastai {room[-1]} yet; here it is for fastai 1 alone.")
+    return module
+
+
 def _fastai_room() -> str:
-    """Which fastai is installed, told by what it has (both go by one name)."""
-    if find_spec("fastai") is not None and find_spec("fastai.basic_train") is not None:
-        return "fastai1"
-    raise ImportError("No fastai 1 is installed here. Install one with: pip install 'fastai-hf-callback[fastai1]'")
+    """Which fastai is installed, told by what it has (all go by one name)."""
+    if find_spec("fastai") is not None:
+        for module, room in _TOLD_BY.items():
+            if find_spec(module) is not None:
+                return room
+    raise ImportError("No fastai is installed here. Install one with: pip install 'fastai-hf-callback[fastai1]' or: "
+                      "pip install 'fastai-hf-callback[fastai2]'")

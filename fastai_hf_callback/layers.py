@@ -132,8 +132,7 @@ class _Layout:
         if not self._stacks:
             raise InputError(f"{type(model).__name__} was given, in which no repeated blocks were found; expected a "
                              f"model whose encoder is an nn.ModuleList of layers, for example "
-                             f"BertForSequenceClassification. For any other, give learn.split lists of flattened "
-                             f"modules of your own.", "no-blocks")
+                             f"BertForSequenceClassification. For any other, write the groups yourself.", "no-blocks")
         blocks = [block for stack in self._stacks for block in stack.blocks]
         self.head = len(blocks) + 1
         self._block_of = {id(m): i for i, block in enumerate(blocks, 1) for top in block for m in top.modules()}
@@ -287,7 +286,7 @@ def _checked_model(model: Any) -> nn.Module:
         return model
     given = f"The class {model.__name__}" if isinstance(model, type) else type(model).__name__
     raise InputError(f"{given} was given; expected a model, an nn.Module instance. Write "
-                     f"learn.split(layer_groups), or learn.split(partial(layer_groups, n=3)).",
+                     f"layer_groups(model), or partial(layer_groups, n=3), where fastai asks for groups.",
                      "class-instead-of-instance" if isinstance(model, type) else "not-a-module")
 
 
@@ -295,4 +294,4 @@ def _checked_count(n: Any, most: int) -> int:
     if isinstance(n, Integral) and not isinstance(n, bool) and 2 <= n <= most:
         return int(n)
     raise InputError(f"n={n!r} was given; expected a number of groups from 2 (body, head) to {most} (every layer its "
-                     f"own). Write learn.split(partial(layer_groups, n={min(3, most)})).", "bad-group-count")
+                     f"own). Write partial(layer_groups, n={min(3, most)}).", "bad-group-count")

@@ -4,6 +4,7 @@ Numbers are kept as exact Python floats, tensors as digests: two runs are the sa
 traces are.
 """
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -137,7 +138,7 @@ def _bytes_of(value: Any) -> Iterator[bytes]:
         yield from _bytes_of(value.tolist())
     elif isinstance(value, (np.ndarray, np.generic)):
         yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):  # fastai 2's L is one, and no list
         yield f"{len(value)} of (".encode()
         for part in value:
             yield from _bytes_of(part)

@@ -3,6 +3,12 @@ import logging
 
 import pytest
 
+from tests.stack import FASTAI_1, FASTAI_2
+
+# What needs the fastai that is not installed. The fault catalogue and its judge are fastai 1's so far.
+collect_ignore = [folder for folder, there in (("fastai1", FASTAI_1), ("faults", FASTAI_1), ("fastai2", FASTAI_2))
+                  if not there]
+
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
@@ -11,4 +17,5 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_libraries():
-    logging.getLogger("pytorch_transformers").setLevel(logging.ERROR)
+    for library in ("pytorch_transformers", "transformers"):
+        logging.getLogger(library).setLevel(logging.ERROR)

@@ -13,10 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.stack import FASTAI_1
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "fastai_hf_callback"
 CALLBACK, LOOP, ARMS = "tests/fastai1/test_callback.py", "tests/fastai1/test_loop.py", "tests/fastai1/test_arms.py"
 BATCHING, DATA = "tests/test_batching.py", "tests/fastai1/test_data.py"
+CALLBACK_2, LOOP_2, ARMS_2 = CALLBACK.replace("1", "2"), LOOP.replace("1", "2"), ARMS.replace("1", "2")
 PROBE, MENDING = "tests/fastai1/test_probe.py", "tests/fastai1/test_mending.py"
 
 
@@ -96,8 +99,9 @@ MUTANTS = (
            "tests/parity/test_matrix.py -k half_precision"),
     Mutant("patched loop off by a hair", "fastai1/loop.py", "loss = loss_func(out, *yb)",
            "loss = loss_func(out, *yb) * 1.0000001", "tests/parity/test_bit_for_bit.py -k bert-classes"),
-    Mutant("arms not seeded alike", "fastai1/arms.py", "    seed_everything(seed)\n    learn = _made(make_learner)",
-           "    learn = _made(make_learner)", ARMS),
+    Mutant("arms not seeded alike", "fastai1/arms.py",
+           "    seed_everything(seed)\n    learn = made_by(make_learner, Learner)",
+           "    learn = made_by(make_learner, Learner)", ARMS),
     Mutant("user's path not put back", "fastai1/arms.py", "setattr(learn, name, value)", "pass", ARMS),
     Mutant("a tolerance in the comparison", "comparison.py", "return a.hex() == b.hex()", "return abs(a - b) < 1e-6",
            "tests/test_comparison.py"),
@@ -109,11 +113,39 @@ MUTANTS = (
     Mutant("any checkpoint loaded as a full pickle", "fastai1/mending.py",
            "            return original(self, *args, **kwargs)",
            "            with trusted('/'):\n                return original(self, *args, **kwargs)", MENDING),
+    Mutant("output cloned, 2", "fastai2/callback.py", "logits = unwrap(learn.pred, self.element)",
+           "logits = unwrap(learn.pred, self.element).clone()", CALLBACK_2),
+    Mutant("output detached, 2", "fastai2/callback.py", "logits = unwrap(learn.pred, self.element)",
+           "logits = unwrap(learn.pred, self.element).detach().requires_grad_()", CALLBACK_2),
+    Mutant("the callback's own pred is set", "fastai2/callback.py", "learn.pred = logits", "self.pred = logits",
+           CALLBACK_2),
+    Mutant("callback runs last, 2", "fastai2/callback.py", "order = -1000", "order = 1000", CALLBACK_2),
+    Mutant("output held beyond the batch, 2", "fastai2/callback.py",
+           "def after_batch(self) -> None:\n        self._output = None",
+           "def after_batch(self) -> None:\n        pass", CALLBACK_2),
+    Mutant("output held after a failure, 2", "fastai2/callback.py",
+           "def before_fit(self) -> None:\n        self._output = None", "def before_fit(self) -> None:\n        pass",
+           CALLBACK_2),
+    Mutant("first batch not looked at, 2", "fastai2/callback.py", "if found.may_train:", "if True:", CALLBACK_2),
+    Mutant("loop not put back, 2", "fastai2/loop.py", "    finally:\n        Learner._do_one_batch = original",
+           "    finally:\n        pass", LOOP_2),
+    Mutant("patched loop without the backward events", "fastai2/loop.py", "self._do_grad_opt()",
+           "self.loss_grad.backward(), self.opt.step(), self.opt.zero_grad()", LOOP_2),
+    Mutant("loaders not seeded alike", "fastai2/arms.py", "            seed_loaders(learn, seed)\n", "", ARMS_2),
+    Mutant("learner's attributes not put back", "fastai2/keeping.py",
+           "            attributes.clear()\n            attributes.update(before)", "            pass", ARMS_2),
+    Mutant("loaders' random states not put back", "fastai2/keeping.py", "rng.setstate(state)", "pass", ARMS_2),
+    Mutant("validation taken for an epoch", "fastai2/recording.py", "        if self._trains:\n", "        if True:\n",
+           ARMS_2),
+    Mutant("a tied weight steps twice", "fastai2/splitting.py", "return list({id(p): p for p in every}.values())",
+           "return every", "tests/fastai2/test_splitting.py"),
+    Mutant("a metric holds its tensors", "fastai2/metrics.py", "            self.reset()\n            self._value",
+           "            self._value", "tests/fastai2/test_contract.py"),
 )
 
 
 def main(names) -> int:
-    chosen = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    chosen = [mutant for mutant in MUTANTS if is_of_this_stack(mutant) and (not names or mutant.name in names)]
     survived = []
     for mutant in chosen:
         caught = is_caught(mutant)
@@ -121,6 +153,12 @@ def main(names) -> int:
         survived += [] if caught else [mutant.name]
     print(f"{len(chosen) - len(survived)} of {len(chosen)} caught")
     return 1 if survived else 0
+
+
+def is_of_this_stack(mutant: Mutant) -> bool:
+    """Whether the mutant lies where the installed fastai, or both, can see it."""
+    rooms = {room for room in ("fastai1", "fastai2") if room in mutant.file + mutant.tests}
+    return rooms <= {"fastai1" if FASTAI_1 else "fastai2"}
 
 
 def is_caught(mutant: Mutant) -> bool:

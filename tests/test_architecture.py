@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastai_hf_callback
+from tests.stack import FASTAI_1
 
 PACKAGE = Path(fastai_hf_callback.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -15,6 +16,7 @@ LONGEST = 400
 # What the core must do without until it is used, and what it must always do without.
 HEAVY = {"fastai", "pytorch_transformers", "transformers", "pandas", "sklearn", "matplotlib", "rich"}
 FASTAI_ROOMS = {"fastai1", "fastai2"}
+NOT_YET_FOR_FASTAI_2 = ["Doctor", "diagnose", "heal", "ordered_preds", "text_data", "trusted"]
 
 
 def name_of(path):
@@ -184,23 +186,71 @@ def fresh():
         del sys.modules[name]
     return importlib.import_module("fastai_hf_callback")
 
-wrong = []
+wrong, not_yet = [], set()
 for seed in range(4):
     package = fresh()
     order = list(package.__all__) * 2
     random.Random(seed).shuffle(order)
     seen = {}
     for name in order:
-        value = getattr(package, name)
+        try:
+            value = getattr(package, name)
+        except ImportError as error:
+            not_yet.add((name, str(error)))
+            continue
         if isinstance(value, types.ModuleType) or seen.setdefault(name, value) is not value:
             wrong.append(name)
 print(len(seen), sorted(set(wrong)))
+for name, error in sorted(not_yet):
+    print(name, "|", error)
 """
 
 
 def test_every_public_name_read_twice_in_any_order_is_the_same_object_and_no_module():
-    pytest.importorskip("fastai.basic_train")
-    assert run(NAMES) == [f"{len(fastai_hf_callback.__all__)} []"]
+    pytest.importorskip("fastai")
+    told, *not_yet = run(NAMES)
+    missing = [] if FASTAI_1 else NOT_YET_FOR_FASTAI_2
+    assert told == f"{len(fastai_hf_callback.__all__) - len(missing)} []"
+    assert not_yet == [f"{name} | {name} is not there for fastai 2 yet; here it is for fastai 1 alone."
+                       for name in missing]
+
+
+FOUND = """
+import importlib.util, sys
+real, there = importlib.util.find_spec, {there}
+
+def find_spec(name, package=None):
+    if name.split(".")[0] != "fastai":
+        return real(name, package)
+    return object() if name in there else None
+
+importlib.util.find_spec = find_spec
+import fastai_hf_callback
+try:
+    print(fastai_hf_callback._fastai_room())
+except ImportError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("there, said", [
+    ({"fastai", "fastai.basic_train"}, "fastai1"), ({"fastai", "fastai.learner"}, "fastai2"),
+    ({"fastai"}, "No fastai is installed"), (set(), "No fastai is installed"),
+])
+def test_the_room_is_that_of_the_fastai_that_is_installed(there, said):
+    first = run(FOUND.format(there=there))[0]
+    assert first.startswith(said)
+    if said.startswith("No"):
+        assert "pip install 'fastai-hf-callback[fastai1]'" in first
+        assert "pip install 'fastai-hf-callback[fastai2]'" in first
+
+
+def test_the_rooms_are_twins():
+    """What stands in ``fastai2/`` stands in ``fastai1/`` under the same name; there are no further public names."""
+    ours = {path.stem for path in FILES if path.parent.name == "fastai2"}
+    twins = {path.stem for path in FILES if path.parent.name == "fastai1"}
+    assert ours - twins == {"keeping"}, "fastai 1's handler is made anew for each run, and leaves nothing behind"
+    assert {"callback", "loop", "recording", "arms", "metrics", "quiet", "splitting"} <= ours
 
 
 def test_no_room_bears_a_public_name():

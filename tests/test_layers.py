@@ -251,7 +251,7 @@ REFUSED = {
     "a name": (lambda: grouped_parts("bert"), "not-a-module", "str was given; expected a model"),
     "one group": (lambda: grouped_parts(tiny_model("bert"), 1), "bad-group-count",
                   "n=1 was given; expected a number of groups from 2 (body, head) to 4 (every layer its own). Write "
-                  "learn.split(partial(layer_groups, n=3))."),
+                  "partial(layer_groups, n=3)."),
     "too many": (lambda: grouped_parts(tiny_model("bert"), 5), "bad-group-count", "n=5 was given"),
     "a bool": (lambda: grouped_parts(tiny_model("bert"), True), "bad-group-count", "n=True was given"),
     "a float": (lambda: grouped_parts(tiny_model("bert"), 3.0), "bad-group-count", "n=3.0 was given"),

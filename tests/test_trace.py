@@ -1,6 +1,7 @@
 """Trace: what a run did, in the order of time; digest: two tensors are the same exactly when theirs are."""
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -25,6 +26,19 @@ def test_equal_tensors_have_equal_digests_and_others_do_not(dtype):
     tensor, other = torch.tensor([0, 1, 1]).to(dtype), torch.tensor([1, 1, 1]).to(dtype)
     assert digest([tensor]) == digest([tensor.clone()]) != digest([other])
     assert len(digest([tensor])) == 16 and int(digest([tensor]), 16) >= 0
+
+
+def test_a_sequence_of_any_kind_counts_with_what_it_holds():
+    class Listed(Sequence):
+        items = [1.5, "text"]  # an attribute, as fastai 2's L has
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, place):
+            return self.items[place]
+
+    assert digest(Listed()) == digest([1.5, "text"]) != digest([1.5, "other"])
 
 
 @quick

@@ -14,6 +14,11 @@ ARCHITECTURES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "trans
 WITHOUT_MASK = ("gpt2", "transfoxl")  # their forward in pytorch-transformers 1.2 takes none
 
 
+def model_of_today(name, n_outputs=2, head="SequenceClassification"):
+    """A transformers 5 model of `name`, two layers, 16 wide."""
+    return _of_today(name, n_outputs, head)
+
+
 def tiny_model(name, n_outputs=2, **config):
     """A pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
     if name.endswith(" of transformers 5"):
@@ -61,15 +66,23 @@ def _transfoxl(library, n_outputs, config):
     return LastTokenHead(library.TransfoXLModel(_set(settings, n_outputs, config)), 16, n_outputs)
 
 
-def _of_today(name, n_outputs):
+def _of_today(name, n_outputs, head="SequenceClassification"):
     library = pytest.importorskip("transformers")
-    kind = {"bert": "Bert", "electra": "Electra", "albert": "Albert", "mpnet": "MPNet", "deberta": "DebertaV2",
-            "roformer": "RoFormer"}[name]
-    more = {"embedding_size": 16} if name in ("electra", "albert") else {}
-    config = getattr(library, f"{kind}Config")(
-        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=34 if name == "mpnet" else 32, num_labels=n_outputs, **more)
-    return getattr(library, f"{kind}ForSequenceClassification")(config)
+    kind = _TODAY[name]
+    settings = {"vocab_size": VOCAB, "num_labels": n_outputs, "pad_token_id": 0, **_SIZES.get(name, _USUAL_SIZES)}
+    return getattr(library, f"{kind}For{head}")(getattr(library, f"{kind}Config")(**settings))
+
+
+_TODAY = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert", "xlnet": "XLNet", "gpt2": "GPT2",
+          "electra": "Electra", "albert": "Albert", "mpnet": "MPNet", "deberta": "DebertaV2", "roformer": "RoFormer"}
+_USUAL_SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                    max_position_embeddings=32)
+_SIZES = {"roberta": {**_USUAL_SIZES, "max_position_embeddings": 34},
+          "mpnet": {**_USUAL_SIZES, "max_position_embeddings": 34},
+          "electra": {**_USUAL_SIZES, "embedding_size": 16}, "albert": {**_USUAL_SIZES, "embedding_size": 16},
+          "distilbert": dict(dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=32),
+          "xlnet": dict(d_model=16, n_layer=2, n_head=2, d_inner=32),
+          "gpt2": dict(n_embd=16, n_layer=2, n_head=2, n_positions=32)}
 
 
 class LastTokenHead(nn.Module):

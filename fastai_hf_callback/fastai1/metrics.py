@@ -7,6 +7,7 @@ from fastai.torch_core import add_metrics
 from torch import Tensor
 
 from ..batching import IGNORED
+from ..evaluation import expanded
 from ..metrics import constant_outputs, mean_columnwise_auc
 
 __all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "score_constant"]
@@ -111,8 +112,7 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
     handler.on_epoch_begin()
     for output, target in zip(outputs, targets):
         handler.on_batch_begin(None, target, train=False)
-        constant = row.expand(output.shape) if output.dim() > 1 else row[0].expand(output.shape)
-        handler.on_loss_begin(constant.to(output.dtype))
+        handler.on_loss_begin(expanded(row, output))
         handler.on_batch_end(torch.zeros(()))
     handler.on_epoch_end(0.0)
     return [float(value) for value in handler.state_dict["last_metrics"][1:]]

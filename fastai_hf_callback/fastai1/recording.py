@@ -1,15 +1,14 @@
 """Records a fastai 1 run into a ``Trace``, and evaluates a learner without disturbing it."""
 import copy
 import math
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Optional
 
-import torch
 from fastai import basic_train
 from fastai.basic_train import Learner
 from fastai.callback import AverageMetric, Callback, CallbackHandler
 from torch import Tensor
 
-from ..metrics import constant_outputs
+from ..evaluation import Evaluation, constant_scores, grad_norm, unique_names
 from ..output import tensors_in
 from ..rng import rng_preserved
 from ..trace import Epoch, Step, Trace, digest
@@ -55,21 +54,13 @@ class TraceRecorder(Callback):
 
     def on_backward_end(self, epoch: int, num_batch: int, iteration: int, **kwargs: Any) -> None:
         lrs = tuple(float(group["lr"]) for group in self.learn.opt.param_groups)
-        self.trace.steps.append(Step(self._fit, epoch, num_batch, self._loss, _grad_norm(self.learn.model), lrs))
+        self.trace.steps.append(Step(self._fit, epoch, num_batch, self._loss, grad_norm(self.learn.model), lrs))
         if self.on_step is not None:
             self.on_step(iteration + 1, self._expected)
 
     def on_epoch_end(self, epoch: int, last_metrics: List[Any], **kwargs: Any) -> None:
         names = metric_names(self.learn.metrics)
         self.trace.epochs.append(_epoch(self._fit, epoch, last_metrics, names))
-
-
-class Evaluation(NamedTuple):
-    """One pass over the validation set: the epoch's figures, and each batch's raw output and target."""
-
-    figures: Epoch
-    outputs: List[Any]
-    targets: List[Any]
 
 
 def evaluate(learn: Learner) -> Optional[Evaluation]:
@@ -111,30 +102,18 @@ def base_rates(learn: Learner, evaluation: Evaluation, train_targets: List[Tenso
     dict of str to float
         By metric name, and ``valid_loss``; empty where outputs or targets are not single tensors.
     """
-    outputs, targets = evaluation.outputs, evaluation.targets
-    if not train_targets or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
-        return {}
-    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
-    try:
-        row = constant_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in train_targets]), width,
-                               learn.loss_func)
-        losses = [_constant_loss(row, o, t, learn.loss_func) for o, t in zip(outputs, targets)]
-        loss = sum(value * len(t) for value, t in zip(losses, targets)) / sum(len(t) for t in targets)
-        scores = score_constant(row, outputs, targets, copy.deepcopy(learn.metrics))
-    except Exception:  # a metric or loss that cannot be asked this way has no base rate to show
-        return {}
-    return {"valid_loss": loss, **dict(zip(metric_names(learn.metrics), scores))}
+    def score(row: Tensor) -> Dict[str, float]:
+        metrics = copy.deepcopy(learn.metrics)
+        return dict(zip(metric_names(metrics), score_constant(row, evaluation.outputs, evaluation.targets, metrics)))
+
+    return constant_scores(evaluation, train_targets, learn.loss_func, score)
 
 
 def metric_names(metrics: List[Any]) -> List[str]:
     """Names as fastai shows them, made unique."""
-    names: List[str] = []
-    for metric in metrics:
-        name = getattr(metric, "name", None) if isinstance(metric, Callback) else AverageMetric(metric).name
-        name = name or type(metric).__name__
-        taken = sum(n == name or n.startswith(f"{name}_") for n in names)
-        names.append(f"{name}_{taken + 1}" if name in names else name)
-    return names
+    return unique_names([
+        getattr(metric, "name", None) or type(metric).__name__ if isinstance(metric, Callback)
+        else AverageMetric(metric).name or type(metric).__name__ for metric in metrics])
 
 
 class _Outputs(Callback):
@@ -161,17 +140,7 @@ def _transforms(callback: Callback) -> bool:
                for event in ("on_loss_begin", "on_batch_begin")) and not isinstance(callback, TraceRecorder)
 
 
-def _grad_norm(model: torch.nn.Module) -> float:
-    squares = [float(p.grad.detach().double().pow(2).sum()) for p in model.parameters() if p.grad is not None]
-    return math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.nan
-
-
 def _epoch(fit: int, epoch: int, last_metrics: List[Any], names: List[str]) -> Epoch:
     loss = last_metrics[0]
     values = {name: float(value) for name, value in zip(names, last_metrics[1:]) if value is not None}
     return Epoch(fit, epoch, None if loss is None else float(loss), values)
-
-
-def _constant_loss(row: Tensor, output: Tensor, target: Tensor, loss_func: Callable[..., Any]) -> float:
-    constant = row.expand(output.shape) if output.dim() > 1 else row[0].expand(output.shape)
-    return float(loss_func(constant.to(output.dtype).contiguous(), target))

@@ -29,7 +29,7 @@ def losses_in_a_process_of_its_own():
 
 def losses():
     from fastai_hf_callback import compare
-    from tests.fastai1.learners import make_learner
+    from tests.parity.matrix import make_learner
 
     comparison = compare(lambda: make_learner("bert", "labels"), lambda learn: learn.fit_one_cycle(17, 5e-3),
                          arms=("callback", "patched"), progress=False)

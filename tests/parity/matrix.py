@@ -4,82 +4,24 @@
 cover of it.
 """
 import os
-from functools import partial
 from itertools import combinations, product
 from typing import Any, Iterator, List, NamedTuple, Optional
 
 import torch
 
 from fastai_hf_callback import Comparison, compare
-from tests.fastai1.learners import TASKS, make_learner
+from tests.stack import FASTAI_1
 
-MODELS = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "transfoxl", "bert of transformers 5")
+if FASTAI_1:
+    from tests.fastai1.learners import TASKS, make_learner
+    from tests.fastai1.workflows import MODELS, WORKFLOWS, Flipped
+else:
+    from tests.fastai2.learners import MODELS, TASKS, make_learner
+    from tests.fastai2.workflows import WORKFLOWS, Flipped
+
+__all__ = ["MODELS", "TASKS", "WORKFLOWS", "Cell", "Flipped", "make_learner"]
+
 STEPS_AT_LEAST = 6
-
-
-# -- workflows: each trains, and returns what the paths after it say --------------------------------------
-
-
-def after(learn) -> List[Any]:
-    """What ``validate``, ``get_preds`` with and without loss, and ``pred_batch`` say."""
-    return [learn.validate(), learn.get_preds(), learn.get_preds(with_loss=_has_flat_loss(learn)), learn.pred_batch()]
-
-
-def fit(learn):
-    learn.fit(1, 1e-2)
-    return after(learn)
-
-
-def fit_one_cycle(learn):
-    learn.fit_one_cycle(1, 1e-2)
-    return after(learn)
-
-
-def lr_find_then_fit(learn):
-    learn.lr_find(num_it=5)
-    learn.fit_one_cycle(1, 1e-2)
-    return after(learn)
-
-
-def freeze_then_unfreeze(learn):
-    learn.freeze()
-    learn.fit_one_cycle(1, 1e-2)
-    learn.unfreeze()
-    learn.fit_one_cycle(1, slice(1e-3, 1e-2))
-    return after(learn)
-
-
-def gradient_clipping(learn):
-    from fastai.train import GradientClipping
-    learn.callback_fns.append(partial(GradientClipping, clip=0.05))
-    learn.fit(1, 1e-2)
-    return after(learn)
-
-
-def saved_stopped_and_logged(learn):
-    from fastai.callbacks import CSVLogger, EarlyStoppingCallback, SaveModelCallback
-    learn.callback_fns += [CSVLogger, partial(SaveModelCallback, name="best"),
-                           partial(EarlyStoppingCallback, patience=1, min_delta=1.0)]
-    learn.fit(3, 1e-2)
-    rows = learn.csv_logger.read_logged_file().drop(columns="time")
-    return after(learn) + [rows.to_csv()]
-
-
-def two_workers(learn):
-    learn.data.train_dl = learn.data.train_dl.new(num_workers=2)
-    learn.fit(1, 1e-2)
-    return after(learn)
-
-
-def half_precision(learn):
-    learn.to_fp16(loss_scale=128.0, dynamic=False)
-    learn.fit(1, 1e-3)
-    return after(learn)
-
-
-WORKFLOWS = {function.__name__: function for function in (
-    fit, fit_one_cycle, lr_find_then_fit, freeze_then_unfreeze, gradient_clipping, saved_stopped_and_logged,
-    two_workers, half_precision)}
 
 
 # -- cells -------------------------------------------------------------------------------------------------------
@@ -94,6 +36,11 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         return " - ".join(self)
+
+
+def cell_of(name: str) -> Cell:
+    """The cell that is written as `name`."""
+    return Cell(*name.split(" - "))
 
 
 def all_cells() -> List[Cell]:
@@ -143,13 +90,9 @@ def _pairs(cell: Cell) -> Iterator[Any]:
     return combinations(enumerate(cell), 2)
 
 
-def _has_flat_loss(learn) -> bool:
-    # fastai 1 asks the loss for one value per row, which a mean over several columns cannot give.
-    return type(learn.loss_func).__name__ == "CrossEntropyLoss"
-
-
 def stack_name() -> str:
-    return os.environ.get("STACK") or ("era" if torch.__version__.startswith("1.") else "v1")
+    return os.environ.get("STACK") or (
+        "v2" if not FASTAI_1 else "era" if torch.__version__.startswith("1.") else "v1")
 
 
 # -- the whole matrix, and its page ---------------------------------------------------------------------------

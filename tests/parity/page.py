@@ -71,8 +71,8 @@ def page() -> str:
     lines = ["# Parity, cell by cell", "",
              "Callback arm against the article's patched loop, bit for bit: every step's loss, gradient norm and "
              "learning rates, every epoch's losses and metrics, the final weights, and what `validate`, `get_preds` "
-             "with and without loss, and `pred_batch` return after the fit. In every cell the broken arm was run too, "
-             "and differed, in the weights and in what the paths return.", "",
+             "with and without loss, and fastai 1's `pred_batch` return after the fit. In every cell the broken arm "
+             "was run too, and differed, in the weights and in what the paths return.", "",
              "`make parity` runs all of it and writes this page; `make test` runs a pairwise cover.", ""]
     for path in sorted(RESULTS.glob("*.json"), reverse=True):
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -83,14 +83,15 @@ def page() -> str:
 def _stack_section(stack, result):
     outcomes = result["outcomes"]
     counts = Counter(map(_kind, outcomes.values()))
+    workflows, models, tasks = (list(dict.fromkeys(values)) for values in zip(*map(matrix.cell_of, outcomes)))
     lines = [f"## {stack}: Python {result['python']}, torch {result['torch']}", "",
              ", ".join(f"{number} {kind}" for kind, number in counts.items()) + f", of {len(outcomes)} cells.", "",
-             "| workflow | " + " | ".join(matrix.MODELS) + " |", "|---" * (1 + len(matrix.MODELS)) + "|"]
-    for workflow in matrix.WORKFLOWS:
-        row = [" ".join(_mark(outcomes[str(matrix.Cell(workflow, model, task))]) for task in matrix.TASKS)
-               for model in matrix.MODELS]
+             "| workflow | " + " | ".join(models) + " |", "|---" * (1 + len(models)) + "|"]
+    for workflow in workflows:
+        row = [" ".join(_mark(outcomes[str(matrix.Cell(workflow, model, task))]) for task in tasks)
+               for model in models]
         lines.append(f"| {workflow.replace('_', ' ')} | " + " | ".join(row) + " |")
-    lines += ["", f"Three marks a cell: {', '.join(matrix.TASKS)} (cross-entropy, multi-label BCE, MSE). "
+    lines += ["", f"Three marks a cell: {', '.join(tasks)} (cross-entropy, multi-label BCE, MSE). "
               "= equal, · cannot exist, X differs.", ""]
     reasons = sorted({o[len("cannot exist: "):] for o in outcomes.values() if _kind(o) == "cannot exist"})
     return lines + ([f"- cannot exist: {reason}" for reason in reasons] + [""] if reasons else [])

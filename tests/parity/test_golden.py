@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-pytest.importorskip("fastai.basic_train")
+pytest.importorskip("fastai")
 
 from tests.parity import golden  # noqa: E402
 from tests.parity.matrix import stack_name  # noqa: E402

@@ -1,0 +1,158 @@
+"""``HFCallback`` for fastai 2: the model's output is unwrapped where fastai says so, in ``after_pred``."""
+import sys
+import warnings
+from typing import Any, Dict, List
+
+from fastai.callback.core import Callback
+from fastai.learner import Learner
+
+from ..broadcast import broadcasts
+from ..errors import BridgeError, GradientError, InputError, OutputError
+from ..graph import Reach, reach
+from ..output import Element, describe, tensors_in, unwrap
+from .loop import active_patch
+
+__all__ = ["HFCallback"]
+
+
+class HFCallback(Callback):
+    """Hand fastai the logits inside what a Hugging Face model returns.
+
+    Write ``Learner(dls, model, cbs=[HFCallback()])``: registered there it works in ``fit``, ``fine_tune``,
+    ``lr_find``, ``validate``, ``get_preds``, ``predict``, ``show_results`` and ``Interpretation``. An output that
+    is a tensor already passes untouched.
+
+    Parameters
+    ----------
+    element : int, str, callable or sequence of int and str, optional
+        Which part of the output is the logits; see :func:`fastai_hf_callback.unwrap`.
+    check : bool
+        Look at the first training batch of each fit: the loss must reach at least one parameter, and
+        must not broadcast the output against the target. It costs about a millisecond, once.
+    keep : bool
+        Keep the whole output (hidden states, attentions) readable as ``output`` until the batch ends.
+
+    Raises
+    ------
+    InputError
+        When fastai's mixup would average token ids.
+    OutputError
+        When the output holds no logits, or the loss would broadcast it against the target.
+    GradientError
+        When the loss reaches no parameter: training would go on and move nothing.
+
+    Notes
+    -----
+    fastai 2 puts "Exception occured in `HFCallback` ..." before what an error says; the error is the same, and its
+    ``message`` and ``cause`` are unchanged. After an exception fastai keeps its last batch, and a kept output stays
+    beside it, until the next run begins.
+    """
+
+    order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
+
+    def __init__(self, element: Element = None, check: bool = True, keep: bool = False):
+        if isinstance(element, Learner):
+            raise BridgeError("HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).",
+                              "registration")
+        self.element, self.check, self.keep = element, check, keep
+        self._output = None
+        self._unlooked = True
+
+    @property
+    def output(self) -> Any:
+        """The whole output of the running batch with ``keep=True``; None once the batch has ended."""
+        return self._output
+
+    def before_fit(self) -> None:
+        self._output = None
+        self._unlooked = True
+        self._say_if_twice()
+
+    def before_batch(self) -> None:
+        if self.learn.training and self._unlooked:
+            self._refuse_mixup(self.learn.xb)
+
+    def after_pred(self) -> None:
+        learn = self.learn
+        if self.keep:
+            self._output = learn.pred
+        logits = unwrap(learn.pred, self.element)
+        if learn.training and self.check and self._unlooked:
+            self._look_at_output(logits, learn.yb)
+        learn.pred = logits
+
+    def before_backward(self) -> None:
+        if self.check and self._unlooked:
+            self._look_at_graph(reach(self.learn.loss_grad), self.learn.pred)
+            self._unlooked = self._undecided
+
+    def after_batch(self) -> None:
+        self._output = None
+
+    def after_fit(self) -> None:
+        self._output = None
+
+    # -- registration -----------------------------------------------------------------------------
+
+    def _say_if_twice(self) -> None:
+        own = [callback for callback in self.learn.cbs if isinstance(callback, HFCallback)]
+        if len(own) > 1 and own[0] is self:
+            warnings.warn(f"HFCallback is registered {len(own)} times; expected once: what the first unwraps, the "
+                          f"others no longer see. Write learn.remove_cbs(HFCallback).add_cb(HFCallback()).",
+                          stacklevel=2)
+
+    # -- the first training batch -----------------------------------------------------------------
+
+    _undecided = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
+
+    def _refuse_mixup(self, batch: Any) -> None:
+        ids = next((t for t in tensors_in(batch) if not t.is_floating_point()), None)
+        mixes = _classes_that_mix()
+        if ids is not None and any(isinstance(callback, mixes) for callback in self.learn.cbs):
+            raise InputError(f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
+                             f"Expected inputs of floats. Take MixUp out of cbs.", "mixup-of-token-ids")
+
+    def _look_at_output(self, logits: Any, targets: Any) -> None:
+        patch = active_patch()
+        if patch is not None:
+            warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
+                          f"two: take the patch away, or HFCallback out of cbs.", stacklevel=2)
+        target = targets[0] if len(targets) == 1 else targets
+        verdict = broadcasts(self.learn.loss_func, logits, target)
+        self._undecided = verdict is None
+        if verdict:
+            raise OutputError(
+                f"The output is {describe(logits)} and the target {describe(target)}: the loss broadcasts one against "
+                f"the other and compares every row with every target. Expected equal shapes. Give the target the "
+                f"output's shape, or write element=lambda output: output[0].squeeze(-1).", "loss-broadcasts")
+
+    def _look_at_graph(self, found: Reach, logits: Any) -> None:
+        if found.may_train:
+            return
+        cause = "no-gradient-in-model"
+        if not found.has_graph and any(t.requires_grad for t in tensors_in(logits)):
+            cause, seen = "loss-detached", "the output has a graph and the loss none: loss_func or a callback cut it"
+        elif not found.has_graph:
+            seen = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
+        elif found.foreign:
+            cause = "output-detached"
+            seen = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
+                    f"({describe(found.foreign[0])}), as after .detach().requires_grad_()")
+        else:
+            seen = "its graph ends before the model"
+        raise GradientError(
+            f"The loss reaches none of the model's parameters: {seen}. The output was {describe(logits)}. Training "
+            f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
+            f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", cause)
+
+    # -- export, pickle, deepcopy: everything but what is of the batch -------------------------------
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**super().__getstate__(), "_output": None}
+
+
+def _classes_that_mix() -> tuple:
+    """fastai's mixup and its like, where somebody has imported them: in some releases they need torchvision."""
+    room: Any = sys.modules.get("fastai.callback.mixup")
+    names: List[str] = ["MixHandler", "MixUp", "CutMix"]
+    return tuple(getattr(room, name) for name in names if hasattr(room, name))

@@ -1,0 +1,74 @@
+"""What a run or an evaluation leaves behind on a fastai 2 learner, put back: attributes, callbacks, loaders, modes."""
+import random
+from contextlib import ExitStack, contextmanager
+from typing import Any, Iterable, Iterator, List
+
+from fastai.learner import Learner
+from fastcore.foundation import L
+from torch import nn
+
+__all__ = ["learner_kept", "attributes_kept", "modes_kept", "seed_loaders"]
+
+
+@contextmanager
+def learner_kept(learn: Learner) -> Iterator[None]:
+    """Every attribute of the learner and of its loaders comes back on leaving; fastai 2 leaves ``dl``, ``xb``, ``pred``
+    and the like behind, and all of them after an exception."""
+    callbacks, loaders = learn.cbs, _loaders_of(learn)
+    learners = [(vars(callback), vars(callback).get("learn")) for callback in callbacks]
+    with ExitStack() as stack:
+        stack.enter_context(attributes_kept([learn, learn.dls, *loaders]))
+        stack.enter_context(_generators_kept(loaders))
+        learn.cbs = L(list(callbacks))
+        if loaders:
+            learn.dls.loaders = list(loaders)
+        try:
+            yield
+        finally:
+            for attributes, owner in learners:
+                attributes["learn"] = owner
+
+
+@contextmanager
+def attributes_kept(objects: Iterable[Any]) -> Iterator[None]:
+    """The very attributes that each object has now, and no others, are there on leaving."""
+    held = [(vars(one), dict(vars(one))) for one in objects]
+    try:
+        yield
+    finally:
+        for attributes, before in held:
+            attributes.clear()
+            attributes.update(before)
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Train or eval mode of each module comes back on leaving."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def seed_loaders(learn: Learner, seed: int) -> None:
+    """Let each loader draw from `seed`: fastai 2's draw from a generator of their own, made with the loader."""
+    for loader in _loaders_of(learn):
+        if isinstance(vars(loader).get("rng"), random.Random):
+            loader.rng = random.Random(seed)
+
+
+@contextmanager
+def _generators_kept(loaders: List[Any]) -> Iterator[None]:
+    generators = [vars(loader).get("rng") for loader in loaders]
+    states = [(rng, rng.getstate()) for rng in generators if isinstance(rng, random.Random)]
+    try:
+        yield
+    finally:
+        for rng, state in states:
+            rng.setstate(state)
+
+
+def _loaders_of(learn: Learner) -> List[Any]:
+    return list(getattr(learn.dls, "loaders", []))

@@ -1,0 +1,148 @@
+"""fastai 2 metrics: mean column-wise AUC, and the base rate beside another metric."""
+from types import SimpleNamespace
+from typing import Any, Callable, List, Optional
+
+import torch
+from fastai.learner import AvgMetric, Metric
+from fastai.torch_core import to_detach
+from torch import Tensor
+
+from ..batching import IGNORED
+from ..evaluation import expanded
+from ..metrics import constant_outputs, mean_columnwise_auc
+from .keeping import attributes_kept
+
+__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "score_constant"]
+
+
+class _Named(Metric):
+    """A metric with a name of its own; fastai 2 makes ``name`` a property."""
+
+    _name = ""
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+
+class _WholeSet(_Named):
+    """A metric of all outputs and targets of an epoch, right with batches of different size."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._outputs: List[Tensor] = []
+        self._targets: List[Tensor] = []
+        self._value: Optional[float] = None
+
+    def accumulate(self, learn: Any) -> None:
+        self._outputs.append(learn.pred.detach().float().cpu())
+        self._targets.append(learn.yb[0].detach().cpu())
+
+    @property
+    def value(self) -> Optional[float]:
+        if self._outputs:  # scored once, and then the tensors go
+            value = self.score(torch.cat(self._outputs), torch.cat(self._targets))
+            self.reset()
+            self._value = value
+        return self._value
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        raise NotImplementedError
+
+
+class ColumnwiseAUC(_WholeSet):
+    """Mean column-wise AUC over the whole validation set; see ``metrics.mean_columnwise_auc``."""
+
+    def __init__(self, name: str = "mean_auc"):
+        super().__init__()
+        self._name = name
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        return mean_columnwise_auc(outputs, targets)
+
+
+class BaseRate(_WholeSet):
+    """What the best constant predictor of the validation targets scores under `metric`.
+
+    Parameters
+    ----------
+    metric : callable
+        A fastai metric function of ``(outputs, targets)``, for example ``accuracy_multi``.
+    name : str, optional
+        The column's heading; by default ``base_`` and the metric's name.
+
+    Notes
+    -----
+    Put it beside the metric itself, ``metrics=[accuracy_multi, BaseRate(accuracy_multi)]``: a metric
+    equal to its base rate says nothing about the model.
+    """
+
+    def __init__(self, metric: Callable[..., Any], name: str = ""):
+        super().__init__()
+        self.metric, self._name = metric, name or f"base_{AvgMetric(metric).name}"
+
+    def score(self, outputs: Tensor, targets: Tensor) -> float:
+        return float(self.metric(constant_outputs(targets, outputs.shape[-1]).expand_as(outputs), targets))
+
+
+class WordAccuracy(_Named):
+    """The share of words labelled right, for a label per word: padding, special tokens and later pieces don't count.
+
+    Right with batches of different size; fastai's ``accuracy`` counts every position of every batch.
+    """
+
+    def __init__(self, name: str = "word_accuracy"):
+        self._name = name
+        self.reset()
+
+    def reset(self) -> None:
+        self._right = self._words = 0
+
+    def accumulate(self, learn: Any) -> None:
+        target = learn.yb[0]
+        word = target != IGNORED
+        self._words += int(word.sum())
+        self._right += int((learn.pred.argmax(-1) == target)[word].sum())
+
+    @property
+    def value(self) -> float:
+        return self._right / self._words if self._words else float("nan")
+
+
+def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metrics: List[Metric]) -> List[float]:
+    """Run fastai's own metrics over batches in which every output is `row`.
+
+    Parameters
+    ----------
+    row : Tensor, (width,)
+        The constant output.
+    outputs : list of Tensor
+        The real outputs of each batch, for their shapes.
+    targets : list of Tensor
+        The targets of each batch.
+    metrics : list of Metric
+        As ``learn.metrics`` holds them; what they hold comes back.
+
+    Returns
+    -------
+    list of float
+    """
+    with attributes_kept(metrics):
+        for metric in metrics:
+            metric.reset()
+        for output, target in zip(outputs, targets):
+            batch = _Batch(expanded(row, output), target)
+            for metric in metrics:
+                metric.accumulate(batch)
+        return [float(metric.value) for metric in metrics]
+
+
+class _Batch(SimpleNamespace):
+    """What a metric asks of a learner, without one."""
+
+    to_detach = staticmethod(to_detach)
+
+    def __init__(self, pred: Tensor, target: Tensor):
+        super().__init__(pred=pred, y=target, yb=(target,), training=False)

@@ -1,0 +1,79 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from fastai.callback.progress import ProgressCallback
+from fastai.callback.tracker import SaveModelCallback
+from fastai.metrics import accuracy
+
+from fastai_hf_callback import HFCallback
+from fastai_hf_callback.fastai2.quiet import quiet
+from fastai_hf_callback.fastai2.recording import base_rates, evaluate, metric_names
+from tests.fastai2.learners import make_learner
+
+
+def state(learn):
+    generators = [(dl.rng, dl.rng.getstate(), dict(vars(dl))) for dl in learn.dls.loaders]
+    return (dict(vars(learn)), [(cb, dict(vars(cb))) for cb in learn.cbs], [dict(vars(m)) for m in learn.metrics],
+            [module.training for module in learn.model.modules()], generators, random.getstate(),
+            np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+def test_evaluation_says_what_validate_says_and_changes_nothing():
+    learn = make_learner("bert", cbs=[HFCallback(), SaveModelCallback()])
+    learn.fit(1, 1e-2)
+    learn.model.train()
+    learn.model.model.classifier.eval()
+    before = state(learn)
+
+    evaluation = evaluate(learn)
+
+    assert state(learn) == before
+    loss, score = learn.validate()
+    assert (evaluation.figures.valid_loss, evaluation.figures.metrics) == (loss, {"accuracy": score})
+    assert torch.equal(torch.cat(evaluation.outputs).softmax(-1), learn.get_preds()[0])
+
+
+def test_evaluation_changes_nothing_when_it_fails():
+    learn = make_learner("bert", cbs=[])
+    before = state(learn)
+    with pytest.raises((TypeError, AttributeError)):
+        evaluate(learn)
+    assert state(learn) == before
+
+
+def test_without_a_validation_set_there_is_nothing_to_evaluate():
+    learn = make_learner("bert")
+    learn.dls.loaders = learn.dls.loaders[:1]
+    assert evaluate(learn) is None
+
+
+def test_the_base_rate_is_the_majoritys_share():
+    learn = make_learner("bert")
+    evaluation = evaluate(learn)
+    targets = torch.cat(evaluation.targets)
+    rates = base_rates(learn, evaluation, [torch.tensor([1, 1, 0])])
+    assert rates["accuracy"] == pytest.approx(float((targets == 1).float().mean()))
+
+
+@pytest.mark.parametrize("metrics, names", [([accuracy, accuracy], ["accuracy", "accuracy_2"]), ([], [])])
+def test_metric_names_are_unique(metrics, names):
+    assert metric_names(make_learner(metrics=metrics).metrics) == names
+
+
+def test_quiet_is_quiet_and_puts_the_bars_back(capsys):
+    learn = make_learner("bert")
+    learn.add_cb(ProgressCallback())
+    learn.logger = print
+    before = dict(vars(learn)), list(learn.cbs)
+    with pytest.raises(ZeroDivisionError), quiet(learn):
+        assert not hasattr(learn, "progress")
+        learn.fit(1, 1e-2)
+        learn.opt = None
+        raise ZeroDivisionError
+    assert capsys.readouterr().out == ""
+    assert (vars(learn)["progress"], vars(learn)["logger"], learn.cbs, list(learn.cbs)) == (
+        before[0]["progress"], print, before[0]["cbs"], before[1])
+    learn.fit(1, 1e-2)
+    assert "train_loss" in capsys.readouterr().out

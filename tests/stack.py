@@ -1,0 +1,11 @@
+"""Which stack these tests run on, told by what is installed. No fastai here."""
+from importlib.util import find_spec
+
+
+def has(module):
+    """Whether `module` is there, without importing it (its package is)."""
+    package = module.split(".")[0]
+    return find_spec(package) is not None and find_spec(module) is not None
+
+
+FASTAI_1, FASTAI_2 = has("fastai.basic_train"), has("fastai.learner")
