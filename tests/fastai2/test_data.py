@@ -371,6 +371,16 @@ def test_callback_and_patched_loop_are_equal_on_these_data(tokenizer):
     assert comparison.identical
 
 
+@pytest.mark.filterwarnings("error")
+def test_predict_warns_of_nothing(tokenizer):
+    """fastai's own callback keeps ``inputs``, and warns where the learner, or its model, has one too."""
+    learn = make_learner(make_data(tokenizer))
+    learn.predict("the fox")
+    learn.model.inputs = ()  # the broken arm
+    with pytest.raises(UserWarning, match="shadowing an attribute"):
+        learn.predict("the fox")
+
+
 # -- what cannot be predicted ------------------------------------------------------------------------
 
 
