@@ -144,7 +144,7 @@ MUTANTS = (
     Mutant("training rows drawn by fastai", "fastai2/bunch.py",
            "return rows[LengthBuckets(self.dataset.lengths[rows], self.bs).draw()].tolist()",
            "return super().shuffle_fn(idxs)", DATA_2),
-    Mutant("a batch's width for what is predicted", "fastai2/bunch.py", "return None if drawn or not",
+    Mutant("training padded to the longest of the set", "fastai2/bunch.py", "return None if drawn or not",
            "return None if not", DATA_2),
     Mutant("predictions left by length, 2", "fastai2/bunch.py",
            "get_idxs=longest_first(self.dataset.lengths).tolist)",

@@ -319,6 +319,15 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(tokenizer):
     assert bool(torch.isnan(CrossEntropyLossFlat()(*nothing)))  # the broken arm
 
 
+def test_labels_per_word_are_padded_to_the_batch_in_training_and_to_the_set_in_prediction(tokenizer):
+    dls = make_data(tokenizer, "tokens")
+    assert all(ids.shape == y.shape and ids.shape[1] == mask.sum(1).max() for ids, mask, y in dls.train)
+    assert {ids.shape[1] for ids, *_ in dls.valid} == {int(dls.valid.lengths.max())}
+    learn = make_learner(dls, "tokens")
+    drawn, in_order = learn.get_preds(dl=dls.train), learn.get_preds(0)  # both in the rows' own order
+    assert torch.allclose(drawn[0], in_order[0], atol=1e-5) and torch.equal(drawn[1], in_order[1])
+
+
 def test_words_without_a_piece_or_cut_off_have_no_label_and_keep_their_place(tokenizer):
     learn = make_learner(make_data(tokenizer, "tokens", max_len=6), "tokens")
     labels, _, _ = learn.predict(["the", "\u200b", "fox", "sees", "moss", "here"])
