@@ -56,7 +56,7 @@ class HFModel(nn.Module):
 
     def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_id: Optional[int] = None):
         super().__init__()
-        self.inputs = _checked_names(inputs)
+        self.input_names = _checked_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
         self.pad_id = _checked_pad_id(pad_id)
         self.model = _checked_model(model)
         self.first_position: Optional[int] = None  # where positions are to be counted past padding in front
@@ -92,7 +92,7 @@ class HFModel(nn.Module):
         return _innermost(self.model).save_pretrained(folder, **kwargs)
 
     def extra_repr(self) -> str:
-        return f"inputs={self.inputs}, pad_id={self.pad_id}"
+        return f"inputs={self.input_names}, pad_id={self.pad_id}"
 
     # -- checkpoints: the bare model's keys, both ways and nested ---------------------------------
 
@@ -117,16 +117,16 @@ class HFModel(nn.Module):
             return dict(batch[0].items())
         if len(batch) == 1 and isinstance(batch[0], (list, tuple)):
             batch = tuple(batch[0])
-        names = self.inputs or (("input_ids",) if len(batch) == 1 else ())
+        names = self.input_names or (("input_ids",) if len(batch) == 1 else ())
         if len(names) == len(batch) and batch:
             return dict(zip(names, batch))
         given = f"A batch of {len(batch)} ({', '.join(describe(b) for b in batch)}) was given"
-        if not self.inputs:
+        if not self.input_names:
             raise InputError(f"{given} without names, and names are never guessed. {self._takes()} Write "
                              f"HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor.",
                              "inputs-unnamed")
-        raise InputError(f"{given}, but inputs={self.inputs} names {len(self.inputs)}. Give as many names as the "
-                         f"batch has tensors.", "inputs-count")
+        raise InputError(f"{given}, but inputs={self.input_names} names {len(self.input_names)}. Give as many names "
+                         f"as the batch has tensors.", "inputs-count")
 
     def _check_against_forward(self, named: Dict[str, Any]) -> None:
         takes, required, open_ended = _parameters_of(_innermost(self.model))

@@ -18,7 +18,7 @@ from tests.stack import FASTAI_1
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "fastai_hf_callback"
 CALLBACK, LOOP, ARMS = "tests/fastai1/test_callback.py", "tests/fastai1/test_loop.py", "tests/fastai1/test_arms.py"
-BATCHING, DATA = "tests/test_batching.py", "tests/fastai1/test_data.py"
+BATCHING, DATA, DATA_2 = "tests/test_batching.py", "tests/fastai1/test_data.py", "tests/fastai2/test_data.py"
 CALLBACK_2, LOOP_2, ARMS_2 = CALLBACK.replace("1", "2"), LOOP.replace("1", "2"), ARMS.replace("1", "2")
 PROBE, MENDING = "tests/fastai1/test_probe.py", "tests/fastai1/test_mending.py"
 
@@ -57,8 +57,8 @@ MUTANTS = (
     Mutant("a word's later pieces are targets", "batching.py", " & (row.words != before)", "", DATA),
     Mutant("predictions left by length", "fastai1/ordered.py", "torch.from_numpy(np.argsort(order))",
            "torch.from_numpy(order)", DATA),
-    Mutant("padding not masked", "fastai1/bunch.py", "[np.ones_like(row.ids) for row in rows], 0)",
-           "[np.ones_like(row.ids) for row in rows], 1)", "tests/fastai1/test_batch_mates.py"),
+    Mutant("padding not masked", "feeding.py", "[np.ones_like(row.ids) for row in rows], 0, width)",
+           "[np.ones_like(row.ids) for row in rows], 1, width)", "tests/fastai1/test_batch_mates.py"),
     Mutant("an item left in the validation set", "fastai1/bunch.py", "self.single_ds.item = None", "pass", DATA),
     Mutant("a larger vocabulary is taken", "batching.py", "self.vocabulary > rows", "self.vocabulary < rows", BATCHING),
     Mutant("wrong element of a tuple", "output.py", "return _find_logits(values[0], whole)",
@@ -82,7 +82,7 @@ MUTANTS = (
     Mutant("mask inverted", "model.py", "ids.ne(pad_id).long()", "ids.eq(pad_id).long()", "tests/test_model.py"),
     Mutant("checkpoint keys with a prefix", "model.py", "return self.model.state_dict(*args, **kwargs)",
            "return super().state_dict(*args, **kwargs)", "tests/test_model.py"),
-    Mutant("inputs by position", "model.py", "return self.model(**self._with_mask(named))",
+    Mutant("inputs by position", "model.py", "return self.model(**self._with_positions(self._with_mask(named)))",
            "return self.model(*self._with_mask(named).values())", "tests/test_model.py"),
     Mutant("lone parameters left out", "layers.py",
            "values = own if next(module.children(), None) is not None else [module] if own else []",
@@ -142,6 +142,27 @@ MUTANTS = (
            "return every", "tests/fastai2/test_splitting.py"),
     Mutant("a metric holds its tensors", "fastai2/metrics.py", "            self.reset()\n            self._value",
            "            self._value", "tests/fastai2/test_contract.py"),
+    Mutant("training rows drawn by fastai", "fastai2/bunch.py",
+           "return rows[LengthBuckets(self.dataset.lengths[rows], self.bs).draw()].tolist()",
+           "return super().shuffle_fn(idxs)", DATA_2),
+    Mutant("training padded to the longest of the set", "fastai2/bunch.py", "return None if drawn or not",
+           "return None if not", DATA_2),
+    Mutant("predictions left by length, 2", "fastai2/bunch.py",
+           "get_idxs=longest_first(self.dataset.lengths).tolist)",
+           "dataset=type(self.dataset)([self.dataset.rows[at] for at in longest_first(self.dataset.lengths)], "
+           "self.dataset.targets, self.dataset.feeding, self.dataset.labels))", DATA_2),
+    Mutant("padding not masked, 2", "feeding.py", "[np.ones_like(row.ids) for row in rows], 0, width)",
+           "[np.ones_like(row.ids) for row in rows], 1, width)", "tests/fastai2/test_batch_mates.py"),
+    Mutant("a batch without words is NaN", "words.py", "return input.sum() * 0",
+           "return super().forward(input, target)", DATA_2),
+    Mutant("the loaders' seeds drawn from python's generator", "fastai2/data.py", "with rng_preserved():", "if True:",
+           DATA_2),
+    Mutant("the last fit's recorder emptied", "fastai2/ordered.py",
+           "with learner_kept(learn), attributes_kept(list(learn.cbs)):", "with learner_kept(learn):", DATA_2),
+    Mutant("words lose their place", "fastai2/bunch.py",
+           "row, n_words = dataset.feeding.row_of(parts[:n_inp], dataset.rows)",
+           "row, n_words = dataset.feeding.row_of(parts[:n_inp], dataset.rows)\n        row = row._replace(words=None)",
+           DATA_2),
 )
 
 

@@ -1,16 +1,15 @@
 """The fastai 1 ``DataBunch`` of encoded texts: which rows make a batch, and how a batch is made."""
 from typing import Any, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from fastai.basic_data import DataBunch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..batching import IGNORED, LengthBuckets, TextInputs, pad_rows, piece_targets
+from ..batching import LengthBuckets, TextInputs
 from ..errors import UnusableInput
 
-__all__ = ["Collate", "TextBunch", "as_objects"]
+__all__ = ["Collate", "TextBunch"]
 
 
 class Collate:
@@ -18,7 +17,7 @@ class Collate:
 
     Parameters
     ----------
-    feeding : items.TextProcessor
+    feeding : Feeding
     width : int, optional
         Columns; the longest row of the batch by default.
     """
@@ -29,24 +28,7 @@ class Collate:
     def __call__(self, items: Sequence[Tuple[Any, Any]]) -> Tuple[List[Tensor], Tensor]:
         rows = [x.data for x, _ in items]
         labels = [getattr(y, "data", y) for _, y in items]
-        return [self._tensor(name, rows) for name in self.feeding.names], self._targets(rows, labels)
-
-    def _tensor(self, name: str, rows: Sequence[Any]) -> Tensor:
-        padding = self.feeding.padding
-        if name == "input_ids":
-            return self._padded([row.ids for row in rows], padding.id)
-        if name == "token_type_ids":
-            return self._padded([np.zeros_like(row.ids) if row.types is None else row.types for row in rows],
-                                padding.type_id)
-        return self._padded([np.ones_like(row.ids) for row in rows], 0)
-
-    def _targets(self, rows: Sequence[Any], labels: Sequence[Any]) -> Tensor:
-        if self.feeding.words:
-            return self._padded([piece_targets(row, label) for row, label in zip(rows, labels)], IGNORED)
-        return torch.as_tensor(np.stack([np.asarray(label) for label in labels]))
-
-    def _padded(self, rows: Sequence[np.ndarray], value: int) -> Tensor:
-        return pad_rows(rows, value, self.feeding.padding.side, self.width)
+        return self.feeding.tensors(rows, self.width), self.feeding.targets(rows, labels, self.width)
 
 
 class TextBunch(DataBunch):
@@ -111,11 +93,3 @@ class TextBunch(DataBunch):
             if loader is not None and len(loader.dataset.x.items):
                 collate = Collate(self.train_ds.x.feeding, int(loader.dataset.x.lengths.max()))
                 loader.collate_fn = loader.dl.collate_fn = collate
-
-
-def as_objects(rows: Sequence[Any]) -> np.ndarray:
-    """An object array with one row in each place, whatever the rows are (numpy would look into them)."""
-    array = np.empty(len(rows), dtype=object)
-    for at, row in enumerate(rows):
-        array[at] = row
-    return array

@@ -1,7 +1,5 @@
 """Texts and labels -> a fastai 1 ``DataBunch`` of masked lists of tensors, rows of like length together."""
-import os
 import warnings
-from numbers import Integral
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -9,10 +7,11 @@ import torch
 from fastai.data_block import EmptyLabelList, LabelList, LabelLists
 from fastprogress import progress_bar
 
-from ..errors import UnusableInput
 from ..examples import Examples, Labelled, read_examples
+from ..feeding import as_objects
+from ..settings import check_settings
 from ..text import TextEncoder
-from .bunch import TextBunch, as_objects
+from .bunch import TextBunch
 from .items import TextList, TextProcessor
 from .labels import label_list
 
@@ -75,7 +74,7 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     UnusableInput
         Before anything is tokenised, with the rows or names concerned.
     """
-    _check_settings(bs, val_bs, num_workers, path, device)
+    check_settings(bs, val_bs, num_workers, path, device)
     encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
     for line in examples.said:
@@ -89,20 +88,6 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
 def text_bunch(examples: Labelled, processor: TextProcessor, path: Any = ".", **settings: Any) -> TextBunch:
     """Checked examples -> their ``DataBunch``; texts that are encoded already are taken as they are."""
     return _label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
-
-
-def _check_settings(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: Any) -> None:
-    sizes = {"bs": (bs, 1), "val_bs": (bs if val_bs is None else val_bs, 1), "num_workers": (num_workers, 0)}
-    for name, (value, least) in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise UnusableInput(f"{name}={value!r} was given; expected a whole number from {least} on")
-    if not isinstance(path, (str, os.PathLike)):
-        raise UnusableInput(f"path={path!r} was given; expected a folder: path='.'")
-    try:
-        torch.zeros((), device="cpu" if device is None else device)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise UnusableInput(f"device={device!r} was given, and torch cannot use it ({str(error).splitlines()[0]}); "
-                            f"expected 'cpu', 'cuda' or a torch.device") from None
 
 
 def _bar(iterable: Any, total: int) -> Any:

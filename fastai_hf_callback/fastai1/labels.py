@@ -13,10 +13,11 @@ from fastai.data_block import (
     PreProcessor,
 )
 from fastai.layers import FlattenedLoss
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..batching import IGNORED, first_pieces
-from .bunch import as_objects
+from ..batching import IGNORED
+from ..feeding import as_objects
+from ..words import CrossEntropyLoss, labels_of_words, names_of
 
 __all__ = ["label_list"]
 
@@ -40,9 +41,6 @@ def label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList
     return NumberList(targets, classes=names, path=path)
 
 
-NO_LABEL = "-"  # shown for a word of which the model saw no piece
-
-
 class WordLabels(ItemBase):
     """A class for each word of a text."""
 
@@ -56,18 +54,6 @@ class WordLabels(ItemBase):
 
     def __hash__(self) -> int:
         return hash(str(self))
-
-
-class CrossEntropyLoss(nn.CrossEntropyLoss):
-    """Of a batch without a single word 0, where torch's mean over nothing is NaN and would end the training.
-
-    fastai finds the activation of predictions (softmax) by this name.
-    """
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        if self.reduction == "mean" and not bool((target != self.ignore_index).any()):
-            return input.sum() * 0
-        return super().forward(input, target)
 
 
 class NumberProcessor(PreProcessor):
@@ -121,14 +107,7 @@ class WordLabelList(CategoryListBase):
 
     def reconstruct(self, t: Tensor, x: Any) -> WordLabels:
         """The words' labels from those of a padded row's pieces."""
-        pieces, length = t.numpy(), len(x.data.ids)
-        real = pieces[-length:] if x.encoder.pad_side == "left" else pieces[:length]
-        if x.data.words is None:
-            return self._named(real[real != IGNORED])
-        first = first_pieces(x.data)
-        of_words = np.full(x.n_words, IGNORED, dtype=np.int64)
-        of_words[x.data.words[first]] = real[first]
-        return self._named(of_words)
+        return self._named(labels_of_words(t.numpy(), x.data, x.n_words, x.encoder.pad_side))
 
     def _named(self, numbers: np.ndarray) -> WordLabels:
-        return WordLabels(numbers, [NO_LABEL if number == IGNORED else self.classes[number] for number in numbers])
+        return WordLabels(numbers, names_of(numbers, self.classes))

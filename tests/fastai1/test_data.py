@@ -383,7 +383,7 @@ def test_an_exception_inside_predict_leaves_the_learner_as_it_was(slow, item):
 def test_a_failing_batch_inside_predict_leaves_the_learner_as_it_was(slow, monkeypatch):
     data = make_data(slow)
     learn = make_learner(data)
-    monkeypatch.setattr("fastai_hf_callback.fastai1.bunch.pad_rows", None)
+    monkeypatch.setattr("fastai_hf_callback.feeding.pad_rows", None)
     with pytest.raises(TypeError):
         learn.predict("the fox")
     assert len(data.valid_ds) == len(VALID) and data.valid_ds.item is None

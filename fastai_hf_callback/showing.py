@@ -1,7 +1,7 @@
-"""A small table where the user looks: as HTML in a notebook, as text elsewhere."""
+"""A small table where the user looks: as HTML in a notebook, as text elsewhere. Imports pandas when it shows one."""
 from typing import Any, Dict, Sequence
 
-__all__ = ["show_table"]
+__all__ = ["cut", "show_table"]
 
 
 def show_table(columns: Dict[str, Sequence[Any]]) -> None:
@@ -25,3 +25,8 @@ def _in_notebook() -> bool:
         return False
     shell = get_ipython()
     return shell is not None and hasattr(shell, "kernel")
+
+
+def cut(text: str, max_chars: int) -> str:
+    """`text`, or its beginning."""
+    return text if len(text) <= max_chars else text[:max_chars] + " ..."

@@ -1,0 +1,71 @@
+"""Predictions in buckets of like length, given back in the caller's row order."""
+from typing import Any, Callable, Optional, Union
+
+from fastai.learner import Learner
+
+from ..errors import UnusableInput
+from .bunch import TextLoader
+from .keeping import attributes_kept, learner_kept
+
+__all__ = ["ordered_preds"]
+
+_NAMES = {"train": 0, "valid": 1, "test": 2}
+
+
+def ordered_preds(learn: Learner, ds: Union[str, int, TextLoader] = "valid", act: Optional[Callable[..., Any]] = None,
+                  with_input: bool = False, with_loss: bool = False, with_decoded: bool = False) -> tuple:
+    """``learn.get_preds``, several times faster on texts of different length, rows in the caller's order.
+
+    Parameters
+    ----------
+    learn : Learner
+        Its data made by ``text_data``.
+    ds : str, int or loader
+        ``"valid"``, ``"test"``, ``"train"`` (whose rows come in the caller's order too), a position among
+        ``dls.loaders``, or a loader that ``dls.test_dl`` made.
+    act, with_input, with_loss, with_decoded
+        As in ``Learner.get_preds``.
+
+    Returns
+    -------
+    tuple
+        As of ``Learner.get_preds``: predictions and targets (None without labels), each with as many rows as the set.
+        With a label per word the targets tell the words' first pieces: everything else is -100.
+
+    Raises
+    ------
+    UnusableInput
+        When the learner's data were not made by ``text_data``, or there is no such set.
+    """
+    if not isinstance(learn, Learner):
+        raise UnusableInput(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
+    loader = _loader(learn, ds)
+    # fastai lets `get_preds` begin like a fit, which empties the last fit's recorder.
+    with learner_kept(learn), attributes_kept(list(learn.cbs)):
+        return learn.get_preds(dl=loader.longest_first(), act=act, with_input=with_input, with_loss=with_loss,
+                               with_decoded=with_decoded)
+
+
+def _loader(learn: Learner, ds: Any) -> TextLoader:
+    loader, name = _asked_for(learn, ds)
+    if not isinstance(loader, TextLoader):
+        raise UnusableInput(f"{type(loader).__name__} was given, whose rows have no lengths; expected data of "
+                            f"text_data: learn.get_preds keeps their order as it is")
+    if not len(loader.dataset):
+        raise UnusableInput(f"{name} has no rows, as that of load_learner; write "
+                            f"ordered_preds(learn, learn.dls.test_dl(texts))")
+    return loader
+
+
+def _asked_for(learn: Learner, ds: Any) -> Any:
+    if hasattr(ds, "__iter__") and not isinstance(ds, str):
+        return ds, "the loader"
+    at = _NAMES.get(ds, ds) if isinstance(ds, (str, int)) else None
+    if isinstance(at, bool) or not isinstance(at, int) or at < 0:
+        raise UnusableInput(f"ordered_preds of {ds!r} was asked for; expected 'valid', 'test', 'train' or a loader of "
+                            f"dls.test_dl(texts); for one text write learn.predict(text)")
+    name = next((name for name, place in _NAMES.items() if place == at), str(at))
+    if at >= len(learn.dls.loaders):
+        raise UnusableInput(f"these data have no {name} set; write text_data(..., test=frame), or "
+                            f"ordered_preds(learn, dls.test_dl(texts))")
+    return learn.dls.loaders[at], f"the {name} set"

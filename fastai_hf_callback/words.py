@@ -1,0 +1,51 @@
+"""A label per word: its loss, and the labels of words from those of their pieces. Imports torch."""
+from typing import Any, List, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from .batching import IGNORED, first_pieces
+
+__all__ = ["CrossEntropyLoss", "labels_of_words", "names_of"]
+
+NO_LABEL = "-"  # shown for a word of which the model saw no piece
+
+
+class CrossEntropyLoss(nn.CrossEntropyLoss):
+    """Of a batch without a single word 0, where torch's mean over nothing is NaN and would end the training.
+
+    fastai 1 finds the activation of predictions (softmax) by this name.
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if self.reduction == "mean" and not bool((target != self.ignore_index).any()):
+            return input.sum() * 0
+        return super().forward(input, target)
+
+
+def labels_of_words(pieces: np.ndarray, row: Any, n_words: int, side: str) -> np.ndarray:
+    """The class of each word of a row, ``IGNORED`` for those of which the model saw no piece.
+
+    Parameters
+    ----------
+    pieces : ndarray of int, (width,)
+        The class of each position of the padded row.
+    row : Encoded
+        Without padding. Where it does not tell its words, `pieces` are targets, and all labelled ones are words.
+    n_words : int
+    side : str
+        On which the row was padded.
+    """
+    length = len(row.ids)
+    real = pieces[len(pieces) - length:] if side == "left" else pieces[:length]
+    if row.words is None:
+        return real[real != IGNORED]
+    first = first_pieces(row)
+    of_words = np.full(n_words, IGNORED, dtype=np.int64)
+    of_words[row.words[first]] = real[first]
+    return of_words
+
+
+def names_of(numbers: Sequence[int], classes: Sequence[str]) -> List[str]:
+    """The class names of words."""
+    return [NO_LABEL if number == IGNORED else classes[number] for number in numbers]
