@@ -39,7 +39,7 @@ def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmo
     """
     _check_columns("accuracy_thresh", outputs, targets)
     said = (outputs.sigmoid() if sigmoid else outputs) > thresh
-    return (said == (targets > 0)).float().mean()
+    return (said == (targets.float() > 0)).float().mean()
 
 
 def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
