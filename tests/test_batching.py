@@ -99,7 +99,7 @@ def test_a_model_that_fits_is_taken(name):
         pytest.importorskip("transformers")
     model = tiny_model(name, n_outputs=3)
     wrapped = HFModel(model, inputs())
-    assert wrapped.inputs == ("input_ids", "attention_mask")
+    assert wrapped.input_names == ("input_ids", "attention_mask")
 
 
 @pytest.mark.parametrize("changed, message", (
