@@ -9,12 +9,13 @@ from torch import nn
 from ..diagnosis import Diagnosis, diagnosed
 from ..errors import UnusableInput
 from ..evidence import Evidence, Wiring
+from ..examination import reported
 from ..failures import explained
+from ..instruments.batches import Batch, shrunk
 from ..rng import seed_everything
-from .batches import Batch, shrunk
 from .callback import HFCallback
 from .cure import cure_for
-from .examination import Examination, reported
+from .examination import Examination
 from .loop import active_patch
 from .rehearsal import quietly_copied, takes_part
 from .snapshot import everything_put_back
@@ -108,4 +109,4 @@ def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: i
         if look.look_in_eval_mode():
             look.attempt("outputs", look.look_closer)
         seen.wiring.train_error = seen.wiring.train_said = None  # the fit that is running will say so itself
-    return FirstLook(seen, getattr(look, "ran", []))
+    return FirstLook(seen, look.ran)
