@@ -17,11 +17,11 @@ from ..failures import explained
 from ..instruments.labels import Sampled, look_at_labels
 from ..instruments.weights import look_at_weights
 from ..output import tensors_in
+from ..rates import is_range_test, share_without_rate
 from ..rng import rng_preserved
 from .cure import cure_for
 from .metric_probe import look_at_metrics
 from .observer import StepWatch, masters_of
-from .past import is_range_test, share_without_rate
 from .probe import first_look
 
 __all__ = ["Doctor"]

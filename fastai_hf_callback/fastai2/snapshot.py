@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in ``setting_aside.py``.
 """
+import copy
 import random
 import warnings
 from contextlib import ExitStack, contextmanager
@@ -68,16 +69,18 @@ def _set_aside(learn: Learner, memory: Memory) -> None:
 
 
 def _set_optimizer_aside(optimizer: Any, memory: Memory) -> None:
-    for group in [*optimizer.hypers, *optimizer.param_lists]:
-        (memory.attributes if isinstance(group, L) else memory.container)(group)
-    optimizer.state = copied_state(optimizer.state)
-    inner = vars(optimizer).get("opt")  # torch's, in an OptimWrapper
-    if inner is not None:
-        memory.attributes(inner)
-        for group in inner.param_groups:
-            memory.container(group)
-            memory.container(group["params"])
-        inner.state = copied_state(inner.state)
+    held = {id(p): p for p in _parameters_in(optimizer)}
+    inner = vars(optimizer).get("opt")  # torch's in an OptimWrapper, fastai's in a Lookahead
+    for part in (optimizer,) if inner is None else (optimizer, inner):
+        memory.attributes(part)
+        for group in [g for name in ("hypers", "param_lists", "param_groups") for g in getattr(part, name, [])]:
+            (memory.attributes if isinstance(group, L) else memory.container)(group)
+            memory.container(group.get("params") if isinstance(group, dict) else None)
+        for name, value in list(vars(part).items()):
+            if name == "state":
+                part.state = copied_state(value)
+            elif name not in ("hypers", "param_lists", "param_groups") and isinstance(value, (list, tuple, dict)):
+                vars(part)[name] = copy.deepcopy(value, dict(held))  # a Lookahead's slow weights
 
 
 def _parameters_in(optimizer: Any) -> List[Tensor]:
