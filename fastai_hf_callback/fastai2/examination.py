@@ -8,12 +8,13 @@ import torch
 from fastai.callback.core import Callback
 from torch import Tensor
 
-from ..evidence import History, Hyper, MetricSeen, Wiring
+from ..evidence import Graph, History, Hyper, MetricSeen, Wiring
 from ..examination import AnyExamination, NothingReachedTheLoss, reported
 from ..failures import explained
 from ..instruments.batches import Batch
 from ..instruments.inputs import TokenView
 from ..instruments.labels import Sampled
+from ..instruments.steps import look_at_graph
 from .batches import as_fastai_has_it, batches_of, rows_drawn
 from .callback import HFCallback
 from .loop import active_patch
@@ -121,6 +122,8 @@ class Examination(AnyExamination):
         except ENDS:
             pass
         except Exception as error:
+            if not any(p.requires_grad for p in learn.model.parameters()):
+                watch.graph = watch.graph or self.attempt("the graph", self._graph_without_steps)
             if watch.graph is None or (watch.graph.trainable and watch.graph.loss_has_graph):
                 seen.wiring.train_error, seen.wiring.train_said = explained(error).cause, reported(error)
         seen.graph, seen.precision = watch.graph, watch.precision
@@ -133,6 +136,11 @@ class Examination(AnyExamination):
             self._judge_cancelled(spied)
             seen.looked_at += ["gradients", "optimizer"]
         watch.see_executed(self.ran)
+
+    def _graph_without_steps(self) -> Graph:
+        """Where no step can be made: fastai 2 makes no optimizer for a model whose every parameter is frozen."""
+        output, target = self.training_output(self.train[0])
+        return look_at_graph(self.learn.model, output, self.loss_func(output, *target))
 
     def _ready_to_step(self, rate: float) -> None:
         learn, hyper = self.learn, self.seen.hyper

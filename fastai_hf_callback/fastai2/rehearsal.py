@@ -245,5 +245,5 @@ def _has(callback: Any, event: str) -> bool:
 
 def _alike(one: Any, other: Optional[Any]) -> bool:
     pairs = list(tensors_in(one)), list(tensors_in(other))
-    return len(pairs[0]) == len(pairs[1]) and all(
+    return isinstance(one, Tensor) == isinstance(other, Tensor) and len(pairs[0]) == len(pairs[1]) and all(
         a.shape == b.shape and bool((a == b).all()) for a, b in zip(*pairs))
