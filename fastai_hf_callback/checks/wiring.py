@@ -11,8 +11,8 @@ CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "unwrapping-in-trai
           "class-instead-of-instance", "registration", "inputs-missing", "inputs-unknown", "inputs-unnamed",
           "inputs-count", "wrong-inputs", "not-a-tensor", "ambiguous-output", "no-tensor-in-output", "only-a-loss",
           "bad-element", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",
-          "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch", "dtype-mismatch",
-          "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active"]
+          "label-per-text-or-word", "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch",
+          "dtype-mismatch", "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active"]
 EXPLAINED_BY = {"output-not-unwrapped": ("set-on-callback",)}
 
 
