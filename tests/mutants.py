@@ -45,7 +45,7 @@ MUTANTS = (
            "decayed = before", "tests/instruments/test_movement.py"),
     Mutant("padding is never read", "checks/inputs.py", "return _change(seen) > CHANGED", "return False",
            "tests/test_checks_of_data.py"),
-    Mutant("a doctor that ends the fit", "fastai1/doctor.py",
+    Mutant("a doctor that ends the fit", "watching.py",
            "        except Exception as error:\n            self._seen.not_looked_at.append(f\"{event",
            "        except TypeError as error:\n            self._seen.not_looked_at.append(f\"{event",
            "tests/fastai1/test_doctor.py"),
