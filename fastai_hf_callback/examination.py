@@ -5,7 +5,7 @@ through fastai's own loop on copies, then a fresh optimizer on one batch. ``fast
 ``fastai2/examination.py`` say how a learner is asked.
 """
 import time
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -37,13 +37,20 @@ from .instruments.weights import look_at_weights
 from .output import tensors_in
 from .rng import rng_preserved
 
-__all__ = ["AnyExamination", "NothingReachedTheLoss", "reported"]
+__all__ = ["AnyExamination", "FirstLook", "NothingReachedTheLoss", "reported"]
 
 FIT_STEPS, FIT_SECONDS = 12, 8.0
 
 
 class NothingReachedTheLoss(Exception):
     """A callback took the batch away before the loss was asked for."""
+
+
+class FirstLook(NamedTuple):
+    """What a doctor learns from the first batch, and the modules that ran on it."""
+
+    seen: Evidence
+    ran: List[Any]
 
 
 class AnyExamination:

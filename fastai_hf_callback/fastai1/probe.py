@@ -1,15 +1,14 @@
 """``diagnose`` for fastai 1: a live learner -> ``Evidence`` -> ``Diagnosis``, and nothing changed afterwards."""
 import time
-from typing import Any, List, NamedTuple
+from typing import Any, List
 
 from fastai.basic_train import Learner
 from fastai.callback import Callback
-from torch import nn
 
 from ..diagnosis import Diagnosis, diagnosed
 from ..errors import UnusableInput
 from ..evidence import Evidence, Wiring
-from ..examination import reported
+from ..examination import FirstLook, reported
 from ..failures import explained
 from ..instruments.batches import Batch, shrunk
 from ..rng import seed_everything
@@ -20,7 +19,7 @@ from .loop import active_patch
 from .rehearsal import quietly_copied, takes_part
 from .snapshot import everything_put_back
 
-__all__ = ["diagnose", "examine", "first_look", "FirstLook"]
+__all__ = ["diagnose", "examine", "first_look"]
 
 
 def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
@@ -69,13 +68,6 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
         seen = Examination(learn, batches).run()
     seen.seconds = time.perf_counter() - started
     return seen
-
-
-class FirstLook(NamedTuple):
-    """What a doctor learns from the first batch, and the modules that ran on it."""
-
-    seen: Evidence
-    ran: List[nn.Module]
 
 
 def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: int = 4) -> FirstLook:

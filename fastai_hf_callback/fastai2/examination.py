@@ -127,8 +127,7 @@ class Examination(AnyExamination):
             if watch.graph is None or (watch.graph.trainable and watch.graph.loss_has_graph):
                 seen.wiring.train_error, seen.wiring.train_said = explained(error).cause, reported(error)
         seen.graph, seen.precision = watch.graph, watch.precision
-        seen.wiring.set_on_itself = dict(spied.kept_to_itself)
-        seen.wiring.loss_only_shown = sorted(spied.shown_only)
+        self._note_what_is_in_vain(spied)
         if watch.stepping.steps:
             seen.stepping = watch.finish()
             seen.stepping.loss_factor = before.factor_of(watch.losses)
@@ -136,6 +135,20 @@ class Examination(AnyExamination):
             self._judge_cancelled(spied)
             seen.looked_at += ["gradients", "optimizer"]
         watch.see_executed(self.ran)
+
+    def spy_on_a_step(self) -> None:
+        """One step on the first batch, for what the callbacks set in vain alone."""
+        spied = Spy(self.callbacks)
+        try:
+            with on_stage(self.learn, self.callbacks, training=True):
+                self.learn.one_batch(0, as_fastai_has_it(self.train[0]))
+        except Exception:  # the fit itself will say so
+            pass
+        self._note_what_is_in_vain(spied)
+
+    def _note_what_is_in_vain(self, spied: Spy) -> None:
+        self.seen.wiring.set_on_itself = dict(spied.kept_to_itself)
+        self.seen.wiring.loss_only_shown = sorted(spied.shown_only)
 
     def _graph_without_steps(self) -> Graph:
         """Where no step can be made: fastai 2 makes no optimizer for a model whose every parameter is frozen."""

@@ -6,13 +6,16 @@ from fastai.learner import Learner
 from ..diagnosis import Diagnosis, diagnosed
 from ..errors import UnusableInput
 from ..evidence import Evidence
+from ..examination import FirstLook, NothingReachedTheLoss, reported
+from ..failures import explained
+from ..instruments.batches import Batch, shrunk
 from ..rng import seed_everything
 from .cure import PHRASES, cure_for
 from .examination import Examination
 from .keeping import seed_loaders
 from .snapshot import everything_put_back
 
-__all__ = ["diagnose", "examine"]
+__all__ = ["diagnose", "examine", "first_look"]
 
 
 def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
@@ -63,3 +66,33 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
         seen = Examination(learn, batches).run()
     seen.seconds = time.perf_counter() - started
     return seen
+
+
+def first_look(learn: Learner, batch: Batch, rows: int = 4) -> FirstLook:
+    """Eval mode on a few rows of one batch: inputs, outputs and the loss, for ``Doctor``; nothing changed.
+
+    Parameters
+    ----------
+    learn : Learner
+        In the middle of a fit.
+    batch : Batch
+    rows : int
+        How many rows are read.
+    """
+    with everything_put_back(learn):
+        look = Examination(learn, 1)
+        seen = look.seen
+        seen.wiring = look.wiring()
+        look.train = [shrunk(batch, rows)]
+        look.prepare_callbacks()
+        try:
+            look.validation_loss(look.train[0])
+        except NothingReachedTheLoss:
+            pass
+        except Exception as error:
+            seen.wiring.valid_error, seen.wiring.valid_said = explained(error).cause, reported(error)
+        if look.look_in_eval_mode():
+            look.attempt("outputs", look.look_closer)
+        look.spy_on_a_step()
+        seen.wiring.train_error = seen.wiring.train_said = None  # the fit that is running will say so itself
+    return FirstLook(seen, look.ran)
