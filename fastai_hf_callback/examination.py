@@ -20,7 +20,7 @@ from .instruments.answers import (
     answer_to_words,
     answer_with_other_weights,
 )
-from .instruments.batches import Batch, rows_of, shrunk
+from .instruments.batches import Batch, is_per_token, rows_of, shrunk
 from .instruments.inputs import (
     TokenView,
     arguments_watched,
@@ -164,8 +164,9 @@ class AnyExamination:
 
     def _look_at_targets(self, whole: List[Batch]) -> None:
         place = self._place_of_ids()
-        if rows_of(whole[0].xb) != rows_of(whole[0].yb):
-            return  # a target per token, flattened: neighbours are alike
+        if rows_of(whole[0].xb) != rows_of(whole[0].yb) or place is not None and \
+                is_per_token(whole[0].yb, list(tensors_in(whole[0].xb))[place]):
+            return  # a target per token, flattened or not: neighbours are alike
         train = self.rows_drawn(True, place, self._pads())
         valid = self.rows_drawn(False, place, self._pads()) if self.has_validation() else None
         if train is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .diagnosis import Diagnosis
 from .evidence import Evidence, History, Hyper
+from .instruments.batches import is_per_token
 from .instruments.labels import Sampled, look_at_labels
 from .instruments.steps import StepWatch
 from .instruments.weights import look_at_weights
@@ -157,7 +158,7 @@ class AnyDoctor:
         if self._rows >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
             return
         tables = list(tensors_in(batch))
-        if self._place is None or len(tables[self._place]) != len(target):
+        if self._place is None or len(tables[self._place]) != len(target) or is_per_token(target, tables[self._place]):
             return
         self._train_targets.append(target.detach().cpu())
         self._train_ids += list(tables[self._place].cpu().numpy())

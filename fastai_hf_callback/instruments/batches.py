@@ -10,7 +10,7 @@ from ..output import tensors_in
 from .inputs import first_rows
 from .labels import Sampled
 
-__all__ = ["Batch", "shrunk", "rows_of", "evenly", "sampled"]
+__all__ = ["Batch", "shrunk", "rows_of", "is_per_token", "evenly", "sampled"]
 
 ROWS = 16                # of a batch, in the forward and backward passes
 LABEL_ROWS, LABEL_SECONDS = 512, 1.5
@@ -31,6 +31,11 @@ def shrunk(batch: Batch, n: int = ROWS) -> Batch:
 
 def rows_of(part: Any) -> int:
     return next((t.shape[0] for t in tensors_in(part) if t.dim()), 0)
+
+
+def is_per_token(target: Any, ids: Tensor) -> bool:
+    """Whether there is a class for every token of every row."""
+    return isinstance(target, Tensor) and target.shape == ids.shape and not target.is_floating_point()
 
 
 def evenly(n: int) -> List[int]:
