@@ -110,6 +110,7 @@ def everything(learn):
 
 
 def _add_model(found, model):
+    found.update({f"buffer {name}": buffer.clone() for name, buffer in model.named_buffers()})
     for name, module in model.named_modules():
         found.update({f"{name}.training": module.training, f"{name} keys": sorted(vars(module)),
                       f"{name} hooks": len(module._forward_pre_hooks) + len(module._forward_hooks)})

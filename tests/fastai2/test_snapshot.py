@@ -29,6 +29,8 @@ def ruin(learn):
             Learner._do_one_batch = None
             for parameter in learn.model.parameters():
                 parameter.data.add_(1)
+            for buffer in learn.model.buffers():
+                buffer.add_(1)
             learn.cbs.clear()
             learn.model = None
             raise RuntimeError("in the middle")
