@@ -54,7 +54,7 @@ def _wants_traceback(argv: Optional[Sequence[str]]) -> bool:
 
 def _demo(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    _check_fastai("text_data")
+    _check_fastai("fastai1", "fastai-hf demo")
     from .fastai1.demo import RECIPE_STORY, STORY, demo_factory, demo_fit, recipe_after_an_epoch
     from .fastai1.probe import diagnose
     from .rng import seed_everything
@@ -72,7 +72,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     if bool(arguments.factory) == bool(arguments.csv):
         raise UnusableInput("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
-    _check_fastai("compare" if arguments.factory else "text_data")
+    _check_fastai(*() if arguments.factory else ("fastai1", "fastai-hf compare --csv"))
     _settle_csv_options(arguments)
     make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
     return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
@@ -80,7 +80,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _diagnose(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    _check_fastai("diagnose")
+    _check_fastai()
     from . import diagnose
     from .factory_file import load_factory
 
@@ -284,14 +284,16 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
 
 
-def _check_fastai(name: str) -> None:
-    """Refuse in a line where no fastai is installed, or one for which `name` is not there."""
-    from . import _module_of
+def _check_fastai(only: Optional[str] = None, what: str = "") -> None:
+    from . import _fastai_room
 
     try:
-        _module_of(name)
+        room = _fastai_room()
     except ImportError as error:
         raise UnusableInput(str(error)) from None
+    if only not in (None, room):
+        raise UnusableInput(f"{what} is not there for fastai {room[-1]} yet; write a factory: fastai-hf compare "
+                            f"FILE.py:FACTORY, fastai-hf diagnose FILE.py:FACTORY")
 
 
 def _check_can_write(arguments: argparse.Namespace) -> None:

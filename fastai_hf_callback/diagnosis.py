@@ -1,6 +1,6 @@
 """``Evidence`` -> ``Diagnosis``: runs the checks and ranks what they found. Imports ``checks`` and ``report``."""
 from dataclasses import dataclass, field
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from . import checks, report
 from .errors import BridgeError
@@ -53,7 +53,8 @@ class Diagnosis:
         return report.diagnosis_as_html(self)
 
 
-def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None) -> Diagnosis:
+def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None,
+              phrases: Sequence[Tuple[str, str]] = ()) -> Diagnosis:
     """Judge what was seen.
 
     Parameters
@@ -62,6 +63,8 @@ def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = No
     cures : callable, optional
         Gives a finding the function that ``finding.apply(learn)`` calls, or None where no mechanical
         and safe cure exists.
+    phrases : sequence of (str, str)
+        What the checks say in fastai 1's terms, and how it is said in another's.
 
     Returns
     -------
@@ -78,8 +81,15 @@ def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = No
     kept = [f for i, f in enumerate(kept)  # a cause once, but several metrics may have the same
             if f.cause.startswith("metric-") or f.cause not in {g.cause for g in kept[:i]}]
     for finding in kept:
+        finding.message, finding.fix = _said_with(phrases, finding.message), _said_with(phrases, finding.fix)
         finding.cure = cures(finding) if cures is not None else None
     return Diagnosis(kept, evidence)
+
+
+def _said_with(phrases: Sequence[Tuple[str, str]], text: str) -> str:
+    for known, instead in phrases:
+        text = text.replace(known, instead)
+    return text
 
 
 def _rank(cause: str) -> int:

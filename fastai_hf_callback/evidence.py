@@ -26,6 +26,12 @@ class Wiring:
         That exception's text.
     only_in_callback_fns : list of str
         Classes in ``callback_fns`` that change the output: unseen by ``validate`` and ``pred_batch``.
+    only_in_training : list of str
+        Callbacks that change the output and do not run on validation batches (fastai 2's ``run_valid``).
+    set_on_itself : dict of str to str
+        Callbacks that set on themselves what fastai 2's loop reads from the learner: class -> attribute.
+    loss_only_shown : list of str
+        Callbacks that change fastai 2's ``learn.loss``, which is shown, and not the loss that is propagated.
     """
 
     patch: Optional[str] = None
@@ -35,6 +41,9 @@ class Wiring:
     train_said: Optional[str] = None
     valid_said: Optional[str] = None
     only_in_callback_fns: List[str] = field(default_factory=list)
+    only_in_training: List[str] = field(default_factory=list)
+    set_on_itself: Dict[str, str] = field(default_factory=dict)
+    loss_only_shown: List[str] = field(default_factory=list)
 
 
 @dataclass

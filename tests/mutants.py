@@ -34,18 +34,18 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = (
-    Mutant("gradients not put back", "fastai1/snapshot.py", "parameter.data, parameter.grad = weight, gradient",
+    Mutant("gradients not put back", "setting_aside.py", "parameter.data, parameter.grad = weight, gradient",
            "parameter.data = weight", PROBE),
-    Mutant("optimizer state shared", "fastai1/snapshot.py", "p: copy.deepcopy(state) for p", "p: state for p", PROBE),
-    Mutant("callbacks not copied", "fastai1/snapshot.py",
-           "        made = type(callback).__new__(type(callback))\n", "        return callback\n", PROBE),
+    Mutant("optimizer state shared", "setting_aside.py", "p: copy.deepcopy(values) for p", "p: values for p", PROBE),
+    Mutant("callbacks not copied", "setting_aside.py", "        made = type(thing).__new__(type(thing))\n",
+           "        return thing\n", PROBE),
     Mutant("random states of the examination kept", "fastai1/snapshot.py", "with rng_preserved(), warnings",
            "with warnings", PROBE),
     Mutant("decay taken for movement", "instruments/movement.py", "decayed = before * (1 - lr * wd)",
            "decayed = before", "tests/instruments/test_movement.py"),
     Mutant("padding is never read", "checks/inputs.py", "return _change(seen) > CHANGED", "return False",
            "tests/test_checks_of_data.py"),
-    Mutant("a doctor that ends the fit", "fastai1/doctor.py",
+    Mutant("a doctor that ends the fit", "watching.py",
            "        except Exception as error:\n            self._seen.not_looked_at.append(f\"{event",
            "        except TypeError as error:\n            self._seen.not_looked_at.append(f\"{event",
            "tests/fastai1/test_doctor.py"),

@@ -5,7 +5,8 @@ from ..evidence import Evidence
 from ..failures import finding_for
 from ..finding import Finding
 
-CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "output-not-unwrapped", "callback-class-not-instance",
+CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "unwrapping-in-training-only", "set-on-callback",
+          "loss-only-shown", "output-not-unwrapped", "callback-class-not-instance",
           "callback-instance-in-callback-fns", "wrong-key-returned",
           "class-instead-of-instance", "registration", "inputs-missing", "inputs-unknown", "inputs-unnamed",
           "inputs-count", "wrong-inputs", "not-a-tensor", "ambiguous-output", "no-tensor-in-output", "only-a-loss",
@@ -14,7 +15,7 @@ CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "output-not-unwrapp
           "label-per-text-or-word",
           "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch", "dtype-mismatch",
           "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active"]
-EXPLAINED_BY = {}
+EXPLAINED_BY = {"output-not-unwrapped": ("set-on-callback",)}
 
 
 def train_path(seen: Evidence) -> Optional[Finding]:
@@ -37,7 +38,39 @@ def valid_path(seen: Evidence) -> Optional[Finding]:
             f"pred_batch do not: there the whole output reaches the loss ({wiring.valid_said}).",
             {"in callback_fns": names, "validation path": wiring.valid_said},
             "Learner(..., callbacks=[HFCallback()])  # and take it out of callback_fns")
+    if wiring.only_in_training and wiring.train_error is None and wiring.valid_error == "output-not-unwrapped":
+        names = ", ".join(wiring.only_in_training)
+        return Finding(
+            "unwrapping-in-training-only", "error",
+            f"{names} changes the model's output and has run_valid=False: on validation batches, in validate and in "
+            f"get_preds, the whole output reaches the loss ({wiring.valid_said}).",
+            {"run_valid=False": names, "validation path": wiring.valid_said},
+            "Learner(..., cbs=[HFCallback()])  # in place of it; or leave run_valid at True")
     return None if wiring.train_error is not None else finding_for(wiring.valid_error, wiring.valid_said or "")
+
+
+def set_on_itself(seen: Evidence) -> Optional[Finding]:
+    """A callback sets what the loop reads, and sets it on itself."""
+    if seen.wiring is None or not seen.wiring.set_on_itself:
+        return None
+    name, attribute = next(iter(seen.wiring.set_on_itself.items()))
+    failed = seen.wiring.train_error is not None or seen.wiring.valid_error is not None
+    return Finding("set-on-callback", "error" if failed else "warning",
+                   f"{name} sets self.{attribute}, which is an attribute of the callback: fastai's loop goes on with "
+                   f"learn.{attribute}, which is another.",
+                   {"sets on itself": [f"{who}.{what}" for who, what in seen.wiring.set_on_itself.items()]},
+                   f"self.learn.{attribute} = ...  # in {name}, in place of self.{attribute} = ...")
+
+
+def loss_only_shown(seen: Evidence) -> Optional[Finding]:
+    """A callback changes the loss that is shown, and not the one that is propagated."""
+    if seen.wiring is None or not seen.wiring.loss_only_shown:
+        return None
+    names = ", ".join(seen.wiring.loss_only_shown)
+    return Finding("loss-only-shown", "warning",
+                   f"{names} changes learn.loss in after_loss and leaves learn.loss_grad as it was: the loss that is "
+                   f"shown changes, backward() starts from the other one.",
+                   {"who": seen.wiring.loss_only_shown}, "self.learn.loss_grad = ...  # and learn.loss, to show it")
 
 
 def patch_left(seen: Evidence) -> Optional[Finding]:
@@ -55,4 +88,4 @@ def patch_left(seen: Evidence) -> Optional[Finding]:
         {"patch": seen.wiring.patch}, "finding.apply(learn)  # or restart the kernel without the patch's cell")
 
 
-CHECKS = [train_path, valid_path, patch_left]
+CHECKS = [train_path, valid_path, set_on_itself, loss_only_shown, patch_left]

@@ -1,14 +1,14 @@
 """fastai 1 metrics asked about real outputs and stand-ins; part of ``probe``."""
 import copy
-from typing import Any, Callable, List, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, List, Optional
 
 import torch
 from fastai.callback import CallbackHandler
 from torch import Tensor
 
 from ..evidence import MetricSeen
-from ..instruments.standins import stand_ins
-from ..metrics import constant_outputs
+from ..instruments.metrics import look_at_metric
 from .metrics import BaseRate
 from .recording import metric_names
 
@@ -30,61 +30,8 @@ def look_at_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Ten
     """
     names = metric_names(metrics)
     # A BaseRate is constant on purpose.
-    return [_look_at(name, metric, outputs, targets, loss_func) for name, metric in zip(names, metrics)
-            if not isinstance(metric, BaseRate)]
-
-
-def _look_at(name: str, metric: Any, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> MetricSeen:
-    seen = MetricSeen(name, quantum=1.0 / max(1, sum(t.numel() for t in targets)))
-    seen.value = seen.alone = _score(metric, [(outputs, targets)])
-    standing = [stand_ins(o.shape, t) for o, t in zip(outputs, targets)]
-    if any(s is None for s in standing):
-        return seen
-    ideal, worst = ([s.ideal.to(o) for s, o in zip(standing, outputs)],
-                    [s.worst.to(o) for s, o in zip(standing, outputs)])
-    draw = torch.Generator().manual_seed(0)
-    one, other = ([5 * torch.randn(o.shape, generator=draw).to(o) for o in outputs] for _ in range(2))
-    seen.at_ideal, seen.at_worst = _score(metric, [(ideal, targets)]), _score(metric, [(worst, targets)])
-    seen.at_random, seen.at_other_random = _score(metric, [(one, targets)]), _score(metric, [(other, targets)])
-    # Of numbers the ideal is no extreme of every measure (a likelihood's depends on the targets' own size).
-    seen.ideal_of_halves = _halves(metric, ideal, targets) if standing[0].kind != "number" else []
-    seen.after_another_epoch = _score(metric, [(ideal, targets), (worst, targets), (outputs, targets)])
-    seen.base_rate = _base_rate(metric, outputs, targets, loss_func)
-    return seen
-
-
-def _halves(metric: Any, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
-    """The value of right outputs in two halves of every batch's rows, each with all classes, and in both together."""
-    rows = [_two_halves(t) for t in targets]
-    if any(len(one) < 2 for one, _ in rows):
-        return []
-    parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair).sort()[0] for pair in rows]]
-    scores = [_score(metric, [([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])])
-              for part in parts]
-    return [] if None in scores else scores
-
-
-def _two_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
-    """Row numbers of two halves of one size that hold the same classes; rows that would be alone are left out."""
-    even = len(target) // 2 * 2
-    order = torch.arange(even)
-    if target.dim() == 1 and not target.is_floating_point():
-        classes = [(target.cpu() == c).nonzero().reshape(-1) for c in target.cpu().unique()]
-        order = torch.cat([rows[:len(rows) // 2 * 2] for rows in classes])
-    one, other = order[0::2].sort()[0], order[1::2].sort()[0]  # in the batch's own order
-    columns = zip(target[one].t(), target[other].t()) if target.dim() == 2 else ()
-    varied = all(len(a.unique()) == len(b.unique()) for a, b in columns)
-    return (one, other) if varied else (one[:0], other[:0])
-
-
-def _base_rate(metric: Any, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:
-    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
-    try:
-        row = constant_outputs(torch.cat([t.cpu() for t in targets]), width, lambda o, t: loss_func(o, t))
-    except Exception:
-        return None
-    constant = [(row.expand(o.shape) if o.dim() > 1 else row[0].expand(o.shape)).to(o).contiguous() for o in outputs]
-    return _score(metric, [(constant, targets)])
+    return [look_at_metric(name, partial(_score, metric), outputs, targets, loss_func)
+            for name, metric in zip(names, metrics) if not isinstance(metric, BaseRate)]
 
 
 def _score(metric: Any, epochs: List[Any]) -> Optional[float]:

@@ -1,13 +1,13 @@
 """What earlier fits left in a fastai 1 learner: losses, metrics, learning rates; part of ``probe``."""
 from typing import Dict, List, Optional
 
-import numpy as np
 from fastai.basic_train import Learner
 from fastai.callback import OptimWrapper
 
 from ..evidence import History, Hyper
+from ..rates import is_range_test, share_without_rate
 
-__all__ = ["history_of", "hyper_of", "is_range_test", "put_in_force", "share_without_rate"]
+__all__ = ["history_of", "hyper_of", "put_in_force"]
 
 
 def history_of(learn: Learner) -> Optional[History]:
@@ -33,20 +33,6 @@ def hyper_of(learn: Learner) -> Hyper:
     wd = max(wd, 0.0)
     return Hyper(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind,
                  share_without_rate(rates))
-
-
-def share_without_rate(rates: List[float]) -> float:
-    """The share of steps at less than a ten-thousandth of the highest rate."""
-    highest = max(rates)
-    return sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
-
-
-def is_range_test(rates: List[float]) -> bool:
-    """Rates that rise by one factor over decades: ``lr_find``."""
-    if len(rates) < 5 or min(rates) <= 0 or rates[-1] < rates[0]:
-        return False
-    ratios = np.diff(np.log(rates))
-    return bool((ratios > 0).all()) and float(ratios.std()) < 0.05 * float(ratios.mean())
 
 
 def put_in_force(optimizer: OptimWrapper, lr: float) -> None:

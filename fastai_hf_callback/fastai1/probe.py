@@ -1,25 +1,25 @@
 """``diagnose`` for fastai 1: a live learner -> ``Evidence`` -> ``Diagnosis``, and nothing changed afterwards."""
 import time
-from typing import Any, List, NamedTuple
+from typing import Any, List
 
 from fastai.basic_train import Learner
 from fastai.callback import Callback
-from torch import nn
 
 from ..diagnosis import Diagnosis, diagnosed
 from ..errors import UnusableInput
 from ..evidence import Evidence, Wiring
+from ..examination import FirstLook, reported
 from ..failures import explained
+from ..instruments.batches import Batch, shrunk
 from ..rng import seed_everything
-from .batches import Batch, shrunk
 from .callback import HFCallback
 from .cure import cure_for
-from .examination import Examination, reported
+from .examination import Examination
 from .loop import active_patch
 from .rehearsal import quietly_copied, takes_part
 from .snapshot import everything_put_back
 
-__all__ = ["diagnose", "examine", "first_look", "FirstLook"]
+__all__ = ["diagnose", "examine", "first_look"]
 
 
 def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
@@ -70,13 +70,6 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
     return seen
 
 
-class FirstLook(NamedTuple):
-    """What a doctor learns from the first batch, and the modules that ran on it."""
-
-    seen: Evidence
-    ran: List[nn.Module]
-
-
 def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: int = 4) -> FirstLook:
     """Eval mode on a few rows of one batch: inputs, outputs and the loss, for ``Doctor``; nothing changed.
 
@@ -108,4 +101,4 @@ def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: i
         if look.look_in_eval_mode():
             look.attempt("outputs", look.look_closer)
         seen.wiring.train_error = seen.wiring.train_said = None  # the fit that is running will say so itself
-    return FirstLook(seen, getattr(look, "ran", []))
+    return FirstLook(seen, look.ran)

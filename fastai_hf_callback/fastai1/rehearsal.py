@@ -9,7 +9,7 @@ from fastai.basic_train import Learner, LearnerCallback, Recorder
 from fastai.callback import Callback, CallbackHandler
 from torch import Tensor
 
-from .batches import Batch
+from ..instruments.batches import Batch
 from .callback import HFCallback
 from .observer import StepWatch
 from .quiet import NoBar

@@ -12,7 +12,7 @@ from ..evaluation import expanded
 from ..metrics import constant_outputs, mean_columnwise_auc
 from .keeping import attributes_kept
 
-__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "score_constant"]
+__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "LearnerOfABatch", "score_constant"]
 
 
 class _Named(Metric):
@@ -133,13 +133,13 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
         for metric in metrics:
             metric.reset()
         for output, target in zip(outputs, targets):
-            batch = _Batch(expanded(row, output), target)
+            batch = LearnerOfABatch(expanded(row, output), target)
             for metric in metrics:
                 metric.accumulate(batch)
         return [float(metric.value) for metric in metrics]
 
 
-class _Batch(SimpleNamespace):
+class LearnerOfABatch(SimpleNamespace):
     """What a metric asks of a learner, without one."""
 
     to_detach = staticmethod(to_detach)

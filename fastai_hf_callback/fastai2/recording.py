@@ -13,7 +13,7 @@ from ..trace import Epoch, Step, Trace, digest
 from .keeping import attributes_kept, learner_kept, modes_kept
 from .metrics import score_constant
 
-__all__ = ["TraceRecorder", "evaluate", "base_rates", "metric_names"]
+__all__ = ["TraceRecorder", "evaluate", "base_rates", "has_validation", "metric_names"]
 
 
 class TraceRecorder(Callback):
@@ -79,7 +79,7 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     Evaluation or None
         None without a validation set.
     """
-    if not _has_validation(learn):
+    if not has_validation(learn):
         return None
     seen, taking_part = _Seen([AvgLoss(), *learn.metrics]), [cb for cb in learn.cbs if _takes_part(cb)]
     with rng_preserved(), learner_kept(learn), attributes_kept([*learn.metrics, *taking_part]), modes_kept(learn.model):
@@ -144,7 +144,8 @@ def _takes_part(callback: Callback) -> bool:
     return changes and callback.run_valid and not isinstance(callback, TraceRecorder)
 
 
-def _has_validation(learn: Learner) -> bool:
+def has_validation(learn: Learner) -> bool:
+    """Whether there are rows to validate on."""
     loaders = getattr(learn.dls, "loaders", None)
     return (loaders is None or len(loaders) > 1) and len(learn.dls.valid) > 0
 

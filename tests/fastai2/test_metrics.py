@@ -8,7 +8,7 @@ from fastai.metrics import RocAucMulti, accuracy, accuracy_multi
 
 from fastai_hf_callback import BaseRate, ColumnwiseAUC, WordAccuracy
 from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh
-from fastai_hf_callback.fastai2.metrics import _Batch, score_constant
+from fastai_hf_callback.fastai2.metrics import LearnerOfABatch, score_constant
 from fastai_hf_callback.metrics import mean_columnwise_auc
 from tests.fastai2.learners import make_learner
 
@@ -24,7 +24,7 @@ def run(metric, sizes=(4, 4, 2)):
 def drive(metric, outputs, targets, sizes):
     metric.reset()
     for output, target in zip(outputs.split(sizes), targets.split(sizes)):
-        metric.accumulate(_Batch(output, target))
+        metric.accumulate(LearnerOfABatch(output, target))
     return metric.value
 
 

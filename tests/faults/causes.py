@@ -7,6 +7,16 @@ CAUSES: Dict[str, Tuple[str, str]] = {
                           "the code object in the place of fastai's `loss_batch`"),
     "unwrapping-in-callback-fns": ("`fit` works; `validate`, `get_preds` or `pred_batch` raise.",
                                    "one batch sent the way `validate` sends it, beside one sent the way `fit` does"),
+    "unwrapping-in-training-only": ("fastai 2: losses fall in training; the first validation batch, `validate` or"
+                                    " `get_preds` raise.",
+                                    "callbacks with `run_valid=False` that have an `after_pred`, and one batch "
+                                    "sent the way `validate` sends it"),
+    "set-on-callback": ("fastai 2: a callback changes `self.pred`, and nothing changes.",
+                        "what a copy of each callback holds after each of its events, beside what the learner "
+                        "holds"),
+    "loss-only-shown": ("fastai 2: the loss that is shown changes with a callback's weight or penalty, the "
+                        "weights learn as without it.",
+                        "`learn.loss` and `learn.loss_grad` before and after each callback's `after_loss`"),
     "output-not-unwrapped": ("A tuple or `ModelOutput` reaches the loss: TypeError or AttributeError.",
                              "the exception, and what reached the loss"),
     "callback-class-not-instance": ("`on_train_begin() missing 1 required positional argument: 'self'`.",

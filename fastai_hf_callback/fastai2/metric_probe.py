@@ -1,0 +1,47 @@
+"""fastai 2 metrics asked about real outputs and stand-ins; part of ``probe``."""
+import copy
+from functools import partial
+from typing import Any, Callable, List, Optional
+
+from fastai.learner import Metric
+from torch import Tensor
+
+from ..evidence import MetricSeen
+from ..instruments.metrics import look_at_metric
+from .metrics import BaseRate, LearnerOfABatch
+from .recording import metric_names
+
+__all__ = ["look_at_metrics"]
+
+
+def look_at_metrics(metrics: List[Metric], outputs: List[Tensor], targets: List[Tensor],
+                    loss_func: Callable) -> List[MetricSeen]:
+    """Score real, right, contrary, random and constant outputs; metrics are copied first.
+
+    Parameters
+    ----------
+    metrics : list of Metric
+        The learner's.
+    outputs, targets : list of Tensor
+        Of a few validation batches.
+    loss_func : callable
+        Chooses among the constant predictors.
+    """
+    names = metric_names(metrics)
+    # A BaseRate is constant on purpose.
+    return [look_at_metric(name, partial(_score, metric), outputs, targets, loss_func)
+            for name, metric in zip(names, metrics) if not isinstance(metric, BaseRate)]
+
+
+def _score(metric: Metric, epochs: List[Any]) -> Optional[float]:
+    """The value after the last of `epochs`, each a pair of lists of batches; None where the metric refuses."""
+    try:
+        made = copy.deepcopy(metric)
+        for outputs, targets in epochs:
+            made.reset()
+            for output, target in zip(outputs, targets):
+                made.accumulate(LearnerOfABatch(output, target))
+            value = float(made.value)
+        return value if value == value else None
+    except Exception:
+        return None

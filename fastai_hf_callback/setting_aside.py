@@ -1,0 +1,101 @@
+"""A learner's parts set aside, so that putting them back is exact; on either fastai. Imports torch.
+
+The originals are set aside and copies are handed out: the same tensors, the same gradient objects, the same lists.
+"""
+import copy
+from typing import Any, Dict, Iterable, List, Set
+
+from torch import Tensor, nn
+
+__all__ = ["Memory", "every_module", "copied_state", "own_copy"]
+
+
+class Memory:
+    """What was there, in the order in which it has to come back."""
+
+    def __init__(self) -> None:
+        self._things: List[Any] = []
+        self._containers: List[Any] = []
+        self._weights: List[Any] = []
+        self._known: Set[int] = set()
+
+    def put_back(self) -> None:
+        """Everything that was set aside, as it was."""
+        for thing, attributes in reversed(self._things):
+            vars(thing).clear()
+            vars(thing).update(attributes)
+        for container, content in reversed(self._containers):
+            container.clear()
+            (container.update if isinstance(container, (dict, set)) else container.extend)(content)
+        for parameter, weight, gradient, wants in self._weights:
+            parameter.data, parameter.grad = weight, gradient
+            parameter.requires_grad_(wants)
+
+    def weights(self, parameters: Iterable[Tensor]) -> None:
+        """Keep each parameter's values, gradient and ``requires_grad``; it goes on with a copy and no gradient."""
+        for parameter in parameters:
+            if id(parameter) not in self._known:
+                self._known.add(id(parameter))
+                self._weights.append((parameter, parameter.data, parameter.grad, parameter.requires_grad))
+                parameter.data, parameter.grad = parameter.data.clone(), None
+
+    def attributes(self, thing: Any) -> None:
+        """Keep a thing's attributes, and the content of the lists, dicts and sets among them."""
+        if id(thing) in self._known or not hasattr(thing, "__dict__") or isinstance(thing, type):
+            return
+        self._known.add(id(thing))
+        self._things.append((thing, dict(vars(thing))))
+        for value in vars(thing).values():
+            self.container(value)
+
+    def container(self, value: Any) -> None:
+        """Keep the content of a list, dict or set; anything else is left alone."""
+        if isinstance(value, (list, dict, set)) and id(value) not in self._known:
+            self._known.add(id(value))
+            self._containers.append((value, copy.copy(value)))
+
+    def buffers(self, modules: Iterable[nn.Module]) -> None:
+        """Let modules whose attributes are kept go on with copies of their buffers."""
+        for module in modules:
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = buffer.detach().clone()
+
+
+def copied_state(state: Dict[Any, Any]) -> Dict[Any, Any]:
+    """An optimizer's state: the keys stay the very parameters, the values are copies."""
+    made = copy.copy(state)
+    made.update({p: copy.deepcopy(values) for p, values in state.items()})
+    return made
+
+
+def own_copy(thing: Any, shared: Iterable[Any]) -> Any:
+    """A copy with a state of its own that still refers to what is `shared`: the live learner and its parts."""
+    memo = {id(one): one for one in shared if one is not None and one is not thing}
+    try:
+        made = type(thing).__new__(type(thing))
+        memo[id(thing)] = made
+        vars(made).update({name: copy.deepcopy(value, memo) for name, value in vars(thing).items()})
+    except Exception:  # a lock, a file, a socket: shared then, as are its contents
+        made = copy.copy(thing)
+    return made
+
+
+def every_module(model: nn.Module) -> List[nn.Module]:
+    """The model's modules, and those in its modules' plain lists, tuples and dicts."""
+    found: Dict[int, nn.Module] = {}
+    waiting: List[Any] = [model]
+    while waiting:
+        thing = waiting.pop()
+        if isinstance(thing, nn.Module):
+            if id(thing) in found:
+                continue
+            found[id(thing)] = thing
+            waiting += [m for m in thing._modules.values() if m is not None]
+            waiting += [v for k, v in vars(thing).items() if k not in ("_modules", "_parameters", "_buffers")
+                        and isinstance(v, (list, tuple, dict, nn.Module))]
+        elif isinstance(thing, (list, tuple)) and len(thing) < 1000:
+            waiting += [v for v in thing if isinstance(v, (nn.Module, list, tuple, dict))]
+        elif isinstance(thing, dict) and len(thing) < 1000:
+            waiting += [v for v in thing.values() if isinstance(v, (nn.Module, list, tuple, dict))]
+    return list(found.values())
