@@ -65,7 +65,7 @@ def test_a_word_without_a_piece_has_no_label():
 
 def test_a_batch_without_a_word_costs_nothing_and_others_what_torch_says():
     loss, outputs = CrossEntropyLoss(ignore_index=IGNORED), torch.randn(3, 2, requires_grad=True)
-    nothing = loss(outputs, torch.full((3,), IGNORED))
+    nothing = loss(outputs, torch.full((3,), IGNORED).long())
     nothing.backward()
     assert float(nothing.detach()) == 0 and not outputs.grad.any()
     targets = torch.tensor([0, IGNORED, 1])
