@@ -37,6 +37,7 @@ from tests.fastai1.items import IdList, block_data
 from tests.fastai1.learners import LENGTH, make_learner
 from tests.tiny import VOCAB
 
+pytestmark = pytest.mark.slow
 PARTS = ["ragged-arrays", "numpy-names", "sortish-sampler", "optimizer-load", "accumulate", "distributed-on-cpu",
          "accuracy-thresh"]
 KNOWS_WEIGHTS_ONLY = hasattr(torch.serialization, "safe_globals")

@@ -16,6 +16,7 @@ from fastai_hf_callback.layers import grouped_parts  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 from tests.tiny import ARCHITECTURES, tiny_model  # noqa: E402
 
+pytestmark = pytest.mark.slow
 NOW = ("albert", "electra", "mpnet", "deberta", "roformer")
 every_architecture = pytest.mark.parametrize("name", [*ARCHITECTURES, *(f"{name} of transformers 5" for name in NOW)])
 LR = 1e-2
