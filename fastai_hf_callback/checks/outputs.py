@@ -181,7 +181,7 @@ def softmax_twice(seen: Evidence) -> Optional[Finding]:
 
 def sigmoid_twice(seen: Evidence) -> Optional[Finding]:
     out, loss = seen.outputs, seen.loss
-    if out is None or loss is None or not out.bounded or out.rows_sum_to_one and out.shape[-1] > 1:
+    if out is None or loss is None or not out.bounded or out.rows_sum_to_one and out.shape[-1:] > (1,):
         return None
     takes_logits = loss.takes_logits or loss.shift_invariant
     if not takes_logits:
