@@ -33,14 +33,12 @@ class Pretrained(NamedTuple):
     make_model : callable
         Makes a new model with a classification head of the given number of outputs, weights loaded; the
         head is drawn from torch's generator, also where the folder holds one of another size.
-    pad_id : int
     max_positions : int or None
         How many positions the model has, where its config says so.
     """
 
     tokenizer: Any
     make_model: Callable[[int], Any]
-    pad_id: int
     max_positions: Optional[int]
 
 
@@ -108,7 +106,7 @@ def _load_old(library: Any, name: str) -> Pretrained:
             config = config_class.from_pretrained(name, num_labels=n_outputs)
             return model_class.from_pretrained(name, config=config, **_weights_that_fit(name, model_class, config))
 
-    return Pretrained(tokenizer, make_model, _pad_id(tokenizer), _positions(config))
+    return Pretrained(tokenizer, make_model, _positions(config))
 
 
 def _weights_that_fit(name: str, model_class: Any, config: Any) -> Dict[str, Any]:
@@ -131,7 +129,7 @@ def _load_new(library: Any, name: str) -> Pretrained:
             return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs,
                                                                               ignore_mismatched_sizes=True)
 
-    return Pretrained(tokenizer, make_model, _pad_id(tokenizer), _positions(config))
+    return Pretrained(tokenizer, make_model, _positions(config))
 
 
 def _old_kind(name: str) -> Optional[str]:
@@ -160,13 +158,6 @@ def _config_of(name: str) -> Dict[str, Any]:
 
 def _may_load(name: str) -> bool:
     return not Path(name).is_dir() or (Path(name) / "pytorch_model.bin").is_file()
-
-
-def _pad_id(tokenizer: Any) -> int:
-    pad = getattr(tokenizer, "pad_token_id", None)
-    if pad is None and getattr(tokenizer, "_pad_token", None) is not None:
-        pad = tokenizer.convert_tokens_to_ids(tokenizer.pad_token)
-    return 0 if pad is None else int(pad)  # any id does: the mask built beside it hides it
 
 
 def _positions(config: Any) -> Optional[int]:

@@ -100,7 +100,7 @@ def _tiny_bert(texts: List[str]) -> Pretrained:
                             num_labels=n_outputs)
         return BertForSequenceClassification(config)
 
-    return Pretrained(_tokenizer(vocabulary), make_model, pad_id=0, max_positions=MAX_LEN)
+    return Pretrained(_tokenizer(vocabulary), make_model, max_positions=MAX_LEN)
 
 
 def _vocabulary(texts: List[str]) -> List[str]:
