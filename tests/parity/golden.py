@@ -21,35 +21,43 @@ def path_of(stack: str) -> Path:
     return Path(__file__).parent / "golden" / f"{stack}.json"
 
 
-def losses_in_a_process_of_its_own():
-    """Exact losses of both arms, as hexadecimal floats: arm -> list."""
+def computed_in_a_process_of_its_own():
+    """Exact losses of both arms as hexadecimal floats, and a digest of the CPU's arithmetic: name -> value."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.parity.golden", "--inside"], check=True,
                           stdout=subprocess.PIPE, env=environment)
     return json.loads(done.stdout.decode().splitlines()[-1])
 
 
-def losses():
+def computed():
     import torch
+
     from fastai_hf_callback import compare
+    from tests.parity.arithmetic import digest_of_arithmetic
     from tests.parity.matrix import make_learner
 
     if hasattr(torch.backends, "mkldnn"):  # torch 1.4 has no such switch, and asks oneDNN for convolutions alone
         torch.backends.mkldnn.set_flags(False)
+    arithmetic = digest_of_arithmetic()
     comparison = compare(lambda: make_learner("bert", "labels"), lambda learn: learn.fit_one_cycle(17, 5e-3),
                          arms=("callback", "patched"), progress=False)
-    return {arm: [step.loss.hex() for step in trace.steps] for arm, trace in comparison.traces.items()}
+    return {"arithmetic": arithmetic,
+            **{arm: [step.loss.hex() for step in trace.steps] for arm, trace in comparison.traces.items()}}
+
+
+def _as_json(found):
+    return json.dumps({"arithmetic": found["arithmetic"], "losses": found["patched"]}, indent=0) + "\n"
 
 
 def main(arguments) -> None:
     if "--inside" in arguments:
-        print(json.dumps(losses()))
+        print(json.dumps(computed()))
         return
-    found = losses_in_a_process_of_its_own()
+    found = computed_in_a_process_of_its_own()
     if "--write" in arguments:
         from tests.parity.matrix import stack_name
         path_of(stack_name()).parent.mkdir(exist_ok=True)
-        path_of(stack_name()).write_text(json.dumps(found["patched"], indent=0) + "\n", encoding="utf-8")
+        path_of(stack_name()).write_text(_as_json(found), encoding="utf-8")
     print("\n".join(found["callback"]))
 
 

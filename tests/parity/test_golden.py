@@ -20,11 +20,15 @@ def stored():
 
 
 def test_both_arms_give_the_stored_losses(stored):
-    found = golden.losses_in_a_process_of_its_own()
-    assert len(stored) == golden.STEPS
-    assert found["callback"] == found["patched"] == stored
+    found = golden.computed_in_a_process_of_its_own()
+    assert len(stored["losses"]) == golden.STEPS
+    assert found["callback"] == found["patched"]
+    if found["arithmetic"] != stored["arithmetic"]:
+        pytest.skip(f"this CPU computes fixed numbers otherwise ({found['arithmetic']}) than the one that the losses "
+                    f"were stored on ({stored['arithmetic']})")
+    assert found["patched"] == stored["losses"]
 
 
 def test_the_stored_losses_fall(stored):
-    numbers = [float.fromhex(loss) for loss in stored]
+    numbers = [float.fromhex(loss) for loss in stored["losses"]]
     assert sum(numbers[-10:]) < 0.8 * sum(numbers[:10])
