@@ -118,6 +118,8 @@ def _logits_by_name(output: Any, named: Dict[Any, Any], whole: Any) -> Tensor:
 
 
 def _head_hint(names: Sequence[Any]) -> str:
+    if "start_logits" in names and "end_logits" in names:
+        return "; fastai keeps and puts together single tensors: element=span_logits, of this package, makes one of both"
     headless = "last_hidden_state" in names
     return "; a model with a head (…ForSequenceClassification) returns logits" if headless else ""
 
