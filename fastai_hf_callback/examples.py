@@ -68,7 +68,8 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
     Parameters
     ----------
     train : pandas.DataFrame or path-like
-        Or anything with ``to_pandas()``. A file is read as CSV (``.gz`` and the like included).
+        Or a Hugging Face ``Dataset``, whose classes come with their names and in their order, or anything else with
+        ``to_pandas()``. A file is read as CSV (``.gz`` and the like included).
     valid : pandas.DataFrame, path-like, float or str
         A fraction is drawn from `train` by `seed` alone; a name of a column of `train` marks its rows for validation
         (True, 1, ``"valid"``, ``"dev"``), and these leave `train`.
@@ -100,6 +101,7 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
     _check_names([text, pair, *columns])
     needed = [text] if pair is None else [text, pair]
     parts = [part for part in open_parts(train, valid, test, text, needed, columns, seed) if part is not None]
+    classes = parts[0].classes if classes is None else classes
     chosen, task = task is not None, choose_task(parts[0], text, columns, task)
     if task == "tokens" and pair is not None:
         raise UnusableInput(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
@@ -137,7 +139,7 @@ def _is_labelled(part: Part, labels: List[Any]) -> bool:
     if there and len(there) < len(labels):
         lacking = [label for label in labels if label not in there]
         raise UnusableInput(f"{part.split} has the label column(s) {listed(there)} and lacks {listed(lacking)}; "
-                            f"expected all or none: write {part.split}.drop(columns={there!r}), or add the others")
+                            f"expected all or none: write {part.leaving_out(there)}, or add the others")
     return bool(there)
 
 

@@ -107,8 +107,8 @@ def one_output(outputs: Any) -> Tensor:
     if isinstance(outputs, (tuple, list)) and len(outputs) == 2:
         outputs = torch.stack(tuple(outputs), 1)
     if not isinstance(outputs, Tensor) or outputs.dim() != 3 or outputs.shape[1] != 2:
-        raise UnusableInput(f"{describe(outputs)} was given for the outputs of a span; expected float (rows, 2, width), "
-                            f"or two of (rows, width): write HFCallback(element=span_logits)")
+        raise UnusableInput(f"{describe(outputs)} was given for the outputs of a span; expected float (rows, 2, "
+                            f"width), or two of (rows, width): write HFCallback(element=span_logits)")
     return outputs
 
 

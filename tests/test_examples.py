@@ -293,8 +293,8 @@ def test_a_test_with_labels_without_or_as_a_list():
     (["x", 3], {}, "text column 'text' of test holds int, no str, in 1 of 2 row(s), [test[i] for i in [1]]; expected a "
                    "str each: name the column of texts, or turn it into str with .astype(str)"),
     ([], {}, "test has 0 rows; expected at least one: look at what was filtered before, or leave test out"),
-    ({"x"}, {}, "test is set of length 1; expected a DataFrame or the path of a CSV file: write "
-                "pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
+    ({"x"}, {}, "test is set of length 1; expected a DataFrame, a Hugging Face Dataset or the path of a CSV file: "
+                "write pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
 ], ids=["some labels", "no labels", "no text", "pairs", "missing", "int", "empty", "set"])
 def test_what_test_cannot_be(test, kwargs, line):
     assert refused(test=test, **kwargs) == line
@@ -324,10 +324,10 @@ def test_what_turns_into_a_frame_is_a_frame():
     (pd.Series(["x"]), "Series of shape (1,)"), (3, "int 3"), (print, "builtin_function_or_method"),
 ], ids=["list", "array", "dict", "series", "int", "function"])
 def test_what_is_no_frame_is_described(given, what):
-    assert refused(given) == (f"train is {what}; expected a DataFrame or the path of a CSV file: write "
-                              f"pd.DataFrame({{'text': [...], 'label': [...]}})")
+    assert refused(given) == (f"train is {what}; expected a DataFrame, a Hugging Face Dataset or the path of a CSV "
+                              f"file: write pd.DataFrame({{'text': [...], 'label': [...]}})")
     if not isinstance(given, int):
-        assert refused(valid=given).startswith(f"valid is {what}; expected a DataFrame or the path")
+        assert refused(valid=given).startswith(f"valid is {what}; expected a DataFrame, a Hugging Face Dataset")
 
 
 @pytest.mark.parametrize("kwargs, line", [

@@ -6,8 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from fastai_hf_callback import NextTokenLoss, OutputError, SpanLoss, UnusableInput, span_logits, span_match, \
-    span_overlap
+from fastai_hf_callback import (
+    NextTokenLoss,
+    OutputError,
+    SpanLoss,
+    UnusableInput,
+    span_logits,
+    span_match,
+    span_overlap,
+)
 from fastai_hf_callback.spans import best_spans
 from fastai_hf_callback.words import words_right
 from tests.tiny import VOCAB, ids, model_of_today
@@ -141,7 +148,7 @@ def test_both_outputs_in_one_tensor():
 
 
 @pytest.mark.parametrize("output, said", (
-    ({"logits": LOGITS}, r"The model returned dict\(logits: float32 \(4, 2, 6\)\); expected start_logits and end_logits"),
+    ({"logits": LOGITS}, r"The model returned dict\(logits: float32 \(4, 2, 6\)\); expected start_logits and"),
     ((LOGITS,), "expected start_logits and end_logits"), (LOGITS, "expected start_logits and end_logits"),
     ({"start_logits": LOGITS, "end_logits": None}, "expected start_logits and end_logits"),
 ))

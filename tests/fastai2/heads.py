@@ -23,7 +23,6 @@ from fastai_hf_callback import (
 from tests.fastai2.learners import BATCH, IGNORED, LENGTH, PAD, hushed, texts_and_targets
 from tests.tiny import VOCAB, model_of_today
 
-
 ROWS = 16
 
 
