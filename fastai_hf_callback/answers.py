@@ -86,8 +86,8 @@ def _answer(part: Part, labels: Sequence[Any], row: int, given: Tuple[Any, ...])
     if isinstance(text, (int, np.integer)) and part.path is not None:
         text = str(text)  # a file whose answers are years, read as numbers
     if not isinstance(text, str):
-        raise UnusableInput(f"label column {labels[0]!r} of {part.split} holds {type(text).__name__}, {part.at([row])}; "
-                            f"expected the answer as it stands in the context, a str, or "
+        raise UnusableInput(f"label column {labels[0]!r} of {part.split} holds {type(text).__name__}, "
+                            f"{part.at([row])}; expected the answer as it stands in the context, a str, or "
                             f"{{'text': [...], 'answer_start': [...]}}")
     return _stripped(text, None if len(given) == 1 and begin is None else _whole(part, labels, row, begin, text))
 

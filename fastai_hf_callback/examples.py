@@ -9,7 +9,6 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from .answers import holds_answers, read_answers
-from .answers import holds_answers, read_answers
 from .columns import is_list
 from .errors import UnusableInput
 from .parts import Part, listed, open_parts
@@ -124,7 +123,8 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
             _check_lengths(part, words, target, text, columns[0])
     targets = (targets + [None])[:len(parts)]
     splits = [Examples(*each) for each in zip(texts, pairs, targets)]
-    said = [line for part, split in zip(parts, splits) for line in _blanks(part, split)] + _twins(parts[1], splits) + told
+    said = [line for part, split in zip(parts, splits) for line in _blanks(part, split)]
+    said += _twins(parts[1], splits) + told
     return Labelled(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, said)
 
 
@@ -148,8 +148,8 @@ def _check_pair_fits(task: str, pair: Any) -> None:
         raise UnusableInput(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
                             f"pair out")
     if task == "answer" and pair is None:
-        raise UnusableInput("task is 'answer' and no pair was given; expected the column of questions and that of their "
-                            "contexts: write text='question', pair='context'")
+        raise UnusableInput("task is 'answer' and no pair was given; expected the column of questions and that of "
+                            "their contexts: write text='question', pair='context'")
 
 
 def _answers(parts: List[Part], contexts: List[Any], labels: List[Any],

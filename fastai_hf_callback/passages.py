@@ -65,8 +65,8 @@ class PassageFeeding(Feeding):
     def __init__(self, encoder: TextEncoder, progress: Any = None, columns: Sequence[str] = ("question", "context")):
         super().__init__(encoder, paired=True, progress=progress, columns=columns)
         if not getattr(encoder.tokenizer, "is_fast", False):
-            raise UnusableInput(f"{type(encoder.tokenizer).__name__} is a slow tokenizer, which does not tell where its "
-                                f"tokens stand; expected a fast one for task 'answer': write "
+            raise UnusableInput(f"{type(encoder.tokenizer).__name__} is a slow tokenizer, which does not tell where "
+                                f"its tokens stand; expected a fast one for task 'answer': write "
                                 f"AutoTokenizer.from_pretrained(name)")
 
     @property

@@ -202,13 +202,13 @@ def test_a_slow_tokenizer_is_refused(tmp_path):
 def test_a_prediction_outside_the_context_is_no_answer(tmp_path):
     feeding = feeding_of(tmp_path)
     row = feeding.encoded([("the fox", "an owl sees")])[0]  # [CLS] the fox [SEP] [UNK] owl sees [SEP]
-    for span, told in (((5, 6), "owl sees"), ((0, 0), ""), ((1, 2), ""), ((2, 6), ""), ((3, 5), ""), ((5, 7), "owl sees"),
-                       ((5, 99), "owl sees"), ((7, 7), "")):
+    for span, told in (((5, 6), "owl sees"), ((0, 0), ""), ((1, 2), ""), ((2, 6), ""), ((3, 5), ""),
+                       ((5, 7), "owl sees"), ((5, 99), "owl sees"), ((7, 7), "")):
         assert feeding.answer(row, span) == told, span
 
 
-@given(words=st.lists(st.sampled_from([*OTHERS, "foxs", "Fox", "(owl)", "newt-toad", "\u4e2d"]), min_size=1, max_size=9),
-       space=st.sampled_from([" ", "  ", "\n"]), at=st.data())
+@given(words=st.lists(st.sampled_from([*OTHERS, "foxs", "Fox", "(owl)", "newt-toad", "\u4e2d"]), min_size=1,
+                      max_size=9), space=st.sampled_from([" ", "  ", "\n"]), at=st.data())
 @settings(deadline=None, max_examples=60)
 def test_every_answer_of_whole_words_comes_back(tmp_path_factory, words, space, at):
     context = space.join(words)

@@ -80,7 +80,8 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
     if examples.task == "answer":
         raise UnusableInput("task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on "
-                            "fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()")
+                            "fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), "
+                            "loss_func=SpanLoss()")
     for line in examples.said:
         warnings.warn(line, stacklevel=2)
     processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens",

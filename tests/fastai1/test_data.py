@@ -516,7 +516,7 @@ def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(slow):
 @pytest.mark.parametrize("asked", (dict(task="answer"), {}), ids=("asked for", "told by the column"))
 def test_answers_in_contexts_are_refused_in_one_line(asked):
     with pytest.raises(UnusableInput) as caught:
-        text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", pair="text", labels="answers", progress=False, **asked)
+        text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", pair="text", labels="answers", **asked)
     assert str(caught.value) == (
         "task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "
         "DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()")
