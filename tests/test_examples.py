@@ -164,8 +164,9 @@ def test_a_task_that_is_given_is_taken():
 
 
 @pytest.mark.parametrize("kwargs, line", [
-    (dict(task="singel"), "task='singel' was given; nearest: single; expected one of single, several, number, tokens"),
-    (dict(task=3), "task=3 was given; expected one of single, several, number, tokens"),
+    (dict(task="singel"), "task='singel' was given; nearest: single; expected one of single, several, number, tokens, "
+                          "answer"),
+    (dict(task=3), "task=3 was given; expected one of single, several, number, tokens, answer"),
     (dict(task="single", labels=["a", "b"]),
      "task='single' takes one label column and 2 were given, 'a', 'b'; give one, or write task='several' (columns of 0 "
      "and 1) or task='number'"),
@@ -186,7 +187,7 @@ def test_a_task_that_does_not_fit(kwargs, line):
 
 
 def test_the_tasks_are_these():
-    assert TASKS == ("single", "several", "number", "tokens")
+    assert TASKS == ("single", "several", "number", "tokens", "answer")
 
 
 # -- valid -----------------------------------------------------------------------------------------
