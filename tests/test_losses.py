@@ -74,7 +74,8 @@ def test_a_batch_without_a_target_is_no_end_of_the_training():
     loss.backward()
     assert loss.item() == 0 and float(logits.grad.abs().sum()) == 0
     assert float(NextTokenLoss()(torch.randn(4, 2, 8), nothing)) == 0
-    assert bool(torch.isnan(F.cross_entropy(LOGITS.reshape(8, 6), nothing.reshape(8))))  # the broken arm
+    if not torch.__version__.startswith("1."):  # torch 1.4 gives 0 itself
+        assert bool(torch.isnan(F.cross_entropy(LOGITS.reshape(8, 6), nothing.reshape(8))))  # the broken arm
 
 
 def test_probabilities_keep_their_form_and_are_decoded():
