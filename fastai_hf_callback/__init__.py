@@ -10,6 +10,8 @@ from typing import Any, List
 __version__ = "0.1.0"
 
 _CORE = {"unwrap": "output", "HFModel": "model", "accuracy_thresh": "metrics",
+         "span_logits": "spans", "span_match": "spans", "span_overlap": "spans",
+         "SpanLoss": "losses", "NextTokenLoss": "losses",
          "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
          "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
          "Comparison": "comparison", "Trace": "trace",

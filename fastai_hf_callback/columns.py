@@ -47,7 +47,7 @@ def check_missing(part: Part, label: Any) -> None:
     if column.dtype.kind not in "biufmM" and not is_categorical(column):
         missing = missing | np.array([isinstance(value, str) and not value.strip() for value in column.tolist()])
     if missing.any():
-        drop = f", or leave the column out: test.drop(columns=[{label!r}])" if part.split == "test" else ""
+        drop = f", or leave the column out: {part.leaving_out([label])}" if part.split == "test" else ""
         raise UnusableInput(f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
                             f"row(s), {part.at(missing)}; fill or remove these rows{drop}")
 

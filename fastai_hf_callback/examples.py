@@ -8,6 +8,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from .answers import holds_answers, read_answers
 from .columns import is_list
 from .errors import UnusableInput
 from .parts import Part, listed, open_parts
@@ -28,8 +29,9 @@ class Examples(NamedTuple):
         The second texts.
     targets : numpy.ndarray or list of numpy.ndarray or None
         ``"single"``: int64 ``(n,)``; ``"several"``: float32 ``(n, columns)`` of 0 and 1; ``"number"``: float32
-        ``(n,)``, or ``(n, columns)`` with several columns; ``"tokens"``: an int64 array each, one class per word.
-        None for a test without labels.
+        ``(n,)``, or ``(n, columns)`` with several columns; ``"tokens"``: an int64 array each, one class per word;
+        ``"answer"``: int64 ``(n, 2)``, the characters of the second text that answer the first, the end excluded, -1
+        without an answer. None for a test without labels.
     """
 
     texts: List[Any]
@@ -48,7 +50,8 @@ class Labelled(NamedTuple):
     task : str
         One of `TASKS`.
     names : list of str
-        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``.
+        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``; ``["start",
+        "end"]`` for ``"answer"``.
     said : list of str
         What the user should be told, one line each.
     """
@@ -68,14 +71,16 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
     Parameters
     ----------
     train : pandas.DataFrame or path-like
-        Or anything with ``to_pandas()``. A file is read as CSV (``.gz`` and the like included).
+        Or a Hugging Face ``Dataset``, whose classes come with their names and in their order, or anything else with
+        ``to_pandas()``. A file is read as CSV (``.gz`` and the like included).
     valid : pandas.DataFrame, path-like, float or str
         A fraction is drawn from `train` by `seed` alone; a name of a column of `train` marks its rows for validation
         (True, 1, ``"valid"``, ``"dev"``), and these leave `train`.
     text : str
         The column of texts; for ``"tokens"`` of lists of words.
     labels : str or list of str
-        A column of classes, numbers or lists; several columns of 0 and 1, or of numbers.
+        A column of classes, numbers or lists; several columns of 0 and 1, or of numbers; for ``"answer"`` see
+        ``answers.read_answers``.
     pair : str, optional
         The column of second texts.
     test : pandas.DataFrame, path-like or list of str, optional
@@ -100,20 +105,26 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
     _check_names([text, pair, *columns])
     needed = [text] if pair is None else [text, pair]
     parts = [part for part in open_parts(train, valid, test, text, needed, columns, seed) if part is not None]
+    classes = parts[0].classes if classes is None else classes
+    if task is None and holds_answers(parts[0].column(columns[0])):
+        task = "answer"
     chosen, task = task is not None, choose_task(parts[0], text, columns, task)
-    if task == "tokens" and pair is not None:
-        raise UnusableInput(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
-                            f"pair out")
+    _check_pair_fits(task, pair)
     texts = [_texts(part, text, of_words=task == "tokens") for part in parts]
     pairs = [None if pair is None else _texts(part, pair, of_words=False) for part in parts]
-    names, targets = read_targets([part for part in parts if _is_labelled(part, columns)], columns, task, classes,
-                                  chosen)
+    labelled = [part for part in parts if _is_labelled(part, columns)]
+    told: List[str] = []
+    if task == "answer":
+        names, targets, told = _answers(labelled, pairs, columns, classes)
+    else:
+        names, targets = read_targets(labelled, columns, task, classes, chosen)
     if task == "tokens":
         for part, words, target in zip(parts, texts, targets):
             _check_lengths(part, words, target, text, columns[0])
     targets = (targets + [None])[:len(parts)]
     splits = [Examples(*each) for each in zip(texts, pairs, targets)]
-    said = [line for part, split in zip(parts, splits) for line in _blanks(part, split)] + _twins(parts[1], splits)
+    said = [line for part, split in zip(parts, splits) for line in _blanks(part, split)]
+    said += _twins(parts[1], splits) + told
     return Labelled(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, said)
 
 
@@ -132,12 +143,29 @@ def _check_names(names: List[Any]) -> None:
                             f"labels='label' or labels=['a', 'b']")
 
 
+def _check_pair_fits(task: str, pair: Any) -> None:
+    if task == "tokens" and pair is not None:
+        raise UnusableInput(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
+                            f"pair out")
+    if task == "answer" and pair is None:
+        raise UnusableInput("task is 'answer' and no pair was given; expected the column of questions and that of "
+                            "their contexts: write text='question', pair='context'")
+
+
+def _answers(parts: List[Part], contexts: List[Any], labels: List[Any],
+             classes: Any) -> Tuple[List[str], List[Any], List[str]]:
+    if classes is not None:
+        raise UnusableInput("classes was given and task is 'answer', which has none; leave classes out")
+    found = [read_answers(part, of_part, labels) for part, of_part in zip(parts, contexts)]
+    return ["start", "end"], [places for places, _ in found], [line for _, said in found for line in said]
+
+
 def _is_labelled(part: Part, labels: List[Any]) -> bool:
     there = [label for label in labels if label in part.frame.columns]
     if there and len(there) < len(labels):
         lacking = [label for label in labels if label not in there]
         raise UnusableInput(f"{part.split} has the label column(s) {listed(there)} and lacks {listed(lacking)}; "
-                            f"expected all or none: write {part.split}.drop(columns={there!r}), or add the others")
+                            f"expected all or none: write {part.leaving_out(there)}, or add the others")
     return bool(there)
 
 

@@ -49,6 +49,12 @@ class Feeding:
     def padding(self) -> Padding:
         return Padding(self.encoder.pad_id, self.encoder.pad_type_id, self.encoder.pad_side)
 
+    @property
+    def per_position(self) -> bool:
+        """Whether a model of these tasks gives something for each token, so that batches are to be of one width where
+        predictions are put together."""
+        return self.words
+
     # -- texts -> rows -----------------------------------------------------------------------------
 
     def encoded(self, items: Sequence[Any]) -> List[Encoded]:

@@ -118,6 +118,8 @@ def _logits_by_name(output: Any, named: Dict[Any, Any], whole: Any) -> Tensor:
 
 
 def _head_hint(names: Sequence[Any]) -> str:
+    if "start_logits" in names and "end_logits" in names:
+        return "; element=span_logits (of this package) puts both into one tensor, as fastai's predictions need it"
     headless = "last_hidden_state" in names
     return "; a model with a head (…ForSequenceClassification) returns logits" if headless else ""
 

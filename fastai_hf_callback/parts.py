@@ -2,6 +2,7 @@
 
 Stands between ``table.py`` (a file) and ``targets.py`` (labels). Imports pandas when it is used.
 """
+import collections.abc
 import os
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
@@ -9,6 +10,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from .errors import UnusableInput
+from .hub_data import frame_of, is_dataset, refuse_many_splits
 from .table import below_header, check_column, nearest, read_frame, split_rows
 
 __all__ = ["Part", "open_parts"]
@@ -20,7 +22,8 @@ MARKS = {"valid": True, "validation": True, "val": True, "dev": True, "true": Tr
 class Part(NamedTuple):
     """The rows of one split: `positions` of the caller's `frame`, which is never written to.
 
-    ``rows_as`` is how the caller would write some of these rows, ``path`` the file they were read from.
+    ``rows_as`` is how the caller would write some of these rows, ``without`` how a frame without some columns; ``path``
+    is the file they were read from, ``classes`` the order of classes that the data bring themselves.
     """
 
     split: str
@@ -28,6 +31,8 @@ class Part(NamedTuple):
     rows_as: str
     path: Optional[str]
     positions: np.ndarray
+    without: str = "{split}.drop(columns={columns!r})"
+    classes: Optional[List[str]] = None
 
     @property
     def size(self) -> int:
@@ -45,11 +50,15 @@ class Part(NamedTuple):
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
         return self.rows_as.format(", ".join(map(str, rows[:5]))) + more
 
+    def leaving_out(self, columns: Sequence[Any]) -> str:
+        """How the caller would write this split without some columns."""
+        return self.without.format(split=self.split, columns=list(columns))
+
 
 def open_parts(train: Any, valid: Any, test: Any, text: Any, needed: Sequence[Any], optional: Sequence[Any],
                seed: int) -> Tuple[Part, Part, Optional[Part]]:
     """Train, valid and test, not empty, with the columns in `needed`; those in `optional` may lack in test."""
-    whole = _open(train, "train")
+    whole = _open(train, "train", optional)
     _check_columns(whole, [*needed, *optional])
     mark = valid if isinstance(valid, str) and valid in whole.frame.columns else None
     _check_each_once([*needed, *optional], mark)
@@ -59,13 +68,12 @@ def open_parts(train: Any, valid: Any, test: Any, text: Any, needed: Sequence[An
     elif _is_number(valid):
         train, valid = _drawn(whole, valid, seed)
     else:
-        train, valid = whole, _open_valid(valid, whole)
+        train, valid = whole, _open_valid(valid, whole, optional)
         _check_columns(valid, [*needed, *optional])
         valid = _with_numbers(valid, optional)
     if test is None:
         return train, valid, None
-    test = _open(test, "test") if isinstance(test, (str, os.PathLike)) or hasattr(test, "to_pandas") or _is_frame(
-        test) else _listed(test, text, needed)
+    test = _listed(test, text, needed) if _is_list(test) else _open(test, "test", optional)
     _check_columns(test, [*needed, *(label for label in optional if label in test.frame.columns)])
     return train, valid, _with_numbers(test, optional)
 
@@ -93,17 +101,24 @@ def _as_keyword(name: str, value: str = "") -> str:
     return f"pd.read_csv(path, {name}={repr(value) if value else '...'})"
 
 
-def _open(given: Any, split: str) -> Part:
+def _open(given: Any, split: str, labels: Sequence[Any]) -> Part:
     import pandas as pd
 
-    path, rows_as = None, f"{split}.iloc[[{{}}]]"
+    rows_as = f"{split}.iloc[[{{}}]]"
     if isinstance(given, (str, os.PathLike)):
-        path, frame = str(given), read_frame(Path(given), option=_as_keyword)
+        frame = read_frame(Path(given), option=_as_keyword)
+        part = Part(split, frame, rows_as, str(given), np.arange(len(frame)))
     elif isinstance(given, pd.DataFrame):
-        frame = given
+        part = Part(split, given, rows_as, None, np.arange(len(given)))
+    elif is_dataset(given):
+        frame, classes = frame_of(given, split, labels)
+        rows_as = f"{split}.select([{{}}])" if hasattr(given, "select") else f"list({split})[i] for i in [{{}}]"
+        part = Part(split, frame, rows_as, None, np.arange(len(frame)), "{split}.remove_columns({columns!r})", classes)
     else:
-        frame, rows_as = _to_pandas(given, split), f"{split}.to_pandas().iloc[[{{}}]]"
-    return _not_empty(Part(split, frame, rows_as, path, np.arange(len(frame))))
+        refuse_many_splits(given, split)
+        frame = _to_pandas(given, split)
+        part = Part(split, frame, f"{split}.to_pandas().iloc[[{{}}]]", None, np.arange(len(frame)))
+    return _not_empty(part)
 
 
 def _with_numbers(part: Part, labels: Sequence[Any]) -> Part:
@@ -120,8 +135,8 @@ def _to_pandas(given: Any, split: str) -> Any:
     frame = given.to_pandas() if callable(getattr(given, "to_pandas", None)) else None
     if not isinstance(frame, pd.DataFrame):
         also = " (test may be a list of str, too)" if split == "test" else ""
-        raise UnusableInput(f"{split} is {_described(given)}; expected a DataFrame or the path of a CSV file: write "
-                            f"pd.DataFrame({{'text': [...], 'label': [...]}}){also}")
+        raise UnusableInput(f"{split} is {_described(given)}; expected a DataFrame, a Hugging Face Dataset or the path "
+                            f"of a CSV file: write pd.DataFrame({{'text': [...], 'label': [...]}}){also}")
     return frame
 
 
@@ -165,7 +180,7 @@ def _is_number(given: Any) -> bool:
     return isinstance(given, (int, float, np.integer, np.floating)) and not isinstance(given, bool)
 
 
-def _open_valid(valid: Any, whole: Part) -> Part:
+def _open_valid(valid: Any, whole: Part, labels: Sequence[Any]) -> Part:
     if valid is None or isinstance(valid, (bool, np.bool_)):
         raise UnusableInput(f"valid={valid} was given; expected a DataFrame, a path, a fraction as in valid=0.1, or "
                             f"the name of the column of train that marks the rows to validate on")
@@ -173,11 +188,7 @@ def _open_valid(valid: Any, whole: Part) -> Part:
         columns = [str(column) for column in whole.frame.columns]
         raise UnusableInput(f"valid={valid!r} is no column of train and no file{nearest(valid, columns)}; the "
                             f"columns of train are: {', '.join(columns[:12])}{', ...' if len(columns) > 12 else ''}")
-    return _open(valid, "valid")
-
-
-def _is_frame(given: Any) -> bool:
-    return getattr(given, "ndim", 0) == 2 and hasattr(given, "columns")
+    return _open(valid, "valid", labels)
 
 
 def _looks_like_a_path(given: str) -> bool:
@@ -222,11 +233,16 @@ def _marked(whole: Part, mark: str) -> Tuple[Part, Part]:
 # -- test ------------------------------------------------------------------------------------------
 
 
+def _is_list(given: Any) -> bool:
+    """A list or anything like it, as a column of a frame or of a dataset."""
+    import pandas as pd
+
+    return isinstance(given, (collections.abc.Sequence, np.ndarray, pd.Series)) and not isinstance(given, str)
+
+
 def _listed(test: Any, text: Any, needed: Sequence[Any]) -> Part:
     import pandas as pd
 
-    if not isinstance(test, (list, tuple, np.ndarray, pd.Series)):
-        return _open(test, "test")
     if len(needed) == 1:
         frame = pd.DataFrame({text: pd.Series(list(test), dtype=object)})
     elif all(isinstance(row, (list, tuple)) and len(row) == len(needed) for row in test):

@@ -25,7 +25,7 @@ from .table import as_number_or_text, nearest
 
 __all__ = ["TASKS", "choose_task", "read_targets"]
 
-TASKS = ("single", "several", "number", "tokens")
+TASKS = ("single", "several", "number", "tokens", "answer")
 MANY = 20
 # Share of values that are neither 0 nor 1 below which columns are taken for labels with mistakes in them.
 ODD_ONES_OUT = 0.5

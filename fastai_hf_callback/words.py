@@ -1,12 +1,12 @@
 """A label per word: its loss, and the labels of words from those of their pieces. Imports torch."""
-from typing import Any, List, Sequence
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 from torch import Tensor, nn
 
 from .batching import IGNORED, first_pieces
 
-__all__ = ["CrossEntropyLoss", "labels_of_words", "names_of"]
+__all__ = ["CrossEntropyLoss", "labels_of_words", "names_of", "words_right"]
 
 NO_LABEL = "-"  # shown for a word of which the model saw no piece
 
@@ -49,3 +49,19 @@ def labels_of_words(pieces: np.ndarray, row: Any, n_words: int, side: str) -> np
 def names_of(numbers: Sequence[int], classes: Sequence[str]) -> List[str]:
     """The class names of words."""
     return [NO_LABEL if number == IGNORED else classes[number] for number in numbers]
+
+
+def words_right(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, int]:
+    """How many words of a batch are labelled right, and how many there are.
+
+    Parameters
+    ----------
+    outputs : Tensor, float, (rows, width, classes)
+    targets : Tensor, int64, (rows, width)
+        ``IGNORED`` where there is no word.
+    ahead : int
+        A position's output stands for the target so many positions later.
+    """
+    outputs, targets = outputs[:, :outputs.shape[1] - ahead], targets[:, ahead:]
+    word = targets != IGNORED
+    return int((outputs.argmax(-1) == targets)[word].sum()), int(word.sum())

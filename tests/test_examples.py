@@ -164,8 +164,9 @@ def test_a_task_that_is_given_is_taken():
 
 
 @pytest.mark.parametrize("kwargs, line", [
-    (dict(task="singel"), "task='singel' was given; nearest: single; expected one of single, several, number, tokens"),
-    (dict(task=3), "task=3 was given; expected one of single, several, number, tokens"),
+    (dict(task="singel"), "task='singel' was given; nearest: single; expected one of single, several, number, tokens, "
+                          "answer"),
+    (dict(task=3), "task=3 was given; expected one of single, several, number, tokens, answer"),
     (dict(task="single", labels=["a", "b"]),
      "task='single' takes one label column and 2 were given, 'a', 'b'; give one, or write task='several' (columns of 0 "
      "and 1) or task='number'"),
@@ -186,7 +187,7 @@ def test_a_task_that_does_not_fit(kwargs, line):
 
 
 def test_the_tasks_are_these():
-    assert TASKS == ("single", "several", "number", "tokens")
+    assert TASKS == ("single", "several", "number", "tokens", "answer")
 
 
 # -- valid -----------------------------------------------------------------------------------------
@@ -293,8 +294,8 @@ def test_a_test_with_labels_without_or_as_a_list():
     (["x", 3], {}, "text column 'text' of test holds int, no str, in 1 of 2 row(s), [test[i] for i in [1]]; expected a "
                    "str each: name the column of texts, or turn it into str with .astype(str)"),
     ([], {}, "test has 0 rows; expected at least one: look at what was filtered before, or leave test out"),
-    ({"x"}, {}, "test is set of length 1; expected a DataFrame or the path of a CSV file: write "
-                "pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
+    ({"x"}, {}, "test is set of length 1; expected a DataFrame, a Hugging Face Dataset or the path of a CSV file: "
+                "write pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
 ], ids=["some labels", "no labels", "no text", "pairs", "missing", "int", "empty", "set"])
 def test_what_test_cannot_be(test, kwargs, line):
     assert refused(test=test, **kwargs) == line
@@ -324,10 +325,10 @@ def test_what_turns_into_a_frame_is_a_frame():
     (pd.Series(["x"]), "Series of shape (1,)"), (3, "int 3"), (print, "builtin_function_or_method"),
 ], ids=["list", "array", "dict", "series", "int", "function"])
 def test_what_is_no_frame_is_described(given, what):
-    assert refused(given) == (f"train is {what}; expected a DataFrame or the path of a CSV file: write "
-                              f"pd.DataFrame({{'text': [...], 'label': [...]}})")
+    assert refused(given) == (f"train is {what}; expected a DataFrame, a Hugging Face Dataset or the path of a CSV "
+                              f"file: write pd.DataFrame({{'text': [...], 'label': [...]}})")
     if not isinstance(given, int):
-        assert refused(valid=given).startswith(f"valid is {what}; expected a DataFrame or the path")
+        assert refused(valid=given).startswith(f"valid is {what}; expected a DataFrame, a Hugging Face Dataset")
 
 
 @pytest.mark.parametrize("kwargs, line", [

@@ -227,7 +227,8 @@ REFUSED = {
                   "The model returned dict(start_logits: float32 (4, 3), end_logits: float32 (4, 3)): 2 tensors and "
                   "none is called 'logits'. Training on a hidden state would go unnoticed, so say which one the loss "
                   "needs: element='start_logits' for one of ['start_logits', 'end_logits'], or element="
-                  "('start_logits', 'end_logits') for a loss that takes several."),
+                  "('start_logits', 'end_logits') for a loss that takes several; element=span_logits (of this package) "
+                  "puts both into one tensor, as fastai's predictions need it."),
     "only a loss": ((torch.tensor(0.5),), "only-a-loss",
                     "The model returned tuple(float32 ()): a loss and no logits. Call the model without labels and let "
                     "the Learner's loss_func compute the loss, or write element=0 to take what is there."),

@@ -44,7 +44,14 @@ def frame(rows=60, seed=0, longest=14):
         "kind": [max(("animal", "plant", "other"), key=of.count) for of in tags],
         "animal": [int("animal" in of) for of in tags], "plant": [int("plant" in of) for of in tags],
         "plural": [int(any(word.endswith("s") for word in words)) for words in texts],
-        "share": [of.count("animal") / len(of) for of in tags], "words": texts, "tags": tags})
+        "share": [of.count("animal") / len(of) for of in tags], "words": texts, "tags": tags,
+        "asked": [words[len(words) // 2] for words in texts], "answers": [answer_in(words) for words in texts]})
+
+
+def answer_in(words):
+    """The word in the middle as SQuAD writes an answer."""
+    middle = len(words) // 2
+    return {"text": [words[middle]], "answer_start": [len(" ".join(words[:middle])) + 1]}
 
 
 def tag_of(word):

@@ -7,6 +7,7 @@ import torch
 from fastai.data_block import EmptyLabelList, LabelList, LabelLists
 from fastprogress import progress_bar
 
+from ..errors import UnusableInput
 from ..examples import Examples, Labelled, read_examples
 from ..feeding import as_objects
 from ..settings import check_settings
@@ -27,8 +28,8 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
 
     Parameters
     ----------
-    train : DataFrame or path of a CSV file
-    valid : DataFrame, path, float or str
+    train : DataFrame, Hugging Face Dataset or path of a CSV file
+    valid : DataFrame, Dataset, path, float or str
         The validation rows; or the fraction of `train` to hold out; or the column of `train` that marks them.
     tokenizer : a pytorch-transformers or transformers tokenizer
         It says which special tokens there are, how pairs are joined, what pads and on which side.
@@ -37,7 +38,7 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     labels : str or list of str
         One column of classes (names or numbers), of numbers (a regression), or of lists of labels (one per word);
         several columns of 0 and 1 for several labels.
-    test : DataFrame, path or list of str, optional
+    test : DataFrame, Dataset, path or list of str, optional
         Rows to predict. Labels, if it has them, are kept.
     pair : str, optional
         The column of second texts.
@@ -77,6 +78,10 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     check_settings(bs, val_bs, num_workers, path, device)
     encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
+    if examples.task == "answer":
+        raise UnusableInput("task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on "
+                            "fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), "
+                            "loss_func=SpanLoss()")
     for line in examples.said:
         warnings.warn(line, stacklevel=2)
     processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens",

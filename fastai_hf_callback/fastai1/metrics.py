@@ -6,9 +6,9 @@ from fastai.callback import AverageMetric, Callback, CallbackHandler
 from fastai.torch_core import add_metrics
 from torch import Tensor
 
-from ..batching import IGNORED
 from ..evaluation import expanded
 from ..metrics import constant_outputs, mean_columnwise_auc
+from ..words import words_right
 
 __all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "score_constant"]
 
@@ -70,20 +70,26 @@ class BaseRate(_WholeSet):
 class WordAccuracy(Callback):
     """The share of words labelled right, for a label per word: padding, special tokens and later pieces don't count.
 
-    Right with batches of different size; fastai's ``accuracy`` counts every position of every batch.
+    Right with batches of different size; fastai's ``accuracy`` counts every position of every batch. Where targets are
+    token ids (masked words, an answer that is written), the share of tokens.
+
+    Parameters
+    ----------
+    name : str
+    ahead : int
+        How many tokens ahead a position foretells: 1 for causal language models, whose targets are their inputs.
     """
 
-    def __init__(self, name: str = "word_accuracy"):
-        self.name = name
+    def __init__(self, name: str = "word_accuracy", ahead: int = 0):
+        self.name, self.ahead = name, ahead
 
     def on_epoch_begin(self, **kwargs: Any) -> None:
         self._right = self._words = 0
 
     def on_batch_end(self, last_output: Tensor, last_target: Tensor, train: bool, **kwargs: Any) -> None:
         if not train:
-            word = last_target != IGNORED
-            self._words += int(word.sum())
-            self._right += int((last_output.argmax(-1) == last_target)[word].sum())
+            right, words = words_right(last_output, last_target, self.ahead)
+            self._right, self._words = self._right + right, self._words + words
 
     def on_epoch_end(self, last_metrics: List[Any], **kwargs: Any) -> Dict[str, Any]:
         return add_metrics(last_metrics, self._right / self._words if self._words else float("nan"))

@@ -46,12 +46,12 @@ class TextLoader(TfmdDL):
         return batch
 
     def _width(self) -> Optional[int]:
-        """With a label per word, one width for all batches that are predicted: fastai puts predictions together.
+        """With outputs per token, one width for all batches that are predicted: fastai puts predictions together.
 
         ``get_preds`` hands in the order of the rows, and only then.
         """
         drawn = self.shuffle and isinstance(self.get_idxs, MethodType)
-        return None if drawn or not self.dataset.feeding.words else int(self.dataset.lengths.max())
+        return None if drawn or not self.dataset.feeding.per_position else int(self.dataset.lengths.max())
 
     # -- a batch, shown ----------------------------------------------------------------------------
 

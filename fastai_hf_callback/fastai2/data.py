@@ -8,6 +8,7 @@ from fastprogress import progress_bar
 
 from ..examples import Examples, Labelled, read_examples
 from ..feeding import Feeding
+from ..passages import PassageFeeding
 from ..rng import rng_preserved
 from ..settings import check_settings
 from ..text import TextEncoder
@@ -27,22 +28,23 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
 
     Parameters
     ----------
-    train : DataFrame or path of a CSV file
-    valid : DataFrame, path, float or str
+    train : DataFrame, Hugging Face Dataset or path of a CSV file
+    valid : DataFrame, Dataset, path, float or str
         The validation rows; or the fraction of `train` to hold out; or the column of `train` that marks them.
     tokenizer : a pytorch-transformers or transformers tokenizer
         It says which special tokens there are, how pairs are joined, what pads and on which side.
     text : str
-        The column of texts; of lists of words, for a label per word.
+        The column of texts; of lists of words, for a label per word; of questions.
     labels : str or list of str
         One column of classes (names or numbers), of numbers (a regression), or of lists of labels (one per word);
-        several columns of 0 and 1 for several labels.
-    test : DataFrame, path or list of str, optional
+        several columns of 0 and 1 for several labels. Of answers, as text or as SQuAD has them (``{"text": [...],
+        "answer_start": [...]}``), or two columns, of the text and the place of its first character.
+    test : DataFrame, Dataset, path or list of str, optional
         Rows to predict, as ``dls.test``. Labels, if it has them, are kept.
     pair : str, optional
-        The column of second texts.
+        The column of second texts; of contexts, in which the answers stand.
     task : str, optional
-        ``"single"``, ``"several"``, ``"number"`` or ``"tokens"``, where the columns do not say it.
+        ``"single"``, ``"several"``, ``"number"``, ``"tokens"`` or ``"answer"``, where the columns do not say it.
     classes : sequence, optional
         The classes in the order of their numbers; by default sorted.
     bs, val_bs : int
@@ -81,10 +83,19 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
     for line in examples.said:
         warnings.warn(line, stacklevel=2)
-    feeding = Feeding(encoder, paired=pair is not None, words=examples.task == "tokens",
-                      progress=_bar if progress else None, columns=[text] if pair is None else [text, pair])
-    return text_loaders(examples, feeding, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
-                        num_workers=int(num_workers), device=None if device is None else torch.device(device))
+    bar, columns = _bar if progress else None, [text] if pair is None else [text, pair]
+    if examples.task == "answer":
+        feeding: Feeding = PassageFeeding(encoder, bar, columns)
+    else:
+        feeding = Feeding(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
+                          columns=columns)
+    loaders = text_loaders(examples, feeding, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
+                           num_workers=int(num_workers), device=None if device is None else torch.device(device))
+    if isinstance(feeding, PassageFeeding):
+        for name, loader in zip(("train", "valid", "test"), loaders.loaders):
+            for line in feeding.say_cut_off(loader.dataset.rows, loader.dataset.targets, name):
+                warnings.warn(line, stacklevel=2)
+    return loaders
 
 
 def text_loaders(examples: Labelled, feeding: Feeding, path: Any = ".", bs: int = 32, val_bs: Optional[int] = None,

@@ -7,6 +7,7 @@ from fastai.losses import BaseLoss, BCEWithLogitsLossFlat, CrossEntropyLossFlat,
 
 from ..batching import IGNORED
 from ..feeding import Feeding
+from ..losses import SpanLoss
 from ..text import Encoded
 from ..words import CrossEntropyLoss, labels_of_words, names_of
 
@@ -28,7 +29,7 @@ class WordLossFlat(CrossEntropyLossFlat):
 
 
 LOSSES = {"single": CrossEntropyLossFlat, "several": BCEWithLogitsLossFlat, "number": MSELossFlat,
-          "tokens": WordLossFlat}
+          "tokens": WordLossFlat, "answer": SpanLoss}
 
 
 class Labels:
@@ -39,7 +40,8 @@ class Labels:
     task : str
         One of ``examples.TASKS``.
     names : list of str
-        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``.
+        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``; what the two
+        outputs say for ``"answer"``.
     """
 
     def __init__(self, task: str, names: List[str]):
@@ -57,7 +59,7 @@ class Labels:
         Parameters
         ----------
         numbers : ndarray
-            A class, a 0 or 1 for each label, numbers, or a class for each piece.
+            A class, a 0 or 1 for each label, numbers, a class for each piece, or an answer's first and last token.
         row, n_words
             The text, as ``Feeding.row_of`` gives it.
         feeding : Feeding
@@ -66,6 +68,8 @@ class Labels:
             return self.names[int(numbers)]
         if self.task == "several":
             return [name for name, there in zip(self.names, _flat(numbers)) if there]
+        if self.task == "answer":
+            return feeding.answer(row, _flat(numbers))
         if self.task == "number":
             values = [float(value) for value in _flat(numbers)]
             return values[0] if len(self.names) == 1 else values

@@ -7,9 +7,9 @@ from fastai.learner import AvgMetric, Metric
 from fastai.torch_core import to_detach
 from torch import Tensor
 
-from ..batching import IGNORED
 from ..evaluation import expanded
 from ..metrics import constant_outputs, mean_columnwise_auc
+from ..words import words_right
 from .keeping import attributes_kept
 
 __all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "LearnerOfABatch", "score_constant"]
@@ -90,21 +90,26 @@ class BaseRate(_WholeSet):
 class WordAccuracy(_Named):
     """The share of words labelled right, for a label per word: padding, special tokens and later pieces don't count.
 
-    Right with batches of different size; fastai's ``accuracy`` counts every position of every batch.
+    Right with batches of different size; fastai's ``accuracy`` counts every position of every batch. Where targets are
+    token ids (masked words, an answer that is written), the share of tokens.
+
+    Parameters
+    ----------
+    name : str
+    ahead : int
+        How many tokens ahead a position foretells: 1 for causal language models, whose targets are their inputs.
     """
 
-    def __init__(self, name: str = "word_accuracy"):
-        self._name = name
+    def __init__(self, name: str = "word_accuracy", ahead: int = 0):
+        self._name, self.ahead = name, ahead
         self.reset()
 
     def reset(self) -> None:
         self._right = self._words = 0
 
     def accumulate(self, learn: Any) -> None:
-        target = learn.yb[0]
-        word = target != IGNORED
-        self._words += int(word.sum())
-        self._right += int((learn.pred.argmax(-1) == target)[word].sum())
+        right, words = words_right(learn.pred, learn.yb[0], self.ahead)
+        self._right, self._words = self._right + right, self._words + words
 
     @property
     def value(self) -> float:

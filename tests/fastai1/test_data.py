@@ -493,3 +493,30 @@ def test_the_callers_frames_stay_as_they_are(slow):
     before = TRAIN.copy(deep=True), VALID.copy(deep=True)
     make_data(slow, "tokens")
     assert before[0].equals(TRAIN) and before[1].equals(VALID)
+
+
+# -- Hugging Face datasets, and what is there on fastai 2 alone ---------------------------------------
+
+
+def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(slow):
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed: pip install datasets")
+    named = datasets.ClassLabel(names=["plant", "other", "animal"])
+    train, valid = (datasets.Dataset.from_dict({"text": frame.text.tolist(),
+                                                "kind": [named.str2int(kind) for kind in frame.kind]}
+                                               ).cast_column("kind", named) for frame in (TRAIN, VALID))
+    data = text_data(train, valid, slow, bs=8, progress=False, device=torch.device("cpu"), test=valid,
+                     **TASKS["single"])
+    of_frame = make_data(slow, classes=["plant", "other", "animal"])
+    assert data.classes == of_frame.classes == ["plant", "other", "animal"]
+    for (mine, targets), (frames, others) in zip(data.valid_dl, of_frame.valid_dl):
+        assert all(map(torch.equal, mine, frames)) and torch.equal(targets, others)
+    assert len(data.test_ds) == len(VALID)
+
+
+@pytest.mark.parametrize("asked", (dict(task="answer"), {}), ids=("asked for", "told by the column"))
+def test_answers_in_contexts_are_refused_in_one_line(asked):
+    with pytest.raises(UnusableInput) as caught:
+        text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", pair="text", labels="answers", **asked)
+    assert str(caught.value) == (
+        "task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "
+        "DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()")
