@@ -31,8 +31,9 @@ help: ## this list
 venv: $(READY) ## the environment, in .venvs/STACK
 
 ifeq ($(NAMED),)
-test: ## all tests, of v1 and, where a Python 3.8 is at hand, of era; with STACK=, of that one
+test: ## all tests, of v1, v2 and, where a Python 3.8 is at hand, era; with STACK=, of that one
 	@$(MAKE) --no-print-directory test STACK=v1
+	@$(MAKE) --no-print-directory test STACK=v2
 	@if bash scripts/setup_venv.sh era --can; then $(MAKE) --no-print-directory test STACK=era; \
 	else echo "[era] no Python 3.8 at hand: the article's own stack was not tested"; fi
 else
@@ -56,7 +57,7 @@ bench: $(READY) ## what callback and doctor cost, written to docs/fixed-cost.md 
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore benchmarks/fixed_cost.py --out docs/fixed-cost.md
 	$(VENV)/bin/python -W ignore benchmarks/doctor_cost.py --out docs/doctor-cost.md
 
-demo: $(READY) ## the demonstration
+demo: $(READY) ## three arms of a tiny BERT side by side, then the doctor; offline
 	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo
 
 clean: ## remove the environments, caches and builds

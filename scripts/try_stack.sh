@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Tries a combination that no lock stands for: makes an environment for it in .venvs/try-..., runs the tests, and
+# prints its line for docs/supported.md.
+#
+#     scripts/try_stack.sh v2 3.13                                    # the lock, on another Python
+#     scripts/try_stack.sh v2 3.11 fastai==2.7.19                     # no lock, but this
+#     scripts/try_stack.sh v1 3.11 pytorch-transformers               # no lock: the newest of everything
+#     ARGS="-k callback -x" scripts/try_stack.sh ...                  # more for pytest; PRE=1 takes pre-releases
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stack=${1:?usage: scripts/try_stack.sh v1|v2 PYTHON [REQUIREMENT ...]}
+python=${2:?usage: scripts/try_stack.sh v1|v2 PYTHON [REQUIREMENT ...]}
+name=$(printf '%s-' "$stack" "$python" "${@:3}" | tr -c 'a-zA-Z0-9.=\n' '-')
+export VENV=${VENV:-.venvs/try-${name%-}}
+
+bash scripts/setup_venv.sh "$@"
+
+log=$VENV/pytest.log
+read -r -a arguments <<<"${ARGS:-}"
+status=0
+OMP_NUM_THREADS=1 "$VENV/bin/python" -m pytest -n "${WORKERS:-2}" --dist worksteal -q "${arguments[@]}" 2>&1 | tee "$log" ||
+    status=$?
+
+"$VENV/bin/python" - "$log" <<'PYTHON'
+import platform
+import sys
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+
+
+def of(package):
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return ""
+
+
+names = ("torch", "fastai", "pytorch-transformers", "transformers")
+told = [line.strip("= \n") for line in open(sys.argv[1], encoding="utf-8") if " passed" in line or " failed" in line]
+print(f"| {platform.python_version()} | {', '.join(filter(None, map(of, names)))} | {told[-1] if told else 'did not run'} "
+      f"| {date.today()} |")
+PYTHON
+exit "$status"
