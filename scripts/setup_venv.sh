@@ -3,8 +3,9 @@
 # interrupted is made anew. With uv when there is one, else with pip.
 #
 #     scripts/setup_venv.sh v1|era|v2 [PYTHON]     # a version, or an interpreter
+#     scripts/setup_venv.sh dev                    # what lints, type-checks and builds
 #     scripts/setup_venv.sh v1|era|v2 --can        # only: is a Python for it at hand?
-#     VENV=FOLDER scripts/setup_venv.sh v2 3.12 'fastai>=2.8' transformers==4.57.1
+#     TRY_IN=FOLDER scripts/setup_venv.sh v2 3.12 'fastai>=2.8' transformers==4.57.1
 #                                                  # elsewhere, and held to these requirements instead of the lock
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,12 +17,14 @@ case $stack in
     v1) want=3.11 extra=fastai1 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
     era) want=3.8 extra=fastai1 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
     v2) want=3.11 extra=fastai2 imports="fastai.distributed, fastai.learner, transformers.models.bert.modeling_bert" ;;
+    dev) want=3.11 extra= imports="build, mypy" ;;
     *) echo "STACK is v1, era or v2, not \"$stack\"" >&2 && exit 2 ;;
 esac
-venv=${VENV:-.venvs/$stack}
+venv=${TRY_IN:-.venvs/$stack}
 lock=constraints/$stack.txt
-held=(-c "$lock") what=$lock
-[ ${#requirements[@]} -eq 0 ] || { held=("${requirements[@]}") && what=${requirements[*]}; }
+packages=(-e ".[$extra,test]" -c "$lock") what=$lock
+[ "$stack" != dev ] || packages=(-r "$lock")
+[ ${#requirements[@]} -eq 0 ] || { packages=(-e ".[$extra,test]" "${requirements[@]}") && what=${requirements[*]}; }
 made_for=$want
 [[ $python =~ ^3\.[0-9]+$ ]] && want=$python python=
 
@@ -104,7 +107,7 @@ with_uv() {
     hand_over SSL_CERT_FILE "${PIP_CERT:-$(pip_setting cert)}" ' '
     export UV_INDEX_STRATEGY=unsafe-best-match # as pip: the best version of all indexes
     "$uv" venv -q --python "$python" "$venv" &&
-        "$uv" pip install -q --python "$venv/bin/python" -e ".[$extra,test]" "${held[@]}"
+        "$uv" pip install -q --python "$venv/bin/python" "${packages[@]}"
 }
 
 with_pip() {
@@ -112,7 +115,7 @@ with_pip() {
     # Not compiled: all of it takes longer than the installation, and what is used compiles when first imported.
     "$python" -m venv "$venv" &&
         "$venv/bin/python" -m pip install -qq "pip>=21.3" &&
-        "$venv/bin/python" -m pip install -qq --no-compile -e ".[$extra,test]" "${held[@]}"
+        "$venv/bin/python" -m pip install -qq --no-compile "${packages[@]}"
 }
 
 drop() {
@@ -131,7 +134,7 @@ fi
 
 # fastai asks for torchvision, and an index often has its CUDA build alone. Beside a CPU-only torch that one cannot be
 # imported, and transformers, which imports it wherever it is installed, goes down with it. Only fastai.vision needs it.
-if ! "$venv/bin/python" -c 'import torchvision' >/dev/null 2>&1; then
+if [ "$stack" != dev ] && ! "$venv/bin/python" -c 'import torchvision' >/dev/null 2>&1; then
     say "torchvision cannot be imported beside this torch: leaving it out"
     drop torchvision
 fi

@@ -5,24 +5,25 @@
 #     scripts/try_stack.sh v2 3.13                                    # the lock, on another Python
 #     scripts/try_stack.sh v2 3.11 fastai==2.7.19                     # no lock, but this
 #     scripts/try_stack.sh v1 3.11 pytorch-transformers               # no lock: the newest of everything
-#     ARGS="-k callback -x" scripts/try_stack.sh ...                  # more for pytest; PRE=1 takes pre-releases
+#     scripts/try_stack.sh v2 3.13 --pre fastai transformers          # pre-releases: what else pip install takes
+#     ARGS="-k callback -x" WORKERS=1 scripts/try_stack.sh ...        # more for pytest; how many at once
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 stack=${1:?usage: scripts/try_stack.sh v1|v2 PYTHON [REQUIREMENT ...]}
 python=${2:?usage: scripts/try_stack.sh v1|v2 PYTHON [REQUIREMENT ...]}
 name=$(printf '%s-' "$stack" "$python" "${@:3}" | tr -c 'a-zA-Z0-9.=\n' '-')
-export VENV=${VENV:-.venvs/try-${name%-}}
+export TRY_IN=${TRY_IN:-.venvs/try-${name%-}}
 
 bash scripts/setup_venv.sh "$@"
 
-log=$VENV/pytest.log
+log=$TRY_IN/pytest.log
 read -r -a arguments <<<"${ARGS:-}"
 status=0
-OMP_NUM_THREADS=1 "$VENV/bin/python" -m pytest -n "${WORKERS:-2}" --dist worksteal -q "${arguments[@]}" 2>&1 | tee "$log" ||
-    status=$?
+OMP_NUM_THREADS=1 "$TRY_IN/bin/python" -m pytest -n "${WORKERS:-2}" --dist worksteal -q \
+    ${arguments[@]+"${arguments[@]}"} 2>&1 | tee "$log" || status=$?
 
-"$VENV/bin/python" - "$log" <<'PYTHON'
+"$TRY_IN/bin/python" - "$log" <<'PYTHON'
 import platform
 import sys
 from datetime import date
