@@ -1,7 +1,5 @@
 # What type checkers read in place of __init__.py, whose names are resolved when first used. Signatures are the same on
 # both fastais but for what README's table of differences says; shown are fastai 2's, and fastai 1's where it is alone.
-from typing import List
-
 from .comparison import Comparison as Comparison
 from .diagnosis import Diagnosis as Diagnosis
 from .errors import BridgeError as BridgeError
@@ -32,4 +30,4 @@ from .output import unwrap as unwrap
 from .trace import Trace as Trace
 
 __version__: str
-__all__: List[str]
+__all__: list[str]

@@ -1,6 +1,6 @@
 """An exception -> the cause behind it, under the same names as the doctor's. Imports torch, ``errors``, ``finding``."""
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Tuple
 
 from torch import Tensor
 

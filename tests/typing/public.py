@@ -91,4 +91,4 @@ with bridge.heal() as healed, bridge.trusted("export.pkl"):
     assert_type(healed, Tuple[str, ...])
 metric: Callable[..., Any] = bridge.accuracy_thresh
 names: Sequence[str] = bridge.__all__
-bridge.no_such_name  # type: ignore[attr-defined]
+missing = bridge.no_such_name  # type: ignore[attr-defined]
