@@ -24,9 +24,14 @@ from .fastai2.ordered import ordered_preds as ordered_preds
 from .fastai2.probe import diagnose as diagnose
 from .fastai2.splitting import layer_groups as layer_groups
 from .finding import Finding as Finding
+from .losses import NextTokenLoss as NextTokenLoss
+from .losses import SpanLoss as SpanLoss
 from .metrics import accuracy_thresh as accuracy_thresh
 from .model import HFModel as HFModel
 from .output import unwrap as unwrap
+from .spans import span_logits as span_logits
+from .spans import span_match as span_match
+from .spans import span_overlap as span_overlap
 from .trace import Trace as Trace
 
 __version__: str
