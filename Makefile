@@ -14,6 +14,8 @@ endif
 
 VENV := .venvs/$(STACK)
 READY := $(VENV)/.ready
+# What lints, type-checks and builds, whatever the stack.
+DEV := .venvs/dev
 # One thread each: on a busy machine tiny models crawl when torch's threads wait for one another.
 ONE_THREAD := OMP_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
@@ -21,7 +23,7 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick parity faults mutants bench demo clean
+.PHONY: help venv test quick lint types dist parity faults mutants bench demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
@@ -31,8 +33,9 @@ help: ## this list
 venv: $(READY) ## the environment, in .venvs/STACK
 
 ifeq ($(NAMED),)
-test: ## all tests, of v1 and, where a Python 3.8 is at hand, of era; with STACK=, of that one
+test: ## all tests, of v1, v2 and, where a Python 3.8 is at hand, era; with STACK=, of that one
 	@$(MAKE) --no-print-directory test STACK=v1
+	@$(MAKE) --no-print-directory test STACK=v2
 	@if bash scripts/setup_venv.sh era --can; then $(MAKE) --no-print-directory test STACK=era; \
 	else echo "[era] no Python 3.8 at hand: the article's own stack was not tested"; fi
 else
@@ -42,6 +45,15 @@ endif
 
 quick: $(READY) ## the tests without the slow ones
 	$(PYTEST) -m "not slow" $(ARGS)
+
+lint: $(DEV)/.ready ## ruff
+	$(DEV)/bin/ruff check .
+
+types: $(DEV)/.ready .venvs/v2/.ready ## the public surface as a type checker sees it: mypy over tests/typing
+	$(DEV)/bin/mypy --python-executable .venvs/v2/bin/python
+
+dist: $(DEV)/.ready ## sdist and wheel, in dist/; the wheel tried in an empty environment
+	bash scripts/check_build.sh $(DEV)/bin/python
 
 parity: $(READY) ## the whole matrix of STACK, written to docs/parity.md
 	$(ONE_THREAD) STACK=$(STACK) $(VENV)/bin/python -W ignore -m tests.parity.page
@@ -56,12 +68,12 @@ bench: $(READY) ## what callback and doctor cost, written to docs/fixed-cost.md 
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore benchmarks/fixed_cost.py --out docs/fixed-cost.md
 	$(VENV)/bin/python -W ignore benchmarks/doctor_cost.py --out docs/doctor-cost.md
 
-demo: $(READY) ## the demonstration
+demo: $(READY) ## three arms of a tiny BERT side by side, then the doctor; offline
 	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo
 
 clean: ## remove the environments, caches and builds
-	rm -rf .venvs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venvs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): setup.py constraints/$(STACK).txt scripts/setup_venv.sh
-	@bash scripts/setup_venv.sh $(STACK) $(PYTHON)
+.venvs/%/.ready: setup.py constraints/%.txt scripts/setup_venv.sh
+	@bash scripts/setup_venv.sh $* $(if $(filter $(STACK),$*),$(PYTHON))

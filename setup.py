@@ -20,9 +20,10 @@ extras = {
         "spacy",  # fastai.text imports it; fastai 1 declares it for Python < 3.8 only
         *shared,
     ],
-    "fastai2": ["fastai>=2.8", "transformers>=5", "accelerate", *shared],  # fastai.distributed needs accelerate
+    "fastai2": ["fastai>=2.7.19", "transformers>=4.57", "accelerate", *shared],  # fastai.distributed needs accelerate
     # transformers 5 works beside fastai 1 too, and is tested there.
-    "test": ["pytest", "hypothesis", "pytest-xdist", "transformers>=5; python_version >= '3.10'"],
+    "test": ["pytest", "hypothesis", "pytest-xdist", "transformers>=4.57; python_version >= '3.10'"],
+    "dev": ["ruff", "mypy", "pre-commit", "build"],
 }
 
 setup(
@@ -33,7 +34,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["fastai_hf_callback", "fastai_hf_callback.*"]),
-    package_data={"fastai_hf_callback": ["py.typed"]},
+    package_data={"fastai_hf_callback": ["py.typed", "*.pyi"]},
     python_requires=">=3.8",
     install_requires=["torch", "numpy"],
     extras_require=extras,

@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
@@ -54,17 +55,17 @@ def _wants_traceback(argv: Optional[Sequence[str]]) -> bool:
 
 def _demo(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    _check_fastai("fastai1", "fastai-hf demo")
-    from .fastai1.demo import RECIPE_STORY, STORY, demo_factory, demo_fit, recipe_after_an_epoch
-    from .fastai1.probe import diagnose
+    room_demo = _of_room("demo")
+    from . import diagnose
+    from .demo import RECIPE_STORY, STORY, demo_fit
     from .rng import seed_everything
 
     print(STORY)
     with _one_thread():
-        exit_code = _run_comparison(demo_factory(), demo_fit, arguments)
+        exit_code = _run_comparison(room_demo.demo_factory(), demo_fit, arguments)
         seed_everything(arguments.seed)
         print(RECIPE_STORY)
-        print(diagnose(recipe_after_an_epoch()))
+        print(diagnose(room_demo.recipe_after_an_epoch()))
     return exit_code
 
 
@@ -72,7 +73,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     if bool(arguments.factory) == bool(arguments.csv):
         raise UnusableInput("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
-    _check_fastai(*() if arguments.factory else ("fastai1", "fastai-hf compare --csv"))
+    _fastai_room()
     _settle_csv_options(arguments)
     make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
     return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
@@ -80,7 +81,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _diagnose(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    _check_fastai()
+    _fastai_room()
     from . import diagnose
     from .factory_file import load_factory
 
@@ -140,11 +141,11 @@ def _factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
     table = read_table(arguments.csv, arguments.text, arguments.labels, arguments.encoding, arguments.sep)
     train, valid = split_rows(len(table.texts), arguments.valid, arguments.seed)
 
-    from .fastai1.factories import Split, describe_split, table_factory
     from .pretrained import load_pretrained
+    from .split import Split, describe_split
 
-    split = Split(table, train, valid)
-    make_learner = table_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_len)
+    split, factories = Split(table, train, valid), _of_room("factories")
+    make_learner = factories.table_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_len)
     print(describe_split(split))
     return make_learner
 
@@ -284,16 +285,22 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
 
 
-def _check_fastai(only: Optional[str] = None, what: str = "") -> None:
+def _fastai_room() -> str:
     from . import _fastai_room
 
     try:
-        room = _fastai_room()
+        return _fastai_room()
     except ImportError as error:
         raise UnusableInput(str(error)) from None
-    if only not in (None, room):
-        raise UnusableInput(f"{what} is not there for fastai {room[-1]} yet; write a factory: fastai-hf compare "
-                            f"FILE.py:FACTORY, fastai-hf diagnose FILE.py:FACTORY")
+
+
+def _of_room(name: str) -> Any:
+    """The module of this name for the fastai that is installed."""
+    room = _fastai_room()
+    try:
+        return import_module(f".{room}.{name}", __package__)
+    except ImportError as error:
+        raise UnusableInput(f"{error}; expected what comes with pip install 'fastai-hf-callback[{room}]'") from None
 
 
 def _check_can_write(arguments: argparse.Namespace) -> None:

@@ -1,11 +1,14 @@
 """An exception -> the cause behind it, under the same names as the doctor's. Imports torch, ``errors``, ``finding``."""
 import re
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Tuple
 
 from torch import Tensor
 
 from .errors import BridgeError
 from .finding import Finding
+
+if TYPE_CHECKING:
+    from .diagnosis import Diagnosis
 
 __all__ = ["explain", "explained", "finding_for"]
 
@@ -110,7 +113,7 @@ _PATTERNS: List[Tuple[str, str]] = [
 ]
 
 
-def explain(exception: BaseException) -> Any:
+def explain(exception: BaseException) -> "Diagnosis":
     """Say what an exception from training, validation or prediction means.
 
     Parameters

@@ -15,7 +15,7 @@ import torch
 
 from .errors import UnusableInput
 
-__all__ = ["Pretrained", "load_pretrained"]
+__all__ = ["Pretrained", "check_length", "load_pretrained"]
 
 # pytorch-transformers names its classes by architecture and has no registry keyed by model_type.
 _OLD_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlnet": "XLNet", "xlm": "XLM"}
@@ -42,6 +42,13 @@ class Pretrained(NamedTuple):
     max_positions: Optional[int]
 
 
+def check_length(source: Pretrained, max_len: int) -> None:
+    """Refuse texts of more tokens than the model has positions."""
+    if source.max_positions is not None and max_len > source.max_positions:
+        raise UnusableInput(f"--max-len {max_len}: the model has {source.max_positions} positions; write --max-len "
+                            f"{source.max_positions} or less")
+
+
 def load_pretrained(name: str) -> Pretrained:
     """Load a tokenizer and prepare to load its model.
 
@@ -62,7 +69,7 @@ def load_pretrained(name: str) -> Pretrained:
     _check_folder(name)
     if find_spec("pytorch_transformers") is None and find_spec("transformers") is None:
         raise UnusableInput("neither pytorch-transformers nor transformers is installed; write: pip install "
-                            "'fastai-hf-callback[fastai1]'")
+                            "'fastai-hf-callback[fastai1]', or [fastai2]")
     reasons = []
     for library, load in (("pytorch_transformers", _load_old), ("transformers", _load_new)):
         if find_spec(library) is None:

@@ -2,21 +2,31 @@
 # Makes the environment of one stack, .venvs/STACK, from nothing. Its stamp, .ready, comes last, so what was
 # interrupted is made anew. With uv when there is one, else with pip.
 #
-#     scripts/setup_venv.sh v1|era|v2 [PYTHON]
+#     scripts/setup_venv.sh v1|era|v2 [PYTHON]     # a version, or an interpreter
+#     scripts/setup_venv.sh dev                    # what lints, type-checks and builds
 #     scripts/setup_venv.sh v1|era|v2 --can        # only: is a Python for it at hand?
+#     TRY_IN=FOLDER scripts/setup_venv.sh v2 3.12 'fastai>=2.8' transformers==4.57.1
+#                                                  # elsewhere, and held to these requirements instead of the lock
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-stack=${1:?usage: scripts/setup_venv.sh v1|era|v2 [PYTHON]}
+stack=${1:?usage: scripts/setup_venv.sh v1|era|v2 [PYTHON [REQUIREMENT ...]]}
 python=${2:-}
+requirements=("${@:3}")
 case $stack in
     v1) want=3.11 extra=fastai1 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
     era) want=3.8 extra=fastai1 imports="fastai.basic_train, fastai.text, pytorch_transformers" ;;
     v2) want=3.11 extra=fastai2 imports="fastai.distributed, fastai.learner, transformers.models.bert.modeling_bert" ;;
+    dev) want=3.11 extra= imports="build, mypy" ;;
     *) echo "STACK is v1, era or v2, not \"$stack\"" >&2 && exit 2 ;;
 esac
-venv=.venvs/$stack
+venv=${TRY_IN:-.venvs/$stack}
 lock=constraints/$stack.txt
+packages=(-e ".[$extra,test]" -c "$lock") what=$lock
+[ "$stack" != dev ] || packages=(-r "$lock")
+[ ${#requirements[@]} -eq 0 ] || { packages=(-e ".[$extra,test]" "${requirements[@]}") && what=${requirements[*]}; }
+made_for=$want
+[[ $python =~ ^3\.[0-9]+$ ]] && want=$python python=
 
 say() { echo "[$stack] $*"; }
 fail() { echo "[$stack] $*" >&2 && exit 1; }
@@ -30,11 +40,11 @@ unset UV_CONSTRAINT UV_OVERRIDE UV_PYTHON UV_SYSTEM_PYTHON UV_PRERELEASE UV_RESO
 unset UV_NO_BINARY UV_NO_BUILD_ISOLATION
 
 # Two makes at once: the second waits, and finds the work done.
-mkdir -p .venvs
+mkdir -p "$(dirname "$venv")"
 if command -v flock >/dev/null; then
-    exec 9>".venvs/.$stack.lock"
+    exec 9>"$(dirname "$venv")/.$(basename "$venv").lock"
     flock -n 9 || { say "another set-up of $venv is under way: waiting" && flock 9; }
-    if [ "$venv/.ready" -nt setup.py ] && [ "$venv/.ready" -nt "$lock" ] && [ "$venv/.ready" -nt "$0" ]; then
+    if [ ${#requirements[@]} -eq 0 ] && [ "$venv/.ready" -nt setup.py ] && [ "$venv/.ready" -nt "$lock" ] && [ "$venv/.ready" -nt "$0" ]; then
         exit 0
     fi
 fi
@@ -77,7 +87,8 @@ fi
 python=$("$python" -c 'import sys; print(sys.executable)') # what stands behind a shim
 version=$("$python" -c 'import platform; print(platform.python_version())')
 say "Python $version, $([ -n "$uv" ] && echo uv || echo pip)"
-[[ $version == "$want".* ]] || say "$lock was made for Python $want: this may not work"
+[ ${#requirements[@]} -gt 0 ] || [[ $version == "$made_for".* ]] ||
+    say "$lock was made for Python $made_for: this may not work"
 
 # --- the packages ------------------------------------------------------------------------------------------------
 
@@ -96,7 +107,7 @@ with_uv() {
     hand_over SSL_CERT_FILE "${PIP_CERT:-$(pip_setting cert)}" ' '
     export UV_INDEX_STRATEGY=unsafe-best-match # as pip: the best version of all indexes
     "$uv" venv -q --python "$python" "$venv" &&
-        "$uv" pip install -q --python "$venv/bin/python" -e ".[$extra,test]" -c "$lock"
+        "$uv" pip install -q --python "$venv/bin/python" "${packages[@]}"
 }
 
 with_pip() {
@@ -104,7 +115,7 @@ with_pip() {
     # Not compiled: all of it takes longer than the installation, and what is used compiles when first imported.
     "$python" -m venv "$venv" &&
         "$venv/bin/python" -m pip install -qq "pip>=21.3" &&
-        "$venv/bin/python" -m pip install -qq --no-compile -e ".[$extra,test]" -c "$lock"
+        "$venv/bin/python" -m pip install -qq --no-compile "${packages[@]}"
 }
 
 drop() {
@@ -113,23 +124,23 @@ drop() {
 }
 
 rm -rf "$venv"
-say "installing $lock into $venv (a minute or a few)"
+say "installing $what into $venv (a minute or a few)"
 if [ -n "$uv" ] && ! with_uv; then
     say "uv could not; trying pip"
     rm -rf "$venv"
     uv=
 fi
-[ -n "$uv" ] || with_pip || fail "pip could not install $lock"
+[ -n "$uv" ] || with_pip || fail "pip could not install $what"
 
 # fastai asks for torchvision, and an index often has its CUDA build alone. Beside a CPU-only torch that one cannot be
 # imported, and transformers, which imports it wherever it is installed, goes down with it. Only fastai.vision needs it.
-if ! "$venv/bin/python" -c 'import torchvision' >/dev/null 2>&1; then
+if [ "$stack" != dev ] && ! "$venv/bin/python" -c 'import torchvision' >/dev/null 2>&1; then
     say "torchvision cannot be imported beside this torch: leaving it out"
     drop torchvision
 fi
 
 say "importing once"
-"$venv/bin/python" -W ignore -c "import $imports" || fail "the packages of $lock are installed, but do not import"
+"$venv/bin/python" -W ignore -c "import $imports" || fail "the packages of $what are installed, but do not import"
 
 touch "$venv/.ready"
 say "ready"

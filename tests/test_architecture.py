@@ -253,6 +253,15 @@ def test_the_rooms_are_twins():
     assert {"callback", "loop", "recording", "arms", "metrics", "quiet", "splitting"} <= ours
 
 
+def test_type_checkers_see_every_public_name_where_it_is():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    shown = {alias.asname: node.module for node in stub.body if isinstance(node, ast.ImportFrom) and node.level
+             for alias in node.names}
+    room = {name: "fastai1" if name in NOT_YET_FOR_FASTAI_2 else "fastai2" for name in fastai_hf_callback._PER_FASTAI}
+    there = {name: f"{room[name]}.{module}" for name, module in fastai_hf_callback._PER_FASTAI.items()}
+    assert shown == {**fastai_hf_callback._CORE, **there}
+
+
 def test_no_room_bears_a_public_name():
     rooms = {path.stem for path in FILES} | {path.name for path in PACKAGE.iterdir() if path.is_dir()}
     assert not rooms & set(fastai_hf_callback.__all__)

@@ -4,30 +4,43 @@ import sys
 
 import pytest
 
-pytest.importorskip("fastai.basic_train")
+from fastai_hf_callback import demo
+from fastai_hf_callback.__main__ import main
+from fastai_hf_callback.comments import LABELS, write_csv
+from tests.stack import FASTAI_1
+from tests.tiny import VOCAB, model_of_today, tiny_model
 
-from fastai_hf_callback.__main__ import main  # noqa: E402
-from fastai_hf_callback.comments import LABELS, write_csv  # noqa: E402
-from tests.tiny import VOCAB, tiny_model  # noqa: E402
+pytest.importorskip("fastai")
 
-FACTORY_FILE = """
-from tests.fastai1.learners import make_learner
+ROOM, CALLBACKS = ("fastai1", "callbacks") if FASTAI_1 else ("fastai2", "cbs")
+THRESHOLDED = "accuracy_thresh" if FASTAI_1 else "accuracy_multi"
+
+FACTORY_FILE = f"""
+from tests.{ROOM}.learners import make_learner
 
 def good(): return make_learner("bert")
 def nothing(): return None
 def raises(): raise ValueError("no data here")
 number = 3
 def unmasked(): return make_learner("bert", masked=False, wrap=False)
-def unwrapped(): return make_learner("bert", callbacks=[])
+def unwrapped(): return make_learner("bert", {CALLBACKS}=[])
 def takes(one): return make_learner("bert")
-
+""" + ("""
 def different():
     from fastai_hf_callback import HFCallback
     class Scaled(HFCallback):
         def on_loss_begin(self, **kwargs):
             return {"last_output": super().on_loss_begin(**kwargs)["last_output"] * 1.5}
     return make_learner("bert", callbacks=[Scaled()])
-"""
+""" if FASTAI_1 else """
+def different():
+    from fastai_hf_callback import HFCallback
+    class Scaled(HFCallback):
+        def after_pred(self):
+            super().after_pred()
+            self.learn.pred = self.learn.pred * 1.5
+    return make_learner("bert", cbs=[Scaled()])
+""")
 
 
 @pytest.fixture
@@ -52,9 +65,10 @@ def factories(tmp_path):
 def model_folder(tmp_path_factory):
     """A real model folder, tiny: weights, config, vocabulary."""
     folder = tmp_path_factory.mktemp("folder")
-    tiny_model("bert", 2).save_pretrained(str(folder))  # as the library writes it: without a model_type
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz",
-             *("##" + letter for letter in "abcdefghijklmnopqrstuvwxyz")]
+    # pytorch-transformers writes no model_type.
+    (tiny_model if FASTAI_1 else model_of_today)("bert", 2).save_pretrained(str(folder))
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
     (folder / "vocab.txt").write_text("\n".join(words[:VOCAB]))
     return folder
 
@@ -110,7 +124,7 @@ def test_a_warning_is_1_unless_only_errors_are_to_fail(run, factories, fail_on, 
 def test_what_would_raise_is_a_finding(run, factories):
     code, out, _ = run("diagnose", f"{factories}:unwrapped", "--fail-on", "error")
     assert code == 1
-    assert "1. ERROR  output-not-unwrapped" in out and "callbacks=[HFCallback()]" in out
+    assert "1. ERROR  output-not-unwrapped" in out and f"{CALLBACKS}=[HFCallback()]" in out
 
 
 @pytest.mark.parametrize("spec, said", [
@@ -127,7 +141,7 @@ def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
                          "--model", model_folder, "--epochs", 1, "--lr", 1e-2, "--bs", 16, "--max-len", 12)
     assert code in (0, 3), err
     assert "200 texts, 6 labels: 160 to train, 40 to validate" in out
-    assert "accuracy_thresh" in out and "mean_auc" in out and "bit for bit equal over 10 steps" in out
+    assert THRESHOLDED in out and "mean_auc" in out and "bit for bit equal over 10 steps" in out
 
 
 def test_one_column_of_classes(run, tmp_path, model_folder):
@@ -138,6 +152,18 @@ def test_one_column_of_classes(run, tmp_path, model_folder):
                          "--epochs", 3, "--lr", 1e-2, "--bs", 8, "--max-len", 10)
     assert code == 0, err + out
     assert "2 classes: 80 to train, 20 to validate" in out and "accuracy" in out
+
+
+@pytest.mark.slow
+def test_the_demo_in_small(run, monkeypatch):
+    monkeypatch.setattr(demo, "N_COMMENTS", 300)
+    monkeypatch.setattr(demo, "EPOCHS", 1)
+    code, out, err = run("demo", "--arms", "callback,patched")
+    assert code in (0, 1, 3), err
+    assert "bit for bit equal over 8 steps, 1 epoch(s), 41 weight tensors" in out
+    assert f"{THRESHOLDED} " in out and "mean_auc" in out
+    for cause in ("attention-mask-missing", "padding-in-front", "wrong-padding-id"):
+        assert f"WARNING  {cause}" in out
 
 
 # -- what cannot be used: 2, and one line -------------------------------------------------------------------------

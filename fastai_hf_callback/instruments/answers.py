@@ -113,5 +113,3 @@ class _scaled:
     def __exit__(self, *exception: Any) -> None:
         for p, data in zip(self.parameters, self.kept):
             p.data = data
-
-
