@@ -62,6 +62,7 @@ def words_right(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, 
     ahead : int
         A position's output stands for the target so many positions later.
     """
-    outputs, targets = outputs[:, :outputs.shape[1] - ahead], targets[:, ahead:]
+    if ahead:
+        outputs, targets = outputs[:, :-ahead], targets[:, ahead:]
     word = targets != IGNORED
     return int((outputs.argmax(-1) == targets)[word].sum()), int(word.sum())

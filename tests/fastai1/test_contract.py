@@ -25,7 +25,7 @@ from tests.tiny import tiny_model  # noqa: E402
 
 # Each with arguments that are not its defaults.
 MADE = {HFCallback: dict(element=("logits", 0), check=False, keep=True), ColumnwiseAUC: dict(name="auc"),
-        BaseRate: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words")}
+        BaseRate: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
 
 
 def callbacks_of(package):

@@ -18,7 +18,7 @@ from tests.fastai2.learners import make_learner
 
 # Each with arguments that are not its defaults.
 MADE = {HFCallback: dict(element=("logits", 0), check=False, keep=True), ColumnwiseAUC: dict(name="auc"),
-        BaseRate: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words")}
+        BaseRate: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
 
 
 def classes_of(package, *kinds):
