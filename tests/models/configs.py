@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 __all__ = ["VOCAB", "WIDTH", "PAD", "BEGIN", "END", "FIRST_WORD", "tiny_config"]
 
-VOCAB, WIDTH, HEADS, LAYERS, POSITIONS = 64, 32, 4, 2, 64
+VOCAB, WIDTH, HEADS, LAYERS, POSITIONS = 80, 32, 4, 2, 64
 MOST_LAYERS = 4  # where every kind of layer (sliding or full, dense or sparse, attention or state space) is to occur
 PAD, BEGIN, END, FIRST_WORD = 0, 2, 3, 5
 SPECIAL_TOKENS = {"pad_token_id": PAD, "bos_token_id": BEGIN, "cls_token_id": BEGIN, "decoder_start_token_id": BEGIN,
@@ -16,7 +16,7 @@ SPECIAL_TOKENS = {"pad_token_id": PAD, "bos_token_id": BEGIN, "cls_token_id": BE
 
 # The first pattern found in an attribute's name is the most it may be; "num_key_value_heads" has "heads" too.
 SIZES = (
-    (r"type_vocab_size|^rel|_buckets$|no_rope|kernel|chunk_size_feed_forward|feat_extract", None),
+    (r"type_vocab_size|^rel|^num_buckets|position_buckets|no_rope|kernel|chunk_size_feed_forward|feat_extract", None),
     (r"vocab_size|num_hash_buckets|2d_position", VOCAB),
     (r"per_tok$|index_topk|n_group|topk_group|num_hash$", 2),
     (r"experts$", HEADS),
@@ -28,7 +28,8 @@ SIZES = (
     (r"intermediate|ffn|feed_forward|d_ff$|dff$|d_inner|^hidden_dim$|mid_dim|attention_hidden", 2 * WIDTH),
     (r"hidden_size|d_model|d_latents|^dim$|embd$|emb_(dim|size)|embed.*dim|embedding_size|proj_(dim|size)|bottleneck"
      r"|projection_dim|output_size|xvector|codevector|image_text|conv_dim|tdnn_dim", WIDTH),
-    (r"image_size", 16),
+    (r"image_size|^input_size", 16),
+    (r"^mask_(time|feature)_length", 2),
     (r"patch_size", 8),
 )
 

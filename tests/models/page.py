@@ -44,7 +44,8 @@ def main() -> int:
     unknown = sorted(set(arguments.only) - set(names_of_classes()))
     if unknown:
         return _refused(f"transformers {version('transformers')} has no {', '.join(unknown)}")
-    rows = run(arguments.only or names_of_classes(), arguments.workers, _kept() if not arguments.only else {})
+    whole = not (arguments.only or arguments.rows)
+    rows = run(arguments.only or names_of_classes(), arguments.workers, _kept() if whole else {}, keep=whole)
     if arguments.rows:
         arguments.rows.write_text(_as_text(rows), encoding="utf-8")
     else:
@@ -64,8 +65,8 @@ def _refused(why: str) -> int:
 # -- the run ---------------------------------------------------------------------------------------------------------
 
 
-def run(names: List[str], workers: int, done: Dict[str, Dict[str, Any]]) -> Dict[str, Dict[str, Any]]:
-    """A row for each class, in their order; those in `done` are not run again."""
+def run(names: List[str], workers: int, done: Dict[str, Dict[str, Any]], keep: bool) -> Dict[str, Dict[str, Any]]:
+    """A row for each class, in their order; those in `done` are not run again, and `keep` writes down each new one."""
     rows = dict(done)
     if done:
         print(f"going on: {len(done)} rows are there (to begin anew, remove {UNFINISHED})", file=sys.stderr)
@@ -75,7 +76,8 @@ def run(names: List[str], workers: int, done: Dict[str, Dict[str, Any]]) -> Dict
         for future in as_completed([pool.submit(_row, context, name) for name in names if name not in done]):
             row = future.result()
             rows[row["name"]] = row
-            _keep(row)
+            if keep:
+                _keep(row)
             print(f"\r{len(rows)} of {len(names)}  {row['name']}: {row['outcome']} {row['why'][:40]:40}", end="",
                   file=sys.stderr)
     print(file=sys.stderr)

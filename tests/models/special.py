@@ -28,7 +28,7 @@ SPECIAL: Dict[str, Special] = {
         "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
                             for kind in ("sliding_attention", "full_attention")}}),
     "DeepseekV2": Special("its config has no default for the experts of a token", {"num_experts_per_tok": 2}),
-    "Esm": Special("its config has no default vocabulary", {"vocab_size": 64}),
+    "Esm": Special("its config has no default vocabulary", {"vocab_size": 80}),
     "HunYuanDenseV1": Special("its config has no default width of a head", {"head_dim": 8}),
     "HunYuanMoEV1": Special("its config has no default width of a head", {"head_dim": 8}),
     "Ministral": Special("its config has no default width of a head", {"head_dim": 8}),
@@ -39,22 +39,31 @@ SPECIAL: Dict[str, Special] = {
     "BigBird": Special("long enough for attention by blocks", {"block_size": 4, "num_random_blocks": 1}, length=64),
     "BigBirdPegasus": Special("long enough for attention by blocks", {"block_size": 4, "num_random_blocks": 1},
                               length=64),
+    "Canine": Special("deep enough that its last layer, which only words read, is no third of it",
+                      {"num_hidden_layers": 6}),
+    "GPTNeo": Special("its list of layers is written as pattern and repetition", {
+        "attention_types": [[["global", "local"], 1]]}),
     "Jamba": Special("one layer of each kind", {"attn_layer_period": 2, "attn_layer_offset": 1}),
     "LayoutLMv3": Special("the parts of its box embedding add up to its width", LAYOUT),
     "Lilt": Special("its width is divisible by six, for the sides of a box", {"hidden_size": 48}, ("bbox",)),
-    "Nystromformer": Special("as many landmarks as divide the length", {"num_landmarks": 4, "segment_means_seq_len": 8}),
-    "Reformer": Special("its positions make up the length, and their width its width",
+    "MarkupLM": Special("a path of 50 steps would be most of a tiny model", {"max_depth": 4}),
+    "Nystromformer": Special("as many landmarks as positions: with fewer its approximation does not take a mask",
+                             {"num_landmarks": 8, "segment_means_seq_len": 8}),
+    "Reformer": Special("its positions make up the length, and their width its width; it draws a new seed at each "
+                        "step, so without dropout",
                         {"axial_pos_shape": [2, 4], "axial_pos_embds_dim": [16, 16], "local_attn_chunk_length": 4,
-                         "lsh_attn_chunk_length": 4, "num_buckets": 2}),
+                         "lsh_attn_chunk_length": 4, "num_buckets": 2, "hash_seed": 0, "hidden_dropout_prob": 0.0,
+                         "lsh_attention_probs_dropout_prob": 0.0, "local_attention_probs_dropout_prob": 0.0}),
     "Zamba": Special("two layers that share their attention", {
         "layers_block_type": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4}),
     "Zamba2": Special("two layers that share their attention", {
         "layers_block_type": ["linear_attention", "hybrid"] * 2, "num_hidden_layers": 4}),
     # -- more than text --
-    "Bros": Special("reads where a word stands", more=("bbox",)),
-    "BrosSpadeEE": Special("reads where a word stands; two outputs: which words begin, which follow them",
-                           more=("bbox",), task="begins and follows"),
-    "BrosSpadeEL": Special("reads where a word stands", more=("bbox",)),
+    "Bros": Special("reads where a word stands; wide enough for eight sinusoids", {"hidden_size": 64}, ("bbox",)),
+    "BrosSpadeEEForTokenClassification": Special(
+        "as Bros; two outputs: which words begin, which words follow them", {"hidden_size": 64}, ("bbox",),
+        task="begins and follows"),
+    "BrosSpadeEL": Special("as Bros", {"hidden_size": 64}, ("bbox",)),
     "LayoutLM": Special("reads where a word stands", more=("bbox",)),
     "Vilt": Special("reads an image", more=("pixel_values",)),
     "ViltForQuestionAnswering": Special("reads an image; chooses an answer out of a list", more=("pixel_values",),
@@ -68,7 +77,7 @@ SPECIAL: Dict[str, Special] = {
     # -- a head of another kind than its name --
     "Tapas": Special("reads a table: seven token types", more=("token_type_ids",)),
     "TapasForQuestionAnswering": Special("reads a table: seven token types; scores each cell's tokens",
-                                         more=("token_type_ids",), task="cells"),
+                                         {"select_one_column": False}, ("token_type_ids",), task="cells"),
     "LongformerForQuestionAnswering": Special("would look for three separators in each row",
                                               more=("global_attention_mask",)),
     **{f"{name}ForQuestionAnswering": Special(f"a beam of answers; {OWN_LOSS}",

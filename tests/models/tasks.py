@@ -29,6 +29,11 @@ class Task(NamedTuple):
     outputs: Optional[int] = CLASSES
     metric: Optional[Callable[[], Any]] = None
 
+    @property
+    def predicts_rows(self) -> bool:
+        """Whether there is a prediction for each row, and not a loss for each batch."""
+        return self.outputs is not None
+
     def picked(self, output: Any) -> Any:
         """What the loss needs, taken from a model's output without this package."""
         if callable(self.element):

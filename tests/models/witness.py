@@ -109,12 +109,11 @@ def _no_table(*args: Any) -> None:
 
 def compared(name: str, callback: Optional[HFCallback] = None) -> Comparison:
     """Two steps through the callback, the patched loop and the broken arm."""
-    return compare(lambda: make_learner(name, callback=callback), _fit, progress=False)
+    def fit(learn: Learner) -> Any:
+        learn.fit(1, 1e-3)
+        return learn.get_preds(reorder=task_for(name).predicts_rows)
 
-
-def _fit(learn: Learner) -> Any:
-    learn.fit(1, 1e-3)
-    return learn.get_preds()
+    return compare(lambda: make_learner(name, callback=callback), fit, progress=False)
 
 
 def fault_of(comparison: Comparison) -> Optional[str]:
