@@ -18,7 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Any, Callable, Dict, Iterable, List
 
 from tests.models.heads import HEADS, head_of, names_of_classes
 from tests.stack import FASTAI_2
@@ -73,7 +73,7 @@ def run(names: List[str], workers: int, done: Dict[str, Dict[str, Any]], keep: b
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.models.warm"])
     with ThreadPoolExecutor(workers) as pool:
-        for future in as_completed([pool.submit(_row, context, name) for name in names if name not in done]):
+        for future in as_completed([pool.submit(row_from_a_process, context, name, _witness) for name in names if name not in done]):
             row = future.result()
             rows[row["name"]] = row
             if keep:
@@ -84,9 +84,10 @@ def run(names: List[str], workers: int, done: Dict[str, Dict[str, Any]], keep: b
     return {name: rows[name] for name in names}
 
 
-def _row(context, name: str) -> Dict[str, Any]:
+def row_from_a_process(context, name: str, work: Callable[[str], Dict[str, Any]]) -> Dict[str, Any]:
+    """What ``work(name)`` returns, done in a process of its own; if it dies, a row that says how."""
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_in_its_own_process, args=(name, theirs))
+    process = context.Process(target=_within_limits, args=(work, name, theirs))
     process.start()
     theirs.close()
     try:
@@ -99,8 +100,7 @@ def _row(context, name: str) -> Dict[str, Any]:
         process.join()
 
 
-def _in_its_own_process(name: str, connection) -> None:
-    from tests.models.witness import row_of
+def _within_limits(work: Callable[[str], Dict[str, Any]], name: str, connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS + 5))
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -108,7 +108,12 @@ def _in_its_own_process(name: str, connection) -> None:
     os.dup2(silence, 2)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        connection.send(row_of(name))
+        connection.send(work(name))
+
+
+def _witness(name: str) -> Dict[str, Any]:
+    from tests.models.witness import row_of
+    return row_of(name)
 
 
 def _manner_of(exitcode: int) -> str:

@@ -41,6 +41,7 @@ SPECIAL: Dict[str, Special] = {
                               length=64),
     "Canine": Special("deep enough that its last layer, which only words read, is no third of it",
                       {"num_hidden_layers": 6}),
+    "Esmc": Special("its own vocabulary of 64 is smaller than the one here", {"vocab_size": 80}),
     "GPTNeo": Special("its list of layers is written as pattern and repetition", {
         "attention_types": [[["global", "local"], 1]]}),
     "Jamba": Special("one layer of each kind", {"attn_layer_period": 2, "attn_layer_offset": 1}),

@@ -1,5 +1,6 @@
 """One class of transformers: built tiny, trained through both arms, its layers grouped, the learner diagnosed."""
 import time
+from collections import Counter
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
@@ -17,7 +18,8 @@ from tests.models.feeds import names_of_inputs, rows_for
 from tests.models.special import special_for
 from tests.models.tasks import task_for
 
-__all__ = ["row_of", "build", "trained_alone", "make_learner", "compared", "fault_of", "groups_of", "alarms"]
+__all__ = ["row_of", "build", "trained_alone", "make_learner", "compared", "fault_of", "groups_of",
+           "faults_of_groups", "alarms"]
 
 BATCH, STEPS = 8, 2
 ROWS_TO_DIAGNOSE = 48
@@ -129,13 +131,17 @@ def fault_of(comparison: Comparison) -> Optional[str]:
 
 
 def groups_of(model: nn.Module) -> str:
-    """How many groups ``layer_groups`` makes; what is wrong with them, if anything is."""
+    """How many groups ``layer_groups`` makes, and what is wrong with them, if anything is."""
     groups = layer_groups(HFModel(model))
-    given, expected = [id(p) for group in groups for p in group], {id(p) for p in model.parameters()}
-    faults = [f"{sum(given.count(p) > 1 for p in expected)} parameters twice"] * (len(given) > len(set(given)))
-    faults += [f"{len(expected - set(given))} parameters missing"] * (not expected <= set(given))
-    faults += ["an empty group"] * any(not group for group in groups)
-    return ", ".join([str(len(groups)), *faults])
+    return ", ".join([str(len(groups)), *faults_of_groups(groups, model)])
+
+
+def faults_of_groups(groups: List[List[nn.Parameter]], model: nn.Module) -> List[str]:
+    """Every parameter of the model is to be in one group, and no group empty."""
+    given, expected = Counter(id(p) for group in groups for p in group), {id(p) for p in model.parameters()}
+    counts = {"in two groups": sum(times > 1 for times in given.values()), "in none": len(expected - set(given)),
+              "of another model": len(set(given) - expected), "groups empty": sum(not group for group in groups)}
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def alarms(learn: Learner) -> List[str]:
