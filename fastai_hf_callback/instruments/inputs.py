@@ -155,6 +155,7 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[L
         The model's, for its ``pad_token_id``.
     """
     first = views[0]
+    config = config if names_words(batches[0], first) else None  # CANINE looks up hashes of ids: 0 is padding no more
     place = next((i for i, v in enumerate(views) if v.pad_id is not None), 0)
     padded = views[place]
     ids = [v.ids for v in views]

@@ -134,6 +134,18 @@ def test_a_word_embedding_that_is_given_the_mask_is_still_seen():
     assert word_embedding_call(calls, [table, mask]).embedding is words
 
 
+class WithPad:
+    pad_token_id = 0
+
+
+@pytest.mark.parametrize("looked_up, pad", [(lambda ids: ids, 0), (lambda ids: (ids + 1) * 31 % VOCAB, None)],
+                         ids=["ids", "hashes of ids, as CANINE does"])
+def test_the_config_speaks_of_the_ids_in_the_batch(looked_up, pad):
+    table = padded([4, 6, 8, 9])[0]
+    seen = look_at_inputs([view(looked_up(table), table)], [table], [[]], WithPad())
+    assert seen.pad_id == int(looked_up(torch.tensor(0))) and seen.config_pad_id == pad
+
+
 def test_no_call_is_no_view():
     assert view_tokens([], ids()) is None
 

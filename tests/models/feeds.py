@@ -85,6 +85,11 @@ def _table_types(ids: Tensor, mask: Tensor, config: Any, draw: torch.Generator) 
     return types
 
 
+def _labels(ids: Tensor, mask: Tensor, config: Any, draw: torch.Generator) -> Tensor:
+    """The answer's words; for a table, which words answer."""
+    return ids % 2 * mask if config.model_type == "tapas" else ids
+
+
 def _features(width: str):
     def make(ids: Tensor, mask: Tensor, config: Any, draw: torch.Generator) -> Tensor:
         return torch.randn(len(ids), 3, getattr(config, width), generator=draw)
@@ -104,7 +109,7 @@ _MAKERS = {
     "visual_attention_mask": lambda ids, mask, config, draw: torch.ones(len(ids), 3, dtype=torch.long),
     "visual_feats": _features("visual_feat_dim"),
     "visual_pos": _features("visual_pos_dim"),
-    "labels": lambda ids, mask, config, draw: ids,
+    "labels": _labels,
     "start_positions": lambda ids, mask, config, draw: span_of(ids, mask)[0],
     "end_positions": lambda ids, mask, config, draw: span_of(ids, mask)[1],
 }

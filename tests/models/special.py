@@ -77,8 +77,8 @@ SPECIAL: Dict[str, Special] = {
                                         task="own loss"),
     # -- a head of another kind than its name --
     "Tapas": Special("reads a table: seven token types", more=("token_type_ids",)),
-    "TapasForQuestionAnswering": Special("reads a table: seven token types; scores each cell's tokens",
-                                         {"select_one_column": False}, ("token_type_ids",), task="cells"),
+    "TapasForQuestionAnswering": Special("reads a table: seven token types; scores each cell, and its own loss alone "
+                                         "knows of which column", more=("token_type_ids", "labels"), task="own loss"),
     "LongformerForQuestionAnswering": Special("would look for three separators in each row",
                                               more=("global_attention_mask",)),
     **{f"{name}ForQuestionAnswering": Special(f"a beam of answers; {OWN_LOSS}",

@@ -2,7 +2,7 @@
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
-from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
+from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from torch import Tensor, nn
 
@@ -85,11 +85,10 @@ def span_of(ids: Tensor, mask: Tensor) -> Tuple[Tensor, ...]:
 
 
 def _begins_and_follows(ids: Tensor, mask: Tensor) -> Tuple[Tensor, ...]:
-    return _of_each_word(ids, mask) * 2
-
-
-def _cells(ids: Tensor, mask: Tensor) -> Tuple[Tensor, ...]:
-    return ((_class_of_word(ids) == 0).float() * mask,)
+    """Of each word its class, and where the next one stands; after the last one that is the length, for none."""
+    following = torch.arange(1, ids.shape[1] + 1).expand_as(ids)
+    following = torch.where(following < mask.sum(1, keepdim=True), following, torch.full_like(ids, ids.shape[1]))
+    return (*_of_each_word(ids, mask), torch.where(mask == 1, following, torch.full_like(ids, IGNORED)))
 
 
 TASKS: Dict[str, Task] = {
@@ -99,7 +98,6 @@ TASKS: Dict[str, Task] = {
     "begins and follows": Task(_begins_and_follows, CrossEntropies,
                                ("initial_token_logits", "subsequent_token_logits")),
     "scored answers": Task(_of_first_word, CrossEntropyLossFlat, "question_answering_score", metric=lambda: accuracy),
-    "cells": Task(_cells, BCEWithLogitsLossFlat),
     "own loss": Task(span_of, OwnLoss, own_loss, outputs=None),
 }
 
