@@ -23,7 +23,7 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick lint types dist parity faults mutants bench demo clean
+.PHONY: help venv test quick lint types dist parity models faults mutants bench demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
@@ -57,6 +57,14 @@ dist: $(DEV)/.ready ## sdist and wheel, in dist/; the wheel tried in an empty en
 
 parity: $(READY) ## the whole matrix of STACK, written to docs/parity.md
 	$(ONE_THREAD) STACK=$(STACK) $(VENV)/bin/python -W ignore -m tests.parity.page
+
+ifeq ($(STACK),v2)
+models: $(READY) ## transformers' own models through both arms, written to docs/models.md; half an hour (v2 only)
+	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.models.page
+else
+models:
+	@echo "make models is for transformers' own models and needs STACK=v2, not $(STACK)" >&2; exit 2
+endif
 
 faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs, written to docs/faults.md
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.page --out docs/faults.md $(ARGS)

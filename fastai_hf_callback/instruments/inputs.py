@@ -29,8 +29,14 @@ def embeddings_watched(model: nn.Module) -> Iterator[List[EmbeddingCall]]:
     calls: List[EmbeddingCall] = []
     with _hooked(model, lambda m: isinstance(m, nn.Embedding),
                  lambda m, args: calls.append(EmbeddingCall(m, args[0].detach().clone()))
-                 if args and isinstance(args[0], Tensor) and args[0].dim() == 2 else None):
+                 if args and isinstance(args[0], Tensor) and args[0].dim() == 2 and not _given_a_mask(m, args[0])
+                 else None):
         yield calls
+
+
+def _given_a_mask(module: nn.Module, given: Tensor) -> bool:
+    """OPT's and BioGPT's positions are looked up by an embedding whose own forward counts them from the mask."""
+    return type(module).forward is not nn.Embedding.forward and _is_mask(given)
 
 
 @contextmanager
@@ -149,6 +155,7 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[L
         The model's, for its ``pad_token_id``.
     """
     first = views[0]
+    config = config if names_words(batches[0], first) else None  # CANINE looks up hashes of ids: 0 is padding no more
     place = next((i for i, v in enumerate(views) if v.pad_id is not None), 0)
     padded = views[place]
     ids = [v.ids for v in views]

@@ -113,6 +113,39 @@ def test_positions_and_types_are_no_words(table):
     assert view(table, ids(4, LENGTH)) is None
 
 
+class CountedFromTheMask(nn.Embedding):
+    """Positions, as OPT and BioGPT look them up."""
+
+    def forward(self, mask):
+        return super().forward(mask.cumsum(1))
+
+
+def test_an_embedding_that_counts_from_the_mask_looks_up_no_words():
+    (table, mask), words, positions = padded([4, 6, 8, 9]), nn.Embedding(VOCAB, 4), CountedFromTheMask(2 * VOCAB, 4)
+    with embeddings_watched(nn.ModuleList([words, positions])) as calls:
+        words(table), positions(mask)
+    assert word_embedding_call(calls, [table, mask]).embedding is words
+
+
+def test_a_word_embedding_that_is_given_the_mask_is_still_seen():
+    (table, mask), words = padded([4, 6, 8, 9]), nn.Embedding(VOCAB, 4)
+    with embeddings_watched(words) as calls:
+        words(mask)
+    assert word_embedding_call(calls, [table, mask]).embedding is words
+
+
+class WithPad:
+    pad_token_id = 0
+
+
+@pytest.mark.parametrize("looked_up, pad", [(lambda ids: ids, 0), (lambda ids: (ids + 1) * 31 % VOCAB, None)],
+                         ids=["ids", "hashes of ids, as CANINE does"])
+def test_the_config_speaks_of_the_ids_in_the_batch(looked_up, pad):
+    table = padded([4, 6, 8, 9])[0]
+    seen = look_at_inputs([view(looked_up(table), table)], [table], [[]], WithPad())
+    assert seen.pad_id == int(looked_up(torch.tensor(0))) and seen.config_pad_id == pad
+
+
 def test_no_call_is_no_view():
     assert view_tokens([], ids()) is None
 

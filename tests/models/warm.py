@@ -1,0 +1,7 @@
+"""Imported once by the process that all others are forked from: what every model needs is loaded then, not each time."""
+import torch
+
+from tests.models.witness import build
+
+torch.set_num_threads(1)
+build("BertForSequenceClassification")
