@@ -26,16 +26,22 @@ def main(stack, *paths):
 
 
 def executed(notebook):
-    """Run it in a folder of its own; when the cells ran, and what is told to nobody, is not kept."""
+    """Run it in a folder of its own. When the cells ran is not kept, nor is the bar of a fit that failed."""
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}, record_timing=False).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_a_bar(output)]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
+def is_a_bar(output):
+    return "<progress" in output.get("data", {}).get("text/html", "")
+
+
 if __name__ == "__main__":
-    os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", JUPYTER_PLATFORM_DIRS="1")
+    os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore")
     main(*sys.argv[1:])
