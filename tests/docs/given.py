@@ -12,14 +12,16 @@ from tests.texts import VOCABULARY, frame, write_vocabulary
 
 FACTORY = '''
 from fastai_hf_callback import HFCallback, HFModel, text_data
+from fastai.metrics import accuracy
 from fastai.{module} import Learner
 from {library} import {kind}, {tokenizer}
-
+{more}
 def make_learner():
     data = text_data("train.csv", 0.2, {tokenizer}.from_pretrained("model"), text="text", labels="label", bs=8, max_len=32,
                      progress=False)
     model = {kind}.from_pretrained("model", num_labels=data.c)
-    return Learner(data, HFModel(model, inputs=data.inputs), {callbacks}=[HFCallback()])
+    return Learner(data, HFModel(model, inputs=data.inputs), metrics=[accuracy],
+                   {callbacks}=[HFCallback()])
 '''
 
 
@@ -32,13 +34,14 @@ def given(names) -> Dict[str, Any]:
 
 
 def train_csv():
-    """train.csv: columns text and label, 60 rows of two classes."""
-    frame(60).rename(columns={"animal": "label"})[["text", "label"]].to_csv("train.csv", index=False)
+    """train.csv: columns text and label, 320 rows of two classes, which their first words tell apart."""
+    _labelled(320, 0).to_csv("train.csv", index=False)
     return {}
 
 
 def valid_csv():
-    frame(30, 2).rename(columns={"animal": "label"})[["text", "label"]].to_csv("valid.csv", index=False)
+    """valid.csv: 30 rows of the same kind."""
+    _labelled(30, 1).to_csv("valid.csv", index=False)
     return {}
 
 
@@ -55,6 +58,7 @@ def folder():
     library = _library()
     size = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
                 max_position_embeddings=128)
+    size["initializer_range"] = 0.1  # so that few steps move it
     words = {"vocab_size_or_config_json_file": len(VOCABULARY)} if FASTAI_1 else {"vocab_size": len(VOCABULARY)}
     torch.manual_seed(0)
     from pathlib import Path
@@ -86,8 +90,9 @@ def train_py():
     folder()
     with open("train.py", "w") as file:
         file.write(FACTORY.format(**(
-            dict(module="train", library="pytorch_transformers", callbacks="callbacks") if FASTAI_1 else
-            dict(module="text.learner", library="transformers", callbacks="cbs")),
+            dict(module="train", library="pytorch_transformers", callbacks="callbacks", more="") if FASTAI_1 else
+            dict(module="learner", library="transformers", callbacks="cbs",
+                 more="import fastai.callback.schedule\n")),
             kind="BertForSequenceClassification", tokenizer="BertTokenizer"))
     return {}
 
@@ -112,6 +117,13 @@ def learn():
     """`learn`: a learner that `make_learner` made, not trained."""
     maker = make_learner()["make_learner"]
     return {"make_learner": maker, "learn": maker()}
+
+
+def _labelled(rows, seed):
+    texts = frame(rows, seed)[["text"]].assign(label=[row % 2 for row in range(rows)])
+    texts["text"] = ["fox fox fox " * label + "oak oak oak " * (1 - label) + text
+                     for text, label in zip(texts["text"], texts["label"])]
+    return texts
 
 
 def _library():

@@ -1,0 +1,40 @@
+"""The documentation site: Sphinx and MyST; the API is read from the source, so neither fastai nor torch is needed."""
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+project = "fastai_hf_callback"
+author = "the fastai_hf_callback authors"
+release = re.search(r'__version__ = "(.+)"', (ROOT / "fastai_hf_callback" / "__init__.py").read_text()).group(1)
+
+extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton"]
+exclude_patterns = ["_build", "article"]
+
+# Two fastais share one name, so one environment holds one of them: their rooms are read, not imported.
+autoapi_dirs = [str(ROOT / "fastai_hf_callback")]
+autoapi_generate_api_docs = False
+autoapi_options = ["members"]
+autoapi_python_class_content = "both"
+add_module_names = False
+napoleon_numpy_docstring, napoleon_google_docstring = True, False
+# Types in docstrings are words for people ("DataFrame or path"), not names to be looked up.
+napoleon_use_param = napoleon_use_rtype = napoleon_use_ivar = False
+python_use_unqualified_type_names = True
+
+myst_enable_extensions = ["colon_fence", "substitution"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # `make notebooks` runs and stores them, the tests hold them to it
+nb_merge_streams = True
+
+# What other projects document stands with them; this site is built without a network.
+nitpick_ignore_regex = [("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections)\..*")]
+# Pages that are made elsewhere, and may not be made yet, are named by patterns.
+suppress_warnings = ["toc.empty_glob"]
+
+html_theme = "furo"
+html_title = f"fastai_hf_callback {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+copybutton_prompt_text, copybutton_only_copy_prompt_lines, copybutton_line_continuation_character = "$ ", True, "\\"
