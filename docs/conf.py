@@ -28,7 +28,11 @@ nb_execution_mode = "off"  # `make notebooks` runs and stores them, the tests ho
 nb_merge_streams = True
 
 # What other projects document stands with them; this site is built without a network.
-nitpick_ignore_regex = [("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections)\..*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections)\..*"),
+    ("py:class", r".* .*"),  # words, where a type could stand: "str to number"
+    ("py:class", r"(.*\.)?(Element|Progress)"),  # names for unions and callables
+]
 # Pages that are made elsewhere, and may not be made yet, are named by patterns.
 suppress_warnings = ["toc.empty_glob"]
 
@@ -38,3 +42,19 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 copybutton_prompt_text, copybutton_only_copy_prompt_lines, copybutton_line_continuation_character = "$ ", True, "\\"
+
+
+def setup(app):
+    app.connect("missing-reference", _documented_elsewhere)
+
+
+def _documented_elsewhere(app, env, node, content):
+    """Public names are documented where they are made: `compare` of the package is `fastai1.arms.compare`."""
+    from sphinx.util.nodes import make_refnode
+
+    wanted = node.get("reftarget", "").rpartition(".")[2]
+    known = env.get_domain("py").objects
+    for name in sorted(known):
+        if name.rpartition(".")[2] == wanted and name.startswith("fastai_hf_callback."):
+            return make_refnode(app.builder, node["refdoc"], known[name].docname, known[name].node_id, content, name)
+    return None
