@@ -89,8 +89,8 @@ def mark_of(line: str, where: str) -> Mark:
     said: Dict[str, str] = dict((part.split(": ", 1) + [""])[:2] for part in parts)
     unknown = (set(stacks.split()) - set(STACKS)) | (set(said) - {"given", "continues", "exit"})
     if unknown or not stacks:
-        raise BadMark(f"{where}: {', '.join(sorted(unknown)) or 'no stack'}: expected runs: {' '.join(STACKS)}, some of "
-                      f"them, then any of '; given: NAMES', '; continues', '; exit: CODE'")
+        raise BadMark(f"{where}: {', '.join(sorted(unknown)) or 'no stack'}: expected runs: {' '.join(STACKS)}, some "
+                      f"of them, then any of '; given: NAMES', '; continues', '; exit: CODE'")
     return Mark(kind, "", tuple(stacks.split()), tuple(said.get("given", "").split()), "continues" in said,
                 int(said.get("exit", 0)))
 

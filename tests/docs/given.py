@@ -1,7 +1,7 @@
 """What can stand ready for a block of the documentation: files in its folder, names in its Python.
 
-Each function's name, with ``_`` for ``.`` and ``-``, can stand behind ``given:`` in a mark (tests/docs/blocks.py). It is
-called in the block's own empty folder and returns the names that it adds.
+Each function's name, with ``_`` for ``.`` and ``-``, can stand behind ``given:`` in a mark (tests/docs/blocks.py). It
+is called in the block's own empty folder and returns the names that it adds.
 """
 from typing import Any, Dict
 
@@ -17,8 +17,8 @@ from fastai.{module} import Learner
 from {library} import {kind}, {tokenizer}
 {more}
 def make_learner():
-    data = text_data("train.csv", 0.2, {tokenizer}.from_pretrained("model"), text="text", labels="label", bs=8, max_len=32,
-                     progress=False)
+    data = text_data("train.csv", 0.2, {tokenizer}.from_pretrained("model"), text="text", labels="label",
+                     bs=8, max_len=32, progress=False)
     model = {kind}.from_pretrained("model", num_labels=data.c)
     return Learner(data, HFModel(model, inputs=data.inputs), metrics=[accuracy],
                    {callbacks}=[HFCallback()])

@@ -61,8 +61,9 @@ def run_command(command: str, block: Block) -> None:
     if command.startswith("pip ") and not find_spec("pip"):
         return  # an environment that uv made has none
     done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, env=_environment())
-    assert done.returncode == block.mark.exit_code, \
-        f"{block.where}: $ {command}\nexit code {done.returncode}, expected {block.mark.exit_code}\n{done.stdout}{done.stderr}"
+    ended, expected = done.returncode, block.mark.exit_code
+    assert ended == expected, (f"{block.where}: $ {command}\nexit code {ended}, expected {expected}\n"
+                               f"{done.stdout}{done.stderr}")
 
 
 def _environment() -> Dict[str, str]:

@@ -80,7 +80,8 @@ def test_a_failing_block_fails_at_the_line_of_its_page(page, monkeypatch):
 
 def test_blocks_that_continue_share_their_names_and_blocks_of_tabs_go_apart(page, monkeypatch):
     blocks = page("<!-- runs: v1 v2 era -->\n```python\nx = 1\n```\n"
-                  "::::{tab-set}\n:::{tab-item} fastai 1\n<!-- runs: v1 era; continues -->\n```python\nx += 1\n```\n:::\n"
+                  "::::{tab-set}\n"
+                  ":::{tab-item} fastai 1\n<!-- runs: v1 era; continues -->\n```python\nx += 1\n```\n:::\n"
                   ":::{tab-item} fastai 2\n<!-- runs: v2; continues -->\n```python\nx += 10\n```\n:::\n::::\n")
     assert [len(chains(blocks, stack)[0]) for stack in ("v1", "era", "v2")] == [2, 2, 2]
     assert run_chain(chains(blocks, "v2")[0], monkeypatch)["x"] == 11
@@ -93,9 +94,10 @@ def test_a_test_that_is_shown_is_called(page, monkeypatch):
 
 @pytest.mark.parametrize("exit_code", [0, 3])
 def test_a_command_is_held_to_its_exit_code(page, monkeypatch, exit_code):
-    blocks = page(f"<!-- runs: {STACK}; exit: 3 -->\n```console\n$ python -c \\\n  'raise SystemExit({exit_code})'\nseen\n```\n")
-    expected = contextlib.nullcontext() if exit_code == 3 else pytest.raises(AssertionError, match="exit code 0, expected 3")
-    with expected:
+    blocks = page(f"<!-- runs: {STACK}; exit: 3 -->\n"
+                  f"```console\n$ python -c \\\n  'raise SystemExit({exit_code})'\nseen\n```\n")
+    fails = pytest.raises(AssertionError, match="exit code 0, expected 3")
+    with contextlib.nullcontext() if exit_code == 3 else fails:
         run_chain(blocks, monkeypatch)
 
 
