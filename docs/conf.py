@@ -31,7 +31,7 @@ nb_merge_streams = True
 # What other projects document stands with them; this site is built without a network.
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections)\..*"),
-    ("py:class", r".* .*"),  # words, where a type could stand: "str to number"
+    ("py:class", r".* .*|[a-z_]+"),  # words, where a type could stand: "str to number"
     ("py:class", r"(.*\.)?(Element|Progress)"),  # names for unions and callables
 ]
 # autoapi does not see numbers that are assigned two at a time; no page shows them.
