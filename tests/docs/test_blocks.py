@@ -8,7 +8,7 @@ from tests.docs.blocks import ROOT, BadMark, blocks_of, chains
 from tests.docs.running import commands, run_chain, steps
 from tests.stack import FASTAI_1, FASTAI_2
 
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
 STACK = "era" if torch.__version__.startswith("1.4.") else "v1" if FASTAI_1 else "v2" if FASTAI_2 else ""
 
 
