@@ -23,7 +23,7 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick lint types dist parity models faults mutants bench demo clean
+.PHONY: help venv test quick lint types dist parity models faults mutants bench docs notebooks demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
@@ -79,9 +79,27 @@ bench: $(READY) ## what callback and doctor cost, written to docs/fixed-cost.md 
 demo: $(READY) ## three arms of a tiny BERT side by side, then the doctor; offline
 	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo
 
+docs: .venvs/docs/.ready ## the documentation site, in docs/_build/html; a warning or a broken link is an error
+	.venvs/docs/bin/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
+
+notebooks: $(READY) .venvs/notebook-tools/.ready ## run the notebooks of STACK (v1 or v2) and store them
+	PYTHONPATH=$(CURDIR):$(CURDIR)/.venvs/notebook-tools $(VENV)/bin/python scripts/notebooks.py $(STACK) $(ARGS)
+
 clean: ## remove the environments, caches and builds
-	rm -rf .venvs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venvs docs/_build build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venvs/%/.ready: setup.py constraints/%.txt scripts/setup_venv.sh
 	@bash scripts/setup_venv.sh $* $(if $(filter $(STACK),$*),$(PYTHON))
+
+# Neither needs a fastai or a torch; the tools lie beside the stacks, not in them.
+.venvs/docs/.ready: constraints/docs.txt
+	rm -rf .venvs/docs && $(or $(PYTHON),python3) -m venv .venvs/docs
+	.venvs/docs/bin/python -m pip install -qq --disable-pip-version-check -r constraints/docs.txt
+	touch $@
+
+.venvs/notebook-tools/.ready: constraints/docs.txt .venvs/docs/.ready
+	rm -rf .venvs/notebook-tools
+	.venvs/docs/bin/python -m pip install -qq --disable-pip-version-check --target .venvs/notebook-tools \
+	  -c constraints/docs.txt ipykernel nbclient
+	touch $@

@@ -3,6 +3,7 @@
     python -m tests.faults.page [--controls 320] [--only NAME] [--out docs/faults.md]
 """
 import argparse
+import ast
 import json
 import logging
 import os
@@ -19,6 +20,9 @@ from tests.faults.causes import CAUSES
 from tests.faults.healthy import controls
 from tests.faults.judge import Row, judge_control, judge_fault
 
+# For the tests of the documentation (tests/docs/blocks.py).
+MARK = ("<!-- every block: not run: a fix as the doctor prints it, with the reader's own names; `make faults` applies "
+        "those it can -->")
 BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"}
 
 
@@ -153,7 +157,7 @@ def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
         title = "# The doctor's catalogue"
         elsewhere = (" Architectures that nobody looked at while the doctor was made: "
                      "[faults-held-out.md](faults-held-out.md).")
-    lines = [title, "",
+    lines = [title, "", MARK, "",
              "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
              f"`make faults{_arguments_of(arguments)}`: {len({r.get('fault') for r in faults})} seeded faults on "
              f"several architectures each ({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked "
@@ -201,9 +205,18 @@ def _catalogue(faults: List[Row]) -> List[str]:
         example = next((r["says"] for r in faults if r.get("says") and r["says"]["cause"] == cause), None)
         lines += [f"### `{cause}`", "", f"**Looks like.** {looks}", "", f"**Seen by.** {seen}", ""]
         if example:
-            lines += [f"**Said.** {example['severity']}: {example['message']}", "", "**Cure.**", "", "```python",
-                      example["fix"], "```", ""]
+            lines += [f"**Said.** {example['severity']}: {example['message']}", "", "**Cure.**", "",
+                      f"```{_language(example['fix'])}", example["fix"], "```", ""]
     return lines
+
+
+def _language(fix: str) -> str:
+    """Some cures take a sentence."""
+    try:
+        ast.parse(fix)
+    except SyntaxError:
+        return "text"
+    return "python"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""The documentation site: Sphinx and MyST; the API is read from the source, so neither fastai nor torch is needed."""
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+project = "fastai_hf_callback"
+author = "the fastai_hf_callback authors"
+release = re.search(r'__version__ = "(.+)"', (ROOT / "fastai_hf_callback" / "__init__.py").read_text()).group(1)
+
+extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton"]
+exclude_patterns = ["_build", "article"]
+
+# Two fastais share one name, so one environment holds one of them: their rooms are read, not imported.
+autoapi_dirs = [str(ROOT / "fastai_hf_callback")]
+autoapi_generate_api_docs = False
+autoapi_options = ["members"]
+autoapi_python_class_content = "both"
+add_module_names = False
+napoleon_numpy_docstring, napoleon_google_docstring = True, False
+# Types in docstrings are words for people ("DataFrame or path"), not names to be looked up.
+napoleon_use_param = napoleon_use_rtype = False
+napoleon_use_ivar = True  # attributes are fields of their class's text, not described twice
+python_use_unqualified_type_names = True
+
+myst_enable_extensions = ["colon_fence", "substitution"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # `make notebooks` runs and stores them, the tests hold them to it
+nb_merge_streams = True
+
+# What other projects document stands with them; this site is built without a network.
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections)\..*"),
+    ("py:class", r".* .*|[a-z_]+"),  # words, where a type could stand: "str to number"
+    ("py:class", r"(.*\.)?(Element|Progress)"),  # names for unions and callables
+]
+# autoapi does not see numbers that are assigned two at a time; no page shows them.
+suppress_warnings = ["autoapi.python_import_resolution"]
+
+html_theme = "furo"
+html_title = f"fastai_hf_callback {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+copybutton_prompt_text, copybutton_only_copy_prompt_lines, copybutton_line_continuation_character = "$ ", True, "\\"
+
+
+# Pages that have their place in index.md and may not be there yet.
+AWAITED = ("benchmarks", "distributed", "faults-fastai2", "models", "supported", "tasks", "coming-from-blurr")
+
+
+def setup(app):
+    app.connect("source-read", _without_awaited_pages)
+    app.connect("missing-reference", _documented_elsewhere)
+
+
+def _documented_elsewhere(app, env, node, content):
+    """Public names are documented where they are made: `compare` of the package is `fastai1.arms.compare`."""
+    from sphinx.util.nodes import make_refnode
+
+    wanted = node.get("reftarget", "").rpartition(".")[2]
+    known = env.get_domain("py").objects
+    for name in sorted(known):
+        if name.rpartition(".")[2] == wanted and name.startswith("fastai_hf_callback."):
+            return make_refnode(app.builder, node["refdoc"], known[name].docname, known[name].node_id, content, name)
+    return None
+
+
+def _without_awaited_pages(app, page, source):
+    if page == "index":
+        for name in AWAITED:
+            if not Path(app.srcdir, f"{name}.md").exists():
+                source[0] = source[0].replace(f"\n{name}\n", "\n")

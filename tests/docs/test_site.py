@@ -1,0 +1,34 @@
+"""The site shows the code as it is: its drawing names files that are there, its API every public name."""
+import re
+
+import fastai_hf_callback
+from tests.docs.blocks import ROOT
+
+PACKAGE = ROOT / "fastai_hf_callback"
+DRAWING = (ROOT / "docs" / "way-of-the-data.svg").read_text(encoding="utf-8")
+API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "api").glob("*.md")))
+
+
+def test_the_drawing_names_files_that_are_there():
+    names = set(re.findall(r"\b(\w+\.py)\b", DRAWING))
+    in_the_core, in_1, in_2 = ({path.name for path in (PACKAGE / room).glob("*.py")}
+                               for room in ("", "fastai1", "fastai2"))
+    in_both_rooms = in_1 & in_2
+    assert len(names) > 15 and names <= in_both_rooms | in_the_core
+    assert {"callback.py", "arms.py", "probe.py", "doctor.py", "data.py", "loop.py"} <= names & in_both_rooms
+
+
+def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
+    documented = set(re.findall(r"autoapi\w+:: fastai_hf_callback\.(\S+)", API))
+    for name, module in fastai_hf_callback._CORE.items():
+        assert f"{module}.{name}" in documented
+    for name, module in fastai_hf_callback._PER_FASTAI.items():
+        for room in ("fastai1", "fastai2"):
+            assert f"{room}.{module}.{name}" in documented or not (PACKAGE / room / f"{module}.py").exists()
+
+
+def test_every_page_of_the_api_names_code_that_is_there():
+    for path in re.findall(r"autoapi\w+:: fastai_hf_callback\.(\S+)", API):
+        module, _, name = path.rpartition(".")
+        source = (PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+        assert re.search(rf"^(class|def) {name}\b", source, flags=re.M), path

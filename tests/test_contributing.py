@@ -1,0 +1,82 @@
+"""The worked examples of CONTRIBUTING.md do what it says: followed here to the letter, in a copy of the package."""
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stack import FASTAI_2
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def blocks(heading):
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", TEXT, flags=re.S | re.M).group(1)
+    return re.findall(r"```python\n(.*?)```", section, flags=re.S)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package and of what its tests need."""
+    shutil.copytree(str(ROOT / "fastai_hf_callback"), str(tmp_path / "fastai_hf_callback"),
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tests").mkdir()
+    for name in ("__init__.py", "recorded.py"):
+        shutil.copy(str(ROOT / "tests" / name), str(tmp_path / "tests" / name))
+    return tmp_path
+
+
+def python(code, folder):
+    return subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=str(folder), capture_output=True, text=True)
+
+
+def append(path, code):
+    path.write_text(path.read_text(encoding="utf-8") + "\n\n" + code, encoding="utf-8")
+
+
+def test_a_check_is_added_and_named(copy):
+    check, its_test = blocks("A new check")
+    before = python(its_test, copy)
+    assert before.returncode == 1 and "AssertionError" in before.stderr, before.stderr
+    append(copy / "fastai_hf_callback" / "checks" / "labels.py", check)
+    after = python(its_test, copy)
+    assert after.returncode == 0, after.stderr
+
+
+@pytest.mark.skipif(not FASTAI_2, reason="the example is an architecture of transformers 5 on fastai 2")
+def test_an_architecture_is_added_and_equal(monkeypatch):
+    from tests import tiny
+
+    monkeypatch.setattr(tiny, "_TODAY", dict(tiny._TODAY))
+    monkeypatch.setattr(tiny, "_SIZES", dict(tiny._SIZES))
+    line, cell = blocks("A new architecture")
+    exec(line, {})
+    exec(cell, {})
+
+
+def test_a_fastai_gets_a_room(copy):
+    told, callback = blocks("A new fastai")
+    (copy / "fastai").mkdir()  # one that has what the text says, and nothing else
+    for name in ("__init__.py", "training.py"):
+        (copy / "fastai" / name).write_text("", encoding="utf-8")
+    ask = "from fastai_hf_callback import HFCallback; print(HFCallback.__module__)"
+    assert "No fastai is installed here" in python(ask, copy).stderr
+
+    public = copy / "fastai_hf_callback" / "__init__.py"
+    source, changed = re.subn(r"^_TOLD_BY = .*\n", lambda _: told, public.read_text(encoding="utf-8"), flags=re.M)
+    assert changed == 1
+    public.write_text(source, encoding="utf-8")
+    room = copy / "fastai_hf_callback" / "fastai3"
+    room.mkdir()
+    (room / "__init__.py").write_text('"""Everything that imports fastai 3."""\n', encoding="utf-8")
+    (room / "callback.py").write_text(callback, encoding="utf-8")
+    assert python(ask, copy).stdout.strip() == "fastai_hf_callback.fastai3.callback"
+    assert "compare is not there for fastai 3 yet" in python("from fastai_hf_callback import compare", copy).stderr
+
+
+def test_no_example_is_forgotten():
+    assert len(re.findall("```python", TEXT)) == sum(len(blocks(heading)) for heading in (
+        "A new check", "A new architecture", "A new fastai"))
