@@ -5,9 +5,9 @@ from typing import List
 import pytest
 import torch
 
-from fastai_hf_callback.fastai1.quiet import quiet
 from tests.faults.catalogue import FAMILIES, FAULTS, all_cases
 from tests.faults.fault import Fault
+from tests.faults.stacks import stack
 
 CASES = list(all_cases())
 QUICK = {"callback-detaches-output", "model-swapped", "one-nan-in-the-head", "patch-below-hfcallback",
@@ -37,7 +37,7 @@ def outcome(fault: Fault, architecture: str) -> str:
     """The error of its fit or of validate after it, or nothing."""
     try:
         learn = fault.build(architecture)
-        with quiet(learn):
+        with stack.quiet(learn):
             fault.fit(learn)
             learn.validate()
     except Exception as error:
@@ -57,7 +57,7 @@ def test_builds_the_same_each_time(fault):
             fault.undo()
     for one, other in zip(*(learn.model.state_dict().values() for learn in learners)):
         assert bool(((one == other) | (one != one)).all())
-    (texts, *_), (same, *_) = (learn.data.train_ds.tensors for learn in learners)
+    (texts, *_), (same, *_) = (stack.tensors_of(learn) for learn in learners)
     assert torch.equal(texts, same)
 
 

@@ -1,0 +1,407 @@
+"""fastai 2 as the catalogue asks for it; its twin is ``fastai1.py``, name for name."""
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Callable, Iterator, List, Optional, Sequence
+
+import fastai.callback.schedule  # noqa: F401  fit_one_cycle
+import torch
+from fastai.callback.core import Callback, CancelBackwardException, CancelBatchException, CancelStepException
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.progress import ProgressCallback
+from fastai.callback.training import GradientAccumulation, GradientClip
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from fastai.learner import Learner, Metric
+from fastai.losses import (
+    BCEWithLogitsLossFlat,
+    CrossEntropyLossFlat,
+    LabelSmoothingCrossEntropy,
+    MSELossFlat,
+)
+from fastai.metrics import accuracy, accuracy_multi, mse
+from fastai.optimizer import Adam
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from fastai_hf_callback import Doctor
+from fastai_hf_callback.fastai2.quiet import quiet
+from fastai_hf_callback.fastai2.recording import evaluate
+
+__all__ = [
+    "ALL", "BERTS", "HELD_OUT", "MASKED", "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "POOLED", "READ_AT_FIRST",
+    "SUFFIX", "TYPES", "AccumulatesGradients", "Callback", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE",
+    "FlatCrossEntropy", "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients",
+    "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi", "available", "clipping",
+    "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model", "freeze_all_groups",
+    "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer", "mixed", "mse", "named",
+    "patch", "quiet", "set_rate", "split", "tensors_of", "unpatch", "unshuffled", "watched_by_doctor",
+]
+
+NAME, SUFFIX = "fastai 2", " of transformers 5"
+ONLY_HERE = "tests.faults.catalogue.only_fastai2"
+
+# -- architectures -----------------------------------------------------------------------------------------------
+
+
+def named(architecture: str) -> str:
+    """The architecture that the catalogue means, as ``tests.tiny`` knows it."""
+    return architecture if architecture.endswith(SUFFIX) else architecture + SUFFIX
+
+
+NEWEST = named("modernbert")
+ALL = (*map(named, ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2")), NEWEST)
+MASKED = ALL
+BERTS = (named("bert"), named("roberta"), NEWEST)
+POOLED = (named("bert"),)  # the others classify without a pooler
+READ_AT_FIRST = tuple(named(name) for name in ("bert", "roberta", "distilbert", "xlm", NEWEST))
+NO_OWN_MASK = tuple(name for name in ALL if name != named("xlm"))  # XLM counts lengths
+TYPES = tuple(named(name) for name in ("bert", "roberta", "xlnet", "xlm", "gpt2"))
+# Never looked at while the doctor's limits were set; `make faults` asks about them apart from the others.
+HELD_OUT = tuple(map(named, ("electra", "albert", "mpnet", "deberta", "roformer")))
+
+
+def available(architecture: str) -> bool:
+    return True
+
+
+# -- data --------------------------------------------------------------------------------------------------------
+
+
+def loaders(train: Sequence[Tensor], valid: Sequence[Tensor], bs: int, collate: Callable[..., Any]) -> DataLoaders:
+    """Of tensors, targets last; the training rows are shuffled. `collate` gives inputs and target."""
+    return DataLoaders.from_dsets(TensorDataset(*train), TensorDataset(*valid), bs=bs, num_workers=0,
+                                  device=torch.device("cpu"), create_batch=partial(_batch, collate))
+
+
+def unshuffled(train: Sequence[Tensor], valid: Sequence[Tensor], bs: int, collate: Callable[..., Any]) -> DataLoaders:
+    """A loader of the user's own, which does not shuffle."""
+    made = [DataLoader(TensorDataset(*part), bs, num_workers=0, create_batch=partial(_batch, collate))
+            for part in (train, valid)]
+    return DataLoaders(*made, device=torch.device("cpu"))
+
+
+def _batch(collate: Callable[..., Any], rows: Sequence[Any]) -> tuple:
+    inputs, target = collate(rows)
+    return (*inputs, target) if isinstance(inputs, list) else (inputs, target)
+
+
+def tensors_of(learn: Learner) -> Sequence[Tensor]:
+    """The training tensors."""
+    return learn.dls.train_ds.tensors
+
+
+def loss_of_batches(learn: Learner, loss_of: Callable[..., float]) -> List[float]:
+    """`loss_of(inputs, target)` of every training batch; the learner is not touched."""
+    return [loss_of(list(inputs), target) for *inputs, target in learn.dls.train.new(shuffle=False, drop_last=False)]
+
+
+# -- losses and metrics ------------------------------------------------------------------------------------------
+
+FlatBCE, FlatCrossEntropy, FlatMSE, LabelSmoothing = (
+    BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat, LabelSmoothingCrossEntropy)
+
+
+class OwnMetric(Metric):
+    """A metric of the user's own, which may keep what it should forget."""
+
+    @property
+    def name(self) -> str:
+        return "own"
+
+    @property
+    def value(self) -> float:
+        return self.says()
+
+    def epoch_begins(self) -> None:
+        pass
+
+    def sees(self, output: Tensor, target: Tensor) -> None:
+        raise NotImplementedError
+
+    def says(self) -> float:
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        self.epoch_begins()
+
+    def accumulate(self, learn: Learner) -> None:
+        self.sees(learn.pred, learn.y)
+
+
+# -- learners ----------------------------------------------------------------------------------------------------
+
+
+def learner_of(data: DataLoaders, model: nn.Module, callbacks: List[Any], knowing: Sequence[Any] = (),
+               **settings: Any) -> Learner:
+    """`knowing` are makers of callbacks that are told the learner."""
+    learn = Learner(data, model, cbs=[*callbacks, *(make() for make in knowing)], **settings)
+    learn.remove_cb(ProgressCallback)
+    learn.logger = _no_table
+    return learn
+
+
+def _no_table(*args: Any) -> None:
+    pass
+
+
+decay_in_the_gradient = {"opt_func": partial(Adam, decouple_wd=False)}
+
+
+def clipping(norm: float) -> Callable[[], Callback]:
+    """fastai's own, to be handed to `learner_of` among `knowing`."""
+    return partial(GradientClip, norm)
+
+
+def make_optimizer(learn: Learner) -> None:
+    learn.create_opt()
+
+
+def exchange_model(learn: Learner, model: nn.Module) -> None:
+    """Another model, where it is too late: the optimizer is there."""
+    learn.create_opt()
+    learn.model = model
+
+
+def set_rate(learn: Learner, lr: float) -> None:
+    learn.opt.set_hyper("lr", lr)
+
+
+def split(learn: Learner, groups: Callable[[nn.Module], List[List[nn.Module]]]) -> Learner:
+    learn.splitter = partial(_parameters_of, groups)
+    return learn
+
+
+def _parameters_of(groups: Callable[[nn.Module], List[List[nn.Module]]], model: nn.Module) -> List[List[Tensor]]:
+    return [[p for module in group for p in module.parameters()] for group in groups(model)]
+
+
+def flatten_model(model: nn.Module) -> List[nn.Module]:
+    """As fastai 1 has it: modules without children, and the parameters that stand in others."""
+    children = list(model.children())
+    own = [_Alone(p) for p in model.parameters(recurse=False)] if children else []
+    return [leaf for child in children for leaf in flatten_model(child)] + own if children else [model]
+
+
+class _Alone(nn.Module):
+    """A parameter that belongs to no leaf module."""
+
+    def __init__(self, parameter: nn.Parameter):
+        super().__init__()
+        self.parameter = parameter
+
+
+def freeze_all_groups(learn: Learner) -> None:
+    """All parameters: unless told otherwise fastai 2 goes on training the norms."""
+    learn.train_bn = False
+    learn.create_opt()
+    learn.freeze_to(len(learn.opt.param_lists))
+
+
+def fit_with(learn: Learner, epochs: int, lr: Any, callbacks: List[Any]) -> None:
+    """Callbacks for this fit alone."""
+    learn.fit(epochs, lr, cbs=callbacks)
+
+
+@contextmanager
+def watched_by_doctor(learn: Learner, say: Callable[[str], Any]) -> Iterator[Doctor]:
+    doctor = Doctor(say=say)
+    learn.add_cb(doctor)
+    yield doctor
+    learn.remove_cb(doctor)
+
+
+# -- precision ---------------------------------------------------------------------------------------------------
+
+
+def half_runs_on_cpu() -> bool:
+    return True
+
+
+class MixedOnCPU(MixedPrecision):
+    """fastai's own, whose autocast and scaler name the GPU."""
+
+    def before_fit(self) -> None:
+        self.autocast, self.scales = torch.autocast("cpu", dtype=torch.float16), []
+        self.learn.scaler = torch.amp.GradScaler("cpu", **self.kwargs)
+
+
+def mixed(learn: Learner, scale: Optional[float] = None, dynamic: bool = True) -> Learner:
+    """In half precision, its loss scaled: by default as fastai does it."""
+    hardly = {} if dynamic else {"growth_factor": 1.0001, "backoff_factor": 0.9999}  # torch knows no fixed scale
+    return learn.add_cb(MixedOnCPU(**({} if scale is None else {"init_scale": scale}), **hardly))
+
+
+# -- callbacks of one event --------------------------------------------------------------------------------------
+
+
+class ChangesOutput(Callback):
+    """What reaches the loss is what `changed` makes of the output."""
+
+    def changed(self, output: Any) -> Any:
+        raise NotImplementedError
+
+    def after_pred(self) -> None:
+        self.learn.pred = self.changed(self.learn.pred)
+
+
+class ChangesLoss(Callback):
+    """What is propagated is what `changed` makes of the loss."""
+
+    def fit_begins(self) -> None:
+        pass
+
+    def changed(self, loss: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def before_fit(self) -> None:
+        self.fit_begins()
+
+    def after_loss(self) -> None:
+        if self.learn.training:
+            self.learn.loss_grad = self.changed(self.learn.loss_grad)
+
+
+class SkipsStep(Callback):
+    def unwanted(self, loss: Tensor) -> bool:
+        raise NotImplementedError
+
+    def before_step(self) -> None:
+        if self.unwanted(self.learn.loss):
+            raise CancelStepException()
+
+
+class DryRun(Callback):
+    """Every step is left out."""
+
+    def before_step(self) -> None:
+        raise CancelStepException()
+
+
+class SkipsBackward(Callback):
+    def unwanted(self, loss: Tensor) -> bool:
+        return True
+
+    def before_backward(self) -> None:
+        if self.unwanted(self.learn.loss):
+            raise CancelBackwardException()
+
+
+class KeepsGradients(Callback):
+    def after_step(self) -> None:
+        raise CancelBatchException()
+
+
+class LeavesGradients(Callback):
+    """Means to spare the time that zeroing takes."""
+
+    def before_fit(self) -> None:
+        self.learn.opt.zero_grad = _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+class AccumulatesGradients(Callback):
+    """No step and no zeroing where `waits` says so."""
+
+    def __init__(self, every: int = 1000):
+        self.every, self.count = every, 0
+
+    def epoch_begins(self) -> None:
+        pass
+
+    def batch_begins(self) -> None:
+        pass
+
+    def waits(self, num_batch: int) -> bool:
+        self.count += 1
+        return self.count % self.every != 0
+
+    def before_epoch(self) -> None:
+        self.epoch_begins()
+
+    def before_batch(self) -> None:
+        self.batch_begins()
+
+    def before_step(self) -> None:
+        if self.waits(self.learn.iter):
+            raise CancelBatchException()
+
+
+def accumulating(every: int, bs: int) -> Callback:
+    """fastai's own, which counts rows."""
+    return GradientAccumulation(every * bs)
+
+
+class KnowsLearner(Callback):
+    """Its class, or a maker, goes among `knowing`."""
+
+    def fit_begins(self, learn: Learner) -> None:
+        pass
+
+    def batch_begins(self, learn: Learner, iteration: int) -> None:
+        pass
+
+    def backward_ends(self, learn: Learner) -> None:
+        pass
+
+    def before_fit(self) -> None:
+        self.fit_begins(self.learn)
+
+    def before_batch(self) -> None:
+        if self.learn.training:
+            self.batch_begins(self.learn, self.learn.train_iter)
+
+    def after_backward(self) -> None:
+        self.backward_ends(self.learn)
+
+
+# -- patched loops -----------------------------------------------------------------------------------------------
+
+_ORIGINALS: List[Any] = []
+
+
+def patch(loop: Callable[..., Any]) -> None:
+    _ORIGINALS.append(Learner._do_one_batch)
+    Learner._do_one_batch = loop
+
+
+def unpatch() -> None:
+    while _ORIGINALS:
+        Learner._do_one_batch = _ORIGINALS.pop()
+
+
+def hf_do_one_batch(self):
+    """The article's, carried over: fastai's own, unwrapping."""
+    _forward(self)
+    if self.training and len(self.yb):
+        self._do_grad_opt()
+
+
+def timed_do_one_batch(self):
+    """Left from a cell that timed the forward pass alone."""
+    with torch.no_grad():
+        _forward(self)
+
+
+def careful_do_one_batch(self):
+    """Calls backward and forgets the step."""
+    _forward(self)
+    if self.training and len(self.yb):
+        self("before_backward")
+        self.loss_grad.backward()
+        self("after_backward")
+        self.opt.zero_grad()
+
+
+def _forward(self):
+    self.pred = self.model(*self.xb)[0]
+    self("after_pred")
+    if len(self.yb):
+        self.loss_grad = self.loss_func(self.pred, *self.yb)
+        self.loss = self.loss_grad.clone()
+    self("after_loss")
+
+
+loops = {"unwraps": hf_do_one_batch, "times": timed_do_one_batch, "forgets the step": careful_do_one_batch}
