@@ -58,8 +58,9 @@ dist: $(DEV)/.ready ## sdist and wheel, in dist/; the wheel tried in an empty en
 parity: $(READY) ## the whole matrix of STACK, written to docs/parity.md
 	$(ONE_THREAD) STACK=$(STACK) $(VENV)/bin/python -W ignore -m tests.parity.page
 
-faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs, written to docs/faults.md
-	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.page --out docs/faults.md $(ARGS)
+faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs: docs/faults.md, docs/faults-fastai2.md
+	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.page \
+		--out docs/faults$(if $(filter v2,$(STACK)),-fastai2).md $(ARGS)
 
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants

@@ -94,6 +94,8 @@ CASES = [
     Case(gradient.backward_skipped, "backward-skipped", "error", ["4 of 4", "(Dropper)"],
          dict(stepping__skipped_backwards=4, stepping__who=["Dropper"]),
          [dict(stepping__skipped_backwards=3), dict(stepping__steps=0), dict(stepping=None)]),
+    Case(gradient.backward_skipped, "backward-skipped", "error", ["before its first step (Ender)"],
+         dict(wiring__ends_training=["Ender"], stepping=None), [dict(wiring__ends_training=[]), dict(wiring=None)]),
     Case(gradient.steps_never_happen, "accumulation-never-steps", "error", ["(Accumulate)", "10 batches"],
          dict(stepping__skipped_steps=4, stepping__kept_gradients=4, stepping__steps_simulated=0,
               stepping__who=["Accumulate"]),

@@ -25,7 +25,7 @@ from ..instruments.batches import Batch
 from ..output import tensors_in
 from .batches import as_fastai_has_it
 from .callback import HFCallback
-from .observer import StepWatch
+from .observer import StepWatch, gradients_left
 from .snapshot import callback_copy
 
 __all__ = ["CANCELS", "ENDS", "BATCH_EVENTS", "Relay", "Spy", "on_stage", "peak_rate", "quietly_copied",
@@ -36,6 +36,7 @@ BATCH_EVENTS = ("before_batch", "after_pred", "after_loss", "before_backward", "
 # What a batch does not catch itself: it ends the epoch or the fit.
 ENDS = (CancelTrainException, CancelValidException, CancelEpochException, CancelFitException)
 CANCELS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDS)
+STAGE_EVENTS = ("before_fit", "before_epoch", "before_train")
 WHAT_THE_LOOP_READS = ("xb", "yb", "pred", "loss_grad")
 
 
@@ -45,7 +46,7 @@ def takes_part(callback: Any) -> bool:
         return False
     if getattr(type(callback), "_watches_only", False):
         return False
-    return any(_has(callback, event) for event in BATCH_EVENTS)
+    return any(_has(callback, event) for event in (*BATCH_EVENTS, "before_train"))
 
 
 def quietly_copied(callback: Callback, learn: Learner) -> Callback:
@@ -84,7 +85,7 @@ class Spy:
         self.kept_to_itself: Dict[str, str] = {}
         self.shown_only: set = set()
         for callback in callbacks:
-            for event in BATCH_EVENTS:
+            for event in (*STAGE_EVENTS, *BATCH_EVENTS):
                 if _has(callback, event):
                     vars(callback)[event] = self._watched(callback, event, getattr(callback, event))
 
@@ -148,10 +149,9 @@ class Relay(Callback):
     def after_batch(self) -> None:
         if not self.learn.training:
             return
-        cancelled = not self._ended  # by CancelBatchException: the gradients stay
         self._begin()
         self._end_backward(stepped=False)
-        self.watch.step_ended(cancelled and self._propagated)
+        self.watch.step_ended(gradients_left(self.learn))
         self.watch.batch_ended()
         self._forget()
 

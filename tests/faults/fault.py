@@ -31,6 +31,14 @@ class Fault:
     cure: bool = False
     undo: Optional[Callable[[], None]] = None  # what `build` left in fastai itself is taken back
 
+    def ask(self, architecture: str) -> stack.Learner:
+        """The learner when its user would ask: after the fit, where the fault is in the fit's arguments."""
+        learn = self.build(architecture)
+        if self.fitted:
+            with stack.quiet(learn):
+                self.fit(learn)
+        return learn
+
 
 def fitting(epochs: int = 2, lr: Any = 1e-3, one_cycle: bool = False, **kwargs: Any) -> Callable[[Any], None]:
     """A user's fit."""

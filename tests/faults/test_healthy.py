@@ -9,7 +9,7 @@ from tests.faults.healthy import controls, training_loss
 from tests.faults.specs import CHOICES, LOSSES, specs
 from tests.faults.stacks import stack
 
-SAMPLE = controls(seed=1, n=40)
+SAMPLE = controls(seed=1, n=40 if stack.NAME == "fastai 1" else 16)
 
 
 @pytest.mark.parametrize("control", [

@@ -271,7 +271,6 @@ FAULTS = [
           TYPES),
     fault("ids-and-mask-swapped", ARGUMENTS, batches_of("labels", as_it_is, named("attention_mask", "input_ids")),
           MASKED),
-    fault("by-position", ARGUMENTS, batches_of("classes", as_it_is, bare_as_given), ("bert", "roberta", "xlnet")),
     fault("all-unknown", UNKNOWN, rewritten("classes", all_unknown), ALL),
     fault("all-unknown-with-the-ends", UNKNOWN, rewritten("labels", all_unknown_with_the_ends), OTHERS),
     fault("nearly-all-unknown", UNKNOWN, rewritten("labels", nearly_all_unknown), THIRD),

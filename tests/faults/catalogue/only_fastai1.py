@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastai_hf_callback import HFCallback
 from fastai_hf_callback.fastai1.quiet import quiet
+from tests.faults.catalogue.inputs import ARGUMENTS, as_it_is, bare_as_given, batches_of
 from tests.faults.catalogue.registration import NOT, OnlyLogits, with_callbacks
 from tests.faults.catalogue.state import new_model
 from tests.faults.fault import OTHERS, SOME, THIRD, fault, where_half_runs
@@ -28,13 +29,6 @@ class Logits(LearnerCallback):
 class WrongKey(Callback):
     def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
         return {"output": last_output[0]}
-
-
-class OnBatchBegin(Callback):
-    """An event too early."""
-
-    def on_batch_begin(self, last_input: Any, **kwargs: Any) -> None:
-        self.seen = last_input
 
 
 class ForgotToReturn(Callback):
@@ -90,7 +84,6 @@ FAULTS = [
     fault("unwrapped-in-callback-fns-fitted", FNS, fitted_before, OTHERS, loud=True, cure=True),
     fault("hfcallback-in-callback-fns", (FNS[0], INSTANCE, "registration"), with_callback_fns(lambda: [HFCallback]),
           SOME, loud=True, cure=True),
-    fault("unwrapped-too-early", NOT, with_callbacks(lambda: [OnBatchBegin()]), SOME, loud=True, cure=True),
     fault("unwrapped-and-not-returned", NOT, with_callbacks(lambda: [ForgotToReturn()], "number"), THIRD, loud=True,
           cure=True),
     fault("wrong-key-returned", ("wrong-key-returned", *NOT), with_callbacks(lambda: [WrongKey()]), SOME, loud=True),
@@ -98,6 +91,7 @@ FAULTS = [
     fault("own-instance-in-callback-fns", INSTANCE, with_callback_fns(lambda: [OnlyLogits()]), OTHERS, loud=True),
     fault("class-in-callbacks", CLASS, with_callbacks(lambda: [HFCallback]), ALL, loud=True),
     fault("own-class-in-callbacks", CLASS, with_callbacks(lambda: [OnlyLogits], "labels"), THIRD, loud=True),
+    fault("by-position", ARGUMENTS, batches_of("classes", as_it_is, bare_as_given), ("bert", "roberta", "xlnet")),
     fault("model-copied-optimizer-made-anew", "optimizer-holds-another-model", swapped_and_optimizer_made, OTHERS,
           cure=True),
     fault("model-left-in-half", ("half-weights-without-master", "non-finite-weights"), left_in_half("classes"),

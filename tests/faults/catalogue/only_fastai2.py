@@ -16,9 +16,9 @@ from fastai.learner import Learner
 from torch import Tensor, nn
 
 from fastai_hf_callback import HFCallback, layer_groups, unwrap
-from tests.faults.catalogue.inputs import batches_of
+from tests.faults.catalogue.inputs import ARGUMENTS, WRONG, bare_as_given, batches_of
 from tests.faults.catalogue.registration import with_callbacks
-from tests.faults.fault import BERTS, NEWEST, OTHERS, SOME, THIRD, fault, fitting
+from tests.faults.fault import BERTS, OTHERS, SOME, THIRD, fault
 from tests.faults.stacks import stack
 from tests.faults.tasks import ALL, TASKS, bare_model, body_of, head_and_body, learner, wrapped
 
@@ -98,10 +98,6 @@ def returned(self: Any, *args: Any, **kwargs: Any) -> Dict[str, Any]:
     return {"last_output": self.learn.pred[0]}
 
 
-def look_too_early(self: Any) -> None:
-    self.seen = self.xb
-
-
 def fitted_before(architecture: str) -> Learner:
     """It has learnt with a callback that leaves validation out; what is left to do is to validate."""
     learn = learner(architecture, "labels", callbacks=[on("after_pred", unwrap_rightly, run_valid=False)()])
@@ -120,8 +116,8 @@ def raising(error: Any, when: Optional[Callable[[Any], bool]] = None) -> Callabl
 
 
 def short_epoch(self: Any) -> None:
-    """Means to stop after the first part of an epoch, and counts whole epochs."""
-    if self.training and self.iter >= int(self.epoch):
+    """Means to stop after a part of an epoch, and no epoch has as many batches as it divides by."""
+    if self.training and self.iter >= self.n_iter // 1000:
         raise CancelTrainException()
 
 
@@ -164,16 +160,6 @@ def all_groups_frozen_but_norms(architecture: str) -> Learner:
     return learn
 
 
-def named_inputs(*names: str) -> Callable[[nn.Module, str], nn.Module]:
-    from fastai_hf_callback import HFModel
-    return lambda bare, architecture: HFModel(bare, inputs=names)
-
-
-def bare_as_given(bare: nn.Module, architecture: str) -> nn.Module:
-    """fastai calls it by position."""
-    return bare
-
-
 def types_then_mask(ids: Tensor, mask: Tensor) -> List[Tensor]:
     """The order in which tokenizers name them; models take the mask second."""
     return [ids, torch.zeros_like(mask), mask]
@@ -212,7 +198,6 @@ FAULTS = [
           cure=True),
     fault("event-of-fastai-1", NOT, alone(on("on_loss_begin", returned)), THIRD, loud=True, cure=True),
     fault("returned-as-on-fastai-1", NOT, alone(on("after_pred", returned)), OTHERS, loud=True, cure=True),
-    fault("unwrapped-too-early", NOT, alone(on("before_batch", look_too_early)), SOME, loud=True, cure=True),
     fault("step-cancelled", NO_STEP, beside_hfcallback(on("before_step", raising(CancelStepException))), ALL,
           cure=True),
     fault("batch-cancelled-before-step", (NEVER, NO_STEP),
@@ -226,8 +211,9 @@ FAULTS = [
     fault("backward-cancelled", NO_BACKWARD,
           beside_hfcallback(on("before_backward", raising(CancelBackwardException)), task="number"), OTHERS, cure=True),
     fault("training-cancelled", (NO_BACKWARD, NO_STEP), beside_hfcallback(on("before_train", raising(
-        CancelTrainException, lambda self: True))), SOME),
-    fault("epoch-cut-to-nothing", (NO_BACKWARD, NO_STEP), beside_hfcallback(on("before_batch", short_epoch)), OTHERS),
+        CancelTrainException, lambda self: True))), SOME, cure=True),
+    fault("epoch-cut-to-nothing", (NO_BACKWARD, NO_STEP), beside_hfcallback(on("before_batch", short_epoch)), OTHERS,
+          cure=True),
     fault("rows-taken-for-batches", NEVER, rows_mistaken_for_batches, THIRD, cure=True),
     fault("model-copied-after-a-fit", "optimizer-holds-another-model", copied_after_a_fit, OTHERS, cure=True),
     fault("layer-groups-turned-round", "head-frozen", turned_round_by_layer_groups, ALL, cure=True),
@@ -237,7 +223,7 @@ FAULTS = [
           lambda architecture: learner(architecture, "labels", splitter=head_alone), THIRD, cure=True),
     fault("all-groups-frozen-but-norms", ("head-frozen", "everything-frozen"), all_groups_frozen_but_norms, BERTS,
           cure=True),
-    fault("types-before-mask", ("inputs-in-wrong-arguments", "attention-mask-wrong", "attention-mask-missing"),
+    fault("types-before-mask", (*ARGUMENTS, *WRONG),
           batches_of("classes", types_then_mask, bare_as_given), ("bert", "roberta")),
     fault("wd-of-the-fit-kept", "weight-decay-dominates", lambda architecture: _decay_kept(architecture), OTHERS,
           cure=True),

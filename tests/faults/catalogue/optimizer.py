@@ -114,6 +114,7 @@ class Grown(stack.ChangesOutput):
 
 def all_frozen_and_silenced(architecture: str) -> Learner:
     learn = learner(architecture, "labels", callbacks=[Grown()])
+    stack.make_optimizer_while_trainable(learn)
     set_trainable(learn.model, False)
     return learn
 
@@ -129,6 +130,7 @@ class WithTemperature(nn.Module):
 
 def all_frozen_but_the_loss(architecture: str) -> Learner:
     learn = learner(architecture, loss_func=WithTemperature(), callbacks=[HFCallback(check=False)])
+    stack.make_optimizer_while_trainable(learn)
     set_trainable(learn.model, False)
     return learn
 
@@ -251,7 +253,8 @@ FAULTS = [
     fault("rate-of-sgd", HIGH, plain("number"), OTHERS, fitting(2, 0.5), fitted=True),
     fault("decay-of-the-learner", "weight-decay-dominates", plain(wd=50), ALL),
     fault("decay-of-the-fit", "weight-decay-dominates", plain("labels"), OTHERS, fitting(2, 1e-3, wd=50), fitted=True),
-    fault("decay-in-the-gradient", "weight-decay-dominates", plain("labels", wd=50, **stack.decay_in_the_gradient), THIRD),
+    fault("decay-in-the-gradient", "weight-decay-dominates",
+          plain("labels", wd=50, **stack.decay_in_the_gradient), THIRD),
     fault("clipped-by-fastai", "clipped-to-nothing", plain(knowing=[stack.clipping(1e-8)]), ALL),
     fault("clipped-by-value", "clipped-to-nothing", plain("labels", knowing=[Shrink]), SOME),
     fault("accumulates-a-thousand", "accumulation-never-steps", accumulating(Collect), ALL),

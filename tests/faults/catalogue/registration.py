@@ -3,7 +3,7 @@ from typing import Any, Callable, List
 
 from torch import Tensor
 
-from tests.faults.fault import OTHERS, fault
+from tests.faults.fault import OTHERS, SOME, fault
 from tests.faults.stacks import stack
 from tests.faults.tasks import ALL, learner
 
@@ -31,4 +31,5 @@ FAULTS = [
           fit_with_its_own, fitted=True, loud=True, cure=True),
     fault("nothing-unwraps", NOT, with_callbacks(lambda: []), ALL, loud=True, cure=True),
     fault("nothing-unwraps-labels", NOT, with_callbacks(lambda: [], "labels"), OTHERS, loud=True, cure=True),
+    fault("unwrapped-too-early", NOT, with_callbacks(lambda: [stack.LooksTooEarly()]), SOME, loud=True, cure=True),
 ]

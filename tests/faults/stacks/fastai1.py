@@ -25,16 +25,21 @@ from fastai_hf_callback.fastai1.quiet import quiet
 from fastai_hf_callback.fastai1.recording import evaluate
 
 __all__ = [
-    "ALL", "BERTS", "HELD_OUT", "MASKED", "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "POOLED", "READ_AT_FIRST",
-    "SUFFIX", "TYPES", "AccumulatesGradients", "Callback", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE",
-    "FlatCrossEntropy", "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients",
-    "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi", "available", "clipping",
-    "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model", "freeze_all_groups",
-    "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer", "mixed", "mse", "named",
-    "patch", "quiet", "set_rate", "split", "tensors_of", "unpatch", "unshuffled", "watched_by_doctor",
+    "ALL", "BERTS", "CHECKS_WHAT_IS_PROPAGATED", "HELD_OUT", "HELD_OUT_PAGE", "IN_COMMAND", "IN_TITLE", "MASKED",
+    "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "OTHER", "POOLED", "READ_AT_FIRST", "SEED", "SUFFIX", "TYPES",
+    "VERSIONS", "AccumulatesGradients", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE", "FlatCrossEntropy",
+    "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients", "LooksTooEarly",
+    "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi", "available",
+    "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
+    "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer", "make_optimizer_while_trainable",
+    "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split", "tensors_of", "unpatch", "unshuffled",
+    "watched_by_doctor",
 ]
 
-NAME, SUFFIX = "fastai 1", ""
+# HFCallback looks at the loss before other callbacks may exchange it.
+CHECKS_WHAT_IS_PROPAGATED = False
+NAME, OTHER, SUFFIX, SEED = "fastai 1", "fastai 2", "", 610181
+IN_TITLE, IN_COMMAND, VERSIONS, HELD_OUT_PAGE = "", "", "", "faults-held-out.md"
 ONLY_HERE = "tests.faults.catalogue.only_fastai1"
 
 # -- architectures -----------------------------------------------------------------------------------------------
@@ -53,6 +58,11 @@ HELD_OUT = tuple(f"{name} of transformers 5" for name in ("electra", "albert", "
 
 def named(architecture: str) -> str:
     """The architecture that the catalogue means, as ``tests.tiny`` knows it."""
+    return architecture
+
+
+def shown(architecture: str) -> str:
+    """Its name in a table."""
     return architecture
 
 
@@ -139,6 +149,10 @@ def make_optimizer(learn: Learner) -> None:
     learn.create_opt(slice(1e-3))
 
 
+def make_optimizer_while_trainable(learn: Learner) -> None:
+    """``fit`` makes one of a frozen model too."""
+
+
 def exchange_model(learn: Learner, model: nn.Module) -> None:
     """Another model, where it is too late: the layer groups are those of the first."""
     learn.model = model
@@ -197,6 +211,13 @@ class ChangesOutput(Callback):
 
     def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Any]:
         return {"last_output": self.changed(last_output)}
+
+
+class LooksTooEarly(Callback):
+    """Means to unwrap, in an event before there is an output."""
+
+    def on_batch_begin(self, last_input: Any, **kwargs: Any) -> None:
+        self.seen = last_input
 
 
 class ChangesLoss(Callback):

@@ -1,6 +1,7 @@
 """fastai 2 as the catalogue asks for it; its twin is ``fastai1.py``, name for name."""
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle
@@ -28,16 +29,22 @@ from fastai_hf_callback.fastai2.quiet import quiet
 from fastai_hf_callback.fastai2.recording import evaluate
 
 __all__ = [
-    "ALL", "BERTS", "HELD_OUT", "MASKED", "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "POOLED", "READ_AT_FIRST",
-    "SUFFIX", "TYPES", "AccumulatesGradients", "Callback", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE",
-    "FlatCrossEntropy", "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients",
-    "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi", "available", "clipping",
-    "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model", "freeze_all_groups",
-    "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer", "mixed", "mse", "named",
-    "patch", "quiet", "set_rate", "split", "tensors_of", "unpatch", "unshuffled", "watched_by_doctor",
+    "ALL", "BERTS", "CHECKS_WHAT_IS_PROPAGATED", "HELD_OUT", "HELD_OUT_PAGE", "IN_COMMAND", "IN_TITLE", "MASKED",
+    "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "OTHER", "POOLED", "READ_AT_FIRST", "SEED", "SUFFIX", "TYPES",
+    "VERSIONS", "AccumulatesGradients", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE", "FlatCrossEntropy",
+    "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients", "LooksTooEarly",
+    "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi", "available",
+    "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
+    "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer", "make_optimizer_while_trainable",
+    "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split", "tensors_of", "unpatch", "unshuffled",
+    "watched_by_doctor",
 ]
 
-NAME, SUFFIX = "fastai 2", " of transformers 5"
+# HFCallback looks at the loss when all callbacks have had it.
+CHECKS_WHAT_IS_PROPAGATED = True
+NAME, OTHER, SUFFIX, SEED = "fastai 2", "fastai 1", " of transformers 5", 260417
+IN_TITLE, IN_COMMAND, HELD_OUT_PAGE = " on fastai 2", " STACK=v2", "faults-fastai2-held-out.md"
+VERSIONS = f", fastai {fastai.__version__}, transformers {version('transformers')}"
 ONLY_HERE = "tests.faults.catalogue.only_fastai2"
 
 # -- architectures -----------------------------------------------------------------------------------------------
@@ -58,6 +65,11 @@ NO_OWN_MASK = tuple(name for name in ALL if name != named("xlm"))  # XLM counts 
 TYPES = tuple(named(name) for name in ("bert", "roberta", "xlnet", "xlm", "gpt2"))
 # Never looked at while the doctor's limits were set; `make faults` asks about them apart from the others.
 HELD_OUT = tuple(map(named, ("electra", "albert", "mpnet", "deberta", "roformer")))
+
+
+def shown(architecture: str) -> str:
+    """Its name in a table: they are all of transformers 5."""
+    return architecture[:-len(SUFFIX)]
 
 
 def available(architecture: str) -> bool:
@@ -156,6 +168,11 @@ def make_optimizer(learn: Learner) -> None:
     learn.create_opt()
 
 
+def make_optimizer_while_trainable(learn: Learner) -> None:
+    """``fit`` makes none of a model that is frozen as a whole, and says so."""
+    learn.create_opt()
+
+
 def exchange_model(learn: Learner, model: nn.Module) -> None:
     """Another model, where it is too late: the optimizer is there."""
     learn.create_opt()
@@ -242,6 +259,13 @@ class ChangesOutput(Callback):
 
     def after_pred(self) -> None:
         self.learn.pred = self.changed(self.learn.pred)
+
+
+class LooksTooEarly(Callback):
+    """Means to unwrap, in an event before there is an output."""
+
+    def before_batch(self) -> None:
+        self.seen = self.learn.xb
 
 
 class ChangesLoss(Callback):
