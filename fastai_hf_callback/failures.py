@@ -135,7 +135,7 @@ def explained(exception: BaseException) -> Finding:
     """The one finding of :func:`explain`."""
     if isinstance(exception, BridgeError):
         return finding_for(exception.cause, exception.message)
-    said = f"{type(exception).__name__}: {exception}"
+    said = f"{type(exception).__name__}: {' '.join(str(exception).split())}"  # fastai 2 sets the text on a second line
     functions = _functions_of(exception)
     # What a callback makes of a batch before the model has run says nothing of the model's output.
     cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _cause_of(said)

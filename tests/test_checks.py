@@ -34,6 +34,9 @@ CASES = [
          dict(wiring__only_in_training=["Unwrap", "Other"], wiring__valid_error="output-not-unwrapped",
               wiring__valid_said="must be Tensor, not tuple"),
          [dict(wiring__valid_error=None), dict(wiring=None)]),
+    Case(wiring.valid_path, "unwrapping-in-training-only", "error", ["not on validation batches", "not tuple"],
+         dict(wiring__valid_error="output-not-unwrapped", wiring__valid_said="must be Tensor, not tuple"),
+         [dict(wiring__valid_error=None), dict(wiring=None)]),
     Case(wiring.set_on_itself, "set-on-callback", "warning", ["Mine sets self.pred", "learn.pred"],
          dict(wiring__set_on_itself={"Mine": "pred"}), [dict(wiring__set_on_itself={}), dict(wiring=None)]),
     Case(wiring.set_on_itself, "set-on-callback", "error", [],
@@ -50,6 +53,8 @@ CASES = [
          dict(wiring__patch="loss_batch", wiring__train_error="target-shape"), [dict(wiring__patch=None)]),
     Case(wiring.patch_left, "patch-left-active", "error", [],
          dict(wiring__patch="loss_batch", graph__reached=0), [dict(wiring__patch=None)]),
+    Case(wiring.patch_left, "patch-left-active", "error", [],
+         dict(wiring__patch="loss_batch", stepping__skipped_backwards=4), [dict(wiring__patch=None)]),
     Case(wiring.patch_left, "patch-left-active", "error", [],
          dict(wiring__patch="loss_batch", outputs__shape=(3,)), [dict(wiring__patch=None)]),
     # -- weights ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,10 @@ CAUSES = ["everything-frozen", "no-gradient-in-model", "loss-detached", "output-
           "gradient-vanishes"]
 EXPLAINED_BY = {"no-gradient-in-model": ("everything-frozen",),
                 "output-detached": ("everything-frozen", "no-gradient-in-model", "loss-detached"),
-                "step-skipped": ("backward-skipped", "accumulation-never-steps", "everything-frozen"),
+                # A loop that is not fastai's own may propagate and step without an event that says so.
+                "backward-skipped": ("patch-left-active",),
+                "step-skipped": ("backward-skipped", "accumulation-never-steps", "everything-frozen",
+                                 "patch-left-active", "loss-scale-overflows"),
                 "gradient-vanishes": ("everything-frozen", "loss-detached", "output-detached", "weights-diverged",
                                       "non-finite-weights", "clipped-to-nothing", "loss-scale-collapsed",
                                       "loss-scale-overflows", "input-ignored"),

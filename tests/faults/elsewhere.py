@@ -57,6 +57,7 @@ ONLY_ON: Dict[str, Dict[str, str]] = {
         "splitter-of-the-head": "`split-without-body`",
         "all-groups-frozen-but-norms": "`freeze_to` past the last group freezes norms of transformers too",
         "types-before-mask": "`by-position`: there the second argument of BERT is the token types",
+        "model-loaded-in-half": "`model-halved-by-hand`; its Recorder takes losses of any precision",
         "wd-of-the-fit-kept": "each fit makes its optimizer anew, with the learner's own decay",
     },
 }

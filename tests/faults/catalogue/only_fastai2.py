@@ -7,9 +7,9 @@ from fastai.callback.core import (
     Callback,
     CancelBackwardException,
     CancelBatchException,
-    CancelEpochException,
     CancelStepException,
     CancelTrainException,
+    CancelValidException,
 )
 from fastai.callback.training import GradientAccumulation
 from fastai.learner import Learner
@@ -20,7 +20,7 @@ from tests.faults.catalogue.inputs import ARGUMENTS, WRONG, bare_as_given, batch
 from tests.faults.catalogue.registration import with_callbacks
 from tests.faults.fault import BERTS, OTHERS, SOME, THIRD, fault
 from tests.faults.stacks import stack
-from tests.faults.tasks import ALL, TASKS, bare_model, body_of, head_and_body, learner, wrapped
+from tests.faults.tasks import ALL, TASKS, bare_model, head_and_body, learner, wrapped
 
 Build = Callable[[str], Learner]
 
@@ -101,7 +101,7 @@ def returned(self: Any, *args: Any, **kwargs: Any) -> Dict[str, Any]:
 def fitted_before(architecture: str) -> Learner:
     """It has learnt with a callback that leaves validation out; what is left to do is to validate."""
     learn = learner(architecture, "labels", callbacks=[on("after_pred", unwrap_rightly, run_valid=False)()])
-    stack.fit_with(learn, 1, 1e-3, [on("before_validate", raising(CancelEpochException), "NoValidation")()])
+    stack.fit_with(learn, 1, 1e-3, [on("before_validate", raising(CancelValidException, always), "NoValidation")()])
     return learn
 
 
@@ -113,6 +113,10 @@ def raising(error: Any, when: Optional[Callable[[Any], bool]] = None) -> Callabl
         if self.training if when is None else when(self):
             raise error()
     return act
+
+
+def always(self: Any) -> bool:
+    return True
 
 
 def short_epoch(self: Any) -> None:
@@ -165,12 +169,16 @@ def types_then_mask(ids: Tensor, mask: Tensor) -> List[Tensor]:
     return [ids, torch.zeros_like(mask), mask]
 
 
-def half_in_a_wrapper(architecture: str) -> Learner:
-    """The body was halved to save memory, the head was not."""
-    net = bare_model(architecture, TASKS["classes"].n_outputs)
-    learn = learner(architecture, model=wrapped(net, architecture))
-    body_of(net).half()
-    return learn
+class InSingle(stack.ChangesOutput):
+    """So that the loss accepts what a halved model gives."""
+
+    def changed(self, output: Any) -> Tensor:
+        return output[0].float()
+
+
+def loaded_in_half(architecture: str) -> Learner:
+    net = wrapped(bare_model(architecture, TASKS["classes"].n_outputs), architecture)
+    return learner(architecture, model=net.half(), callbacks=[InSingle()])
 
 
 KEPT, SHOWN, TRAINING = "set-on-callback", "loss-only-shown", "unwrapping-in-training-only"
@@ -194,8 +202,7 @@ FAULTS = [
     fault("unwrapped-in-training-only", (TRAINING, NOT), alone(on("after_pred", unwrap_rightly, run_valid=False)), ALL,
           loud=True, cure=True),
     fault("unwrapped-in-training-only-fitted", (TRAINING, NOT), fitted_before, OTHERS, loud=True, cure=True),
-    fault("unwrapped-if-training", (NOT, TRAINING), alone(on("after_pred", unwrap_in_training)), SOME, loud=True,
-          cure=True),
+    fault("unwrapped-if-training", (TRAINING, NOT), alone(on("after_pred", unwrap_in_training)), SOME, loud=True),
     fault("event-of-fastai-1", NOT, alone(on("on_loss_begin", returned)), THIRD, loud=True, cure=True),
     fault("returned-as-on-fastai-1", NOT, alone(on("after_pred", returned)), OTHERS, loud=True, cure=True),
     fault("step-cancelled", NO_STEP, beside_hfcallback(on("before_step", raising(CancelStepException))), ALL,
@@ -210,8 +217,8 @@ FAULTS = [
           beside_hfcallback(on("after_loss", raising(CancelBatchException)), task="labels"), THIRD, cure=True),
     fault("backward-cancelled", NO_BACKWARD,
           beside_hfcallback(on("before_backward", raising(CancelBackwardException)), task="number"), OTHERS, cure=True),
-    fault("training-cancelled", (NO_BACKWARD, NO_STEP), beside_hfcallback(on("before_train", raising(
-        CancelTrainException, lambda self: True))), SOME, cure=True),
+    fault("training-cancelled", (NO_BACKWARD, NO_STEP),
+          beside_hfcallback(on("before_train", raising(CancelTrainException, always))), SOME, cure=True),
     fault("epoch-cut-to-nothing", (NO_BACKWARD, NO_STEP), beside_hfcallback(on("before_batch", short_epoch)), OTHERS,
           cure=True),
     fault("rows-taken-for-batches", NEVER, rows_mistaken_for_batches, THIRD, cure=True),
@@ -225,6 +232,7 @@ FAULTS = [
           cure=True),
     fault("types-before-mask", (*ARGUMENTS, *WRONG),
           batches_of("classes", types_then_mask, bare_as_given), ("bert", "roberta")),
+    fault("model-loaded-in-half", "half-weights-without-master", loaded_in_half, ALL, cure=True),
     fault("wd-of-the-fit-kept", "weight-decay-dominates", lambda architecture: _decay_kept(architecture), OTHERS,
           cure=True),
 ]

@@ -30,18 +30,19 @@ from fastai_hf_callback.fastai2.recording import evaluate
 
 __all__ = [
     "ALL", "BERTS", "CHECKS_WHAT_IS_PROPAGATED", "HELD_OUT", "HELD_OUT_PAGE", "IN_COMMAND", "IN_TITLE", "MASKED",
-    "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "OTHER", "POOLED", "READ_AT_FIRST", "SEED", "SUFFIX", "TYPES",
-    "VERSIONS", "AccumulatesGradients", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE", "FlatCrossEntropy",
-    "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients", "LooksTooEarly",
-    "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi", "available",
-    "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
-    "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer", "make_optimizer_while_trainable",
-    "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split", "tensors_of", "unpatch", "unshuffled",
-    "watched_by_doctor",
+    "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "OTHER", "POOLED", "READ_AT_FIRST", "REFUSES_HALF_LOSSES", "SEED",
+    "SUFFIX", "TYPES", "VERSIONS", "AccumulatesGradients", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE",
+    "FlatCrossEntropy", "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients",
+    "LooksTooEarly", "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi",
+    "available", "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
+    "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer",
+    "make_optimizer_while_trainable", "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split",
+    "tensors_of", "unpatch", "unshuffled", "watched_by_doctor",
 ]
 
 # HFCallback looks at the loss when all callbacks have had it.
 CHECKS_WHAT_IS_PROPAGATED = True
+REFUSES_HALF_LOSSES = True  # the Recorder averages them in single precision
 NAME, OTHER, SUFFIX, SEED = "fastai 2", "fastai 1", " of transformers 5", 260417
 IN_TITLE, IN_COMMAND, HELD_OUT_PAGE = " on fastai 2", " STACK=v2", "faults-fastai2-held-out.md"
 VERSIONS = f", fastai {fastai.__version__}, transformers {version('transformers')}"
