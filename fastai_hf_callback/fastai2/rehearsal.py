@@ -2,6 +2,7 @@
 
 Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -18,6 +19,7 @@ from fastai.callback.core import (
 )
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.learner import Learner, Recorder
+from fastai.torch_core import to_device
 from fastcore.foundation import L
 from torch import Tensor, nn
 
@@ -183,15 +185,26 @@ def peak_rate(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
     return highest
 
 
-class _Nothing(nn.Module):
-    """In the model's place: one number that requires a gradient."""
+class _SaidOnce(nn.Module):
+    """In the model's place: what it said once, at no cost; callbacks may unwrap it. One number gets the gradient."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Any):
         super().__init__()
-        self.number = nn.Parameter(torch.zeros(()))
+        self.number, self.output = nn.Parameter(torch.zeros(())), output
 
-    def forward(self, *inputs: Any) -> Tensor:
-        return self.number * 1
+    def forward(self, *inputs: Any) -> Any:
+        return self._with_graph(self.output)
+
+    def _with_graph(self, part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return part.detach() + 0 * self.number if part.is_floating_point() else part
+        if isinstance(part, Mapping):
+            return type(part)(**{name: self._with_graph(value) for name, value in part.items()})
+        return type(part)([self._with_graph(value) for value in part]) if type(part) in (tuple, list) else part
+
+
+def _mean_of(output: Any, *targets: Any) -> Tensor:
+    return next(t for t in tensors_in(output) if t.is_floating_point()).float().mean()
 
 
 class _Counting:
@@ -214,7 +227,9 @@ def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) ->
     """The events of an epoch without a model: after each batch, how many steps were made."""
     model, loss_func, optimizer = learn.model, learn.loss_func, learn.opt
     counting = _Counting(optimizer)
-    learn.model, learn.loss_func, learn.opt = _Nothing(), lambda output, *targets: output * 1, counting
+    with torch.no_grad():
+        said = _SaidOnce(model(*to_device(batch.xb, next(model.parameters()).device)))
+    learn.model, learn.loss_func, learn.opt = said, _mean_of, counting
     try:
         with on_stage(learn, callbacks, True):
             for i in range(min(learn.n_iter, 5000)):
