@@ -26,18 +26,19 @@ from tests.faults.judge import Row, judge_control, judge_fault
 from tests.faults.stacks import stack
 from tests.faults.texts import PRETRAINED, pretrain
 
+CONTROLS, ALL_OF_THEM = 320, 99
 BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=stack.SEED, help="of the healthy controls; drawn after the freeze")
-    parser.add_argument("--controls", type=int, default=320)
+    parser.add_argument("--controls", type=int, default=CONTROLS)
     parser.add_argument("--held-out", action="store_true", help="the architectures that were never looked at, instead")
     parser.add_argument("--only", default="", help="faults whose name contains this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; all cores unless told")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--each", type=int, default=99, help="architectures for each fault; all unless told")
+    parser.add_argument("--each", type=int, default=ALL_OF_THEM, help="architectures for each fault; all unless told")
     parser.add_argument("--rows", type=Path, help="where the single results are written, a line of JSON each")
     arguments = parser.parse_args()
     wanted = {fault.name for fault in FAULTS if arguments.only in fault.name}
@@ -170,7 +171,10 @@ def _baseline(row: Row, key: str) -> bool:
 
 
 def _arguments_of(arguments: Any) -> str:
-    return f' ARGS="--held-out --controls {arguments.controls}"' if arguments.held_out else ""
+    given = [("--held-out", arguments.held_out), (f"--each {arguments.each}", arguments.each != ALL_OF_THEM),
+             (f"--controls {arguments.controls}", arguments.controls != CONTROLS)]
+    words = [word for word, said in given if said]
+    return f' ARGS="{" ".join(words)}"' if words else ""
 
 
 def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
