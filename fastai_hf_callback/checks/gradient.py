@@ -15,7 +15,7 @@ EXPLAINED_BY = {"no-gradient-in-model": ("everything-frozen",),
                                  "patch-left-active", "loss-scale-overflows"),
                 "gradient-vanishes": ("everything-frozen", "loss-detached", "output-detached", "weights-diverged",
                                       "non-finite-weights", "clipped-to-nothing", "loss-scale-collapsed",
-                                      "loss-scale-overflows", "input-ignored"),
+                                      "loss-scale-overflows", "input-ignored", "patch-left-active"),
                 "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped")}
 _VAIN = "Steps go on, weight decay even moves the weights, and the metrics stay where they are."
 

@@ -121,6 +121,22 @@ def _body_and_head(model):
     return [parameters[:-2], parameters[-2:]]
 
 
+class FirstOfOutput(Callback):
+    def after_pred(self):
+        self.learn.pred = self.learn.pred[0]
+
+
+class WarmsUp(Callback):
+    def before_batch(self):
+        self.learn.opt.set_hyper("lr", 1e-3 * min(1, (self.learn.train_iter + 1) / 8))
+
+
+def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
+    found = diagnose(make_learner(cbs=[FirstOfOutput(), WarmsUp()]))
+    assert found.evidence.not_looked_at == []
+    assert found.evidence.stepping.lr_in_force == pytest.approx(6e-4)  # the highest of its six batches
+
+
 def test_a_healthy_learner_is_told_what_was_looked_at():
     said = str(diagnose(patient()))
     assert said.startswith("HEALTHY: looked at ") and "gradients" in said.splitlines()[0]

@@ -6,13 +6,13 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle
 import torch
-from fastai.callback.core import Callback, CancelBackwardException, CancelBatchException, CancelStepException
+from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.training import GradientAccumulation, GradientClip
+from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from fastai.learner import Learner, Metric
+from fastai.learner import Learner
 from fastai.losses import (
     BCEWithLogitsLossFlat,
     CrossEntropyLossFlat,
@@ -27,6 +27,21 @@ from torch.utils.data import TensorDataset
 from fastai_hf_callback import Doctor
 from fastai_hf_callback.fastai2.quiet import quiet
 from fastai_hf_callback.fastai2.recording import evaluate
+from tests.faults.stacks.callbacks_of_fastai2 import (
+    AccumulatesGradients,
+    ChangesLoss,
+    ChangesOutput,
+    DryRun,
+    KeepsGradients,
+    KnowsLearner,
+    LeavesGradients,
+    LooksTooEarly,
+    OwnMetric,
+    SkipsBackward,
+    SkipsStep,
+    accumulating,
+)
+from tests.faults.stacks.loops_of_fastai2 import loops, patch, unpatch
 
 __all__ = [
     "ALL", "BERTS", "CHECKS_WHAT_IS_PROPAGATED", "HELD_OUT", "HELD_OUT_PAGE", "IN_COMMAND", "IN_TITLE", "MASKED",
@@ -112,33 +127,6 @@ def loss_of_batches(learn: Learner, loss_of: Callable[..., float]) -> List[float
 
 FlatBCE, FlatCrossEntropy, FlatMSE, LabelSmoothing = (
     BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat, LabelSmoothingCrossEntropy)
-
-
-class OwnMetric(Metric):
-    """A metric of the user's own, which may keep what it should forget."""
-
-    @property
-    def name(self) -> str:
-        return "own"
-
-    @property
-    def value(self) -> float:
-        return self.says()
-
-    def epoch_begins(self) -> None:
-        pass
-
-    def sees(self, output: Tensor, target: Tensor) -> None:
-        raise NotImplementedError
-
-    def says(self) -> float:
-        raise NotImplementedError
-
-    def reset(self) -> None:
-        self.epoch_begins()
-
-    def accumulate(self, learn: Learner) -> None:
-        self.sees(learn.pred, learn.y)
 
 
 # -- learners ----------------------------------------------------------------------------------------------------
@@ -247,186 +235,3 @@ def mixed(learn: Learner, scale: Optional[float] = None, dynamic: bool = True) -
     """In half precision, its loss scaled: by default as fastai does it."""
     hardly = {} if dynamic else {"growth_factor": 1.0001, "backoff_factor": 0.9999}  # torch knows no fixed scale
     return learn.add_cb(MixedOnCPU(**({} if scale is None else {"init_scale": scale}), **hardly))
-
-
-# -- callbacks of one event --------------------------------------------------------------------------------------
-
-
-class ChangesOutput(Callback):
-    """What reaches the loss is what `changed` makes of the output."""
-
-    def changed(self, output: Any) -> Any:
-        raise NotImplementedError
-
-    def after_pred(self) -> None:
-        self.learn.pred = self.changed(self.learn.pred)
-
-
-class LooksTooEarly(Callback):
-    """Means to unwrap, in an event before there is an output."""
-
-    def before_batch(self) -> None:
-        self.seen = self.learn.xb
-
-
-class ChangesLoss(Callback):
-    """What is propagated is what `changed` makes of the loss."""
-
-    def fit_begins(self) -> None:
-        pass
-
-    def changed(self, loss: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def before_fit(self) -> None:
-        self.fit_begins()
-
-    def after_loss(self) -> None:
-        if self.learn.training:
-            self.learn.loss_grad = self.changed(self.learn.loss_grad)
-
-
-class SkipsStep(Callback):
-    def unwanted(self, loss: Tensor) -> bool:
-        raise NotImplementedError
-
-    def before_step(self) -> None:
-        if self.unwanted(self.learn.loss):
-            raise CancelStepException()
-
-
-class DryRun(Callback):
-    """Every step is left out."""
-
-    def before_step(self) -> None:
-        raise CancelStepException()
-
-
-class SkipsBackward(Callback):
-    def unwanted(self, loss: Tensor) -> bool:
-        return True
-
-    def before_backward(self) -> None:
-        if self.unwanted(self.learn.loss):
-            raise CancelBackwardException()
-
-
-class KeepsGradients(Callback):
-    def after_step(self) -> None:
-        raise CancelBatchException()
-
-
-class LeavesGradients(Callback):
-    """Means to spare the time that zeroing takes."""
-
-    def before_fit(self) -> None:
-        self.learn.opt.zero_grad = _nothing
-
-
-def _nothing() -> None:
-    pass
-
-
-class AccumulatesGradients(Callback):
-    """No step and no zeroing where `waits` says so."""
-
-    def __init__(self, every: int = 1000):
-        self.every, self.count = every, 0
-
-    def epoch_begins(self) -> None:
-        pass
-
-    def batch_begins(self) -> None:
-        pass
-
-    def waits(self, num_batch: int) -> bool:
-        self.count += 1
-        return self.count % self.every != 0
-
-    def before_epoch(self) -> None:
-        self.epoch_begins()
-
-    def before_batch(self) -> None:
-        self.batch_begins()
-
-    def before_step(self) -> None:
-        if self.waits(self.learn.iter):
-            raise CancelBatchException()
-
-
-def accumulating(every: int, bs: int) -> Callback:
-    """fastai's own, which counts rows."""
-    return GradientAccumulation(every * bs)
-
-
-class KnowsLearner(Callback):
-    """Its class, or a maker, goes among `knowing`."""
-
-    def fit_begins(self, learn: Learner) -> None:
-        pass
-
-    def batch_begins(self, learn: Learner, iteration: int) -> None:
-        pass
-
-    def backward_ends(self, learn: Learner) -> None:
-        pass
-
-    def before_fit(self) -> None:
-        self.fit_begins(self.learn)
-
-    def before_batch(self) -> None:
-        if self.learn.training:
-            self.batch_begins(self.learn, self.learn.train_iter)
-
-    def after_backward(self) -> None:
-        self.backward_ends(self.learn)
-
-
-# -- patched loops -----------------------------------------------------------------------------------------------
-
-_ORIGINALS: List[Any] = []
-
-
-def patch(loop: Callable[..., Any]) -> None:
-    _ORIGINALS.append(Learner._do_one_batch)
-    Learner._do_one_batch = loop
-
-
-def unpatch() -> None:
-    while _ORIGINALS:
-        Learner._do_one_batch = _ORIGINALS.pop()
-
-
-def hf_do_one_batch(self):
-    """The article's, carried over: fastai's own, unwrapping."""
-    _forward(self)
-    if self.training and len(self.yb):
-        self._do_grad_opt()
-
-
-def timed_do_one_batch(self):
-    """Left from a cell that timed the forward pass alone."""
-    with torch.no_grad():
-        _forward(self)
-
-
-def careful_do_one_batch(self):
-    """Calls backward and forgets the step."""
-    _forward(self)
-    if self.training and len(self.yb):
-        self("before_backward")
-        self.loss_grad.backward()
-        self("after_backward")
-        self.opt.zero_grad()
-
-
-def _forward(self):
-    self.pred = self.model(*self.xb)[0]
-    self("after_pred")
-    if len(self.yb):
-        self.loss_grad = self.loss_func(self.pred, *self.yb)
-        self.loss = self.loss_grad.clone()
-    self("after_loss")
-
-
-loops = {"unwraps": hf_do_one_batch, "times": timed_do_one_batch, "forgets the step": careful_do_one_batch}
