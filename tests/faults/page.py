@@ -27,6 +27,7 @@ from tests.faults.stacks import stack
 from tests.faults.texts import PRETRAINED, pretrain
 
 CONTROLS, ALL_OF_THEM = 320, 99
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"}
 
 
@@ -180,16 +181,18 @@ def _arguments_of(arguments: Any) -> str:
 def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
     import platform
 
+    each = "one architecture" if arguments.each == 1 else "several architectures"
     title, elsewhere = f"# The doctor on architectures that were never looked at{stack.IN_TITLE}", ""
     if not arguments.held_out:
         title = f"# The doctor's catalogue{stack.IN_TITLE}"
-        elsewhere = (" Architectures that nobody looked at while the doctor was made: "
-                     f"[{stack.HELD_OUT_PAGE}]({stack.HELD_OUT_PAGE}).")
+        if (DOCS / stack.HELD_OUT_PAGE).is_file():
+            elsewhere = (" Architectures that nobody looked at while the doctor was made: "
+                         f"[{stack.HELD_OUT_PAGE}]({stack.HELD_OUT_PAGE}).")
     lines = [title, "",
              "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
              f"`make faults{stack.IN_COMMAND}{_arguments_of(arguments)}`: "
-             f"{len({r.get('fault') for r in faults})} seeded faults on "
-             f"several architectures each ({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked "
+             f"{len({r.get('fault') for r in faults})} seeded faults on {each} each ({len(faults)} cases), and "
+             f"{len(healthy)} distinct healthy runs, each asked "
              f"before the fit, watched, and asked after it. Seed of the controls: {arguments.seed}. Python "
              f"{platform.python_version()}, torch {torch.__version__}{stack.VERSIONS}.{elsewhere}",
              "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
