@@ -128,7 +128,8 @@ class FirstOfOutput(Callback):
 
 class WarmsUp(Callback):
     def before_batch(self):
-        self.learn.opt.set_hyper("lr", 1e-3 * min(1, (self.learn.train_iter + 1) / 8))
+        if self.learn.training:
+            self.learn.opt.set_hyper("lr", 1e-3 * min(1, (self.learn.train_iter + 1) / 8))
 
 
 def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
