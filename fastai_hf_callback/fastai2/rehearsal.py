@@ -224,7 +224,7 @@ class _Counting:
 
 
 def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
-    """The events of an epoch without a model: after each batch, how many steps were made."""
+    """The events of an epoch, the model having run once: after each batch, how many steps were made."""
     model, loss_func, optimizer = learn.model, learn.loss_func, learn.opt
     counting = _Counting(optimizer)
     with torch.no_grad():
@@ -234,9 +234,8 @@ def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) ->
         with on_stage(learn, callbacks, True):
             for i in range(min(learn.n_iter, 5000)):
                 before = counting.steps
-                learn.pct_train = i / learn.n_iter
+                learn.train_iter, learn.pct_train = i, i / learn.n_iter  # fastai's own callback may count, too
                 learn.one_batch(i, as_fastai_has_it(batch))
-                learn.train_iter += 1
                 yield counting.steps - before
             before = counting.steps
             learn("after_train")

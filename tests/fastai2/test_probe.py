@@ -135,7 +135,7 @@ class WarmsUp(Callback):
 def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
     found = diagnose(make_learner(cbs=[FirstOfOutput(), WarmsUp()]))
     assert found.evidence.not_looked_at == []
-    assert found.evidence.stepping.lr_in_force == pytest.approx(6e-4)  # the highest of its six batches
+    assert found.evidence.stepping.lr_in_force == pytest.approx(7.5e-4)  # in the last of its six batches
 
 
 def test_a_healthy_learner_is_told_what_was_looked_at():
