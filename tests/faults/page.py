@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -239,7 +240,8 @@ def _catalogue(faults: List[Row]) -> List[str]:
         example = next((r["says"] for r in faults if r.get("says") and r["says"]["cause"] == cause), None)
         lines += [f"### `{cause}`", "", f"**Looks like.** {looks}", "", f"**Seen by.** {seen}", ""]
         if example:
-            lines += [f"**Said.** {example['severity']}: {example['message']}", "", "**Cure.**", "", "```python",
+            message = re.sub(r"/\S*/(tests/)", r"\1", example["message"])  # where the project lies is nobody's business
+            lines += [f"**Said.** {example['severity']}: {message}", "", "**Cure.**", "", "```python",
                       example["fix"], "```", ""]
     return lines
 
