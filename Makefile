@@ -66,8 +66,9 @@ models:
 	@echo "make models is for transformers' own models and needs STACK=v2, not $(STACK)" >&2; exit 2
 endif
 
-faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs, written to docs/faults.md
-	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.page --out docs/faults.md $(ARGS)
+faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs: docs/faults.md, docs/faults-fastai2.md
+	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.page \
+		--out docs/faults$(if $(filter v2,$(STACK)),-fastai2).md $(ARGS)
 
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants

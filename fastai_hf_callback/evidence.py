@@ -32,6 +32,8 @@ class Wiring:
         Callbacks that set on themselves what fastai 2's loop reads from the learner: class -> attribute.
     loss_only_shown : list of str
         Callbacks that change fastai 2's ``learn.loss``, which is shown, and not the loss that is propagated.
+    ends_training : list of str
+        Callbacks that end a fit's first epoch before its first step, as fastai 2's cancel exceptions can.
     """
 
     patch: Optional[str] = None
@@ -44,6 +46,7 @@ class Wiring:
     only_in_training: List[str] = field(default_factory=list)
     set_on_itself: Dict[str, str] = field(default_factory=dict)
     loss_only_shown: List[str] = field(default_factory=list)
+    ends_training: List[str] = field(default_factory=list)
 
 
 @dataclass

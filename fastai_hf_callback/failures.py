@@ -83,7 +83,7 @@ _PATTERNS: List[Tuple[str, str]] = [
      "class-instead-of-instance"),
     (r"^TypeError: \w+\(\) takes no arguments", "callback-instance-in-callback-fns"),
     (r"has no attribute 'reset'", "unwrapping-in-callback-fns"),
-    (r"does not require grad and does not have a grad_fn", "everything-frozen"),
+    (r"does not require grad and does not have a grad_fn|optimizer got an empty parameter list", "everything-frozen"),
     (r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
      r"\(?'?(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
      r"'(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute '(" + _OF_TENSORS + r")'|"
@@ -135,9 +135,12 @@ def explained(exception: BaseException) -> Finding:
     """The one finding of :func:`explain`."""
     if isinstance(exception, BridgeError):
         return finding_for(exception.cause, exception.message)
-    said = f"{type(exception).__name__}: {exception}"
+    said = f"{type(exception).__name__}: {' '.join(str(exception).split())}"  # fastai 2 sets the text on a second line
+    functions = _functions_of(exception)
     # What a callback makes of a batch before the model has run says nothing of the model's output.
-    cause = "unknown-failure" if "on_batch_begin" in _functions_of(exception)[-1:] else _cause_of(said)
+    cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _cause_of(said)
+    if isinstance(exception, IndexError) and "create_opt" in functions:
+        cause = "everything-frozen"  # fastai 2 asks for the first of no parameters
     if cause == "unknown-failure" and exception.__cause__ is not None:
         return explained(exception.__cause__)
     return finding_for(cause, said)

@@ -97,6 +97,7 @@ def test_every_parameter_frozen():
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     assert cause_of(lambda: CLASSES(model(logits), classes).backward()) == "everything-frozen"
+    assert cause_of(lambda: torch.optim.SGD([], 0.1)) == "everything-frozen"
 
 
 # -- targets and ids -----------------------------------------------------------------------------------------------

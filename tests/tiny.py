@@ -73,7 +73,8 @@ def _of_today(name, n_outputs, head="SequenceClassification"):
     return getattr(library, f"{kind}For{head}")(getattr(library, f"{kind}Config")(**settings))
 
 
-_TODAY = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert", "xlnet": "XLNet", "gpt2": "GPT2",
+_TODAY = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert", "xlnet": "XLNet", "xlm": "XLM",
+          "gpt2": "GPT2", "modernbert": "ModernBert",
           "electra": "Electra", "albert": "Albert", "mpnet": "MPNet", "deberta": "DebertaV2", "roformer": "RoFormer"}
 _USUAL_SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
                     max_position_embeddings=32)
@@ -82,6 +83,8 @@ _SIZES = {"roberta": {**_USUAL_SIZES, "max_position_embeddings": 34},
           "electra": {**_USUAL_SIZES, "embedding_size": 16}, "albert": {**_USUAL_SIZES, "embedding_size": 16},
           "distilbert": dict(dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=32),
           "xlnet": dict(d_model=16, n_layer=2, n_head=2, d_inner=32),
+          "xlm": dict(emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32, pad_index=0),
+          "modernbert": {**_USUAL_SIZES, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3},
           "gpt2": dict(n_embd=16, n_layer=2, n_head=2, n_positions=32)}
 
 

@@ -9,10 +9,13 @@ CAUSES = ["everything-frozen", "no-gradient-in-model", "loss-detached", "output-
           "gradient-vanishes"]
 EXPLAINED_BY = {"no-gradient-in-model": ("everything-frozen",),
                 "output-detached": ("everything-frozen", "no-gradient-in-model", "loss-detached"),
-                "step-skipped": ("backward-skipped", "accumulation-never-steps", "everything-frozen"),
+                # A loop that is not fastai's own may propagate and step without an event that says so.
+                "backward-skipped": ("patch-left-active",),
+                "step-skipped": ("backward-skipped", "accumulation-never-steps", "everything-frozen",
+                                 "patch-left-active", "loss-scale-overflows"),
                 "gradient-vanishes": ("everything-frozen", "loss-detached", "output-detached", "weights-diverged",
                                       "non-finite-weights", "clipped-to-nothing", "loss-scale-collapsed",
-                                      "loss-scale-overflows", "input-ignored"),
+                                      "loss-scale-overflows", "input-ignored", "patch-left-active"),
                 "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped")}
 _VAIN = "Steps go on, weight decay even moves the weights, and the metrics stay where they are."
 
@@ -117,13 +120,18 @@ def parameters_hidden(seen: Evidence) -> Optional[Finding]:
 
 def backward_skipped(seen: Evidence) -> Optional[Finding]:
     step = seen.stepping
+    ends = seen.wiring.ends_training if seen.wiring is not None else []
+    if ends:
+        return Finding("backward-skipped", "error",
+                       f"The first epoch is ended before its first step{_by(ends)}: nothing is propagated in it.",
+                       {"steps before the end": 0, "who": ends}, _without(ends))
     if step is None or step.steps < 1 or step.skipped_backwards < step.steps:
         return None
     return Finding("backward-skipped", "error",
                    f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback returns "
                    f"skip_bwd{_by(step.who)}.",
                    {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.who},
-                   f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {step.who!r}]"
+                   _without(step.who)
                    if step.who else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped")
 
 
@@ -134,7 +142,7 @@ def steps_never_happen(seen: Evidence) -> Optional[Finding]:
     if step.steps_simulated is None or step.steps_simulated > 0:
         return None
     kept = step.kept_gradients >= step.steps
-    fix = f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {step.who!r}]" if step.who \
+    fix = _without(step.who) if step.who \
         else "Return {'skip_step': True} from on_backward_end only where a step is to be left out"
     if kept:
         return Finding("accumulation-never-steps", "error",
@@ -154,12 +162,16 @@ def gradients_never_zeroed(seen: Evidence) -> Optional[Finding]:
                    f"A step is made and the gradients are kept in all {step.steps} steps: a callback returns "
                    f"skip_zero{_by(step.who)}, so every step repeats all gradients since the first.",
                    {"kept": step.kept_gradients, "steps": step.steps, "who": step.who},
-                   f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {step.who!r}]"
+                   _without(step.who)
                    if step.who else "Return {'skip_zero': True} only together with {'skip_step': True}")
 
 
 def _by(who: list) -> str:
     return f" ({', '.join(who)})" if who else ""
+
+
+def _without(who: list) -> str:
+    return f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {who!r}]"
 
 
 CHECKS = [everything_frozen, no_gradient_in_model, body_without_gradient, output_detached, loss_detached,

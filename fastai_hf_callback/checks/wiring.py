@@ -46,6 +46,12 @@ def valid_path(seen: Evidence) -> Optional[Finding]:
             f"get_preds, the whole output reaches the loss ({wiring.valid_said}).",
             {"run_valid=False": names, "validation path": wiring.valid_said},
             "Learner(..., cbs=[HFCallback()])  # in place of it; or leave run_valid at True")
+    if wiring.train_error is None and wiring.valid_error == "output-not-unwrapped" and seen.stepping is not None:
+        return Finding(
+            "unwrapping-in-training-only", "error",
+            f"The output is unwrapped in training steps and not on validation batches ({wiring.valid_said}).",
+            {"training steps": seen.stepping.steps, "validation path": wiring.valid_said},
+            "Learner(..., callbacks=[HFCallback()])  # in place of what unwraps in training alone")
     return None if wiring.train_error is not None else finding_for(wiring.valid_error, wiring.valid_said or "")
 
 
@@ -79,6 +85,8 @@ def patch_left(seen: Evidence) -> Optional[Finding]:
         return None
     harmful = (seen.wiring.train_error or seen.wiring.valid_error
                or seen.graph is not None and seen.graph.trainable and not seen.graph.reached and not seen.graph.opaque
+               or seen.stepping is not None and 0 < seen.stepping.steps <= max(seen.stepping.skipped_steps,
+                                                                               seen.stepping.skipped_backwards)
                or seen.outputs is not None and len(seen.outputs.shape) < 2 and seen.outputs.target_shape
                and seen.outputs.shape[:1] != seen.outputs.target_shape[:1])
     return Finding(

@@ -4,6 +4,7 @@ import types
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from fastai import learner
+from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
@@ -65,7 +66,7 @@ def cure_for(finding: Finding) -> Optional[Callable[[Learner], None]]:
     if finding.cause in _BY_NAME and finding.evidence.get("who"):
         names = list(finding.evidence["who"])
         return lambda learn: _without(learn, names)
-    if finding.cause == "unwrapping-in-training-only":
+    if finding.cause == "unwrapping-in-training-only" and "run_valid=False" in finding.evidence:
         names = finding.evidence["run_valid=False"].split(", ")
         return lambda learn: _add_callback(_without(learn, names))
     return _CURES.get(finding.cause)
@@ -106,12 +107,17 @@ def _fastais_own_loop(learn: Learner) -> None:
                  if isinstance(c, types.CodeType) and c.co_name == "Learner")
     code = next(c for c in klass.co_consts if isinstance(c, types.CodeType) and c.co_name == "_do_one_batch")
     Learner._do_one_batch = types.FunctionType(code, vars(learner), "_do_one_batch")
-    _add_callback(learn)
+    if not any(_unwraps(cb) for cb in learn.cbs):
+        _add_callback(learn)
 
 
 def _add_callback(learn: Learner) -> None:
     if not any(isinstance(cb, HFCallback) for cb in learn.cbs):
         learn.add_cb(HFCallback())
+
+
+def _unwraps(callback: Callback) -> bool:
+    return hasattr(callback, "after_pred") and callback.run_valid and not isinstance(callback, MixedPrecision)
 
 
 def _gentle_clip(learn: Learner) -> None:

@@ -16,7 +16,7 @@ from ..instruments.batches import Batch
 from ..watching import SAMPLED_ELEMENTS, SAMPLED_PARAMETERS, AnyDoctor, harmless
 from .cure import PHRASES, cure_for
 from .metric_probe import look_at_metrics
-from .observer import StepWatch
+from .observer import StepWatch, gradients_left
 from .probe import first_look
 
 __all__ = ["Doctor"]
@@ -107,10 +107,9 @@ class Doctor(Callback, AnyDoctor):
     def after_batch(self) -> None:
         if not self._fitting or not self.learn.training:
             return
-        cancelled = not self._ended  # by CancelBatchException: the gradients stay
         self._begin()
         self._end_backward(stepped=False)
-        self._step_ended(cancelled and self._propagated)
+        self._step_ended(gradients_left(self.learn))
         self._batch_ended(float(self.learn.loss.detach()))
         self._forget_batch()
 

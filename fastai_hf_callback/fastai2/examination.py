@@ -120,7 +120,8 @@ class Examination(AnyExamination):
                 for i, batch in enumerate(self.train):
                     learn.one_batch(i, as_fastai_has_it(batch))
         except ENDS:
-            pass
+            if not watch.stepping.steps:
+                seen.wiring.ends_training = sorted(spied.who)
         except Exception as error:
             if not any(p.requires_grad for p in learn.model.parameters()):
                 watch.graph = watch.graph or self.attempt("the graph", self._graph_without_steps)

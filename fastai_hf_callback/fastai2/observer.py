@@ -3,13 +3,21 @@ from typing import Any, Dict, List, Optional, Set
 
 import torch
 from fastai.callback.core import Callback
+from fastai.learner import Learner
 from fastai.optimizer import weight_decay
 from torch import Tensor
 
 from ..instruments import steps
 from ..instruments.movement import GroupHyper
 
-__all__ = ["StepWatch", "LossBefore"]
+__all__ = ["StepWatch", "LossBefore", "gradients_left"]
+
+
+def gradients_left(learn: Learner) -> bool:
+    """Whether a gradient is still there when its batch has ended; the last that the optimizer holds speaks for all."""
+    held = [p for group in (learn.opt.param_lists if learn.opt is not None else []) for p in group]
+    last = next((p for p in reversed(held) if p.grad is not None), None)
+    return last is not None and bool(last.grad.any())
 
 
 class LossBefore(Callback, steps.Losses):

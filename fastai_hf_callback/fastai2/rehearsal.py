@@ -2,6 +2,7 @@
 
 Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
+from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -18,6 +19,7 @@ from fastai.callback.core import (
 )
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.learner import Learner, Recorder
+from fastai.torch_core import to_device
 from fastcore.foundation import L
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ from ..instruments.batches import Batch
 from ..output import tensors_in
 from .batches import as_fastai_has_it
 from .callback import HFCallback
-from .observer import StepWatch
+from .observer import StepWatch, gradients_left
 from .snapshot import callback_copy
 
 __all__ = ["CANCELS", "ENDS", "BATCH_EVENTS", "Relay", "Spy", "on_stage", "peak_rate", "quietly_copied",
@@ -36,6 +38,7 @@ BATCH_EVENTS = ("before_batch", "after_pred", "after_loss", "before_backward", "
 # What a batch does not catch itself: it ends the epoch or the fit.
 ENDS = (CancelTrainException, CancelValidException, CancelEpochException, CancelFitException)
 CANCELS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDS)
+STAGE_EVENTS = ("before_fit", "before_epoch", "before_train")
 WHAT_THE_LOOP_READS = ("xb", "yb", "pred", "loss_grad")
 
 
@@ -45,7 +48,7 @@ def takes_part(callback: Any) -> bool:
         return False
     if getattr(type(callback), "_watches_only", False):
         return False
-    return any(_has(callback, event) for event in BATCH_EVENTS)
+    return any(_has(callback, event) for event in (*BATCH_EVENTS, "before_train"))
 
 
 def quietly_copied(callback: Callback, learn: Learner) -> Callback:
@@ -84,7 +87,7 @@ class Spy:
         self.kept_to_itself: Dict[str, str] = {}
         self.shown_only: set = set()
         for callback in callbacks:
-            for event in BATCH_EVENTS:
+            for event in (*STAGE_EVENTS, *BATCH_EVENTS):
                 if _has(callback, event):
                     vars(callback)[event] = self._watched(callback, event, getattr(callback, event))
 
@@ -148,10 +151,9 @@ class Relay(Callback):
     def after_batch(self) -> None:
         if not self.learn.training:
             return
-        cancelled = not self._ended  # by CancelBatchException: the gradients stay
         self._begin()
         self._end_backward(stepped=False)
-        self.watch.step_ended(cancelled and self._propagated)
+        self.watch.step_ended(gradients_left(self.learn))
         self.watch.batch_ended()
         self._forget()
 
@@ -183,15 +185,26 @@ def peak_rate(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
     return highest
 
 
-class _Nothing(nn.Module):
-    """In the model's place: one number that requires a gradient."""
+class _SaidOnce(nn.Module):
+    """In the model's place: what it said once, at no cost; callbacks may unwrap it. One number gets the gradient."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Any):
         super().__init__()
-        self.number = nn.Parameter(torch.zeros(()))
+        self.number, self.output = nn.Parameter(torch.zeros(())), output
 
-    def forward(self, *inputs: Any) -> Tensor:
-        return self.number * 1
+    def forward(self, *inputs: Any) -> Any:
+        return self._with_graph(self.output)
+
+    def _with_graph(self, part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return part.detach() + 0 * self.number if part.is_floating_point() else part
+        if isinstance(part, Mapping):
+            return type(part)(**{name: self._with_graph(value) for name, value in part.items()})
+        return type(part)([self._with_graph(value) for value in part]) if type(part) in (tuple, list) else part
+
+
+def _mean_of(output: Any, *targets: Any) -> Tensor:
+    return next(t for t in tensors_in(output) if t.is_floating_point()).float().mean()
 
 
 class _Counting:
@@ -211,17 +224,18 @@ class _Counting:
 
 
 def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
-    """The events of an epoch without a model: after each batch, how many steps were made."""
+    """The events of an epoch, the model having run once: after each batch, how many steps were made."""
     model, loss_func, optimizer = learn.model, learn.loss_func, learn.opt
     counting = _Counting(optimizer)
-    learn.model, learn.loss_func, learn.opt = _Nothing(), lambda output, *targets: output * 1, counting
+    with torch.no_grad():
+        said = _SaidOnce(model(*to_device(batch.xb, next(model.parameters()).device)))
+    learn.model, learn.loss_func, learn.opt = said, _mean_of, counting
     try:
         with on_stage(learn, callbacks, True):
             for i in range(min(learn.n_iter, 5000)):
                 before = counting.steps
-                learn.pct_train = i / learn.n_iter
+                learn.train_iter, learn.pct_train = i, i / learn.n_iter  # fastai's own callback may count, too
                 learn.one_batch(i, as_fastai_has_it(batch))
-                learn.train_iter += 1
                 yield counting.steps - before
             before = counting.steps
             learn("after_train")

@@ -118,15 +118,19 @@ def _generators_of(learn: Learner) -> List[Any]:
 def _autocast_kept() -> Iterator[None]:
     """``MixedPrecision`` enters autocast in one event and leaves it in another: between them an exception leaves it on.
 
-    torch counts how deep it is in autocast and empties its cache of cast weights at the outermost level only.
+    torch counts how deep it is in autocast and empties its cache of cast weights at the outermost level only. Here
+    weights change below that level, so nothing is cached: a step would go by unseen.
     """
+    cached = torch.is_autocast_cache_enabled()
     with ExitStack() as stack:
         for device in ("cpu", "cuda"):
             stack.enter_context(_autocast_of(device))
         depth = torch.autocast_increment_nesting()
+        torch.set_autocast_cache_enabled(False)
         try:
             yield
         finally:
+            torch.set_autocast_cache_enabled(cached)
             while torch.autocast_decrement_nesting() >= depth:
                 pass
             if depth == 1:

@@ -1,4 +1,5 @@
 """Token ids as the word embedding saw them: padding, masks, first tokens, unknown words. Torch alone."""
+import copy
 import functools
 import inspect
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ def arguments_watched(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
     calls: List[Dict[str, Any]] = []
     watched = [m for m in model.modules() if _takes_ids(m)]
     for module in watched:
-        vars(module)["forward"] = _noting(module.forward, calls)
+        vars(module)["forward"] = _Noting(module.forward, calls)
     try:
         yield calls
     finally:
@@ -75,17 +76,22 @@ def arguments_watched(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
             del vars(module)["forward"]
 
 
-def _noting(forward: Any, calls: List[Dict[str, Any]]) -> Any:
-    signature = inspect.signature(forward)
+class _Noting:
+    """A module's ``forward`` that notes its arguments; a copy of the module, made meanwhile, has its own again."""
 
-    @functools.wraps(forward)
-    def noting(*args: Any, **kwargs: Any) -> Any:
+    def __init__(self, forward: Any, calls: List[Dict[str, Any]]):
+        functools.update_wrapper(self, forward)
+        self.forward, self.calls, self.signature = forward, calls, inspect.signature(forward)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            calls.append(dict(signature.bind(*args, **kwargs).arguments))
+            self.calls.append(dict(self.signature.bind(*args, **kwargs).arguments))
         except TypeError:  # the call itself will say so
             pass
-        return forward(*args, **kwargs)
-    return noting
+        return self.forward(*args, **kwargs)
+
+    def __deepcopy__(self, memo: Dict[int, Any]) -> Any:
+        return copy.deepcopy(self.forward, memo)
 
 
 def _takes_ids(module: nn.Module) -> bool:

@@ -1,5 +1,5 @@
 """What the parameters themselves tell: finite, half, at initialisation, how strongly they amplify. Torch alone."""
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 import torch
 from torch import nn
@@ -27,18 +27,28 @@ def look_at_weights(model: nn.Module, has_master_copies: bool = False) -> Weight
         parameters=len(named), non_finite=len(broken), non_finite_names=broken[:5],
         half=sum(p.dtype == torch.float16 for _, p in named), has_master_copies=has_master_copies,
         body_at_initialisation=at_start,
-        body_trainable=any(p.requires_grad for layer in norms for p in layer.parameters()) if norms else None,
+        body_trainable=_body_trainable(model, norms) if norms else None,
         claims_pretrained=_claimed_origin(model), gain=_gain(model), elements=sum(p.numel() for _, p in named))
 
 
 def _norm_layers(model: nn.Module):
-    """Layers with a vector of scales and one of shifts: layer norms, whoever wrote the class."""
+    """Layers with a vector of scales, and one of shifts or none: layer norms, whoever wrote the class."""
     return [m for m in model.modules() if isinstance(getattr(m, "weight", None), nn.Parameter)
-            and isinstance(getattr(m, "bias", None), nn.Parameter) and m.weight.dim() == 1]
+            and isinstance(getattr(m, "bias", None), (nn.Parameter, type(None))) and m.weight.dim() == 1]
 
 
 def _at_start(layer: nn.Module) -> bool:
-    return bool((layer.weight.detach().float() == 1).all()) and bool((layer.bias.detach().float() == 0).all())
+    shifts = getattr(layer, "bias", None)
+    return bool((layer.weight.detach().float() == 1).all()) and (
+        shifts is None or bool((shifts.detach().float() == 0).all()))
+
+
+def _body_trainable(model: nn.Module, norms: List[nn.Module]) -> bool:
+    """Whether a matrix up to the last norm trains; the norms alone do, where fastai 2 has frozen the body."""
+    parameters = list(model.parameters())
+    last = max(i for i, p in enumerate(parameters) if any(p is layer.weight for layer in norms))
+    matrices = [p for p in parameters[:last] if p.dim() > 1]
+    return any(p.requires_grad for p in matrices or [layer.weight for layer in norms])
 
 
 def _claimed_origin(model: nn.Module) -> Optional[str]:

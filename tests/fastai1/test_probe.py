@@ -15,7 +15,7 @@ from fastai_hf_callback import HFCallback, UnusableInput, diagnose
 from fastai_hf_callback.fastai1.snapshot import everything_put_back
 from fastai_hf_callback.rng import seed_everything
 from tests.fastai1.learners import make_learner
-from tests.faults.fault import half_runs_on_cpu
+from tests.faults.stacks.fastai1 import half_runs_on_cpu
 
 
 def fresh(model="bert"):

@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel
 from fastai_hf_callback.rng import seed_everything
 from tests.fastai2.learners import hushed
+from tests.faults.catalogue import FAULTS
 from tests.faults.texts import BATCH, N_OUTPUTS, PAD, bare_model, both, padded
 
 LOSSES = {"classes": CrossEntropyLossFlat, "labels": BCEWithLogitsLossFlat, "number": MSELossFlat}
@@ -50,3 +51,11 @@ def patient(name="bert", task="classes", model=None, dls=None, cbs=None, **kwarg
     return hushed(Learner(loaders(rows(task)) if dls is None else dls,
                           wrapped(body(name, task)) if model is None else model,
                           cbs=[HFCallback()] if cbs is None else cbs, **{**settings, **kwargs}))
+
+
+SEEDED = {fault.name: fault for fault in FAULTS}
+
+
+def faulty(name):
+    """A learner of the catalogue, on BERT."""
+    return SEEDED[name].ask("bert of transformers 5")

@@ -11,7 +11,15 @@ from fastai.learner import Learner
 from fastai.losses import MSELossFlat
 from torch import nn
 
-from fastai_hf_callback import BridgeError, GradientError, HFCallback, InputError, OutputError, patched_loop
+from fastai_hf_callback import (
+    BridgeError,
+    GradientError,
+    HFCallback,
+    InputError,
+    OutputError,
+    explain,
+    patched_loop,
+)
 from fastai_hf_callback.graph import Reach
 from tests.fastai2.learners import hushed, loaders, make_learner
 
@@ -173,11 +181,15 @@ def test_without_the_check_it_trains_on_and_moves_nothing():
 
 def test_everything_frozen_is_said():
     learn = learner(cbs=[HFCallback()])
-    learn.create_opt()  # made of a model that is frozen already, fastai 2's own raises
+    learn.create_opt()  # made of a model that is frozen already, fastai 2's own raises, as below
     for parameter in learn.model.parameters():
         parameter.requires_grad_(False)
     with pytest.raises(GradientError, match="every parameter is frozen"):
         learn.fit(1, 1e-2)
+    learn.opt = None
+    with pytest.raises(IndexError) as raised:
+        learn.fit(1, 1e-2)
+    assert explain(raised.value).causes == ["everything-frozen"]
 
 
 def test_reentrant_checkpointing_is_no_alarm():

@@ -10,14 +10,13 @@ from fastai.callback.training import GradientAccumulation
 from fastai_hf_callback import BridgeError, Doctor, HFCallback
 from fastai_hf_callback.rng import seed_everything
 from tests.fastai2.learners import make_learner
-from tests.fastai2.patients import patient
-from tests.fastai2.seeded import FAULTS
+from tests.fastai2.patients import SEEDED, faulty, patient
 
-SEEN_IN_A_FIT = ["output detached", "loss detached", "sign of the loss", "optimizer of another model", "no mask",
-                 "splitter of the head alone", "clipped to nothing", "mask inverted", "unknown words",
-                 "loss broadcasts", "metric of a constant", "weights with a NaN", "step cancelled", "batch cancelled",
-                 "backward cancelled", "batch cancelled before the step", "accumulated for ever", "learn.loss",
-                 "self.pred, in vain"]
+SEEN_IN_A_FIT = ["callback-detaches-output", "propagated-loss-detached", "reward-in-a-callback", "model-swapped",
+                 "no-mask", "splitter-of-the-head", "clipped-by-fastai", "mask-inverted", "all-unknown",
+                 "flat-targets", "targets-with-targets", "one-nan-in-the-head", "step-cancelled",
+                 "batch-cancelled-at-its-begin", "backward-cancelled", "batch-cancelled-before-step", "gradients-kept",
+                 "rows-taken-for-batches", "shown-loss-weighed", "softened-on-itself"]
 
 
 def watched(learn, fit=lambda learn: learn.fit(2, 1e-3), **kwargs):
@@ -60,14 +59,14 @@ def test_says_nothing_of_a_healthy_fit(task):
 
 @pytest.mark.parametrize("name", SEEN_IN_A_FIT)
 def test_a_seeded_fault_comes_first(name):
-    fault = FAULTS[name]
-    said, doctor = watched(fault.build())
+    fault = SEEDED[name]
+    said, doctor = watched(faulty(name))
     assert doctor.diagnosis.at_least(fault.severity)[0].cause in fault.causes
     assert any(cause in text for text in said for cause in fault.causes)
 
 
 def test_speaks_in_the_first_step_and_says_each_cause_once():
-    said, doctor = watched(FAULTS["output detached"].build(), every=1)
+    said, doctor = watched(faulty("callback-detaches-output"), every=1)
     assert said[0].startswith("Doctor, step 1: error: output-detached") and "fix:" in said[0]
     assert sum("output-detached - " in text for text in said) == 1
     assert doctor.diagnosis.causes[0] == "output-detached"

@@ -53,6 +53,16 @@ class Autocast(Callback):
         self.entered.__exit__(None, None, None)
 
 
+def test_under_autocast_a_step_of_the_head_alone_is_seen():
+    learn = make_learner(cbs=[HFCallback(), Autocast()])
+    for parameter in learn.model.parameters():
+        parameter.requires_grad_(False)
+    head = list(learn.model.parameters())[-2]
+    head.requires_grad_(True)
+    loss = diagnose(learn).evidence.loss
+    assert abs(loss.fitted - loss.before_fitting) > 1e-3 * loss.before_fitting
+
+
 @pytest.mark.parametrize("loss_func", [None, lambda output, target: 1 / 0])
 def test_autocast_is_left_as_it_was(loss_func):
     learn = make_learner(cbs=[HFCallback(), Autocast()], **({} if loss_func is None else {"loss_func": loss_func}))

@@ -14,8 +14,7 @@ from fastai_hf_callback import HFCallback, UnusableInput, diagnose
 from fastai_hf_callback.fastai2.cure import PHRASES
 from fastai_hf_callback.fastai2.loop import active_patch, patched_loop
 from tests.fastai2.learners import make_learner
-from tests.fastai2.patients import patient
-from tests.fastai2.seeded import FAULTS
+from tests.fastai2.patients import SEEDED, faulty, patient
 from tests.fastai2.states import STATES, differences, everything, fitted, run
 
 # -- nothing is changed ------------------------------------------------------------------------------------------
@@ -47,9 +46,10 @@ def test_nothing_of_the_learner_is_another(make):
     assert differences(before, everything(learn)) == []
 
 
-@pytest.mark.parametrize("name", ["self.pred, nothing unwraps", "batch cancelled", "everything frozen", "learn.loss"])
+@pytest.mark.parametrize("name", ["unwrapped-on-itself", "batch-cancelled-at-its-begin", "all-frozen",
+                                  "shown-loss-weighed"])
 def test_nothing_of_a_faulty_learner_is_another(name):
-    learn = FAULTS[name].build()
+    learn = faulty(name)
     before = everything(learn)
     diagnose(learn)
     assert differences(before, everything(learn)) == []
@@ -121,6 +121,23 @@ def _body_and_head(model):
     return [parameters[:-2], parameters[-2:]]
 
 
+class FirstOfOutput(Callback):
+    def after_pred(self):
+        self.learn.pred = self.learn.pred[0]
+
+
+class WarmsUp(Callback):
+    def before_batch(self):
+        if self.learn.training:
+            self.learn.opt.set_hyper("lr", 1e-3 * min(1, (self.learn.train_iter + 1) / 8))
+
+
+def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
+    found = diagnose(make_learner(cbs=[FirstOfOutput(), WarmsUp()]))
+    assert found.evidence.not_looked_at == []
+    assert found.evidence.stepping.lr_in_force == pytest.approx(7.5e-4)  # in the last of its six batches
+
+
 def test_a_healthy_learner_is_told_what_was_looked_at():
     said = str(diagnose(patient()))
     assert said.startswith("HEALTHY: looked at ") and "gradients" in said.splitlines()[0]
@@ -129,12 +146,20 @@ def test_a_healthy_learner_is_told_what_was_looked_at():
 # -- names what is not -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [
+    "nothing-unwraps", "callback-detaches-output", "callback-replaces-loss", "reward-in-a-callback", "all-frozen",
+    "all-groups-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "splitter-of-the-head",
+    "splitter-of-every-other", "rate-nought", "rate-tiny", "rate-one", "decay-of-the-fit", "clipped-by-fastai",
+    "rows-taken-for-batches", "gradients-kept", "no-mask", "padded-in-front-unmasked", "padded-with-end",
+    "mask-inverted", "all-unknown", "labels-shuffled-in-training", "labels-in-order", "flat-targets",
+    "targets-with-targets", "one-nan-in-the-head", "head-frozen-by-hand", "unwrapped-on-itself", "softened-on-itself",
+    "shown-loss-weighed", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-before-step",
+    "batch-cancelled-at-its-begin", "backward-cancelled"])
 def test_a_seeded_fault_comes_first(name):
-    fault = FAULTS[name]
+    fault = SEEDED[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = diagnose(fault.build())
+        found = diagnose(faulty(name))
     first = found.at_least(fault.severity)[0]
     assert first.cause in fault.causes
     assert found.findings[0] is first
@@ -154,12 +179,13 @@ def test_a_loop_that_was_left_patched():
 
 
 @pytest.mark.parametrize("name", [
-    "nothing unwraps", "everything frozen", "optimizer of another model", "unfrozen by hand", "clipped to nothing",
-    "splitter of the head alone", "run_valid=False", "step cancelled", "batch cancelled", "accumulated for ever"])
+    "nothing-unwraps", "all-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "clipped-by-fastai",
+    "splitter-of-the-head", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-at-its-begin",
+    "rows-taken-for-batches"])
 def test_a_cure_heals(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        learn = FAULTS[name].build()
+        learn = faulty(name)
         diagnose(learn).findings[0].apply(learn)
         assert diagnose(learn).healthy
         before = [p.detach().clone() for p in learn.model.parameters()]

@@ -6,23 +6,19 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
-from fastai.basic_train import LearnerCallback
-from fastai.callback import Callback
-from fastai.layers import BCEWithLogitsFlat, CrossEntropyFlat, LabelSmoothingCrossEntropy, MSELossFlat
-from fastai.metrics import accuracy, accuracy_thresh
-from fastai.train import GradientClipping, Learner
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel, unwrap
-from fastai_hf_callback.fastai1.quiet import quiet
 from fastai_hf_callback.rng import seed_everything
 from tests.faults import tasks
 from tests.faults.fault import Reader, body_for, hidden_states, position_for
 from tests.faults.specs import Spec, specs
+from tests.faults.stacks import stack
 from tests.faults.tasks import PAD, TASKS, TELLING, Texts, bare_model, head_and_body, of_today, padded
 
 ROWS, IGNORED, LONGEST = 256, -100, 30
+Learner = stack.Learner
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def _names(spec: Spec) -> Tuple[str, ...]:
 
 def _collate(spec: Spec) -> Callable[..., Any]:
     def collate(rows: Any) -> Any:
-        inputs, target = tasks.collate(rows)
+        inputs, target = tasks.inputs_and_target(rows)
         if spec["task"] == "tokens":
             target = target.view(-1)
         if spec["batch"] == "dict":
@@ -91,7 +87,7 @@ def _collate(spec: Spec) -> Callable[..., Any]:
 
 def _data(spec: Spec) -> Any:
     parts = [_tensors(spec, part) for part in (_texts(spec, ROWS), _validation_texts(spec))]
-    return tasks.databunch(*parts, bs=spec["bs"], collate_fn=_collate(spec))
+    return tasks.databunch(*parts, bs=spec["bs"], collate=_collate(spec))
 
 
 def _validation_texts(spec: Spec) -> Texts:
@@ -177,11 +173,11 @@ def _loss(spec: Spec) -> Any:
     weights = torch.tensor([1.0, 1.5, 2.5])[:TASKS.get(spec["task"], TASKS["classes"]).n_outputs]
     makers: Dict[str, Callable[[], Any]] = {
         "cross entropy": nn.CrossEntropyLoss, "weighted cross entropy": lambda: nn.CrossEntropyLoss(weights),
-        "label smoothing": LabelSmoothingCrossEntropy, "flat cross entropy": CrossEntropyFlat,
+        "label smoothing": stack.LabelSmoothing, "flat cross entropy": stack.FlatCrossEntropy,
         "nll after log_softmax": nn.NLLLoss, "bce with logits": nn.BCEWithLogitsLoss,
         "bce with pos_weight": lambda: nn.BCEWithLogitsLoss(pos_weight=torch.full((6,), 3.0)),
-        "flat bce": BCEWithLogitsFlat, "bce after sigmoid": nn.BCELoss, "mse": nn.MSELoss,
-        "flat mse on flat targets": MSELossFlat, "smooth l1": nn.SmoothL1Loss, "l1": nn.L1Loss}
+        "flat bce": stack.FlatBCE, "bce after sigmoid": nn.BCELoss, "mse": nn.MSELoss,
+        "flat mse on flat targets": stack.FlatMSE, "smooth l1": nn.SmoothL1Loss, "l1": nn.L1Loss}
     return makers[spec["loss"]]()
 
 
@@ -198,49 +194,38 @@ def _metrics(spec: Spec) -> List[Any]:
     if spec["task"] == "tokens":
         return [token_accuracy]
     if spec["task"] == "labels":
-        thresholded = partial(accuracy_thresh, thresh=0.25, sigmoid=spec["loss"] != "bce after sigmoid")
-        return [thresholded, ColumnwiseAUC()] + [BaseRate(accuracy_thresh)] * (spec["metrics"] == "several")
+        thresholded = partial(stack.accuracy_multi, thresh=0.25, sigmoid=spec["loss"] != "bce after sigmoid")
+        return [thresholded, ColumnwiseAUC()] + [BaseRate(stack.accuracy_multi)] * (spec["metrics"] == "several")
     usual = TASKS[spec["task"]].make_metrics()
-    return usual + ([BaseRate(accuracy)] if spec["metrics"] == "several" and usual == [accuracy] else [])
+    return usual + ([BaseRate(stack.accuracy)] if spec["metrics"] == "several" and usual == [stack.accuracy] else [])
 
 
-class FirstOfTuple(Callback):
+class FirstOfTuple(stack.ChangesOutput):
     """A user's own, and right."""
 
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": last_output[0]}
+    def changed(self, output: Any) -> Tensor:
+        return output[0]
 
 
-class Accumulate(Callback):
-    """Steps once in `every` batches; what is left at an epoch's or a fit's end goes into the next step."""
+class WarmUp(stack.KnowsLearner):
+    full, steps = 1e-3, 8
 
-    def __init__(self, every: int):
-        self.every, self.count = every, 0
-
-    def on_backward_end(self, **kwargs: Any) -> Dict[str, bool]:
-        self.count += 1
-        waits = self.count % self.every != 0
-        return {"skip_step": waits, "skip_zero": waits}
+    def batch_begins(self, learn: Learner, iteration: int) -> None:
+        stack.set_rate(learn, self.full * min(1.0, (iteration + 1) / self.steps))
 
 
-class WarmUp(LearnerCallback):
-    def __init__(self, learn: Learner, full: float, steps: int = 8):
-        super().__init__(learn)
-        self.full, self.steps = full, steps
-
-    def on_batch_begin(self, train: bool, iteration: int, **kwargs: Any) -> None:
-        if train:
-            self.learn.opt.lr = self.full * min(1.0, (iteration + 1) / self.steps)
+def _warming_up(full: float) -> Any:
+    return type("WarmUp", (WarmUp,), {"full": full})
 
 
-def _callbacks(spec: Spec) -> List[Callback]:
+def _callbacks(spec: Spec) -> List[Any]:
     unwrapping = {"HFCallback": [HFCallback()], "own callback": [FirstOfTuple()], "own head": []}[spec["unwraps"]]
-    return unwrapping + ([Accumulate(spec["accumulate"])] if spec["accumulate"] else [])
+    return unwrapping + ([stack.accumulating(spec["accumulate"], spec["bs"])] if spec["accumulate"] else [])
 
 
-def _callback_fns(spec: Spec) -> List[Any]:
-    return (([partial(GradientClipping, clip=spec["clip"])] if spec["clip"] else [])
-            + ([partial(WarmUp, full=spec["lr"])] if spec["schedule"] == "warm-up" else []))
+def _knowing(spec: Spec) -> List[Any]:
+    return (([stack.clipping(spec["clip"])] if spec["clip"] else [])
+            + ([_warming_up(spec["lr"])] if spec["schedule"] == "warm-up" else []))
 
 
 # -- learners and fits --------------------------------------------------------------------------------------------
@@ -250,24 +235,23 @@ def _learner(spec: Spec) -> Learner:
     model, data = _model(spec), _data(spec)
     if spec["weights"] in ("converged", "reloaded"):
         model = _trained_before(spec, model, data)
-    learn = Learner(data, model, loss_func=_loss(spec), metrics=_metrics(spec), wd=spec["wd"], silent=True,
-                    callbacks=_callbacks(spec), callback_fns=_callback_fns(spec))
+    learn = stack.learner_of(data, model, _callbacks(spec), _knowing(spec), loss_func=_loss(spec),
+                             metrics=_metrics(spec), wd=spec["wd"])
     if spec["frozen"] in ("body", "discriminative rates", "gradual"):
-        learn.split(lambda net: list(head_and_body(net))[::-1])
+        stack.split(learn, lambda net: list(head_and_body(net))[::-1])
     if spec["frozen"] in ("body", "gradual"):
         learn.freeze()
     if spec["frozen"] == "body by hand":
         for leaf in head_and_body(learn.model)[1]:
             for weight in leaf.parameters():
                 weight.requires_grad = False
-    return learn.to_fp16() if spec["precision"] == "half" else learn
+    return stack.mixed(learn) if spec["precision"] == "half" else learn
 
 
 def _trained_before(spec: Spec, model: nn.Module, data: Any) -> nn.Module:
     """Its loss is low by now; "reloaded" comes from a file into a new object, after a shorter run."""
-    first = Learner(data, model, loss_func=_loss(spec), silent=True,
-                    callbacks=_callbacks({**spec, "accumulate": None}))
-    with quiet(first):
+    first = stack.learner_of(data, model, _callbacks({**spec, "accumulate": None}), loss_func=_loss(spec))
+    with stack.quiet(first):
         first.fit_one_cycle(8 if spec["weights"] == "converged" else 2, 3e-3)
     if spec["weights"] == "converged":
         return model
@@ -296,10 +280,12 @@ def _fit(learn: Learner, spec: Spec) -> None:
 
 def training_loss(learn: Learner) -> float:
     """Over all training rows, in eval mode and in single precision; the learner is not touched."""
-    model, losses = copy.deepcopy(learn.model).float().eval(), []
+    model = copy.deepcopy(learn.model).float().eval()
+
+    def loss_of(inputs: List[Any], target: Tensor) -> float:
+        inputs = [part.float() if torch.is_tensor(part) and part.is_floating_point() else part for part in inputs]
+        return float(learn.loss_func(unwrap(model(*inputs)), target))
+
     with torch.no_grad():
-        for inputs, target in learn.data.fix_dl:
-            inputs = [part.float() if torch.is_tensor(part) and part.is_floating_point() else part
-                      for part in (inputs if isinstance(inputs, list) else [inputs])]
-            losses.append(float(learn.loss_func(unwrap(model(*inputs)), target)))
+        losses = stack.loss_of_batches(learn, loss_of)
     return sum(losses) / len(losses)

@@ -4,15 +4,14 @@ import warnings
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
-from fastai.train import Learner
 
-from fastai_hf_callback import Diagnosis, Doctor, diagnose, explain
-from fastai_hf_callback.fastai1.quiet import quiet
-from fastai_hf_callback.fastai1.recording import evaluate
+from fastai_hf_callback import Diagnosis, diagnose, explain
 from tests.faults.fault import USUAL, Fault
 from tests.faults.healthy import Control
+from tests.faults.stacks import stack
 
 Row = Dict[str, Any]
+Learner = stack.Learner
 
 
 def judge_fault(fault: Fault, architecture: str) -> Row:
@@ -45,12 +44,10 @@ def judge_control(control: Control) -> Row:
         warnings.simplefilter("ignore")
         learn, said = control.build(), []
         before = diagnose(learn)
-        doctor = Doctor(learn, say=said.append)
-        learn.callbacks.append(doctor)
-        weights, first = _weights(learn), _metric(learn)
-        with quiet(learn):
-            control.fit(learn)
-        learn.callbacks.remove(doctor)
+        with stack.watched_by_doctor(learn, said.append) as doctor:
+            weights, first = _weights(learn), _metric(learn)
+            with stack.quiet(learn):
+                control.fit(learn)
         after = diagnose(learn)
     row["alarms"] = {"before": _causes(before), "watching": _causes(doctor.diagnosis), "after": _causes(after)}
     row["said"] = len(said) - (not doctor.diagnosis.healthy)
@@ -69,10 +66,10 @@ def cured(fault: Fault, architecture: str) -> Optional[bool]:
         return None
     try:
         found[0].apply(learn)
-        before = evaluate(learn)
-        with quiet(learn):
+        before = stack.evaluate(learn)
+        with stack.quiet(learn):
             USUAL(learn)
-        after = evaluate(learn)
+        after = stack.evaluate(learn)
     except Exception:  # a cure after which the fit still fails is none
         return False
     return moved(before.figures, after.figures, sum(t.numel() for t in after.targets))
@@ -96,20 +93,19 @@ def _asked(fault: Fault, architecture: str) -> Tuple[List[str], Optional[Dict[st
 
 def _watched(fault: Fault, architecture: str) -> Tuple[List[str], List[str], bool, bool]:
     learn = fault.build(architecture)
-    doctor = Doctor(learn, say=lambda text: None)
-    learn.callbacks.append(doctor)
-    weights, first = _weights(learn), _metric(learn)
-    failure = _fit(fault, learn)
-    last = _metric(learn)
-    if failure is None and fault.loud:
-        failure = _failure_of(lambda: learn.validate())
+    with stack.watched_by_doctor(learn, lambda text: None) as doctor:
+        weights, first = _weights(learn), _metric(learn)
+        failure = _fit(fault, learn)
+        last = _metric(learn)
+        if failure is None and fault.loud:
+            failure = _failure_of(lambda: learn.validate())
     explained = [] if failure is None else explain(failure).causes
     seen = [] if doctor.diagnosis is None else _causes(doctor.diagnosis, fault.severity)
     return seen, explained, _changed(learn, weights), _flat(first, last)
 
 
 def _fit(fault: Fault, learn: Learner) -> Optional[Exception]:
-    with quiet(learn):
+    with stack.quiet(learn):
         return _failure_of(lambda: fault.fit(learn))
 
 
@@ -140,7 +136,7 @@ def _changed(learn: Learner, before: Dict[str, Any]) -> bool:
 def _metric(learn: Learner) -> Optional[Tuple[float, float]]:
     """The first metric and one prediction's worth of it."""
     try:
-        seen = evaluate(learn)
+        seen = stack.evaluate(learn)
         return next(iter(seen.figures.metrics.values())), 1.5 / sum(t.numel() for t in seen.targets)
     except Exception:  # no metric, or a path that raises: nothing to see
         return None

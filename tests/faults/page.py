@@ -1,25 +1,35 @@
-"""``make faults``: every seeded fault and the healthy controls, judged; writes docs/faults.md.
+"""``make faults``: every seeded fault and the healthy controls, judged on the fastai that is installed.
 
-    python -m tests.faults.page [--controls 320] [--only NAME] [--out docs/faults.md]
+    python -m tests.faults.page [--controls 320] [--only NAME] [--jobs 2] [--rows FILE] [--out docs/faults.md]
+
+It takes an hour and more. With ``--rows`` each result is written as soon as it is there, and what the file has already
+is not judged again: a run that was broken off goes on. The file is of one state of the code; begin another after a
+change.
 """
 import argparse
 import ast
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 import torch
 
 from tests.faults.catalogue import FAULTS, all_cases, held_out_cases
 from tests.faults.causes import CAUSES
+from tests.faults.elsewhere import ONLY_ON
 from tests.faults.healthy import controls
 from tests.faults.judge import Row, judge_control, judge_fault
+from tests.faults.stacks import stack
+from tests.faults.texts import PRETRAINED, pretrain
 
+CONTROLS, ALL_OF_THEM = 320, 99
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 # For the tests of the documentation (tests/docs/blocks.py).
 MARK = ("<!-- every block: not run: a fix as the doctor prints it, with the reader's own names; `make faults` applies "
         "those it can -->")
@@ -28,37 +38,58 @@ BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=610181, help="of the healthy controls; drawn after the freeze")
-    parser.add_argument("--controls", type=int, default=320)
+    parser.add_argument("--seed", type=int, default=stack.SEED, help="of the healthy controls; drawn after the freeze")
+    parser.add_argument("--controls", type=int, default=CONTROLS)
     parser.add_argument("--held-out", action="store_true", help="the architectures that were never looked at, instead")
     parser.add_argument("--only", default="", help="faults whose name contains this")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; all cores unless told")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--rows", type=Path, help="where the single results are written, as JSON")
+    parser.add_argument("--each", type=int, default=ALL_OF_THEM, help="architectures for each fault; all unless told")
+    parser.add_argument("--rows", type=Path, help="where the single results are written, a line of JSON each")
     arguments = parser.parse_args()
     wanted = {fault.name for fault in FAULTS if arguments.only in fault.name}
     cases = sorted((f.name, a) for f, a in (held_out_cases() if arguments.held_out else all_cases())
-                   if f.name in wanted)
-    faults = judged(_judge_case, cases, "fault")
+                   if f.name in wanted and a in f.architectures[:arguments.each] + stack.HELD_OUT)
+    pretrain_all([a for _, a in cases] + [a for a in stack.ALL if stack.available(a)], arguments.jobs)
+    faults = judged(_judge_case, cases, arguments.jobs, arguments.rows)
     seeds = [(arguments.seed, arguments.controls, i) for i in range(arguments.controls)]
-    healthy = judged(_judge_seed, seeds, "control")
-    if arguments.rows:
-        arguments.rows.write_text(json.dumps({"faults": faults, "controls": healthy}, indent=1), encoding="utf-8")
+    healthy = judged(_judge_seed, seeds, arguments.jobs, arguments.rows)
     page = written(faults, healthy, arguments)
     print(page.split("## The catalogue")[0])
     if arguments.out:
         arguments.out.write_text(page, encoding="utf-8")
 
 
-def judged(judge: Callable[..., Row], cases: List[Any], what: str) -> List[Row]:
-    """All cases on all cores, with a line of progress; in the order of `cases`."""
-    found: Dict[Any, Row] = {}
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_alone) as pool:
-        waiting = {pool.submit(judge, case): case for case in cases}
-        for i, done in enumerate(as_completed(waiting), 1):
-            found[waiting[done]] = _result(done, waiting[done])
-            print(f"\r{what} {i} of {len(cases)}", end="", file=sys.stderr)
+def pretrain_all(architectures: Iterable[str], jobs: int) -> None:
+    """Once, for all the processes that are forked later."""
+    names = sorted(set(architectures))
+    with ProcessPoolExecutor(jobs, initializer=_alone) as pool:
+        PRETRAINED.update(zip(names, pool.map(pretrain, names)))
+
+
+def judged(judge: Callable[..., Row], cases: List[Any], jobs: int, rows: Optional[Path]) -> List[Row]:
+    """All cases in `jobs` processes, with a line of progress; in the order of `cases`."""
+    found = {case: row for case, row in _known(rows) if case in set(cases)}
+    with ProcessPoolExecutor(jobs, initializer=_alone) as pool:
+        waiting = {pool.submit(judge, case): case for case in cases if case not in found}
+        for done in as_completed(waiting):
+            case = waiting[done]
+            found[case] = _result(done, case)
+            _keep(rows, case, found[case])
+            print(f"\r{len(found)} of {len(cases)}", end="", file=sys.stderr)
     print(file=sys.stderr)
     return [found[case] for case in cases]
+
+
+def _known(rows: Optional[Path]) -> List[Tuple[Any, Row]]:
+    lines = rows.read_text(encoding="utf-8").splitlines() if rows and rows.is_file() else []
+    return [(tuple(case), row) for case, row in map(json.loads, lines)]
+
+
+def _keep(rows: Optional[Path], case: Any, row: Row) -> None:
+    if rows:
+        with rows.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([case, row]) + "\n")
 
 
 def _result(done: Any, case: Any) -> Row:
@@ -146,33 +177,41 @@ def _baseline(row: Row, key: str) -> bool:
 
 
 def _arguments_of(arguments: Any) -> str:
-    return f' ARGS="--held-out --controls {arguments.controls}"' if arguments.held_out else ""
+    given = [("--held-out", arguments.held_out), (f"--each {arguments.each}", arguments.each != ALL_OF_THEM),
+             (f"--controls {arguments.controls}", arguments.controls != CONTROLS)]
+    words = [word for word, said in given if said]
+    return f' ARGS="{" ".join(words)}"' if words else ""
 
 
 def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
     import platform
 
-    title, elsewhere = "# The doctor on architectures that were never looked at", ""
+    each = "one architecture" if arguments.each == 1 else "several architectures"
+    title, elsewhere = f"# The doctor on architectures that were never looked at{stack.IN_TITLE}", ""
     if not arguments.held_out:
-        title = "# The doctor's catalogue"
-        elsewhere = (" Architectures that nobody looked at while the doctor was made: "
-                     "[faults-held-out.md](faults-held-out.md).")
+        title = f"# The doctor's catalogue{stack.IN_TITLE}"
+        if (DOCS / stack.HELD_OUT_PAGE).is_file():
+            elsewhere = (" Architectures that nobody looked at while the doctor was made: "
+                         f"[{stack.HELD_OUT_PAGE}]({stack.HELD_OUT_PAGE}).")
     lines = [title, "", MARK, "",
              "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
-             f"`make faults{_arguments_of(arguments)}`: {len({r.get('fault') for r in faults})} seeded faults on "
-             f"several architectures each ({len(faults)} cases), and {len(healthy)} distinct healthy runs, each asked "
+             f"`make faults{stack.IN_COMMAND}{_arguments_of(arguments)}`: "
+             f"{len({r.get('fault') for r in faults})} seeded faults on {each} each ({len(faults)} cases), and "
+             f"{len(healthy)} distinct healthy runs, each asked "
              f"before the fit, watched, and asked after it. Seed of the controls: {arguments.seed}. Python "
-             f"{platform.python_version()}, torch {torch.__version__}.{elsewhere}",
+             f"{platform.python_version()}, torch {torch.__version__}{stack.VERSIONS}.{elsewhere}",
              "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for row in figures(faults, healthy)]
     lines += ["", "By architecture, silent faults:", "", "| architecture | found | right cause first |",
               "|---|---|---|"]
     for name in sorted({r["architecture"] for r in faults if "architecture" in r}):
         mine = [r for r in faults if r.get("architecture") == name and not r["loud"]]
-        lines.append(f"| {name} | {share(mine, said)} | {share(mine, first_right)} |")
+        lines.append(f"| {stack.shown(name)} | {share(mine, said)} | {share(mine, first_right)} |")
     lines += ["", "What was missed or named otherwise:", "", *_misses(faults), "", *_alarms(healthy)]
     if not arguments.held_out:
-        lines += ["", "## The catalogue", "", *_catalogue(faults)]
+        lines += ["", f"Faults that cannot exist on {stack.NAME}, or only otherwise:", "",
+                  *[f"- `{name}`: {why}" for name, why in ONLY_ON[stack.OTHER].items()],
+                  "", "## The catalogue", "", *_catalogue(faults)]
     return "\n".join(lines) + "\n"
 
 
@@ -205,7 +244,8 @@ def _catalogue(faults: List[Row]) -> List[str]:
         example = next((r["says"] for r in faults if r.get("says") and r["says"]["cause"] == cause), None)
         lines += [f"### `{cause}`", "", f"**Looks like.** {looks}", "", f"**Seen by.** {seen}", ""]
         if example:
-            lines += [f"**Said.** {example['severity']}: {example['message']}", "", "**Cure.**", "",
+            message = re.sub(r"/\S*/(tests/)", r"\1", example["message"])  # where the project lies is nobody's business
+            lines += [f"**Said.** {example['severity']}: {message}", "", "**Cure.**", "",
                       f"```{_language(example['fix'])}", example["fix"], "```", ""]
     return lines
 

@@ -5,24 +5,27 @@ from typing import List
 import pytest
 import torch
 
-from fastai_hf_callback.fastai1.quiet import quiet
 from tests.faults.catalogue import FAMILIES, FAULTS, all_cases
+from tests.faults.elsewhere import ONLY_ON
 from tests.faults.fault import Fault
+from tests.faults.stacks import stack
 
 CASES = list(all_cases())
 QUICK = {"callback-detaches-output", "model-swapped", "one-nan-in-the-head", "patch-below-hfcallback",
          "sigmoid-in-the-model", "mask-inverted", "targets-with-targets", "nothing-unwraps"}
+BERT = stack.named("bert")
+ONE_IN = 12 if stack.NAME == "fastai 1" else 30
 
 
 def cases() -> List[object]:
-    """The quick ones, and one in twelve of the others: `make faults` judges them all."""
-    chosen = [(f, a) for i, (f, a) in enumerate(CASES) if i % 12 == 0 or f.name in QUICK and a == "bert"]
+    """The quick ones, and one in so many of the others: `make faults` judges them all."""
+    chosen = [(f, a) for i, (f, a) in enumerate(CASES) if i % ONE_IN == 0 or f.name in QUICK and a == BERT]
     return [pytest.param(fault, architecture, id=f"{fault.name}-{architecture}", marks=marks(fault, architecture))
             for fault, architecture in chosen]
 
 
 def marks(fault: Fault, architecture: str) -> List[object]:
-    return [] if fault.name in QUICK and architecture == "bert" else [pytest.mark.slow]
+    return [] if fault.name in QUICK and architecture == BERT else [pytest.mark.slow]
 
 
 @pytest.mark.parametrize("fault, architecture", cases())
@@ -37,7 +40,7 @@ def outcome(fault: Fault, architecture: str) -> str:
     """The error of its fit or of validate after it, or nothing."""
     try:
         learn = fault.build(architecture)
-        with quiet(learn):
+        with stack.quiet(learn):
             fault.fit(learn)
             learn.validate()
     except Exception as error:
@@ -51,13 +54,13 @@ def outcome(fault: Fault, architecture: str) -> str:
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name in QUICK], ids=lambda fault: fault.name)
 def test_builds_the_same_each_time(fault):
     try:
-        learners = [fault.build("bert", seed=3) for _ in range(2)]
+        learners = [fault.build(BERT, seed=3) for _ in range(2)]
     finally:
         if fault.undo:
             fault.undo()
     for one, other in zip(*(learn.model.state_dict().values() for learn in learners)):
         assert bool(((one == other) | (one != one)).all())
-    (texts, *_), (same, *_) = (learn.data.train_ds.tensors for learn in learners)
+    (texts, *_), (same, *_) = (stack.tensors_of(learn) for learn in learners)
     assert torch.equal(texts, same)
 
 
@@ -65,3 +68,10 @@ def test_names_are_in_kebab_case_and_families_share_none():
     names = [fault.name for family in FAMILIES.values() for fault in family]
     assert len(names) == len(set(names)) == len(FAULTS)
     assert all(part.isalnum() and part == part.lower() for name in names for part in name.split("-"))
+
+
+def test_what_the_other_fastai_lacks_is_said_with_its_reason():
+    own = {fault.name for fault in FAMILIES[f"only on {stack.NAME}"]}
+    assert own == set(ONLY_ON[stack.NAME])
+    assert not own & set(ONLY_ON[stack.OTHER])
+    assert all(ONLY_ON[stack.OTHER].values())

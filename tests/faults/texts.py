@@ -1,5 +1,5 @@
 """Texts shaped as real ones, batches of them, and tiny models trained before on others. No fastai here."""
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -127,8 +127,16 @@ def body_of(model: nn.Module) -> nn.Module:
     return model.base_model
 
 
-@lru_cache(None)
+PRETRAINED: Dict[str, Dict[str, Tensor]] = {}
+
+
 def _pretrained(architecture: str) -> Dict[str, Tensor]:
+    if architecture not in PRETRAINED:
+        PRETRAINED[architecture] = pretrain(architecture)
+    return PRETRAINED[architecture]
+
+
+def pretrain(architecture: str) -> Dict[str, Tensor]:
     """Weights that know which kinds of words stand in a text: what pre-training gives, in seconds."""
     with rng_preserved():
         seed_everything(1234)

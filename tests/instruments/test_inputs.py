@@ -1,4 +1,6 @@
 """Token ids as the word embedding saw them: padding found by what it does, masks, words; hooks taken off again."""
+import copy
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -313,6 +315,18 @@ def test_arguments_are_named_also_when_given_by_position(name):
     with arguments_watched(model) as calls:
         model(table, mask)
     assert len(calls[0]) == 2
+
+
+@pytest.mark.parametrize("watcher", WATCHERS)
+def test_a_copy_made_while_watched_runs_on_its_own_weights(watcher):
+    model = tiny_model("bert").eval()
+    with WATCHERS[watcher](model):
+        made = copy.deepcopy(model)
+        with torch.no_grad():
+            for weight in made.parameters():
+                weight.zero_()
+        assert not made(ids())[0].any() and model(ids())[0].any()
+    assert not made(ids())[0].any()
 
 
 def test_a_call_that_does_not_bind_still_says_so_itself():

@@ -52,11 +52,20 @@ def test_without_any_norm_nothing_is_said_about_the_start():
     assert seen.body_at_initialisation is None and seen.body_trainable is None
 
 
-def test_a_frozen_norm_is_a_frozen_body():
+@pytest.mark.parametrize("frozen, trainable", [([0, 1, 2], False), ([0, 1], False), ([2], True), ([0, 2, 3], True)])
+def test_a_body_trains_where_a_matrix_before_its_last_norm_does(frozen, trainable):
     model = a_body()
-    for parameter in model[2].parameters():
-        parameter.requires_grad_(False)
-    assert look_at_weights(model).body_trainable is False
+    for i in frozen:
+        for parameter in model[i].parameters():
+            parameter.requires_grad_(False)
+    assert look_at_weights(model).body_trainable is trainable
+
+
+def test_norms_without_shifts_tell_of_the_start_too():
+    model = a_body()
+    model[2].bias = None
+    assert look_at_weights(model).body_at_initialisation is True
+    assert look_at_weights(changed(model, "2.weight", 0.9)).body_at_initialisation is False
 
 
 # torch 1.4 once: isfinite of half weights on the CPU: '"abs_cpu" not implemented for 'Half''.

@@ -1,40 +1,39 @@
 """The gradient does not get from the loss to the weights, or the step is not made of it."""
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 import torch
-from fastai.callback import Callback
 from torch import Tensor, nn
 
 from fastai_hf_callback import HFCallback, HFModel
 from tests.faults.fault import OTHERS, SOME, THIRD, Reader, body_for, fault, hidden_states, position_for, reader
+from tests.faults.stacks import stack
 from tests.faults.tasks import ALL, TASKS, bare_model, learner, wrapped
 
 # -- the output is cut from the model ----------------------------------------------------------------------------
 
 
-class Unpack(Callback):
+class Unpack(stack.ChangesOutput):
     """What users write when they mean HFCallback."""
 
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": last_output[0]}
+    def changed(self, output: Any) -> Tensor:
+        return output[0]
 
 
-class FreshLogits(Callback):
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": last_output[0].detach().requires_grad_()}
+class FreshLogits(stack.ChangesOutput):
+    def changed(self, output: Any) -> Tensor:
+        return output[0].detach().requires_grad_()
 
 
-class AsTensor(Callback):
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": torch.tensor(last_output[0].tolist(), requires_grad=True)}
+class AsTensor(stack.ChangesOutput):
+    def changed(self, output: Any) -> Tensor:
+        return torch.tensor(output[0].tolist(), requires_grad=True)
 
 
-class Rounded(Callback):
+class Rounded(stack.ChangesOutput):
     """After another callback has unwrapped the output."""
 
-    def on_loss_begin(self, last_output: Tensor, **kwargs: Any) -> Dict[str, Tensor]:
-        values = torch.from_numpy(last_output.detach().numpy().round(4))
-        return {"last_output": values.requires_grad_()}
+    def changed(self, output: Tensor) -> Tensor:
+        return torch.from_numpy(output.detach().numpy().round(4)).requires_grad_()
 
 
 class DataOf(nn.Module):
@@ -155,20 +154,20 @@ def in_hf_model(architecture: str) -> Any:
 # -- the loss is cut ---------------------------------------------------------------------------------------------
 
 
-class Smoothed(Callback):
+class Smoothed(stack.ChangesLoss):
     """Means to hand fastai a smooth loss."""
 
-    def on_train_begin(self, **kwargs: Any) -> None:
+    def fit_begins(self) -> None:
         self.running = 0.0
 
-    def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> Dict[str, Tensor]:
-        self.running = 0.9 * self.running + 0.1 * last_loss.item()
-        return {"last_loss": torch.tensor(self.running, requires_grad=True)}
+    def changed(self, loss: Tensor) -> Tensor:
+        self.running = 0.9 * self.running + 0.1 * loss.item()
+        return torch.tensor(self.running, requires_grad=True)
 
 
-class Separate(Callback):
-    def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_loss": last_loss.detach().clone().requires_grad_()}
+class Separate(stack.ChangesLoss):
+    def changed(self, loss: Tensor) -> Tensor:
+        return loss.detach().clone().requires_grad_()
 
 
 def loss_from_item(output: Tensor, target: Tensor) -> Tensor:
@@ -194,38 +193,22 @@ def with_loss(loss: Any, task: str = "classes", kinds: Any = (HFCallback,)) -> A
 # -- the events say: not this step -------------------------------------------------------------------------------
 
 
-class Guard(Callback):
+class Guard(stack.SkipsStep):
     """Means to leave out steps whose loss is not finite."""
 
-    def on_backward_end(self, last_loss: Tensor, **kwargs: Any) -> Dict[str, bool]:
-        return {"skip_step": bool(torch.isfinite(last_loss))}
+    def unwanted(self, loss: Tensor) -> bool:
+        return bool(torch.isfinite(loss))
 
 
-class DryRun(Callback):
-    def on_batch_begin(self, train: bool, **kwargs: Any) -> Optional[Dict[str, bool]]:
-        return {"skip_step": True} if train else None
+class NoBackward(stack.SkipsBackward):
+    pass
 
 
-class NoBackward(Callback):
-    def on_backward_begin(self, **kwargs: Any) -> Dict[str, bool]:
-        return {"skip_bwd": True}
-
-
-class OnlyHardBatches(Callback):
+class OnlyHardBatches(stack.SkipsBackward):
     """Means to leave out batches that are already easy; no loss is ever as large as it asks."""
 
-    def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> Dict[str, bool]:
-        return {"skip_bwd": bool(last_loss < 100)}
-
-
-class KeepsGradients(Callback):
-    def on_step_end(self, **kwargs: Any) -> Dict[str, bool]:
-        return {"skip_zero": True}
-
-
-class LeavesThem(Callback):
-    def on_backward_end(self, **kwargs: Any) -> Dict[str, bool]:
-        return {"skip_zero": True}
+    def unwanted(self, loss: Tensor) -> bool:
+        return bool(loss < 100)
 
 
 NONE_IN_MODEL = ("no-gradient-in-model", "output-detached")
@@ -250,7 +233,8 @@ FAULTS = [
     fault("body-in-a-dict", "parameters-hidden", own_model(InADict, "labels"), OTHERS),
     fault("body-behind-a-function", "parameters-hidden", borrowed, SOME),
     fault("layers-in-a-list", "parameters-hidden", layers_in_a_list, ("bert", "roberta")),
-    fault("callback-replaces-loss", "loss-detached", with_callbacks(HFCallback, Separate), ALL),
+    fault("callback-replaces-loss", "loss-detached", with_callbacks(HFCallback, Separate), ALL,
+          loud=stack.CHECKS_WHAT_IS_PROPAGATED),
     fault("callback-smooths-loss", "loss-detached", with_callbacks(Unpack, Smoothed, task="labels"), SOME),
     fault("loss-from-item", "loss-detached", with_loss(loss_from_item, kinds=[Unpack]), OTHERS),
     fault("loss-detaches-output", ("loss-detached", "output-detached"), with_loss(OnValues(), "labels", [Unpack]),
@@ -258,10 +242,10 @@ FAULTS = [
     fault("loss-from-item-under-hfcallback", "loss-detached", with_loss(loss_from_item), ("xlnet", "gpt2"),
           loud=True),
     fault("guard-turned-round", "step-skipped", with_callbacks(HFCallback, Guard), ALL),
-    fault("dry-run-left-in", "step-skipped", with_callbacks(HFCallback, DryRun, task="labels"), OTHERS),
+    fault("dry-run-left-in", "step-skipped", with_callbacks(HFCallback, stack.DryRun, task="labels"), OTHERS),
     fault("backward-skipped", "backward-skipped", with_callbacks(HFCallback, NoBackward), ALL),
     fault("only-hard-batches", "backward-skipped", with_callbacks(HFCallback, OnlyHardBatches, task="number"), SOME),
-    fault("gradients-kept", "gradients-never-zeroed", with_callbacks(HFCallback, KeepsGradients), ALL),
-    fault("gradients-kept-labels", "gradients-never-zeroed", with_callbacks(HFCallback, LeavesThem, task="labels"),
-          THIRD),
+    fault("gradients-kept", "gradients-never-zeroed", with_callbacks(HFCallback, stack.KeepsGradients), ALL),
+    fault("gradients-kept-labels", "gradients-never-zeroed",
+          with_callbacks(HFCallback, stack.LeavesGradients, task="labels"), THIRD),
 ]

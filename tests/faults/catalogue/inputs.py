@@ -5,20 +5,16 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 import torch
-from fastai.basic_data import DataBunch
-from fastai.train import Learner
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from fastai_hf_callback import HFModel
-from tests.faults.fault import BERTS, OTHERS, SOME, THIRD, Reader, body_for, fault, position_for
+from tests.faults.fault import BERTS, NEWEST, OTHERS, SOME, THIRD, Reader, body_for, fault, position_for
+from tests.faults.stacks import stack
 from tests.faults.tasks import (
     ALL,
-    BATCH,
     CLS,
     FIRST_WORD,
     MASKED,
-    NEWEST,
     PAD,
     SEP,
     TASKS,
@@ -28,7 +24,6 @@ from tests.faults.tasks import (
     bare_model,
     body_of,
     both,
-    collate,
     databunch,
     head_and_body,
     learner,
@@ -39,9 +34,9 @@ from tests.faults.tasks import (
     wrapped,
 )
 
+Learner = stack.Learner
 Build = Callable[[str], Learner]
-NO_OWN_MASK = ("bert", "roberta", "distilbert", "xlnet")  # XLM counts lengths, transformers 5 knows its padding
-READ_AT_FIRST = tuple(name for name in MASKED if name != "xlnet")
+NO_OWN_MASK, READ_AT_FIRST, TYPES = stack.NO_OWN_MASK, stack.READ_AT_FIRST, stack.TYPES
 
 # -- padding and mask --------------------------------------------------------------------------------------------
 
@@ -193,10 +188,8 @@ def in_order(task: str) -> Build:
         order = torch.argsort(keys).tolist()
         train = Texts([train.rows[i] for i in order], train.targets[order])
         length = max(lengths_for(architecture))
-        loaders = [DataLoader(TensorDataset(*tensors(part, architecture, length=length)), BATCH)
-                   for part in (train, valid)]
-        return learner(architecture, task, data=DataBunch(*loaders, device=torch.device("cpu"), collate_fn=collate,
-                                                          no_check=True))
+        parts = [tensors(part, architecture, length=length) for part in (train, valid)]
+        return learner(architecture, task, data=databunch(*parts, shuffle=False))
     return build
 
 
@@ -238,7 +231,7 @@ def not_loaded(task: str, frozen: bool = False) -> Build:
         model = from_folder(bare_model(architecture, TASKS[task].n_outputs), architecture)
         learn = learner(architecture, task, model=wrapped(model, architecture))
         if frozen:
-            learn.split(lambda net: list(head_and_body(net))[::-1])
+            stack.split(learn, lambda net: list(head_and_body(net))[::-1])
             learn.freeze()
         return learn
     return build
@@ -254,7 +247,6 @@ FOREIGN = ("foreign-special-tokens", "unknown-tokens")
 CUT, UNRELATED = ("texts-truncated", "labels-unrelated-to-texts"), ("labels-unrelated-to-texts",)
 ARGUMENTS = ("inputs-in-wrong-arguments", "attention-mask-missing")
 WEIGHTS = ("pretrained-weights-not-loaded", "untrained-body-frozen")
-TYPES = tuple(name for name in MASKED if name != "distilbert")
 LONG = dict(lengths=(20, 26), at_end=True)
 
 FAULTS = [
@@ -279,7 +271,6 @@ FAULTS = [
           TYPES),
     fault("ids-and-mask-swapped", ARGUMENTS, batches_of("labels", as_it_is, named("attention_mask", "input_ids")),
           MASKED),
-    fault("by-position", ARGUMENTS, batches_of("classes", as_it_is, bare_as_given), ("bert", "roberta", "xlnet")),
     fault("all-unknown", UNKNOWN, rewritten("classes", all_unknown), ALL),
     fault("all-unknown-with-the-ends", UNKNOWN, rewritten("labels", all_unknown_with_the_ends), OTHERS),
     fault("nearly-all-unknown", UNKNOWN, rewritten("labels", nearly_all_unknown), THIRD),

@@ -1,17 +1,15 @@
 """The model learns, and the metric does not say so."""
 from functools import partial
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 import torch
-from fastai.callback import Callback
-from fastai.metrics import accuracy, accuracy_thresh
-from fastai.torch_core import add_metrics
-from fastai.train import Learner
 from torch import Tensor
 
 from tests.faults.fault import OTHERS, SOME, THIRD, fault, fitting
+from tests.faults.stacks import stack
 from tests.faults.tasks import ALL, Texts, both, databunch, learner, lengths_for, tensors
 
+Learner = stack.Learner
 Build = Callable[[str], Learner]
 RARE = (0.04,) * 6
 
@@ -20,13 +18,13 @@ def rare_labels(architecture: str) -> Learner:
     """96 % zeros, and the article's metric alone."""
     parts = [tensors(part, architecture, length=max(lengths_for(architecture)))
              for part in both("labels", lengths=lengths_for(architecture), shares=RARE)]
-    return learner(architecture, "labels", data=databunch(*parts), metrics=[partial(accuracy_thresh, thresh=0.25)])
+    return learner(architecture, "labels", data=databunch(*parts), metrics=[partial(stack.accuracy_multi, thresh=0.25)])
 
 
 def rare_class(architecture: str) -> Learner:
     parts = [tensors(part, architecture, length=max(lengths_for(architecture)))
              for part in both("two classes", lengths=lengths_for(architecture), shares=(0.93, 0.07))]
-    return learner(architecture, "two classes", data=databunch(*parts), metrics=[accuracy])
+    return learner(architecture, "two classes", data=databunch(*parts), metrics=[stack.accuracy])
 
 
 def measured_by(task: str, *makers: Any) -> Build:
@@ -77,42 +75,46 @@ def squeezed_away(output: Tensor, target: Tensor) -> Tensor:
 # -- not of this epoch -------------------------------------------------------------------------------------------
 
 
-class Total(Callback):
+class Total(stack.OwnMetric):
     """Counts over all epochs, and never begins anew."""
 
+    name = "accuracy"
+
     def __init__(self) -> None:
-        self.name, self.right, self.seen = "accuracy", 0.0, 0
+        self.right, self.seen = 0.0, 0
 
-    def on_batch_end(self, last_output: Tensor, last_target: Tensor, **kwargs: Any) -> None:
-        self.right += float((last_output.argmax(1) == last_target).float().sum())
-        self.seen += len(last_target)
+    def sees(self, output: Tensor, target: Tensor) -> None:
+        self.right += float((output.argmax(1) == target).float().sum())
+        self.seen += len(target)
 
-    def on_epoch_end(self, last_metrics: Any, **kwargs: Any) -> Dict[str, Any]:
-        return add_metrics(last_metrics, self.right / self.seen)
+    def says(self) -> float:
+        return self.right / self.seen
 
 
 class Once(Total):
     """Reckons once and keeps the value."""
 
-    value = None
+    first = None
 
-    def on_epoch_end(self, last_metrics: Any, **kwargs: Any) -> Dict[str, Any]:
-        if self.value is None:
-            self.value = self.right / self.seen
-        return add_metrics(last_metrics, self.value)
+    def says(self) -> float:
+        if self.first is None:
+            self.first = super().says()
+        return self.first
 
 
-class Late(Callback):
+class Late(stack.OwnMetric):
     """Reports the outputs it kept first."""
 
+    name = "error"
+
     def __init__(self) -> None:
-        self.name, self.kept = "error", []
+        self.kept = []
 
-    def on_batch_end(self, last_output: Tensor, last_target: Tensor, **kwargs: Any) -> None:
-        self.kept.append((last_output - last_target).abs().mean().item())
+    def sees(self, output: Tensor, target: Tensor) -> None:
+        self.kept.append((output - target).abs().mean().item())
 
-    def on_epoch_end(self, last_metrics: Any, **kwargs: Any) -> Dict[str, Any]:
-        return add_metrics(last_metrics, sum(self.kept[:8]) / 8)
+    def says(self) -> float:
+        return sum(self.kept[:8]) / 8
 
 
 def validated_on_one(task: str, shares: Any) -> Build:
@@ -122,7 +124,7 @@ def validated_on_one(task: str, shares: Any) -> Build:
         kept = [i for i, y in enumerate(valid.targets) if shares(y)]
         valid = Texts([valid.rows[i] for i in kept], valid.targets[kept])
         length = max(lengths_for(architecture))
-        return learner(architecture, task, metrics=[accuracy if task != "labels" else accuracy_thresh],
+        return learner(architecture, task, metrics=[stack.accuracy if task != "labels" else stack.accuracy_multi],
                        data=databunch(*(tensors(part, architecture, length=length) for part in (train, valid))))
     return build
 

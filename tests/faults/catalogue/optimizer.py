@@ -1,20 +1,16 @@
 """The gradient arrives, and the optimizer does not make of it what was meant."""
 import copy
-from functools import partial
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, List
 
 import torch
-from fastai.basic_train import LearnerCallback
-from fastai.callback import Callback
-from fastai.torch_core import flatten_model
-from fastai.train import GradientClipping, Learner
 from torch import Tensor, nn
 
 from fastai_hf_callback import HFCallback
-from fastai_hf_callback.fastai1.quiet import quiet
 from tests.faults.fault import BERTS, OTHERS, SOME, THIRD, fault, fitting, reader
+from tests.faults.stacks import stack
 from tests.faults.tasks import ALL, TASKS, bare_model, body_of, head_and_body, last_layer, learner, wrapped
 
+Learner = stack.Learner
 Build = Callable[[str], Learner]
 
 # -- another model's parameters ----------------------------------------------------------------------------------
@@ -22,31 +18,24 @@ Build = Callable[[str], Learner]
 
 def swapped(architecture: str) -> Learner:
     learn = learner(architecture)
-    learn.model = wrapped(bare_model(architecture, 3), architecture)
+    stack.exchange_model(learn, wrapped(bare_model(architecture, 3), architecture))
     return learn
 
 
-def swapped_and_optimizer_made(architecture: str) -> Learner:
-    learn = learner(architecture, "labels")
-    learn.model = copy.deepcopy(learn.model)
-    learn.create_opt(1e-3)
-    return learn
-
-
-class FromTheStart(LearnerCallback):
+class FromTheStart(stack.KnowsLearner):
     """Means to begin each fit with the same weights."""
 
-    def on_train_begin(self, **kwargs: Any) -> None:
-        self.learn.model = copy.deepcopy(self.learn.model)
+    def fit_begins(self, learn: Learner) -> None:
+        learn.model = copy.deepcopy(learn.model)
 
 
 def swapped_in_callback(architecture: str) -> Learner:
-    return learner(architecture, "number", callback_fns=[FromTheStart])
+    return learner(architecture, "number", knowing=[FromTheStart])
 
 
 def new_head_after_optimizer(architecture: str) -> Learner:
     learn = learner(architecture, model=reader(architecture, "classes"))
-    learn.create_opt(1e-3)
+    stack.make_optimizer(learn)
     learn.model.score = nn.Linear(16, TASKS["classes"].n_outputs)
     return learn
 
@@ -55,7 +44,7 @@ def frozen_and_unfrozen_by_hand(architecture: str) -> Learner:
     learn = learner(architecture)
     body = body_of(learn.model.model)
     set_trainable(body, False)
-    with quiet(learn):
+    with stack.quiet(learn):
         learn.fit(1, 1e-3)
     set_trainable(body, True)
     return learn
@@ -66,7 +55,7 @@ def optimizer_made_while_frozen(architecture: str) -> Learner:
     for weight in model.body.parameters():
         weight.requires_grad = False
     learn = learner(architecture, "labels", model=model)
-    learn.create_opt(slice(1e-3))
+    stack.make_optimizer(learn)
     for weight in model.parameters():
         weight.requires_grad = True
     return learn
@@ -78,26 +67,26 @@ def set_trainable(module: nn.Module, trainable: bool) -> None:
 
 
 def split_without_body(architecture: str) -> Learner:
-    return learner(architecture).split(lambda net: [[last_layer(net)]])
+    return stack.split(learner(architecture), lambda net: [[last_layer(net)]])
 
 
 def split_without_head(architecture: str) -> Learner:
-    return learner(architecture, "labels").split(lambda net: [halves(net)[0], halves(net)[1][:-2]])
+    return stack.split(learner(architecture, "labels"), lambda net: [halves(net)[0], halves(net)[1][:-2]])
 
 
 def split_without_second_half(architecture: str) -> Learner:
-    return learner(architecture).split(lambda net: [halves(net)[0], [last_layer(net)]])
+    return stack.split(learner(architecture), lambda net: [halves(net)[0], [last_layer(net)]])
 
 
 def split_as_in_the_tutorial(architecture: str) -> Learner:
     """Layers and classifier are listed, pooler and embeddings forgotten."""
     def groups(net: Any) -> List[List[nn.Module]]:
         return [*([layer] for layer in body_of(net.model).encoder.layer), [net.model.classifier]]
-    return learner(architecture, "labels").split(groups)
+    return stack.split(learner(architecture, "labels"), groups)
 
 
 def halves(net: nn.Module) -> List[List[nn.Module]]:
-    leaves = [leaf for leaf in flatten_model(net) if list(leaf.parameters())]
+    leaves = [leaf for leaf in stack.flatten_model(net) if list(leaf.parameters())]
     return [leaves[:len(leaves) // 2], leaves[len(leaves) // 2:]]
 
 
@@ -111,20 +100,21 @@ def all_frozen(architecture: str) -> Learner:
 
 
 def all_groups_frozen(architecture: str) -> Learner:
-    learn = learner(architecture, "labels").split(lambda net: list(head_and_body(net))[::-1])
-    learn.freeze_to(2)
+    learn = stack.split(learner(architecture, "labels"), lambda net: list(head_and_body(net))[::-1])
+    stack.freeze_all_groups(learn)
     return learn
 
 
-class Grown(Callback):
+class Grown(stack.ChangesOutput):
     """Silences torch, which finds that nothing requires a gradient."""
 
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": last_output[0].requires_grad_()}
+    def changed(self, output: Any) -> Tensor:
+        return output[0].requires_grad_()
 
 
 def all_frozen_and_silenced(architecture: str) -> Learner:
     learn = learner(architecture, "labels", callbacks=[Grown()])
+    stack.make_optimizer_while_trainable(learn)
     set_trainable(learn.model, False)
     return learn
 
@@ -140,13 +130,14 @@ class WithTemperature(nn.Module):
 
 def all_frozen_but_the_loss(architecture: str) -> Learner:
     learn = learner(architecture, loss_func=WithTemperature(), callbacks=[HFCallback(check=False)])
+    stack.make_optimizer_while_trainable(learn)
     set_trainable(learn.model, False)
     return learn
 
 
 def random_body_frozen(architecture: str) -> Learner:
     net = wrapped(bare_model(architecture, 3, pretrained=False), architecture)
-    learn = learner(architecture, model=net).split(lambda m: list(head_and_body(m))[::-1])
+    learn = stack.split(learner(architecture, model=net), lambda m: list(head_and_body(m))[::-1])
     learn.freeze()
     return learn
 
@@ -159,7 +150,7 @@ def random_body_frozen_by_hand(architecture: str) -> Learner:
 
 
 def groups_turned_round(architecture: str) -> Learner:
-    learn = learner(architecture).split(lambda net: list(head_and_body(net)))
+    learn = stack.split(learner(architecture), lambda net: list(head_and_body(net)))
     learn.freeze()
     return learn
 
@@ -173,63 +164,53 @@ def head_frozen_by_hand(architecture: str) -> Learner:
 # -- numbers -----------------------------------------------------------------------------------------------------
 
 
-class WarmUp(LearnerCallback):
+class WarmUp(stack.KnowsLearner):
     """Whole division: the rate is nought until the last of `steps`, which no fit here reaches."""
 
-    def on_train_begin(self, **kwargs: Any) -> None:
+    def fit_begins(self, learn: Learner) -> None:
         self.seen, self.full = 0, 1e-3
 
-    def on_batch_begin(self, train: bool, **kwargs: Any) -> None:
-        if train:
-            self.learn.opt.lr = self.full * (self.seen // 1000)
-            self.seen += 1
+    def batch_begins(self, learn: Learner, iteration: int) -> None:
+        stack.set_rate(learn, self.full * (self.seen // 1000))
+        self.seen += 1
 
 
-class Decay(LearnerCallback):
+class Decay(stack.KnowsLearner):
     """Means a percent an epoch, and is called once a batch with the exponent of an epoch."""
 
-    def on_batch_begin(self, train: bool, iteration: int, **kwargs: Any) -> None:
-        if train:
-            self.learn.opt.lr = 1e-3 * 1e-6 ** (iteration + 1)
+    def batch_begins(self, learn: Learner, iteration: int) -> None:
+        stack.set_rate(learn, 1e-3 * 1e-6 ** (iteration + 1))
 
 
-class Shrink(LearnerCallback):
-    def on_backward_end(self, **kwargs: Any) -> None:
-        for weight in self.learn.model.parameters():
+class Shrink(stack.KnowsLearner):
+    def backward_ends(self, learn: Learner) -> None:
+        for weight in learn.model.parameters():
             if weight.grad is not None:
                 weight.grad.clamp_(-1e-13, 1e-13)
 
 
-class Collect(Callback):
+class Collect(stack.AccumulatesGradients):
     """Steps once in `every` batches, more than an epoch has; counts anew in each epoch."""
 
-    def __init__(self, every: int = 1000):
-        self.every = every
-
-    def on_epoch_begin(self, **kwargs: Any) -> None:
+    def epoch_begins(self) -> None:
         self.count = 0
-
-    def on_backward_end(self, **kwargs: Any) -> Optional[Dict[str, bool]]:
-        self.count += 1
-        return None if self.count % self.every == 0 else {"skip_step": True, "skip_zero": True}
 
 
 class Forgetful(Collect):
-    def on_batch_begin(self, **kwargs: Any) -> None:
+    def batch_begins(self) -> None:
         self.count = 0
 
 
 class OffByOne(Collect):
-    def on_backward_end(self, num_batch: int, **kwargs: Any) -> Dict[str, bool]:
-        waiting = (num_batch + 1) % self.every != self.every
-        return {"skip_step": waiting, "skip_zero": waiting}
+    def waits(self, num_batch: int) -> bool:
+        return (num_batch + 1) % self.every != self.every
 
 
 def plain(task: str = "classes", **settings: Any) -> Build:
     return lambda architecture: learner(architecture, task, **settings)
 
 
-def accumulating(make: Callable[[], Callback], task: str = "classes") -> Build:
+def accumulating(make: Callable[[], Any], task: str = "classes") -> Build:
     return lambda architecture: learner(architecture, task, callbacks=[HFCallback(), make()])
 
 
@@ -241,7 +222,6 @@ BODY = ("untrained-body-frozen", "pretrained-weights-not-loaded")
 
 FAULTS = [
     fault("model-swapped", HELD_BY_ANOTHER, swapped, ALL, cure=True),
-    fault("model-copied-optimizer-made-anew", HELD_BY_ANOTHER, swapped_and_optimizer_made, OTHERS, cure=True),
     fault("model-copied-in-callback", HELD_BY_ANOTHER, swapped_in_callback, SOME),
     fault("head-renewed-after-optimizer", (NOT_HELD[0], HELD_BY_ANOTHER), new_head_after_optimizer, THIRD, cure=True),
     fault("body-unfrozen-by-hand-between-fits", NOT_HELD, frozen_and_unfrozen_by_hand, ALL, cure=True),
@@ -262,20 +242,21 @@ FAULTS = [
     fault("rate-nought", "learning-rate-zero", plain(), ALL, fitting(2, 0.0), fitted=True),
     fault("rate-nought-one-cycle", "learning-rate-zero", plain("labels"), THIRD, fitting(1, 0.0, one_cycle=True),
           fitted=True),
-    fault("warm-up-never-warm", "learning-rate-zero", plain("labels", callback_fns=[WarmUp]), OTHERS),
+    fault("warm-up-never-warm", "learning-rate-zero", plain("labels", knowing=[WarmUp]), OTHERS),
     fault("rate-tiny", ("learning-rate-too-small", "learning-rate-zero"), plain(), ALL, fitting(2, 1e-9), fitted=True),
     fault("rate-tiny-one-cycle", "learning-rate-too-small", plain("number"), SOME, fitting(2, 1e-8, one_cycle=True),
           fitted=True),
     fault("rate-decays-at-once", ("learning-rate-too-small", "learning-rate-zero"),
-          plain("labels", callback_fns=[Decay]), OTHERS),
+          plain("labels", knowing=[Decay]), OTHERS),
     fault("rate-one", HIGH, plain(), ALL, fitting(2, 1.0), fitted=True),
     fault("rate-one-labels", HIGH, plain("labels"), SOME, fitting(1, 1.0, one_cycle=True), fitted=True),
     fault("rate-of-sgd", HIGH, plain("number"), OTHERS, fitting(2, 0.5), fitted=True),
     fault("decay-of-the-learner", "weight-decay-dominates", plain(wd=50), ALL),
     fault("decay-of-the-fit", "weight-decay-dominates", plain("labels"), OTHERS, fitting(2, 1e-3, wd=50), fitted=True),
-    fault("decay-in-the-gradient", "weight-decay-dominates", plain("labels", wd=50, true_wd=False), THIRD),
-    fault("clipped-by-fastai", "clipped-to-nothing", plain(callback_fns=[partial(GradientClipping, clip=1e-8)]), ALL),
-    fault("clipped-by-value", "clipped-to-nothing", plain("labels", callback_fns=[Shrink]), SOME),
+    fault("decay-in-the-gradient", "weight-decay-dominates",
+          plain("labels", wd=50, **stack.decay_in_the_gradient), THIRD),
+    fault("clipped-by-fastai", "clipped-to-nothing", plain(knowing=[stack.clipping(1e-8)]), ALL),
+    fault("clipped-by-value", "clipped-to-nothing", plain("labels", knowing=[Shrink]), SOME),
     fault("accumulates-a-thousand", "accumulation-never-steps", accumulating(Collect), ALL),
     fault("accumulation-forgets", "accumulation-never-steps", accumulating(lambda: Forgetful(4), "labels"), OTHERS),
     fault("accumulation-off-by-one", "accumulation-never-steps", accumulating(lambda: OffByOne(4), "number"), THIRD),

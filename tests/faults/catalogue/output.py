@@ -1,16 +1,27 @@
 """What reaches the loss is not the logits, or the loss is not what it should be."""
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, List, Optional
 
 import torch
-from fastai.callback import Callback
-from fastai.layers import BCEWithLogitsFlat, CrossEntropyFlat
-from fastai.train import Learner
 from torch import Tensor, nn
 
 from fastai_hf_callback import HFCallback, HFModel
 from tests.faults.fault import BERTS, OTHERS, SOME, THIRD, Reader, fault, hidden_states, reader
-from tests.faults.tasks import ALL, MASKED, PAD, TASKS, bare_model, both, databunch, learner, padded, task_data, wrapped
+from tests.faults.stacks import stack
+from tests.faults.tasks import (
+    ALL,
+    MASKED,
+    PAD,
+    TASKS,
+    bare_model,
+    both,
+    databunch,
+    learner,
+    padded,
+    task_tensors,
+    wrapped,
+)
 
+Learner = stack.Learner
 Build = Callable[[str], Learner]
 functional = nn.functional
 
@@ -28,9 +39,9 @@ class Then(nn.Module):
         return self.last(self.net(*tensors)[0])
 
 
-class Probabilities(Callback):
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": torch.sigmoid(last_output[0])}
+class Probabilities(stack.ChangesOutput):
+    def changed(self, output: Any) -> Tensor:
+        return torch.sigmoid(output[0])
 
 
 def followed_by(last: Any, task: str, **settings: Any) -> Build:
@@ -44,16 +55,16 @@ def softmax(output: Tensor) -> Tensor:
     return functional.softmax(output, dim=-1)
 
 
-def with_callback(make: Callable[[], Callback], task: str, **settings: Any) -> Build:
+def with_callback(make: Callable[[], Any], task: str, **settings: Any) -> Build:
     return lambda architecture: learner(architecture, task, callbacks=[make()], **settings)
 
 
 # -- the model was given the labels ------------------------------------------------------------------------------
 
 
-class TakeFirst(Callback):
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": last_output[0]}
+class TakeFirst(stack.ChangesOutput):
+    def changed(self, output: Any) -> Tensor:
+        return output[0]
 
 
 def labelled(task: str, **settings: Any) -> Build:
@@ -78,14 +89,14 @@ def focal(output: Tensor, target: Tensor) -> Tensor:
     return -((1 - right) ** 2 * right.clamp(min=1e-6).log()).mean()
 
 
-class Twice(Callback):
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": last_output[0][0]}
+class Twice(stack.ChangesOutput):
+    def changed(self, output: Any) -> Tensor:
+        return output[0][0]
 
 
-class OverRows(Callback):
-    def on_loss_begin(self, last_output: Any, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_output": last_output[0].mean(0)}
+class OverRows(stack.ChangesOutput):
+    def changed(self, output: Any) -> Tensor:
+        return output[0].mean(0)
 
 
 def quiet_hfcallback(element: Any) -> Callable[[], HFCallback]:
@@ -122,13 +133,11 @@ def without_head(kind: Any, task: str, **settings: Any) -> Build:
 # -- shapes and signs --------------------------------------------------------------------------------------------
 
 
-def flat_targets(loss: Any, callbacks: Callable[[], List[Callback]]) -> Build:
+def flat_targets(loss: Any, callbacks: Callable[[], List[Any]]) -> Build:
     """``(bs, 1)`` against ``(bs,)``."""
     def build(architecture: str) -> Learner:
-        data = task_data(architecture, "number")
-        for part in (data.train_ds, data.valid_ds):
-            part.tensors = (*part.tensors[:-1], part.tensors[-1].squeeze(1))
-        return learner(architecture, "number", data=data, loss_func=loss, callbacks=callbacks())
+        parts = [[*inputs, target.squeeze(1)] for *inputs, target in task_tensors(architecture, "number")]
+        return learner(architecture, "number", data=databunch(*parts), loss_func=loss, callbacks=callbacks())
     return build
 
 
@@ -150,9 +159,9 @@ class Negative(nn.Module):
         return -self.score(output, target)
 
 
-class Reward(Callback):
-    def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> Dict[str, Tensor]:
-        return {"last_loss": -last_loss}
+class Reward(stack.ChangesLoss):
+    def changed(self, loss: Tensor) -> Tensor:
+        return -loss
 
 
 SIGMOID, SOFTMAX = "sigmoid-before-logits-loss", "softmax-before-cross-entropy"
@@ -164,12 +173,12 @@ BROADCASTS = "loss-broadcasts"
 FAULTS = [
     fault("sigmoid-in-the-model", SIGMOID, followed_by(torch.sigmoid, "labels"), ALL),
     fault("sigmoid-in-a-callback", SIGMOID, with_callback(Probabilities, "labels"), OTHERS),
-    fault("sigmoid-under-flat-loss", SIGMOID, followed_by(torch.sigmoid, "labels", loss_func=BCEWithLogitsFlat()),
+    fault("sigmoid-under-flat-loss", SIGMOID, followed_by(torch.sigmoid, "labels", loss_func=stack.FlatBCE()),
           SOME),
     fault("sigmoid-by-element", SIGMOID, with_callback(lambda: HFCallback(lambda out: out[0].sigmoid()), "labels"),
           THIRD),
     fault("softmax-in-the-model", SOFTMAX, followed_by(softmax, "classes"), ALL),
-    fault("softmax-of-two", SOFTMAX, followed_by(softmax, "two classes", loss_func=CrossEntropyFlat()), OTHERS),
+    fault("softmax-of-two", SOFTMAX, followed_by(softmax, "two classes", loss_func=stack.FlatCrossEntropy()), OTHERS),
     fault("softmax-before-bce", (SOFTMAX, SIGMOID), followed_by(softmax, "labels"), SOME),
     fault("labels-to-the-model", IS_LOSS, labelled("number", metrics=[mean_squares]), MASKED),
     fault("labels-to-the-model-l1", IS_LOSS, labelled("number", loss_func=nn.L1Loss(), metrics=[]), BERTS),
@@ -183,7 +192,7 @@ FAULTS = [
     fault("unwrapped-twice-loud", LOST, with_callback(Twice, "classes"), ("xlnet", "bert"), loud=True),
     fault("first-state-as-logits", HIDDEN, without_head(Headless, "classes"), ALL),
     fault("mean-state-as-logits", HIDDEN, without_head(Averaged, "two classes"), OTHERS),
-    fault("pooled-state-as-logits", HIDDEN, without_head(Pooled, "classes"), BERTS),
+    fault("pooled-state-as-logits", HIDDEN, without_head(Pooled, "classes"), stack.POOLED),
     fault("state-as-a-number", (HIDDEN, BROADCASTS), without_head(Headless, "number", metrics=[mean_squares]), SOME),
     fault("flat-targets", BROADCASTS, flat_targets(nn.MSELoss(), lambda: [HFCallback(check=False)]), ALL),
     fault("flat-targets-own-callback", BROADCASTS, flat_targets(nn.L1Loss(), lambda: [TakeFirst()]), OTHERS),
