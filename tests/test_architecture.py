@@ -14,7 +14,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 
 # What the core must do without until it is used, and what it must always do without.
-HEAVY = {"fastai", "pytorch_transformers", "transformers", "datasets", "pandas", "sklearn", "matplotlib", "rich"}
+HEAVY = {"fastai", "pytorch_transformers", "transformers", "datasets", "pandas", "sklearn", "matplotlib", "rich",
+         "jinja2"}
 FASTAI_ROOMS = {"fastai1", "fastai2"}
 NOT_YET_FOR_FASTAI_2 = ["heal", "trusted"]
 
