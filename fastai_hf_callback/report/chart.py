@@ -96,7 +96,7 @@ def columns(count: int, own: Sequence[int] = (), most: int = COLUMNS) -> List[ra
     return [range(start, stop) for start, stop in zip(cuts, [*cuts[1:], count])]
 
 
-def ticks(low: float, high: float, most: int = 4) -> List[Tuple[float, str]]:
+def ticks(low: float, high: float, most: int = 5) -> List[Tuple[float, str]]:
     """Up to about `most` round numbers between two, and how to write them."""
     step = _round_step((high - low) / most)
     if not step or high / step > 1e12 or low / step < -1e12:
