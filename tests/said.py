@@ -347,7 +347,6 @@ def folder(name, config):
 
 said(lambda: check_settings(0, None, 0, ".", None),
      lambda: check_settings(8, None, 0, 3, None),
-     lambda: check_settings(8, None, 0, ".", "gpu"),
      lambda: load_pretrained("./nowhere"),
      lambda: load_pretrained(written("model", "x")),
      lambda: Path("empty").mkdir(exist_ok=True) or load_pretrained("empty"),
@@ -365,6 +364,7 @@ NOT_SAID = [
     ("pretrained.py", "no model could be loaded", "tests/test_cli.py: quotes the libraries, in their words of the day"),
     ("pretrained.py", "no such name or folder", "quoted by load_pretrained"),
     ("pretrained.py", "no pytorch_model.bin", "quoted by load_pretrained"),
+    ("settings.py", "device=", "tests/fastai1/test_data.py: quotes torch, in its words of the day"),
     ("tokenizing.py", "the tokenizer has no id for", "tests/test_text.py: a vocabulary without its unknown token"),
     ("fastai2/examination.py", "a callback cancels the batch", "caught by the examination that raises it"),
 ]
