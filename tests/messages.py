@@ -19,6 +19,8 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
 import fastai_hf_callback
 from fastai_hf_callback import errors
 
@@ -155,6 +157,8 @@ def said_by(trigger, sites):
         try:
             with redirect_stdout(StringIO()):
                 trigger()
+        except pytest.skip.Exception:
+            return {}  # needs a library that is not here
         except Exception as error:
             for one in _chain(error):
                 site = _site_of(one, sites)

@@ -20,9 +20,12 @@ from fastai_hf_callback.factory_file import load_factory
 from fastai_hf_callback.feeding import Feeding
 from fastai_hf_callback.finding import Finding
 from fastai_hf_callback.layers import grouped_parts
+from fastai_hf_callback.losses import NextTokenLoss, SpanLoss
 from fastai_hf_callback.metrics import mean_columnwise_auc
+from fastai_hf_callback.passages import PassageFeeding
 from fastai_hf_callback.pretrained import _old_kind, load_pretrained
 from fastai_hf_callback.settings import check_settings
+from fastai_hf_callback.spans import span_logits
 from fastai_hf_callback.table import read_table, split_rows
 from fastai_hf_callback.text import TextEncoder
 from tests.texts import fast_tokenizer, slow_tokenizer
@@ -289,6 +292,34 @@ said(lambda: examples(frame(text=list("abcdef") * 5, label=[f"id{i}" for i in ra
      lambda: examples(classes=["a", "b", "c"]),
      lambda: examples(valid=frame(label=list("abcabc"))))
 
+
+class Hub:
+    """As much of a Hugging Face dataset as tells that it is one."""
+
+    features = {}
+
+    def to_pandas(self):
+        raise AssertionError("nobody asks for its rows")
+
+
+def questions(labels=("answer",), classes=None, **columns):
+    """Two questions, their contexts and answers."""
+    import pandas
+
+    held = pandas.DataFrame({"question": ["who", "what"], "context": ["the fox sees", "an owl hides"],
+                             "answer": ["fox", "owl"], "place": [4, 3], **columns})
+    return read_examples(held, held, "question", list(labels), pair="context", task="answer", classes=classes)
+
+
+said(lambda: examples({"train": Hub(), "test": Hub()}),
+     lambda: examples(task="answer"),
+     lambda: questions(classes=["fox", "owl"]),
+     lambda: questions(labels=("answer", "place", "end"), end=[7, 6]),
+     lambda: questions(answer=["fox", 3]),
+     lambda: questions(labels=("answer", "place"), place=[4, 0.5]),
+     lambda: questions(answer=["fox", "wren"]),
+     lambda: questions(labels=("answer", "place"), place=[4, 4]))
+
 # What is told of rows that are unusual and no error.
 REMARKS = [lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
            lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), pair="second"),
@@ -342,6 +373,25 @@ def folder(name, config):
     written(f"{name}/config.json", config)
     return name
 
+
+def passages(max_len=16, make=None):
+    """What encodes questions and contexts."""
+    return PassageFeeding(TextEncoder((make or fast_tokenizer)("."), max_len))
+
+
+def cut_off():
+    """An answer beyond the room for its context."""
+    feeding, context = passages(8), "the fox sees the owl here often and the wren hides"
+    feeding.say_cut_off(feeding.encoded([("the fox", context)]), [(40, 44)], "train")
+
+
+said(lambda: passages(make=slow_tokenizer),
+     cut_off,
+     lambda: passages(8).encoded([("the old red fox sees", "a fern")]),
+     lambda: span_logits((torch.zeros(4, 2),)),
+     lambda: SpanLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()),
+     lambda: SpanLoss()(torch.zeros(4, 2, 6), torch.zeros(4).long()),
+     lambda: NextTokenLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()))
 
 # -- settings and folders ------------------------------------------------------------------------------------------
 

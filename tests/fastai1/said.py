@@ -47,9 +47,16 @@ def trusting(*paths):
         pass
 
 
+def answers():
+    """Questions, and answers in their contexts."""
+    held = frame(8).assign(answer="")
+    return text_data(held, held, a_tokenizer(), text="second", labels="answer", pair="text", task="answer")
+
+
 TRIGGERS = [
     lambda: typed("compare --csv x.csv"),
     lambda: text_learner().data.add_test(["a fox"], label="bird"),
+    answers,
     lambda: HFCallback(make_learner()),
     lambda: make_learner(callbacks=[HFCallback]).fit(1),
     fit_under_the_patch,
