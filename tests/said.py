@@ -23,7 +23,7 @@ from fastai_hf_callback.layers import grouped_parts
 from fastai_hf_callback.losses import NextTokenLoss, SpanLoss
 from fastai_hf_callback.metrics import mean_columnwise_auc
 from fastai_hf_callback.passages import PassageFeeding
-from fastai_hf_callback.pretrained import _old_kind, load_pretrained
+from fastai_hf_callback.pretrained import Pretrained, _old_kind, check_length, load_pretrained
 from fastai_hf_callback.settings import check_settings
 from fastai_hf_callback.spans import span_logits
 from fastai_hf_callback.table import read_table, split_rows
@@ -60,6 +60,7 @@ def typed(line):
 
 
 said(lambda: typed("compare"),
+     lambda: typed("compare --csv x.csv"),
      lambda: typed("compare x.py:make --html no/such/folder/x.html"),
      lambda: typed("compare x.py:make --plot arms.gif"),
      lambda: typed("compare x.py:make --text comment"),
@@ -302,12 +303,17 @@ class Hub:
         raise AssertionError("nobody asks for its rows")
 
 
-def questions(labels=("answer",), classes=None, **columns):
+def asked(**columns):
     """Two questions, their contexts and answers."""
     import pandas
 
-    held = pandas.DataFrame({"question": ["who", "what"], "context": ["the fox sees", "an owl hides"],
+    return pandas.DataFrame({"question": ["who", "what"], "context": ["the fox sees", "an owl hides"],
                              "answer": ["fox", "owl"], "place": [4, 3], **columns})
+
+
+def questions(labels=("answer",), classes=None, **columns):
+    """The same, read."""
+    held = asked(**columns)
     return read_examples(held, held, "question", list(labels), pair="context", task="answer", classes=classes)
 
 
@@ -397,6 +403,7 @@ said(lambda: passages(make=slow_tokenizer),
 
 said(lambda: check_settings(0, None, 0, ".", None),
      lambda: check_settings(8, None, 0, 3, None),
+     lambda: check_length(Pretrained(None, None, 64), 128),
      lambda: load_pretrained("./nowhere"),
      lambda: load_pretrained(written("model", "x")),
      lambda: Path("empty").mkdir(exist_ok=True) or load_pretrained("empty"),
@@ -407,7 +414,7 @@ said(lambda: check_settings(0, None, 0, ".", None),
 # Room, how the message begins, and where it is tested or why it cannot be had without taking a library away.
 NOT_SAID = [
     ("__init__.py", "No fastai is installed", "tests/test_architecture.py"),
-    ("__main__.py", "{}", "hands on what __init__.py says where no fastai is installed"),
+    ("__main__.py", "{}", "hands on what __init__.py says where no fastai is installed, or Python where a part is not"),
     ("__main__.py", "--html needs jinja2", "tests/test_cli.py"),
     ("report/page.py", "a page is made with jinja2", "tests/report/test_page.py"),
     ("pretrained.py", "neither pytorch-transformers nor transformers", "both are not installed"),

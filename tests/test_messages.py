@@ -17,7 +17,7 @@ EXAMPLES = messages.read(GOLDEN)
 ADVICE = re.compile(r"\b(expected|needs|write|say which|give|take|fill|remove|rename|drop|leave|load|build|hand on|"
                     r"do by hand|train longer|look|install|(its|the) columns (of \w+ )?are|see \S+ --help)\b", re.I)
 # Messages that only hand on another's, or that another's quotes.
-HANDED_ON = {("__main__.py", "_check_fastai"), ("comparison.py", "check"), ("pretrained.py", "_load_old"),
+HANDED_ON = {("__main__.py", "_fastai_room"), ("comparison.py", "check"), ("pretrained.py", "_load_old"),
              ("fastai1/data.py", "text_data"), ("fastai2/data.py", "text_data"), ("__init__.py", "__getattr__"),
              ("fastai2/examination.py", "_through_the_loop")}
 

@@ -4,7 +4,7 @@ from fastai.learner import Learner
 import fastai_hf_callback
 from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, patched_loop, text_data
 from tests.fastai2.learners import hushed, make_learner
-from tests.said import a_tokenizer, typed
+from tests.said import a_tokenizer
 from tests.texts import frame
 from tests.tiny import model_of_today
 
@@ -39,7 +39,6 @@ def patched_twice():
 
 
 TRIGGERS = [
-    lambda: typed("demo"),
     lambda: fastai_hf_callback.heal,
     lambda: text_loaders().test_dl(frame(4), with_labels=True),
     lambda: HFCallback(make_learner()),
