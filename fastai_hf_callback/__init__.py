@@ -43,7 +43,7 @@ def _module_of(name: str) -> str:
     room = _fastai_room()
     module = f".{room}.{_PER_FASTAI[name]}"
     if find_spec(module, __name__) is None:
-        raise ImportError(f"{name} is not there for fastai {room[-1]} yet; here it is for fastai 1 alone.")
+        raise ImportError(f"{name} is not there for fastai {room[-1]}; it mends fastai 1 alone: leave it out.")
     return module
 
 

@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
@@ -89,6 +90,8 @@ def _diagnose(arguments: argparse.Namespace) -> int:
     print(diagnosis)
     if arguments.json:
         Path(arguments.json).write_text(diagnosis.to_json(), encoding="utf-8")
+    if arguments.html:
+        diagnosis.to_html(arguments.html, title=arguments.factory)
     return 1 if diagnosis.at_least(arguments.fail_on) else 0
 
 
@@ -101,9 +104,17 @@ def _run_comparison(make_learner: Callable[[], Any], fit: Callable[[Any], Any], 
     print(comparison)
     if arguments.json:
         Path(arguments.json).write_text(comparison.to_json(), encoding="utf-8")
+    if arguments.html:
+        comparison.to_html(arguments.html, title=_subject(arguments))
     if arguments.plot:
         comparison.plot(arguments.plot)
     return comparison.exit_code
+
+
+def _subject(arguments: argparse.Namespace) -> str:
+    if arguments.command == "demo":
+        return "fastai-hf demo"
+    return arguments.factory or f"{arguments.csv}, {arguments.model}"
 
 
 @contextmanager
@@ -209,6 +220,7 @@ def _add_diagnose(commands: Any) -> None:
 
 def _add_files(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", metavar="OUT", help="write everything as JSON")
+    command.add_argument("--html", metavar="OUT", help="write a page to look at: one file, which loads nothing")
     command.add_argument("--traceback", action="store_true", help="show where a run failed")
 
 
@@ -304,12 +316,14 @@ def _of_room(name: str) -> Any:
 
 
 def _check_can_write(arguments: argparse.Namespace) -> None:
-    for name, path in (("--json", arguments.json), ("--plot", arguments.plot)):
+    for name, path in (("--json", arguments.json), ("--html", arguments.html), ("--plot", arguments.plot)):
         if path is None:
             continue
         folder = Path(path).resolve().parent
         if Path(path).is_dir() or not folder.is_dir() or not os.access(str(folder), os.W_OK):
             raise UnusableInput(f"{name} {path}: cannot be written; expected a file in a folder that exists")
+    if arguments.html and find_spec("jinja2") is None:
+        raise UnusableInput("--html needs jinja2, which is not installed; write: pip install jinja2")
     if arguments.plot and Path(arguments.plot).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UnusableInput(f"--plot {arguments.plot}: expected a name that ends in .png, .svg or .pdf")
 

@@ -6,12 +6,12 @@ whose weights only weight decay moves: it is the null.
 import math
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from .errors import ComparisonError
 from .trace import Observation, Trace
 
-__all__ = ["Comparison", "Difference", "Movement", "compare_traces", "first_difference", "movements"]
+__all__ = ["Comparison", "Difference", "Movement", "compare_traces", "epoch_means", "first_difference", "movements"]
 
 
 LOSSES = ("train_loss", "valid_loss")
@@ -28,13 +28,17 @@ class Difference:
     quantity: str
     values: tuple
 
-    def __str__(self) -> str:
-        where = [f"{name} {number}" for name, number in
+    @property
+    def where(self) -> str:
+        """Fit, epoch and step in words."""
+        named = [f"{name} {number}" for name, number in
                  (("fit", self.fit), ("epoch", self.epoch), ("step", self.step)) if number >= 0]
         at_start = self.epoch < 0 and not self.quantity.startswith(("weight ", "predictions", "what "))
-        place = ", ".join(where) or ("before the first step" if at_start else "after the run")
+        return ", ".join(named) or ("before the first step" if at_start else "after the run")
+
+    def __str__(self) -> str:
         left, right = (f"{arm} {value!r}" for arm, value in zip(self.arms, self.values))
-        return f"{place}: {self.quantity}: {left}, {right}"
+        return f"{self.where}: {self.quantity}: {left}, {right}"
 
 
 @dataclass(frozen=True)
@@ -159,12 +163,12 @@ class Comparison:
 
     def to_dict(self) -> Dict[str, Any]:
         """Everything, as plain dicts, lists and numbers."""
-        from .report import comparison_as_dict
+        from .report.json import comparison_as_dict
         return comparison_as_dict(self)
 
     def to_json(self) -> str:
         """Everything, as JSON; numbers that are not finite as strings."""
-        from .report import comparison_as_json
+        from .report.json import comparison_as_json
         return comparison_as_json(self)
 
     def plot(self, path: Any = None) -> Any:
@@ -179,16 +183,35 @@ class Comparison:
         -------
         matplotlib.figure.Figure
         """
-        from .report import plot_comparison
+        from .report.plot import plot_comparison
         return plot_comparison(self, path)
 
+    def to_html(self, path: Any = None, title: str = "") -> str:
+        """Verdict, what moved, curves and epochs as one self-contained page; needs jinja2.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write the page.
+        title : str
+            What was compared, in the page's own words.
+
+        Returns
+        -------
+        str
+            The page. It loads nothing and works without scripts; with them, buttons copy and the arrow keys read
+            the curves.
+        """
+        from .report.page import comparison_as_page, written
+        return written(comparison_as_page(self, title), path)
+
     def __str__(self) -> str:
-        from .report import comparison_as_text
+        from .report.text import comparison_as_text
         return comparison_as_text(self)
 
     def _repr_html_(self) -> str:
-        from .report import comparison_as_html
-        return comparison_as_html(self)
+        from .report.page import comparison_as_fragment
+        return comparison_as_fragment(self)
 
     def _what_is_stuck(self) -> str:
         lost = next((s for s in self.traces["callback"].steps if not math.isfinite(s.loss)), None)
@@ -264,20 +287,22 @@ def _near(values: Sequence[float], rate: Optional[float], quantum: float) -> boo
 
 
 def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
-    values = _epoch_means(trace)
+    values = list(epoch_means(trace).values())
     quantum = 1 / max(1, trace.n_train_targets)
     if broken is None:
         excursion = _excursion(values)
     else:  # the same batches in the same order, so the distance is what training did
-        excursion = max((abs(a - b) for a, b in zip(values, _epoch_means(broken)) if math.isfinite(a - b)), default=0.0)
+        pairs = zip(values, epoch_means(broken).values())
+        excursion = max((abs(a - b) for a, b in pairs if math.isfinite(a - b)), default=0.0)
     return Movement("train_loss", values, excursion, 0.0, quantum, excursion > quantum)
 
 
-def _epoch_means(trace: Trace) -> List[float]:
-    by_epoch: Dict[Any, List[float]] = {}
+def epoch_means(trace: Trace) -> Dict[Tuple[int, int], float]:
+    """The mean of the steps' losses by fit and epoch, in their order."""
+    by_epoch: Dict[Tuple[int, int], List[float]] = {}
     for step in trace.steps:
         by_epoch.setdefault((step.fit, step.epoch), []).append(step.loss)
-    return [sum(losses) / len(losses) for losses in by_epoch.values()]
+    return {epoch: sum(losses) / len(losses) for epoch, losses in by_epoch.items()}
 
 
 def _evaluations(trace: Trace) -> Dict[str, List[float]]:

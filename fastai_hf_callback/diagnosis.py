@@ -1,8 +1,11 @@
-"""``Evidence`` -> ``Diagnosis``: runs the checks and ranks what they found. Imports ``checks`` and ``report``."""
+"""``Evidence`` -> ``Diagnosis``: runs the checks and ranks what they found.
+
+Imports ``checks``; ``report`` when it is told.
+"""
 from dataclasses import dataclass, field
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
-from . import checks, report
+from . import checks
 from .errors import BridgeError
 from .evidence import Evidence
 from .finding import SEVERITIES, Finding
@@ -43,14 +46,36 @@ class Diagnosis:
         return [finding for finding in self.findings if SEVERITIES.index(finding.severity) >= limit]
 
     def __str__(self) -> str:
-        return report.diagnosis_as_text(self)
+        from .report.text import diagnosis_as_text
+        return diagnosis_as_text(self)
 
     def to_json(self) -> str:
         """Findings and evidence as strict JSON."""
-        return report.diagnosis_as_json(self)
+        from .report.json import diagnosis_as_json
+        return diagnosis_as_json(self)
+
+    def to_html(self, path: Any = None, title: str = "") -> str:
+        """Verdict, findings with their fixes, metrics and curves as one self-contained page; needs jinja2.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to write the page.
+        title : str
+            What was examined, in the page's own words.
+
+        Returns
+        -------
+        str
+            The page. It loads nothing and works without scripts; with them, buttons copy the fixes and the arrow
+            keys read the curves.
+        """
+        from .report.page import diagnosis_as_page, written
+        return written(diagnosis_as_page(self, title), path)
 
     def _repr_html_(self) -> str:
-        return report.diagnosis_as_html(self)
+        from .report.page import diagnosis_as_fragment
+        return diagnosis_as_fragment(self)
 
 
 def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None,

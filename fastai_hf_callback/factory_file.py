@@ -29,7 +29,7 @@ def load_factory(spec: str) -> Callable[[], Any]:
         raise UnusableInput(f"{spec}: expected FILE.py:FACTORY, such as train.py:make_learner")
     path = Path(file)
     if not path.is_file() or path.suffix != ".py":
-        raise UnusableInput(f"{file}: no such Python file")
+        raise UnusableInput(f"{file}: no such Python file; expected FILE.py:FACTORY, such as train.py:make_learner")
     return _callable_in(_run(path), name, file)
 
 
@@ -42,7 +42,8 @@ def _run(path: Path) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is the user's, told in one line
         said = " ".join(str(error).split())
-        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {said}") from None
+        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {said}; write python {path} to see "
+                            f"where") from None
     return module
 
 
@@ -56,7 +57,8 @@ def _callable_in(module: Any, name: str, file: str) -> Callable[[], Any]:
              and getattr(value, "__module__", None) == module.__name__]
     close = difflib.get_close_matches(name, there, n=3) or there[:8]
     listed = ", ".join(close)
-    raise UnusableInput(f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}")
+    raise UnusableInput(f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}; expected a function that "
+                        f"returns a Learner")
 
 
 def _without_arguments(factory: Callable[..., Any], spec: str) -> Callable[[], Any]:

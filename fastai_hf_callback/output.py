@@ -180,8 +180,8 @@ def _by_position(output: Any, position: int) -> Any:
         raise OutputError(f"element={position} was given, but the model returned {describe(output)}, which has no "
                           f"positions. Write element=lambda output: ... instead.", "bad-element")
     if not -len(values) <= position < len(values):
-        raise OutputError(f"element={position} was given, but the model returned {describe(output)}: positions "
-                          f"run from 0 to {len(values) - 1}.", "bad-element")
+        raise OutputError(f"element={position} was given, but the model returned {describe(output)}; expected "
+                          f"a position below {len(values)}, counted from 0.", "bad-element")
     return values[position]
 
 

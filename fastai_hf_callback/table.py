@@ -99,7 +99,7 @@ def read_frame(path: Path, encoding: str = "utf-8", sep: str = ",", option: Call
 
     if not os.path.isfile(str(path)):
         what = "a folder, not a file" if os.path.isdir(str(path)) else "no such file"
-        raise UnusableInput(f"{path}: {what}{nearest(path.name, _siblings(path))}")
+        raise UnusableInput(f"{path}: {what}; expected a CSV file{nearest(path.name, _siblings(path))}")
     try:
         frame = pd.read_csv(path, encoding=encoding, sep=sep, dtype=str, keep_default_na=False)
     except UnicodeError as error:

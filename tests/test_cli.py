@@ -90,9 +90,11 @@ def one_line(err):
 
 def test_identical_and_moved_is_0(run, factories, tmp_path):
     code, out, _ = run("compare", f"{factories}:good", "--epochs", 5, "--lr", 1e-2, "--json", tmp_path / "out.json",
-                       "--plot", tmp_path / "out.png")
+                       "--plot", tmp_path / "out.png", "--html", tmp_path / "out.html")
     assert code == 0 and "IDENTICAL, and it moved" in out
     assert json.loads((tmp_path / "out.json").read_text())["exit_code"] == 0
+    page = (tmp_path / "out.html").read_text()
+    assert "<title>Identical, and it moved: " in page and f"{factories}:good" in page
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -193,6 +195,7 @@ CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
     (CSV, {"--valid": "1"}, "expected a share between 0 and 1"),
     (CSV, {"--arms": "callback,pached"}, "pached: expected some of callback,patched,broken"),
     (CSV, {"--json": "no/such/folder/out.json"}, "cannot be written"),
+    (CSV, {"--html": "no/such/folder/out.html"}, "cannot be written"),
     (CSV, {"--plot": "picture.gif"}, "ends in .png, .svg or .pdf"),
     (CSV, {"--labels": ","}, "expected column names"),
     (CSV, {"--epochz": "3"}, "unrecognized arguments: --epochz"),
@@ -254,3 +257,9 @@ def test_help_is_no_error(capsys):
     with pytest.raises(SystemExit) as left:
         main(["--help"])
     assert left.value.code == 0 and "demo" in capsys.readouterr().out
+
+
+def test_without_jinja2_no_page_is_begun(run, factories, monkeypatch):
+    monkeypatch.setattr("fastai_hf_callback.__main__.find_spec", lambda name: None)
+    code, out, err = run("compare", f"{factories}:raises", "--html", "out.html")
+    assert (code, out) == (2, "") and "--html needs jinja2, which is not installed; write: pip install jinja2" in err

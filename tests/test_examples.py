@@ -229,7 +229,7 @@ def test_a_name_is_a_column_first_and_a_path_if_there_is_none(csv, monkeypatch):
            "of train that marks the rows to validate on"),
     ("mork", "valid='mork' is no column of train and no file; nearest: mark; the columns of train are: text, label, a, "
              "b, score, mark"),
-    ("nowhere.csv", "nowhere.csv: no such file"),
+    ("nowhere.csv", "nowhere.csv: no such file; expected a CSV file"),
     ("label", "columns ['text', 'label', 'label'] were given for text, pair, labels and valid, 'label' more than once; "
               "expected each once"),
 ], ids=str)
@@ -399,8 +399,8 @@ def test_a_file_that_cannot_be_used_names_what_python_can_do(csv, content, line)
 
 def test_a_missing_file_names_its_neighbours(csv):
     path = csv(frame(), "comments.csv").with_name("coments.csv")
-    assert refused(path) == f"{path}: no such file; nearest: comments.csv"
-    assert refused(valid=Path("nowhere")) == "nowhere: no such file"
+    assert refused(path) == f"{path}: no such file; expected a CSV file; nearest: comments.csv"
+    assert refused(valid=Path("nowhere")) == "nowhere: no such file; expected a CSV file"
 
 
 # -- texts -----------------------------------------------------------------------------------------

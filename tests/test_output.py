@@ -181,8 +181,8 @@ BAD_ELEMENTS = {
                            "element='logits' was given, but the model returned tuple(float32 (4, 1), float32 (4, 2)), "
                            "which has no names. Write a position instead: element=0."),
     "position": ((A, B), 2,
-                 "element=2 was given, but the model returned tuple(float32 (4, 1), float32 (4, 2)): positions run "
-                 "from 0 to 1."),
+                 "element=2 was given, but the model returned tuple(float32 (4, 1), float32 (4, 2)); expected a "
+                 "position below 2, counted from 0."),
     "position without positions": (3.5, 0,
                                    "element=0 was given, but the model returned float, which has no positions. "
                                    "Write element=lambda output: ... instead."),

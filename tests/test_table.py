@@ -93,13 +93,13 @@ def test_other_encodings_separators_and_a_byte_order_mark(csv):
 def test_a_missing_file_names_its_neighbours(csv):
     path = csv(CLASSES, "comments.csv")
     line = refused(path.with_name("coments.csv"))
-    assert line == "PATH: no such file; nearest: comments.csv"
-    assert refused(path.parent / "nowhere" / "x.csv") == "PATH: no such file"
+    assert line == "PATH: no such file; expected a CSV file; nearest: comments.csv"
+    assert refused(path.parent / "nowhere" / "x.csv") == "PATH: no such file; expected a CSV file"
 
 
 def test_a_folder_is_no_file_nor_its_own_neighbour(tmp_path):
     (tmp_path / "comments").mkdir()
-    assert refused(tmp_path / "comments") == "PATH: a folder, not a file"
+    assert refused(tmp_path / "comments") == "PATH: a folder, not a file; expected a CSV file"
 
 
 def test_a_name_too_long_for_a_file_is_refused_in_one_line(tmp_path):

@@ -131,11 +131,11 @@ def _shared(name: str, part: Callable[[], Optional[ContextManager[None]]]) -> It
 
 def _refuse_unless_known(name: Any) -> None:
     if not isinstance(name, str):
-        raise UnusableInput(f"heal takes names of its parts, got {name!r}; write heal() or @heal() for all of them")
+        raise UnusableInput(f"heal was given {name!r}; expected names of its parts: write heal() or @heal() for all")
     if name not in _PARTS:
         nearest = difflib.get_close_matches(name, _PARTS, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise UnusableInput(f"heal has no part {name!r}; {hint}It has {', '.join(_PARTS)}.")
+        raise UnusableInput(f"heal has no part {name!r}; {hint}expected one of {', '.join(_PARTS)}")
 
 
 @contextmanager
@@ -396,5 +396,5 @@ def _path_of(file: Any) -> Optional[Path]:
 
 def _resolved(path: Any) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not str(path):
-        raise UnusableInput(f"trusted takes paths of files or folders, got {path!r}")
+        raise UnusableInput(f"trusted was given {path!r}; expected paths of files or folders")
     return Path(path).resolve()

@@ -1,0 +1,2 @@
+"""A ``Comparison`` or a ``Diagnosis`` -> text, JSON, a plot, a page. Rooms: ``words`` (shared by text and page),
+``series`` (shared by plot and page), ``text``, ``json``, ``plot``, ``chart`` and ``page``."""

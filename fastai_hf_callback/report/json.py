@@ -1,0 +1,46 @@
+"""A ``Comparison`` or a ``Diagnosis`` -> plain dicts, strict JSON. Imports ``comparison``."""
+import json
+import math
+from dataclasses import asdict
+from typing import Any, Dict
+
+from ..comparison import Comparison
+
+__all__ = ["comparison_as_dict", "comparison_as_json", "diagnosis_as_json"]
+
+
+def comparison_as_dict(comparison: Comparison) -> Dict[str, Any]:
+    """Everything, as plain dicts, lists and numbers."""
+    return {
+        "verdict": comparison.verdict,
+        "exit_code": comparison.exit_code,
+        "identical": comparison.identical,
+        "moved": comparison.moved,
+        "difference": comparison.difference and asdict(comparison.difference),
+        "broken_difference": comparison.broken_difference and asdict(comparison.broken_difference),
+        "noise": comparison.noise and asdict(comparison.noise),
+        "movements": [asdict(movement) for movement in comparison.movements],
+        "traces": {arm: trace.to_dict() for arm, trace in comparison.traces.items()},
+    }
+
+
+def comparison_as_json(comparison: Comparison) -> str:
+    """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
+    return json.dumps(_strict(comparison_as_dict(comparison)), indent=1, allow_nan=False)
+
+
+def diagnosis_as_json(diagnosis: Any) -> str:
+    """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
+    findings = [{"cause": f.cause, "severity": f.severity, "message": f.message, "evidence": f.evidence, "fix": f.fix,
+                 "can_apply": f.can_apply} for f in diagnosis.findings]
+    evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None
+    return json.dumps(_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}), indent=1,
+                      allow_nan=False, default=str)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,66 @@
+"""A ``Comparison`` -> a picture. Imports ``series``; matplotlib only to draw."""
+import inspect
+from typing import Any
+
+from ..comparison import Comparison
+from .series import Series, series_of
+
+__all__ = ["plot_comparison"]
+
+_STYLES = {"callback": dict(color="#0969da", lw=2.4), "patched": dict(color="#fb8f44", lw=1.2, ls="--"),
+           "broken": dict(color="#8c959f", lw=1.0, ls=":")}
+
+
+def plot_comparison(comparison: Comparison, path: Any = None) -> Any:
+    """Both arms' losses and metrics, their differences below.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    path : path-like, optional
+        Where to write the picture.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window, no global state
+
+    drawn = {m.quantity for m in comparison.movements}
+    columns = [series for series in series_of(comparison) if series.quantity in drawn]
+    constrained = {"layout": "constrained"} if _has_layout(Figure) else {"constrained_layout": True}
+    figure = Figure(figsize=(4.6 * max(1, len(columns)), 5.6), **constrained)
+    grid = figure.add_gridspec(2, max(1, len(columns)), height_ratios=(3, 1))
+    for place, series in enumerate(columns):
+        above = figure.add_subplot(grid[0, place])
+        _draw(above, figure.add_subplot(grid[1, place], sharex=above), series)
+    if columns:
+        figure.axes[0].legend(frameon=False)
+    figure.suptitle(_shortened(comparison.verdict, 110))
+    if path is not None:
+        figure.savefig(path, dpi=130)
+    return figure
+
+
+def _draw(above: Any, below: Any, series: Series) -> None:
+    for arm, found in series.arms.items():
+        values = [float("nan") if value is None else value for value in found]
+        above.plot(range(len(values)), values, label=arm, marker="" if len(values) > 30 else "o", ms=3, **_STYLES[arm])
+    if series.base_rate is not None:
+        above.axhline(series.base_rate, color="#57606a", lw=0.8)
+        above.annotate("base rate", (0, series.base_rate), fontsize=8, color="#57606a", va="bottom")
+    above.set_title(series.quantity, fontsize=10)
+    if "patched" in series.arms:
+        gaps = [a - b for a, b in zip(series.arms["callback"], series.arms["patched"]) if None not in (a, b)]
+        below.plot(range(len(gaps)), gaps, color="#cf222e", lw=1)
+        below.set_ylabel("callback - patched", fontsize=8)
+    below.xaxis.get_major_locator().set_params(integer=True)
+    below.set_xlabel("step" if series.by_step else "epoch (0: before training)", fontsize=8)
+
+
+def _has_layout(figure_class: Any) -> bool:
+    return "layout" in inspect.signature(figure_class.__init__).parameters
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit - 1] + "…"
