@@ -7,29 +7,21 @@ row. Rows are kept as they come, and a run that was interrupted goes on; `--only
 """
 import argparse
 import json
-import multiprocessing
-import os
 import platform
-import resource
-import signal
 import sys
-import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List
+from typing import Any, Dict, Iterable, List
 
 from tests.models.heads import HEADS, head_of, names_of_classes
+from tests.models.rows import CANNOT, FAILED, PASSED, rows_of
 from tests.stack import FASTAI_2
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "models.md"
 RESULTS = Path(__file__).parent / "results.json"
 UNFINISHED = ROOT / "build" / "models.jsonl"
-MOST_SECONDS, MOST_BYTES = 120, 6 << 30  # of processor time, of memory; for one class
-PATIENCE = 1200  # seconds on the clock: a hang that takes no processor time
-PASSED, CANNOT, FAILED = "passed", "cannot", "FAILED"
 VERSIONS = ("torch", "fastai", "transformers")
 
 
@@ -45,10 +37,10 @@ def main() -> int:
     if unknown:
         return _refused(f"transformers {version('transformers')} has no {', '.join(unknown)}")
     whole = not (arguments.only or arguments.rows)
-    rows = run(arguments.only or names_of_classes(), arguments.workers, _kept() if whole else {}, keep=whole)
+    rows = run(arguments.only or names_of_classes(), arguments.workers, whole)
     if arguments.rows:
         arguments.rows.write_text(_as_text(rows), encoding="utf-8")
-    else:
+    elif whole or _stored_rows():  # a few rows make no page where the stored ones are of other versions
         written({**_stored_rows(), **rows} if arguments.only else rows)
     for row in rows.values():
         if row["outcome"] != PASSED or arguments.only:
@@ -57,73 +49,24 @@ def main() -> int:
     return int(any(row["outcome"] == FAILED for row in rows.values()))
 
 
-def _refused(why: str) -> int:
-    print(f"tests.models.page: {why}", file=sys.stderr)
-    return 2
-
-
-# -- the run ---------------------------------------------------------------------------------------------------------
-
-
-def run(names: List[str], workers: int, done: Dict[str, Dict[str, Any]], keep: bool) -> Dict[str, Dict[str, Any]]:
-    """A row for each class, in their order; those in `done` are not run again, and `keep` writes down each new one."""
-    rows = dict(done)
-    if done:
-        print(f"going on: {len(done)} rows are there (to begin anew, remove {UNFINISHED})", file=sys.stderr)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.models.warm"])
-    with ThreadPoolExecutor(workers) as pool:
-        for future in as_completed([pool.submit(row_from_a_process, context, name, _witness) for name in names if name not in done]):
-            row = future.result()
-            rows[row["name"]] = row
-            if keep:
-                _keep(row)
-            print(f"\r{len(rows)} of {len(names)}  {row['name']}: {row['outcome']} {row['why'][:40]:40}", end="",
-                  file=sys.stderr)
+def run(names: List[str], workers: int, whole: bool) -> Dict[str, Dict[str, Any]]:
+    """A row for each class, in their order; a whole run goes on where one was interrupted, and notes how far it is."""
+    rows = _kept() if whole else {}
+    if rows:
+        print(f"going on: {len(rows)} rows are there (to begin anew, remove {UNFINISHED})", file=sys.stderr)
+    for row in rows_of([name for name in names if name not in rows], workers):
+        rows[row["name"]] = row
+        if whole:
+            _keep(row)
+        print(f"\r{len(rows)} of {len(names)}  {row['name']}: {row['outcome']} {row['why'][:40]:40}", end="",
+              file=sys.stderr)
     print(file=sys.stderr)
     return {name: rows[name] for name in names}
 
 
-def row_from_a_process(context, name: str, work: Callable[[str], Dict[str, Any]]) -> Dict[str, Any]:
-    """What ``work(name)`` returns, done in a process of its own; if it dies, a row that says how."""
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_within_limits, args=(work, name, theirs))
-    process.start()
-    theirs.close()
-    try:
-        return ours.recv() if ours.poll(PATIENCE) else _ended(name, f"nothing came back in {PATIENCE} s")
-    except EOFError:
-        process.join()
-        return _ended(name, _manner_of(process.exitcode))
-    finally:
-        process.kill()
-        process.join()
-
-
-def _within_limits(work: Callable[[str], Dict[str, Any]], name: str, connection) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS + 5))
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        connection.send(work(name))
-
-
-def _witness(name: str) -> Dict[str, Any]:
-    from tests.models.witness import row_of
-    return row_of(name)
-
-
-def _manner_of(exitcode: int) -> str:
-    if exitcode == -signal.SIGXCPU:
-        return f"more than {MOST_SECONDS} s of processor time"
-    return f"its process ended with {signal.Signals(-exitcode).name if exitcode < 0 else exitcode}"
-
-
-def _ended(name: str, why: str) -> Dict[str, Any]:
-    return {"name": name, "outcome": FAILED, "why": why, "groups": "", "doctor": "", "special": "", "seconds": 0.0}
+def _refused(why: str) -> int:
+    print(f"tests.models.page: {why}", file=sys.stderr)
+    return 2
 
 
 # -- what is kept ------------------------------------------------------------------------------------------------------

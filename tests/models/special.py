@@ -73,8 +73,8 @@ SPECIAL: Dict[str, Special] = {
                                               more=("visual_embeds", "visual_attention_mask"), task="classes"),
     "LxmertForQuestionAnswering": Special("reads an image's features; chooses an answer out of a list",
                                           {"num_qa_labels": 3}, ("visual_feats", "visual_pos"), task="scored answers"),
-    "BlipForQuestionAnswering": Special(f"reads an image, writes an answer; {OWN_LOSS}", more=("pixel_values", "labels"),
-                                        task="own loss"),
+    "BlipForQuestionAnswering": Special(f"reads an image, writes an answer; {OWN_LOSS}",
+                                        more=("pixel_values", "labels"), task="own loss"),
     # -- a head of another kind than its name --
     "Tapas": Special("reads a table: seven token types", more=("token_type_ids",)),
     "TapasForQuestionAnswering": Special("reads a table: seven token types; scores each cell, and its own loss alone "

@@ -1,4 +1,4 @@
-"""A few models of each kind through the witness, and what it must see: another tensor, a group that misses something."""
+"""Models of each kind through the witness, and what it must see: another tensor, a group that misses something."""
 import multiprocessing
 import os
 import signal
@@ -10,7 +10,8 @@ transformers = pytest.importorskip("transformers")
 
 from fastai_hf_callback import HFCallback, layer_groups  # noqa: E402
 from tests.models.heads import names_of_classes  # noqa: E402
-from tests.models.page import page, row_from_a_process  # noqa: E402
+from tests.models.page import page  # noqa: E402
+from tests.models.rows import row_from_a_process  # noqa: E402
 from tests.models.witness import build, compared, fault_of, faults_of_groups, groups_of, row_of  # noqa: E402
 
 AN_ENCODER = "BertForSequenceClassification"

@@ -1,4 +1,4 @@
-"""Imported once by the process that all others are forked from: what every model needs is loaded then, not each time."""
+"""Imported once, by the process that all others are forked from: what every model needs is loaded then."""
 import torch
 
 from tests.models.witness import build

@@ -15,6 +15,7 @@ from torch import nn
 from fastai_hf_callback import Comparison, HFCallback, HFModel, compare, diagnose, layer_groups
 from tests.models.configs import PAD, tiny_config
 from tests.models.feeds import names_of_inputs, rows_for
+from tests.models.rows import CANNOT, FAILED, PASSED
 from tests.models.special import special_for
 from tests.models.tasks import task_for
 
@@ -23,7 +24,6 @@ __all__ = ["row_of", "build", "trained_alone", "make_learner", "compared", "faul
 
 BATCH, STEPS = 8, 2
 ROWS_TO_DIAGNOSE = 48
-PASSED, CANNOT, FAILED = "passed", "cannot", "FAILED"
 
 
 def row_of(name: str) -> Dict[str, Any]:
