@@ -81,7 +81,7 @@ demo: $(READY) ## three arms of a tiny BERT side by side, then the doctor; offli
 	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo
 
 docs: .venvs/docs/.ready ## the documentation site, in docs/_build/html; a warning or a broken link is an error
-	.venvs/docs/bin/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
+	.venvs/docs/bin/sphinx-build -E -W --keep-going -n -q -b html docs docs/_build/html
 
 notebooks: $(READY) .venvs/notebook-tools/.ready ## run the notebooks of STACK (v1 or v2) and store them
 	PYTHONPATH=$(CURDIR):$(CURDIR)/.venvs/notebook-tools $(VENV)/bin/python scripts/notebooks.py $(STACK) $(ARGS)
