@@ -3,6 +3,7 @@
 Alone, or before a process group is there, this is process 0 of 1, and nothing is sent.
 """
 from typing import List, Sequence
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -23,21 +24,30 @@ def world_size() -> int:
     return distributed.get_world_size() if _in_a_group() else 1
 
 
-def agreed(order: Sequence[int]) -> np.ndarray:
+def agreed(order: Sequence[int], drawn: bool = True) -> np.ndarray:
     """`order` as process 0 has it, int64, (rows,): the others draw from random states of their own.
+
+    Parameters
+    ----------
+    order : sequence of int
+    drawn : bool
+        Whether it may differ from process to process.
 
     Raises
     ------
     UnusableInput
-        In every process, when they do not have the same number of rows.
+        In every process, when they do not have the same number of rows, or another order that is not drawn.
     """
     order = np.asarray(order, dtype=np.int64)
     if world_size() == 1:
         return order
-    counts = [int(count) for count in _from_each(torch.tensor([len(order)]))]
-    if len(set(counts)) > 1:
-        raise UnusableInput(f"The processes have {', '.join(map(str, counts))} rows; expected the same rows in each: "
-                            f"text_data with the same files and the same seed")
+    told = [part.tolist() for part in _from_each(torch.tensor([len(order), 0 if drawn else crc32(order.tobytes())]))]
+    if len({count for count, _ in told}) > 1:
+        raise UnusableInput(f"The processes have {', '.join(str(count) for count, _ in told)} rows; expected the same "
+                            f"rows in each: text_data with the same files and the same seed")
+    if len({check for _, check in told}) > 1:
+        raise UnusableInput("Each process has drawn an order of its own to predict in; expected one for all: write "
+                            "ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
     told = torch.from_numpy(order.copy()).to(_device())
     distributed.broadcast(told, 0)
     return told.cpu().numpy()

@@ -13,7 +13,7 @@ from fastai.torch_core import apply, to_detach
 from fastcore.basics import chunked
 from torch import Tensor
 
-from ..batching import dealt, joint_sizes
+from ..batching import dealt, dealt_evenly, joint_sizes
 from ..ranks import agreed, gathered
 from .bunch import TextLoader
 
@@ -35,26 +35,28 @@ def shared(learn: Learner) -> Any:
 class SharedLoader(DistributedDL):
     """One process's share of a ``TextLoader``.
 
-    All processes have the same number of batches. Together they see every row once, and at each step the rows that one
-    process would with batches of ``bs * world_size``: of like length in each process where they are drawn, as process 0
-    draws them; in the loader's own order otherwise. Where there are fewer rows than processes to predict, some predict
-    a row that another has too, and what they find is thrown away.
+    All processes have the same number of batches. Where rows are drawn, each row is in one process, and each step has
+    the rows that one process would with batches of ``bs * world_size``, as process 0 draws them, of the same lengths
+    in each process. Where rows keep their order, all processes have as many at each step, and the few that cannot be
+    divided are read by all and count once: so all find the same metrics, to the last bit, and decide alike.
     """
 
+    _step = -1
+
     def __len__(self) -> int:
-        rows = self._kept(self.dl.n)
-        return len(joint_sizes(max(rows, self.world_size) if rows else self.world_size, self.dl.bs, self.world_size))
+        rows, bs, world = self._kept(self.dl.n), self.dl.bs, self.world_size
+        if self.dl.is_drawn:
+            return len(joint_sizes(max(rows, world), bs, world)) if rows else 0
+        return -(-(rows // world) // bs) + -(-(rows % world) // bs)
 
     def get_idxs(self) -> List[int]:
         """This process's rows, each batch filled up to the same width: workers cut at equal places."""
-        order = agreed(self.dl.joint_order(self.world_size))
+        order = agreed(self.dl.joint_order(self.world_size), drawn=self.dl.is_drawn)
         order = order[:self._kept(len(order))]
         self.n = len(order)
-        few = 0 < self.n < self.world_size and not self.dl.is_drawn
-        shares = dealt(np.resize(order, self.world_size) if few else order, self.dl.bs, self.world_size,
-                       leveled=self.dl.is_drawn)
-        self._rows = np.array([[len(batch) for batch in share] for share in shares])  # (processes, steps)
-        self._real = (np.arange(self.world_size) < self.n)[:, None].astype(int) if few else self._rows
+        if not self.n:
+            return []
+        shares = self._shares(order)
         self.bs = int(self._rows.max())
         return [int(row) for batch in shares[self.rank]
                 for row in np.pad(batch, (0, self.bs - len(batch)), constant_values=NO_ROW)]
@@ -76,10 +78,24 @@ class SharedLoader(DistributedDL):
         b = to_detach(b, cpu=False, gather=False)
         return to_detach(apply(self._of_all, b) if gather and self._step >= 0 else b, cpu=cpu, gather=False)
 
-    _step = -1
+    # -- rows --------------------------------------------------------------------------------------
 
     def _kept(self, rows: int) -> int:
         return rows - rows % (self.dl.bs * self.world_size) if self.dl.drop_last else rows
+
+    def _shares(self, order: np.ndarray) -> List[List[np.ndarray]]:
+        """Each process's batches; notes how many rows they have, and how many of these count: (processes, steps)."""
+        if self.dl.is_drawn:
+            shares, rest = dealt(order, self.dl.bs, self.world_size, leveled=True), []
+        else:
+            shares, rest = dealt_evenly(order, self.dl.bs, self.world_size)
+        shares = [[*share, *rest] for share in shares]
+        self._rows = np.array([[len(batch) for batch in share] for share in shares])
+        self._real = self._rows.copy()
+        self._real[1:, len(shares[0]) - len(rest):] = 0
+        return shares
+
+    # -- what was found ----------------------------------------------------------------------------
 
     def _of_all(self, found: Any) -> Any:
         if not isinstance(found, Tensor):
