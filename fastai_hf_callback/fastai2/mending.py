@@ -1,17 +1,21 @@
-"""``heal`` for fastai 2: what it does wrong with several processes, mended while a block runs.
+"""``heal`` for fastai 2: what it does wrong on the CPU and with several processes, mended while a block runs.
 
-How a part is entered and left stands in ``healing.py``.
+How a part is entered and left stands in ``healing.py``; what concerns several processes in ``distributing.py``.
 """
-from typing import ContextManager, Tuple
+from functools import wraps
+from typing import ContextManager, Dict, Optional, Tuple
 
-from ..healing import healed
+import torch
+from fastai.callback.fp16 import MixedPrecision
+
+from ..healing import Part, healed, replaced
 from .distributing import PARTS
 
 __all__ = ["heal"]
 
 
 def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
-    """Inside, fastai 2 does what it gets wrong with several processes; afterwards everything is as it was.
+    """Inside, fastai 2 does what it gets wrong otherwise; afterwards everything is as it was.
 
     =======================  ======================================================================================
     part                     what works inside
@@ -21,9 +25,11 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
                              of ``torchrun``, outside
     distributed-metrics      metrics and the validation loss where rows are repeated so that they can be divided:
                              each row counts once
+    bf16-on-cpu              ``to_bf16`` of a model on the CPU, which computes in float32 otherwise, and says nothing
     =======================  ======================================================================================
 
-    The loaders of ``text_data`` with ``HFCallback`` need none of it: they share their rows in their own way.
+    The loaders of ``text_data`` with ``HFCallback`` need none of the first three: they share their rows in their own
+    way.
 
     Parameters
     ----------
@@ -45,4 +51,22 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
     Blocks may nest or overlap: the first mends, the last puts back. Only what is loaded is mended: import
     ``fastai.distributed`` before the block.
     """
-    return healed(which, PARTS)
+    return healed(which, _PARTS)
+
+
+def _bf16_on_cpu() -> Optional[ContextManager[None]]:
+    if not hasattr(torch, "autocast"):
+        return None
+    original = MixedPrecision.before_fit
+
+    @wraps(original)
+    def before_fit(self):
+        original(self)
+        device = next(self.learn.model.parameters()).device.type
+        if device == "cpu" and self.amp_mode.value == "bf16":
+            self.autocast = torch.autocast(device, dtype=torch.bfloat16)
+
+    return replaced(MixedPrecision, before_fit=before_fit)
+
+
+_PARTS: Dict[str, Part] = {**PARTS, "bf16-on-cpu": _bf16_on_cpu}

@@ -6,6 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from fastai.callback.fp16 import MixedPrecision
+from fastai.distributed import DistributedDL
+from fastai.learner import AvgLoss, AvgMetric, Learner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +17,9 @@ from fastai_hf_callback.fastai2.distributing import slots_in_order
 from tests.fastai2 import together
 from tests.fastai2.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_look
 from tests.processes import in_two_processes, read
+
+
+PARTS = ("distributed-on-cpu", "distributed-predictions", "distributed-metrics", "bf16-on-cpu")
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +179,7 @@ def test_on_the_cpu_alone_fastai_scrambles_predictions_and_counts_rows_twice(bot
 def test_mended_both_are_those_of_one_process(both, one, where):
     one = one["plain"]
     for process in both:
-        assert process["mended"] == tuple(sorted(process["mended"], key=list(process["mended"]).index))
+        assert process["mended"] == PARTS
         assert furthest(process[where]["preds"][0], one["preds"][0]) < 1e-6
         assert torch.equal(process[where]["preds"][1], one["preds"][1])
         assert process[where]["valid"] == pytest.approx(one["valid"], abs=1e-6)
@@ -182,18 +188,14 @@ def test_mended_both_are_those_of_one_process(both, one, where):
 
 def held():
     """Everything that heal replaces."""
-    import fastai.distributed
-    import fastai.learner
-    owners = (fastai.distributed.DistributedDL, fastai.learner.Learner, fastai.learner.AvgMetric,
-              fastai.learner.AvgLoss)
+    owners = (DistributedDL, Learner, AvgMetric, AvgLoss, MixedPrecision)
     return [dict(vars(owner)) for owner in owners]
 
 
 def test_heal_puts_everything_back_also_after_an_exception():
     before = held()
     with heal() as mended, heal("distributed-metrics"):
-        assert mended == ("distributed-on-cpu", "distributed-predictions", "distributed-metrics")
-        assert held() != before
+        assert mended == PARTS and all(now != then for now, then in zip(held(), before))
     assert held() == before
     with contextlib.suppress(ZeroDivisionError), heal():
         1 / 0  # noqa: B018
