@@ -7,9 +7,14 @@ import torch
 pytest.importorskip("fastai.basic_train")
 pytest.importorskip("spacy")  # fastai.distributed imports fastai.text
 
+from pytorch_transformers import BertConfig, BertForSequenceClassification  # noqa: E402
+
+from fastai_hf_callback.comments import LABELS, write_csv  # noqa: E402
 from tests.fastai1 import together  # noqa: E402
 from tests.fastai1.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_fit  # noqa: E402
-from tests.processes import in_two_processes, read  # noqa: E402
+from tests.processes import ROOT, in_two_processes, read  # noqa: E402
+from tests.texts import write_vocabulary  # noqa: E402
+from tests.tiny import VOCAB  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +160,20 @@ def test_mended_both_are_those_of_one_process(both, one):
         assert process["plain, mended"]["fit"] == pytest.approx(one["plain"]["fit"], abs=1e-6)
         assert process["plain, mended"]["valid"] == pytest.approx(one["plain"]["valid"], abs=1e-6)
         assert process["plain, mended"]["model"] == one["plain"]["model"] == "HFModel"
+
+
+# -- the page ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
+    write_csv(tmp_path / "comments.csv", 300)
+    (tmp_path / "model").mkdir()
+    settings = BertConfig(VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+                          max_position_embeddings=128)
+    settings.num_labels = len(LABELS)
+    BertForSequenceClassification(settings).save_pretrained(str(tmp_path / "model"))
+    write_vocabulary(tmp_path / "model")
+    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai1.py", tmp_path / "comments.csv", tmp_path / "model")
+    assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
+    assert (tmp_path / "models" / "trained.pth").is_file()

@@ -11,12 +11,16 @@ from fastai.distributed import DistributedDL
 from fastai.learner import AvgLoss, AvgMetric, Learner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig, BertForSequenceClassification
 
 from fastai_hf_callback import UnusableInput, heal
+from fastai_hf_callback.comments import LABELS, write_csv
 from fastai_hf_callback.fastai2.distributing import slots_in_order
 from tests.fastai2 import together
 from tests.fastai2.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_look
-from tests.processes import in_two_processes, read
+from tests.processes import ROOT, in_two_processes, read
+from tests.texts import fast_tokenizer
+from tests.tiny import VOCAB
 
 
 PARTS = ("distributed-on-cpu", "distributed-predictions", "distributed-metrics", "bf16-on-cpu")
@@ -226,3 +230,18 @@ def test_rows_that_are_put_together_step_by_step_come_in_order(rows, world, bs):
     assert together_[together_ >= 0].tolist() == list(range(rows))
     assert all((part >= 0).argmin() == (part >= 0).sum() or (part >= 0).all() for part in (
         each[:, at:at + bs].ravel() for at in range(0, share, bs))), "the repeats are the last of each step"
+
+
+# -- the page ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
+    write_csv(tmp_path / "comments.csv", 300)
+    settings = BertConfig(vocab_size=VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                          intermediate_size=32, max_position_embeddings=128, num_labels=len(LABELS))
+    BertForSequenceClassification(settings).save_pretrained(tmp_path / "model")
+    fast_tokenizer(tmp_path).save_pretrained(tmp_path / "model")
+    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai2.py", tmp_path / "comments.csv", tmp_path / "model")
+    assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
+    assert (tmp_path / "models" / "trained.pth").is_file()
