@@ -37,8 +37,9 @@ class SharedBuckets(Sampler):
         return self.steps
 
     def __iter__(self) -> Iterator[List[int]]:
-        order = agreed(self.buckets.draw())
-        return iter([batch.tolist() for batch in dealt(order, self.bs, self.world, leveled=True)[rank()]])
+        # A generator, as torch's own batch samplers: it draws after the loader has, as in one process.
+        for batch in dealt(agreed(self.buckets.draw()), self.bs, self.world, leveled=True)[rank()]:
+            yield batch.tolist()
 
 
 class TextLoader(DeviceDataLoader):

@@ -2,6 +2,7 @@
 
 How a part is entered and left stands in ``healing.py``; what concerns several processes in ``distributing.py``.
 """
+import warnings
 from functools import wraps
 from typing import ContextManager, Dict, Optional, Tuple
 
@@ -25,7 +26,7 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
                              of ``torchrun``, outside
     distributed-metrics      metrics and the validation loss where rows are repeated so that they can be divided:
                              each row counts once
-    bf16-on-cpu              ``to_bf16`` of a model on the CPU, which computes in float32 otherwise, and says nothing
+    bf16-on-cpu              ``to_bf16`` of a model on the CPU, which computes in float32 otherwise
     =======================  ======================================================================================
 
     The loaders of ``text_data`` with ``HFCallback`` need none of the first three: they share their rows in their own
@@ -61,10 +62,12 @@ def _bf16_on_cpu() -> Optional[ContextManager[None]]:
 
     @wraps(original)
     def before_fit(self):
-        original(self)
-        device = next(self.learn.model.parameters()).device.type
-        if device == "cpu" and self.amp_mode.value == "bf16":
-            self.autocast = torch.autocast(device, dtype=torch.bfloat16)
+        if next(self.learn.model.parameters()).device.type != "cpu" or self.amp_mode.value != "bf16":
+            return original(self)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says that it has no CUDA to compute in bf16 on
+            original(self)
+        self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)
 
     return replaced(MixedPrecision, before_fit=before_fit)
 
