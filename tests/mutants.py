@@ -123,7 +123,12 @@ MUTANTS = (
            "path.parent == one.parent or one in path.parents", MENDING),
     Mutant("any checkpoint loaded as a full pickle", "fastai1/mending.py",
            "            return original(self, *args, **kwargs)",
-           "            from ..trust import trusted\n            with trusted('/'):\n                return original(self, *args, **kwargs)", MENDING),
+           "            from ..trust import trusted\n            with trusted('/'):\n"
+           "                return original(self, *args, **kwargs)", MENDING),
+    Mutant("a text dealt to two processes", "batching.py", "step[rank::world] for step", "step[rank:] for step",
+           BATCHING),
+    Mutant("the last texts dealt to none", "batching.py", "return [*sizes, max(rest, world)]", "return sizes",
+           BATCHING),
     Mutant("output cloned, 2", "fastai2/callback.py", "logits = unwrap(learn.pred, self.element)",
            "logits = unwrap(learn.pred, self.element).clone()", CALLBACK_2),
     Mutant("output detached, 2", "fastai2/callback.py", "logits = unwrap(learn.pred, self.element)",

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 240  # a process takes five to import torch and fastai; on a busy machine sixty
+SECONDS = 900  # a guard against processes that wait for ever: importing takes five seconds, on a busy machine sixty
 
 
 def in_two_processes(script, *arguments, seconds=SECONDS, processes=2):

@@ -6,7 +6,7 @@ import io
 import sys
 from functools import wraps
 from types import ModuleType
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Tuple
+from typing import Any, ContextManager, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -35,8 +35,8 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
                           where nothing is left at the epoch's end, it makes no step there
     distributed-on-cpu    ``to_distributed`` of a model on the CPU
     distributed-validate  ``learn.validate()`` of such a learner: fastai leaves the model wrapped, once more each time
-    distributed-metrics   validation loss and metrics of a fit over the whole set; fastai's loss is that of the process's
-                          share, and rows that it repeats count twice
+    distributed-metrics   validation loss and metrics of a fit over the whole set; fastai's loss is that of a share of
+                          it, and rows that it repeats count twice
     accuracy-thresh       ``accuracy_thresh`` for bool, byte, float and int targets
     ====================  =========================================================================================
 

@@ -96,7 +96,7 @@ class WordAccuracy(Callback):
 
 
 def metrics_alone(metrics: List[Any]) -> CallbackHandler:
-    """fastai's handler of `metrics` for this process: in one of several fastai's own wait for the others at each batch."""
+    """fastai's handler of `metrics`, for this process: fastai's own wait for the other processes at each batch."""
     handler = CallbackHandler([], metrics)
     for metric in handler.metrics:
         if isinstance(metric, AverageMetric):

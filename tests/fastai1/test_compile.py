@@ -6,6 +6,7 @@ from torch import nn
 pytest.importorskip("fastai.basic_train")
 
 from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
+from fastai_hf_callback.rng import seed_everything  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 if not hasattr(nn.Module, "compile"):
@@ -13,12 +14,12 @@ if not hasattr(nn.Module, "compile"):
 
 
 def losses_of(backend=None):
-    torch.manual_seed(0)
+    seed_everything(0)
     learn = make_learner("bert")
     if backend:
         torch._dynamo.reset()
         learn.model.compile(backend=backend)
-    torch.manual_seed(1)
+    seed_everything(1)
     with quiet(learn):
         learn.fit(1, 1e-2)
     return learn, [float(loss) for loss in learn.recorder.losses]

@@ -1,4 +1,4 @@
-"""Two processes under ``learn.to_distributed`` against one process on the joint batches; what each does is ``together``'s."""
+"""Two processes under ``learn.to_distributed`` against one process on the joint batches; ``together.py`` is what each runs."""
 from collections import Counter
 
 import pytest

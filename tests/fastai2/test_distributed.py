@@ -1,4 +1,4 @@
-"""Two processes under ``learn.distrib_ctx`` against one process on the joint batches; what each does is ``together``'s."""
+"""Two processes under ``learn.distrib_ctx`` against one process on the joint batches; ``together.py`` is what each runs."""
 import contextlib
 import os
 from collections import Counter
@@ -21,7 +21,6 @@ from tests.fastai2.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make
 from tests.processes import ROOT, in_two_processes, read
 from tests.texts import fast_tokenizer
 from tests.tiny import VOCAB
-
 
 PARTS = ("distributed-on-cpu", "distributed-predictions", "distributed-metrics", "bf16-on-cpu")
 

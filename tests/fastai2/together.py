@@ -19,7 +19,6 @@ from fastai_hf_callback import (
     Doctor,
     HFCallback,
     HFModel,
-    UnusableInput,
     compare,
     diagnose,
     heal,
@@ -127,7 +126,8 @@ def said_by_the_doctor(dls, lr):
     learn.add_cb(Doctor(say=said.append))
     with two_processes(learn):
         learn.fit(2, lr)
-    return {"said": said, "causes": learn.doctor.diagnosis.causes, "missed": learn.doctor.diagnosis.evidence.not_looked_at}
+    seen = learn.doctor.diagnosis
+    return {"said": said, "causes": seen.causes, "missed": seen.evidence.not_looked_at}
 
 
 def raised(act):
