@@ -20,7 +20,7 @@ _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arm
                "text_data": "data", "ordered_preds": "ordered", "diagnose": "probe", "Doctor": "doctor",
                "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "WordAccuracy": "metrics",
                "layer_groups": "splitting", "heal": "mending"}
-# What only one of the two fastais has: they share their name, and version numbers tell what was meant, not what is there.
+# What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.
 _TOLD_BY = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
 
 __all__ = [*_CORE, *_PER_FASTAI]

@@ -1,4 +1,4 @@
-"""Two processes under ``learn.distrib_ctx`` against one process on the joint batches; ``together.py`` is what each runs."""
+"""Two processes under ``distrib_ctx`` against one on the joint batches; ``together.py`` is what each of them runs."""
 import contextlib
 import os
 from collections import Counter
