@@ -21,11 +21,20 @@ def in_two_processes(script, *arguments, seconds=SECONDS, processes=2):
                                stderr=subprocess.STDOUT, universal_newlines=True, start_new_session=True)
     try:
         said, _ = started.communicate(timeout=seconds)
-    finally:  # the launcher's children too, also when it ran out of time
-        if started.poll() is None:
-            os.killpg(started.pid, signal.SIGKILL)
+    finally:
+        end(started)
     assert started.returncode == 0, said[-6000:]
     return said
+
+
+def end(started):
+    """End the launcher if it still runs: asked to, it ends its processes too, which have sessions of their own."""
+    if started.poll() is None:
+        started.terminate()
+        try:
+            started.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
 
 
 def launcher(processes):

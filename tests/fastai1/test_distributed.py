@@ -1,4 +1,4 @@
-"""Two processes under ``to_distributed`` against one on the joint batches; ``together.py`` is what each of them runs."""
+"""Two processes under ``to_distributed`` against one on the joint batches; ``together.py`` is what each one runs."""
 from collections import Counter
 
 import pytest
