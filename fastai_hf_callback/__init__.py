@@ -15,11 +15,11 @@ _CORE = {"unwrap": "output", "HFModel": "model", "accuracy_thresh": "metrics",
          "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
          "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
          "Comparison": "comparison", "Trace": "trace",
-         "explain": "failures", "Diagnosis": "diagnosis", "Finding": "finding"}
+         "explain": "failures", "trusted": "trust", "Diagnosis": "diagnosis", "Finding": "finding"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
                "text_data": "data", "ordered_preds": "ordered", "diagnose": "probe", "Doctor": "doctor",
                "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "WordAccuracy": "metrics",
-               "layer_groups": "splitting", "heal": "mending", "trusted": "mending"}
+               "layer_groups": "splitting", "heal": "mending"}
 # What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.
 _TOLD_BY = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
 
@@ -30,21 +30,12 @@ def __getattr__(name: str) -> Any:
     if name in _CORE:
         return getattr(import_module(f".{_CORE[name]}", __name__), name)
     if name in _PER_FASTAI:
-        return getattr(import_module(_module_of(name), __name__), name)
+        return getattr(import_module(f".{_fastai_room()}.{_PER_FASTAI[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> List[str]:
     return sorted([*globals(), *__all__])
-
-
-def _module_of(name: str) -> str:
-    """Where the name is for the fastai that is installed."""
-    room = _fastai_room()
-    module = f".{room}.{_PER_FASTAI[name]}"
-    if find_spec(module, __name__) is None:
-        raise ImportError(f"{name} is not there for fastai {room[-1]}; it mends fastai 1 alone: leave it out.")
-    return module
 
 
 def _fastai_room() -> str:

@@ -1,5 +1,5 @@
 # What type checkers read in place of __init__.py, whose names are resolved when first used. Signatures are the same on
-# both fastais but for what README's table of differences says; shown are fastai 2's, and fastai 1's where it is alone.
+# both fastais but for what README's table of differences says; shown are fastai 2's.
 from .comparison import Comparison as Comparison
 from .diagnosis import Diagnosis as Diagnosis
 from .errors import BridgeError as BridgeError
@@ -10,13 +10,12 @@ from .errors import OutputError as OutputError
 from .errors import PatchError as PatchError
 from .errors import UnusableInput as UnusableInput
 from .failures import explain as explain
-from .fastai1.mending import heal as heal
-from .fastai1.mending import trusted as trusted
 from .fastai2.arms import compare as compare
 from .fastai2.callback import HFCallback as HFCallback
 from .fastai2.data import text_data as text_data
 from .fastai2.doctor import Doctor as Doctor
 from .fastai2.loop import patched_loop as patched_loop
+from .fastai2.mending import heal as heal
 from .fastai2.metrics import BaseRate as BaseRate
 from .fastai2.metrics import ColumnwiseAUC as ColumnwiseAUC
 from .fastai2.metrics import WordAccuracy as WordAccuracy
@@ -33,6 +32,7 @@ from .spans import span_logits as span_logits
 from .spans import span_match as span_match
 from .spans import span_overlap as span_overlap
 from .trace import Trace as Trace
+from .trust import trusted as trusted
 
 __version__: str
 __all__: list[str]

@@ -15,6 +15,7 @@ from .instruments.labels import Sampled, look_at_labels
 from .instruments.steps import StepWatch
 from .instruments.weights import look_at_weights
 from .output import tensors_in
+from .ranks import rank
 from .rates import is_range_test, share_without_rate
 from .rng import rng_preserved
 
@@ -113,8 +114,13 @@ class AnyDoctor:
 
     def _sum_up(self) -> None:
         if not self.diagnosis.healthy:
-            self.say(f"Doctor: {len(self.diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
-                     f"{self.diagnosis.causes[0]}")
+            self._tell(f"Doctor: {len(self.diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
+                       f"{self.diagnosis.causes[0]}")
+
+    def _tell(self, line: str) -> None:
+        """Of several processes the first one speaks; all of them note."""
+        if rank() == 0:
+            self.say(line)
 
     # -- looks -------------------------------------------------------------------------------------------------
 
@@ -152,7 +158,7 @@ class AnyDoctor:
         for finding in self._judged(self._seen).at_least("warning"):
             if finding.cause not in self._said:
                 self._said.add(finding.cause)
-                self.say(f"Doctor, step {self._steps}: {finding}\n  fix: {finding.fix}")
+                self._tell(f"Doctor, step {self._steps}: {finding}\n  fix: {finding.fix}")
 
     def _keep_targets(self, batch: Any, target: Any) -> None:
         if self._rows >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:

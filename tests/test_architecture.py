@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import fastai_hf_callback
-from tests.stack import FASTAI_1
 
 PACKAGE = Path(fastai_hf_callback.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -17,7 +16,6 @@ LONGEST = 400
 HEAVY = {"fastai", "pytorch_transformers", "transformers", "datasets", "pandas", "sklearn", "matplotlib", "rich",
          "jinja2"}
 FASTAI_ROOMS = {"fastai1", "fastai2"}
-NOT_YET_FOR_FASTAI_2 = ["heal", "trusted"]
 
 
 def name_of(path):
@@ -187,33 +185,23 @@ def fresh():
         del sys.modules[name]
     return importlib.import_module("fastai_hf_callback")
 
-wrong, not_yet = [], set()
+wrong = []
 for seed in range(4):
     package = fresh()
     order = list(package.__all__) * 2
     random.Random(seed).shuffle(order)
     seen = {}
     for name in order:
-        try:
-            value = getattr(package, name)
-        except ImportError as error:
-            not_yet.add((name, str(error)))
-            continue
+        value = getattr(package, name)
         if isinstance(value, types.ModuleType) or seen.setdefault(name, value) is not value:
             wrong.append(name)
 print(len(seen), sorted(set(wrong)))
-for name, error in sorted(not_yet):
-    print(name, "|", error)
 """
 
 
 def test_every_public_name_read_twice_in_any_order_is_the_same_object_and_no_module():
     pytest.importorskip("fastai")
-    told, *not_yet = run(NAMES)
-    missing = [] if FASTAI_1 else NOT_YET_FOR_FASTAI_2
-    assert told == f"{len(fastai_hf_callback.__all__) - len(missing)} []"
-    assert not_yet == [f"{name} | {name} is not there for fastai 2; it mends fastai 1 alone: leave it out."
-                       for name in missing]
+    assert run(NAMES) == [f"{len(fastai_hf_callback.__all__)} []"]
 
 
 FOUND = """
@@ -258,8 +246,7 @@ def test_type_checkers_see_every_public_name_where_it_is():
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
     shown = {alias.asname: node.module for node in stub.body if isinstance(node, ast.ImportFrom) and node.level
              for alias in node.names}
-    room = {name: "fastai1" if name in NOT_YET_FOR_FASTAI_2 else "fastai2" for name in fastai_hf_callback._PER_FASTAI}
-    there = {name: f"{room[name]}.{module}" for name, module in fastai_hf_callback._PER_FASTAI.items()}
+    there = {name: f"fastai2.{module}" for name, module in fastai_hf_callback._PER_FASTAI.items()}
     assert shown == {**fastai_hf_callback._CORE, **there}
 
 

@@ -8,8 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import HFModel
-from fastai_hf_callback.batching import LengthBuckets, Padding, TextInputs, longest_first, pad_rows, padded_share
-from fastai_hf_callback.errors import InputError
+from fastai_hf_callback.batching import (
+    LengthBuckets,
+    Padding,
+    TextInputs,
+    dealt,
+    dealt_evenly,
+    joint_sizes,
+    longest_first,
+    pad_rows,
+    padded_share,
+)
+from fastai_hf_callback.errors import InputError, UnusableInput
 from tests.tiny import VOCAB, tiny_model
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=300)
@@ -69,6 +79,102 @@ def test_buckets_compute_hardly_more_than_all_rows_sorted_would_and_a_random_ord
 
 def test_longest_first_keeps_the_order_of_equals():
     assert longest_first([2, 5, 2, 7]).tolist() == [3, 1, 0, 2]
+
+
+# -- dealt to processes ------------------------------------------------------------------------------
+
+ROWS, BATCH, WORLD = st.integers(0, 2000), st.integers(1, 40), st.integers(1, 64)
+
+
+def faults_of(shares, order, bs, world):
+    """What is wrong with rows dealt for training; nothing, if nothing is."""
+    rows = [row for share in shares for batch in share for row in batch.tolist()]
+    sizes = [[len(batch) for batch in share] for share in shares]
+    most = bs if bs > 1 or len(order) % world == 0 else 2
+    return [fault for fault, there in (
+        ("rows lost", set(rows) != set(order)), ("rows repeated", len(set(rows)) < len(rows)),
+        ("unequal numbers of batches", len(set(map(len, sizes))) > 1),
+        ("a process without a row", min(map(min, sizes)) == 0), ("a batch too large", max(map(max, sizes)) > most),
+        ("unequal batches", any(max(step) - min(step) > 1 for step in zip(*sizes)))) if there]
+
+
+@given(ROWS, BATCH, WORLD, st.booleans(), st.integers(0, 9))
+@settings(max_examples=400, deadline=None)
+def test_dealt_rows_are_all_there_once_and_no_process_has_a_batch_more(rows, bs, world, leveled, seed):
+    order = np.random.RandomState(seed).permutation(rows)
+    if rows < world:
+        with pytest.raises(UnusableInput, match=rf"{rows} row\(s\) for {world} processes"):
+            dealt(order, bs, world, leveled)
+        return
+    shares = dealt(order, bs, world, leveled)
+    assert len(shares) == world and faults_of(shares, order, bs, world) == []
+    joint = [np.concatenate(step) for step in zip(*shares)]
+    assert [len(step) for step in joint] == joint_sizes(rows, bs, world)
+    if leveled:
+        assert sorted(np.concatenate(joint)) == sorted(order)
+    else:
+        assert np.concatenate(joint).tolist() == order.tolist(), "put together they are the order again"
+
+
+def test_what_torchs_own_sampler_deals_is_seen_to_repeat_rows():
+    from torch.utils.data.distributed import DistributedSampler
+    samplers = [DistributedSampler(range(61), 2, rank) for rank in range(2)]
+    shares = [[np.array(part) for part in batches(list(sampler), 4)] for sampler in samplers]
+    assert faults_of(shares, range(61), 4, 2) == ["rows repeated"]
+
+
+@pytest.mark.parametrize("spoil, fault", [
+    (lambda shares: shares[0].pop(), "rows lost"), (lambda shares: shares[1].append(shares[0][0]), "rows repeated"),
+    (lambda shares: shares[1].pop(), "unequal numbers of batches"),
+    (lambda shares: shares[0].append(np.array([], int)) or shares[1].append(np.array([], int)),
+     "a process without a row"),
+    (lambda shares: shares[0].insert(0, np.concatenate([shares[0].pop(0), shares[0].pop(0)])), "a batch too large"),
+])
+def test_and_so_is_every_other_fault(spoil, fault):
+    shares = dealt(np.arange(40), 4, 2)
+    spoil(shares)
+    assert fault in faults_of(shares, range(40), 4, 2)
+
+
+@given(st.integers(1, 400), BATCH, WORLD, st.integers(0, 9))
+@settings(max_examples=150, deadline=None)
+def test_joint_batches_are_those_of_one_process(steps, bs, world, seed):
+    rows, lengths = min(steps * bs * world, 3000), None
+    rows -= rows % (bs * world)
+    if not rows:
+        return
+    lengths = np.random.RandomState(seed).randint(1, 300, rows)
+    torch.manual_seed(seed)
+    order = LengthBuckets(lengths, bs * world).draw()
+    joint = [set(np.concatenate(step)) for step in zip(*dealt(order, bs, world, leveled=True))]
+    assert joint == [set(batch) for batch in batches(order.tolist(), bs * world)]
+
+
+@given(ROWS, BATCH, WORLD)
+@settings(max_examples=200, deadline=None)
+def test_evenly_dealt_rows_are_as_many_for_each_and_what_is_left_is_fewer_than_the_processes(rows, bs, world):
+    order = np.random.RandomState(rows).permutation(rows)
+    shares, rest = dealt_evenly(order, bs, world)
+    sizes = [[len(batch) for batch in share] for share in shares]
+    assert len(shares) == world and all(one == sizes[0] for one in sizes)
+    assert max([0, *(size for one in sizes for size in one), *map(len, rest)]) <= bs
+    assert sum(map(len, rest)) < world
+    joint = [row for step in zip(*shares) for part in step for row in part] + [row for part in rest for row in part]
+    assert joint == order.tolist()
+
+
+@pytest.mark.parametrize("world", (2, 8, 64))
+def test_no_process_waits_for_another_with_longer_texts(world):
+    lengths = log_normal(32 * world * 60)
+
+    def waited(order, leveled):
+        """Token positions that processes wait for, per position computed: the longest process sets the pace."""
+        widths = np.array([[lengths[batch].max() for batch in share] for share in dealt(order, 32, world, leveled)])
+        return float((widths.max(0) - widths).sum() / widths.sum())
+
+    order = LengthBuckets(lengths, 32 * world).draw()
+    assert waited(order, True) < 0.02
+    assert waited(order, True) < waited(order, False) < waited(torch.randperm(len(lengths)).numpy(), True)
 
 
 # -- padding -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..comparison import Comparison
 from ..output import tensors_in
 from ..progress import Progress
+from ..ranks import refuse_several
 from ..rng import rng_preserved, seed_everything
 from ..trace import Trace, digest
 from ..trial import (
@@ -70,6 +71,7 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
     The learners' ``path`` and ``model_dir`` are a temporary folder meanwhile, so that no arm overwrites
     a file of yours. On a GPU deterministic algorithms are switched on, and back afterwards.
     """
+    refuse_several("compare")
     arms = checked_arms(arms)
     refuse_if_patched()
     return run_arms(partial(_run_arm, make_learner, fit or _two_epochs, seed), arms, progress)

@@ -2,12 +2,13 @@
 from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
-from fastai.basic_data import DataBunch
+from fastai.basic_data import DataBunch, DeviceDataLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..batching import LengthBuckets, TextInputs
 from ..errors import UnusableInput
+from .sharing import TextLoader
 
 __all__ = ["Collate", "TextBunch"]
 
@@ -46,8 +47,14 @@ class TextBunch(DataBunch):
                    dataset, size, sampler in zip(datasets, (bs, val_bs, val_bs, val_bs), (buckets, None, None, None))]
         bunch = cls(*loaders, path=path, device=device, dl_tfms=dl_tfms, collate_fn=Collate(train_ds.x.feeding),
                     no_check=no_check)
+        bunch.train_dl, bunch.valid_dl = bunch.shareable(bunch.train_dl), bunch.shareable(bunch.valid_dl)
         bunch._widen()
         return bunch
+
+    @staticmethod
+    def shareable(loader: DeviceDataLoader) -> TextLoader:
+        """`loader` as one that ``learn.to_distributed`` shares between its processes by length."""
+        return TextLoader(loader.dl, loader.device, loader.tfms, loader.collate_fn)
 
     @property
     def inputs(self) -> TextInputs:

@@ -4,12 +4,11 @@ from functools import partial
 from typing import Any, Callable, List, Optional
 
 import torch
-from fastai.callback import CallbackHandler
 from torch import Tensor
 
 from ..evidence import MetricSeen
 from ..instruments.metrics import look_at_metric
-from .metrics import BaseRate
+from .metrics import BaseRate, metrics_alone
 from .recording import metric_names
 
 __all__ = ["look_at_metrics"]
@@ -37,7 +36,7 @@ def look_at_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Ten
 def _score(metric: Any, epochs: List[Any]) -> Optional[float]:
     """The value after the last of `epochs`, each a pair of lists of batches; None where the metric refuses."""
     try:
-        handler = CallbackHandler([], [copy.deepcopy(metric)])
+        handler = metrics_alone([copy.deepcopy(metric)])
         handler.on_train_begin(1, None, [])
         for outputs, targets in epochs:
             handler.on_epoch_begin()

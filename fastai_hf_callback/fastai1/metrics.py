@@ -10,7 +10,7 @@ from ..evaluation import expanded
 from ..metrics import constant_outputs, mean_columnwise_auc
 from ..words import words_right
 
-__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "score_constant"]
+__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "metrics_alone", "score_constant"]
 
 
 class _WholeSet(Callback):
@@ -95,6 +95,15 @@ class WordAccuracy(Callback):
         return add_metrics(last_metrics, self._right / self._words if self._words else float("nan"))
 
 
+def metrics_alone(metrics: List[Any]) -> CallbackHandler:
+    """fastai's handler of `metrics`, for this process: fastai's own wait for the other processes at each batch."""
+    handler = CallbackHandler([], metrics)
+    for metric in handler.metrics:
+        if isinstance(metric, AverageMetric):
+            metric.world = 0
+    return handler
+
+
 def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metrics: List[Any]) -> List[float]:
     """Run fastai's own metrics over batches in which every output is `row`.
 
@@ -113,7 +122,7 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
     -------
     list of float
     """
-    handler = CallbackHandler([], metrics)
+    handler = metrics_alone(metrics)
     handler.on_train_begin(1, None, metrics)
     handler.on_epoch_begin()
     for output, target in zip(outputs, targets):

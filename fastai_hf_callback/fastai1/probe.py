@@ -11,6 +11,7 @@ from ..evidence import Evidence, Wiring
 from ..examination import FirstLook, reported
 from ..failures import explained
 from ..instruments.batches import Batch, shrunk
+from ..ranks import bare
 from ..rng import seed_everything
 from .callback import HFCallback
 from .cure import cure_for
@@ -84,6 +85,7 @@ def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: i
         How many rows are read.
     """
     with everything_put_back(learn):
+        learn.model = bare(learn.model)
         look = Examination(learn, 1)
         seen = look.seen
         seen.wiring = Wiring(patch=active_patch(),

@@ -4,7 +4,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 from fastai.data.core import DataLoaders, TfmdDL
-from fastai.torch_core import to_cpu
+from fastai.torch_core import to_cpu, to_detach
 from fastcore.foundation import L
 from torch import Tensor
 
@@ -26,8 +26,22 @@ class TextLoader(TfmdDL):
     _n_inp, _types = 1, None  # fastai reads a batch to learn these, which a set without rows has not
 
     def shuffle_fn(self, idxs: Sequence[int]) -> List[int]:
+        return self._drawn(idxs, self.bs).tolist()
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether rows are drawn anew at each pass; ``get_preds`` hands in their order, and only then they are not."""
+        return bool(self.shuffle) and isinstance(self.get_idxs, MethodType)
+
+    def joint_order(self, world: int) -> np.ndarray:
+        """One pass over the rows for `world` processes together: each ``bs * world`` of like length, if drawn."""
+        if not self.is_drawn:
+            return np.array(list(self.get_idxs()), dtype=np.int64)
+        return self._drawn(range(self.n), self.bs * world)
+
+    def _drawn(self, idxs: Sequence[int], bs: int) -> np.ndarray:
         rows = np.asarray(idxs, dtype=np.int64)
-        return rows[LengthBuckets(self.dataset.lengths[rows], self.bs).draw()].tolist()
+        return rows[LengthBuckets(self.dataset.lengths[rows], bs).draw()]
 
     def longest_first(self) -> "TextLoader":
         """The same rows by falling length; ``learn.get_preds`` puts what it finds back in their own order."""
@@ -45,13 +59,13 @@ class TextLoader(TfmdDL):
     def retain(self, batch: Any, items: Any) -> Any:
         return batch
 
-    def _width(self) -> Optional[int]:
-        """With outputs per token, one width for all batches that are predicted: fastai puts predictions together.
+    def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
+        """Of this process alone, which has seen every row: in a process of ``torchrun`` fastai would gather."""
+        return to_detach(b, cpu=cpu, gather=False)
 
-        ``get_preds`` hands in the order of the rows, and only then.
-        """
-        drawn = self.shuffle and isinstance(self.get_idxs, MethodType)
-        return None if drawn or not self.dataset.feeding.per_position else int(self.dataset.lengths.max())
+    def _width(self) -> Optional[int]:
+        """With outputs per token, one width for all batches that are predicted: fastai puts predictions together."""
+        return None if self.is_drawn or not self.dataset.feeding.per_position else int(self.dataset.lengths.max())
 
     # -- a batch, shown ----------------------------------------------------------------------------
 

@@ -19,7 +19,8 @@ class HFCallback(Callback):
 
     Write ``Learner(dls, model, cbs=[HFCallback()])``: registered there it works in ``fit``, ``fine_tune``,
     ``lr_find``, ``validate``, ``get_preds``, ``predict``, ``show_results`` and ``Interpretation``. An output that
-    is a tensor already passes untouched.
+    is a tensor already passes untouched. Inside ``learn.distrib_ctx`` it also sees that the processes share the texts
+    of ``text_data`` by length, each row once (``sharing.py``).
 
     Parameters
     ----------
@@ -67,6 +68,12 @@ class HFCallback(Callback):
         self._unlooked = True
         self._say_if_twice()
 
+    def before_train(self) -> None:
+        self._share_rows()
+
+    def before_validate(self) -> None:
+        self._share_rows()
+
     def before_batch(self) -> None:
         if self.learn.training and self._unlooked:
             self._refuse_mixup(self.learn.xb)
@@ -90,6 +97,11 @@ class HFCallback(Callback):
 
     def after_fit(self) -> None:
         self._output = None
+
+    def _share_rows(self) -> None:
+        if "fastai.distributed" in sys.modules:  # it needs accelerate, and only whoever wants it has it
+            from .sharing import shared
+            self.learn.dl = shared(self.learn)
 
     # -- registration -----------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
 """fastai 2 metrics: mean column-wise AUC, and the base rate beside another metric."""
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Callable, List, Optional
 
@@ -37,8 +38,8 @@ class _WholeSet(_Named):
         self._value: Optional[float] = None
 
     def accumulate(self, learn: Any) -> None:
-        self._outputs.append(learn.pred.detach().float().cpu())
-        self._targets.append(learn.yb[0].detach().cpu())
+        self._outputs.append(learn.to_detach(learn.pred).float())  # of all processes, where several share the rows
+        self._targets.append(learn.to_detach(learn.yb[0]))
 
     @property
     def value(self) -> Optional[float]:
@@ -108,7 +109,10 @@ class WordAccuracy(_Named):
         self._right = self._words = 0
 
     def accumulate(self, learn: Any) -> None:
-        right, words = words_right(learn.pred, learn.yb[0], self.ahead)
+        output, target = learn.pred, learn.yb[0]
+        counts = [words_right(output[at:at + 1], target[at:at + 1], self.ahead) for at in range(len(target))]
+        # Row by row: so processes that share the rows put them together.
+        right, words = learn.to_detach(torch.tensor(counts, device=target.device)).sum(0).tolist()
         self._right, self._words = self._right + right, self._words + words
 
     @property
@@ -145,9 +149,9 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
 
 
 class LearnerOfABatch(SimpleNamespace):
-    """What a metric asks of a learner, without one."""
+    """What a metric asks of a learner, without one, in this process alone."""
 
-    to_detach = staticmethod(to_detach)
+    to_detach = staticmethod(partial(to_detach, gather=False))
 
     def __init__(self, pred: Tensor, target: Tensor):
         super().__init__(pred=pred, y=target, yb=(target,), training=False)

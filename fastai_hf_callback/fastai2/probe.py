@@ -9,6 +9,7 @@ from ..evidence import Evidence
 from ..examination import FirstLook, NothingReachedTheLoss, reported
 from ..failures import explained
 from ..instruments.batches import Batch, shrunk
+from ..ranks import bare
 from ..rng import seed_everything
 from .cure import PHRASES, cure_for
 from .examination import Examination
@@ -80,6 +81,7 @@ def first_look(learn: Learner, batch: Batch, rows: int = 4) -> FirstLook:
         How many rows are read.
     """
     with everything_put_back(learn):
+        learn.model = bare(learn.model)
         look = Examination(learn, 1)
         seen = look.seen
         seen.wiring = look.wiring()

@@ -30,7 +30,7 @@ with warnings.catch_warnings():
     from fastai.data_block import MultiCategoryList
     from fastai.train import AccumulateScheduler
 
-from fastai_hf_callback import UnusableInput, heal, trusted
+from fastai_hf_callback import UnusableInput, heal, healing, trust, trusted
 from fastai_hf_callback.fastai1 import mending
 from fastai_hf_callback.fastai1.quiet import quiet
 from tests.fastai1.items import IdList, block_data
@@ -39,7 +39,7 @@ from tests.tiny import VOCAB
 
 pytestmark = pytest.mark.slow
 PARTS = ["ragged-arrays", "numpy-names", "sortish-sampler", "optimizer-load", "accumulate", "distributed-on-cpu",
-         "accuracy-thresh"]
+         "distributed-validate", "distributed-metrics", "accuracy-thresh"]
 KNOWS_WEIGHTS_ONLY = hasattr(torch.serialization, "safe_globals")
 
 # -- what is there, before and after ---------------------------------------------------------------
@@ -70,7 +70,7 @@ def everything_is_put_back():
     before = world()
     yield
     assert same(before, world())
-    assert not mending._RUNNING and not mending._TRUSTED
+    assert not healing._RUNNING and not trust._TRUSTED
 
 
 def need_broken(part):
@@ -184,7 +184,7 @@ def test_blocks_may_overlap(tmp_path):
         block.enter_context(trusted(tmp_path / name))
     first.close()
     assert core.array([[1], [1, 2]]).dtype == object
-    assert mending._is_trusted(tmp_path / "second") and not mending._is_trusted(tmp_path / "first")
+    assert trust._is_trusted(tmp_path / "second") and not trust._is_trusted(tmp_path / "first")
     second.close()
     assert same(before, world())
 

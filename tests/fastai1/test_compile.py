@@ -1,0 +1,45 @@
+"""``learn.model.compile()``, in place: the same losses, and the checkpoint of a model that was not compiled."""
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("fastai.basic_train")
+
+from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
+from fastai_hf_callback.rng import seed_everything  # noqa: E402
+from tests.fastai1.learners import make_learner  # noqa: E402
+
+if not hasattr(nn.Module, "compile"):
+    pytest.skip("this torch compiles nothing", allow_module_level=True)
+
+
+def losses_of(backend=None):
+    seed_everything(0)
+    learn = make_learner("bert")
+    if backend:
+        torch._dynamo.reset()
+        learn.model.compile(backend=backend)
+    seed_everything(1)
+    with quiet(learn):
+        learn.fit(1, 1e-2)
+    return learn, [float(loss) for loss in learn.recorder.losses]
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_losses_are_the_same_and_so_are_the_checkpoints_keys(backend, tmp_path):
+    bare, expected = losses_of()
+    compiled, losses = losses_of(backend)
+    assert compiled.model._compiled_call_impl is not None and bare.model._compiled_call_impl is None
+    assert losses == pytest.approx(expected, abs=1e-4) and len(losses) == 6
+    assert list(compiled.model.state_dict()) == list(bare.model.state_dict())
+    compiled.path = bare.path = tmp_path
+    compiled.save("compiled", with_opt=False)
+    bare.load("compiled", with_opt=False)
+    for name, weight in compiled.model.state_dict().items():
+        assert torch.equal(weight, bare.model.state_dict()[name]), name
+
+
+def test_a_model_wrapped_by_torch_compile_has_other_keys_and_so_is_not_what_we_advise():
+    learn = make_learner("bert")
+    keys = set(learn.model.state_dict())
+    assert not keys & set(torch.compile(learn.model, backend="eager").state_dict())

@@ -1,0 +1,64 @@
+"""Two processes with torch's own launcher, on this machine alone, with a time limit."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 900  # a guard against processes that wait for ever: importing takes five seconds, on a busy machine sixty
+
+
+def in_two_processes(script, *arguments, seconds=SECONDS, processes=2):
+    """What the processes print, once all have ended well."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen([sys.executable, "-W", "ignore", *launcher(processes), str(script),
+                                *map(str, arguments)], env=environment, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, universal_newlines=True, start_new_session=True)
+    try:
+        said, _ = started.communicate(timeout=seconds)
+    finally:
+        end(started)
+    assert started.returncode == 0, said[-6000:]
+    return said
+
+
+def end(started):
+    """End the launcher if it still runs: asked to, it ends its processes too, which have sessions of their own."""
+    if started.poll() is None:
+        started.terminate()
+        try:
+            started.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+
+
+def launcher(processes):
+    if find_spec("torch.distributed.run") is not None:
+        return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return ["-m", "torch.distributed.launch", "--use_env", "--nproc_per_node", str(processes), "--master_addr",
+            "127.0.0.1", "--master_port", str(free_port())]
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+def this_rank():
+    return int(os.environ["RANK"])
+
+
+def write(folder, found):
+    torch.save(found, str(Path(folder) / f"{this_rank()}.pt"))
+
+
+def read(folder, processes=2):
+    """What each process has written."""
+    load = {} if not hasattr(torch.serialization, "safe_globals") else {"weights_only": False}
+    return [torch.load(str(Path(folder) / f"{rank}.pt"), **load) for rank in range(processes)]
