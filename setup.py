@@ -8,7 +8,7 @@ here = Path(__file__).resolve().parent
 readme = here / "README.md"
 
 # What both stacks use beside torch: metrics, plots, tables, the command line.
-shared = ["scikit-learn", "matplotlib", "pandas", "rich"]
+shared = ["scikit-learn", "matplotlib", "pandas", "rich", "jinja2"]  # jinja2: the report page
 
 # No extra may be called "v1": pip on Python < 3.11 takes such a name for a version and dies of it.
 extras = {
@@ -23,7 +23,7 @@ extras = {
     "fastai2": ["fastai>=2.7.19", "transformers>=4.57", "accelerate", *shared],  # fastai.distributed needs accelerate
     # transformers 5 works beside fastai 1 too, and is tested there.
     "test": ["pytest", "hypothesis", "pytest-xdist", "transformers>=4.57; python_version >= '3.10'",
-             "datasets; python_version >= '3.10'"],
+             "datasets; python_version >= '3.10'", "selenium; python_version >= '3.9'"],
     "dev": ["ruff", "mypy", "pre-commit", "build"],
 }
 
@@ -35,7 +35,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["fastai_hf_callback", "fastai_hf_callback.*"]),
-    package_data={"fastai_hf_callback": ["py.typed", "*.pyi"]},
+    package_data={"fastai_hf_callback": ["py.typed", "*.pyi"], "fastai_hf_callback.report": ["templates/*"]},
     python_requires=">=3.8",
     install_requires=["torch", "numpy"],
     extras_require=extras,

@@ -240,7 +240,7 @@ def _settle_csv_options(arguments: argparse.Namespace) -> None:
     given = [name for name in _CSV_DEFAULTS if getattr(arguments, name) is not None]
     if arguments.factory and given:
         named = " ".join("--" + name.replace("_", "-") for name in given)
-        raise UnusableInput(f"{named} goes with --csv; with {arguments.factory} set it inside the factory")
+        raise UnusableInput(f"{named} goes with --csv; with {arguments.factory} write it inside the factory")
     for name, default in _CSV_DEFAULTS.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)

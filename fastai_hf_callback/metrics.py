@@ -3,7 +3,7 @@
 Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai1/metrics.py``.
 """
 import math
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -48,9 +48,10 @@ def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
     Parameters
     ----------
     outputs : Tensor, float, (n, columns)
-        Logits or probabilities: only their order counts.
-    targets : Tensor, (n, columns)
-        0 or 1.
+        Logits or probabilities: only their order within a column counts.
+    targets : Tensor, (n, columns) or, int64, (n,)
+        0 or 1; or the class of each row, where a column is one class against the rest, by its softmax. Rows of a
+        negative class do not count.
 
     Returns
     -------
@@ -59,6 +60,8 @@ def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
+    if _is_classes(outputs, targets):
+        outputs, targets = _one_against_the_rest(outputs[targets >= 0], targets[targets >= 0])
     _check_columns("mean_columnwise_auc", outputs, targets)
     outputs, targets = outputs.detach().cpu().double(), targets.detach().cpu()
     both = [i for i in range(targets.shape[1]) if 0 < int((targets[:, i] > 0).sum()) < len(targets)]
@@ -68,11 +71,20 @@ def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
     return float(sum(areas) / len(areas))
 
 
+def _is_classes(outputs: Tensor, targets: Tensor) -> bool:
+    whole = not targets.is_floating_point() and targets.dtype != torch.bool
+    return whole and outputs.dim() == 2 and outputs.shape[1] > 1 and targets.shape == outputs.shape[:1]
+
+
+def _one_against_the_rest(outputs: Tensor, classes: Tensor) -> Tuple[Tensor, Tensor]:
+    return outputs.double().softmax(-1), torch.nn.functional.one_hot(classes, outputs.shape[1])
+
+
 def _check_columns(metric: str, outputs: Tensor, targets: Tensor) -> None:
     if outputs.dim() != 2 or outputs.shape != targets.shape:
         raise UnusableInput(f"{metric} was given outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; "
-                            f"expected both (rows, columns), as with several labels per text: for one class per text "
-                            f"write metrics=[accuracy]")
+                            f"expected both (rows, columns), as with several labels per text; for one class "
+                            f"per text write metrics=[accuracy]")
 
 
 def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:

@@ -422,6 +422,10 @@ NOT_SAID = [
     ("pretrained.py", "no such name or folder", "quoted by load_pretrained"),
     ("pretrained.py", "no pytorch_model.bin", "quoted by load_pretrained"),
     ("settings.py", "device=", "tests/fastai1/test_data.py: quotes torch, in its words of the day"),
+    ("ranks.py", "The processes have", "in several processes alone"),
+    ("ranks.py", "An order drawn", "in several processes alone"),
+    ("ranks.py", "{} was called in a group", "tests/fastai2/test_distributed.py: in several processes alone"),
+    ("batching.py", "{} row(s) for {} processes", "in several processes alone"),
     ("tokenizing.py", "the tokenizer has no id for", "tests/test_text.py: a vocabulary without its unknown token"),
     ("fastai2/examination.py", "a callback cancels the batch", "caught by the examination that raises it"),
 ]

@@ -114,7 +114,7 @@ def test_answers_that_cannot_be_used_are_named(name):
 
 def test_too_many_columns_are_no_answers():
     assert refused(labels=["answer", "answer_start", "x"], train=table(answer_start=0, x=1),
-                   valid=table(answer_start=0, x=1)).startswith("task='answer' takes one label column")
+                   valid=table(answer_start=0, x=1)).startswith("task='answer': 3 label columns were given")
 
 
 # -- in tokens ------------------------------------------------------------------------------------------------

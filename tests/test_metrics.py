@@ -53,6 +53,22 @@ def test_outputs_that_are_not_finite_have_no_auc(spoil):
     assert math.isnan(mean_columnwise_auc(torch.tensor([[spoil], [1.0]]), torch.tensor([[1], [0]])))
 
 
+def test_of_classes_each_is_scored_against_the_rest():
+    outputs, classes = torch.randn(30, 3), torch.arange(30) % 3
+    expected = mean_columnwise_auc(outputs.softmax(-1), nn.functional.one_hot(classes, 3))
+    assert mean_columnwise_auc(outputs, classes) == expected
+    assert mean_columnwise_auc(outputs + torch.randn(30, 1), classes) == pytest.approx(expected), "rows' shifts say nothing"
+    assert mean_columnwise_auc(nn.functional.one_hot(classes, 3).float(), classes) == 1
+    assert mean_columnwise_auc(torch.zeros(30, 3), classes) == 0.5
+
+
+def test_rows_without_a_class_do_not_count():
+    outputs, classes = torch.randn(12, 3), torch.arange(12) % 3
+    with_some_more = torch.cat([classes, torch.full((5,), -100)])
+    assert mean_columnwise_auc(torch.cat([outputs, torch.randn(5, 3)]), with_some_more) == \
+        mean_columnwise_auc(outputs, classes)
+
+
 def test_gradients_halves_and_integer_targets_will_do():
     outputs = torch.tensor([[0.1], [0.9], [0.4]], requires_grad=True)
     assert mean_columnwise_auc(outputs, torch.tensor([[0], [1], [0]])) == 1
@@ -134,10 +150,11 @@ def test_accuracy_thresh_is_read_at_its_threshold_and_of_probabilities_too():
     assert float(accuracy_thresh(outputs, targets, thresh=0.25, sigmoid=False)) == 0.5
 
 
-@pytest.mark.parametrize("metric", (accuracy_thresh, mean_columnwise_auc))
-def test_one_class_per_text_is_no_matter_for_metrics_of_columns(metric):
+@pytest.mark.parametrize("metric, targets", [(accuracy_thresh, torch.zeros(4).long()),
+                                             (mean_columnwise_auc, torch.zeros(4))])
+def test_one_target_per_text_is_no_matter_for_metrics_of_columns(metric, targets):
     with pytest.raises(UnusableInput, match=r"was given outputs \(4, 2\) and targets \(4,\); expected both"):
-        metric(torch.zeros(4, 2), torch.zeros(4).long())
+        metric(torch.zeros(4, 2), targets)
 
 
 def test_a_predictor_that_never_says_yes_scores_the_share_of_zeros():

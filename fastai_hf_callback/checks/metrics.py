@@ -45,9 +45,15 @@ def at_base_rate(seen: Evidence) -> List[Finding]:
                     f"{m.name} stands at {m.value:.6f}, what a predictor that never reads the text scores "
                     f"({m.base_rate:.6f}){while_learning}: this metric cannot show yet whether the model learns.",
                     {m.name: m.value, "base rate": m.base_rate, "one prediction": m.quantum},
-                    "learn.metrics.append(ColumnwiseAUC())  # or watch the validation loss")
+                    "learn.metrics.append(ColumnwiseAUC())  # or watch the validation loss" if _by_order(seen)
+                    else "Watch the validation loss, or a correlation")
             for m in seen.metrics if m.value is not None and m.base_rate is not None
             and abs(m.value - m.base_rate) <= 1.5 * m.quantum]
+
+
+def _by_order(seen: Evidence) -> bool:
+    """Whether an AUC can be told of these targets: of classes and columns of 0 and 1, of no number and no word."""
+    return seen.labels is None or seen.labels.kind in ("classes", "labels")
 
 
 def _depends_on_batch_mates(metric: MetricSeen) -> bool:

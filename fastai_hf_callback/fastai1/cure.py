@@ -24,6 +24,8 @@ def cure_for(finding: Finding) -> Optional[Callable[[Learner], None]]:
     if finding.cause in _BY_NAME and finding.evidence.get("who"):
         names = list(finding.evidence["who"])
         return lambda learn: _without(learn, names)
+    if finding.cause == "metric-at-base-rate" and "ColumnwiseAUC" not in finding.fix:
+        return None
     return _CURES.get(finding.cause)
 
 

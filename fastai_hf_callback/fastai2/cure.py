@@ -19,6 +19,7 @@ WEIGHT_DECAY = 0.01  # fastai's own default
 
 # The checks speak fastai 1's language; longer phrases before those that they hold.
 PHRASES: List[Tuple[str, str]] = [
+    ("Learner(..., callbacks=[HFCallback()])  # cbs=[HFCallback()] on fastai 2", "Learner(..., cbs=[HFCallback()])"),
     ("Learner(..., callbacks=[HFCallback()])", "Learner(..., cbs=[HFCallback()])"),
     ("learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in",
      "[learn.remove_cb(cb) for cb in list(learn.cbs) if type(cb).__name__ in"),
@@ -69,6 +70,8 @@ def cure_for(finding: Finding) -> Optional[Callable[[Learner], None]]:
     if finding.cause == "unwrapping-in-training-only" and "run_valid=False" in finding.evidence:
         names = finding.evidence["run_valid=False"].split(", ")
         return lambda learn: _add_callback(_without(learn, names))
+    if finding.cause == "metric-at-base-rate" and "ColumnwiseAUC" not in finding.fix:
+        return None
     return _CURES.get(finding.cause)
 
 
