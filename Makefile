@@ -72,11 +72,11 @@ faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants
 
-bench: ## speed and scale against the peers, in their own environments, written to docs/benchmarks.md; ARGS="--only NAME"
+bench: ## speed and scale beside the peers, written to docs/benchmarks.md; ARGS="--only NAME"
 	@bash benchmarks/environments.sh
 	.venvs/v2/bin/python -W ignore benchmarks/run.py $(ARGS)
 
-bench-gpu: ## the same on a GPU: BERT-base in bf16; skipped with a word where there is none
+bench-gpu: ## the same on a GPU, BERT-base in bf16; skipped with a word where there is none
 	@bash benchmarks/environments.sh
 	.venvs/v2/bin/python -W ignore benchmarks/run.py --only gpu $(ARGS)
 

@@ -1,7 +1,6 @@
 """Stored results -> docs/benchmarks.md and its plot. Measures nothing and knows no figure of its own."""
 import json
 from importlib import import_module
-from pathlib import Path
 
 from section import table
 
@@ -15,17 +14,28 @@ is the process's own CPU time unless a line says otherwise, torch with one threa
 
 
 def write(order, results, out):
-    raws = {name: json.loads((results / f"{name}.json").read_text(encoding="utf-8")) for name in order
+    """The page to `out` and its plot beside it, as far as parts of `order` lie in the folder `results`."""
+    raws = stored(order, results)
+    plot(raws, out.with_suffix(".png"))
+    out.write_text(text(raws, out.stem), encoding="utf-8")
+
+
+def stored(order, results):
+    return {name: json.loads((results / f"{name}.json").read_text(encoding="utf-8")) for name in order
             if (results / f"{name}.json").is_file()}
+
+
+def text(raws, stem="benchmarks"):
+    """The page, of raw results alone."""
     sections = {name: import_module(f"parts.{name}").tell(raw) for name, raw in raws.items()}
     lines = [HEAD, "## The bars", "", *bars_of(sections), ""]
-    if plot(raws, out.with_suffix(".png")):
-        lines += [f"![samples per second, tokens computed, growth]({out.stem}.png)", ""]
+    if panels_of(raws):
+        lines += [f"![samples per second, tokens computed, growth]({stem}.png)", ""]
     for name, section in sections.items():
         lines += [f"## {section.title}", "", *section.lines, "", f"*{about(raws[name])}*", ""]
     if "gpu" not in sections:
         lines += ["## On a GPU", "", "Not measured: there was none. `make bench-gpu` does it.", ""]
-    out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def bars_of(sections):
@@ -44,46 +54,48 @@ def about(raw):
     packages = ", ".join(f"{package} {' and '.join(sorted(set(map(str, found))))}" for package, found in named.items()
                          if package not in ("cores", "threads"))
     where = raw["machine"]
-    return (f"{raw['when']}, {where['processor']}, {where['cores']} cores, load {where['load']}, {raw['threads']} torch "
-            f"thread(s), {raw['seconds_in_all']} s; {packages}")
+    return (f"{raw['when']}, {where['processor']}, {where['cores']} cores, load {where['load']}, {raw['threads']} "
+            f"torch thread(s), {raw['seconds_in_all']} s; {packages}")
 
 
 # -- the plot --------------------------------------------------------------------------------------------------------
 
 
-def plot(raws, path: Path):
-    """Three panels, of what was measured; False where none was."""
+def panels_of(raws):
+    return [(draw, raws[name]) for name, draw in (("varied", speeds), ("padding", shares), ("growth", growth))
+            if name in raws]
+
+
+def plot(raws, path):
+    """A panel for each part that has one and was measured."""
     from matplotlib.figure import Figure
 
-    panels = [(draw, raws[name]) for name, draw in (("varied", speeds), ("padding", shares), ("growth", growth))
-              if name in raws]
+    panels = panels_of(raws)
     if not panels:
-        return False
+        return
     figure = Figure(figsize=(5.2 * len(panels), 4.4), layout="constrained")
     for axes, (draw, raw) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         draw(axes, raw)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     figure.savefig(path, dpi=110)
-    return True
 
 
 OURS, OTHERS = "#1f6f8b", "#b8bec4"
 
 
 def speeds(axes, raw):
-    from parts.varied import ORACLE, RAW, gained
+    from parts.varied import gained
 
-    key = next(iter(raw["found"]))
-    arms = raw["found"][key]["arms"]
+    rows, one = next(iter(raw["found"].items()))
+    arms = one["arms"]
     names = sorted(arms, key=lambda arm: gained(arms, arm))
     figures = [gained(arms, arm) for arm in names]
     axes.barh(names, figures, color=[OURS if "text_data" in arm else OTHERS for arm in names])
     for at, figure in enumerate(figures):
         axes.text(figure, at, f" {figure:.2f}", va="center", fontsize=9)
     axes.set_xlim(0, max(figures) * 1.15)
-    axes.set_title(f"Samples per second, raw loop = 1\n{key} rows", fontsize=10)
-    del ORACLE, RAW
+    axes.set_title(f"Samples per second, raw loop = 1 ({int(rows):,} rows)", fontsize=10)
 
 
 def shares(axes, raw):

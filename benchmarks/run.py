@@ -18,7 +18,10 @@ from pathlib import Path
 import page
 from timing import HERE, ROOT, Peers
 
-ORDER = ("fixed_cost", "step", "varied", "padding", "memory", "tokenising", "growth", "imports", "doctor", "gpu")
+sys.path.insert(0, str(ROOT))  # what lies here is measured, wherever the environment's own copy comes from
+
+ORDER = ("fixed_cost", "step", "varied", "minilm", "padding", "memory", "tokenising", "growth", "imports", "doctor",
+         "gpu")
 ON_GPU = ("gpu",)
 
 
@@ -47,7 +50,7 @@ def parsed():
     parser.add_argument("--label-column", default="label")
     parser.add_argument("--accuracy-rows", type=int, default=3_000)
     parser.add_argument("--accuracy-epochs", type=int, default=3)
-    parser.add_argument("--comments", type=Path, help="a CSV with comment_text to tokenise; the bundled ones by default")
+    parser.add_argument("--comments", type=Path, help="a CSV with comment_text; the bundled ones by default")
     parser.add_argument("--environments", type=Path, default=ROOT / ".venvs")
     parser.add_argument("--blurr", type=Path, help="the interpreter of blurr's environment, if it lies elsewhere")
     parser.add_argument("--results", type=Path, default=HERE / "results")

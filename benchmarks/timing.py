@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Dict, List, Sequence, Tuple
@@ -45,6 +46,10 @@ class Peers:
             self.running[key] = self._start(environment, script)
         return self._ask(self.running[key], environment, script, {"task": task, **question})
 
+    def asker(self, *where: str, seeded: bool = False, **question: Any) -> Callable[[int], Any]:
+        """For ``in_turns``: asks the same each time, or with the round's number for a seed."""
+        return lambda at: self.ask(*where, **question, **({"seed": at} if seeded else {}))
+
     def ask_a_new_one(self, environment: str, script: str, task: str, variables: Any = (), **question: Any) -> Any:
         """The same, of a process that ends afterwards."""
         process = self._start(environment, script, dict(variables))
@@ -60,9 +65,12 @@ class Peers:
         paths = os.pathsep.join(map(str, (ROOT, HERE, HERE / "peers")))
         variables = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(self.threads), "HF_HUB_OFFLINE": "1",
                      "TOKENIZERS_PARALLELISM": "true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **(variables or {})}
-        return subprocess.Popen([str(self.pythons[environment]), "-W", "ignore", str(HERE / "peers" / f"{script}.py")],
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE if not os.environ.get(
-                                    "BENCH_VERBOSE") else None, env=variables, universal_newlines=True)
+        command = [str(self.pythons[environment]), "-W", "ignore", str(HERE / "peers" / f"{script}.py")]
+        said = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill up, and stop the peer
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=variables,
+                                   universal_newlines=True)
+        process.said = said
+        return process
 
     @staticmethod
     def _ask(process: subprocess.Popen, environment: str, script: str, question: Any) -> Any:
@@ -72,7 +80,9 @@ class Peers:
             line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        answer = json.loads(line) if line else {"error": "it ended:\n" + process.stderr.read()}
+        if not line:
+            process.said.seek(0)
+        answer = json.loads(line) if line else {"error": "it ended:\n" + process.said.read()}
         if "error" in answer:
             raise RuntimeError(f"{script} in {environment}, asked {question}:\n{answer['error']}")
         return answer["found"]

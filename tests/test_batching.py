@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import HFModel
-from fastai_hf_callback.batching import LengthBuckets, Padding, TextInputs, longest_first, pad_rows, padded_share
+from fastai_hf_callback.batching import (
+    LengthBuckets,
+    Padding,
+    TextInputs,
+    longest_first,
+    mask_rows,
+    pad_rows,
+    padded_share,
+)
 from fastai_hf_callback.errors import InputError
 from tests.tiny import VOCAB, tiny_model
 
@@ -84,6 +92,8 @@ def test_rows_come_back_out_of_their_padding(rows, side, more):
     for row, line in zip(rows, padded.tolist()):
         missing = [-7] * (width - len(row))
         assert line == (missing + row if side == "left" else row + missing)
+    assert torch.equal(mask_rows(rows, side, width), (padded != -7).long())
+    assert mask_rows(rows, side).shape[1] == width - more
 
 
 # -- a model that does not fit -----------------------------------------------------------------------

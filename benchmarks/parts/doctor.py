@@ -2,7 +2,6 @@
 from statistics import median
 
 from section import Section, ranged, table
-from timing import in_turns
 
 from .fixed_cost import FASTAIS, versions_of
 
@@ -12,17 +11,16 @@ ROUNDS, STEPS = 1, 60
 def measure(peers, options):
     rounds, steps, size, found = options.rounds or ROUNDS, 6 if options.dry else STEPS, \
         "tiny" if options.dry else "minilm", {}
-    for fastai, (environment, script) in FASTAIS.items():
-        def arm_of(arm):
-            return lambda at: peers.ask(environment, script, "steps", kind=size, arm=arm, batches=steps)
-        found[fastai] = in_turns({arm: arm_of(arm) for arm in ("doctor",)}, rounds)["doctor"]
+    for fastai, where in FASTAIS.items():
+        found[fastai] = [peers.ask(*where, "steps", kind=size, arm="doctor", batches=steps) for _ in range(rounds)]
     return {"rounds": rounds, "steps": steps, "found": found, "versions": versions_of(peers)}
 
 
 def tell(raw):
     return Section("The doctor", [], [
-        f"Fits of {raw['steps']} steps of MiniLM's size, 8 rows of 32 tokens, {raw['rounds']} of each fastai: the CPU time "
-        "spent inside the doctor's own methods, as a share of the fit's. Most of it is the look at the first batch, once "
-        "per fit.", "", *table("fastai | share of the fit | seconds of the fit", [
-            (fastai, f"{median(turn['doctor'] for turn in turns):.2%}", ranged([turn["seconds"] for turn in turns], ".1f"))
+        f"Fits of {raw['steps']} steps of MiniLM's size, 8 rows of 32 tokens, {raw['rounds']} of each fastai: the CPU "
+        "time spent inside the doctor's own methods, as a share of the fit's. Most of it is the look at the first "
+        "batch, once per fit.", "", *table("fastai | share of the fit | seconds of the fit", [
+            (fastai, f"{median(turn['doctor'] for turn in turns):.2%}",
+             ranged([turn["seconds"] for turn in turns], ".1f"))
             for fastai, turns in raw["found"].items()])])

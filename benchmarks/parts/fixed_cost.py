@@ -10,12 +10,10 @@ FASTAIS = {"fastai 1": ("v1", "on_fastai1"), "fastai 2": ("v2", "on_fastai2")}
 
 def measure(peers, options):
     rounds, batches, found = options.rounds or ROUNDS, 8 if options.dry else BATCHES, {}
-    for fastai, (environment, script) in FASTAIS.items():
-        def arm_of(arm):
-            return lambda at: peers.ask(environment, script, "steps", kind="free", arm=arm, batches=batches)["median"]
-        arms = {arm: arm_of(arm) for arm in ARMS}
+    for fastai, where in FASTAIS.items():
+        arms = {arm: peers.asker(*where, "steps", kind="free", arm=arm, batches=batches) for arm in ARMS}
         in_turns(arms, 2)  # warm
-        found[fastai] = in_turns(arms, rounds)
+        found[fastai] = {arm: [turn["median"] for turn in turns] for arm, turns in in_turns(arms, rounds).items()}
     return {"rounds": rounds, "batches": batches, "found": found, "versions": versions_of(peers)}
 
 
@@ -24,8 +22,8 @@ def versions_of(peers):
 
 
 def tell(raw):
-    bars, lines = [], [f"A nearly free model, {raw['rounds']} rounds of {raw['batches']} batches per arm; CPU time from "
-                       "one batch to the next, the median of each round."]
+    bars, lines = [], [f"A nearly free model, {raw['rounds']} rounds of {raw['batches']} batches per arm; CPU time "
+                       "from one batch to the next, the median of each round."]
     for fastai, found in raw["found"].items():
         ours, again = (sorted(ratios(found[arm], found[BASE])) for arm in ("callback", AGAIN))
         middle, far = ours[len(ours) // 2], noise(again)

@@ -14,11 +14,10 @@ TIMES = {1_000: 8, 10_000: 2, 100_000: 1}
 def measure(peers, options):
     rounds, found = options.rounds or ROUNDS, {}
     times = {100: 2, 1_000: 1} if options.dry else TIMES
-    for fastai, (environment, script) in FASTAIS.items():
-        def arm_of(rows):
-            return lambda at: peers.ask(environment, script, "feeding", rows=rows, times=times[rows])
-        peers.ask(environment, script, "feeding", rows=1_000, times=1)  # warm
-        found[fastai] = in_turns({rows: arm_of(rows) for rows in times}, rounds)
+    for fastai, where in FASTAIS.items():
+        peers.ask(*where, "feeding", rows=1_000, times=1)  # warm
+        found[fastai] = in_turns({rows: peers.asker(*where, "feeding", rows=rows, times=many)
+                                  for rows, many in times.items()}, rounds)
     return {"rounds": rounds, "found": found, "versions": versions_of(peers)}
 
 

@@ -6,18 +6,17 @@ from timing import in_turns, noise, ratios
 
 from .fixed_cost import FASTAIS, versions_of
 
-ROUNDS, BATCHES = 8, 6
+ROUNDS, BATCHES = 6, 6
 ARMS = ("patched", "patched, again", "callback")
 
 
 def measure(peers, options):
     rounds, batches, size, found = options.rounds or ROUNDS, BATCHES, "tiny" if options.dry else "minilm", {}
-    for fastai, (environment, script) in FASTAIS.items():
-        def arm_of(arm):
-            return lambda at: peers.ask(environment, script, "steps", kind=size, arm=arm, batches=batches)["gaps"]
-        arms = {arm: arm_of(arm) for arm in ARMS}
+    for fastai, where in FASTAIS.items():
+        arms = {arm: peers.asker(*where, "steps", kind=size, arm=arm, batches=batches) for arm in ARMS}
         in_turns(arms, 1)  # warm
-        found[fastai] = {arm: [median(gaps[1:]) / 1e3 for gaps in turns]  # the first holds the look at a first batch
+        # The first of a fit holds the look at its first batch.
+        found[fastai] = {arm: [median(turn["gaps"][1:]) / 1e3 for turn in turns]
                          for arm, turns in in_turns(arms, rounds).items()}
     return {"rounds": rounds, "batches": batches, "found": found, "versions": versions_of(peers)}
 
