@@ -39,10 +39,16 @@ def text(raws, stem="benchmarks"):
 
 
 def bars_of(sections):
-    verdicts = {True: "met", False: "missed", None: "not measured"}
     return table("what | bar | measured | verdict", [
-        (bar.what, bar.limit, bar.figure, f"**{verdicts[bar.met]}**" + (f": {bar.reason}" if bar.reason else ""))
-        for section in sections.values() for bar in section.bars])
+        (bar.what, bar.limit or "-", bar.figure, verdict_of(bar)) for section in sections.values()
+        for bar in section.bars])
+
+
+def verdict_of(bar):
+    if not bar.limit:
+        return "no bar was set"
+    verdict = {True: "met", False: "missed", None: "not measured"}[bar.met]
+    return f"**{verdict}**" + (f": {bar.reason}" if bar.reason else "")
 
 
 def about(raw):

@@ -10,7 +10,9 @@ class Bar(NamedTuple):
 
     Attributes
     ----------
-    what, limit, figure : str
+    what, figure : str
+    limit : str
+        Empty where none was set.
     met : bool, or None where nothing was measured
     reason : str
         Why it was missed, or under which condition it holds.

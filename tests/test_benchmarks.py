@@ -42,7 +42,7 @@ def test_every_bar_says_met_missed_or_why_it_was_not_measured(benchmarks):
     assert len(bars) >= 20
     for bar in bars:
         verdict = bar.split("|")[4].strip()
-        assert verdict.startswith(("**met**", "**missed**: ", "**not measured**: ")), bar
+        assert verdict == "no bar was set" or verdict.startswith(("**met**", "**missed**: ", "**not measured**: ")), bar
 
 
 def test_arms_come_in_turns_in_other_orders_and_each_once_per_round(benchmarks):

@@ -5,7 +5,7 @@ from section import Section, ranged, table
 
 from .fixed_cost import FASTAIS, versions_of
 
-ROUNDS, STEPS = 1, 60
+ROUNDS, STEPS = 1, 40
 
 
 def measure(peers, options):

@@ -39,7 +39,7 @@ def tell(raw):
     return Section("Import", [
         Bar("import of the package without fastai", f"≤ torch's own + {LIMIT} ms",
             f"{added['the package']:+.1f} ms (torch against itself: {added['torch, again']:+.1f} ms); with every name "
-            f"of its core looked up, which imports what they need, {added['the package and its core names']:+.1f} ms", met,
+            f"of its core looked up {added['the package and its core names']:+.1f} ms", met,
             "" if met else "see the table")],
         [f"CPU time of a new process, {raw['rounds']} of each.", "",
          *arms_table("ms", found, "torch", ".0f")])
