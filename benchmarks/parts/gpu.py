@@ -55,7 +55,8 @@ def tell(raw):
         cost = median(ratios([turn["seconds"] for turn in arms[DOCTOR]], base))
         bars += [Bar(f"on {device['name']}, batch {batch}: samples per second ÷ Trainer with length grouping",
                      f"≥ {LIMIT}", f"{ratio:.2f}", ratio >= LIMIT, "" if ratio >= LIMIT else "see the table"),
-                 Bar(f"on {device['name']}, batch {batch}: an epoch with the doctor ÷ without", "", f"{cost:.3f}", None)]
+                 Bar(f"on {device['name']}, batch {batch}: an epoch with the doctor ÷ without", "",
+                     f"{cost:.3f}", None)]
     return Section(f"On a GPU: {device['name']}", bars + parity_bars(raw["parity"]), [
         f"BERT-{raw['size']} in bf16, {raw['rows']:,} rows of the lengths of "
         f"{'`' + raw['texts'] + '`' if raw['texts'] else 'bundled comments'} (median {raw['lengths']['median']:.0f} "
