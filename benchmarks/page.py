@@ -6,7 +6,7 @@ from section import table
 
 HEAD = """# Speed and scale, measured
 
-Made by `make bench` from the raw results in [benchmarks/results](../benchmarks/results); no figure is typed by hand.
+Made by `make bench` from the raw results in `benchmarks/results/`; no figure is typed by hand.
 Arms take turns within each round, each under the interpreter of its own environment. Figures are medians with the
 lowest and highest of all rounds; a ratio is that of one round, and then the median of the rounds' ratios. On a CPU time
 is the process's own CPU time unless a line says otherwise, torch with one thread.
