@@ -34,7 +34,8 @@ def tell(raw):
         bars.append(Bar(f"growth: time per row, {least:,} to {most:,} rows, {fastai}", "flat ± 10 %",
                         "; ".join(f"{rows:,}: {ratio:.2f}" for rows, ratio in grown.items() if rows != least)
                         + f" (lowest of rounds: {lowest:.2f})", met,
-                        "" if met else "see the table"))
+                        "see the table" if not met else
+                        "with more rows it is cheaper by more than that" if min(grown.values()) < 1 - LIMIT else ""))
         lines += ["", f"**{fastai}**", "", *table(
             "rows | µs per row in all | tokenising and the rest | the pass | ÷ fewest rows", [
                 (f"{rows:,}", ranged(whole[rows], ".1f"),
