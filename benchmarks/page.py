@@ -1,6 +1,7 @@
 """Stored results -> docs/benchmarks.md and its plot. Measures nothing and knows no figure of its own."""
 import json
 from importlib import import_module
+from statistics import median
 
 from section import table
 
@@ -120,15 +121,17 @@ def shares(axes, raw):
 
 
 def growth(axes, raw):
+    top = 0
     for (fastai, found), colour in zip(raw["found"].items(), ("#d08c60", OURS)):
         rows = [int(n) for n in found]
         totals = {n: sorted((turn["making"] + turn["passing"]) * 1e6 / n for turn in found[str(n)]) for n in rows}
-        middle = [totals[n][len(totals[n]) // 2] for n in rows]
+        middle = [median(totals[n]) for n in rows]
+        top = max(top, *(totals[n][-1] for n in rows))
         axes.errorbar(rows, middle, [[m - totals[n][0] for n, m in zip(rows, middle)],
                                      [totals[n][-1] - m for n, m in zip(rows, middle)]],
                       marker="o", capsize=3, label=fastai, color=colour)
     axes.set_xscale("log")
-    axes.set_ylim(0)
+    axes.set_ylim(0, 1.3 * top)
     axes.set_xlabel("rows")
     axes.set_title("From texts to batches, µs per row", fontsize=10)
     axes.legend(frameon=False, fontsize=9)
