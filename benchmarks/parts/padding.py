@@ -71,7 +71,8 @@ def tell(raw):
             "with fewer rows no order of batches of 32 gets there: " + "; ".join(
                 f"{rows:,} rows: {sum(one['ours']) / PASSES:.3f}, all sorted {one['sorted']:.3f}"
                 for rows, one in small.items()) if small else ""),
-        Bar("… with no worse accuracy over five seeds than random batches", "not below by more than two standard errors",
+        Bar("… with no worse accuracy over five seeds than random batches",
+            "not below by more than two standard errors",
             f"{mean_gap:+.4f} ± {error:.4f} (mean of {len(gaps)} seeds, standard error)", mean_gap >= -2 * error,
             "" if mean_gap >= -2 * error else "see each seed below")], lines)
 
