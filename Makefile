@@ -23,11 +23,11 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick lint types dist parity models faults mutants bench docs notebooks demo clean
+.PHONY: help venv test quick lint types dist parity models faults mutants bench bench-gpu docs notebooks demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-11s %s\n", $$1, $$2}'
 	@echo "  v1: fastai 1 on Python 3.11 · era: fastai 1 on Python 3.8 and torch 1.4 · v2: fastai 2 on Python 3.11"
 
 venv: $(READY) ## the environment, in .venvs/STACK
@@ -73,9 +73,13 @@ faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants
 
-bench: $(READY) ## what callback and doctor cost, written to docs/fixed-cost.md and docs/doctor-cost.md
-	$(ONE_THREAD) $(VENV)/bin/python -W ignore benchmarks/fixed_cost.py --out docs/fixed-cost.md
-	$(VENV)/bin/python -W ignore benchmarks/doctor_cost.py --out docs/doctor-cost.md
+bench: ## speed and scale beside the peers, written to docs/benchmarks.md; ARGS="--only NAME"
+	@bash benchmarks/environments.sh
+	.venvs/v2/bin/python -W ignore benchmarks/run.py $(ARGS)
+
+bench-gpu: ## the same on a GPU, BERT-base in bf16; skipped with a word where there is none
+	@bash benchmarks/environments.sh
+	.venvs/v2/bin/python -W ignore benchmarks/run.py --only gpu $(ARGS)
 
 demo: $(READY) ## three arms of a tiny BERT side by side, then the doctor; offline
 	@$(ONE_THREAD) $(VENV)/bin/fastai-hf demo

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batching import IGNORED, Padding, pad_rows, piece_targets
+from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
 from .errors import UnusableInput
 from .text import TextEncoder
 from .tokenizing import Encoded
@@ -136,13 +136,13 @@ class Feeding:
         if name == "token_type_ids":
             return self._padded([np.zeros_like(row.ids) if row.types is None else row.types for row in rows],
                                 padding.type_id, width)
-        return self._padded([np.ones_like(row.ids) for row in rows], 0, width)
+        return mask_rows([row.ids for row in rows], padding.side, width)
 
     def targets(self, rows: Sequence[Encoded], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
         """The labels as the task's loss takes them; a label per word stands on the word's first piece."""
         if self.words:
             return self._padded([piece_targets(row, label) for row, label in zip(rows, labels)], IGNORED, width)
-        return torch.as_tensor(np.stack([np.asarray(label) for label in labels]))
+        return torch.from_numpy(np.array(labels))
 
     def _padded(self, rows: Sequence[np.ndarray], value: int, width: Optional[int]) -> Tensor:
         return pad_rows(rows, value, self.padding.side, width)

@@ -16,6 +16,7 @@ from fastai_hf_callback.batching import (
     dealt_evenly,
     joint_sizes,
     longest_first,
+    mask_rows,
     pad_rows,
     padded_share,
 )
@@ -190,6 +191,8 @@ def test_rows_come_back_out_of_their_padding(rows, side, more):
     for row, line in zip(rows, padded.tolist()):
         missing = [-7] * (width - len(row))
         assert line == (missing + row if side == "left" else row + missing)
+    assert torch.equal(mask_rows(rows, side, width), (padded != -7).long())
+    assert mask_rows(rows, side).shape[1] == width - more
 
 
 # -- a model that does not fit -----------------------------------------------------------------------

@@ -1,0 +1,65 @@
+"""docs/benchmarks.md holds what was measured, and what is made of the figures is right."""
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The benchmark's own modules, for as long as a test lasts."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    yield
+    for name in set(sys.modules) - before:
+        if str(ROOT / "benchmarks") in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_the_page_is_what_the_stored_results_say(benchmarks):
+    import page
+    from run import ORDER
+
+    raws = page.stored(ORDER, ROOT / "benchmarks" / "results")
+    written = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert raws and page.text(raws) == written
+    other = copy.deepcopy(raws)
+    other["imports"]["found"]["the package"] = [1e4]
+    assert page.text(other) != written
+
+
+def test_every_bar_says_met_missed_or_why_it_was_not_measured(benchmarks):
+    import page
+    from run import ORDER
+
+    lines = page.text(page.stored(ORDER, ROOT / "benchmarks" / "results")).splitlines()
+    bars = [line for line in lines[lines.index("## The bars"):lines.index("## Fixed cost of the callback")]
+            if line.startswith("|")][2:]
+    assert len(bars) >= 20
+    for bar in bars:
+        verdict = bar.split("|")[4].strip()
+        assert verdict == "no bar was set" or verdict.startswith(("**met**", "**missed**: ", "**not measured**: ")), bar
+
+
+def test_arms_come_in_turns_in_other_orders_and_each_once_per_round(benchmarks):
+    from timing import in_turns
+
+    asked = []
+    found = in_turns({name: lambda at, name=name: asked.append((at, name)) or at for name in "abc"}, 20)
+    rounds = [asked[at:at + 3] for at in range(0, 60, 3)]
+    assert found == {name: list(range(20)) for name in "abc"}
+    assert all({at for at, _ in one} == {n} and {name for _, name in one} == set("abc")
+               for n, one in enumerate(rounds))
+    assert len({tuple(name for _, name in one) for one in rounds}) > 1
+
+
+def test_noise_is_that_of_a_median_and_grows_with_the_figures_spread(benchmarks):
+    from timing import noise
+
+    narrow, wide = ([1 + spread * step for step in range(-10, 11)] for spread in (0.001, 0.01))
+    assert noise([1.0] * 9) == 0
+    assert 0 < noise(narrow) < 0.01  # the ratios reach to 0.01 from 1, their median does not
+    assert noise(wide) == pytest.approx(10 * noise(narrow))
