@@ -299,7 +299,7 @@ class TextInputs(tuple):
         outputs = getattr(model, "num_labels", None)
         if self.outputs and isinstance(outputs, int) and outputs != self.outputs:
             raise InputError(f"The labels ask for {self.outputs} output(s), and {name} gives {outputs}. Write "
-                             f"from_pretrained(..., num_labels=data.c).", "wrong-number-of-outputs")
+                             f"from_pretrained(..., num_labels={self.outputs}).", "wrong-number-of-outputs")
 
 
 def _embedded_ids(model: nn.Module) -> Optional[int]:

@@ -485,7 +485,7 @@ def test_gradients_accumulate_over_batches_of_several_tensors(slow):
 
 def test_a_model_with_another_head_is_refused_at_once(slow):
     data = make_data(slow)
-    with pytest.raises(Exception, match="3 output.*num_labels=data.c"):
+    with pytest.raises(Exception, match="3 output.*num_labels=3"):
         HFModel(tiny_model("bert", 2), inputs=data.inputs)
 
 

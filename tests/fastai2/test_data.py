@@ -570,7 +570,7 @@ def test_texts_cannot_be_mixed_up(tokenizer):
 
 
 def test_a_model_with_another_head_is_refused_at_once(tokenizer):
-    with pytest.raises(InputError, match="3 output.*num_labels=data.c"):
+    with pytest.raises(InputError, match="3 output.*num_labels=3"):
         HFModel(model_of_today("bert", 2), inputs=make_data(tokenizer).inputs)
 
 
