@@ -120,7 +120,13 @@ class Comparison:
 
     @property
     def moved(self) -> bool:
-        """Whether the train loss and at least one metric moved (without metrics: the validation loss)."""
+        """Whether the train loss and at least one metric moved (without metrics: the validation loss).
+
+        Not where the train loss ended as no number, whatever a metric did before.
+        """
+        steps = self.traces["callback"].steps
+        if steps and not math.isfinite(steps[-1].loss):
+            return False
         by_name = {m.quantity: m.moved for m in self.movements}
         metrics = [m.moved for m in self.movements if m.is_metric]
         return by_name.get("train_loss", False) and any(metrics or [by_name.get("valid_loss", True)])

@@ -346,6 +346,14 @@ def test_numbers_that_are_not_finite_are_no_movement(value):
     assert all(np.isfinite([m.excursion, m.null]).all() for m in comparison.movements)
 
 
+@pytest.mark.parametrize("index, moved", [(-1, False), (0, True)])
+def test_a_loss_that_ends_as_no_number_has_not_moved_and_one_that_recovers_has(index, moved):
+    *both, broken = three_arms()
+    comparison = compare_traces([*(change_step(index, "loss")(trace, NAN) for trace in both), broken])
+    assert comparison.identical and comparison.moved is moved
+    assert moved or comparison.verdict.startswith("IDENTICAL BUT STUCK - the loss became nan at fit 0")
+
+
 def test_an_empty_trace_moves_nothing():
     comparison = compare_traces([Trace("callback"), Trace("patched")])
     assert comparison.movements == [] and not comparison.moved and comparison.exit_code == 3
