@@ -70,7 +70,7 @@ def _is_derived(config: Any, name: str, value: Any) -> bool:
     """Whether the config computes this from other attributes, as a head's width: it is to do so again."""
     takes = inspect.signature(type(config).__init__).parameters
     if name not in takes:
-        return True
+        return name not in config.attribute_map.values()  # which its arguments may know by another name
     return takes[name].default is None and isinstance(value, (int, dict)) and not name.endswith(("_id", "_index"))
 
 
