@@ -30,12 +30,21 @@ def __getattr__(name: str) -> Any:
     if name in _CORE:
         return getattr(import_module(f".{_CORE[name]}", __name__), name)
     if name in _PER_FASTAI:
-        return getattr(import_module(f".{_fastai_room()}.{_PER_FASTAI[name]}", __name__), name)
+        return getattr(import_module(_module_of(name), __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> List[str]:
     return sorted([*globals(), *__all__])
+
+
+def _module_of(name: str) -> str:
+    """Where the name is for the fastai that is installed."""
+    room = _fastai_room()
+    module = f".{room}.{_PER_FASTAI[name]}"
+    if find_spec(module, __name__) is None:
+        raise ImportError(f"{name} is not there for fastai {room[-1]} yet: leave it out.")
+    return module
 
 
 def _fastai_room() -> str:

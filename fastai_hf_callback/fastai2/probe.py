@@ -64,6 +64,7 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
     with everything_put_back(learn):
         seed_everything(0)
         seed_loaders(learn, 0)
+        learn.model = bare(learn.model)  # sends nothing: other processes may not be asked
         seen = Examination(learn, batches).run()
     seen.seconds = time.perf_counter() - started
     return seen

@@ -1,4 +1,4 @@
-"""The command line with fastai 2: exit codes, and one line for what is not there yet."""
+"""The command line with learners of fastai 2: exit codes and what is written."""
 import json
 import sys
 
@@ -54,9 +54,3 @@ def test_what_is_no_learner_is_one_line(run, factories):
 def test_compare_takes_a_factory(run, factories):
     code, out, _ = run("compare", f"{factories}:good", "--epochs", 1, "--lr", "1e-2")
     assert code in (0, 3) and "identical" in out.lower()
-
-
-@pytest.mark.parametrize("arguments", ["demo", "compare --csv a.csv --text t --labels a --model m"])
-def test_what_is_not_there_yet_says_so(run, arguments):
-    code, out, err = run(*arguments.split())
-    assert (code, out) == (2, "") and "is not there for fastai 2 yet" in err and len(err.splitlines()) == 1
