@@ -2,6 +2,7 @@
 
 Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
+import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -46,9 +47,15 @@ def takes_part(callback: Any) -> bool:
     """Whether a callback changes or watches batches; the others write files and tables at the ends of epochs."""
     if isinstance(callback, (Recorder, ProgressCallback, ShowGraphCallback)):
         return False
-    if getattr(type(callback), "_watches_only", False):
+    if getattr(type(callback), "_watches_only", False) or _speaks_to_other_processes(callback):
         return False
     return any(_has(callback, event) for event in (*BATCH_EVENTS, "before_train"))
+
+
+def _speaks_to_other_processes(callback: Any) -> bool:
+    """fastai's wrapping of the model for several processes: an examination may run in one of them alone."""
+    room: Any = sys.modules.get("fastai.distributed")  # imported by who uses it; it needs accelerate
+    return room is not None and isinstance(callback, room.DistributedTrainer)
 
 
 def quietly_copied(callback: Callback, learn: Learner) -> Callback:
