@@ -9,15 +9,3 @@ def has(module):
 
 
 FASTAI_1, FASTAI_2 = has("fastai.basic_train"), has("fastai.learner")
-
-
-def compiled_or_skipped(run, backend):
-    """What `run` gives; skipped where inductor cannot build its C++ here, for a reason of its own."""
-    import pytest
-
-    try:
-        return run(backend)
-    except Exception as error:
-        if backend != "inductor" or "nductor" not in f"{type(error)} {error!r} {error.__cause__!r}":
-            raise
-        return pytest.skip(f"inductor cannot compile here: {str(error).splitlines()[0]}")
