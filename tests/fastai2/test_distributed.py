@@ -126,8 +126,8 @@ def test_and_neither_with_fastais_own_sharing(both, one):
 def test_predicting_in_an_order_that_each_process_drew_for_itself_is_refused(both):
     for process in both:
         assert process["drawn"] == (
-            "UnusableInput", "An order drawn by each process for itself was given to predict in; expected one for all: write "
-                             "ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
+            "UnusableInput", "An order drawn by each process for itself was given to predict in; expected one for all: "
+                             "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
 
 
 # -- the learner's other tools -----------------------------------------------------------------------
