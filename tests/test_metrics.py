@@ -64,7 +64,7 @@ def test_of_classes_each_is_scored_against_the_rest():
 
 def test_rows_without_a_class_do_not_count():
     outputs, classes = torch.randn(12, 3), torch.arange(12) % 3
-    with_some_more = torch.cat([classes, torch.full((5,), -100)])
+    with_some_more = torch.cat([classes, torch.full((5,), -100, dtype=torch.long)])
     assert mean_columnwise_auc(torch.cat([outputs, torch.randn(5, 3)]), with_some_more) == \
         mean_columnwise_auc(outputs, classes)
 
