@@ -20,18 +20,18 @@ class Reason(NamedTuple):
     fix: str
 
 
-_CALLBACK = "Learner(..., callbacks=[HFCallback()])  # cbs=[HFCallback()] on fastai 2"
+_CALLBACK = "Learner(..., callbacks=[HFCallback()])"
 _NAMES = "HFModel(model, inputs=('input_ids', 'attention_mask'))"
 
 REASONS: Dict[str, Reason] = {
     "output-not-unwrapped": Reason("The model returned a tuple, list or ModelOutput, and nothing unwrapped it before "
                                    "the loss.", _CALLBACK),
     "callback-class-not-instance": Reason("A callback's class is among the callbacks; expected an instance.",
-                                          _CALLBACK + ", with the parentheses"),
+                                          _CALLBACK + "  # with the parentheses"),
     "callback-instance-in-callback-fns": Reason("A callback's instance is in callback_fns, which fastai calls with the "
                                                 "learner; expected a class there.", _CALLBACK),
     "unwrapping-in-callback-fns": Reason("The output is unwrapped by a callback in callback_fns, which reach neither "
-                                         "validate nor pred_batch.", _CALLBACK + "; and take it out of callback_fns"),
+                                         "validate nor pred_batch.", _CALLBACK + "  # and take it out of callback_fns"),
     "wrong-key-returned": Reason("A callback returned a key that fastai's state does not have.",
                                          "return {'last_output': logits}  # from on_loss_begin"),
     "class-instead-of-instance": Reason("A class was given where an instance is wanted.",

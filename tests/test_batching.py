@@ -218,7 +218,7 @@ def test_a_model_that_fits_is_taken(name):
     (dict(longest=33), "The longest text has 33 tokens, and BertForSequenceClassification has 32 positions. Write "
                        "text_data(..., max_len=32)."),
     (dict(outputs=4), "The labels ask for 4 output(s), and BertForSequenceClassification gives 3. Write "
-                      "from_pretrained(..., num_labels=data.c)."),
+                      "from_pretrained(..., num_labels=4)."),
 ))
 def test_a_model_that_does_not_fit_is_refused_before_training(changed, message):
     with pytest.raises(InputError) as caught:

@@ -19,7 +19,6 @@ WEIGHT_DECAY = 0.01  # fastai's own default
 
 # The checks speak fastai 1's language; longer phrases before those that they hold.
 PHRASES: List[Tuple[str, str]] = [
-    ("Learner(..., callbacks=[HFCallback()])  # cbs=[HFCallback()] on fastai 2", "Learner(..., cbs=[HFCallback()])"),
     ("Learner(..., callbacks=[HFCallback()])", "Learner(..., cbs=[HFCallback()])"),
     ("learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in",
      "[learn.remove_cb(cb) for cb in list(learn.cbs) if type(cb).__name__ in"),

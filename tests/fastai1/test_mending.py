@@ -136,7 +136,7 @@ def test_an_unknown_part_is_told_the_nearest(name, nearest):
 
 
 def test_what_is_like_no_part_is_told_all_of_them():
-    with pytest.raises(UnusableInput, match="no part 'qqq'; It has ragged-arrays, "):
+    with pytest.raises(UnusableInput, match="no part 'qqq'; expected one of ragged-arrays, "):
         heal("qqq")
 
 
