@@ -45,12 +45,7 @@ html_show_sourcelink = False
 copybutton_prompt_text, copybutton_only_copy_prompt_lines, copybutton_line_continuation_character = "$ ", True, "\\"
 
 
-# Pages that have their place in index.md and may not be there yet.
-AWAITED = ("benchmarks", "distributed", "faults-fastai2", "models", "supported", "tasks", "coming-from-blurr")
-
-
 def setup(app):
-    app.connect("source-read", _without_awaited_pages)
     app.connect("missing-reference", _documented_elsewhere)
 
 
@@ -64,10 +59,3 @@ def _documented_elsewhere(app, env, node, content):
         if name.rpartition(".")[2] == wanted and name.startswith("fastai_hf_callback."):
             return make_refnode(app.builder, node["refdoc"], known[name].docname, known[name].node_id, content, name)
     return None
-
-
-def _without_awaited_pages(app, page, source):
-    if page == "index":
-        for name in AWAITED:
-            if not Path(app.srcdir, f"{name}.md").exists():
-                source[0] = source[0].replace(f"\n{name}\n", "\n")
