@@ -5,7 +5,7 @@ through fastai's own loop on copies, then a fresh optimizer on one batch. ``fast
 ``fastai2/examination.py`` say how a learner is asked.
 """
 import time
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from .instruments.answers import (
 from .instruments.batches import Batch, is_per_token, rows_of, shrunk
 from .instruments.inputs import (
     TokenView,
+    agreed_on_padding,
     arguments_watched,
     embeddings_watched,
     executed_watched,
@@ -53,6 +54,16 @@ class FirstLook(NamedTuple):
     ran: List[Any]
 
 
+class Looked(NamedTuple):
+    """A batch, what reached the loss of it in eval mode, and what was seen on the way."""
+
+    batch: Batch
+    output: Any
+    view: Optional[TokenView]
+    arguments: List[Dict[str, Any]]
+    ran: List[Any]
+
+
 class AnyExamination:
     """One examination; lives inside ``everything_put_back``. Each fastai's own says how its learner is asked.
 
@@ -68,9 +79,8 @@ class AnyExamination:
         self.loss_func: Callable[..., Any] = learn.loss_func
         self.seen = Evidence()
         self.train: List[Batch] = []
-        self.views: List[TokenView] = []
+        self.looked: List[Looked] = []
         self.ran: List[Any] = []
-        self.eval_outputs: List[Any] = []
 
     def run(self) -> Evidence:
         """Look at everything; what cannot be looked at is named, and the rest still is."""
@@ -109,15 +119,9 @@ class AnyExamination:
     # -- outputs and inputs -----------------------------------------------------------------------------------
 
     def look_in_eval_mode(self) -> bool:
-        seen, model = self.seen, self.learn.model
-        outputs, calls, arguments = [], [], []
+        seen = self.seen
         try:
-            for batch in self.train:
-                with embeddings_watched(model) as looked_up, executed_watched(model) as ran, \
-                        arguments_watched(model) as given:
-                    outputs.append(self.logits(batch))
-                calls.append(looked_up)
-                arguments.append(given)
+            self.looked = [self._look(batch) for batch in self.train]
         except NothingReachedTheLoss as error:
             seen.not_looked_at.append(f"outputs ({error})")
             return False
@@ -125,40 +129,81 @@ class AnyExamination:
             if seen.wiring.train_error is None:
                 seen.wiring.train_error, seen.wiring.train_said = explained(error).cause, reported(error)
             return False
-        self.ran, self.eval_outputs = ran, outputs
-        self.views = [v for v in (view_tokens(c, b.xb) for c, b in zip(calls, self.train)) if v is not None]
-        if len(self.views) == len(self.train):
-            config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
-            seen.inputs = look_at_inputs(self.views, [b.xb for b in self.train], arguments, config)
-            seen.place_of_ids = self._place_of_ids()
-            seen.inputs.foreign_tokens = self.foreign_tokens(self.views)
-            seen.looked_at.append("inputs")
-        return isinstance(outputs[0], Tensor)
+        self.ran = self.looked[-1].ran
+        if self.ids_seen():
+            self.attempt("padding of validation batches", self._look_for_padding_in_validation)
+            self._look_at_inputs()
+        return isinstance(self.looked[0].output, Tensor)
+
+    def _look(self, batch: Batch) -> Looked:
+        model = self.learn.model
+        with embeddings_watched(model) as calls, executed_watched(model) as ran, arguments_watched(model) as given:
+            output = self.logits(batch)
+        return Looked(batch, output, view_tokens(calls, batch.xb), given, ran)
+
+    def ids_seen(self) -> bool:
+        """Whether ids were seen on their way into a word embedding, in every batch."""
+        return bool(self.looked) and all(one.view is not None for one in self.looked)
+
+    @property
+    def views(self) -> List[TokenView]:
+        """The ids of the batches looked at, training batches first, where they were seen."""
+        return [one.view for one in self.looked if one.view is not None]
+
+    def _look_for_padding_in_validation(self) -> None:
+        """Training batches sorted by length hold next to no padding; those of the validation set may."""
+        if any(view.pad_id is not None for view in self.views) or not self.has_validation():
+            return
+        more = [self._look(shrunk(batch)) for batch in self.validation_batches(self.wanted)]
+        self.looked += [one for one in more if one.view is not None and one.view.pad_id is not None]
+
+    def _look_at_inputs(self) -> None:
+        seen, model = self.seen, self.learn.model
+        agreed = agreed_on_padding(self.views)
+        self.looked = [one._replace(view=view) for one, view in zip(self.looked, agreed)]
+        config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
+        seen.inputs = look_at_inputs(agreed, [one.batch.xb for one in self.looked],
+                                     [one.arguments for one in self.looked], config)
+        seen.place_of_ids = self._place_of_ids()
+        seen.inputs.foreign_tokens = self.foreign_tokens(agreed)
+        seen.looked_at.append("inputs")
 
     def look_closer(self) -> None:
-        seen, batch, logits = self.seen, self.train[0], self.eval_outputs[0]
-        seen.outputs = look_at_outputs(self.eval_outputs, [b.yb for b in self.train], self.learn.model)
+        seen, batch, logits = self.seen, self.train[0], self.looked[0].output
+        training = self.looked[:len(self.train)]
+        outputs, inputs = [one.output for one in training], [one.batch.xb for one in training]
+        seen.outputs = out = look_at_outputs(outputs, [b.yb for b in self.train], self.learn.model)
         seen.looked_at.append("outputs")
         if isinstance(batch.yb, Tensor):
             seen.loss = loss_shape(self.loss_func, logits, batch.yb)
-            seen.outputs.broadcasts = broadcasts(self.loss_func, logits, batch.yb)
+            out.broadcasts = broadcasts(self.loss_func, logits, batch.yb)
             seen.looked_at.append("loss")
-        out, inputs = seen.outputs, [b.xb for b in self.train]
-
-        def logits_of(xb: Any) -> Tensor:
-            return self.logits(Batch(xb, first_rows(batch.yb, rows_of(xb))))
-
         out.changes_with_batch_mates = self.attempt(
-            "answer to batch mates", lambda: answer_to_batch_mates(logits_of, inputs, self.eval_outputs, out))
-        out.bounded, out.rows_sum_to_one = answer_to_weights(logits_of, inputs[0], out, self.learn.model)
-        if len(self.views) == len(inputs):
-            asked = (logits_of, inputs, self.views, self.eval_outputs, out)
-            if not seen.inputs.batch_has_other_ids and seen.inputs.distinct_words > 2:
-                out.answers_to_tokens = self.attempt("answer to words", lambda: answer_to_words(*asked))
-                if out.answers_to_tokens == 0:
-                    out.answers_to_tokens = self.attempt("answer of other weights", lambda: answer_with_other_weights(
-                        logits_of, inputs[0], self.views[0], self.learn.model, out))
-            out.changes_with_padding = self.attempt("answer to padding", lambda: answer_to_padding(*asked))
+            "answer to batch mates", lambda: answer_to_batch_mates(self._logits_of(batch), inputs, outputs, out))
+        out.bounded, out.rows_sum_to_one = answer_to_weights(self._logits_of(batch), inputs[0], out, self.learn.model)
+        if self.ids_seen():
+            self._ask_about_words(training)
+            out.changes_with_padding = self.attempt("answer to padding", self._ask_about_padding)
+
+    def _ask_about_words(self, training: List[Looked]) -> None:
+        seen, out, first = self.seen, self.seen.outputs, training[0]
+        if seen.inputs.batch_has_other_ids or seen.inputs.distinct_words <= 2:
+            return
+        logits_of = self._logits_of(first.batch)
+        asked = ([one.batch.xb for one in training], [one.view for one in training], [one.output for one in training])
+        out.answers_to_tokens = self.attempt("answer to words", lambda: answer_to_words(logits_of, *asked, out))
+        if out.answers_to_tokens == 0:
+            out.answers_to_tokens = self.attempt("answer of other weights", lambda: answer_with_other_weights(
+                logits_of, first.batch.xb, first.view, self.learn.model, out))
+
+    def _ask_about_padding(self) -> Optional[float]:
+        padded = [one for one in self.looked if one.view.pad_id is not None]
+        return answer_to_padding(self._logits_of(self.train[0]), [one.batch.xb for one in padded],
+                                 [one.view for one in padded], [one.output for one in padded], self.seen.outputs)
+
+    def _logits_of(self, batch: Batch) -> Callable[[Any], Tensor]:
+        """From inputs to logits; the loop is given as many of `batch`'s targets as there are rows."""
+        return lambda xb: self.logits(Batch(xb, first_rows(batch.yb, rows_of(xb))))
 
     # -- targets and metrics ----------------------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ ROOT = Path(__file__).parent.parent
 SECONDS = 900  # a guard against processes that wait for ever: importing takes five seconds, on a busy machine sixty
 
 
-def in_two_processes(script, *arguments, seconds=SECONDS, processes=2):
+def in_two_processes(script, *arguments, seconds=SECONDS, processes=2, cwd=None):
     """What the processes print, once all have ended well."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     started = subprocess.Popen([sys.executable, "-W", "ignore", *launcher(processes), str(script),
                                 *map(str, arguments)], env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, universal_newlines=True, start_new_session=True)
+                               stderr=subprocess.STDOUT, universal_newlines=True, start_new_session=True, cwd=cwd)
     try:
         said, _ = started.communicate(timeout=seconds)
     finally:

@@ -95,6 +95,12 @@ CASES = [
     Case(inputs.mask_missing, "attention-mask-missing", "warning", ["20%", "id 0", "0.3 of their spread"],
          dict(inputs__mask_given=False, inputs__mask_argument_given=False, outputs__changes_with_padding=0.3),
          [dict(inputs__mask_given=True), dict(inputs__pad_id=None), dict(outputs__changes_with_padding=2e-3)]),
+    # A model that has learned nothing yet answers to words hardly more than to padding.
+    Case(inputs.mask_missing, "attention-mask-missing", "warning", ["0.0011 of their spread"],
+         dict(inputs__mask_given=False, inputs__mask_argument_given=False, outputs__changes_with_padding=1.1e-3,
+              outputs__answers_to_tokens=0.02),
+         [dict(outputs__answers_to_tokens=0.023), dict(outputs__answers_to_tokens=None),
+          dict(outputs__changes_with_padding=5e-4, outputs__answers_to_tokens=1e-3)]),
     Case(inputs.mask_missing, "attention-mask-wrong", "note", ["0.3 of their spread"],
          dict(inputs__mask_given=False, inputs__mask_argument_given=True, outputs__changes_with_padding=0.3),
          [dict(outputs=None), dict(inputs=None)]),

@@ -1,4 +1,5 @@
 """Made-up texts with every kind of label, and tiny tokenizers for them. No fastai here."""
+import os
 import random
 from pathlib import Path
 
@@ -16,9 +17,10 @@ COLUMNS = ("animal", "plant", "plural")
 
 
 def write_vocabulary(folder):
-    """`folder`/vocab.txt, as a BERT tokenizer reads it."""
-    path = Path(folder) / "vocab.txt"
-    path.write_text("\n".join(VOCABULARY), encoding="utf-8")
+    """`folder`/vocab.txt, as a BERT tokenizer reads it; whole at any moment, for processes that share a folder."""
+    path, own = Path(folder) / "vocab.txt", Path(folder) / f"vocab-{os.getpid()}.txt"
+    own.write_text("\n".join(VOCABULARY), encoding="utf-8")
+    os.replace(str(own), str(path))
     return str(path)
 
 

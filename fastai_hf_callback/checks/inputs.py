@@ -14,6 +14,9 @@ EXPLAINED_BY = {"foreign-special-tokens": ("unknown-tokens", "texts-all-alike"),
 # A row's logits alone and unpadded against those in its batch, over their spread between rows: a padded position
 # that is masked changes them by rounding (1e-6 in float32), one that is read by 1e-2 and more.
 CHANGED = 2e-3
+# A model that has learned nothing yet answers to words hardly more than to padding: a twentieth of that is enough
+# then, as long as it is no rounding, which is up to 1e-4 of the hundredth part of the logits that a spread counts as.
+OF_THE_ANSWER_TO_WORDS, NO_ROUNDING = 0.05, 5e-4
 # Of all words, one makes up no more than a tenth in language, a quarter in the smallest vocabularies.
 ONE_WORD_IS_ALL, ONE_WORD_IS_TOO_MUCH = 0.6, 0.12
 # Of fewer words one may be the most by chance.
@@ -173,7 +176,9 @@ def wrong_pad_id(seen: Evidence) -> Optional[Finding]:
 
 
 def _padding_is_read(seen: Evidence) -> bool:
-    return _change(seen) > CHANGED
+    words = seen.outputs.answers_to_tokens if seen.outputs is not None else None
+    enough = CHANGED if words is None else min(CHANGED, max(OF_THE_ANSWER_TO_WORDS * words, NO_ROUNDING))
+    return _change(seen) > enough
 
 
 def _change(seen: Evidence) -> float:

@@ -13,8 +13,8 @@ from ..evidence import Inputs
 from ..model import MASK_NAMES
 from ..output import tensors_in
 
-__all__ = ["EmbeddingCall", "embeddings_watched", "executed_watched", "look_at_inputs", "TokenView", "view_tokens",
-           "word_embedding_call"]
+__all__ = ["agreed_on_padding", "EmbeddingCall", "embeddings_watched", "executed_watched", "look_at_inputs", "TokenView",
+           "view_tokens", "word_embedding_call"]
 
 
 class EmbeddingCall(NamedTuple):
@@ -145,6 +145,25 @@ def view_tokens(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
     return TokenView(ids, call.embedding, pad_id, side, is_pad, mask)
 
 
+def agreed_on_padding(views: List[TokenView]) -> List[TokenView]:
+    """The views with the padding that one of them shows: batches of like length hold too little to tell it by.
+
+    A view in which that id stands inside the texts too is left as it is.
+    """
+    shown = next((v for v in views if v.pad_id is not None), None)
+    if shown is None:
+        return views
+    return [view if view.pad_id is not None else _padded_alike(view, shown) for view in views]
+
+
+def _padded_alike(view: TokenView, shown: TokenView) -> TokenView:
+    runs = _runs(view.ids, shown.pad_id, shown.pad_side)
+    inside = int((view.ids == shown.pad_id).sum()) - int(runs.sum())
+    if inside or not bool(runs.any()):
+        return view
+    return view._replace(pad_id=shown.pad_id, pad_side=shown.pad_side, is_pad=runs)
+
+
 def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]],
                    config: Any = None) -> Inputs:
     """Sum up the tokens of several batches.
@@ -215,17 +234,22 @@ def _padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
     nothing = torch.zeros_like(ids, dtype=torch.bool)
     best: Tuple[float, Optional[int], Optional[str], Tensor] = (0.0, None, None, nothing)
     for side in ("back", "front"):
-        turned = ids.flip(1) if side == "back" else ids
-        for token in turned[:, 0].unique().tolist():
-            runs = (turned == token).long().cumprod(1).bool()
+        for token in ids[:, -1 if side == "back" else 0].unique().tolist():
+            runs = _runs(ids, token, side)
             lengths = runs.sum(1)
-            inside = int((turned == token).sum()) - int(runs.sum())
+            inside = int((ids == token).sum()) - int(runs.sum())
             share = float(runs.float().mean())
             full = bool((lengths == ids.shape[1]).any())
             if (int(lengths.max()) >= 2 and len(lengths.unique()) > 1 and float((lengths > 0).float().mean()) >= 0.2
                     and share >= 0.03 and inside <= 0.02 * int(runs.sum()) and share > best[0] and not full):
-                best = (share, int(token), side, runs.long().flip(1).bool() if side == "back" else runs)
+                best = (share, int(token), side, runs)
     return best[1], best[2], best[3]
+
+
+def _runs(ids: Tensor, token: int, side: str) -> Tensor:
+    """Where rows begin (``"front"``) or end (``"back"``) with `token`, over and over; bool, of the ids' shape."""
+    alike = (ids == token).long()  # torch 1.4 flips no bool
+    return (alike.flip(1).cumprod(1).flip(1) if side == "back" else alike.cumprod(1)).bool()
 
 
 def _mode(values: Tensor) -> Tuple[int, float]:

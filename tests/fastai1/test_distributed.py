@@ -175,6 +175,7 @@ def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
     settings.num_labels = len(LABELS)
     BertForSequenceClassification(settings).save_pretrained(str(tmp_path / "model"))
     write_vocabulary(tmp_path / "model")
-    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai1.py", tmp_path / "comments.csv", tmp_path / "model")
+    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai1.py", tmp_path / "comments.csv", tmp_path / "model",
+                            cwd=str(tmp_path))
     assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
     assert (tmp_path / "models" / "trained.pth").is_file()

@@ -241,6 +241,7 @@ def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
                           intermediate_size=32, max_position_embeddings=128, num_labels=len(LABELS))
     BertForSequenceClassification(settings).save_pretrained(tmp_path / "model")
     fast_tokenizer(tmp_path).save_pretrained(tmp_path / "model")
-    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai2.py", tmp_path / "comments.csv", tmp_path / "model")
+    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai2.py", tmp_path / "comments.csv", tmp_path / "model",
+                            cwd=str(tmp_path))
     assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
     assert (tmp_path / "models" / "trained.pth").is_file()
