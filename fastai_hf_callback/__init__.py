@@ -15,9 +15,10 @@ _CORE = {"unwrap": "output", "HFModel": "model", "accuracy_thresh": "metrics",
          "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
          "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
          "Comparison": "comparison", "Trace": "trace",
-         "explain": "failures", "trusted": "trust", "Diagnosis": "diagnosis", "Finding": "finding"}
+         "trusted": "trust", "Diagnosis": "diagnosis", "Finding": "finding"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
                "text_data": "data", "ordered_preds": "ordered", "diagnose": "probe", "Doctor": "doctor",
+               "explain": "explaining",
                "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "WordAccuracy": "metrics",
                "layer_groups": "splitting", "heal": "mending"}
 # What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.

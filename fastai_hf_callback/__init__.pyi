@@ -9,11 +9,11 @@ from .errors import InputError as InputError
 from .errors import OutputError as OutputError
 from .errors import PatchError as PatchError
 from .errors import UnusableInput as UnusableInput
-from .failures import explain as explain
 from .fastai2.arms import compare as compare
 from .fastai2.callback import HFCallback as HFCallback
 from .fastai2.data import text_data as text_data
 from .fastai2.doctor import Doctor as Doctor
+from .fastai2.explaining import explain as explain
 from .fastai2.loop import patched_loop as patched_loop
 from .fastai2.mending import heal as heal
 from .fastai2.metrics import BaseRate as BaseRate

@@ -70,8 +70,8 @@ def _is_squads(value: Any) -> bool:
 
 def _given(part: Part, labels: Sequence[Any]) -> List[Answer]:
     if len(labels) > 2:
-        raise UnusableInput(f"task='answer': {len(labels)} label columns were given, {listed(labels)}; expected one, of "
-                            f"answers, or two, of answers and of the place of their first character")
+        raise UnusableInput(f"task='answer': {len(labels)} label columns were given, {listed(labels)}; expected one, "
+                            f"of answers, or two, of answers and of the place of their first character")
     values = [part.column(label).tolist() for label in labels]
     return [_answer(part, labels, row, given) for row, given in enumerate(zip(*values))]
 

@@ -106,9 +106,14 @@ def diagnosed(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = No
     kept = [f for i, f in enumerate(kept)  # a cause once, but several metrics may have the same
             if f.cause.startswith("metric-") or f.cause not in {g.cause for g in kept[:i]}]
     for finding in kept:
-        finding.message, finding.fix = _said_with(phrases, finding.message), _said_with(phrases, finding.fix)
-        finding.cure = cures(finding) if cures is not None else None
+        in_words_of(phrases, finding).cure = cures(finding) if cures is not None else None
     return Diagnosis(kept, evidence)
+
+
+def in_words_of(phrases: Sequence[Tuple[str, str]], finding: Finding) -> Finding:
+    """The same finding, its message and fix said as another fastai's users know them."""
+    finding.message, finding.fix = _said_with(phrases, finding.message), _said_with(phrases, finding.fix)
+    return finding
 
 
 def _said_with(phrases: Sequence[Tuple[str, str]], text: str) -> str:

@@ -155,6 +155,7 @@ class Outputs:
     size: float
     bounded: bool = False
     rows_sum_to_one: bool = False
+    rows_are_log_probabilities: bool = False
     answers_to_tokens: Optional[float] = None
     changes_with_batch_mates: Optional[float] = None
     changes_with_padding: Optional[float] = None
@@ -169,7 +170,8 @@ class LossShape:
 
     ``at_ideal`` is its value where the outputs say what the targets say, ``at_worst`` where they say the
     contrary, ``constant`` that of the best output without any input, ``first`` that of the model in
-    eval mode. ``takes_logits``: outputs far beyond 0 and 1 cost less than 0 and 1 do.
+    eval mode. ``takes_logits``: outputs far beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``:
+    a number added to all outputs of a row is taken off the loss, as by one of log-probabilities.
     ``before_fitting`` and ``fitted``: before and after steps of a fresh optimizer on one batch.
     """
 
@@ -179,6 +181,7 @@ class LossShape:
     at_worst: Optional[float] = None
     takes_logits: Optional[bool] = None
     shift_invariant: Optional[bool] = None
+    falls_with_shift: Optional[bool] = None
     answers_to_order: Optional[bool] = None
     answers_to_targets: Optional[bool] = None
     before_fitting: Optional[float] = None
@@ -206,6 +209,7 @@ class Inputs:
     mask_marks_padding: Optional[float] = None
     mask_arrives_as: List[str] = field(default_factory=list)
     mask_argument_given: Optional[bool] = None
+    takes_mask: bool = True
     mask_hides_everything: bool = False
     distinct_rows: int = 0
     top_token: Optional[int] = None

@@ -29,6 +29,7 @@ from .instruments.inputs import (
     executed_watched,
     first_rows,
     look_at_inputs,
+    takes_mask,
     view_tokens,
 )
 from .instruments.labels import Sampled, look_at_labels
@@ -164,6 +165,7 @@ class AnyExamination:
         config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
         seen.inputs = look_at_inputs(agreed, [one.batch.xb for one in self.looked],
                                      [one.arguments for one in self.looked], config)
+        seen.inputs.takes_mask = takes_mask(model)
         seen.place_of_ids = self._place_of_ids()
         seen.inputs.foreign_tokens = self.foreign_tokens(agreed)
         seen.looked_at.append("inputs")

@@ -46,8 +46,8 @@ def agreed(order: Sequence[int], drawn: bool = True) -> np.ndarray:
         raise UnusableInput(f"The processes have {', '.join(str(count) for count, _ in told)} rows; expected the same "
                             f"rows in each: text_data with the same files and the same seed")
     if len({check for _, check in told}) > 1:
-        raise UnusableInput("An order drawn by each process for itself was given to predict in; expected one for all: write "
-                            "ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
+        raise UnusableInput("An order drawn by each process for itself was given to predict in; expected one for all: "
+                            "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
     told = torch.from_numpy(order.copy()).to(_device())
     distributed.broadcast(told, 0)
     return told.cpu().numpy()

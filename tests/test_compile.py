@@ -7,6 +7,8 @@ from fastai_hf_callback import HFModel
 from tests.stack import has
 from tests.tiny import ids, tiny_model
 
+pytestmark = pytest.mark.slow
+
 if not hasattr(nn.Module, "compile"):
     pytest.skip("this torch compiles nothing", allow_module_level=True)
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.stack import FASTAI_2
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

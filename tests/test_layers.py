@@ -7,6 +7,7 @@ from torch import nn
 
 from fastai_hf_callback import HFModel, InputError
 from fastai_hf_callback.layers import grouped_parts
+from tests.quick import first_quick
 from tests.tiny import ARCHITECTURES, VOCAB, tiny_model
 
 BLOCKS = 5
@@ -112,7 +113,7 @@ def test_every_head_of_pytorch_transformers(name):
         check_all(model)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", first_quick(4, FAMILIES))
 def test_every_head_of_transformers_5(name):
     for model in heads_of_now(name):
         check_all(model)

@@ -90,6 +90,7 @@ def test_the_diagnosis_is_printed(learned, capsys):
     assert str(learned["diagnosis"]) in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_three_lines_prove(learned, monkeypatch):
     lines = OWN.splitlines()
 

@@ -19,7 +19,8 @@ def measure(peers, options):
 def tell(raw):
     return Section("The doctor", [], [
         f"Fits of {raw['steps']} steps of MiniLM's size, 8 rows of 32 tokens, {raw['rounds']} of each fastai: the CPU "
-        "time spent inside the doctor's own methods, as a share of the fit's.", "", *table("fastai | share of the fit | seconds of the fit", [
+        "time spent inside the doctor's own methods, as a share of the fit's.", "",
+        *table("fastai | share of the fit | seconds of the fit", [
             (fastai, f"{median(turn['doctor'] for turn in turns):.2%}",
              ranged([turn["seconds"] for turn in turns], ".1f"))
             for fastai, turns in raw["found"].items()])])

@@ -111,6 +111,8 @@ def mask_wrong(seen: Evidence) -> Optional[Finding]:
 
 def _right_and_of_no_use(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
+    if not inputs.takes_mask:
+        return _no_mask_taken(seen)
     if inputs.mask_argument_given is False:
         return Finding("attention-mask-missing", "warning",
                        f"The batch brings a mask that marks the padding (id {inputs.pad_id}), and it does not reach "
@@ -128,12 +130,23 @@ def _right_and_of_no_use(seen: Evidence) -> Optional[Finding]:
                    "(hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)  # in the head, instead of a mean")
 
 
+def _no_mask_taken(seen: Evidence) -> Finding:
+    inputs = seen.inputs
+    return Finding("attention-mask-missing", "note",
+                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}), the model reads "
+                   f"them, and its forward takes no mask: a row's logits change by {_change(seen):.2g} of their spread when its "
+                   f"padding is taken away.", {"padding": inputs.pad_share, "change with padding": _change(seen)},
+                   "text_data(...)  # its batches are of like length: little padding is left to read")
+
+
 def mask_missing(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
     if inputs is None or inputs.mask_given or inputs.pad_id is None or not _padding_is_read(seen):
         return None
     if inputs.mask_argument_given:
         return _right_and_of_no_use(seen)
+    if not inputs.takes_mask:
+        return _no_mask_taken(seen)
     return Finding("attention-mask-missing", "warning",
                    f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}) and the model reads "
                    f"them: a row's logits change by {_change(seen):.2g} of their spread when its padding is taken "

@@ -9,8 +9,8 @@ WITH_BATCH_MATES = 0.05
 
 CAUSES = ["non-finite-outputs", "non-finite-loss", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
           "hidden-state-as-logits", "head-of-no-use", "loss-ignores-targets", "loss-sign-flipped",
-          "depends-on-batch-mates", "softmax-before-cross-entropy", "sigmoid-before-logits-loss", "input-ignored",
-          "cannot-fit-one-batch"]
+          "depends-on-batch-mates", "softmax-before-cross-entropy", "sigmoid-before-logits-loss",
+          "no-log-softmax-before-nll", "input-ignored", "cannot-fit-one-batch"]
 EXPLAINED_BY = {
     "non-finite-loss": ("non-finite-weights", "non-finite-outputs", "learning-rate-too-high", "weights-diverged",
                         "loss-scale-overflows", "half-weights-without-master", "attention-mask-wrong"),
@@ -23,13 +23,14 @@ EXPLAINED_BY = {
     "input-ignored": ("non-finite-weights", "weights-diverged", "output-is-the-loss", "inputs-in-wrong-arguments",
                       "unknown-tokens", "non-finite-outputs", "batch-dimension-lost", "attention-mask-wrong",
                       "padding-in-front"),
+    "no-log-softmax-before-nll": ("output-is-the-loss", "batch-dimension-lost", "hidden-state-as-logits"),
     "head-of-no-use": ("hidden-state-as-logits", "everything-frozen", "no-gradient-in-model", "output-detached"),
     "cannot-fit-one-batch": ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached",
                              "non-finite-weights", "weights-diverged", "parameters-hidden", "loss-broadcasts",
                              "batch-dimension-lost", "output-is-the-loss", "unknown-tokens", "loss-sign-flipped",
                              "untrained-body-frozen", "softmax-before-cross-entropy", "sigmoid-before-logits-loss",
-                             "input-ignored", "half-weights-without-master", "labels-constant",
-                             "optimizer-holds-another-model", "non-finite-outputs"),
+                             "no-log-softmax-before-nll", "input-ignored", "half-weights-without-master",
+                             "labels-constant", "optimizer-holds-another-model", "non-finite-outputs"),
 }
 
 
@@ -193,6 +194,18 @@ def sigmoid_twice(seen: Evidence) -> Optional[Finding]:
                    "Return logits from forward: take the sigmoid away before the loss")
 
 
+def no_log_softmax(seen: Evidence) -> Optional[Finding]:
+    out, loss = seen.outputs, seen.loss
+    if out is None or loss is None or not loss.falls_with_shift or out.rows_are_log_probabilities or not out.finite:
+        return None
+    given = "probabilities" if out.bounded else "logits"
+    return Finding("no-log-softmax-before-nll", "error",
+                   f"The loss expects log-probabilities and is given {given} (between {out.lowest:.2g} and "
+                   f"{out.highest:.2g}): it falls by what is added to all classes alike, without end and whatever the "
+                   f"text says.", {"lowest": out.lowest, "highest": out.highest, "loss": loss.first},
+                   "learn.loss_func = nn.CrossEntropyLoss()  # on logits; NLLLoss expects log_softmax(logits, -1)")
+
+
 def ignores_input(seen: Evidence) -> Optional[Finding]:
     out = seen.outputs
     if out is None or out.answers_to_tokens is None or out.answers_to_tokens > 0:
@@ -224,8 +237,8 @@ def cannot_fit(seen: Evidence) -> Optional[Finding]:
 
 
 CHECKS = [not_finite, loss_not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state,
-          head_of_no_use, ignores_targets, sign_flipped, batch_mates, softmax_twice, sigmoid_twice, ignores_input,
-          cannot_fit]
+          head_of_no_use, ignores_targets, sign_flipped, batch_mates, softmax_twice, sigmoid_twice, no_log_softmax,
+          ignores_input, cannot_fit]
 
 
 def _numel(shape: tuple) -> int:

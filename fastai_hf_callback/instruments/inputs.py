@@ -13,8 +13,8 @@ from ..evidence import Inputs
 from ..model import MASK_NAMES
 from ..output import tensors_in
 
-__all__ = ["agreed_on_padding", "EmbeddingCall", "embeddings_watched", "executed_watched", "look_at_inputs", "TokenView",
-           "view_tokens", "word_embedding_call"]
+__all__ = ["agreed_on_padding", "EmbeddingCall", "embeddings_watched", "executed_watched", "look_at_inputs",
+           "takes_mask", "TokenView", "view_tokens", "word_embedding_call"]
 
 
 class EmbeddingCall(NamedTuple):
@@ -102,6 +102,12 @@ def _takes_ids(module: nn.Module) -> bool:
     except (TypeError, ValueError):
         return False
     return "input_ids" in names and len(names) > 1
+
+
+def takes_mask(model: nn.Module) -> bool:
+    """Whether a module that takes ``input_ids`` takes a mask beside them, or may; True where none takes ids."""
+    takers = [m for m in model.modules() if _takes_ids(m)]
+    return not takers or any(name in MASK_NAMES for m in takers for name in inspect.signature(m.forward).parameters)
 
 
 class TokenView(NamedTuple):

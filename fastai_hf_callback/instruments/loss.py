@@ -47,11 +47,19 @@ def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
                 seen.at_ideal = modest
                 seen.at_worst = value_of(loss_func, (1 - near).to(logits), target)
         if standing.kind == "classes":
-            noise = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape).to(logits)
-            one, other = value_of(loss_func, noise, target), value_of(loss_func, noise + 3.0, target)
-            seen.shift_invariant = one is not None and other is not None and abs(one - other) < 1e-3 * (1 + abs(one))
+            _ask_about_shifts(seen, loss_func, logits, target)
         _ask_about_targets(seen, loss_func, logits, target)
         return seen
+
+
+def _ask_about_shifts(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
+    """What a number added to all outputs does: nothing under a softmax; a loss of log-probabilities falls with it."""
+    noise = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape).to(logits)
+    one, other, third = (value_of(loss_func, noise + shift, target) for shift in (0.0, 3.0, 6.0))
+    seen.shift_invariant = one is not None and other is not None and abs(one - other) < 1e-3 * (1 + abs(one))
+    if one is not None and other is not None and third is not None:
+        fall = one - other
+        seen.falls_with_shift = fall > 1.0 and abs(other - third - fall) < 1e-3 * fall
 
 
 def _ask_about_targets(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:

@@ -31,6 +31,7 @@ def test_every_block_says_who_runs_it(path):
                 f"{block.where}: run by {block.mark.said}, which never names {path.name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain[0].where)
 def test_the_block_runs(chain, monkeypatch):
     run_chain(chain, monkeypatch)

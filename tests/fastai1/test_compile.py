@@ -9,6 +9,8 @@ from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
 from fastai_hf_callback.rng import seed_everything  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 if not hasattr(nn.Module, "compile"):
     pytest.skip("this torch compiles nothing", allow_module_level=True)
 
@@ -25,7 +27,7 @@ def losses_of(backend=None):
     return learn, [float(loss) for loss in learn.recorder.losses]
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_losses_are_the_same_and_so_are_the_checkpoints_keys(backend, tmp_path):
     bare, expected = losses_of()
     compiled, losses = losses_of(backend)

@@ -16,6 +16,8 @@ from tests.processes import ROOT, in_two_processes, read  # noqa: E402
 from tests.texts import write_vocabulary  # noqa: E402
 from tests.tiny import VOCAB  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -3,6 +3,7 @@ import pytest
 
 from fastai_hf_callback import ComparisonError, HFCallback, compare
 from tests.fastai2.learners import MODELS, make_learner
+from tests.quick import first_quick
 
 
 def plain_fit(learn):
@@ -14,7 +15,7 @@ def one_cycle(learn):
 
 
 @pytest.mark.parametrize("task", ("classes", "labels", "number", "words", "blanks"))
-@pytest.mark.parametrize("model", ("bert", "distilbert"))
+@pytest.mark.parametrize("model", first_quick(1, ("bert", "distilbert")))
 def test_callback_equals_patched_loop_for_every_kind_of_head(model, task):
     comparison = compare(lambda: make_learner(model, task), one_cycle)
     assert comparison.identical, str(comparison)
@@ -22,12 +23,13 @@ def test_callback_equals_patched_loop_for_every_kind_of_head(model, task):
     assert [len(trace.steps) for trace in comparison.traces.values()] == [12] * 3
 
 
+@pytest.mark.slow
 def test_over_a_hundred_steps():
     comparison = compare(lambda: make_learner("bert", "labels"), lambda learn: learn.fit_one_cycle(18, 5e-3)).check()
     assert len(comparison.traces["callback"].steps) == 108
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", first_quick(2, MODELS))
 def test_it_moves_and_the_model_did_change(model):
     comparison = compare(lambda: make_learner(model), lambda learn: learn.fit_one_cycle(6, 1e-2)).check()
     trace = comparison.traces["callback"]

@@ -192,6 +192,14 @@ def test_everything_frozen_is_said():
     assert explain(raised.value).causes == ["everything-frozen"]
 
 
+def test_what_failed_is_said_in_fastai_2s_words():
+    learn = make_learner("bert", cbs=[])
+    with pytest.raises(Exception) as raised:
+        learn.fit(1, 1e-2)
+    (finding,) = explain(raised.value).findings
+    assert (finding.cause, finding.fix) == ("output-not-unwrapped", "Learner(..., cbs=[HFCallback()])")
+
+
 def test_reentrant_checkpointing_is_no_alarm():
     from torch.utils.checkpoint import checkpoint
 

@@ -7,6 +7,8 @@ from fastai_hf_callback.fastai2.quiet import quiet
 from fastai_hf_callback.rng import seed_everything
 from tests.fastai2.learners import make_learner
 
+pytestmark = pytest.mark.slow
+
 if not hasattr(nn.Module, "compile"):
     pytest.skip("this torch compiles nothing", allow_module_level=True)
 
@@ -23,7 +25,7 @@ def losses_of(backend=None):
     return learn, [float(loss) for loss in learn.recorder.losses]
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_losses_are_the_same_and_so_are_the_checkpoints_keys(backend, tmp_path):
     bare, expected = losses_of()
     compiled, losses = losses_of(backend)

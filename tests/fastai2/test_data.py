@@ -498,6 +498,7 @@ def test_a_device_that_is_none_is_refused(tokenizer):
 # -- files -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_learners_of_every_task_travel_into_a_new_process(tokenizer, tmp_path):
     here, items = {}, {task: ITEM.get(task, "the fox hides near the elm") for task in TASKS}
     for task, item in items.items():

@@ -22,6 +22,8 @@ from tests.processes import ROOT, in_two_processes, read
 from tests.texts import fast_tokenizer
 from tests.tiny import VOCAB
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("distributed-on-cpu", "distributed-predictions", "distributed-metrics", "bf16-on-cpu")
 
 

@@ -11,6 +11,7 @@ from fastai_hf_callback import BridgeError, Doctor, HFCallback
 from fastai_hf_callback.rng import seed_everything
 from tests.fastai2.learners import make_learner
 from tests.fastai2.patients import SEEDED, faulty, patient
+from tests.quick import first_quick
 
 SEEN_IN_A_FIT = ["callback-detaches-output", "propagated-loss-detached", "reward-in-a-callback", "model-swapped",
                  "no-mask", "splitter-of-the-head", "clipped-by-fastai", "mask-inverted", "all-unknown",
@@ -49,7 +50,7 @@ def test_weights_are_bit_for_bit_those_of_a_fit_without_it(model, cbs):
         list(row) for row in watched.recorder.values]]}
 
 
-@pytest.mark.parametrize("task", ["classes", "labels", "number"])
+@pytest.mark.parametrize("task", first_quick(1, ["classes", "labels", "number"]))
 def test_says_nothing_of_a_healthy_fit(task):
     said, doctor = watched(patient(task=task), lambda learn: learn.fit_one_cycle(2, 2e-3))
     assert said == [] and doctor.diagnosis.healthy
@@ -57,7 +58,7 @@ def test_says_nothing_of_a_healthy_fit(task):
         doctor.diagnosis.evidence.looked_at)
 
 
-@pytest.mark.parametrize("name", SEEN_IN_A_FIT)
+@pytest.mark.parametrize("name", first_quick(5, SEEN_IN_A_FIT))
 def test_a_seeded_fault_comes_first(name):
     fault = SEEDED[name]
     said, doctor = watched(faulty(name))

@@ -19,9 +19,10 @@ from fastai_hf_callback import (
 )
 from tests.fastai2.heads import HEADS, ROWS, bart, make_learner, t5
 from tests.fastai2.learners import hushed
+from tests.quick import first_quick
 from tests.tiny import ids
 
-every_head = pytest.mark.parametrize("name", HEADS)
+every_head = pytest.mark.parametrize("name", first_quick(5, HEADS))
 
 
 @every_head

@@ -16,11 +16,12 @@ from fastai_hf_callback.fastai2.loop import active_patch, patched_loop
 from tests.fastai2.learners import make_learner
 from tests.fastai2.patients import SEEDED, faulty, patient
 from tests.fastai2.states import STATES, differences, everything, fitted, run
+from tests.quick import first_quick
 
 # -- nothing is changed ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", STATES)
+@pytest.mark.parametrize("make", first_quick(2, STATES))
 def test_the_fit_that_follows_is_the_same(make):
     assert run(make, diagnose) == run(make)
 
@@ -95,7 +96,7 @@ SLOW_PATIENTS = [(name, task) for task in ("classes", "labels", "number")
                  for name in ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra")]
 
 
-@pytest.mark.parametrize("name, task", [("bert", "classes"), ("distilbert", "labels"), ("electra", "number"),
+@pytest.mark.parametrize("name, task", [("bert", "classes"),
                                         *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW_PATIENTS)])
 def test_no_alarm_before_a_fit_and_after_it(name, task):
     learn = patient(name, task)
@@ -146,7 +147,7 @@ def test_a_healthy_learner_is_told_what_was_looked_at():
 # -- names what is not -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [
+@pytest.mark.parametrize("name", first_quick(9, [
     "nothing-unwraps", "callback-detaches-output", "callback-replaces-loss", "reward-in-a-callback", "all-frozen",
     "all-groups-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "splitter-of-the-head",
     "splitter-of-every-other", "rate-nought", "rate-tiny", "rate-one", "decay-of-the-fit", "clipped-by-fastai",
@@ -154,7 +155,7 @@ def test_a_healthy_learner_is_told_what_was_looked_at():
     "mask-inverted", "all-unknown", "labels-shuffled-in-training", "labels-in-order", "flat-targets",
     "targets-with-targets", "one-nan-in-the-head", "head-frozen-by-hand", "unwrapped-on-itself", "softened-on-itself",
     "shown-loss-weighed", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-before-step",
-    "batch-cancelled-at-its-begin", "backward-cancelled"])
+    "batch-cancelled-at-its-begin", "backward-cancelled"]))
 def test_a_seeded_fault_comes_first(name):
     fault = SEEDED[name]
     with warnings.catch_warnings():
@@ -178,10 +179,10 @@ def test_a_loop_that_was_left_patched():
     assert diagnose(learn).healthy
 
 
-@pytest.mark.parametrize("name", [
+@pytest.mark.parametrize("name", first_quick(3, [
     "nothing-unwraps", "all-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "clipped-by-fastai",
     "splitter-of-the-head", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-at-its-begin",
-    "rows-taken-for-batches"])
+    "rows-taken-for-batches"]))
 def test_a_cure_heals(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

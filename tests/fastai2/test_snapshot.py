@@ -8,6 +8,7 @@ from fastai.learner import Learner
 from fastai_hf_callback.fastai2.snapshot import callback_copy, everything_put_back
 from tests.fastai2.learners import make_learner
 from tests.fastai2.states import STATES, differences, everything, fitted, run
+from tests.quick import first_quick
 
 
 def ruin(learn):
@@ -44,7 +45,7 @@ def test_nothing_of_the_learner_is_another(make):
     assert differences(before, everything(learn)) == []
 
 
-@pytest.mark.parametrize("make", STATES)
+@pytest.mark.parametrize("make", first_quick(2, STATES))
 def test_the_fit_that_follows_is_the_same(make):
     assert run(make, ruin) == run(make)
 

@@ -85,6 +85,9 @@ CAUSES: Dict[str, Tuple[str, str]] = {
                                      "expects logits"),
     "sigmoid-before-logits-loss": ("The loss never falls below .69 or so.",
                                    "outputs between 0 and 1 whatever the weights, under a loss that expects logits"),
+    "no-log-softmax-before-nll": ("The loss falls below zero, without end.",
+                                  "a number added to all stand-in outputs of a row is taken off the loss; outputs "
+                                  "whose exponentials do not sum to 1"),
     "input-ignored": ("The metric is the base rate's.",
                       "outputs before and after exchanging the words of a batch"),
     "cannot-fit-one-batch": ("The training loss stands.", "a fresh optimizer on one batch"),

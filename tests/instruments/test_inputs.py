@@ -16,6 +16,7 @@ from fastai_hf_callback.instruments.inputs import (
     first_rows,
     look_at_inputs,
     other_words,
+    takes_mask,
     unpadded_row,
     view_tokens,
     word_embedding_call,
@@ -345,6 +346,18 @@ def test_a_copy_made_while_watched_runs_on_its_own_weights(watcher):
             for weight in made.parameters():
                 weight.zero_()
     assert not made(ids())[0].bool().any() and model(ids())[0].bool().any()
+
+
+class WithoutMask(nn.Module):
+    def forward(self, input_ids, token_type_ids=None):
+        return input_ids
+
+
+@pytest.mark.parametrize("model, expected", [
+    (tiny_model("bert"), True), (tiny_model("xlnet"), True), (WithoutMask(), False), (nn.Linear(1, 1), True),
+    (nn.ModuleList([WithoutMask(), tiny_model("bert")]), True)])
+def test_whether_a_mask_could_be_given(model, expected):
+    assert takes_mask(model) is expected
 
 
 def test_a_call_that_does_not_bind_still_says_so_itself():

@@ -26,7 +26,15 @@ def test_cross_entropy_takes_logits_and_does_not_mind_a_shift():
 
 
 def test_a_loss_of_log_probabilities_minds_a_shift():
-    assert loss_shape(nn.NLLLoss(), of_classes.log_softmax(-1), CLASSES).shift_invariant is False
+    seen = loss_shape(nn.NLLLoss(), of_classes.log_softmax(-1), CLASSES)
+    assert seen.shift_invariant is False and seen.falls_with_shift is True
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.MultiMarginLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)
+                                  if "label_smoothing" in nn.CrossEntropyLoss.__init__.__code__.co_varnames else
+                                  nn.CrossEntropyLoss(), lambda output, target: (output ** 2).mean()])
+def test_other_losses_do_not_fall_with_a_shift(loss):
+    assert loss_shape(loss, of_classes, CLASSES).falls_with_shift is False
 
 
 def test_binary_cross_entropy_with_logits_likes_far_outputs_better():

@@ -9,6 +9,8 @@ pytest.importorskip("fastai")
 from tests.parity import golden  # noqa: E402
 from tests.parity.matrix import stack_name  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stored():

@@ -165,6 +165,7 @@ class Reward(stack.ChangesLoss):
 
 
 SIGMOID, SOFTMAX = "sigmoid-before-logits-loss", "softmax-before-cross-entropy"
+NLL = "no-log-softmax-before-nll"
 IS_LOSS = ("output-is-the-loss", "loss-broadcasts", "batch-dimension-lost")
 LOST = ("batch-dimension-lost", "loss-broadcasts")
 HIDDEN = "hidden-state-as-logits"
@@ -180,6 +181,8 @@ FAULTS = [
     fault("softmax-in-the-model", SOFTMAX, followed_by(softmax, "classes"), ALL),
     fault("softmax-of-two", SOFTMAX, followed_by(softmax, "two classes", loss_func=stack.FlatCrossEntropy()), OTHERS),
     fault("softmax-before-bce", (SOFTMAX, SIGMOID), followed_by(softmax, "labels"), SOME),
+    fault("nll-of-logits", NLL, with_callback(HFCallback, "classes", loss_func=nn.NLLLoss()), ALL),
+    fault("nll-of-probabilities", NLL, followed_by(softmax, "two classes", loss_func=nn.NLLLoss()), OTHERS),
     fault("labels-to-the-model", IS_LOSS, labelled("number", metrics=[mean_squares]), MASKED),
     fault("labels-to-the-model-l1", IS_LOSS, labelled("number", loss_func=nn.L1Loss(), metrics=[]), BERTS),
     fault("labels-to-the-model-loud", IS_LOSS, labelled("classes"), ("bert", "distilbert"), loud=True),
