@@ -133,9 +133,9 @@ def _right_and_of_no_use(seen: Evidence) -> Optional[Finding]:
 def _no_mask_taken(seen: Evidence) -> Finding:
     inputs = seen.inputs
     return Finding("attention-mask-missing", "note",
-                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}), the model reads "
-                   f"them, and its forward takes no mask: a row's logits change by {_change(seen):.2g} of their spread when its "
-                   f"padding is taken away.", {"padding": inputs.pad_share, "change with padding": _change(seen)},
+                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}), the model reads them, "
+                   f"and its forward takes no mask: a row's logits change by {_change(seen):.2g} of their spread when "
+                   f"its padding is taken away.", {"padding": inputs.pad_share, "change with padding": _change(seen)},
                    "text_data(...)  # its batches are of like length: little padding is left to read")
 
 
