@@ -39,8 +39,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except Exception as error:  # a run that fails must not look like one that differs
         if _wants_traceback(argv):
             raise
-        print(f"fastai-hf: the run failed: {type(error).__name__}: {' '.join(str(error).split())}; add --traceback to "
-              f"see where", file=sys.stderr)
+        from .failures import advice_on
+
+        said = " ".join(str(error).split())
+        print(f"fastai-hf: the run failed: {type(error).__name__}: {said}{advice_on(error)}; add --traceback to see "
+              f"where", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("fastai-hf: interrupted", file=sys.stderr)

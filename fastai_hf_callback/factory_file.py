@@ -1,4 +1,4 @@
-"""``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Standard library only."""
+"""``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Imports torch where a file fails."""
 import difflib
 import importlib.util
 import inspect
@@ -41,9 +41,11 @@ def _run(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is the user's, told in one line
+        from .failures import advice_on
+
         said = " ".join(str(error).split())
-        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {said}; write python {path} to see "
-                            f"where") from None
+        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {said}{advice_on(error)}; write python "
+                            f"{path} to see where") from None
     return module
 
 

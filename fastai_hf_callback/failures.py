@@ -10,7 +10,7 @@ from .finding import Finding
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis
 
-__all__ = ["explain", "explained", "finding_for"]
+__all__ = ["advice_on", "explain", "explained", "finding_for"]
 
 
 class Reason(NamedTuple):
@@ -63,6 +63,8 @@ REASONS: Dict[str, Reason] = {
     "device-mismatch": Reason("Tensors are on different devices.", "learn.model.to(learn.data.device)"),
     "dtype-mismatch": Reason("Half and full precision meet in one operation.", "learn.to_fp32()"),
     "out-of-memory": Reason("The device has no memory left.", "bs=8  # a smaller batch, or shorter texts"),
+    "torchvision-and-torch-differ": Reason("torchvision was built for another torch, and transformers looks for it.",
+                                           "pip uninstall -y torchvision  # nothing here needs it"),
     "patch-active": Reason("fastai's loop is already patched.", "Restart the kernel, without the patch's cell"),
     "unknown-failure": Reason("This failure is not in the catalogue.", "learn.fit(1)  # and read the whole traceback"),
 }
@@ -110,6 +112,8 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"forward\(\) (got an unexpected keyword|missing \d+ required|takes (from )?\d+)"
      r"|specify both|specify either|required keyword", "wrong-inputs"),
     (r"loss_batch.*patched|already patched", "patch-active"),
+    (r"torchvision::nms|torchvision\S* .*undefined symbol|partially initialized module 'torchvision'|"
+     r"compiled with different CUDA major versions", "torchvision-and-torch-differ"),
 ]
 
 
@@ -144,6 +148,12 @@ def explained(exception: BaseException) -> Finding:
     if cause == "unknown-failure" and exception.__cause__ is not None:
         return explained(exception.__cause__)
     return finding_for(cause, said)
+
+
+def advice_on(exception: BaseException) -> str:
+    """``"; " + what to write`` where the catalogue knows this failure, else nothing; for errors of one line."""
+    found = explained(exception)
+    return "" if found.cause == "unknown-failure" else f"; {found.fix}"
 
 
 def finding_for(cause: str, said: str) -> Finding:

@@ -2,6 +2,8 @@
 
 Stands on ``text.py`` and ``batching.py``. A fastai room says only where the rows are kept and who asks for a batch.
 """
+import os
+from pathlib import Path
 from textwrap import shorten
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
 from .errors import UnusableInput
+from .parts import as_keyword
+from .table import read_frame
 from .text import TextEncoder
 from .tokenizing import Encoded
 
@@ -84,16 +88,17 @@ class Feeding:
 
         Parameters
         ----------
-        items : list or DataFrame
+        items : list, DataFrame or path of a CSV file
         write : str
             The call that an error names, such as ``"data.add_test([{}, ...])"``.
         """
         items = items.to_pandas() if hasattr(items, "to_pandas") else items
+        items = read_frame(Path(items), option=as_keyword) if _is_csv(items) else items
         if hasattr(items, "columns") and getattr(items, "ndim", 0) == 2:
             items = self._of_frame(items)
         if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):
-            raise UnusableInput(f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame with "
-                                f"the column {self.columns[0]!r}: {write.format('text')}")
+            raise UnusableInput(f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame or "
+                                f"CSV file with the column {self.columns[0]!r}: {write.format('text')}")
         items = list(items)
         if not items:
             raise UnusableInput(f"No text was given; expected at least one: {write.format('text')}")
@@ -105,7 +110,8 @@ class Feeding:
         missing = [column for column in self.columns if column not in frame.columns]
         if missing:
             raise UnusableInput(f"A DataFrame with the columns {', '.join(map(repr, frame.columns))} was given; "
-                                f"expected {', '.join(map(repr, self.columns))}, as in training")
+                                f"expected {', '.join(map(repr, self.columns))}, as in training; write "
+                                f"frame.rename(columns={{'...': {missing[0]!r}}})")
         columns = [frame[column].tolist() for column in self.columns]
         return list(zip(*columns)) if self.paired else columns[0]
 
@@ -176,6 +182,10 @@ class Feeding:
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**vars(self), "progress": None, "predicted": None}  # neither belongs into a file
+
+
+def _is_csv(items: Any) -> bool:
+    return isinstance(items, os.PathLike) or isinstance(items, str) and items.lower().endswith(".csv")
 
 
 def as_objects(rows: Sequence[Any]) -> np.ndarray:

@@ -13,7 +13,7 @@ from .errors import UnusableInput
 from .hub_data import frame_of, is_dataset, refuse_many_splits
 from .table import below_header, check_column, nearest, read_frame, split_rows
 
-__all__ = ["Part", "open_parts"]
+__all__ = ["Part", "as_keyword", "open_parts"]
 
 MARKS = {"valid": True, "validation": True, "val": True, "dev": True, "true": True, "1": True, "1.0": True,
          "train": False, "false": False, "0": False, "0.0": False}
@@ -97,7 +97,7 @@ def listed(names: Sequence[Any], most: int = 5) -> str:
     return ", ".join(repr(name) for name in names[:most]) + more
 
 
-def _as_keyword(name: str, value: str = "") -> str:
+def as_keyword(name: str, value: str = "") -> str:
     return f"pd.read_csv(path, {name}={repr(value) if value else '...'})"
 
 
@@ -106,7 +106,7 @@ def _open(given: Any, split: str, labels: Sequence[Any]) -> Part:
 
     rows_as = f"{split}.iloc[[{{}}]]"
     if isinstance(given, (str, os.PathLike)):
-        frame = read_frame(Path(given), option=_as_keyword)
+        frame = read_frame(Path(given), option=as_keyword)
         part = Part(split, frame, rows_as, str(given), np.arange(len(frame)))
     elif isinstance(given, pd.DataFrame):
         part = Part(split, given, rows_as, None, np.arange(len(given)))
@@ -159,7 +159,7 @@ def _not_empty(part: Part) -> Part:
 
 def _check_columns(part: Part, columns: Sequence[Any]) -> None:
     for column in columns:
-        check_column(part.frame, column, part.path or part.split, option=_as_keyword)
+        check_column(part.frame, column, part.path or part.split, option=as_keyword)
         if getattr(part.frame[column], "ndim", 1) > 1:
             raise UnusableInput(f"{part.path or part.split}: {part.frame[column].shape[1]} columns are called "
                                 f"{column!r}; expected one: rename or drop the others")

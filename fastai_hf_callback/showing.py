@@ -1,7 +1,11 @@
 """A small table where the user looks: as HTML in a notebook, as text elsewhere. Imports pandas when it shows one."""
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any, Dict, Sequence
 
 __all__ = ["cut", "show_table"]
+
+NARROWEST = 40  # characters: narrower texts cannot be read
 
 
 def show_table(columns: Dict[str, Sequence[Any]]) -> None:
@@ -15,7 +19,20 @@ def show_table(columns: Dict[str, Sequence[Any]]) -> None:
 
             display(HTML(frame.to_html(index=False)))
         else:
-            print(frame.to_string(index=False, justify="left"))
+            print(_wrapped(frame, get_terminal_size().columns).to_string(index=False, justify="left"))
+
+
+def _wrapped(frame: Any, width: int) -> Any:
+    """The table no wider than `width`, where that can be: the first column, of texts, goes on in further rows."""
+    import pandas as pd
+
+    others = sum(max(len(name), *map(len, frame[name])) + 2 for name in frame.columns[1:])
+    lines = []
+    for text, *rest in frame.itertuples(index=False):
+        first, *more = wrap(text, max(width - others, NARROWEST)) or [""]
+        lines += [(first, *rest), *((line, *[""] * len(rest)) for line in more)]
+    wrapped = pd.DataFrame(lines, columns=frame.columns)
+    return wrapped.apply(lambda column: column.str.ljust(column.str.len().max()))
 
 
 def _in_notebook() -> bool:

@@ -130,7 +130,9 @@ def check_column(frame: Any, column: Any, path: Any, option: Callable[..., str] 
     if other:
         raise UnusableInput(f"{path}: its header is one column, {columns[0]!r}; write {option('sep', other)}")
     shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
-    raise UnusableInput(f"{path}: no column {column!r}{nearest(str(column), columns)}; its columns are: {shown}")
+    rename = f"; write {path}.rename(columns={{'...': {column!r}}})" if path in ("valid", "test") else ""
+    raise UnusableInput(f"{path}: no column {column!r}{nearest(str(column), columns)}; its columns are: {shown}"
+                        f"{rename}")
 
 
 def _check_texts(texts: List[str], column: str, path: Any) -> None:

@@ -209,4 +209,6 @@ def _refuse(texts: List[Any], bad: List[int], name: str, expected: str, write: s
 
 
 def _shown(value: Any) -> str:
+    if getattr(value, "ndim", 0) == 2:
+        return f"a table of {len(value)} rows"
     return shorten(repr(value), 60, placeholder=" ...")

@@ -285,7 +285,8 @@ def test_a_test_with_labels_without_or_as_a_list():
     (frame(label=[None] * N), {},
      "label column 'label' of test is empty in 8 of 8 row(s), test.iloc[[0, 1, 2, 3, 4]] and 3 more; fill or remove "
      "these rows, or leave the column out: test.drop(columns=['label'])"),
-    (frame(text=None), {}, "test: no column 'text'; its columns are: label, a, b, score, mark"),
+    (frame(text=None), {}, "test: no column 'text'; its columns are: label, a, b, score, mark; write "
+                              "test.rename(columns={'...': 'text'})"),
     (["x"], dict(pair="label", labels="a"),
      "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the columns 'text', "
      "'label'"),
@@ -335,7 +336,8 @@ def test_what_is_no_frame_is_described(given, what):
     (dict(labels="lable"), "train: no column 'lable'; nearest: label; its columns are: text, label, a, b, score, mark"),
     (dict(text="txt"), "train: no column 'txt'; nearest: text; its columns are: text, label, a, b, score, mark"),
     (dict(pair="q"), "train: no column 'q'; its columns are: text, label, a, b, score, mark"),
-    (dict(valid=frame(label=None)), "valid: no column 'label'; its columns are: text, a, b, score, mark"),
+    (dict(valid=frame(label=None)), "valid: no column 'label'; its columns are: text, a, b, score, mark; write "
+                                    "valid.rename(columns={'...': 'label'})"),
     (dict(labels="text"), "columns ['text', 'text'] were given for text, pair, labels and valid, 'text' more than "
                           "once; expected each once"),
     (dict(labels=["a", "a"]), "columns ['text', 'a', 'a'] were given for text, pair, labels and valid, 'a' more than "

@@ -18,7 +18,7 @@ from fastai_hf_callback.errors import (
     PatchError,
     UnusableInput,
 )
-from fastai_hf_callback.failures import _PATTERNS, REASONS, explain, explained, finding_for
+from fastai_hf_callback.failures import _PATTERNS, REASONS, advice_on, explain, explained, finding_for
 from fastai_hf_callback.model import HFModel
 from fastai_hf_callback.output import unwrap
 from tests.tiny import VOCAB, ClassifierOutput, ids, tiny_model
@@ -231,6 +231,17 @@ def test_what_an_unknown_exception_was_raised_from_is_explained():
 
 def test_an_unknown_exception_without_a_cause_stays_unknown():
     assert cause_of(lambda: open("no such file")) == "unknown-failure"
+
+
+# Its loading cannot be made to fail here: the two kinds of words are those of a CUDA build beside a CPU torch.
+@pytest.mark.parametrize("error", [
+    RuntimeError("operator torchvision::nms does not exist"),
+    AttributeError("partially initialized module 'torchvision' has no attribute 'extension'"),
+    ImportError("/x/torchvision/_C.so: undefined symbol: _ZN3c104cuda9SetDeviceEa")])
+def test_another_builds_torchvision_is_to_be_taken_out(error):
+    (finding,) = explain(error).findings
+    assert finding.cause == "torchvision-and-torch-differ" and "pip uninstall -y torchvision" in finding.fix
+    assert advice_on(error) == f"; {finding.fix}" and advice_on(ZeroDivisionError()) == ""
 
 
 # -- no false causes -----------------------------------------------------------------------------------------------

@@ -92,3 +92,13 @@ def test_a_table_shows_every_row(capsys):
     show_table({"text": [cut("the old fox", 7), cut("owl", 7)], "target": [1, None]})
     said = capsys.readouterr().out
     assert "the old ..." in said and "owl" in said and "None" in said
+
+
+def test_a_table_is_no_wider_than_the_terminal_and_loses_no_word(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    texts = ["a fox hides under an old oak " * 6, "", "owl"]
+    show_table({"text": texts, "target": ["animal", "", "animal"], "prediction": ["plant"] * 3})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and " ".join(" ".join(lines).split()).count("hides under") + \
+        sum(line.rstrip().endswith("hides") for line in lines) >= 4
+    assert " ".join(line[:50].strip() for line in lines).count("fox") == 6 and lines[0].split()[-1] == "prediction"

@@ -147,11 +147,11 @@ class TextLoaders(DataLoaders):
 
     def test_dl(self, test_items: Any, rm_type_tfms: Any = None, with_labels: bool = False,
                 **kwargs: Any) -> TextLoader:
-        """A loader of texts (or pairs, or lists of words; or of a DataFrame with their columns) to predict.
+        """A loader of texts (or pairs, or lists of words; of a DataFrame or a CSV file with their columns) to predict.
 
         Parameters
         ----------
-        test_items : list or DataFrame
+        test_items : list, DataFrame or path of a CSV file
         rm_type_tfms, with_labels
             As fastai hands them over. Labels come with a `test` of ``text_data``, not here.
         **kwargs

@@ -293,11 +293,13 @@ def test_texts_to_add_may_be_a_frame(slow):
 
 
 @pytest.mark.parametrize("task, items, said", (
-    ("single", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame with the column 'text': "
+    ("single", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
+                          "file with the column 'text': "
                           "data.add_test([text, ...])"),
     ("single", [], "No text was given; expected at least one: data.add_test([text, ...])"),
     ("single", ["a", 3], "3 (int) was given; expected a text: data.add_test(['some text', ...])"),
-    ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training"),
+    ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
+                                  "write frame.rename(columns={'...': 'text'})"),
     ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
                           "data.add_test([(first, second), ...])"),
 ), ids=["a text", "none", "a number", "another column", "no pairs"])

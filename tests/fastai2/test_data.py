@@ -422,14 +422,27 @@ def test_texts_to_predict_may_be_a_frame(tokenizer):
         assert rows_of(dls.test_dl(TEST[columns])) == rows_of(dls.test)
 
 
+@pytest.mark.parametrize("task, columns", [("single", ["text"]), ("pairs", ["text", "second"])])
+def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns):
+    dls = make_data(tokenizer, task)
+    TEST[columns].to_csv(tmp_path / "test.csv", index=False)
+    for path in (tmp_path / "test.csv", str(tmp_path / "test.csv")):
+        assert rows_of(dls.test_dl(path)) == rows_of(dls.test)
+    with pytest.raises(UnusableInput, match=r"other.csv: no such file.*nearest: test.csv"):
+        dls.test_dl(tmp_path / "other.csv")
+
+
 @pytest.mark.parametrize("task, items, said", (
-    ("single", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame with the column 'text': "
+    ("single", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
+                          "file with the column 'text': "
                           "dls.test_dl([text, ...])"),
-    ("single", {"a": 1}, "{'a': 1} was given; expected a list of texts, or a DataFrame with the column 'text': "
+    ("single", {"a": 1}, "{'a': 1} was given; expected a list of texts, or a DataFrame or CSV "
+                          "file with the column 'text': "
                          "dls.test_dl([text, ...])"),
     ("single", [], "No text was given; expected at least one: dls.test_dl([text, ...])"),
     ("single", ["a", 3], "3 (int) was given; expected a text: dls.test_dl(['some text', ...])"),
-    ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training"),
+    ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
+                                  "write frame.rename(columns={'...': 'text'})"),
     ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
                           "dls.test_dl([(first, second), ...])"),
     ("tokens", ["a", "b"], "'a' (str) was given; expected a list of words: dls.test_dl([['some', 'text'], ...])"),
