@@ -4,6 +4,7 @@ import sys
 import types
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ pytest.importorskip("fastai")
 
 import fastai_hf_callback  # noqa: E402
 from tests.stack import FASTAI_1  # noqa: E402
-from tests.texts import fast_tokenizer, frame, slow_tokenizer, write_vocabulary  # noqa: E402
+from tests.texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame, slow_tokenizer, write_vocabulary  # noqa: E402
 from tests.tiny import VOCAB, model_of_today, tiny_model  # noqa: E402
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -24,7 +25,7 @@ def without(other):
     return [block for block in found if not block.startswith(other)]
 
 
-LEARN, SUBMIT, OWN, DIAGNOSE, PROVE, KEEP = without(THERE)
+LEARN, SUBMIT, OWN, DIAGNOSE, FACTORY, PROVE, KEEP = without(THERE)
 
 
 def rows(n=96):
@@ -60,7 +61,7 @@ def learned(given):
 
 def test_each_fastai_has_the_same_blocks():
     for_1, for_2 = without("# fastai 2\n"), without("# fastai 1\n")
-    assert len(for_1) == len(for_2) == 6
+    assert len(for_1) == len(for_2) == 7
     assert [block.startswith("# fastai") for block in for_1] == [block.startswith("# fastai") for block in for_2]
 
 
@@ -91,15 +92,13 @@ def test_the_diagnosis_is_printed(learned, capsys):
 
 
 @pytest.mark.slow
-def test_the_three_lines_prove(learned, monkeypatch):
-    lines = OWN.splitlines()
-
-    def make_learner():
-        namespace = {**learned, "train_ds": rows(), "valid_ds": rows()}
-        exec("\n".join(lines[:-1]).replace("bs=32", "bs=8"), namespace)
-        return namespace["learn"]
-
-    monkeypatch.setitem(sys.modules, "train", types.SimpleNamespace(make_learner=make_learner))
+def test_the_three_lines_prove(given, monkeypatch):
+    told = [(f"{word} {one} {other}", word in ANIMALS) for word in ANIMALS + PLANTS for one in OTHERS[:4]
+            for other in OTHERS[4:8]]
+    pandas.DataFrame(told, columns=["text", "label"]).astype({"label": int}).to_csv("train.csv", index=False)
+    train = types.ModuleType("train")
+    exec(FACTORY.replace("./bert-base", ".").replace('"label")', '"label", bs=8, max_len=32)'), vars(train))
+    monkeypatch.setitem(sys.modules, "train", train)
     namespace = {}
     exec(PROVE.replace("fit_one_cycle(1, 1e-3)", "fit_one_cycle(4, 1e-2)"), namespace)
     namespace["test_callback_equals_patched_loop"]()
