@@ -150,13 +150,13 @@ def _factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
     missing = [f"--{name}" for name in ("text", "labels", "model") if not getattr(arguments, name)]
     if missing:
         raise UnusableInput(f"--csv {arguments.csv} also needs {' '.join(missing)}")
-    from .table import read_table, split_rows
+    from .texts.table import read_table, split_rows
 
     table = read_table(arguments.csv, arguments.text, arguments.labels, arguments.encoding, arguments.sep)
     train, valid = split_rows(len(table.texts), arguments.valid, arguments.seed)
 
     from .pretrained import load_pretrained
-    from .split import Split, describe_split
+    from .texts.split import Split, describe_split
 
     split, factories = Split(table, train, valid), _of_room("factories")
     make_learner = factories.table_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_len)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .batching import pad_rows
 from .comments import LABELS, comments
 from .pretrained import Pretrained
-from .split import Split
-from .table import Table, split_rows
-from .text import TextEncoder
+from .texts.batching import pad_rows
+from .texts.encoder import TextEncoder
+from .texts.split import Split
+from .texts.table import Table, split_rows
 
 __all__ = ["BATCH", "LR", "MAX_LEN", "SIZES", "STORY", "RECIPE_STORY", "as_the_article_fed", "demo_fit", "demo_split",
            "in_front", "tiny_bert"]

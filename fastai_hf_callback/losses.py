@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .batching import IGNORED
 from .errors import UnusableInput
 from .output import describe
 from .spans import best_spans, one_output, one_target
-from .words import CrossEntropyLoss
+from .texts.batching import IGNORED
+from .texts.words import CrossEntropyLoss
 
 __all__ = ["NextTokenLoss", "SpanLoss"]
 

@@ -13,9 +13,9 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from .batching import TextInputs, first_position
 from .errors import InputError
 from .output import describe
+from .texts.batching import TextInputs, first_position
 
 __all__ = ["HFModel"]
 

@@ -12,23 +12,23 @@ from torch import nn
 
 import fastai_hf_callback
 from fastai_hf_callback import HFModel, comments, first_batch, trial, unwrap
-from fastai_hf_callback.batching import NO_PADDING, TextInputs
 from fastai_hf_callback.comparison import compare_traces
 from fastai_hf_callback.diagnosis import Diagnosis
-from fastai_hf_callback.examples import read_examples
 from fastai_hf_callback.factory_file import load_factory
-from fastai_hf_callback.feeding import Feeding
 from fastai_hf_callback.finding import Finding
 from fastai_hf_callback.layers import grouped_parts
 from fastai_hf_callback.losses import NextTokenLoss, SpanLoss
 from fastai_hf_callback.metrics import mean_columnwise_auc
-from fastai_hf_callback.passages import PassageFeeding
 from fastai_hf_callback.pretrained import Pretrained, _old_kind, check_length, load_pretrained
-from fastai_hf_callback.settings import check_settings
 from fastai_hf_callback.spans import span_logits
-from fastai_hf_callback.table import read_table, split_rows
-from fastai_hf_callback.text import TextEncoder
-from tests.texts import fast_tokenizer, slow_tokenizer
+from fastai_hf_callback.texts.batching import NO_PADDING, TextInputs
+from fastai_hf_callback.texts.encoder import TextEncoder
+from fastai_hf_callback.texts.examples import read_examples
+from fastai_hf_callback.texts.feeding import Feeding
+from fastai_hf_callback.texts.passages import PassageFeeding
+from fastai_hf_callback.texts.settings import check_settings
+from fastai_hf_callback.texts.table import read_table, split_rows
+from tests.tables import fast_tokenizer, slow_tokenizer
 from tests.tiny import a_trace, ids, model_of_today, tiny_model
 
 TRIGGERS = []
@@ -422,12 +422,13 @@ NOT_SAID = [
     ("pretrained.py", "no model could be loaded", "tests/test_cli.py: quotes the libraries, in their words of the day"),
     ("pretrained.py", "no such name or folder", "quoted by load_pretrained"),
     ("pretrained.py", "no pytorch_model.bin", "quoted by load_pretrained"),
-    ("settings.py", "device=", "tests/fastai1/test_data.py: quotes torch, in its words of the day"),
+    ("texts/settings.py", "device=", "tests/fastai1/test_data.py: quotes torch, in its words of the day"),
     ("ranks.py", "The processes have", "in several processes alone"),
     ("ranks.py", "An order drawn", "in several processes alone"),
     ("ranks.py", "{} was called in a group", "tests/fastai2/test_distributed.py: in several processes alone"),
     ("checks/gradient.py", "backward() was skipped in", "tests/faults: by nobody who can be named"),
-    ("batching.py", "{} row(s) for {} processes", "in several processes alone"),
-    ("tokenizing.py", "the tokenizer has no id for", "tests/test_text.py: a vocabulary without its unknown token"),
+    ("texts/batching.py", "{} row(s) for {} processes", "in several processes alone"),
+    ("texts/tokenizing.py", "the tokenizer has no id for",
+     "tests/texts/test_encoder.py: a vocabulary without its unknown token"),
     ("fastai2/examination.py", "a callback cancels the batch", "caught by the examination that raises it"),
 ]

@@ -93,6 +93,18 @@ def test_no_file_is_too_long_to_read(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
+def imports_of_other_rooms(path):
+    """What a room's file imports from above it, as far as the room itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2}
+
+
+def test_the_texts_stand_below_every_other_room():
+    found = {name for path in FILES if path.parent.name == "texts" for name in imports_of_other_rooms(path)}
+    assert found == {"errors"}
+    assert imports_of_other_rooms(PACKAGE / "checks" / "inputs.py") == {"evidence", "finding"}
+
+
 @pytest.mark.parametrize("source", [
     "import pandas", "import pandas as pd", "import matplotlib.pyplot", "from sklearn.metrics import roc_auc_score",
     "try:\n    import transformers\nexcept ImportError:\n    pass", "if True:\n    from rich import print",

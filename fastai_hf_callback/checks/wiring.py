@@ -14,7 +14,8 @@ CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "unwrapping-in-trai
           "mixup-of-token-ids", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",
           "label-per-text-or-word",
           "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch", "dtype-mismatch",
-          "out-of-memory", "ragged-numpy", "weights-only-load", "patch-active"]
+          "out-of-memory", "ragged-numpy", "weights-only-load", "torchvision-and-torch-differ",
+          "patch-active"]
 EXPLAINED_BY = {"output-not-unwrapped": ("set-on-callback",)}
 
 

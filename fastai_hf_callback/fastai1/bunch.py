@@ -6,8 +6,8 @@ from fastai.basic_data import DataBunch, DeviceDataLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..batching import LengthBuckets, TextInputs
 from ..errors import UnusableInput
+from ..texts.batching import LengthBuckets, TextInputs
 from .sharing import TextLoader
 
 __all__ = ["Collate", "TextBunch"]

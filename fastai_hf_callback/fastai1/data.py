@@ -8,10 +8,10 @@ from fastai.data_block import EmptyLabelList, LabelList, LabelLists
 from fastprogress import progress_bar
 
 from ..errors import UnusableInput
-from ..examples import Examples, Labelled, read_examples
-from ..feeding import as_objects
-from ..settings import check_settings
-from ..text import TextEncoder
+from ..texts.encoder import TextEncoder
+from ..texts.examples import Examples, Labelled, read_examples
+from ..texts.feeding import as_objects
+from ..texts.settings import check_settings
 from .bunch import TextBunch
 from .items import TextList, TextProcessor
 from .labels import label_list

@@ -8,8 +8,8 @@ from fastai.metrics import accuracy
 from ..metrics import accuracy_thresh
 from ..model import HFModel
 from ..pretrained import Pretrained, check_length
-from ..split import Split, encode_split
-from ..text import TextEncoder
+from ..texts.encoder import TextEncoder
+from ..texts.split import Split, encode_split
 from .callback import HFCallback
 from .data import text_bunch
 from .items import TextProcessor

@@ -6,9 +6,9 @@ from fastai.core import ItemBase, show_some
 from fastai.data_block import ItemList, PreProcessor
 from torch import Tensor
 
-from ..feeding import Feeding, as_objects
-from ..showing import cut, show_table
-from ..text import Encoded, TextEncoder
+from ..texts.encoder import Encoded, TextEncoder
+from ..texts.feeding import Feeding, as_objects
+from ..texts.showing import cut, show_table
 from .bunch import TextBunch
 
 __all__ = ["TextItem", "TextList", "TextProcessor"]

@@ -15,9 +15,9 @@ from fastai.data_block import (
 from fastai.layers import FlattenedLoss
 from torch import Tensor
 
-from ..batching import IGNORED
-from ..feeding import as_objects
-from ..words import CrossEntropyLoss, labels_of_words, names_of
+from ..texts.batching import IGNORED
+from ..texts.feeding import as_objects
+from ..texts.words import CrossEntropyLoss, labels_of_words, names_of
 
 __all__ = ["label_list"]
 

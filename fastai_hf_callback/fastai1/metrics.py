@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..evaluation import expanded
 from ..metrics import constant_outputs, mean_columnwise_auc
-from ..words import words_right
+from ..texts.words import words_right
 
 __all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "metrics_alone", "score_constant"]
 

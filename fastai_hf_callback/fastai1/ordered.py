@@ -10,8 +10,8 @@ from fastai.callback import Callback
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from ..batching import longest_first
 from ..errors import UnusableInput
+from ..texts.batching import longest_first
 
 __all__ = ["ordered_preds"]
 

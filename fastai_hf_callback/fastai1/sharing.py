@@ -9,8 +9,8 @@ from fastai.basic_data import DeviceDataLoader
 from torch.utils.data import Sampler
 from torch.utils.data.distributed import DistributedSampler
 
-from ..batching import LengthBuckets, dealt, joint_sizes
 from ..ranks import agreed, rank, world_size
+from ..texts.batching import LengthBuckets, dealt, joint_sizes
 
 __all__ = ["SharedBuckets", "TextLoader"]
 

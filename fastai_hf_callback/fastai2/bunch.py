@@ -8,9 +8,9 @@ from fastai.torch_core import to_cpu, to_detach
 from fastcore.foundation import L
 from torch import Tensor
 
-from ..batching import LengthBuckets, TextInputs, longest_first
 from ..errors import UnusableInput
-from ..showing import cut, show_table
+from ..texts.batching import LengthBuckets, TextInputs, longest_first
+from ..texts.showing import cut, show_table
 from .items import TextDataset, TextItem
 
 __all__ = ["TextLoader", "TextLoaders"]

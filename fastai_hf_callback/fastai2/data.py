@@ -6,12 +6,12 @@ import torch
 from fastai.torch_core import default_device
 from fastprogress import progress_bar
 
-from ..examples import Examples, Labelled, read_examples
-from ..feeding import Feeding
-from ..passages import PassageFeeding
 from ..rng import rng_preserved
-from ..settings import check_settings
-from ..text import TextEncoder
+from ..texts.encoder import TextEncoder
+from ..texts.examples import Examples, Labelled, read_examples
+from ..texts.feeding import Feeding
+from ..texts.passages import PassageFeeding
+from ..texts.settings import check_settings
 from .bunch import TextLoader, TextLoaders
 from .items import TextDataset
 from .labels import Labels

@@ -5,11 +5,11 @@ from typing import Any, Callable, Sequence
 from fastai.learner import Learner
 from fastai.metrics import accuracy, accuracy_multi
 
-from ..feeding import Feeding
 from ..model import HFModel
 from ..pretrained import Pretrained, check_length
-from ..split import Split, encode_split
-from ..text import TextEncoder
+from ..texts.encoder import TextEncoder
+from ..texts.feeding import Feeding
+from ..texts.split import Split, encode_split
 from .callback import HFCallback
 from .data import text_loaders
 from .metrics import ColumnwiseAUC

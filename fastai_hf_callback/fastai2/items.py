@@ -4,9 +4,9 @@ from typing import Any, NamedTuple, Optional, Sequence
 import numpy as np
 from fastcore.foundation import L
 
-from ..batching import TextInputs
-from ..feeding import Feeding
-from ..text import Encoded
+from ..texts.batching import TextInputs
+from ..texts.encoder import Encoded
+from ..texts.feeding import Feeding
 from .labels import Labels
 
 __all__ = ["TextDataset", "TextItem"]

@@ -5,11 +5,11 @@ import numpy as np
 from fastai.data.transforms import CategoryMap
 from fastai.losses import BaseLoss, BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 
-from ..batching import IGNORED
-from ..feeding import Feeding
 from ..losses import SpanLoss
-from ..text import Encoded
-from ..words import CrossEntropyLoss, labels_of_words, names_of
+from ..texts.batching import IGNORED
+from ..texts.encoder import Encoded
+from ..texts.feeding import Feeding
+from ..texts.words import CrossEntropyLoss, labels_of_words, names_of
 
 __all__ = ["Labels", "WordLabels", "WordLossFlat"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..evaluation import expanded
 from ..metrics import constant_outputs, mean_columnwise_auc
-from ..words import words_right
+from ..texts.words import words_right
 from .keeping import attributes_kept
 
 __all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "LearnerOfABatch", "score_constant"]

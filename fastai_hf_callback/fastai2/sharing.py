@@ -13,8 +13,8 @@ from fastai.torch_core import apply, to_detach
 from fastcore.basics import chunked
 from torch import Tensor
 
-from ..batching import dealt, dealt_evenly, joint_sizes
 from ..ranks import agreed, gathered
+from ..texts.batching import dealt, dealt_evenly, joint_sizes
 from .bunch import TextLoader
 
 __all__ = ["SharedLoader", "shared"]

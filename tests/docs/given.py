@@ -8,7 +8,7 @@ from typing import Any, Dict
 import torch
 
 from tests.stack import FASTAI_1
-from tests.texts import VOCABULARY, frame, write_vocabulary
+from tests.tables import VOCABULARY, frame, write_vocabulary
 
 FACTORY = '''
 from fastai_hf_callback import HFCallback, HFModel, text_data

@@ -5,7 +5,7 @@ from fastai.train import Learner
 from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, patched_loop, text_data, trusted
 from tests.fastai1.learners import make_learner
 from tests.said import a_tokenizer, asked
-from tests.texts import frame
+from tests.tables import frame
 from tests.tiny import tiny_model
 
 

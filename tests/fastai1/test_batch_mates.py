@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     from fastai.train import Learner
 
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
-from tests.texts import ANIMALS, OTHERS, PLANTS, frame, slow_tokenizer
+from tests.tables import ANIMALS, OTHERS, PLANTS, frame, slow_tokenizer
 from tests.tiny import tiny_model
 
 MASKED = ("bert", "roberta", "distilbert", "xlnet", "xlm")

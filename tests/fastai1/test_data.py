@@ -36,9 +36,9 @@ from fastai_hf_callback import (
     text_data,
     trusted,
 )
-from fastai_hf_callback.batching import padded_share
 from fastai_hf_callback.fastai1.quiet import quiet
-from tests.texts import COLUMNS, fast_tokenizer, frame, slow_tokenizer
+from fastai_hf_callback.texts.batching import padded_share
+from tests.tables import COLUMNS, fast_tokenizer, frame, slow_tokenizer
 from tests.tiny import tiny_model
 
 TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
@@ -385,7 +385,7 @@ def test_an_exception_inside_predict_leaves_the_learner_as_it_was(slow, item):
 def test_a_failing_batch_inside_predict_leaves_the_learner_as_it_was(slow, monkeypatch):
     data = make_data(slow)
     learn = make_learner(data)
-    monkeypatch.setattr("fastai_hf_callback.feeding.pad_rows", None)
+    monkeypatch.setattr("fastai_hf_callback.texts.feeding.pad_rows", None)
     with pytest.raises(TypeError):
         learn.predict("the fox")
     assert len(data.valid_ds) == len(VALID) and data.valid_ds.item is None

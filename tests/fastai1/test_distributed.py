@@ -13,7 +13,7 @@ from fastai_hf_callback.comments import LABELS, write_csv  # noqa: E402
 from tests.fastai1 import together  # noqa: E402
 from tests.fastai1.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_fit  # noqa: E402
 from tests.processes import ROOT, in_two_processes, read  # noqa: E402
-from tests.texts import write_vocabulary  # noqa: E402
+from tests.tables import write_vocabulary  # noqa: E402
 from tests.tiny import VOCAB  # noqa: E402
 
 pytestmark = pytest.mark.slow

@@ -32,7 +32,7 @@ from fastai_hf_callback.fastai1.quiet import quiet
 from fastai_hf_callback.fastai1.sharing import TextLoader
 from tests.fastai1.learners import databunch, make_learner
 from tests.processes import this_rank, write
-from tests.texts import COLUMNS, frame, slow_tokenizer
+from tests.tables import COLUMNS, frame, slow_tokenizer
 from tests.tiny import tiny_model
 
 BS, EVEN, ODD, VALID, TEST = 4, frame(48, 0), frame(45, 1), frame(23, 2), frame(9, 3)

@@ -5,7 +5,7 @@ import fastai_hf_callback
 from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, patched_loop, text_data
 from tests.fastai2.learners import hushed, make_learner
 from tests.said import a_tokenizer
-from tests.texts import frame
+from tests.tables import frame
 from tests.tiny import model_of_today
 
 

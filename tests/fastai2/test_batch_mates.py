@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
 from tests.fastai2.learners import hushed
-from tests.texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame
+from tests.tables import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame
 from tests.tiny import model_of_today
 
 MODELS = ("roberta", "distilbert", "xlnet", "electra", "albert")

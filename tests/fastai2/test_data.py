@@ -31,9 +31,9 @@ from fastai_hf_callback import (
     span_match,
     text_data,
 )
-from fastai_hf_callback.batching import padded_share
+from fastai_hf_callback.texts.batching import padded_share
 from tests.fastai2.learners import hushed
-from tests.texts import COLUMNS, fast_tokenizer, frame
+from tests.tables import COLUMNS, fast_tokenizer, frame
 from tests.tiny import model_of_today
 
 TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
@@ -484,7 +484,7 @@ def test_a_failing_batch_inside_predict_leaves_the_learner_usable(tokenizer, mon
     learn = make_learner(make_data(tokenizer))
     callbacks, expected = list(learn.cbs), learn.predict("the fox")[2]
     with monkeypatch.context() as patched:
-        patched.setattr("fastai_hf_callback.feeding.pad_rows", None)
+        patched.setattr("fastai_hf_callback.texts.feeding.pad_rows", None)
         with pytest.raises(TypeError):
             learn.predict("the fox")
     assert list(learn.cbs) == callbacks and torch.equal(learn.predict("the fox")[2], expected)

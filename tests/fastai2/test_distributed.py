@@ -19,7 +19,7 @@ from fastai_hf_callback.fastai2.distributing import slots_in_order
 from tests.fastai2 import together
 from tests.fastai2.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_look
 from tests.processes import ROOT, in_two_processes, read
-from tests.texts import fast_tokenizer
+from tests.tables import fast_tokenizer
 from tests.tiny import VOCAB
 
 pytestmark = pytest.mark.slow

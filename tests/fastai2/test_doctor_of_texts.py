@@ -10,7 +10,7 @@ from tests.fastai2.states import differences, everything, run
 from tests.fastai2.test_data import make_data
 from tests.fastai2.test_data import make_learner as learner_of_texts
 from tests.quick import first_quick
-from tests.texts import fast_tokenizer
+from tests.tables import fast_tokenizer
 
 
 @pytest.fixture(scope="module")

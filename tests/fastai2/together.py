@@ -28,7 +28,7 @@ from fastai_hf_callback import (
 from fastai_hf_callback.fastai2 import sharing
 from tests.fastai2.learners import hushed, loaders, make_learner
 from tests.processes import this_rank, write
-from tests.texts import COLUMNS, fast_tokenizer, frame
+from tests.tables import COLUMNS, fast_tokenizer, frame
 from tests.tiny import model_of_today
 
 BS, EVEN, ODD, VALID, TEST = 4, frame(48, 0), frame(45, 1), frame(23, 2), frame(9, 3)

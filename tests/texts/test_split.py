@@ -1,11 +1,11 @@
 """Split: a table's rows to train and to validate, described and encoded."""
 import numpy as np
 
-from fastai_hf_callback.split import Split, describe_split, encode_split
-from fastai_hf_callback.table import Table
-from fastai_hf_callback.text import TextEncoder
+from fastai_hf_callback.texts.encoder import TextEncoder
+from fastai_hf_callback.texts.split import Split, describe_split, encode_split
+from fastai_hf_callback.texts.table import Table
 from tests.stack import has
-from tests.texts import fast_tokenizer, slow_tokenizer
+from tests.tables import fast_tokenizer, slow_tokenizer
 
 TEXTS = ["the old fox", "a fern", "two toads", "red moss here", "old owl"]
 TRAIN, VALID = np.array([0, 2, 3]), np.array([1, 4])

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import HFModel
-from fastai_hf_callback.batching import (
+from fastai_hf_callback.errors import InputError, UnusableInput
+from fastai_hf_callback.texts.batching import (
     LengthBuckets,
     Padding,
     TextInputs,
@@ -20,7 +21,6 @@ from fastai_hf_callback.batching import (
     pad_rows,
     padded_share,
 )
-from fastai_hf_callback.errors import InputError, UnusableInput
 from tests.tiny import VOCAB, tiny_model
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=300)

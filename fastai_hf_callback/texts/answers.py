@@ -7,8 +7,8 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..errors import UnusableInput
 from .columns import is_missing
-from .errors import UnusableInput
 from .parts import Part, listed
 
 __all__ = ["NO_ANSWER", "holds_answers", "read_answers"]

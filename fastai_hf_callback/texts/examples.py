@@ -8,9 +8,9 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..errors import UnusableInput
 from .answers import holds_answers, read_answers
 from .columns import is_list
-from .errors import UnusableInput
 from .parts import Part, listed, open_parts
 from .targets import TASKS as TASKS
 from .targets import choose_task, read_targets

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from .errors import UnusableInput
+from ..errors import UnusableInput
 
 __all__ = ["check_settings"]
 

@@ -1,6 +1,6 @@
 """How texts become the tensors of a batch, and which texts may be given for prediction; for both fastais.
 
-Stands on ``text.py`` and ``batching.py``. A fastai room says only where the rows are kept and who asks for a batch.
+Stands on ``encoder.py`` and ``batching.py``. A fastai room says only where the rows are kept and who asks for a batch.
 """
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UnusableInput
 from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
-from .errors import UnusableInput
+from .encoder import TextEncoder
 from .parts import as_keyword
 from .table import read_frame
-from .text import TextEncoder
 from .tokenizing import Encoded
 
 __all__ = ["Feeding", "as_objects"]

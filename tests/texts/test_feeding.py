@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.batching import IGNORED
-from fastai_hf_callback.feeding import Feeding
-from fastai_hf_callback.showing import cut, show_table
-from fastai_hf_callback.text import TextEncoder
-from fastai_hf_callback.tokenizing import Encoded
-from fastai_hf_callback.words import CrossEntropyLoss, labels_of_words, names_of
+from fastai_hf_callback.texts.batching import IGNORED
+from fastai_hf_callback.texts.encoder import TextEncoder
+from fastai_hf_callback.texts.feeding import Feeding
+from fastai_hf_callback.texts.showing import cut, show_table
+from fastai_hf_callback.texts.tokenizing import Encoded
+from fastai_hf_callback.texts.words import CrossEntropyLoss, labels_of_words, names_of
 from tests.stack import has
-from tests.texts import fast_tokenizer, frame, slow_tokenizer
+from tests.tables import fast_tokenizer, frame, slow_tokenizer
 
 WRITE = "data.add_test([{}, ...])"
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.examples import TASKS, read_examples
+from fastai_hf_callback.texts.examples import TASKS, read_examples
 
 pd = pytest.importorskip("pandas")
 quick = settings(deadline=None, max_examples=40)

@@ -1,4 +1,4 @@
-"""How text.py gets its tokens: from a fast tokenizer's own call, or from a slow one, text by text, in processes.
+"""How encoder.py gets its tokens: from a fast tokenizer's own call, or from a slow one, text by text, in processes.
 
 Imports numpy; takes a tokenizer by its interface.
 """
@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 import numpy as np
 
-from .errors import UnusableInput
+from ..errors import UnusableInput
 from .workers import Span, cores, in_processes, in_this_process, may_fork
 
 __all__ = ["Encoded", "count_specials", "job_for", "pad_side", "parts_of"]

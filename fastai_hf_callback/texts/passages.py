@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UnusableInput
 from .batching import IGNORED
-from .errors import UnusableInput
+from .encoder import TextEncoder
 from .feeding import Feeding
-from .text import TextEncoder
 from .tokenizing import ROWS_FAST, count_specials, job_for
 
 __all__ = ["CUT_OFF", "Passage", "PassageFeeding"]

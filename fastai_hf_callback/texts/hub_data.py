@@ -6,7 +6,7 @@ Stands below ``parts.py``, which opens what the caller gave.
 from collections.abc import Mapping
 from typing import Any, List, Optional, Sequence, Tuple
 
-from .errors import UnusableInput
+from ..errors import UnusableInput
 
 __all__ = ["frame_of", "is_dataset", "refuse_many_splits"]
 

@@ -1,14 +1,14 @@
 """A table whose rows train or validate: described in a line, and encoded for either fastai.
 
-Stands on ``table.py``, ``examples.py`` and ``text.py``.
+Stands on ``table.py``, ``examples.py`` and ``encoder.py``.
 """
 from typing import NamedTuple
 
 import numpy as np
 
+from .encoder import TextEncoder
 from .examples import Examples, Labelled
 from .table import Table
-from .text import TextEncoder
 
 __all__ = ["Split", "describe_split", "encode_split"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from .errors import InputError, UnusableInput
+from ..errors import InputError, UnusableInput
 
 __all__ = ["IGNORED", "LengthBuckets", "Padding", "TextInputs", "dealt", "dealt_evenly", "first_pieces",
            "first_position", "joint_sizes", "longest_first", "mask_rows", "pad_rows", "padded_share", "piece_targets"]

@@ -9,7 +9,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .errors import UnusableInput
+from ..errors import UnusableInput
 from .hub_data import frame_of, is_dataset, refuse_many_splits
 from .table import below_header, check_column, nearest, read_frame, split_rows
 

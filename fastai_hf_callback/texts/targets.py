@@ -8,6 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..errors import UnusableInput
 from .columns import (
     BITS,
     as_numbers,
@@ -19,7 +20,6 @@ from .columns import (
     is_list,
     value_at,
 )
-from .errors import UnusableInput
 from .parts import Part, listed
 from .table import as_number_or_text, nearest
 

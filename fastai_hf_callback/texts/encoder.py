@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .errors import UnusableInput
+from ..errors import UnusableInput
 from .tokenizing import Encoded, count_specials, job_for, pad_side, parts_of
 
 __all__ = ["TextEncoder"]

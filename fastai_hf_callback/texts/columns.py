@@ -7,7 +7,7 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
-from .errors import UnusableInput
+from ..errors import UnusableInput
 from .parts import Part
 
 __all__ = ["BITS", "as_numbers", "bits_of", "check_missing", "holds_lists", "holds_words", "is_categorical", "is_list",

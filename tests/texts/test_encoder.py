@@ -15,9 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback import BridgeError, tokenizing
+from fastai_hf_callback import BridgeError
 from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.text import Encoded, TextEncoder
+from fastai_hf_callback.texts import tokenizing
+from fastai_hf_callback.texts.encoder import Encoded, TextEncoder
 
 quick = settings(deadline=None, max_examples=40)
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fish", "##y", "!", "a", "##a", "i", "\u4e2d",

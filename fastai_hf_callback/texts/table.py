@@ -9,7 +9,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from .errors import UnusableInput
+from ..errors import UnusableInput
 
 __all__ = ["Table", "read_table", "split_rows"]
 
