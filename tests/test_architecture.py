@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastai_hf_callback
+from tests.mutants import MUTANTS
 
 PACKAGE = Path(fastai_hf_callback.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -260,6 +261,11 @@ def test_type_checkers_see_every_public_name_where_it_is():
              for alias in node.names}
     there = {name: f"fastai2.{module}" for name, module in fastai_hf_callback._PER_FASTAI.items()}
     assert shown == {**fastai_hf_callback._CORE, **there}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_can_be_made(mutant):
+    assert (PACKAGE / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
 
 
 def test_no_room_bears_a_public_name():
