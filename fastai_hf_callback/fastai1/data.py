@@ -12,6 +12,7 @@ from ..texts.encoder import TextEncoder
 from ..texts.examples import Examples, Labelled, read_examples
 from ..texts.feeding import as_objects
 from ..texts.settings import check_settings
+from ..texts.showing import is_watched
 from .bunch import TextBunch
 from .items import TextList, TextProcessor
 from .labels import label_list
@@ -60,7 +61,7 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     n_workers : int, optional
         Processes that tokenise, where the tokenizer is a slow one; as many as there are cores by default.
     progress : bool
-        Whether to show a bar while tokenising.
+        Whether to show a bar while tokenising, in a notebook or a terminal.
 
     Returns
     -------
@@ -84,8 +85,9 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
                             "loss_func=SpanLoss()")
     for line in examples.said:
         warnings.warn(line, stacklevel=2)
-    processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens",
-                              progress=_bar if progress else None, columns=[text] if pair is None else [text, pair])
+    bar, columns = _bar if progress and is_watched() else None, [text] if pair is None else [text, pair]
+    processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
+                              columns=columns)
     return text_bunch(examples, processor, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
                       num_workers=int(num_workers), device=None if device is None else torch.device(device))
 

@@ -12,6 +12,7 @@ from ..texts.examples import Examples, Labelled, read_examples
 from ..texts.feeding import Feeding
 from ..texts.passages import PassageFeeding
 from ..texts.settings import check_settings
+from ..texts.showing import is_watched
 from .bunch import TextLoader, TextLoaders
 from .items import TextDataset
 from .labels import Labels
@@ -62,7 +63,7 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     n_workers : int, optional
         Processes that tokenise, where the tokenizer is a slow one; as many as there are cores by default.
     progress : bool
-        Whether to show a bar while tokenising.
+        Whether to show a bar while tokenising, in a notebook or a terminal.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
     for line in examples.said:
         warnings.warn(line, stacklevel=2)
-    bar, columns = _bar if progress else None, [text] if pair is None else [text, pair]
+    bar, columns = _bar if progress and is_watched() else None, [text] if pair is None else [text, pair]
     if examples.task == "answer":
         feeding: Feeding = PassageFeeding(encoder, bar, columns)
     else:

@@ -1,9 +1,10 @@
 """A small table where the user looks: as HTML in a notebook, as text elsewhere. Imports pandas when it shows one."""
+import sys
 from shutil import get_terminal_size
 from textwrap import wrap
 from typing import Any, Dict, Sequence
 
-__all__ = ["cut", "show_table"]
+__all__ = ["cut", "is_watched", "show_table"]
 
 NARROWEST = 40  # characters: narrower texts cannot be read
 
@@ -33,6 +34,11 @@ def _wrapped(frame: Any, width: int) -> Any:
         lines += [(first, *rest), *((line, *[""] * len(rest)) for line in more)]
     wrapped = pd.DataFrame(lines, columns=frame.columns)
     return wrapped.apply(lambda column: column.str.ljust(column.str.len().max()))
+
+
+def is_watched() -> bool:
+    """Whether what is drawn can be seen to move: in a notebook or a terminal, not in a log."""
+    return _in_notebook() or sys.stdout.isatty()
 
 
 def _in_notebook() -> bool:

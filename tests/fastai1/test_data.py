@@ -522,3 +522,11 @@ def test_answers_in_contexts_are_refused_in_one_line(asked):
     assert str(caught.value) == (
         "task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "
         "DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()")
+
+
+def test_a_bar_is_drawn_where_somebody_can_see_it_move(slow, monkeypatch, capsys):
+    text_data(TRAIN, VALID, slow, progress=True, **TASKS["single"])
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    text_data(TRAIN, VALID, slow, progress=True, **TASKS["single"])
+    assert "100.00%" in capsys.readouterr().out

@@ -602,3 +602,11 @@ def test_dict_batches_of_ones_own_train_still():
     assert float(learn.validate()[0]) == pytest.approx(float(losses.mean()), abs=1e-5)
     with pytest.raises(Exception):  # noqa: B017  fastai's own limit: it puts inputs together as tensors
         learn.get_preds(with_input=True)
+
+
+def test_a_bar_is_drawn_where_somebody_can_see_it_move(tokenizer, monkeypatch, capsys):
+    text_data(TRAIN, VALID, tokenizer, progress=True, **TASKS["single"])
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    text_data(TRAIN, VALID, tokenizer, progress=True, **TASKS["single"])
+    assert "100.00%" in capsys.readouterr().out
