@@ -57,7 +57,8 @@ class Movement:
     quantum : float
         The smallest step a proportion over the evaluated targets can make: one divided by their number.
     moved : bool
-        Whether `excursion` exceeds `null` by more than `quantum`, and the metric did more than go from
+        Whether `excursion` exceeds `null` by more than `quantum` (for ``train_loss`` one divided by the number of
+        training targets), and the metric did more than go from
         its untrained value to a constant predictor's and stay there.
     base_rate : float or None
         What a constant predictor scores.
@@ -226,7 +227,18 @@ class Comparison:
                     f"learning rate")
         if any(m.moved for m in self.movements if m.quantity == "train_loss"):
             return "train_loss moved, no metric did; train longer, or add a metric that can see it (ColumnwiseAUC)"
+        if self._weights_changed():
+            loss = next(m for m in self.movements if m.quantity == "train_loss")
+            steps = len(self.traces["callback"].steps)
+            return (f"the weights changed and train_loss moved by {loss.excursion:.6f} in {steps} steps, no more than "
+                    f"one target's share ({loss.quantum:.6f}); train longer, or on more rows")
         return "both arms moved nothing; raise the learning rate, or look for what holds the weights"
+
+    def _weights_changed(self) -> bool:
+        """By more than what changes them where nothing is learnt."""
+        callback, null = self.traces["callback"], self.traces.get("broken")
+        before = callback.initial_weights if null is None else null.final_weights
+        return bool(callback.steps) and any(before.get(name) != value for name, value in callback.final_weights.items())
 
     def _noise_remark(self) -> str:
         if self.noise is None:

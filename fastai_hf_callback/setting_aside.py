@@ -3,6 +3,7 @@
 The originals are set aside and copies are handed out: the same tensors, the same gradient objects, the same lists.
 """
 import copy
+from collections import OrderedDict
 from typing import Any, Dict, Iterable, List, Set
 
 from torch import Tensor, nn
@@ -25,8 +26,7 @@ class Memory:
             vars(thing).clear()
             vars(thing).update(attributes)
         for container, content in reversed(self._containers):
-            container.clear()
-            (container.update if isinstance(container, (dict, set)) else container.extend)(content)
+            _refill(container, content)
         for parameter, weight, gradient, wants in self._weights:
             parameter.data, parameter.grad = weight, gradient
             parameter.requires_grad_(wants)
@@ -52,7 +52,7 @@ class Memory:
         """Keep the content of a list, dict or set; anything else is left alone."""
         if isinstance(value, (list, dict, set)) and id(value) not in self._known:
             self._known.add(id(value))
-            self._containers.append((value, copy.copy(value)))
+            self._containers.append((value, next(k for k in (dict, set, list) if isinstance(value, k))(value)))
 
     def buffers(self, modules: Iterable[nn.Module]) -> None:
         """Let modules whose attributes are kept go on with copies of their buffers."""
@@ -60,6 +60,13 @@ class Memory:
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     module._buffers[name] = buffer.detach().clone()
+
+
+def _refill(container: Any, content: Any) -> None:
+    """The built-in way, whatever a subclass makes of it: transformers' outputs are dicts that refuse ``update``."""
+    kind = next(k for k in (OrderedDict, dict, set, list) if isinstance(container, k))
+    kind.clear(container)
+    (list.extend if kind is list else kind.update)(container, content)
 
 
 def copied_state(state: Dict[Any, Any]) -> Dict[Any, Any]:

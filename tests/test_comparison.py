@@ -183,6 +183,14 @@ def test_different():
     assert isinstance(error.value, ComparisonError) and error.value.cause == "arms-differ"
 
 
+def test_identical_and_too_short_to_move():
+    """The weights changed, the train loss by less than one of a hundred targets' share."""
+    comparison = compare_traces(three_arms(losses=(0.899, 0.899, 0.896, 0.895), valid=(0.8,) * 3, accuracy=(0.5,) * 3))
+    assert (comparison.exit_code, comparison.verdict) == (
+        3, "IDENTICAL BUT STUCK - the weights changed and train_loss moved by 0.004500 in 4 steps, no more than one "
+           "target's share (0.010000); train longer, or on more rows")
+
+
 def test_different_on_a_device_that_never_repeats_itself():
     arms = [a_trace("callback"), a_trace("patched", losses=(0.9, 0.7, 0.5, 0.4)), a_broken_trace()]
     noise = first_difference(arms[1], a_trace("patched"))
@@ -193,8 +201,10 @@ def test_different_on_a_device_that_never_repeats_itself():
 
 
 def test_identical_but_stuck():
-    still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.5,) * 3)
-    comparison = compare_traces(three_arms(**still))
+    still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.5,) * 3, weights="decayed")
+    callback, patched, broken = three_arms(**still)
+    broken = replace(broken, steps=[replace(step, grad_norm=0.0) for step in broken.steps])
+    comparison = compare_traces([callback, patched, broken])
     assert comparison.identical and comparison.proven and not comparison.moved
     assert (comparison.exit_code, comparison.verdict) == (3, STUCK)
     with pytest.raises(ComparisonError, match="IDENTICAL BUT STUCK") as error:

@@ -131,7 +131,7 @@ def rate_zero(seen: Evidence) -> Optional[Finding]:
     if hyper is None or hyper.lr != 0 and not at_steps:
         return None
     return Finding("learning-rate-zero", "error",
-                   f"The learning rate in force was 0 ({'set by a callback' if at_steps else hyper.source}).",
+                   f"The learning rate in force was 0 ({'set by a callback' if hyper.lr != 0 else hyper.source}).",
                    {"lr": 0.0}, "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests")
 
 

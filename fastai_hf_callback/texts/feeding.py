@@ -15,7 +15,7 @@ from ..errors import UnusableInput
 from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
 from .encoder import TextEncoder
 from .parts import as_keyword
-from .table import read_frame
+from .table import read_frame, renamed
 from .tokenizing import Encoded
 
 __all__ = ["Feeding", "as_objects"]
@@ -93,7 +93,8 @@ class Feeding:
             The call that an error names, such as ``"data.add_test([{}, ...])"``.
         """
         items = items.to_pandas() if hasattr(items, "to_pandas") else items
-        items = read_frame(Path(items), option=as_keyword) if _is_csv(items) else items
+        if _is_csv(items):
+            items = self._of_frame(read_frame(Path(items), option=as_keyword), str(items))
         if hasattr(items, "columns") and getattr(items, "ndim", 0) == 2:
             items = self._of_frame(items)
         if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):
@@ -106,12 +107,13 @@ class Feeding:
             self.check_item(item, write)
         return [tuple(item) if self.paired else item for item in items]
 
-    def _of_frame(self, frame: Any) -> List[Any]:
+    def _of_frame(self, frame: Any, path: str = "") -> List[Any]:
         missing = [column for column in self.columns if column not in frame.columns]
         if missing:
-            raise UnusableInput(f"A DataFrame with the columns {', '.join(map(repr, frame.columns))} was given; "
-                                f"expected {', '.join(map(repr, self.columns))}, as in training; write "
-                                f"frame.rename(columns={{'...': {missing[0]!r}}})")
+            owner = f"pd.read_csv({path!r})" if path else "frame"
+            raise UnusableInput(f"{path or 'A DataFrame'} with the columns {', '.join(map(repr, frame.columns))} was "
+                                f"given; expected {', '.join(map(repr, self.columns))}, as in training; write "
+                                f"{renamed(owner, list(frame.columns), missing[0])}")
         columns = [frame[column].tolist() for column in self.columns]
         return list(zip(*columns)) if self.paired else columns[0]
 

@@ -159,7 +159,8 @@ def _not_empty(part: Part) -> Part:
 
 def _check_columns(part: Part, columns: Sequence[Any]) -> None:
     for column in columns:
-        check_column(part.frame, column, part.path or part.split, option=as_keyword)
+        owner = "" if part.split == "train" else f"pd.read_csv({part.path!r})" if part.path else part.split
+        check_column(part.frame, column, part.path or part.split, option=as_keyword, owner=owner)
         if getattr(part.frame[column], "ndim", 1) > 1:
             raise UnusableInput(f"{part.path or part.split}: {part.frame[column].shape[1]} columns are called "
                                 f"{column!r}; expected one: rename or drop the others")

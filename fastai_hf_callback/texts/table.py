@@ -121,8 +121,11 @@ def read_frame(path: Path, encoding: str = "utf-8", sep: str = ",", option: Call
     return frame
 
 
-def check_column(frame: Any, column: Any, path: Any, option: Callable[..., str] = as_flag) -> None:
-    """Raise where `frame` has no such column; `path` is what the user calls the frame."""
+def check_column(frame: Any, column: Any, path: Any, option: Callable[..., str] = as_flag, owner: str = "") -> None:
+    """Raise where `frame` has no such column; `path` is what the user calls the frame.
+
+    `owner` is an expression of the frame, where another table said how the column is called.
+    """
     if column in frame.columns:
         return
     columns = [str(c) for c in frame.columns]
@@ -130,9 +133,15 @@ def check_column(frame: Any, column: Any, path: Any, option: Callable[..., str] 
     if other:
         raise UnusableInput(f"{path}: its header is one column, {columns[0]!r}; write {option('sep', other)}")
     shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
-    rename = f"; write {path}.rename(columns={{'...': {column!r}}})" if path in ("valid", "test") else ""
+    rename = f"; write {renamed(owner, columns, column)}" if owner else ""
     raise UnusableInput(f"{path}: no column {column!r}{nearest(str(column), columns)}; its columns are: {shown}"
                         f"{rename}")
+
+
+def renamed(owner: str, columns: Sequence[str], column: Any) -> str:
+    """How a table gets the column: the only one it has, or one that the reader knows."""
+    only = columns[0] if len(columns) == 1 else "..."
+    return f"{owner}.rename(columns={{{only!r}: {column!r}}})"
 
 
 def _check_texts(texts: List[str], column: str, path: Any) -> None:

@@ -299,7 +299,7 @@ def test_texts_to_add_may_be_a_frame(slow):
     ("single", [], "No text was given; expected at least one: data.add_test([text, ...])"),
     ("single", ["a", 3], "3 (int) was given; expected a text: data.add_test(['some text', ...])"),
     ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
-                                  "write frame.rename(columns={'...': 'text'})"),
+                                  "write frame.rename(columns={'second': 'text'})"),
     ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
                           "data.add_test([(first, second), ...])"),
 ), ids=["a text", "none", "a number", "another column", "no pairs"])

@@ -428,6 +428,10 @@ def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns
     TEST[columns].to_csv(tmp_path / "test.csv", index=False)
     for path in (tmp_path / "test.csv", str(tmp_path / "test.csv")):
         assert rows_of(dls.test_dl(path)) == rows_of(dls.test)
+    TEST[["second"]].to_csv(tmp_path / "renamed.csv", index=False)
+    with pytest.raises(UnusableInput, match=r"renamed.csv with the columns 'second' was given; expected 'text'.*; write "
+                                            r"pd.read_csv\('.*renamed.csv'\).rename\(columns=\{'second': 'text'\}\)"):
+        make_data(tokenizer).test_dl(tmp_path / "renamed.csv")
     with pytest.raises(UnusableInput, match=r"other.csv: no such file.*nearest: test.csv"):
         dls.test_dl(tmp_path / "other.csv")
 
@@ -442,7 +446,7 @@ def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns
     ("single", [], "No text was given; expected at least one: dls.test_dl([text, ...])"),
     ("single", ["a", 3], "3 (int) was given; expected a text: dls.test_dl(['some text', ...])"),
     ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
-                                  "write frame.rename(columns={'...': 'text'})"),
+                                  "write frame.rename(columns={'second': 'text'})"),
     ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
                           "dls.test_dl([(first, second), ...])"),
     ("tokens", ["a", "b"], "'a' (str) was given; expected a list of words: dls.test_dl([['some', 'text'], ...])"),

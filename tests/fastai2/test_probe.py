@@ -90,6 +90,17 @@ def test_what_is_no_learner_is_refused_in_one_line():
         diagnose(make_learner(), batches=0)
 
 
+def test_after_a_fit_that_failed_for_want_of_the_callback():
+    """The learner keeps the failed batch's output, a dict of transformers that refuses to be updated."""
+    learn = make_learner("bert", cbs=[])
+    with pytest.raises(Exception):  # noqa: B017, PT011  fastai's loss says it in its own way
+        learn.fit(1, 1e-3)
+    output = learn.pred
+    held = dict(output)
+    assert diagnose(learn).findings[0].cause == "output-not-unwrapped"
+    assert learn.pred is output and dict(output) == held and list(output) == list(held)
+
+
 # -- silent on what is healthy -----------------------------------------------------------------------------------
 
 SLOW_PATIENTS = [(name, task) for task in ("classes", "labels", "number")

@@ -39,8 +39,10 @@ def alone():
 
 
 def stuck():
-    still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.5,) * 3)
-    return compare_traces([a_trace("callback", **still), a_trace("patched", **still), a_broken_trace()])
+    still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.5,) * 3, weights="decayed")
+    broken = a_broken_trace()
+    broken = replace(broken, steps=[replace(step, grad_norm=0.0) for step in broken.steps])
+    return compare_traces([a_trace("callback", **still), a_trace("patched", **still), broken])
 
 
 def parted_after_the_run():
