@@ -95,7 +95,8 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"(?<!list )(?<!tuple )(?<!string )index out of range|out of range in self|index out of bounds|"
      r"srcIndex < srcSelectDimSize", "token-outside-vocabulary"),
     (r"Dimension out of range \(expected to be in range of \[-1, 0\]|Expected input batch_size \(\d+\) to match|"
-     r"For 1D input, 1D target|dimension specified as 0 but tensor has no dimensions", "batch-dimension-lost"),
+     r"For 1D input, 1D target|size mismatch \(got input: \[\d+\], target|"
+     r"dimension specified as 0 but tensor has no dimensions", "batch-dimension-lost"),
     (r"stack expects each tensor to be equal size|Sizes of tensors must match|"
      r"invalid argument 0: Sizes of tensors", "rows-of-different-length"),
     (r"inhomogeneous shape", "ragged-numpy"),

@@ -151,7 +151,7 @@ def test_one_column_of_classes(run, tmp_path, model_folder):
     path.write_text("said,kind\n" + "".join(f"{'a b c' if i % 2 else 'x y z'} {i},{'odd' if i % 2 else 'even'}\n"
                                             for i in range(100)))
     code, out, err = run("compare", "--csv", path, "--text", "said", "--labels", "kind", "--model", model_folder,
-                         "--epochs", 3, "--lr", 1e-2, "--bs", 8, "--max-len", 10)
+                         "--epochs", 6, "--lr", 1e-2, "--bs", 8, "--max-len", 10)
     assert code == 0, err + out
     assert "2 classes: 80 to train, 20 to validate" in out and "accuracy" in out
 

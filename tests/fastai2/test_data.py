@@ -429,8 +429,8 @@ def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns
     for path in (tmp_path / "test.csv", str(tmp_path / "test.csv")):
         assert rows_of(dls.test_dl(path)) == rows_of(dls.test)
     TEST[["second"]].to_csv(tmp_path / "renamed.csv", index=False)
-    with pytest.raises(UnusableInput, match=r"renamed.csv with the columns 'second' was given; expected 'text'.*; "
-                                            r"write pd.read_csv\('.*renamed.csv'\).rename\(columns=\{'second': 'text'\}\)"):
+    with pytest.raises(UnusableInput, match=r"renamed.csv with the columns 'second' was given; .*; write pd.read_csv"
+                                            r"\('.*renamed.csv'\).rename\(columns=\{'second': 'text'\}\)"):
         make_data(tokenizer).test_dl(tmp_path / "renamed.csv")
     with pytest.raises(UnusableInput, match=r"other.csv: no such file.*nearest: test.csv"):
         dls.test_dl(tmp_path / "other.csv")
