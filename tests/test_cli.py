@@ -22,7 +22,10 @@ def good(): return make_learner("bert")
 def nothing(): return None
 def raises(): raise ValueError("no data here")
 number = 3
-def unmasked(): return make_learner("bert", masked=False, wrap=False)
+def unmasked():
+    import torch
+    torch.manual_seed(0)  # which rows are looked at: in some the padding says next to nothing
+    return make_learner("bert", masked=False, wrap=False)
 def unwrapped(): return make_learner("bert", {CALLBACKS}=[])
 def takes(one): return make_learner("bert")
 """ + ("""
