@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(folder):
     """What each of the two found."""
-    in_two_processes(together.__file__, folder)
+    in_two_processes(together.__file__, folder, cwd=str(folder))
     return read(folder)
 
 
