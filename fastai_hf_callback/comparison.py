@@ -58,8 +58,8 @@ class Movement:
         The smallest step a proportion over the evaluated targets can make: one divided by their number.
     moved : bool
         Whether `excursion` exceeds `null` by more than `quantum` (for ``train_loss`` one divided by the number of
-        training targets), and the metric did more than go from
-        its untrained value to a constant predictor's and stay there.
+        training targets), and the metric did more than go from its untrained value to a constant predictor's and stay
+        there.
     base_rate : float or None
         What a constant predictor scores.
     """

@@ -52,7 +52,7 @@ class Memory:
         """Keep the content of a list, dict or set; anything else is left alone."""
         if isinstance(value, (list, dict, set)) and id(value) not in self._known:
             self._known.add(id(value))
-            self._containers.append((value, next(k for k in (dict, set, list) if isinstance(value, k))(value)))
+            self._containers.append((value, _kind_of(value)(value)))
 
     def buffers(self, modules: Iterable[nn.Module]) -> None:
         """Let modules whose attributes are kept go on with copies of their buffers."""
@@ -62,9 +62,13 @@ class Memory:
                     module._buffers[name] = buffer.detach().clone()
 
 
+def _kind_of(container: Any) -> Any:
+    return next(kind for kind in (OrderedDict, dict, set, list) if isinstance(container, kind))
+
+
 def _refill(container: Any, content: Any) -> None:
     """The built-in way, whatever a subclass makes of it: transformers' outputs are dicts that refuse ``update``."""
-    kind = next(k for k in (OrderedDict, dict, set, list) if isinstance(container, k))
+    kind = _kind_of(container)
     kind.clear(container)
     (list.extend if kind is list else kind.update)(container, content)
 
