@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in the core's ``examination.py``.
 """
+from contextlib import suppress
 from typing import Any, Callable, List, Optional, Tuple
 
 import torch
@@ -22,7 +23,18 @@ from .metric_probe import look_at_metrics
 from .observer import LossBefore, StepWatch
 from .past import history_of, hyper_of, put_in_force
 from .recording import has_validation
-from .rehearsal import CANCELS, ENDS, Relay, Spy, on_stage, peak_rate, quietly_copied, simulated_steps, takes_part
+from .rehearsal import (
+    CANCELS,
+    ENDS,
+    Relay,
+    Spy,
+    on_stage,
+    peak_rate,
+    quietly_copied,
+    rehearsal,
+    simulated_steps,
+    takes_part,
+)
 
 __all__ = ["Examination"]
 
@@ -138,13 +150,11 @@ class Examination(AnyExamination):
         watch.see_executed(self.ran)
 
     def spy_on_a_step(self) -> None:
-        """One step on the first batch, for what the callbacks set in vain alone."""
+        """The events of one step on the first batch, for what the callbacks set in vain alone."""
         spied = Spy(self.callbacks)
-        try:
+        with suppress(Exception), rehearsal(self.learn, self.loss_func):  # the fit itself will say what it raises
             with on_stage(self.learn, self.callbacks, training=True):
                 self.learn.one_batch(0, as_fastai_has_it(self.train[0]))
-        except Exception:  # the fit itself will say so
-            pass
         self._note_what_is_in_vain(spied)
 
     def _note_what_is_in_vain(self, spied: Spy) -> None:

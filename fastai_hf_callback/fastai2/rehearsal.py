@@ -4,7 +4,7 @@ Part of ``probe``. Callbacks that take no part in a batch are left out: they wri
 """
 import sys
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
@@ -20,7 +20,6 @@ from fastai.callback.core import (
 )
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.learner import Learner, Recorder
-from fastai.torch_core import to_device
 from fastcore.foundation import L
 from torch import Tensor, nn
 
@@ -32,7 +31,7 @@ from .observer import StepWatch, gradients_left
 from .snapshot import callback_copy
 
 __all__ = ["CANCELS", "ENDS", "BATCH_EVENTS", "Relay", "Spy", "on_stage", "peak_rate", "quietly_copied",
-           "simulated_steps", "takes_part"]
+           "rehearsal", "simulated_steps", "takes_part"]
 
 BATCH_EVENTS = ("before_batch", "after_pred", "after_loss", "before_backward", "after_cancel_backward",
                 "after_backward", "before_step", "after_cancel_step", "after_step", "after_cancel_batch", "after_batch")
@@ -193,13 +192,20 @@ def peak_rate(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
 
 
 class _SaidOnce(nn.Module):
-    """In the model's place: what it said once, at no cost; callbacks may unwrap it. One number gets the gradient."""
+    """In the model's place: what it says to the first batch, and from then on at no cost; callbacks may unwrap it.
 
-    def __init__(self, output: Any):
+    One number gets the gradient.
+    """
+
+    def __init__(self, model: nn.Module):
         super().__init__()
-        self.number, self.output = nn.Parameter(torch.zeros(())), output
+        device = next(model.parameters()).device  # fastai sends the batch to where it finds a parameter
+        self.number, self.ask, self.output = nn.Parameter(torch.zeros((), device=device)), model.__call__, None
 
     def forward(self, *inputs: Any) -> Any:
+        if self.output is None:
+            with torch.no_grad():
+                self.output = self.ask(*inputs)
         return self._with_graph(self.output)
 
     def _with_graph(self, part: Any) -> Any:
@@ -230,28 +236,30 @@ class _Counting:
         return getattr(self.optimizer, name)
 
 
+@contextmanager
+def rehearsal(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_Counting"]:
+    """The loop with a model that runs once and an optimizer that steps nothing: what the callbacks do, at no cost."""
+    before = learn.model, learn.loss_func, learn.opt
+    counting = _Counting(learn.opt)
+    learn.model, learn.loss_func, learn.opt = _SaidOnce(learn.model), loss_func, counting
+    try:
+        yield counting
+    finally:
+        learn.model, learn.loss_func, learn.opt = before
+
+
 def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
     """The events of an epoch, the model having run once: after each batch, how many steps were made."""
-    model, loss_func, optimizer = learn.model, learn.loss_func, learn.opt
-    counting = _Counting(optimizer)
-    with torch.no_grad():
-        said = _SaidOnce(model(*to_device(batch.xb, next(model.parameters()).device)))
-    learn.model, learn.loss_func, learn.opt = said, _mean_of, counting
-    try:
-        with on_stage(learn, callbacks, True):
-            for i in range(min(learn.n_iter, 5000)):
-                before = counting.steps
-                learn.train_iter, learn.pct_train = i, i / learn.n_iter  # fastai's own callback may count, too
-                learn.one_batch(i, as_fastai_has_it(batch))
-                yield counting.steps - before
+    with rehearsal(learn, _mean_of) as counting, suppress(*CANCELS), on_stage(learn, callbacks, True):
+        for i in range(min(learn.n_iter, 5000)):
             before = counting.steps
-            learn("after_train")
-            learn("after_epoch")
+            learn.train_iter, learn.pct_train = i, i / learn.n_iter  # fastai's own callback may count, too
+            learn.one_batch(i, as_fastai_has_it(batch))
             yield counting.steps - before
-    except CANCELS:
-        pass
-    finally:
-        learn.model, learn.loss_func, learn.opt = model, loss_func, optimizer
+        before = counting.steps
+        learn("after_train")
+        learn("after_epoch")
+        yield counting.steps - before
 
 
 def _losses(learn: Learner) -> Tuple[Optional[float], Optional[float]]:

@@ -2,7 +2,7 @@
 from typing import Any, List, Optional
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..evidence import Weights
 
@@ -20,7 +20,7 @@ def look_at_weights(model: nn.Module, has_master_copies: bool = False) -> Weight
         Whether full-precision copies are what the optimizer steps.
     """
     named = list(model.named_parameters())
-    broken = [name for name, p in named if not bool(torch.isfinite(p.detach().float()).all())]
+    broken = [name for name, p in named if not _finite(p.detach())]
     norms = _norm_layers(model)
     at_start = all(_at_start(layer) for layer in norms) if norms else None
     return Weights(
@@ -29,6 +29,11 @@ def look_at_weights(model: nn.Module, has_master_copies: bool = False) -> Weight
         body_at_initialisation=at_start,
         body_trainable=_body_trainable(model, norms) if norms else None,
         claims_pretrained=_claimed_origin(model), gain=_gain(model), elements=sum(p.numel() for _, p in named))
+
+
+def _finite(weights: Tensor) -> bool:
+    """A finite sum has finite terms, and costs a third; a sum may overflow where no term does."""
+    return bool(weights.sum().isfinite()) or bool(torch.isfinite(weights.float()).all())
 
 
 def _norm_layers(model: nn.Module):

@@ -2,8 +2,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from sklearn.metrics import roc_auc_score
 
-from fastai_hf_callback.instruments.labels import Sampled, look_at_labels
+from fastai_hf_callback.instruments.labels import Sampled, _area, _ridge, look_at_labels
 
 WORDS = 25
 
@@ -176,3 +180,18 @@ def test_targets_and_ids_are_left_as_they_were():
     before = targets.copy(), [row.copy() for row in ids]
     look(targets, ids, Sampled(ids, targets))
     assert (targets == before[0]).all() and all((a == b).all() for a, b in zip(ids, before[1]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(8, 60), st.integers(2, 90), st.integers(1, 3), st.integers(0, 10_000))
+def test_ridge_and_area_are_scikit_learns(rows, words, columns, seed):
+    draw = np.random.default_rng(seed)
+    x = draw.integers(0, 2, (rows, words)).astype(np.float32)
+    y = draw.integers(0, 2, (rows, columns)).astype(np.float64)
+    fitted = Ridge(alpha=max(1.0, float((x ** 2).sum(1).mean()))).fit(x, y)
+    np.testing.assert_allclose(_ridge(x, y, x[:5]), fitted.predict(x[:5]).reshape(5, -1), atol=1e-4)
+
+    scores = draw.integers(0, 9, rows) / 8   # ties among them
+    yes = y[:, 0] > 0
+    if 0 < yes.sum() < rows:
+        assert _area(yes, scores) == pytest.approx(roc_auc_score(yes, scores), abs=1e-12)
