@@ -226,13 +226,14 @@ class Comparison:
             return (f"the loss became {lost.loss} at fit {lost.fit}, epoch {lost.epoch}, step {lost.step}; lower the "
                     f"learning rate")
         if any(m.moved for m in self.movements if m.quantity == "train_loss"):
-            return "train_loss moved, no metric did; train longer, or add a metric that can see it (ColumnwiseAUC)"
+            return ("train_loss moved, no metric did; train longer, or add a metric that can see it (ColumnwiseAUC); "
+                    "diagnose(make_learner()) tells whether anything is wrong")
         if self._weights_changed():
             loss = next(m for m in self.movements if m.quantity == "train_loss")
             steps = len(self.traces["callback"].steps)
             return (f"the weights changed and train_loss moved by {loss.excursion:.6f} in {steps} steps, no more than "
                     f"one target's share ({loss.quantum:.6f}); train longer, or on more rows")
-        return "both arms moved nothing; raise the learning rate, or look for what holds the weights"
+        return "both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what holds the weights"
 
     def _weights_changed(self) -> bool:
         """By more than what changes them where nothing is learnt."""

@@ -3,17 +3,16 @@
 Imports pytorch-transformers or transformers when it loads, never before.
 """
 import json
-import logging
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 import torch
 
 from .errors import UnusableInput
+from .silence import logs_silenced
 
 __all__ = ["Pretrained", "check_length", "load_pretrained"]
 
@@ -75,7 +74,7 @@ def load_pretrained(name: str) -> Pretrained:
         if find_spec(library) is None:
             continue
         try:
-            with _quiet_logging():
+            with logs_silenced():
                 return load(import_module(library), name)
         except Exception as error:  # each library fails in its own ways; what it said is handed on
             reasons.append(f"{library}: {shorten(str(error), 160, placeholder=' ...') or type(error).__name__}")
@@ -109,7 +108,7 @@ def _load_old(library: Any, name: str) -> Pretrained:
         raise ValueError("no pytorch_model.bin in the folder")
 
     def make_model(n_outputs: int) -> Any:
-        with _quiet_logging():
+        with logs_silenced():
             config = config_class.from_pretrained(name, num_labels=n_outputs)
             return model_class.from_pretrained(name, config=config, **_weights_that_fit(name, model_class, config))
 
@@ -132,7 +131,7 @@ def _load_new(library: Any, name: str) -> Pretrained:
     tokenizer = library.AutoTokenizer.from_pretrained(name)
 
     def make_model(n_outputs: int) -> Any:
-        with _quiet_logging():
+        with logs_silenced():
             return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs,
                                                                               ignore_mismatched_sizes=True)
 
@@ -173,14 +172,3 @@ def _positions(config: Any) -> Optional[int]:
         return None
     # RoBERTa counts positions from its padding id on, so two of its table's rows are never a token's.
     return int(positions) - (2 if "roberta" in type(config).__name__.lower() else 0)
-
-
-@contextmanager
-def _quiet_logging() -> Iterator[None]:
-    # By level of the whole module, since these libraries set their own loggers' levels when they are imported.
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -15,6 +15,7 @@ from .errors import ComparisonError
 from .output import Element
 from .progress import Progress, arm_bars
 from .rng import rng_preserved
+from .silence import logs_silenced
 from .trace import Trace, digest
 
 __all__ = ["ARMS", "RunArm", "run_arms", "checked_arms", "made_by", "cut_off", "as_the_article_would", "paths_moved",
@@ -80,12 +81,13 @@ def checked_arms(arms: Sequence[str]) -> List[str]:
     return [arm for arm in ARMS if arm in given or arm == "callback"]
 
 
-def made_by(make_learner: Callable[[], Any], kind: type) -> Any:
-    """What `make_learner` makes, which must be a `kind`."""
+def made_by(make_learner: Callable[[], Any], kind: type, arm: str = ARMS[0]) -> Any:
+    """What `make_learner` makes, which must be a `kind`; what the libraries log meanwhile, the first arm has shown."""
     if not callable(make_learner):
         raise ComparisonError(f"{type(make_learner).__name__} was given; expected a function that makes a new Learner "
                               f"each time. Write compare(lambda: Learner(...)).", "not-a-factory")
-    learn = make_learner()
+    with logs_silenced(arm != ARMS[0]):
+        learn = make_learner()
     if not isinstance(learn, kind):
         raise ComparisonError(f"make_learner returned {type(learn).__name__}; expected a fastai Learner. End it with "
                               f"return learn.", "not-a-factory")

@@ -15,7 +15,8 @@ quick = settings(deadline=None, max_examples=80)
 NAN, INF = float("nan"), float("inf")
 any_float = st.floats() | st.sampled_from([0.0, -0.0, NAN, INF, -INF])
 
-STUCK = ("IDENTICAL BUT STUCK - both arms moved nothing; raise the learning rate, or look for what holds the weights")
+STUCK = ("IDENTICAL BUT STUCK - both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what "
+         "holds the weights")
 
 
 def three_arms(**kwargs):
@@ -306,7 +307,8 @@ def test_a_metric_that_only_went_to_its_base_rate_is_glued_to_it():
     assert metric.excursion > 0.5 and not metric.moved and metric.at_base_rate and metric.base_rate == 0.9
     comparison = compare_traces([glued, replace(glued, arm="patched"), a_broken_trace()])
     assert comparison.verdict == ("IDENTICAL BUT STUCK - train_loss moved, no metric did; train longer, or add a "
-                                  "metric that can see it (ColumnwiseAUC)")
+                                  "metric that can see it (ColumnwiseAUC); diagnose(make_learner()) tells whether "
+                                  "anything is wrong")
 
 
 def test_a_metric_that_left_its_base_rate_has_moved_even_if_it_came_back():

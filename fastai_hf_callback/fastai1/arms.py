@@ -83,7 +83,7 @@ def _two_epochs(learn: Learner) -> None:
 
 def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress]) -> Trace:
     seed_everything(seed)
-    learn = made_by(make_learner, Learner)
+    learn = made_by(make_learner, Learner, arm)
     trace = Trace(arm, initial_weights=weight_digests(learn.model))
     on_step = None if progress is None else lambda done, expected: progress(arm, done, expected)
     recorder = TraceRecorder(learn, trace, on_step)

@@ -21,7 +21,7 @@ _ATTRIBUTES = {DatasetType.Train: "train_dl", DatasetType.Valid: "valid_dl", Dat
 
 def ordered_preds(learn: Learner, ds_type: DatasetType = DatasetType.Valid, activ: Optional[nn.Module] = None,
                   with_loss: bool = False, pbar: Any = None) -> List[Tensor]:
-    """``learn.get_preds``, several times faster on texts of different length, rows in the caller's order.
+    """``learn.get_preds``, faster on texts of different length, rows in the caller's order.
 
     Parameters
     ----------
@@ -60,9 +60,11 @@ def _rows_at(order: Tensor, values: Tensor) -> Tensor:
 
 
 def _loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
-    if ds_type not in _ATTRIBUTES:
-        raise UnusableInput(f"ordered_preds of {ds_type} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
-                            f"for one text write learn.predict(text)")
+    if not isinstance(ds_type, DatasetType) or ds_type not in _ATTRIBUTES:
+        given = ds_type if isinstance(ds_type, (str, DatasetType)) else type(ds_type).__name__
+        raise UnusableInput(f"ordered_preds of {given} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
+                            f"for new texts write data.add_test(texts), then DatasetType.Test; for one text "
+                            f"learn.predict(text)")
     # Of the training rows, the loader that keeps their order: it pads them so that predictions can be put together.
     loader = learn.data.fix_dl if ds_type == DatasetType.Train else learn.data.dl(ds_type)
     if loader is None:

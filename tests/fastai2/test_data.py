@@ -257,11 +257,13 @@ def test_ordered_preds_are_get_preds_rows_in_the_callers_order(tokenizer, task, 
     assert not torch.allclose(turned, expected[0], rtol=0, atol=1e-5)
 
 
-def test_ordered_preds_take_a_position_or_a_loader(tokenizer):
+def test_ordered_preds_take_a_position_a_loader_or_texts(tokenizer, tmp_path):
     learn = make_learner(make_data(tokenizer))
     expected = ordered_preds(learn, "test")[0]
-    assert torch.equal(ordered_preds(learn, 2)[0], expected)
-    assert torch.equal(ordered_preds(learn, learn.dls.test_dl(TEST))[0], expected)
+    TEST.to_csv(tmp_path / "test.csv", index=False)
+    for asked in (2, learn.dls.test_dl(TEST), TEST, TEST.text, TEST.text.tolist(), tmp_path / "test.csv"):
+        assert torch.equal(ordered_preds(learn, asked)[0], expected)
+    assert torch.equal(ordered_preds(learn, dl=learn.dls.test_dl(TEST))[0], expected)
     assert not torch.equal(ordered_preds(learn, learn.dls.test_dl(TEST[::-1]))[0], expected)
 
 
@@ -305,8 +307,10 @@ def test_ordered_preds_say_what_they_cannot_do(tokenizer):
         ordered_preds(learn, "test")
     with pytest.raises(UnusableInput, match="learn.predict"):
         ordered_preds(learn, "single")
-    with pytest.raises(UnusableInput, match="list was given, whose rows have no lengths"):
+    with pytest.raises(UnusableInput, match="expected a text"):
         ordered_preds(learn, [1])
+    with pytest.raises(UnusableInput, match="rows have no lengths"):
+        ordered_preds(learn, DataLoader(TEST.text.tolist()))
     with pytest.raises(UnusableInput, match="expected a fastai Learner"):
         ordered_preds(learn.dls)
 

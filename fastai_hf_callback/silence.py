@@ -1,0 +1,25 @@
+"""What other libraries log, held back for a while. Imports the standard library alone."""
+import logging
+from contextlib import contextmanager
+from typing import Iterator
+
+__all__ = ["logs_silenced"]
+
+
+@contextmanager
+def logs_silenced(really: bool = True) -> Iterator[None]:
+    """Nothing is logged inside, by whatever library.
+
+    Parameters
+    ----------
+    really : bool
+        False lets everything through, for what is to be said once and not again.
+    """
+    # By level of the whole module, since Hugging Face's libraries set their own loggers' levels when imported.
+    before = logging.root.manager.disable
+    if really:
+        logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
