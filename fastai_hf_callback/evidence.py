@@ -85,7 +85,9 @@ class Stepping:
     modules that ran, ``executed_unreached`` those of them that the output does not reach, ``clip_ratio``
     a gradient's norm at the step over the one that backward gave it, ``gradient_share`` the share of the
     parameters reached whose gradient is not all zero, ``changed_between_steps`` how often weights were
-    not at a batch's begin what they had been at the end of the one before.
+    not at a batch's begin what they had been at the end of the one before. ``epsilon`` is Adam's, and
+    ``kept_beside_epsilon`` what it leaves of a step: the gradient's size over itself plus epsilon, the median over
+    matrices (of each the root mean square of the elements that are not zero) and over the later half of the steps.
     """
 
     steps: int
@@ -116,6 +118,8 @@ class Stepping:
     gradient_share: Optional[float] = None
     changed_between_steps: int = 0
     lr_in_force: Optional[float] = None
+    epsilon: Optional[float] = None
+    kept_beside_epsilon: Optional[float] = None
     executed_elements: int = 0
     executed_unreached: int = 0
     executed_unreached_names: List[str] = field(default_factory=list)
@@ -272,6 +276,10 @@ class MetricSeen:
     at_random: Optional[float] = None
     at_other_random: Optional[float] = None
     ideal_of_halves: List[float] = field(default_factory=list)
+    in_another_order: List[Tuple[float, float]] = field(default_factory=list)
+    with_every_row_twice: List[Tuple[float, float]] = field(default_factory=list)
+    of_single_rows: List[Tuple[float, ...]] = field(default_factory=list)
+    with_rows_shifted: Optional[float] = None
     after_another_epoch: Optional[float] = None
     alone: Optional[float] = None
     quantum: float = 0.0

@@ -1,5 +1,5 @@
 """Does the metric measure the predictions of this epoch, and can it be seen to move?"""
-from typing import List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..evidence import Evidence, MetricSeen
 from ..finding import Finding
@@ -28,14 +28,47 @@ def another_epoch(seen: Evidence) -> List[Finding]:
 
 
 def wrong_axis(seen: Evidence) -> List[Finding]:
-    return [Finding("metric-wrong-axis", "warning",
-                    f"{m.name} is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
-                    f"{min(_others(m)):.4g} to {max(_others(m)):.4g}, right ones in halves of the rows "
-                    f"{m.ideal_of_halves}): it reads the wrong axis or the wrong column.",
-                    {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random,
-                     "right, by halves": m.ideal_of_halves},
+    return [Finding("metric-wrong-axis", "warning", f"{m.name} {told}: it reads the wrong axis or the wrong column.",
+                    {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random, **figures},
                     "accuracy takes outputs (rows, classes) and argmax(dim=-1); learn.metrics = [accuracy]")
-            for m in seen.metrics if _asked(m) and _depends_on_batch_mates(m)]
+            for m in seen.metrics if _asked(m) for told, figures in _of_batch_mates(m)[:1]]
+
+
+def _of_batch_mates(m: MetricSeen) -> List[Tuple[str, Dict[str, Any]]]:
+    """How the value of a row's prediction hangs on the other rows of its batch, in words and figures."""
+    found = []
+    if _depends_on_batch_mates(m):
+        found.append((f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
+                      f"{min(_others(m)):.4g} to {max(_others(m)):.4g}, right ones in halves of the rows "
+                      f"{m.ideal_of_halves})", {"right, by halves": m.ideal_of_halves}))
+    for value, other in _differing(m.in_another_order):
+        found.append((f"is {value:.4g} for some outputs and {other:.4g} for the same rows in another order",
+                      {"in one order": value, "in another": other}))
+    if not _is_a_sum(m.with_every_row_twice):
+        for value, other in _differing(m.with_every_row_twice):
+            found.append((f"is {value:.4g} for some outputs and {other:.4g} for the same rows when each comes twice",
+                          {"each row once": value, "each row twice": other}))
+    if _sees_no_row_alone(m):
+        found.append((f"is {m.at_random:.4g} for some outputs and {m.with_rows_shifted:.4g} when a number is added to "
+                      f"each row, which changes no probability, and a row alone scores the same whatever is said of it",
+                      {"random, rows shifted": m.with_rows_shifted}))
+    return found
+
+
+def _sees_no_row_alone(m: MetricSeen) -> bool:
+    """Whether classes are compared down the batch: of a row alone nothing is seen, and rows outweigh one another."""
+    return (m.with_rows_shifted is not None and abs(m.with_rows_shifted - m.at_random) > _eps(m)
+            and bool(m.of_single_rows) and all(max(values) == min(values) for values in m.of_single_rows))
+
+
+def _differing(pairs: List[Tuple[float, float]]) -> List[Tuple[float, float]]:
+    return [(a, b) for a, b in pairs if abs(a - b) > 1e-5 * (1 + abs(a))]
+
+
+def _is_a_sum(pairs: List[Tuple[float, float]]) -> bool:
+    """Whether twice the rows change every value by one factor: a count, a sum, a norm."""
+    ratios = [b / a for a, b in pairs if a]
+    return bool(ratios) and max(ratios) - min(ratios) < 1e-3 * abs(max(ratios)) and all(a or not b for a, b in pairs)
 
 
 def at_base_rate(seen: Evidence) -> List[Finding]:

@@ -11,7 +11,8 @@ from ..finding import Finding
 CAUSES = ["weights-changed-between-steps",
           "optimizer-holds-another-model", "split-leaves-modules-out", "parameters-not-in-optimizer",
           "untrained-body-frozen", "learning-rate-zero", "learning-rate-too-high", "learning-rate-too-small",
-          "weight-decay-dominates", "clipped-to-nothing", "head-frozen", "weights-do-not-move"]
+          "weight-decay-dominates", "clipped-to-nothing", "head-frozen", "epsilon-outweighs-gradients",
+          "weights-do-not-move"]
 _NO_STEP = ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached", "backward-skipped",
             "step-skipped", "accumulation-never-steps", "non-finite-weights", "loss-scale-overflows",
             "loss-scale-collapsed", "parameters-hidden")
@@ -20,9 +21,13 @@ EXPLAINED_BY = {
     "split-leaves-modules-out": ("optimizer-holds-another-model",),
     "learning-rate-too-small": _NO_STEP + ("clipped-to-nothing", "weights-changed-between-steps",
                                            "parameters-not-in-optimizer", "learning-rate-zero",
-                                           "optimizer-holds-another-model", "half-weights-without-master"),
+                                           "optimizer-holds-another-model", "half-weights-without-master",
+                                           "epsilon-outweighs-gradients"),
     "learning-rate-zero": _NO_STEP + ("optimizer-holds-another-model",),
     "clipped-to-nothing": _NO_STEP,
+    "epsilon-outweighs-gradients": _NO_STEP + ("clipped-to-nothing", "parameters-not-in-optimizer",
+                                               "optimizer-holds-another-model", "untrained-body-frozen",
+                                               "split-leaves-modules-out", "head-of-no-use"),
     "weight-decay-dominates": _NO_STEP + ("clipped-to-nothing", "learning-rate-zero", "optimizer-holds-another-model",
                                           "learning-rate-too-high"),
     "untrained-body-frozen": ("everything-frozen",),
@@ -46,6 +51,11 @@ DECAY_SHARE, DECAY_A_STEP = 0.1, 5e-4
 USUAL_LR = 1e-3
 # Adam divides by the gradient's size plus 1e-8: below that, clipping scales its steps down too.
 CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
+# Adam divides a gradient by its size plus epsilon. Healthy tiny models on fastai 2, whose epsilon is 1e-5, keep from
+# .70 to 1 of their steps; the demo's, which learns with 1e-8 and stands still with 1e-5, .08 to .19.
+LEAST_KEPT, NEXT_TO_NOTHING = 0.3, 0.01
+# Gradients vanish where a model has learned, too: it has not where it pays this share of a constant predictor's loss.
+NOT_LEARNED = 0.5
 # One cycle spends a few hundredths of its steps near nothing.
 MOST_STEPS = 0.6
 
@@ -209,6 +219,30 @@ def clipped(seen: Evidence) -> Optional[Finding]:
                    "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns")
 
 
+def epsilon_outweighs(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    kept = None if step is None else step.kept_beside_epsilon
+    if kept is None or kept >= LEAST_KEPT or step.skipped_steps >= step.steps or _has_learned(seen):
+        return None
+    size = step.epsilon * kept / (1 - kept)
+    return Finding("epsilon-outweighs-gradients", "error" if kept < NEXT_TO_NOTHING else "warning",
+                   f"The optimizer adds eps={step.epsilon:g} to the gradients' size, which is {size:.2g} in the median "
+                   f"matrix: a step is {kept:.2g} of what the learning rate says, and the loss is still near a constant "
+                   f"predictor's.",
+                   {"eps": step.epsilon, "gradient": size, "step kept": kept},
+                   "learn.opt_func = partial(learn.opt_func, eps=1e-8); learn.create_opt(3e-5, learn.wd)  "
+                   "# best with a model made anew")
+
+
+def _has_learned(seen: Evidence) -> bool:
+    """Whether the loss is well below what a constant predictor pays; True where that is not known."""
+    loss, history = seen.loss, seen.history
+    if loss is None or loss.first is None or not loss.constant:
+        return True
+    late = [history.late] if history is not None and history.losses else []
+    return min([loss.first, *late]) < NOT_LEARNED * abs(loss.constant)
+
+
 def nothing_moves(seen: Evidence) -> Optional[Finding]:
     """The net under the others: gradients arrive and no parameter moves, for a reason not known here."""
     step = seen.stepping
@@ -238,4 +272,4 @@ def reset_between_steps(seen: Evidence) -> Optional[Finding]:
 
 
 CHECKS = [reset_between_steps, another_model, split_leaves_out, not_in_optimizer, untrained_body_frozen, head_frozen,
-          rate_zero, rate_too_small, rate_too_high, decay_dominates, clipped, nothing_moves]
+          rate_zero, rate_too_small, rate_too_high, decay_dominates, clipped, epsilon_outweighs, nothing_moves]

@@ -1,6 +1,7 @@
 """What ``finding.apply(learn)`` does: cures that are mechanical and safe, by cause."""
 import importlib.util
 import types
+from functools import partial
 from typing import Any, Callable, Dict, Optional
 
 from fastai import basic_train
@@ -17,6 +18,7 @@ from .metrics import ColumnwiseAUC
 __all__ = ["cure_for"]
 
 WEIGHT_DECAY = 0.01  # fastai's own default
+EPSILON = 1e-8  # torch's own
 
 
 def cure_for(finding: Finding) -> Optional[Callable[[Learner], None]]:
@@ -94,6 +96,11 @@ def _unwraps(kind: Any) -> bool:
         and not issubclass(kind, MixedPrecision)
 
 
+def _small_epsilon(learn: Learner) -> None:
+    learn.opt_func = partial(learn.opt_func, eps=EPSILON)
+    _new_optimizer(learn)
+
+
 def _gentle_clip(learn: Learner) -> None:
     for callback in learn.callbacks:
         if isinstance(getattr(callback, "clip", None), (int, float)):
@@ -128,4 +135,5 @@ _CURES: Dict[str, Callable[[Learner], None]] = {
     "callback-class-not-instance": _add_callback,
     "callback-instance-in-callback-fns": _add_callback, "clipped-to-nothing": _gentle_clip,
     "metric-at-base-rate": _see_order,
+    "epsilon-outweighs-gradients": _small_epsilon,
 }

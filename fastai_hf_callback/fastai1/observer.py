@@ -44,6 +44,10 @@ class StepWatch(steps.StepWatch):
         groups = getattr(self.learn.opt, "param_groups", None) or []
         return {id(p): float(g.get("weight_decay", 0.0)) for g in groups for p in g["params"]}
 
+    def epsilons(self) -> Dict[int, float]:
+        groups = getattr(self.learn.opt, "param_groups", None) or []
+        return {id(p): float(g["eps"]) for g in groups if _divides_by_size(g) for p in g["params"]}
+
     def batches_in_an_epoch(self) -> int:
         return len(self.learn.data.train_dl)
 
@@ -72,6 +76,11 @@ def masters_of(learn: Learner) -> Dict[int, Tensor]:
             pairs.update({id(p): m for p, m in zip(ours, theirs) if p.shape == m.shape
                           and (id(m) in held or id(p) not in pairs)})
     return pairs
+
+
+def _divides_by_size(group: Dict[str, Any]) -> bool:
+    """Adam and its like; Adadelta has an epsilon of another meaning."""
+    return bool(group.get("eps")) and "rho" not in group
 
 
 def _scales(thing: Any) -> bool:

@@ -1,6 +1,7 @@
 """What ``finding.apply(learn)`` does: mechanical and safe cures, by cause; and how a fix is said for fastai 2."""
 import importlib.util
 import types
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from fastai import learner
@@ -16,6 +17,7 @@ from .metrics import ColumnwiseAUC
 __all__ = ["PHRASES", "cure_for"]
 
 WEIGHT_DECAY = 0.01  # fastai's own default
+EPSILON = 1e-8  # torch's own
 
 # The checks speak fastai 1's language; longer phrases before those that they hold.
 PHRASES: List[Tuple[str, str]] = [
@@ -35,6 +37,7 @@ PHRASES: List[Tuple[str, str]] = [
     ("learn.unfreeze()  # or learn.freeze_to(n): both make the optimizer anew",
      "learn.create_opt()  # fit makes one only where there is none"),
     ("learn.opt = None; learn.create_opt(3e-5, learn.wd)", "learn.create_opt()"),
+    ("learn.create_opt(3e-5, learn.wd)", "learn.create_opt()"),
     ("learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns",
      "learn.remove_cb(GradientClip); learn.add_cb(GradientClip(1.0))"),
     ("a callback returns skip_bwd", "a callback raises CancelBackwardException or CancelBatchException"),
@@ -122,6 +125,11 @@ def _unwraps(callback: Callback) -> bool:
     return hasattr(callback, "after_pred") and callback.run_valid and not isinstance(callback, MixedPrecision)
 
 
+def _small_epsilon(learn: Learner) -> None:
+    learn.opt_func = partial(learn.opt_func, eps=EPSILON)
+    learn.create_opt()
+
+
 def _gentle_clip(learn: Learner) -> None:
     for callback in learn.cbs:
         if isinstance(vars(callback).get("max_norm"), (int, float)):
@@ -145,4 +153,5 @@ _CURES: Dict[str, Callable[[Learner], Any]] = {
     "untrained-body-frozen": _unfreeze, "weight-decay-dominates": _usual_decay,
     "half-weights-without-master": _full_precision, "patch-left-active": _fastais_own_loop,
     "output-not-unwrapped": _add_callback, "clipped-to-nothing": _gentle_clip, "metric-at-base-rate": _see_order,
+    "epsilon-outweighs-gradients": _small_epsilon,
 }

@@ -64,6 +64,13 @@ class StepWatch(steps.StepWatch):
         return {id(p): float(hyper.get("wd", 0.0) or 0.0) * bool(state.get("do_wd", True))
                 for p, _, state, hyper in self.learn.opt.all_params()}
 
+    def epsilons(self) -> Dict[int, float]:
+        """Of Adam and its like; Adadelta has an epsilon of another meaning."""
+        if self.learn.opt is None:
+            return {}
+        return {id(p): float(hyper["eps"]) for p, _, _, hyper in self.learn.opt.all_params()
+                if hyper.get("eps") and "rho" not in hyper}
+
     def batches_in_an_epoch(self) -> int:
         return len(self.learn.dls.train)
 

@@ -10,6 +10,8 @@ from .standins import stand_ins
 
 __all__ = ["look_at_metric", "Score"]
 
+SINGLE_ROWS = 12
+
 # From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; None where the
 # metric refuses.
 Score = Callable[[List[Any]], Optional[float]]
@@ -41,6 +43,11 @@ def look_at_metric(name: str, score: Score, outputs: List[Tensor], targets: List
     seen.at_random, seen.at_other_random = score([(one, targets)]), score([(other, targets)])
     # Of numbers the ideal is no extreme of every measure (a likelihood's depends on the targets' own size).
     seen.ideal_of_halves = _halves(score, ideal, targets) if standing[0].kind != "number" else []
+    nearly = [o + 0.05 * n for o, n in zip(ideal, one)]
+    seen.in_another_order, seen.with_every_row_twice = _of_the_same_rows(score, [nearly, one, other], targets)
+    if standing[0].kind == "classes":
+        seen.of_single_rows = _of_single_rows(score, [ideal, worst, one], targets)
+        seen.with_rows_shifted = score([([_shifted(o) for o in one], targets)])
     seen.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
     seen.base_rate = _base_rate(score, outputs, targets, loss_func)
     return seen
@@ -55,6 +62,66 @@ def _halves(score: Score, ideal: List[Tensor], targets: List[Tensor]) -> List[fl
     scores = [score([([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])])
               for part in parts]
     return [] if None in scores else scores
+
+
+def _of_the_same_rows(score: Score, predictors: List[List[Tensor]],
+                      targets: List[Tensor]) -> Tuple[List[Tuple[float, float]], List[Tuple[float, float]]]:
+    """For each predictor the value of the rows as they come and in another order; and of each row once and twice.
+
+    Every measure of how well rows were predicted stays the same in both, or, being a sum over rows, doubles.
+    """
+    orders, copies = [], []
+    values = [[score([(outputs, targets)]) for outputs in predictors] for _ in range(3)]
+    if None in values[0] or values[0] != values[1] or values[0] != values[2] \
+            or not _rows_have_columns(predictors[0], targets):
+        return [], []  # a metric that draws rows is another number each time
+    for outputs, value in zip(predictors, values[0]):
+        orders.append((value, _farthest(value, [_at_rows(score, outputs, targets, order) for order in _ORDERS])))
+        copies.append((value, _farthest(value, [_at_rows(score, outputs, targets, _twice)])))
+    return _answered(orders), _answered(copies)
+
+
+def _answered(pairs: List[Tuple[float, Optional[float]]]) -> List[Tuple[float, float]]:
+    return [] if any(other is None for _, other in pairs) else pairs
+
+
+def _rows_have_columns(outputs: List[Tensor], targets: List[Tensor]) -> bool:
+    """Whether there is an axis to mistake for another."""
+    return all(o.dim() > 1 and o.shape[-1] > 1 and len(o) == len(t) > 1 for o, t in zip(outputs, targets))
+
+
+def _at_rows(score: Score, outputs: List[Tensor], targets: List[Tensor],
+             chosen: Callable[[int], Tensor]) -> Optional[float]:
+    rows = [chosen(len(t)) for t in targets]
+    return score([([o[r] for o, r in zip(outputs, rows)], [t[r] for t, r in zip(targets, rows)])])
+
+
+def _shuffled(seed: int) -> Callable[[int], Tensor]:
+    return lambda rows: torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+
+
+_ORDERS = [lambda rows: torch.arange(rows).flip(0), *map(_shuffled, range(3))]
+
+
+def _twice(rows: int) -> Tensor:
+    return torch.arange(rows).repeat(2)
+
+
+def _farthest(value: float, others: List[Optional[float]]) -> Optional[float]:
+    return None if None in others else max(others, key=lambda other: abs(other - value))
+
+
+def _of_single_rows(score: Score, predictors: List[List[Tensor]], targets: List[Tensor]) -> List[Tuple[float, ...]]:
+    """For a few rows, each a batch of its own, the value of each predictor; empty where a row alone has none."""
+    values = [tuple(score([([outputs[0][row:row + 1]], [targets[0][row:row + 1]])]) for outputs in predictors)
+              for row in range(min(SINGLE_ROWS, len(targets[0])))]
+    return [] if any(None in of_row for of_row in values) else values
+
+
+def _shifted(outputs: Tensor) -> Tensor:
+    """Another number added to each row: a softmax over classes, and its cross entropy, stay the same."""
+    shifts = torch.linspace(-30, 30, len(outputs)).to(outputs)
+    return outputs + shifts.reshape(-1, *[1] * (outputs.dim() - 1))
 
 
 def _two_halves(target: Tensor) -> Tuple[Tensor, Tensor]:

@@ -57,6 +57,7 @@ class StepWatch:
         self._moved: Dict[int, bool] = {}
         self._moves: List[List[Move]] = []
         self._coupled: List[float] = []
+        self._kept: List[float] = []
         self.losses: List[float] = []
 
     def batch_begins(self, target: Any) -> None:
@@ -100,6 +101,7 @@ class StepWatch:
         if self._sample is not None:
             self._sample.note_gradients()
             self._note_coupled_decay()
+            self._note_epsilon()
         self._note_precision()
 
     def step_ended(self, skip_zero: bool) -> None:
@@ -144,6 +146,7 @@ class StepWatch:
         step.largest_update = max(updates, default=None)
         if self._coupled:
             step.decay_over_gradient = _median(self._coupled)
+        step.kept_beside_epsilon = _median(self._kept[len(self._kept) // 2:])
         step.steps_in_an_epoch = self.batches_in_an_epoch()
         return step
 
@@ -189,6 +192,19 @@ class StepWatch:
         if gradient > 0 and decays:
             self._coupled.append(sum(float(d) ** 2 for d, _ in pairs) ** 0.5 / gradient)
 
+    def _note_epsilon(self) -> None:
+        """What Adam's epsilon leaves of this step."""
+        epsilons, kept = self.epsilons(), []
+        for parameter, gradient in zip(self._sample.parameters, self._sample.gradients):
+            epsilon = epsilons.get(id(parameter), 0.0)
+            pushed = None if gradient is None or parameter.dim() < 2 else gradient[gradient != 0].float()
+            if epsilon and pushed is not None and len(pushed):
+                size = float(pushed.pow(2).mean().sqrt())
+                kept.append(size / (size + epsilon))
+                self.stepping.epsilon = max(epsilon, self.stepping.epsilon or 0.0)
+        if kept:
+            self._kept.append(sorted(kept)[len(kept) // 2])
+
     def _chosen(self, parameters: List[Tensor]) -> List[Tensor]:
         if not self.limit or len(parameters) <= self.limit:
             return parameters
@@ -230,6 +246,10 @@ class StepWatch:
 
     def coupled_decay(self) -> Dict[int, float]:
         """id of a parameter -> the weight decay that is added to its gradient; empty where none is."""
+        raise NotImplementedError
+
+    def epsilons(self) -> Dict[int, float]:
+        """id of a parameter -> what is added to its gradient's size before a step is divided by it, as Adam does."""
         raise NotImplementedError
 
     def batches_in_an_epoch(self) -> int:

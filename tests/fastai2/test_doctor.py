@@ -6,8 +6,12 @@ import fastai.callback.schedule  # noqa: F401  fit_one_cycle, lr_find
 import pytest
 import torch
 from fastai.callback.training import GradientAccumulation
+from fastai.optimizer import Adam
 
-from fastai_hf_callback import BridgeError, Doctor, HFCallback
+from fastai_hf_callback import BridgeError, Doctor, HFCallback, diagnose
+from fastai_hf_callback.demo import LR
+from fastai_hf_callback.fastai2.demo import demo_factory
+from fastai_hf_callback.fastai2.quiet import quiet
 from fastai_hf_callback.rng import seed_everything
 from tests.fastai2.learners import make_learner
 from tests.fastai2.patients import SEEDED, faulty, patient
@@ -114,3 +118,26 @@ def test_takes_no_learner_and_survives_pickle():
         Doctor(make_learner())
     made = pickle.loads(pickle.dumps(Doctor(every=7)))
     assert made.every == 7 and made.diagnosis is None
+
+
+@pytest.mark.slow
+def test_fastais_own_epsilon_is_named_where_it_swallows_the_gradients_of_a_small_model():
+    """The demo's model, whose AUC stays at a constant predictor's beside eps=1e-5 and moves beside 1e-8."""
+    cause = "epsilon-outweighs-gradients"
+
+    def fitted(cure=lambda learn: None):
+        seed_everything(42)
+        learn, said = demo_factory()(), []
+        learn.opt_func = Adam
+        cure(learn)
+        learn.add_cb(Doctor(say=said.append))
+        with quiet(learn):
+            learn.fit_one_cycle(3, LR)
+        return learn, said, learn.recorder.values[-1][-1]
+
+    learn, said, auc = fitted()
+    assert auc < 0.6 and cause in said[0]
+    finding, = diagnose(learn).at_least("warning")
+    assert finding.cause == cause and "1e-05" in finding.message
+    learn, said, auc = fitted(finding.apply)
+    assert auc > 0.7 and said == [] and diagnose(learn).healthy

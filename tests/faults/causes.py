@@ -65,6 +65,9 @@ CAUSES: Dict[str, Tuple[str, str]] = {
                                "the decay's part of a step beside the gradient's"),
     "clipped-to-nothing": ("Losses fall in the fifth digit.",
                            "a gradient's norm at the step beside the one backward gave it"),
+    "epsilon-outweighs-gradients": ("The loss goes to the base rate's and stays; a smaller model learns nothing.",
+                                    "the gradients' size beside the optimizer's epsilon, as long as the loss is a "
+                                    "constant predictor's"),
     "head-frozen": ("Slow or no learning.", "whether the module that ran last requires gradients"),
     "weights-do-not-move": ("Nothing moves, for a reason not named here.",
                             "weights before and after steps, less what decay and rounding explain"),

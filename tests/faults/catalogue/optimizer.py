@@ -218,6 +218,7 @@ HELD_BY_ANOTHER = "optimizer-holds-another-model"
 NOT_HELD = ("parameters-not-in-optimizer", "split-leaves-modules-out")
 LEFT_OUT = NOT_HELD[::-1]
 HIGH = ("learning-rate-too-high", "weights-diverged", "non-finite-weights")
+SMALL_STEPS = "epsilon-outweighs-gradients"
 BODY = ("untrained-body-frozen", "pretrained-weights-not-loaded")
 
 FAULTS = [
@@ -257,6 +258,9 @@ FAULTS = [
           plain("labels", wd=50, **stack.decay_in_the_gradient), THIRD),
     fault("clipped-by-fastai", "clipped-to-nothing", plain(knowing=[stack.clipping(1e-8)]), ALL),
     fault("clipped-by-value", "clipped-to-nothing", plain("labels", knowing=[Shrink]), SOME),
+    fault("epsilon-of-one", SMALL_STEPS, plain(**stack.with_epsilon(1.0)), ALL, cure=True),
+    fault("epsilon-of-a-tenth-after-a-fit", SMALL_STEPS, plain("labels", **stack.with_epsilon(0.1)), OTHERS,
+          fitted=True, cure=True),
     fault("accumulates-a-thousand", "accumulation-never-steps", accumulating(Collect), ALL),
     fault("accumulation-forgets", "accumulation-never-steps", accumulating(lambda: Forgetful(4), "labels"), OTHERS),
     fault("accumulation-off-by-one", "accumulation-never-steps", accumulating(lambda: OffByOne(4), "number"), THIRD),

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from fastai.basic_data import DataBunch
+    from fastai.basic_train import AdamW
     from fastai.layers import BCEWithLogitsFlat, CrossEntropyFlat, LabelSmoothingCrossEntropy, MSELossFlat
     from fastai.metrics import accuracy, accuracy_thresh, mean_squared_error
     from fastai.torch_core import flatten_model
@@ -45,7 +46,7 @@ __all__ = [
     "available", "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
     "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer",
     "make_optimizer_while_trainable", "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split",
-    "tensors_of", "unpatch", "unshuffled", "watched_by_doctor",
+    "tensors_of", "unpatch", "unshuffled", "watched_by_doctor", "with_epsilon",
 ]
 
 # HFCallback looks at the loss before other callbacks may exchange it.
@@ -127,6 +128,11 @@ def learner_of(data: DataBunch, model: nn.Module, callbacks: List[Any], knowing:
 
 
 decay_in_the_gradient = {"true_wd": False}
+
+
+def with_epsilon(epsilon: float) -> dict:
+    """fastai's own optimizer, with this added to the gradients' size; for `learner_of`."""
+    return {"opt_func": partial(AdamW, eps=epsilon)}
 
 
 def clipping(norm: float) -> Callable[..., Any]:

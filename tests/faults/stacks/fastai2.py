@@ -52,7 +52,7 @@ __all__ = [
     "available", "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
     "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer",
     "make_optimizer_while_trainable", "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split",
-    "tensors_of", "unpatch", "unshuffled", "watched_by_doctor",
+    "tensors_of", "unpatch", "unshuffled", "watched_by_doctor", "with_epsilon",
 ]
 
 # HFCallback looks at the loss when all callbacks have had it.
@@ -146,6 +146,11 @@ def _no_table(*args: Any) -> None:
 
 
 decay_in_the_gradient = {"opt_func": partial(Adam, decouple_wd=False)}
+
+
+def with_epsilon(epsilon: float) -> dict:
+    """fastai's own optimizer, with this added to the gradients' size; for `learner_of`."""
+    return {"opt_func": partial(Adam, eps=epsilon)}
 
 
 def clipping(norm: float) -> Callable[[], Callback]:

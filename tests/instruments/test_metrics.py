@@ -1,0 +1,104 @@
+"""look_at_metric: what a metric answers to stand-ins, and whether a row's worth hangs on the rest of its batch."""
+import warnings
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, matthews_corrcoef, r2_score, roc_auc_score
+from torch import nn
+
+from fastai_hf_callback.checks.metrics import wrong_axis
+from fastai_hf_callback.evidence import Evidence
+from fastai_hf_callback.instruments.metrics import look_at_metric
+
+LOSSES = {"classes": nn.functional.cross_entropy, "labels": nn.functional.binary_cross_entropy_with_logits,
+          "number": nn.functional.mse_loss}
+
+
+def score(metric, epochs):
+    """The mean over batches, as fastai 1 takes it of a function."""
+    outputs, targets = epochs[-1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            values = [(float(metric(o, t)), len(t)) for o, t in zip(outputs, targets)]
+    except ValueError:
+        return None
+    value = sum(v * n for v, n in values) / sum(n for _, n in values)
+    return value if value == value else None
+
+
+def asked(metric, kind, seed, rows, width=4, batches=3):
+    draw = torch.Generator().manual_seed(seed)
+    outputs = [torch.randn(rows, width, generator=draw) for _ in range(batches)]
+    targets = {"classes": lambda: torch.randint(width, (rows,), generator=draw),
+               "labels": lambda: (torch.rand(rows, width, generator=draw) < 0.3).float(),
+               "number": lambda: 100 * torch.randn(rows, width, generator=draw)}
+    seen = look_at_metric("it", partial(score, metric), outputs, [targets[kind]() for _ in range(batches)],
+                          LOSSES[kind])
+    return wrong_axis(Evidence(metrics=[seen]))
+
+
+def by_class(told, **kwargs):
+    return lambda o, t: told(t.numpy(), o.argmax(1).numpy(), **kwargs)
+
+
+def by_label(o, t):
+    return (o > 0).int().numpy(), t.int().numpy()
+
+
+HEALTHY = {
+    "accuracy": ("classes", lambda o, t: (o.argmax(1) == t).float().mean()),
+    "top two": ("classes", lambda o, t: (o.topk(2, 1).indices == t[:, None]).any(1).float().mean()),
+    "macro F1": ("classes", by_class(f1_score, average="macro")),
+    "Matthews": ("classes", by_class(matthews_corrcoef)),
+    "how many are right": ("classes", lambda o, t: (o.argmax(1) == t).sum()),
+    "likelihood": ("classes", nn.functional.cross_entropy),
+    "AUC of classes": ("classes", lambda o, t: roc_auc_score(t.numpy(), o.double().softmax(1).numpy(),
+                                                             multi_class="ovr", labels=range(o.shape[1]))),
+    "accuracy of labels": ("labels", lambda o, t: ((o > 0) == (t > 0)).float().mean()),
+    "all labels of a row": ("labels", lambda o, t: ((o > 0) == (t > 0)).all(1).float().mean()),
+    "micro F1": ("labels", lambda o, t: f1_score(*reversed(by_label(o, t)), average="micro")),
+    "AUC of labels": ("labels", lambda o, t: roc_auc_score(t.numpy(), o.numpy())),
+    "mean squared error": ("number", nn.functional.mse_loss),
+    "root of it": ("number", lambda o, t: nn.functional.mse_loss(o, t).sqrt()),
+    "norm": ("number", lambda o, t: (o - t).norm()),
+    "spread of residuals": ("number", lambda o, t: (o - t).std()),
+    "R squared": ("number", lambda o, t: r2_score(t.numpy(), o.numpy())),
+}
+BROKEN = {
+    "argmax down the batch": ("classes", lambda o, t: (o.argmax(0) == t[:o.shape[1]]).float().mean()),
+    "softmax down the batch": ("classes", lambda o, t: (o.softmax(0).argmax(1) == t).float().mean()),
+    "softmax of labels down the batch": ("labels", lambda o, t: ((o.softmax(0) > 0.5) == (t > 0)).float().mean()),
+    "top label down the batch": ("labels", lambda o, t: (o.argmax(0) == t.argmax(0)).float().mean()),
+    "sorted down the batch": ("number", lambda o, t: (o.sort(0).values - t).abs().mean()),
+    "targets of the neighbours": ("classes", lambda o, t: (o.argmax(1) == t.roll(1)).float().mean()),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10_000), st.integers(6, 40))
+def test_a_measure_of_rows_is_left_alone(name, seed, rows):
+    kind, metric = HEALTHY[name]
+    assert asked(metric, kind, seed, rows) == []
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10_000), st.integers(16, 40))
+def test_a_measure_of_something_else_is_found(name, seed, rows):
+    kind, metric = BROKEN[name]
+    assert [finding.cause for finding in asked(metric, kind, seed, rows)] == ["metric-wrong-axis"]
+
+
+def test_a_metric_that_draws_anew_each_time_is_not_judged_by_its_order():
+    def of_some(o, t):
+        rows = torch.randperm(len(t))[:8]
+        return (o[rows].argmax(1) == t[rows]).float().mean()
+
+    seen = look_at_metric("it", partial(score, of_some), [torch.randn(30, 4)] * 3, [torch.randint(4, (30,))] * 3,
+                          LOSSES["classes"])
+    assert seen.in_another_order == seen.with_every_row_twice == []
