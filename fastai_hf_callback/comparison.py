@@ -233,7 +233,8 @@ class Comparison:
             steps = len(self.traces["callback"].steps)
             return (f"the weights changed and train_loss moved by {loss.excursion:.6f} in {steps} steps, no more than "
                     f"one target's share ({loss.quantum:.6f}); train longer, or on more rows")
-        return "both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what holds the weights"
+        return ("both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what holds the "
+                "weights")
 
     def _weights_changed(self) -> bool:
         """By more than what changes them where nothing is learnt."""

@@ -227,8 +227,8 @@ def epsilon_outweighs(seen: Evidence) -> Optional[Finding]:
     size = step.epsilon * kept / (1 - kept)
     return Finding("epsilon-outweighs-gradients", "error" if kept < NEXT_TO_NOTHING else "warning",
                    f"The optimizer adds eps={step.epsilon:g} to the gradients' size, which is {size:.2g} in the median "
-                   f"matrix: a step is {kept:.2g} of what the learning rate says, and the loss is still near a constant "
-                   f"predictor's.",
+                   f"matrix: a step is {kept:.2g} of what the learning rate says, and the loss is still near a "
+                   f"constant predictor's.",
                    {"eps": step.epsilon, "gradient": size, "step kept": kept},
                    "learn.opt_func = partial(learn.opt_func, eps=1e-8); learn.create_opt(3e-5, learn.wd)  "
                    "# best with a model made anew")
