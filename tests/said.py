@@ -429,6 +429,6 @@ NOT_SAID = [
     ("checks/gradient.py", "backward() was skipped in", "tests/faults: by nobody who can be named"),
     ("texts/batching.py", "{} row(s) for {} processes", "in several processes alone"),
     ("texts/tokenizing.py", "the tokenizer has no id for",
-     "tests/texts/test_encoder.py: a vocabulary without its unknown token"),
+     "tests/texts/test_encoder_input.py: a vocabulary without its unknown token"),
     ("fastai2/examination.py", "a callback cancels the batch", "caught by the examination that raises it"),
 ]
