@@ -20,7 +20,7 @@ PACKAGE = "fastai_hf_callback"
 CALLBACK, LOOP, ARMS = "tests/fastai1/test_callback.py", "tests/fastai1/test_loop.py", "tests/fastai1/test_arms.py"
 BATCHING, DATA, DATA_2 = "tests/texts/test_batching.py", "tests/fastai1/test_data.py", "tests/fastai2/test_data.py"
 CALLBACK_2, LOOP_2, ARMS_2 = CALLBACK.replace("1", "2"), LOOP.replace("1", "2"), ARMS.replace("1", "2")
-PROBE, MENDING = "tests/fastai1/test_probe.py", "tests/fastai1/test_mending.py"
+PROBE, MENDING = "tests/fastai1/test_probe.py", "tests/fastai1/mending"
 
 
 class Mutant(NamedTuple):
