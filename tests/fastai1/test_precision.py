@@ -1,5 +1,4 @@
 """fp16 and bf16 on fastai 1: the callback arm equals the patched loop there too; on a GPU where there is one.
-
 fastai 1 knows fp16 alone; bf16 is torch's own ``autocast`` around the fit.
 """
 import pytest

@@ -1,5 +1,4 @@
 """What each of two processes does on fastai 2, and what one process does instead: ``test_distributed.py`` compares.
-
 Run by torch's launcher: ``together.py FOLDER``.
 """
 import sys
