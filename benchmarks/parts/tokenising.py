@@ -27,7 +27,7 @@ def tell(raw):
     per_row = {arm: {int(rows): (one["peak"] - one["before"]) * 1024 / int(rows) for rows, one in parts.items()}
                for arm, parts in raw["memory"].items()}
     ours = list(per_row[ARMS[1]].values())
-    growth = ours[-1] / ours[1]
+    growth = ours[-1] / ours[1] if ours[1] > 0 else None
     cores = raw["versions"]["tokenizers"]["cores"]
     tokens = {turn["tokens"] for turns in raw["found"].values() for turn in turns}
     return Section(f"Tokenising {raw['rows']:,} comments", [
@@ -35,11 +35,12 @@ def tell(raw):
             f"{on_clock:.2f} on the clock, {on_cpu:.2f} of CPU time", max(on_clock, on_cpu) <= LIMIT,
             "" if max(on_clock, on_cpu) <= LIMIT else "see the tables"),
         Bar("… its memory linear", "per row ± 10 % from half of the rows to all",
-            f"{growth:.2f}", growth <= LINEAR, "" if growth <= LINEAR else "see the table")], [
+            *(("nothing was seen to grow", None) if growth is None else (f"{growth:.2f}", growth <= LINEAR)),
+            "" if growth is None or growth <= LINEAR else "see the table")], [
         f"{'`' + raw['texts'] + '`' if raw['texts'] else 'The bundled comments'}, over and over, 128 tokens at most, a "
         f"WordPiece tokenizer of 8,000 pieces; {raw['rounds']} rounds in one process. Both give "
         f"{'the same number of tokens' if len(tokens) == 1 else 'DIFFERENT numbers of tokens'}.",
         "", "On the clock:", "", *arms_table("seconds", clock, ARMS[0]), "", "CPU time, all threads together:", "",
-        *arms_table("seconds", cpu, ARMS[0]), "", "Memory that encoding adds to a fresh process's most:", "", *table(
+        *arms_table("seconds", cpu, ARMS[0]), "", "Memory that encoding adds at its most to that of a fresh process:", "", *table(
             "arm | " + " | ".join(f"{rows:,} rows, KiB per row" for rows in per_row[ARMS[0]]),
             [(arm, *(f"{figure:.2f}" for figure in parts.values())) for arm, parts in per_row.items()])])
