@@ -100,7 +100,7 @@ def test_the_three_lines_prove(given, monkeypatch):
     exec(FACTORY.replace("./bert-base", ".").replace('"label")', '"label", bs=8, max_len=32)'), vars(train))
     monkeypatch.setitem(sys.modules, "train", train)
     namespace = {}
-    exec(PROVE.replace("fit_one_cycle(1, 1e-3)", "fit_one_cycle(4, 1e-2)"), namespace)
+    exec(PROVE.replace("fit_one_cycle(1, 1e-4)", "fit_one_cycle(4, 1e-2)"), namespace)
     namespace["test_callback_equals_patched_loop"]()
 
 
