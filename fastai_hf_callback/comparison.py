@@ -59,7 +59,7 @@ class Movement:
     moved : bool
         Whether `excursion` exceeds `null` by more than `quantum` (for ``train_loss`` one divided by the number of
         training targets), and the metric did more than go from its untrained value to a constant predictor's and stay
-        there.
+        there: the best one's, or that of one that says the same of every text.
     base_rate : float or None
         What a constant predictor scores.
     """
@@ -295,7 +295,7 @@ def movements(trace: Trace, broken: Optional[Trace] = None) -> List[Movement]:
     for name, values in evaluations.items():
         excursion, null = _excursion(values), _excursion(null_evaluations.get(name, []))
         rate = trace.base_rates.get(name)
-        glued = name not in LOSSES and _near(values[1:], rate, quantum)
+        glued = name not in LOSSES and _at_one_of(values[1:], [rate, *trace.single_answers.get(name, [])], quantum)
         moved = excursion - null > 1.5 * quantum and not glued
         found.append(Movement(name, values, excursion, null, quantum, moved, rate))
     return found
@@ -304,6 +304,11 @@ def movements(trace: Trace, broken: Optional[Trace] = None) -> List[Movement]:
 def _near(values: Sequence[float], rate: Optional[float], quantum: float) -> bool:
     # A proportion moves in whole quanta, so halfway to the second is where rounding cannot decide.
     return bool(values) and rate is not None and all(abs(value - rate) < 1.5 * quantum for value in values)
+
+
+def _at_one_of(values: Sequence[float], constants: Sequence[Optional[float]], quantum: float) -> bool:
+    """Whether each of `values` is what some constant predictor scores: a model that has collapsed is one."""
+    return bool(values) and all(any(_near([value], constant, quantum) for constant in constants) for value in values)
 
 
 def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:

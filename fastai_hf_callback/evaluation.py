@@ -8,10 +8,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
-from .metrics import constant_outputs
+from .metrics import constant_outputs, single_answers
 from .trace import Epoch
 
-__all__ = ["Evaluation", "constant_scores", "expanded", "grad_norm", "unique_names"]
+__all__ = ["Evaluation", "constant_scores", "expanded", "grad_norm", "single_answer_scores", "unique_names"]
 
 
 class Evaluation(NamedTuple):
@@ -51,6 +51,27 @@ def constant_scores(evaluation: Evaluation, train_targets: List[Tensor], loss_fu
         return {"valid_loss": loss, **score(row)}
     except Exception:  # a metric or loss that cannot be asked this way has no base rate to show
         return {}
+
+
+def single_answer_scores(evaluation: Evaluation,
+                         score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, List[float]]:
+    """What models score that say one thing of every text; `score` as in :func:`constant_scores`.
+
+    Returns
+    -------
+    dict of str to list of float
+        By metric name, a value for each answer; empty where there is none, or where it cannot be asked.
+    """
+    outputs, targets = evaluation.outputs, evaluation.targets
+    if not outputs or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
+        return {}
+    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
+    try:
+        rows = single_answers(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width)
+        found = [score(row) for row in rows]
+    except Exception:  # a metric that cannot be asked this way
+        return {}
+    return {name: [scores[name] for scores in found] for name in (found[0] if found else ())}
 
 
 def expanded(row: Tensor, output: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from .errors import UnusableInput
 
-__all__ = ["accuracy_thresh", "mean_columnwise_auc", "constant_outputs"]
+__all__ = ["accuracy_thresh", "mean_columnwise_auc", "constant_outputs", "single_answers"]
+
+MOST_ANSWERS = 20
 
 
 def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmoid: bool = True) -> Tensor:
@@ -109,9 +111,37 @@ def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[.
     return min(candidates, key=lambda row: _loss_of(row, targets, loss_func))
 
 
+def single_answers(targets: Tensor, width: int) -> List[Tensor]:
+    """Rows of a model that has collapsed and says one thing of every text.
+
+    Parameters
+    ----------
+    targets : Tensor
+        Classes (int64, any shape) or 0/1 columns.
+    width : int
+        Size of the model's last output dimension.
+
+    Returns
+    -------
+    list of Tensor, float32, (width,)
+        One for each class that `targets` hold, the most frequent first and at most 20; all labels off, and all on;
+        none for numbers.
+    """
+    if _are_classes(targets, width):
+        classes, counts = torch.unique(targets[targets >= 0], return_counts=True)
+        frequent = classes[counts.argsort(descending=True)][:MOST_ANSWERS]
+        return [10.0 * torch.nn.functional.one_hot(c, width).float() for c in frequent if int(c) < width]
+    bits = bool(((targets == 0) | (targets == 1)).all())
+    return [torch.full((width,), -10.0), torch.full((width,), 10.0)] if bits else []
+
+
+def _are_classes(targets: Tensor, width: int) -> bool:
+    return not targets.is_floating_point() and (targets.dim() == 1 or targets.shape[-1] != width) and width > 1
+
+
 def _closed_forms(targets: Tensor, width: int) -> List[Tensor]:
     tiny = 1e-6
-    if not targets.is_floating_point() and (targets.dim() == 1 or targets.shape[-1] != width) and width > 1:
+    if _are_classes(targets, width):
         counts = torch.bincount(targets[targets >= 0], minlength=width)[:width].float()
         return [(counts / counts.sum()).clamp(min=tiny).log()]
     one_per_row = targets.dim() == 1 or targets.numel() % width

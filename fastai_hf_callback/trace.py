@@ -81,6 +81,8 @@ class Trace:
         Numbers of target values seen in the first epoch and in the validation set.
     base_rates : dict of str to float
         What a constant predictor, fitted on the training targets, scores on the validation set.
+    single_answers : dict of str to list of float
+        By metric, what models score there that say one thing of every text: each class, all labels on, all off.
     """
 
     arm: str
@@ -95,6 +97,7 @@ class Trace:
     n_train_targets: int = 0
     n_valid_targets: int = 0
     base_rates: Dict[str, float] = field(default_factory=dict)
+    single_answers: Dict[str, List[float]] = field(default_factory=dict)
 
     def observations(self) -> Iterator[Observation]:
         """Everything that must agree between two arms, in the order of time."""

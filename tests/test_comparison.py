@@ -316,6 +316,16 @@ def test_a_metric_that_left_its_base_rate_has_moved_even_if_it_came_back():
     assert metric.moved and metric.at_base_rate
 
 
+def test_a_model_that_collapsed_onto_the_rarer_class_has_not_moved():
+    """A rate that is too high for a pretrained model: every text is said to be of the other class."""
+    collapsed = a_trace(accuracy=(0.49, 0.47, 0.53), base_rates={"accuracy": 0.53})
+    assert movement_of("accuracy", collapsed, a_broken_trace()).moved
+    collapsed = replace(collapsed, single_answers={"accuracy": [0.53, 0.47]})
+    assert not movement_of("accuracy", collapsed, a_broken_trace()).moved
+    left = replace(a_trace(accuracy=(0.49, 0.47, 0.6)), single_answers={"accuracy": [0.53, 0.47]})
+    assert movement_of("accuracy", left, a_broken_trace()).moved
+
+
 def test_a_loss_is_never_glued_to_a_base_rate():
     loss = movement_of("valid_loss", a_trace(valid=(0.8, 0.4, 0.4), base_rates={"valid_loss": 0.4}), a_broken_trace())
     assert loss.moved and not loss.at_base_rate and loss.base_rate == 0.4

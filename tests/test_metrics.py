@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.metrics import accuracy_thresh, constant_outputs, mean_columnwise_auc
+from fastai_hf_callback.metrics import accuracy_thresh, constant_outputs, mean_columnwise_auc, single_answers
 
 pytest.importorskip("sklearn")
 quick = settings(deadline=None, max_examples=40)
@@ -162,3 +162,12 @@ def test_a_predictor_that_never_says_yes_scores_the_share_of_zeros():
     targets = torch.zeros(50, 6)
     targets[:3, 0] = 1
     assert float(accuracy_thresh(torch.full((50, 6), -9.), targets)) == pytest.approx(297 / 300)
+
+
+def test_single_answers_are_a_class_each_or_all_labels_off_and_on_and_none_for_numbers():
+    rows = single_answers(torch.tensor([2, 0, 2, -100]), 3)
+    assert [int(row.argmax()) for row in rows] == [2, 0]
+    off, on = single_answers(torch.tensor([[0.0, 1.0], [0.0, 0.0]]), 2)
+    assert bool((off < 0).all()) and bool((on > 0).all())
+    assert single_answers(torch.tensor([[0.3], [1.5]]), 1) == []
+    assert len(single_answers(torch.arange(50), 50)) == 20

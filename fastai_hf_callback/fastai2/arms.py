@@ -29,7 +29,7 @@ from .callback import HFCallback
 from .keeping import learner_kept, seed_loaders
 from .loop import patched_loop, refuse_if_patched
 from .quiet import quiet
-from .recording import TraceRecorder, base_rates, evaluate
+from .recording import TraceRecorder, base_rates, evaluate, single_answers
 
 __all__ = ["compare", "ARMS"]
 
@@ -114,6 +114,7 @@ def _record_end(learn: Learner, trace: Trace, train_targets: List[Tensor]) -> No
     trace.n_valid_targets = sum(t.numel() for t in tensors_in(after.targets))
     with rng_preserved():
         trace.base_rates = base_rates(learn, after, train_targets)
+        trace.single_answers = single_answers(learn, after)
 
 
 # -- the arms ------------------------------------------------------------------------------------------

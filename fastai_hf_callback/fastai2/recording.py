@@ -6,14 +6,15 @@ from fastai.learner import AvgLoss, Learner, Metric
 from fastcore.foundation import L
 from torch import Tensor
 
-from ..evaluation import Evaluation, constant_scores, grad_norm, unique_names
+from ..evaluation import Evaluation, constant_scores, grad_norm, single_answer_scores, unique_names
 from ..output import tensors_in
 from ..rng import rng_preserved
 from ..trace import Epoch, Step, Trace, digest
 from .keeping import attributes_kept, learner_kept, modes_kept
 from .metrics import score_constant
 
-__all__ = ["TraceRecorder", "evaluate", "base_rates", "has_validation", "metric_names"]
+__all__ = ["TraceRecorder", "evaluate", "base_rates", "has_validation", "metric_names",
+           "single_answers"]
 
 
 class TraceRecorder(Callback):
@@ -98,12 +99,18 @@ def base_rates(learn: Learner, evaluation: Evaluation, train_targets: List[Tenso
     dict of str to float
         By metric name, and ``valid_loss``; empty where outputs or targets are not single tensors.
     """
+    return constant_scores(evaluation, train_targets, learn.loss_func, _score_of(learn, evaluation))
+
+
+def single_answers(learn: Learner, evaluation: Evaluation) -> Dict[str, List[float]]:
+    """By metric name, what models score on the validation set that say one thing of every text."""
+    return single_answer_scores(evaluation, _score_of(learn, evaluation))
+
+
+def _score_of(learn: Learner, evaluation: Evaluation) -> Callable[[Tensor], Dict[str, float]]:
     metrics = list(learn.metrics)
-
-    def score(row: Tensor) -> Dict[str, float]:
-        return dict(zip(metric_names(metrics), score_constant(row, evaluation.outputs, evaluation.targets, metrics)))
-
-    return constant_scores(evaluation, train_targets, learn.loss_func, score)
+    return lambda row: dict(zip(metric_names(metrics),
+                                score_constant(row, evaluation.outputs, evaluation.targets, metrics)))
 
 
 def metric_names(metrics: Sequence[Metric]) -> List[str]:

@@ -10,7 +10,7 @@ from fastai import basic_train  # noqa: E402
 from fastai.metrics import accuracy  # noqa: E402
 
 from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
-from fastai_hf_callback.fastai1.recording import base_rates, evaluate, metric_names  # noqa: E402
+from fastai_hf_callback.fastai1.recording import base_rates, evaluate, metric_names, single_answers  # noqa: E402
 from fastai_hf_callback.output import tensors_in  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
@@ -40,6 +40,15 @@ def test_the_base_rate_is_the_majoritys_share():
     targets = torch.cat(evaluation.targets)
     rates = base_rates(learn, evaluation, [torch.tensor([1, 1, 0])])
     assert rates["accuracy"] == pytest.approx(float((targets == 1).float().mean()))
+
+
+def test_models_that_say_one_thing_of_every_text_score_each_classs_share():
+    learn = make_learner("bert")
+    evaluation = evaluate(learn)
+    targets = torch.cat(evaluation.targets)
+    shares = [float((targets == c).float().mean()) for c in targets.unique()]
+    assert sorted(single_answers(learn, evaluation)["accuracy"]) == pytest.approx(sorted(shares))
+    assert single_answers(learn, evaluation._replace(outputs=[(o, o) for o in evaluation.outputs])) == {}
 
 
 @pytest.mark.parametrize("metrics, names", [([accuracy, accuracy], ["accuracy", "accuracy_2"]), ([], [])])

@@ -9,7 +9,7 @@ from fastai.metrics import accuracy
 
 from fastai_hf_callback import HFCallback
 from fastai_hf_callback.fastai2.quiet import quiet
-from fastai_hf_callback.fastai2.recording import base_rates, evaluate, metric_names
+from fastai_hf_callback.fastai2.recording import base_rates, evaluate, metric_names, single_answers
 from tests.fastai2.learners import make_learner
 
 
@@ -55,6 +55,15 @@ def test_the_base_rate_is_the_majoritys_share():
     targets = torch.cat(evaluation.targets)
     rates = base_rates(learn, evaluation, [torch.tensor([1, 1, 0])])
     assert rates["accuracy"] == pytest.approx(float((targets == 1).float().mean()))
+
+
+def test_models_that_say_one_thing_of_every_text_score_each_classs_share():
+    learn = make_learner("bert")
+    evaluation = evaluate(learn)
+    targets = torch.cat(evaluation.targets)
+    shares = [float((targets == c).float().mean()) for c in targets.unique()]
+    assert sorted(single_answers(learn, evaluation)["accuracy"]) == pytest.approx(sorted(shares))
+    assert single_answers(learn, evaluation._replace(outputs=[(o, o) for o in evaluation.outputs])) == {}
 
 
 @pytest.mark.parametrize("metrics, names", [([accuracy, accuracy], ["accuracy", "accuracy_2"]), ([], [])])
