@@ -283,6 +283,8 @@ class MetricSeen:
     after_another_epoch: Optional[float] = None
     alone: Optional[float] = None
     quantum: float = 0.0
+    error: str = ""
+    shapes: str = ""
 
 
 @dataclass

@@ -166,6 +166,8 @@ CASES = [
          dict(labels__valid_constant=True, labels__kind="labels", labels__valid_rows=20,
               labels__train_shares=[0.2, 0.8, 0.02]), [dict(labels__train_shares=[0.2, 0.02, 0.02])]),
     # -- metrics ---------------------------------------------------------------------------------------------------
+    Case(metrics.fails, "metric-fails", "error", ["AssertionError: 2 32", "(32, 2) and (32,)"],
+         dict(metric__error="AssertionError: 2 32", metric__shapes="(32, 2) and (32,)"), [dict(metric__error="")]),
     Case(metrics.ignores, "metric-ignores-predictions", "warning", ["accuracy is 0.9"], SAME,
          [dict(metric__at_ideal=0.91), dict(metric__at_worst=0.89), dict(metric__at_random=0.8),
           dict(metric__at_ideal=None), dict(labels__valid_constant=True), dict(metrics=[])]),

@@ -41,6 +41,7 @@ def tell(raw):
         f"WordPiece tokenizer of 8,000 pieces; {raw['rounds']} rounds in one process. Both give "
         f"{'the same number of tokens' if len(tokens) == 1 else 'DIFFERENT numbers of tokens'}.",
         "", "On the clock:", "", *arms_table("seconds", clock, ARMS[0]), "", "CPU time, all threads together:", "",
-        *arms_table("seconds", cpu, ARMS[0]), "", "Memory that encoding adds at its most to that of a fresh process:", "", *table(
+        *arms_table("seconds", cpu, ARMS[0]), "",
+        "Memory that encoding adds at its most to that of a fresh process:", "", *table(
             "arm | " + " | ".join(f"{rows:,} rows, KiB per row" for rows in per_row[ARMS[0]]),
             [(arm, *(f"{figure:.2f}" for figure in parts.values())) for arm, parts in per_row.items()])])

@@ -4,7 +4,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..evidence import Evidence, MetricSeen
 from ..finding import Finding
 
-CAUSES = ["metric-ignores-predictions", "metric-of-another-epoch", "metric-wrong-axis", "metric-at-base-rate"]
+CAUSES = ["metric-fails", "metric-ignores-predictions", "metric-of-another-epoch", "metric-wrong-axis",
+          "metric-at-base-rate"]
 EXPLAINED_BY = {"metric-at-base-rate": ("metric-ignores-predictions",)}
 
 
@@ -15,6 +16,14 @@ def ignores(seen: Evidence) -> List[Finding]:
                     "learn.metrics = [accuracy]")
             for m in seen.metrics if _asked(m) and len({round(v, 9) for v in _answers(m)}) == 1
             and not _one_class(seen)]
+
+
+def fails(seen: Evidence) -> List[Finding]:
+    return [Finding("metric-fails", "error",
+                    f"{m.name} raises {m.error}, of outputs and targets {m.shapes} and of any others of their shapes: "
+                    f"fit and validate end there.", {"outputs and targets": m.shapes},
+                    "accuracy takes outputs (rows, classes) and classes (rows,); learn.metrics = [accuracy]")
+            for m in seen.metrics if m.error]
 
 
 def another_epoch(seen: Evidence) -> List[Finding]:
@@ -118,4 +127,4 @@ def _one_class(seen: Evidence) -> Optional[bool]:
     return seen.labels is not None and seen.labels.valid_constant
 
 
-CHECKS = [ignores, another_epoch, wrong_axis, at_base_rate]
+CHECKS = [fails, ignores, another_epoch, wrong_axis, at_base_rate]

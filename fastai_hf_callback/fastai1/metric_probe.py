@@ -1,7 +1,7 @@
 """fastai 1 metrics asked about real outputs and stand-ins; part of ``probe``."""
 import copy
 from functools import partial
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List
 
 import torch
 from torch import Tensor
@@ -29,23 +29,19 @@ def look_at_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Ten
     """
     names = metric_names(metrics)
     # A BaseRate is constant on purpose.
-    return [look_at_metric(name, partial(_score, metric), outputs, targets, loss_func)
+    return [look_at_metric(name, partial(_value, metric), outputs, targets, loss_func)
             for name, metric in zip(names, metrics) if not isinstance(metric, BaseRate)]
 
 
-def _score(metric: Any, epochs: List[Any]) -> Optional[float]:
-    """The value after the last of `epochs`, each a pair of lists of batches; None where the metric refuses."""
-    try:
-        handler = metrics_alone([copy.deepcopy(metric)])
-        handler.on_train_begin(1, None, [])
-        for outputs, targets in epochs:
-            handler.on_epoch_begin()
-            for output, target in zip(outputs, targets):
-                handler.on_batch_begin(None, target, train=False)
-                handler.on_loss_begin(output)
-                handler.on_batch_end(torch.zeros(()))
-            handler.on_epoch_end(0.0)
-        value = float(handler.state_dict["last_metrics"][1])
-        return value if value == value else None
-    except Exception:
-        return None
+def _value(metric: Any, epochs: List[Any]) -> float:
+    """The value after the last of `epochs`, each a pair of lists of batches."""
+    handler = metrics_alone([copy.deepcopy(metric)])
+    handler.on_train_begin(1, None, [])
+    for outputs, targets in epochs:
+        handler.on_epoch_begin()
+        for output, target in zip(outputs, targets):
+            handler.on_batch_begin(None, target, train=False)
+            handler.on_loss_begin(output)
+            handler.on_batch_end(torch.zeros(()))
+        handler.on_epoch_end(0.0)
+    return float(handler.state_dict["last_metrics"][1])

@@ -1,7 +1,7 @@
 """fastai 2 metrics asked about real outputs and stand-ins; part of ``probe``."""
 import copy
 from functools import partial
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List
 
 from fastai.learner import Metric
 from torch import Tensor
@@ -29,19 +29,16 @@ def look_at_metrics(metrics: List[Metric], outputs: List[Tensor], targets: List[
     """
     names = metric_names(metrics)
     # A BaseRate is constant on purpose.
-    return [look_at_metric(name, partial(_score, metric), outputs, targets, loss_func)
+    return [look_at_metric(name, partial(_value, metric), outputs, targets, loss_func)
             for name, metric in zip(names, metrics) if not isinstance(metric, BaseRate)]
 
 
-def _score(metric: Metric, epochs: List[Any]) -> Optional[float]:
-    """The value after the last of `epochs`, each a pair of lists of batches; None where the metric refuses."""
-    try:
-        made = copy.deepcopy(metric)
-        for outputs, targets in epochs:
-            made.reset()
-            for output, target in zip(outputs, targets):
-                made.accumulate(LearnerOfABatch(output, target))
-            value = float(made.value)
-        return value if value == value else None
-    except Exception:
-        return None
+def _value(metric: Metric, epochs: List[Any]) -> float:
+    """The value after the last of `epochs`, each a pair of lists of batches."""
+    made, value = copy.deepcopy(metric), float("nan")
+    for outputs, targets in epochs:
+        made.reset()
+        for output, target in zip(outputs, targets):
+            made.accumulate(LearnerOfABatch(output, target))
+        value = float(made.value)
+    return value

@@ -25,7 +25,7 @@ def ordered_preds(learn: Learner, ds: Any = "valid", act: Optional[Callable[...,
     ds : str, int, loader or texts
         ``"valid"``, ``"test"``, ``"train"`` (whose rows come in the caller's order too), a position among
         ``dls.loaders``, a loader that ``dls.test_dl`` made, or what that takes: a list of texts, a DataFrame, the
-        ``Path`` of a CSV file.
+        path of a CSV file.
     act, with_input, with_loss, with_decoded
         As in ``Learner.get_preds``.
     dl : loader, optional
@@ -67,6 +67,8 @@ def _asked_for(learn: Learner, ds: Any) -> Any:
         return learn.dls.test_dl(ds), "the list of texts"
     if hasattr(ds, "__iter__") and not isinstance(ds, str):
         return ds, "the loader"
+    if isinstance(ds, str) and ds not in _NAMES and Path(ds).is_file():
+        return _asked_for(learn, Path(ds))
     at = _NAMES.get(ds, ds) if isinstance(ds, (str, int)) else None
     if isinstance(at, bool) or not isinstance(at, int) or at < 0:
         raise UnusableInput(f"ordered_preds of {ds!r} was asked for; expected 'valid', 'test', 'train', texts or a "

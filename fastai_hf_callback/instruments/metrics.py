@@ -12,26 +12,31 @@ __all__ = ["look_at_metric", "Score"]
 
 SINGLE_ROWS = 12
 
-# From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; None where the
-# metric refuses.
+# From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; raises what the
+# metric raises.
+Ask = Callable[[List[Any]], float]
+# The same; None where the metric refuses, or gives no number.
 Score = Callable[[List[Any]], Optional[float]]
 
 
-def look_at_metric(name: str, score: Score, outputs: List[Tensor], targets: List[Tensor],
+def look_at_metric(name: str, ask: Ask, outputs: List[Tensor], targets: List[Tensor],
                    loss_func: Callable) -> MetricSeen:
     """Score real, right, contrary, random and constant outputs of a few validation batches.
 
     Parameters
     ----------
     name : str
-    score : callable
+    ask : callable
         As this fastai computes the metric, each time from a fresh copy.
     outputs, targets : list of Tensor
     loss_func : callable
         Chooses among the constant predictors.
     """
     seen = MetricSeen(name, quantum=1.0 / max(1, sum(t.numel() for t in targets)))
+    score = _score(ask)
     seen.value = seen.alone = score([(outputs, targets)])
+    if seen.value is None:
+        seen.error, seen.shapes = _failure(ask, outputs, targets), f"{_shape(outputs[0])} and {_shape(targets[0])}"
     standing = [stand_ins(o.shape, t) for o, t in zip(outputs, targets)]
     if any(s is None for s in standing):
         return seen
@@ -51,6 +56,43 @@ def look_at_metric(name: str, score: Score, outputs: List[Tensor], targets: List
     seen.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
     seen.base_rate = _base_rate(score, outputs, targets, loss_func)
     return seen
+
+
+def _score(ask: Ask) -> Score:
+    def score(epochs: List[Any]) -> Optional[float]:
+        try:
+            value = float(ask(epochs))
+        except Exception:
+            return None
+        return value if value == value else None
+    return score
+
+
+def _failure(ask: Ask, outputs: List[Tensor], targets: List[Tensor]) -> str:
+    """What the metric raises of these batches, if it raises of any targets in their place: an AUC wants both classes."""
+    drawn = [_any_targets(target, output) for target, output in zip(targets, outputs)]
+    said = [_raised(ask, outputs, of) for of in (targets, drawn)]
+    return said[0] if all(said) else ""
+
+
+def _raised(ask: Ask, outputs: List[Tensor], targets: List[Tensor]) -> str:
+    try:
+        ask([(outputs, targets)])
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    return ""
+
+
+def _any_targets(target: Tensor, output: Tensor) -> Tensor:
+    draw = torch.Generator().manual_seed(0)
+    if not target.is_floating_point():
+        width = max(2, output.shape[-1] if output.dim() > 1 else 2)
+        return torch.randint(width if target.shape != output.shape else 2, target.shape, generator=draw).to(target)
+    return (torch.rand(target.shape, generator=draw) < 0.5).to(target)
+
+
+def _shape(tensor: Tensor) -> Tuple[int, ...]:
+    return tuple(tensor.shape)
 
 
 def _halves(score: Score, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:

@@ -77,7 +77,8 @@ def test_ordered_preds_take_a_position_a_loader_or_texts(tokenizer, tmp_path):
     learn = make_learner(make_data(tokenizer))
     expected = ordered_preds(learn, "test")[0]
     TEST.to_csv(tmp_path / "test.csv", index=False)
-    for asked in (2, learn.dls.test_dl(TEST), TEST, TEST.text, TEST.text.tolist(), tmp_path / "test.csv"):
+    for asked in (2, learn.dls.test_dl(TEST), TEST, TEST.text, TEST.text.tolist(), tmp_path / "test.csv",
+                  str(tmp_path / "test.csv")):
         assert torch.equal(ordered_preds(learn, asked)[0], expected)
     assert torch.equal(ordered_preds(learn, dl=learn.dls.test_dl(TEST))[0], expected)
     assert not torch.equal(ordered_preds(learn, learn.dls.test_dl(TEST[::-1]))[0], expected)

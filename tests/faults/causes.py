@@ -116,6 +116,7 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     "metric-ignores-predictions": ("The metric never changes.", "the metric of right, contrary and random outputs"),
     "metric-of-another-epoch": ("The metric changes less and less, or never.",
                                 "the metric of the same outputs in a first and in a later epoch"),
+    "metric-fails": ("The fit ends at its first validation.", "what the metric raises, of real and of drawn targets"),
     "metric-wrong-axis": ("The metric hovers at chance.",
                           "whether right outputs score best, and the same in halves of the rows"),
     "weights-changed-between-steps": ("Losses stand although every step moves weights.",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef, r2_score, roc_auc_score
 from torch import nn
 
-from fastai_hf_callback.checks.metrics import wrong_axis
+from fastai_hf_callback.checks.metrics import fails, wrong_axis
 from fastai_hf_callback.evidence import Evidence
 from fastai_hf_callback.instruments.metrics import look_at_metric
 
@@ -17,17 +17,13 @@ LOSSES = {"classes": nn.functional.cross_entropy, "labels": nn.functional.binary
           "number": nn.functional.mse_loss}
 
 
-def score(metric, epochs):
+def value_of(metric, epochs):
     """The mean over batches, as fastai 1 takes it of a function."""
     outputs, targets = epochs[-1]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            values = [(float(metric(o, t)), len(t)) for o, t in zip(outputs, targets)]
-    except ValueError:
-        return None
-    value = sum(v * n for v, n in values) / sum(n for _, n in values)
-    return value if value == value else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values = [(float(metric(o, t)), len(t)) for o, t in zip(outputs, targets)]
+    return sum(v * n for v, n in values) / sum(n for _, n in values)
 
 
 def asked(metric, kind, seed, rows, width=4, batches=3):
@@ -36,7 +32,7 @@ def asked(metric, kind, seed, rows, width=4, batches=3):
     targets = {"classes": lambda: torch.randint(width, (rows,), generator=draw),
                "labels": lambda: (torch.rand(rows, width, generator=draw) < 0.3).float(),
                "number": lambda: 100 * torch.randn(rows, width, generator=draw)}
-    seen = look_at_metric("it", partial(score, metric), outputs, [targets[kind]() for _ in range(batches)],
+    seen = look_at_metric("it", partial(value_of, metric), outputs, [targets[kind]() for _ in range(batches)],
                           LOSSES[kind])
     return wrong_axis(Evidence(metrics=[seen]))
 
@@ -99,6 +95,26 @@ def test_a_metric_that_draws_anew_each_time_is_not_judged_by_its_order():
         rows = torch.randperm(len(t))[:8]
         return (o[rows].argmax(1) == t[rows]).float().mean()
 
-    seen = look_at_metric("it", partial(score, of_some), [torch.randn(30, 4)] * 3, [torch.randint(4, (30,))] * 3,
+    seen = look_at_metric("it", partial(value_of, of_some), [torch.randn(30, 4)] * 3, [torch.randint(4, (30,))] * 3,
                           LOSSES["classes"])
     assert seen.in_another_order == seen.with_every_row_twice == []
+
+
+def test_a_metric_that_raises_whatever_the_targets_is_told_apart_from_one_that_wants_both_classes():
+    outputs, targets = [torch.randn(8, 2)] * 2, [torch.zeros(8, dtype=torch.int64)] * 2
+
+    def looked_at(metric):
+        return fails(Evidence(metrics=[look_at_metric("it", partial(value_of, metric), outputs, targets,
+                                                      LOSSES["classes"])]))
+
+    def cut(o, t):
+        assert o.argmax(0).shape == t.shape, "2 and 8"
+
+    def wants_both(o, t):
+        if len(t.unique()) < 2:
+            raise ValueError("only one class")
+        return 0.5
+
+    assert looked_at(wants_both) == [] == looked_at(lambda o, t: torch.tensor(float("nan")))
+    finding, = looked_at(cut)
+    assert "AssertionError: 2 and 8" in finding.message and "(8, 2) and (8,)" in finding.message

@@ -40,6 +40,12 @@ def accuracy_down(output: Tensor, target: Tensor) -> Tensor:
     return (best == target[:len(best)]).float().mean()
 
 
+def a_row_for_each_class(output: Tensor, target: Tensor) -> Tensor:
+    """argmax down the batch, and the shapes do not even agree."""
+    assert output.argmax(dim=0).shape == target.shape, f"{output.argmax(dim=0).shape} and {target.shape}"
+    return (output.argmax(dim=0) == target).float().mean()
+
+
 def top_label(output: Tensor, target: Tensor) -> Tensor:
     return (output.argmax(0) == target.argmax(0)).float().mean()
 
@@ -138,6 +144,8 @@ FAULTS = [
           severity="note"),
     fault("rare-class-accuracy", "metric-at-base-rate", rare_class, OTHERS, fitted=True, severity="note"),
     fault("accuracy-down-the-batch", AXIS, measured_by("classes", lambda: accuracy_down), ALL),
+    fault("metric-that-raises", ("metric-fails", "metric-wrong-axis"),
+          measured_by("classes", lambda: a_row_for_each_class), OTHERS, loud=True),
     fault("top-label-down-the-batch", AXIS, measured_by("labels", lambda: top_label), OTHERS),
     fault("softmax-down-the-batch", AXIS, measured_by("labels", lambda: softmax_down), SOME),
     fault("targets-with-targets", IGNORES, measured_by("classes", lambda: targets_alone), ALL),
