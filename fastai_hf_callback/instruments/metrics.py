@@ -49,10 +49,13 @@ def look_at_metric(name: str, ask: Ask, outputs: List[Tensor], targets: List[Ten
     # Of numbers the ideal is no extreme of every measure (a likelihood's depends on the targets' own size).
     seen.ideal_of_halves = _halves(score, ideal, targets) if standing[0].kind != "number" else []
     nearly = [o + 0.05 * n for o, n in zip(ideal, one)]
-    seen.in_another_order, seen.with_every_row_twice = _of_the_same_rows(score, [nearly, one, other], targets)
+    seen.in_another_order, seen.with_every_row_twice = _of_the_same_rows(
+        score, [nearly, one, other, [a + b for a, b in zip(one, other)]], targets)
     if standing[0].kind == "classes":
         seen.of_single_rows = _of_single_rows(score, [ideal, worst, one], targets)
-        seen.with_rows_shifted = score([([_shifted(o) for o in one], targets)])
+        if seen.at_random is not None:
+            seen.with_rows_shifted = _farthest(seen.at_random, [
+                score([([_shifted(o, order) for o in one], targets)]) for order in _ORDERS])
     seen.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
     seen.base_rate = _base_rate(score, outputs, targets, loss_func)
     return seen
@@ -69,7 +72,7 @@ def _score(ask: Ask) -> Score:
 
 
 def _failure(ask: Ask, outputs: List[Tensor], targets: List[Tensor]) -> str:
-    """What the metric raises of these batches, if it raises of any targets in their place: an AUC wants both classes."""
+    """What the metric raises of these batches, if it does of any targets in their place: an AUC wants both classes."""
     drawn = [_any_targets(target, output) for target, output in zip(targets, outputs)]
     said = [_raised(ask, outputs, of) for of in (targets, drawn)]
     return said[0] if all(said) else ""
@@ -119,7 +122,7 @@ def _of_the_same_rows(score: Score, predictors: List[List[Tensor]],
         return [], []  # a metric that draws rows is another number each time
     for outputs, value in zip(predictors, values[0]):
         orders.append((value, _farthest(value, [_at_rows(score, outputs, targets, order) for order in _ORDERS])))
-        copies.append((value, _farthest(value, [_at_rows(score, outputs, targets, _twice)])))
+        copies.append((value, _at_rows(score, outputs, targets, _twice)))
     return _answered(orders), _answered(copies)
 
 
@@ -142,7 +145,7 @@ def _shuffled(seed: int) -> Callable[[int], Tensor]:
     return lambda rows: torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
 
 
-_ORDERS = [lambda rows: torch.arange(rows).flip(0), *map(_shuffled, range(3))]
+_ORDERS = [lambda rows: torch.arange(rows).flip(0), *map(_shuffled, range(7))]
 
 
 def _twice(rows: int) -> Tensor:
@@ -160,9 +163,9 @@ def _of_single_rows(score: Score, predictors: List[List[Tensor]], targets: List[
     return [] if any(None in of_row for of_row in values) else values
 
 
-def _shifted(outputs: Tensor) -> Tensor:
+def _shifted(outputs: Tensor, order: Callable[[int], Tensor]) -> Tensor:
     """Another number added to each row: a softmax over classes, and its cross entropy, stay the same."""
-    shifts = torch.linspace(-30, 30, len(outputs)).to(outputs)
+    shifts = torch.linspace(-30, 30, len(outputs))[order(len(outputs))].to(outputs)
     return outputs + shifts.reshape(-1, *[1] * (outputs.dim() - 1))
 
 
