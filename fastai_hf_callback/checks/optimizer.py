@@ -12,7 +12,7 @@ CAUSES = ["weights-changed-between-steps",
           "optimizer-holds-another-model", "split-leaves-modules-out", "parameters-not-in-optimizer",
           "untrained-body-frozen", "learning-rate-zero", "learning-rate-too-high", "learning-rate-too-small",
           "weight-decay-dominates", "clipped-to-nothing", "head-frozen", "epsilon-outweighs-gradients",
-          "weights-do-not-move"]
+          "nothing-learned-yet", "weights-do-not-move"]
 _NO_STEP = ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached", "backward-skipped",
             "step-skipped", "accumulation-never-steps", "non-finite-weights", "loss-scale-overflows",
             "loss-scale-collapsed", "parameters-hidden")
@@ -56,6 +56,11 @@ CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
 LEAST_KEPT, NEXT_TO_NOTHING = 0.3, 0.01
 # Gradients vanish where a model has learned, too: it has not where it pays this share of a constant predictor's loss.
 NOT_LEARNED = 0.5
+# After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a word; it is
+# no fault, since healthy runs stand there for epochs.
+STEPS_TO_LEARN, STILL_CONSTANT = 20, 0.98
+# A pretrained body that is trained at more than this is easily ruined: 2e-5 to 1e-4 is usual.
+HIGH_FOR_PRETRAINED = 3e-4
 # One cycle spends a few hundredths of its steps near nothing.
 MOST_STEPS = 0.6
 
@@ -243,6 +248,28 @@ def _has_learned(seen: Evidence) -> bool:
     return min([loss.first, *late]) < NOT_LEARNED * abs(loss.constant)
 
 
+def nothing_learned(seen: Evidence) -> Optional[Finding]:
+    history, loss, hyper, weights = seen.history, seen.loss, seen.hyper, seen.weights
+    if history is None or len(history.losses) < STEPS_TO_LEARN or history.falling or loss is None:
+        return None
+    factor = None if seen.stepping is None else seen.stepping.loss_factor
+    if not loss.constant or loss.constant < 0 or factor is not None and abs(factor - 1) > 0.05:
+        return None
+    if history.late < STILL_CONSTANT * loss.constant:
+        return None
+    ruined = (hyper is not None and (hyper.lr or 0.0) > HIGH_FOR_PRETRAINED and weights is not None
+              and weights.body_at_initialisation is False)
+    rate = f" At a learning rate of {hyper.lr:.3g} a pretrained model forgets what it knew." if ruined else ""
+    return Finding("nothing-learned-yet", "note",
+                   f"In {len(history.losses)} steps the training loss went from {history.early:.3g} to "
+                   f"{history.late:.3g}, and a predictor that never reads the text pays {loss.constant:.3g}: nothing "
+                   f"was learned of the texts.{rate}",
+                   {"steps": len(history.losses), "loss": history.late, "constant predictor": loss.constant,
+                    "lr": None if hyper is None else hyper.lr},
+                   "learn.fit_one_cycle(2, 5e-5)  # on a model loaded anew: this one's weights are lost" if ruined
+                   else "Train longer, or at the rate that learn.lr_find() suggests")
+
+
 def nothing_moves(seen: Evidence) -> Optional[Finding]:
     """The net under the others: gradients arrive and no parameter moves, for a reason not known here."""
     step = seen.stepping
@@ -272,4 +299,5 @@ def reset_between_steps(seen: Evidence) -> Optional[Finding]:
 
 
 CHECKS = [reset_between_steps, another_model, split_leaves_out, not_in_optimizer, untrained_body_frozen, head_frozen,
-          rate_zero, rate_too_small, rate_too_high, decay_dominates, clipped, epsilon_outweighs, nothing_moves]
+          rate_zero, rate_too_small, rate_too_high, decay_dominates, clipped, epsilon_outweighs,
+          nothing_learned, nothing_moves]

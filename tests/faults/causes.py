@@ -68,6 +68,8 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     "epsilon-outweighs-gradients": ("The loss goes to the base rate's and stays; a smaller model learns nothing.",
                                     "the gradients' size beside the optimizer's epsilon, as long as the loss is a "
                                     "constant predictor's"),
+    "nothing-learned-yet": ("Loss and metric stand at a constant predictor's after the fit.",
+                            "the last losses beside what a constant predictor pays"),
     "head-frozen": ("Slow or no learning.", "whether the module that ran last requires gradients"),
     "weights-do-not-move": ("Nothing moves, for a reason not named here.",
                             "weights before and after steps, less what decay and rounding explain"),
