@@ -53,7 +53,8 @@ class Movement:
         Per epoch; for ``valid_loss`` and metrics the first is from before training.
     excursion, null : float
         Highest minus lowest value in this arm and in the broken one. For ``train_loss``: the largest
-        distance between the two arms' epoch means, which are over the same batches, and 0.
+        distance between the two arms' epoch means, which are over the same batches, and 0; without a broken arm that
+        between its own epoch means, or the means of an only epoch's quarters.
     quantum : float
         The smallest step a proportion over the evaluated targets can make: one divided by their number.
     moved : bool
@@ -315,7 +316,7 @@ def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
     values = list(epoch_means(trace).values())
     quantum = 1 / max(1, trace.n_train_targets)
     if broken is None:
-        excursion = _excursion(values)
+        excursion = _excursion(values if len(values) > 1 else _quarters([step.loss for step in trace.steps]))
     else:  # the same batches in the same order, so the distance is what training did
         pairs = zip(values, epoch_means(broken).values())
         excursion = max((abs(a - b) for a, b in pairs if math.isfinite(a - b)), default=0.0)
@@ -328,6 +329,12 @@ def epoch_means(trace: Trace) -> Dict[Tuple[int, int], float]:
     for step in trace.steps:
         by_epoch.setdefault((step.fit, step.epoch), []).append(step.loss)
     return {epoch: sum(losses) / len(losses) for epoch, losses in by_epoch.items()}
+
+
+def _quarters(losses: Sequence[float]) -> List[float]:
+    """The means of four stretches of one epoch: within it the loss has moved or not."""
+    cuts = [len(losses) * part // 4 for part in range(5)]
+    return [sum(losses[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:]) if b > a]
 
 
 def _evaluations(trace: Trace) -> Dict[str, List[float]]:

@@ -326,6 +326,14 @@ def test_a_model_that_collapsed_onto_the_rarer_class_has_not_moved():
     assert movement_of("accuracy", left, a_broken_trace()).moved
 
 
+def test_without_a_broken_arm_the_train_loss_of_a_single_epoch_moves_too():
+    one_epoch = replace(a_trace(), steps=[replace(step, epoch=0, step=i) for i, step in enumerate(a_trace().steps)])
+    loss = movement_of("train_loss", one_epoch, None)
+    assert loss.moved and loss.excursion == pytest.approx(0.6) and len(loss.values) == 1
+    still = replace(one_epoch, steps=[replace(step, loss=0.5) for step in one_epoch.steps])
+    assert not movement_of("train_loss", still, None).moved
+
+
 def test_a_loss_is_never_glued_to_a_base_rate():
     loss = movement_of("valid_loss", a_trace(valid=(0.8, 0.4, 0.4), base_rates={"valid_loss": 0.4}), a_broken_trace())
     assert loss.moved and not loss.at_base_rate and loss.base_rate == 0.4

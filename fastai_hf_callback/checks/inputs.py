@@ -69,8 +69,12 @@ def foreign_tokens(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
     if inputs is None or inputs.words < ENOUGH_WORDS:
         return None
+    figures = {"share": inputs.top_token_share, "id": inputs.top_token}
     if inputs.foreign_tokens:
-        return _foreign(seen, f"the vocabulary holds fastai's {', '.join(inputs.foreign_tokens[:4])}")
+        return Finding("foreign-special-tokens", "warning",
+                       f"In the texts the vocabulary holds fastai's {', '.join(inputs.foreign_tokens[:4])}: special "
+                       f"tokens of another tokenizer that the model's vocabulary turns into its unknown token.",
+                       figures, _WITHOUT_FASTAIS)
     # A vocabulary keeps its special tokens together: the unknown token stands below the first token's id (BERT's and
     # its kin's), or is one of the first four (RoBERTa's <s> is 0 and <unk> 3, DeBERTa's 1 and 3).
     if inputs.first_token is None or inputs.top_token is None or inputs.top_token > max(inputs.first_token, 3):
@@ -78,16 +82,16 @@ def foreign_tokens(seen: Evidence) -> Optional[Finding]:
     second_is_top = inputs.second_position_token == inputs.top_token and inputs.second_position_share > 0.9
     if inputs.first_token is None or not second_is_top or inputs.top_token_share < ONE_WORD_IS_TOO_MUCH:
         return None
-    return _foreign(seen, f"id {inputs.top_token} follows the first token in {inputs.second_position_share:.0%} of the "
-                          f"rows and makes up {inputs.top_token_share:.0%} of all words")
-
-
-def _foreign(seen: Evidence, what: str) -> Finding:
     return Finding("foreign-special-tokens", "warning",
-                   f"In the texts {what}: special tokens of another tokenizer (fastai's xxbos, xxmaj, ...) that "
-                   f"the model's vocabulary turns into its unknown token.",
-                   {"share": seen.inputs.top_token_share, "id": seen.inputs.top_token},
-                   "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False")
+                   f"In the texts id {inputs.top_token} follows the first token in {inputs.second_position_share:.0%} "
+                   f"of the rows and makes up {inputs.top_token_share:.0%} of all words: the model's vocabulary turns "
+                   f"special tokens of another tokenizer (fastai's xxbos, xxmaj, ...), or capitals where it has none, "
+                   f"into its unknown token.", figures,
+                   f"Use the tokenizer of the model's own folder, do_lower_case as it says; of fastai's: "
+                   f"{_WITHOUT_FASTAIS}")
+
+
+_WITHOUT_FASTAIS = "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False"
 
 
 def mask_wrong(seen: Evidence) -> Optional[Finding]:

@@ -87,10 +87,22 @@ def at_base_rate(seen: Evidence) -> List[Finding]:
                     f"{m.name} stands at {m.value:.6f}, what a predictor that never reads the text scores "
                     f"({m.base_rate:.6f}){while_learning}: this metric cannot show yet whether the model learns.",
                     {m.name: m.value, "base rate": m.base_rate, "one prediction": m.quantum},
-                    "learn.metrics.append(ColumnwiseAUC())  # or watch the validation loss" if _by_order(seen)
-                    else "Watch the validation loss, or a correlation")
+                    _that_can_see(seen))
             for m in seen.metrics if m.value is not None and m.base_rate is not None
             and abs(m.value - m.base_rate) <= 1.5 * m.quantum]
+
+
+def _that_can_see(seen: Evidence) -> str:
+    if not _by_order(seen):
+        return "Watch the validation loss, or a correlation"
+    if any(_sees_order(m) for m in seen.metrics):
+        return "Watch the area under the curve beside it, and the validation loss"
+    return "learn.metrics.append(ColumnwiseAUC())  # or watch the validation loss"
+
+
+def _sees_order(metric: MetricSeen) -> bool:
+    """Whether any constant predictor scores one half, and right outputs one: an area under the curve."""
+    return metric.base_rate == 0.5 and metric.at_ideal == 1.0 and "auc" in metric.name.lower()
 
 
 def _by_order(seen: Evidence) -> bool:

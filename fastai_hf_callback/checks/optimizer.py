@@ -208,7 +208,7 @@ def decay_dominates(seen: Evidence) -> Optional[Finding]:
                    f"Weight decay (wd={hyper.wd:g}) takes {a_step:.2%} of every weight each step, "
                    f"{step.decay_over_gradient:.2g} times what the gradient adds: it forgets faster than it learns.",
                    {"lr * wd": a_step, "decay / gradient": step.decay_over_gradient, "wd": hyper.wd},
-                   "learn.wd = 0.01")
+                   "learn.wd = 0.01  # and no other wd in the call of fit")
 
 
 def clipped(seen: Evidence) -> Optional[Finding]:
