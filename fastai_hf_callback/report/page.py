@@ -5,12 +5,16 @@ plain values, and jinja2 escapes every one.
 """
 import re
 from base64 import b64encode
+from datetime import date
 from functools import lru_cache
 from hashlib import sha256
 from html import escape
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from platform import python_version
 from typing import Any, Callable, Dict, List, Optional
 
+from .. import __version__
 from ..comparison import Comparison, Difference
 from .chart import Chart, chart_of
 from .series import Series, gap, series_of
@@ -103,8 +107,20 @@ def _history(evidence: Any) -> List[Series]:
 def _page(told: Dict[str, Any], title: str) -> str:
     environment = _environment()
     script = environment.get_template("awake.js").render() + environment.get_template("theme.js").render()
-    return environment.get_template("page.html").render(told, title=title, level=1, script=script,
+    return environment.get_template("page.html").render(told, title=title, level=1, script=script, made=_made(),
                                                         script_hash=_hash(script))
+
+
+def _made() -> Dict[str, str]:
+    """The day, and what was installed: a page may be kept for years."""
+    found = {"Python": python_version()}
+    for package in ("torch", "fastai", "transformers", "pytorch-transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            pass
+    return {"on": date.today().isoformat(), "by": __version__,
+            "beside": ", ".join(f"{package} {its}" for package, its in found.items())}
 
 
 def _fragment(subject: Any, tell: Callable[[Any], Dict[str, Any]]) -> str:

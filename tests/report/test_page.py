@@ -3,7 +3,9 @@ import re
 from base64 import b64encode
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 from hashlib import sha256
+from importlib.metadata import version
 
 import pytest
 from hypothesis import given, settings
@@ -263,3 +265,8 @@ def test_a_page_can_be_written_and_is_handed_back(tmp_path):
     path = tmp_path / "page.html"
     assert moved().to_html(path) == path.read_text(encoding="utf-8")
     assert several().to_html(str(path)) == path.read_text(encoding="utf-8")
+
+
+def test_a_page_says_when_it_was_made_and_beside_what():
+    told = words(several().to_html())
+    assert f"Written on {date.today().isoformat()}" in told and f"torch {version('torch')}" in told
