@@ -11,7 +11,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from .errors import ComparisonError
 from .trace import Observation, Trace
 
-__all__ = ["Comparison", "Difference", "Movement", "compare_traces", "epoch_means", "first_difference", "movements"]
+__all__ = ["Comparison", "Difference", "Movement", "check_same_weights", "compare_traces", "epoch_means",
+           "first_difference", "movements"]
 
 
 LOSSES = ("train_loss", "valid_loss")
@@ -351,7 +352,13 @@ def _excursion(values: Sequence[float]) -> float:
     return max(finite) - min(finite) if finite else 0.0
 
 
-def _check_same_start(a: Trace, b: Trace) -> None:
+def check_same_weights(a: Trace, b: Trace) -> None:
+    """Refuse arms whose models did not begin alike, which is known before the first step.
+
+    Raises
+    ------
+    ComparisonError
+    """
     differing = [name for name, value in a.initial_weights.items() if b.initial_weights.get(name) != value]
     unshared = sorted(a.initial_weights.keys() ^ b.initial_weights.keys())
     if unshared or differing:
@@ -360,6 +367,10 @@ def _check_same_start(a: Trace, b: Trace) -> None:
         raise ComparisonError(f"Arms {a.arm} and {b.arm}: {what} (first: {(differing or unshared)[0]}). Expected the "
                               f"same start. Build model and data inside make_learner, with nothing random beyond "
                               f"the seed.", "different-start")
+
+
+def _check_same_start(a: Trace, b: Trace) -> None:
+    check_same_weights(a, b)
     if a.first_batch != b.first_batch:
         raise ComparisonError(f"Arms {a.arm} and {b.arm}: the first training batch differs. Expected the same data in "
                               f"the same order. Build model and data inside make_learner, and draw random numbers "

@@ -22,11 +22,11 @@ __all__ = ["ARMS", "RunArm", "run_arms", "checked_arms", "made_by", "cut_off", "
            "weight_digests"]
 
 ARMS = ("callback", "patched", "broken")
-RunArm = Callable[[str, Optional[Progress]], Trace]
+RunArm = Callable[[str, Optional[Progress], List[Trace]], Trace]
 
 
 def run_arms(run_arm: RunArm, arms: Sequence[str], progress: Union[bool, Progress]) -> Comparison:
-    """Run `arms`, each by ``run_arm(arm, progress)``, and compare their traces.
+    """Run `arms`, each by ``run_arm(arm, progress, traces so far)``, and compare their traces.
 
     Random states are put back at the end, and so are deterministic algorithms, which a GPU needs.
     """
@@ -34,7 +34,7 @@ def run_arms(run_arm: RunArm, arms: Sequence[str], progress: Union[bool, Progres
     with rng_preserved(), _deterministic(), ExitStack() as stack:
         tell = stack.enter_context(arm_bars(arms)) if progress is True else progress or None
         for arm in arms:
-            traces.append(run_arm(arm, tell))
+            traces.append(run_arm(arm, tell, traces))
             compare_traces(traces)  # arms that did not begin alike stop here, before the next one is run
         noise = _noise_floor(traces, run_arm, tell)
     return compare_traces(traces, noise)
@@ -45,7 +45,7 @@ def _noise_floor(traces: List[Trace], run_arm: RunArm, progress: Optional[Progre
     by_arm = {trace.arm: trace for trace in traces}
     if "patched" not in by_arm or first_difference(by_arm["callback"], by_arm["patched"]) is None:
         return None
-    return first_difference(by_arm["patched"], run_arm("patched", progress))
+    return first_difference(by_arm["patched"], run_arm("patched", progress, traces))
 
 
 @contextmanager

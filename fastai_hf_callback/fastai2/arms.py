@@ -9,7 +9,7 @@ import fastai.callback.schedule  # noqa: F401  fit_one_cycle, lr_find and fine_t
 from fastai.learner import Learner
 from torch import Tensor
 
-from ..comparison import Comparison
+from ..comparison import Comparison, check_same_weights
 from ..output import tensors_in
 from ..progress import Progress
 from ..ranks import refuse_several
@@ -84,10 +84,13 @@ def _two_epochs(learn: Learner) -> None:
     learn.fit_one_cycle(2)
 
 
-def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress]) -> Trace:
+def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress],
+             earlier: List[Trace]) -> Trace:
     seed_everything(seed)
     learn = made_by(make_learner, Learner, arm)
     trace = Trace(arm, initial_weights=weight_digests(learn.model))
+    if earlier:
+        check_same_weights(earlier[0], trace)
     on_step = None if progress is None else lambda done, expected: progress(arm, done, expected)
     recorder = TraceRecorder(trace, on_step)
     with ExitStack() as stack:

@@ -304,3 +304,10 @@ def test_a_patch_that_is_active_stops_it_before_anything_runs():
 def test_it_works_on_a_bare_model_too():
     assert isinstance(make_learner().model, HFModel)
     assert compare(lambda: make_learner(wrap=False, masked=False), one_epoch).identical
+
+
+def test_a_learner_that_is_not_made_anew_is_refused_before_the_second_arm_trains():
+    learn, told = make_learner("bert"), []
+    with pytest.raises(ComparisonError, match="weights differ before the first step"):
+        compare(lambda: learn, fit=lambda learn: learn.fit(1, 1e-2), progress=lambda arm, done, of: told.append(arm))
+    assert set(told) == {"callback"}
