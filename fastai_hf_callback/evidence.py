@@ -289,11 +289,12 @@ class MetricSeen:
 
 @dataclass
 class Precision:
-    """Mixed precision: the loss scale, and the steps that overflowed."""
+    """Mixed precision: the loss scale, now and at the first step that was watched, and the steps that overflowed."""
 
     loss_scale: float
     steps: int
     overflows: int
+    first_scale: Optional[float] = None
 
 
 @dataclass

@@ -202,7 +202,14 @@ CASES = [
          dict(weights__half=38, stepping=None), [dict(weights__half=0)]),
     Case(precision.scale_overflows, "loss-scale-overflows", "error", ["All 4 steps", "65536"],
          dict(precision__overflows=4),
-         [dict(precision__overflows=3), dict(precision__steps=1), dict(precision=None)]),
+         [dict(precision__overflows=3), dict(precision__steps=1), dict(precision=None),
+          dict(precision__first_scale=65536.0, precision__loss_scale=8192.0)]),
+    Case(precision.scale_overflows, "loss-scale-overflows", "error", ["8192"],  # the loss itself is no half number
+         dict(precision__overflows=4, precision__first_scale=65536.0, precision__loss_scale=8192.0, loss__first=7e4),
+         [dict(loss__first=6e4)]),
+    Case(precision.scale_overflows, "loss-scale-overflows", "error", ["All 8 steps"],
+         dict(precision__overflows=8, precision__steps=8, precision__first_scale=65536.0, precision__loss_scale=512.0),
+         [dict(precision__overflows=7)]),
     Case(precision.scale_collapsed, "loss-scale-collapsed", "warning", ["to 1.5"],
          dict(precision__loss_scale=1.5), [dict(precision__loss_scale=2.0), dict(precision=None)]),
 ]

@@ -5,6 +5,8 @@ from ..evidence import Evidence
 from ..finding import Finding
 
 CAUSES = ["half-weights-without-master", "loss-scale-overflows", "loss-scale-collapsed"]
+# Where both fastais begin; halved at each overflow, it is at 256 after eight.
+USUAL_SCALE, STEPS_TO_FALL, LARGEST_HALF = 2.0 ** 16, 8, 65504.0
 EXPLAINED_BY = {"loss-scale-collapsed": ("loss-scale-overflows",),
                 "loss-scale-overflows": ("non-finite-weights",)}
 
@@ -22,9 +24,20 @@ def half_without_master(seen: Evidence) -> Optional[Finding]:
                    "learn.to_fp32()  # then learn.to_fp16() on this very learner")
 
 
+def _finds_its_way(seen: Evidence) -> bool:
+    """Whether a dynamic scale is falling from where it usually begins, and has not had the steps that takes.
+
+    A loss that is too large for half precision itself takes it below 1, and then it has collapsed.
+    """
+    precision, loss = seen.precision, seen.loss
+    falls = precision.first_scale is not None and precision.loss_scale < precision.first_scale <= USUAL_SCALE
+    bearable = loss is None or loss.first is None or loss.first < LARGEST_HALF
+    return falls and bearable and precision.steps < STEPS_TO_FALL
+
+
 def scale_overflows(seen: Evidence) -> Optional[Finding]:
     precision = seen.precision
-    if precision is None or precision.steps < 2 or precision.overflows < precision.steps:
+    if precision is None or precision.steps < 2 or precision.overflows < precision.steps or _finds_its_way(seen):
         return None
     return Finding("loss-scale-overflows", "error",
                    f"All {precision.steps} steps overflowed in half precision and were dropped; the loss scale stands "

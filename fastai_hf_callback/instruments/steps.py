@@ -216,7 +216,7 @@ class StepWatch:
         if scale is None:
             return
         if self.precision is None:
-            self.precision = Precision(scale, 0, 0)
+            self.precision = Precision(scale, 0, 0, scale)
         overflowed = not math.isfinite(gradient_norm(self.learn.model.parameters()))
         self.precision.steps += 1
         self.precision.overflows += overflowed

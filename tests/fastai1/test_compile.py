@@ -1,5 +1,7 @@
 """``learn.model.compile()``, in place: the same losses, and the checkpoint of a model that was not compiled."""
-from contextlib import nullcontext
+import subprocess
+import sys
+from pathlib import Path
 from shutil import which
 
 import pytest
@@ -13,6 +15,7 @@ from fastai_hf_callback.rng import seed_everything  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 if not hasattr(nn.Module, "compile"):
     pytest.skip("this torch compiles nothing", allow_module_level=True)
@@ -25,20 +28,12 @@ def losses_of(backend=None):
         torch._dynamo.reset()
         learn.model.compile(backend=backend)
     seed_everything(1)
-    with quiet(learn), same_dropout(backend):
+    with quiet(learn):
         learn.fit(1, 1e-2)
     return learn, [float(loss) for loss in learn.recorder.losses]
 
 
-def same_dropout(backend):
-    """Inductor draws dropout from a generator of its own, unless it is told to draw from torch's."""
-    return torch._inductor.config.patch(fallback_random=True) if backend == "inductor" else nullcontext()
-
-
-needs_compiler = pytest.mark.skipif(not (which("g++") or which("clang++")), reason="Inductor needs a C++ compiler")
-
-
-@pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=needs_compiler)])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_losses_are_the_same_and_so_are_the_checkpoints_keys(backend, tmp_path):
     bare, expected = losses_of()
     compiled, losses = losses_of(backend)
@@ -50,6 +45,22 @@ def test_losses_are_the_same_and_so_are_the_checkpoints_keys(backend, tmp_path):
     bare.load("compiled", with_opt=False)
     for name, weight in compiled.model.state_dict().items():
         assert torch.equal(weight, bare.model.state_dict()[name]), name
+
+
+def differences_under_inductor():
+    """Loss by loss; Inductor draws dropout from a generator of its own, unless it is told to draw from torch's."""
+    expected = losses_of()[1]
+    with torch._inductor.config.patch(fallback_random=True):
+        return [abs(a - b) for a, b in zip(expected, losses_of("inductor")[1])]
+
+
+@pytest.mark.skipif(not (which("g++") or which("clang++")), reason="Inductor needs a C++ compiler")
+def test_inductors_losses_are_the_same():
+    """In a process of its own: Inductor asks for a distutils that others may have exchanged."""
+    code = "from tests.fastai1.test_compile import differences_under_inductor as of; found = of(); print(len(found), max(found))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, cwd=str(ROOT), check=True)
+    steps, largest = done.stdout.decode().split()[-2:]
+    assert int(steps) == 6 and float(largest) <= 1e-4
 
 
 def test_a_model_wrapped_by_torch_compile_has_other_keys_and_so_is_not_what_we_advise():
