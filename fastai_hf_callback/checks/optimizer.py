@@ -53,7 +53,7 @@ USUAL_LR = 1e-3
 CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
 # Adam divides a gradient by its size plus epsilon. Healthy tiny models on fastai 2, whose epsilon is 1e-5, keep from
 # .70 to 1 of their steps; the demo's, which learns with 1e-8 and stands still with 1e-5, .08 to .19.
-LEAST_KEPT, NEXT_TO_NOTHING = 0.3, 0.01
+LEAST_KEPT, HARDLY_ANY, NEXT_TO_NOTHING = 0.3, 0.1, 0.01
 # Gradients vanish where a model has learned, too: it has not where it pays this share of a constant predictor's loss.
 NOT_LEARNED = 0.5
 # After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a word; it is
@@ -230,7 +230,10 @@ def epsilon_outweighs(seen: Evidence) -> Optional[Finding]:
     if kept is None or kept >= LEAST_KEPT or step.skipped_steps >= step.steps or _has_learned(seen):
         return None
     size = step.epsilon * kept / (1 - kept)
-    return Finding("epsilon-outweighs-gradients", "error" if kept < NEXT_TO_NOTHING else "warning",
+    # Short of a tenth it is worth no more than a word until a fit has shown that the model does not learn beside it.
+    tried = seen.history is not None and len(seen.history.losses) >= STEPS_TO_LEARN
+    severity = "error" if kept < NEXT_TO_NOTHING else "warning" if kept < HARDLY_ANY or tried else "note"
+    return Finding("epsilon-outweighs-gradients", severity,
                    f"The optimizer adds eps={step.epsilon:g} to the gradients' size, which is {size:.2g} in the median "
                    f"matrix: a step is {kept:.2g} of what the learning rate says, and the loss is still near a "
                    f"constant predictor's.",
