@@ -33,7 +33,7 @@ def look_at_weights(model: nn.Module, has_master_copies: bool = False) -> Weight
 
 def _finite(weights: Tensor) -> bool:
     """A finite sum has finite terms, and costs a third; a sum may overflow where no term does."""
-    return bool(torch.isfinite(weights.sum())) or bool(torch.isfinite(weights.float()).all())
+    return bool(torch.isfinite(weights.float().sum())) or bool(torch.isfinite(weights.float()).all())
 
 
 def _norm_layers(model: nn.Module):
