@@ -52,7 +52,8 @@ USUAL_LR = 1e-3
 # Adam divides by the gradient's size plus 1e-8: below that, clipping scales its steps down too.
 CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
 # Adam divides a gradient by its size plus epsilon. Healthy tiny models on fastai 2, whose epsilon is 1e-5, keep from
-# .70 to 1 of their steps; the demo's, which learns with 1e-8 and stands still with 1e-5, .08 to .19.
+# .70 to 1 of their steps; the demo's, which learns with 1e-8 and stands still with 1e-5, .08 to .19. A tiny
+# translation model that learns kept .23 in its first eight steps.
 LEAST_KEPT, HARDLY_ANY, NEXT_TO_NOTHING = 0.3, 0.1, 0.01
 # Gradients vanish where a model has learned, too: it has not where it pays this share of a constant predictor's loss.
 NOT_LEARNED = 0.5
