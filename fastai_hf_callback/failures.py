@@ -161,8 +161,7 @@ def finding_for(cause: str, said: str) -> Finding:
     """A finding of severity ``error`` for a failure of this cause, with what was said."""
     reason = REASONS.get(cause)
     if reason is None:  # our own errors say what to write themselves
-        first, _, rest = said.partition(". ")
-        return Finding(cause, "error", said, {"said": said}, _advice(said) or rest or first)
+        return Finding(cause, "error", said, {"said": said}, _advice(said))
     return Finding(cause, "error", f"{reason.meaning} Seen: {_one_line(said)}", {"said": _one_line(said)}, reason.fix)
 
 
@@ -184,8 +183,10 @@ def _cause_of(said: str) -> str:
 
 
 def _advice(said: str) -> str:
-    written = re.search(r"Write (.+?)\.?$", _one_line(said))
-    return written.group(1) if written else ""
+    """What our own error says to write; where it says what to do in other words, its last sentence."""
+    line = " ".join(said.split()).rstrip(".")
+    written = re.search(r"\b[Ww]rite (.+)$", line)
+    return written.group(1) if written else re.split(r"[.;] (?=[A-Za-z])", line)[-1]
 
 
 def _one_line(said: str, limit: int = 300) -> str:

@@ -367,6 +367,7 @@ said(lambda: TextEncoder("bert-base-uncased"),
      lambda: a_feeding().texts_of("one text", WRITE),
      lambda: a_feeding().texts_of([], WRITE),
      lambda: a_feeding().texts_of(frame()[["score"]], WRITE),
+     lambda: a_feeding().texts_of(["", "the fox"], WRITE),
      lambda: a_feeding(paired=True).check_item("x", WRITE),
      lambda: a_feeding(words=True).check_item("x", WRITE),
      lambda: a_feeding().check_item(3, WRITE))

@@ -173,12 +173,24 @@ def test_without_cures_nothing_can_be_applied():
 
 
 def test_the_text_of_a_healthy_run_says_what_was_looked_at():
-    assert str(diagnosed(healthy())) == ("HEALTHY: looked at inputs, outputs in 1.2 s and found nothing that keeps "
-                                         "metrics still")
+    said = str(diagnosed(healthy())).splitlines()
+    assert said[0] == "HEALTHY: looked at inputs, outputs in 1.2 s and found nothing that keeps metrics still"
+    assert "  gradients     the loss reaches 39 of 41 parameters, 40 of them trainable" in said
+    assert max(map(len, said)) <= 100
+    ill = str(diagnosed(seen(graph__hidden=4)))
+    assert "of them trainable" not in ill  # its findings say what there is to say
+
+
+def test_a_doctor_that_watched_a_fit_says_over_how_many_steps():
+    watched = seen(seconds=0.0, stepping__steps=120, stepping__sampled_steps=6)
+    said = str(diagnosed(watched)).splitlines()
+    assert said[0] == "HEALTHY: looked at inputs, outputs over 120 step(s) and found nothing that keeps metrics still"
+    assert "  optimizer     holds 40 of 40 trainable parameters; 6 of 120 steps watched" in said
 
 
 def test_the_text_says_what_could_not_be_looked_at():
-    assert str(diagnosed(seen(not_looked_at=["metrics (TypeError)"]))).endswith("could not look at metrics (TypeError)")
+    said = str(diagnosed(seen(not_looked_at=["metrics (TypeError)"]))).splitlines()
+    assert said[0].endswith("could not look at metrics (TypeError)")
     assert "looked at nothing yet" in str(diagnosed(Evidence()))
     assert str(Diagnosis()) == "HEALTHY"
 

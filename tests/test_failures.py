@@ -309,3 +309,6 @@ def test_a_cause_without_a_reason_says_what_its_error_says():
     assert (finding.message, finding.fix) == ("Given x; expected y. Write element=0.", "element=0")
     assert finding_for("bad-element", "Given x. Give y").fix == "Give y"
     assert finding_for("bad-element", "Given x").fix == "Given x"
+    assert finding_for("registration", "Given x: y. It goes on. Hand on z, or unfreeze: f().").fix == \
+        "Hand on z, or unfreeze: f()"
+    assert finding_for("unusable-input", "a.csv: no column 'b'; write a.rename()").fix == "a.rename()"

@@ -72,12 +72,13 @@ def test_the_ten_lines_train_and_predict(learned):
 
 def test_a_submission_is_written(learned):
     names = {"text": "comment", "animal": "toxic", "plant": "insult"}
-    test = frame(20, 3).rename(columns=names)[["comment"]]
+    test = frame(20, 3).rename(columns=names)[["comment"]].assign(id=range(20))
     tokenizer = (slow_tokenizer if FASTAI_1 else fast_tokenizer)(".")
     exec(SUBMIT.replace("128", "32"), {**learned, "tokenizer": tokenizer, "test": test,
                                        "train": frame(60, 1).rename(columns=names),
                                        "valid": frame(30, 2).rename(columns=names)})
-    assert list(test) == ["comment", "toxic", "insult"] and test.notna().all().all()
+    sent = pandas.read_csv("submission.csv")
+    assert list(sent) == ["id", "toxic", "insult"] and sent.id.tolist() == list(range(20)) and sent.notna().all().all()
 
 
 def test_batches_of_ones_own_train(learned):

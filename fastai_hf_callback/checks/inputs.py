@@ -156,7 +156,7 @@ def mask_missing(seen: Evidence) -> Optional[Finding]:
                    f"them: a row's logits change by {_change(seen):.2g} of their spread when its padding is taken "
                    f"away, so predictions depend on batch mates.",
                    {"padding": inputs.pad_share, "change with padding": _change(seen)},
-                   f"learn.model = HFModel(learn.model, pad_id={inputs.pad_id})  # before Learner(...) is built")
+                   f"model = HFModel(model, pad_id={inputs.pad_id})  # and build the Learner with it")
 
 
 def padding_in_front(seen: Evidence) -> Optional[Finding]:
@@ -175,7 +175,8 @@ def padding_in_front(seen: Evidence) -> Optional[Finding]:
                    f"collate_fn it is given.",
                    {"rows that begin with the first token": inputs.first_token_in_front,
                     "change with padding": _change(seen)},
-                   "TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)")
+                   "TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)  # or text_data, or in "
+                   "batches of your own ids + pads")
 
 
 def wrong_pad_id(seen: Evidence) -> Optional[Finding]:
@@ -189,7 +190,8 @@ def wrong_pad_id(seen: Evidence) -> Optional[Finding]:
                    f"Texts are padded with id {inputs.pad_id}; the model's padding is id {meant}, so the padding is an "
                    f"ordinary word to it.",
                    {"padded with": inputs.pad_id, "model's padding": meant, "change with padding": _change(seen)},
-                   f"TextDataBunch.from_df(..., pad_idx={meant}, pad_first=False)")
+                   f"TextDataBunch.from_df(..., pad_idx={meant}, pad_first=False)  # or text_data, or in batches of "
+                   f"your own pads of {meant}")
 
 
 def _padding_is_read(seen: Evidence) -> bool:

@@ -94,7 +94,8 @@ def patch_left(seen: Evidence) -> Optional[Finding]:
         "patch-left-active", "error" if harmful else "warning",
         f"fastai's loss_batch is replaced by {seen.wiring.patch}: every Learner of this process runs that code"
         f"{', and HFCallback has nothing to unwrap' if seen.wiring.hf_callback else ''}.",
-        {"patch": seen.wiring.patch}, "finding.apply(learn)  # or restart the kernel without the patch's cell")
+        {"patch": seen.wiring.patch}, "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none "
+        "unwraps; or restart the kernel without the patch")
 
 
 CHECKS = [train_path, valid_path, set_on_itself, loss_only_shown, patch_left]

@@ -24,7 +24,7 @@ __all__ = ["diagnose", "examine", "first_look"]
 
 
 def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
-    """Examine a learner in seconds and say why its metrics do not move, or would not.
+    """Examine a learner, in half a minute or less, and say why its metrics do not move, or would not.
 
     Parameters
     ----------

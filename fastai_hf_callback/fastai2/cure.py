@@ -55,7 +55,7 @@ PHRASES: List[Tuple[str, str]] = [
     ("learn.to_fp32(); learn.to_fp16(dynamic=True)", "learn.to_fp32(); learn.to_fp16()"),
     (" fastai's TextClasDataBunch pads in front unless told otherwise, whatever", " fastai's text data pads as it is "
      "told, whatever"),
-    ("TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)", "text_data(...)  # or "
+    ("TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)",
      "pad_input(pad_idx=tokenizer.pad_token_id, pad_first=False)"),
     ("TextDataBunch.from_df(..., pad_idx=", "pad_input(..., pad_idx="),
     ("DataBunch.create(train_ds, ...)  # whose train_dl shuffles", "DataLoader(train_ds, shuffle=True, ...)"),

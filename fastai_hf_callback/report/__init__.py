@@ -1,2 +1,3 @@
 """A ``Comparison`` or a ``Diagnosis`` -> text, JSON, a plot, a page. Rooms: ``words`` (shared by text and page),
-``series`` (shared by plot and page), ``text``, ``json``, ``plot``, ``chart`` and ``page``."""
+``looks`` (how far a diagnosis reaches), ``series`` (shared by plot and page), ``text``, ``json``, ``plot``, ``chart``
+and ``page``."""

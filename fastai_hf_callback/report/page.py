@@ -1,7 +1,7 @@
 """A ``Comparison`` or a ``Diagnosis`` -> one HTML page that loads nothing, or a piece of one for a notebook.
 
-Imports ``chart``, ``tables``, ``words``; jinja2 when it renders. What comes from the user reaches the templates as
-plain values, and jinja2 escapes every one.
+Imports ``chart``, ``looks``, ``tables``, ``words``; jinja2 when it renders. What comes from the user reaches the
+templates as plain values, and jinja2 escapes every one.
 """
 import re
 from base64 import b64encode
@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, List, Optional
 from .. import __version__
 from ..comparison import Comparison, Difference
 from .chart import Chart, chart_of
+from .looks import looks
 from .series import Series, gap, series_of
 from .tables import epoch_table, evidence_rows, metric_rows
 from .words import arm_lines, diagnosis_headline, figures, headline, meaning, number, remarks, short
@@ -82,9 +83,9 @@ def _told_of_diagnosis(diagnosis: Any) -> Dict[str, Any]:
     said, tone, sentences = diagnosis_headline(diagnosis)
     told = {"body": "diagnosis.html", "headline": said, "tone": tone, "sentences": sentences,
             "findings": [(finding, figures(finding.evidence)) for finding in diagnosis.findings],
-            "metrics": [], "pictures": [], "evidence": []}
+            "looks": [], "metrics": [], "pictures": [], "evidence": []}
     if evidence is not None:
-        told.update(metrics=metric_rows(evidence), evidence=evidence_rows(evidence),
+        told.update(looks=looks(evidence), metrics=metric_rows(evidence), evidence=evidence_rows(evidence),
                     pictures=[[chart_of(series)] for series in _history(evidence)])
     return told
 

@@ -1,8 +1,10 @@
-"""A ``Comparison`` or a ``Diagnosis`` -> plain text of about 100 columns. Imports ``words``."""
+"""A ``Comparison`` or a ``Diagnosis`` -> plain text of about 100 columns. Imports ``words``, ``looks``."""
 import textwrap
 from typing import Any, List
 
 from ..comparison import Comparison, Movement
+from ..evidence import Evidence
+from .looks import looks
 from .words import arm_lines, diagnosis_verdict, figures, number, remarks
 
 __all__ = ["comparison_as_text", "diagnosis_as_text"]
@@ -16,17 +18,24 @@ def comparison_as_text(comparison: Comparison) -> str:
 
 
 def diagnosis_as_text(diagnosis: Any) -> str:
-    """A verdict, then a block per finding."""
+    """A verdict; where it is a healthy one, how far it reaches; then a block per finding."""
     lines = [diagnosis_verdict(diagnosis)]
+    if diagnosis.healthy and diagnosis.evidence is not None:
+        lines += _reach(diagnosis.evidence)
     for place, finding in enumerate(diagnosis.findings, 1):
         lines += ["", f"{place}. {finding.severity.upper()}  {finding.cause}",
                   *textwrap.wrap(finding.message, 100, initial_indent="   ", subsequent_indent="   ")]
-        if finding.evidence:
+        if figures(finding.evidence):
             seen = ", ".join(f"{name} {figure}" for name, figure in figures(finding.evidence))
             lines += textwrap.wrap("seen: " + seen, 100, initial_indent="   ", subsequent_indent="         ",
                                    break_long_words=False)
         lines.append(f"   fix:  {finding.fix}{_APPLY if finding.can_apply else ''}")
     return "\n".join(lines)
+
+
+def _reach(evidence: Evidence) -> List[str]:
+    return [line for name, said in looks(evidence)
+            for line in textwrap.wrap(f"{name:12}  {said}", 100, initial_indent="  ", subsequent_indent=" " * 16)]
 
 
 _APPLY = "   [finding.apply(learn) does it]"

@@ -1,7 +1,11 @@
-"""What text and page say in the same words: numbers, arms, remarks, a diagnosis's verdict. Imports ``comparison``."""
+"""What text and page say in the same words: numbers, arms, remarks, a diagnosis's verdict.
+
+Imports ``comparison``, ``evidence``.
+"""
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..comparison import Comparison, Movement
+from ..evidence import Evidence
 
 __all__ = ["arm_lines", "diagnosis_headline", "diagnosis_verdict", "figures", "headline", "meaning", "number",
            "place_name", "remarks", "short"]
@@ -18,8 +22,8 @@ def short(value: Any) -> str:
 
 
 def figures(evidence: Dict[str, Any]) -> List[Tuple[str, str]]:
-    """A finding's evidence as names and figures."""
-    return [(name, short(value)) for name, value in evidence.items()]
+    """A finding's evidence as names and figures; what an exception said stands in the message."""
+    return [(name, short(value)) for name, value in evidence.items() if name != "said"]
 
 
 def arm_lines(comparison: Comparison) -> List[Tuple[str, str]]:
@@ -90,7 +94,14 @@ def diagnosis_verdict(diagnosis: Any) -> str:
         return "HEALTHY" if not diagnosis.findings else diagnosis.findings[0].cause
     looked = ", ".join(dict.fromkeys(evidence.looked_at)) or "nothing yet"
     missed = f"; could not look at {', '.join(evidence.not_looked_at)}" if evidence.not_looked_at else ""
-    return f"HEALTHY: looked at {looked} in {evidence.seconds:.1f} s and found nothing that keeps metrics still{missed}"
+    return f"HEALTHY: looked at {looked} {_how_long(evidence)} and found nothing that keeps metrics still{missed}"
+
+
+def _how_long(evidence: Evidence) -> str:
+    """An examination takes its own time; who watches a fit looks on for as long as that lasts."""
+    if evidence.seconds or evidence.stepping is None:
+        return f"in {evidence.seconds:.1f} s"
+    return f"over {evidence.stepping.steps} step(s)"
 
 
 def diagnosis_headline(diagnosis: Any) -> Tuple[str, str, List[str]]:

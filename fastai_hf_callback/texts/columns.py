@@ -1,4 +1,4 @@
-"""What a column of labels holds: lists, words, numbers, bits. Imports numpy, and pandas when it is used.
+"""What a column holds: lists, words, numbers, bits, blanks. Imports numpy, and pandas when it is used.
 
 Stands on ``parts.py``; ``targets.py`` makes numbers of it.
 """
@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import UnusableInput
 from .parts import Part
 
-__all__ = ["BITS", "as_numbers", "bits_of", "check_missing", "holds_lists", "holds_words", "is_categorical", "is_list",
-           "is_missing", "value_at"]
+__all__ = ["BITS", "as_numbers", "bits_of", "check_missing", "holds_lists", "holds_words", "is_blank", "is_categorical",
+           "is_list", "is_missing", "value_at"]
 
 BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
@@ -23,6 +23,11 @@ def holds_lists(column: Any) -> bool:
 
 def is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim > 0
+
+
+def is_blank(text: Any) -> bool:
+    """Whether a text, or a list of words, holds nothing but blanks."""
+    return not text.strip() if isinstance(text, str) else not any(word.strip() for word in text)
 
 
 def is_missing(value: Any) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import UnusableInput
 from .answers import holds_answers, read_answers
-from .columns import is_list
-from .parts import Part, listed, open_parts
+from .columns import is_blank, is_list
+from .parts import Part, listed, open_parts, whole_tables
 from .targets import TASKS as TASKS
 from .targets import choose_task, read_targets
 
@@ -110,6 +110,8 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
         task = "answer"
     chosen, task = task is not None, choose_task(parts[0], text, columns, task)
     _check_pair_fits(task, pair)
+    for table in whole_tables(parts):
+        _check_no_text_missing(table, needed)
     texts = [_texts(part, text, of_words=task == "tokens") for part in parts]
     pairs = [None if pair is None else _texts(part, pair, of_words=False) for part in parts]
     labelled = [part for part in parts if _is_labelled(part, columns)]
@@ -172,12 +174,17 @@ def _is_labelled(part: Part, labels: List[Any]) -> bool:
 # -- texts -----------------------------------------------------------------------------------------
 
 
+def _check_no_text_missing(table: Part, columns: List[Any]) -> None:
+    for column in columns:
+        missing = table.column(column).isna().to_numpy(dtype=bool)
+        if missing.any():
+            raise UnusableInput(f"text column {column!r} of {table.split} is missing in {missing.sum()} of "
+                                f"{table.size} row(s), {table.at(missing)}; fill them, as with .fillna(''), or remove "
+                                f"these rows")
+
+
 def _texts(part: Part, column: Any, of_words: bool) -> List[Any]:
     values = part.column(column).tolist()
-    missing = part.column(column).isna().to_numpy(dtype=bool)
-    if missing.any():
-        raise UnusableInput(f"text column {column!r} of {part.split} is missing in {missing.sum()} of {part.size} "
-                            f"row(s), {part.at(missing)}; fill them, as with .fillna(''), or remove these rows")
     return _words(part, column, values) if of_words else _strings(part, column, values)
 
 
@@ -218,13 +225,9 @@ def _check_lengths(part: Part, texts: List[List[str]], targets: Any, text: Any, 
 # -- what the user is told -------------------------------------------------------------------------
 
 
-def _is_blank(text: Any) -> bool:
-    return not text.strip() if isinstance(text, str) else not any(word.strip() for word in text)
-
-
 def _blanks(part: Part, split: Examples) -> List[str]:
-    first = np.array([_is_blank(text) for text in split.texts])
-    second = first if split.pairs is None else np.array([_is_blank(text) for text in split.pairs])
+    first = np.array([is_blank(text) for text in split.texts])
+    second = first if split.pairs is None else np.array([is_blank(text) for text in split.pairs])
     does = "train" if part.split == "train" else "count"
     return [line for line in (
         _counted(part, first & second, "text", "blank", f"{does} as special tokens alone"),

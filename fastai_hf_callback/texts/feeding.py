@@ -3,6 +3,7 @@
 Stands on ``encoder.py`` and ``batching.py``. A fastai room says only where the rows are kept and who asks for a batch.
 """
 import os
+import warnings
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ..errors import UnusableInput
 from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
+from .columns import is_blank
 from .encoder import TextEncoder
 from .parts import as_keyword
 from .table import read_frame, renamed
@@ -105,7 +107,16 @@ class Feeding:
             raise UnusableInput(f"No text was given; expected at least one: {write.format('text')}")
         for item in items:
             self.check_item(item, write)
+        self._tell_of_blanks(items)
         return [tuple(item) if self.paired else item for item in items]
+
+    def _tell_of_blanks(self, items: List[Any]) -> None:
+        blank = [at for at, item in enumerate(items) if all(map(is_blank, item if self.paired else [item]))]
+        if blank:
+            shown = ", ".join(map(str, blank[:5])) + (f" and {len(blank) - 5} more" if len(blank) > 5 else "")
+            warnings.warn(f"{len(blank)} of {len(items)} texts to predict are blank, at {shown} (counted from 0): "
+                          f"they are predicted from special tokens alone; fill them, or leave them out and predict "
+                          f"nothing", stacklevel=3)
 
     def _of_frame(self, frame: Any, path: str = "") -> List[Any]:
         missing = [column for column in self.columns if column not in frame.columns]

@@ -13,7 +13,7 @@ from ..errors import UnusableInput
 from .hub_data import frame_of, is_dataset, refuse_many_splits
 from .table import below_header, check_column, nearest, read_frame, split_rows
 
-__all__ = ["Part", "as_keyword", "open_parts"]
+__all__ = ["Part", "as_keyword", "open_parts", "whole_tables"]
 
 MARKS = {"valid": True, "validation": True, "val": True, "dev": True, "true": True, "1": True, "1.0": True,
          "train": False, "false": False, "0": False, "0.0": False}
@@ -76,6 +76,15 @@ def open_parts(train: Any, valid: Any, test: Any, text: Any, needed: Sequence[An
     test = _listed(test, text, needed) if _is_list(test) else _open(test, "test", optional)
     _check_columns(test, [*needed, *(label for label in optional if label in test.frame.columns)])
     return train, valid, _with_numbers(test, optional)
+
+
+def whole_tables(parts: Sequence[Part]) -> List[Part]:
+    """The tables that the parts are rows of, each once: what is drawn for validation is a row of train to its owner."""
+    tables: List[Part] = []
+    for part in parts:
+        if not any(part.frame is table.frame for table in tables):
+            tables.append(part)
+    return [table._replace(positions=np.arange(len(table.frame))) for table in tables]
 
 
 def _numbers_if_all_are(column: Any) -> Any:

@@ -20,7 +20,7 @@ from .columns import (
     is_list,
     value_at,
 )
-from .parts import Part, listed
+from .parts import Part, listed, whole_tables
 from .table import as_number_or_text, nearest
 
 __all__ = ["TASKS", "choose_task", "read_targets"]
@@ -48,7 +48,7 @@ def choose_task(train: Part, text: Any, labels: List[Any], given: Optional[str])
     if given is not None:
         return _checked_task(given, labels)
     for label in labels:
-        check_missing(train, label)
+        check_missing(whole_tables([train])[0], label)
     if len(labels) > 1:
         return _several_or_numbers(train, labels)
     column = train.column(labels[0])
@@ -119,9 +119,9 @@ def _refuse_written_lists(column: Any, label: Any) -> None:
 def read_targets(parts: Sequence[Part], labels: List[Any], task: str, classes: Optional[Sequence[Any]],
                  chosen: bool = False) -> Tuple[List[str], List[Any]]:
     """Names, and the targets of each part; the first is train. `chosen`: by the caller, and not from the columns."""
-    for part in parts:
+    for table in whole_tables(parts):
         for label in labels:
-            check_missing(part, label)
+            check_missing(table, label)
     of_lists = task == "several" and len(labels) == 1 and holds_lists(parts[0].column(labels[0]))
     if classes is not None and (task == "number" or task == "several" and not of_lists):
         raise UnusableInput(f"classes was given and task is {task!r}, whose names are its label columns, "

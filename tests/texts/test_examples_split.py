@@ -79,6 +79,16 @@ def test_rows_of_a_drawn_or_marked_split_are_named_as_rows_of_train():
     assert said == ["2 texts of valid are blank (train.iloc[[5, 6]]): they count as special tokens alone"]
 
 
+@pytest.mark.parametrize("how", (dict(valid="mark"), dict(valid=0.5)), ids=("marked", "drawn"))
+def test_what_is_missing_is_counted_over_the_whole_table(how):
+    mark = [0, 1] * 4
+    assert refused(frame(text=[None, None] + ["t"] * 6, mark=mark), **how) == (
+        "text column 'text' of train is missing in 2 of 8 row(s), train.iloc[[0, 1]]; fill them, as with .fillna(''), "
+        "or remove these rows")
+    assert refused(frame(label=["a", "b"] * 3 + [None, None], mark=mark), **how) == (
+        "label column 'label' of train is empty in 2 of 8 row(s), train.iloc[[6, 7]]; fill or remove these rows")
+
+
 # -- test ------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,5 @@
 """How texts become tensors on either fastai, and words from their pieces. No fastai here."""
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,6 +79,17 @@ def test_whatever_gives_a_frame_may_be_predicted(encoder):
     assert feeding.texts_of(like_a_dataset, WRITE) == feeding.texts_of(texts, WRITE) == texts.text.tolist()
     with pytest.raises(UnusableInput, match="DataFrame with the columns 'share' was given; expected 'text'"):
         feeding.texts_of(frame(4)[["share"]], WRITE)
+
+
+def test_blank_texts_are_predicted_and_told_of(encoder):
+    told = r"2 of 3 texts to predict are blank, at 0, 2 \(counted from 0\): they are predicted from"
+    with pytest.warns(UserWarning, match=told):
+        assert Feeding(encoder).texts_of(["", "the fox", " \n"], WRITE) == ["", "the fox", " \n"]
+    with pytest.warns(UserWarning, match="1 of 2 texts to predict are blank, at 1 "):
+        Feeding(encoder, paired=True).texts_of([("", "the fox"), ("", "")], WRITE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Feeding(encoder).texts_of(["the fox"], WRITE)
 
 
 def test_words_may_be_one_str_for_a_single_row_and_nowhere_else(encoder):
