@@ -61,7 +61,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     room_demo = _of_room("demo")
     from . import diagnose
-    from .demo import RECIPE_STORY, STORY, demo_fit
+    from .demo.stage import RECIPE_STORY, STORY, demo_fit
     from .rng import seed_everything
 
     print(STORY)

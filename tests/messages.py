@@ -31,7 +31,7 @@ ROOT = "tests/messages.py"
 # What carries a message: our errors, those of Python that a room raises itself, warnings and findings.
 ERRORS = {name for name in errors.__all__} | {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
-CARRIERS = ERRORS | {"ArgumentTypeError", "NothingReachedTheLoss", "warn", "Finding"}
+CARRIERS = ERRORS | {"ArgumentTypeError", "NothingReachedTheLoss", "AskedForMore", "warn", "Finding"}
 # An abstract method's; no user meets it.
 WITHOUT_WORDS = {"NotImplementedError"}
 

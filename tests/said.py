@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import fastai_hf_callback
-from fastai_hf_callback import HFModel, comments, first_batch, trial, unwrap
+from fastai_hf_callback import HFModel, first_batch, trial, unwrap
 from fastai_hf_callback.comparison import compare_traces
+from fastai_hf_callback.demo import comments
 from fastai_hf_callback.diagnosis import Diagnosis
 from fastai_hf_callback.factory_file import load_factory
 from fastai_hf_callback.finding import Finding
@@ -431,5 +432,6 @@ NOT_SAID = [
     ("texts/batching.py", "{} row(s) for {} processes", "in several processes alone"),
     ("texts/tokenizing.py", "the tokenizer has no id for",
      "tests/texts/test_encoder_input.py: a vocabulary without its unknown token"),
+    ("fastai2/metrics.py", "the metric asked for", "caught by the probe: such a metric is left out"),
     ("fastai2/examination.py", "a callback cancels the batch", "caught by the examination that raises it"),
 ]

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from fastai_hf_callback import demo
 from fastai_hf_callback.__main__ import main
-from fastai_hf_callback.comments import LABELS, write_csv
+from fastai_hf_callback.demo import stage
+from fastai_hf_callback.demo.comments import LABELS, write_csv
 from tests.stack import FASTAI_1
 from tests.tiny import VOCAB, model_of_today, tiny_model
 
@@ -161,8 +161,8 @@ def test_one_column_of_classes(run, tmp_path, model_folder):
 
 @pytest.mark.slow
 def test_the_demo_in_small(run, monkeypatch):
-    monkeypatch.setattr(demo, "N_COMMENTS", 300)
-    monkeypatch.setattr(demo, "EPOCHS", 1)
+    monkeypatch.setattr(stage, "N_COMMENTS", 300)
+    monkeypatch.setattr(stage, "EPOCHS", 1)
     code, out, err = run("demo", "--arms", "callback,patched")
     assert code in (0, 1, 3), err
     assert "bit for bit equal over 8 steps, 1 epoch(s), 41 weight tensors" in out

@@ -10,7 +10,7 @@ from tokenising import tokenizer
 from work import BATCH, Counted, model
 
 from fastai_hf_callback import HFCallback, HFModel, text_data
-from fastai_hf_callback.comments import comments
+from fastai_hf_callback.demo.comments import comments
 from fastai_hf_callback.fastai2.quiet import quiet
 from fastai_hf_callback.rng import seed_everything
 

@@ -14,7 +14,7 @@ made = {}
 def corpus(rows, path=None, column="comment_text"):
     """The bundled comments, or a CSV's texts, over and over."""
     if path is None:
-        from fastai_hf_callback.comments import comments
+        from fastai_hf_callback.demo.comments import comments
 
         different = [comment.text for comment in comments(min(rows, DIFFERENT))]
     else:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fastai_hf_callback.comments import LABELS, write_csv
+from fastai_hf_callback.demo.comments import LABELS, write_csv
 from fastai_hf_callback.metrics import mean_columnwise_auc
 from fastai_hf_callback.rng import seed_everything
 

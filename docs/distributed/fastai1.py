@@ -20,7 +20,7 @@ from fastai_hf_callback import (
     ordered_preds,
     text_data,
 )
-from fastai_hf_callback.comments import LABELS
+from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.ranks import rank
 
 csv, folder = sys.argv[1:]

@@ -12,7 +12,7 @@ from fastai.metrics import accuracy_multi
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fastai_hf_callback import ColumnwiseAUC, Doctor, HFCallback, HFModel, ordered_preds, text_data
-from fastai_hf_callback.comments import LABELS
+from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.ranks import rank
 
 csv, folder = sys.argv[1:]

@@ -7,7 +7,7 @@ from fastai.metrics import accuracy_multi
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel, layer_groups, text_data
-from fastai_hf_callback.comments import LABELS, write_csv
+from fastai_hf_callback.demo.comments import LABELS, write_csv
 
 
 def main(model, rows=2000):

@@ -1,5 +1,6 @@
 """Does the metric measure the predictions of this epoch, and can it be seen to move?"""
-from typing import Any, Dict, List, Optional, Tuple
+from itertools import islice
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..evidence import Evidence, MetricSeen
 from ..finding import Finding
@@ -40,28 +41,25 @@ def wrong_axis(seen: Evidence) -> List[Finding]:
     return [Finding("metric-wrong-axis", "warning", f"{m.name} {told}: it reads the wrong axis or the wrong column.",
                     {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random, **figures},
                     "accuracy takes outputs (rows, classes) and argmax(dim=-1); learn.metrics = [accuracy]")
-            for m in seen.metrics if _asked(m) for told, figures in _of_batch_mates(m)[:1]]
+            for m in seen.metrics if _asked(m) for told, figures in islice(_of_batch_mates(m), 1)]
 
 
-def _of_batch_mates(m: MetricSeen) -> List[Tuple[str, Dict[str, Any]]]:
+def _of_batch_mates(m: MetricSeen) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """How the value of a row's prediction hangs on the other rows of its batch, in words and figures."""
-    found = []
     if _depends_on_batch_mates(m):
-        found.append((f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
-                      f"{min(_others(m)):.4g} to {max(_others(m)):.4g}, right ones in halves of the rows "
-                      f"{m.ideal_of_halves})", {"right, by halves": m.ideal_of_halves}))
+        yield (f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from {min(_others(m)):.4g} "
+               f"to {max(_others(m)):.4g}, right ones in halves of the rows {m.ideal_of_halves})",
+               {"right, by halves": m.ideal_of_halves})
     for value, other in _differing(m.in_another_order):
-        found.append((f"is {value:.4g} for some outputs and {other:.4g} for the same rows in another order",
-                      {"in one order": value, "in another": other}))
-    if not _is_a_sum(m.with_every_row_twice):
-        for value, other in _differing(m.with_every_row_twice):
-            found.append((f"is {value:.4g} for some outputs and {other:.4g} for the same rows when each comes twice",
-                          {"each row once": value, "each row twice": other}))
+        yield (f"is {value:.4g} for some outputs and {other:.4g} for the same rows in another order",
+               {"in one order": value, "in another": other})
+    for value, other in _differing([] if _is_a_sum(m.with_every_row_twice) else m.with_every_row_twice):
+        yield (f"is {value:.4g} for some outputs and {other:.4g} for the same rows when each comes twice",
+               {"each row once": value, "each row twice": other})
     if _sees_no_row_alone(m):
-        found.append((f"is {m.at_random:.4g} for some outputs and {m.with_rows_shifted:.4g} when a number is added to "
-                      f"each row, which changes no probability, and a row alone scores the same whatever is said of it",
-                      {"random, rows shifted": m.with_rows_shifted}))
-    return found
+        yield (f"is {m.at_random:.4g} for some outputs and {m.with_rows_shifted:.4g} when a number is added to each "
+               f"row, which changes no probability, and a row alone scores the same whatever is said of it",
+               {"random, rows shifted": m.with_rows_shifted})
 
 
 def _sees_no_row_alone(m: MetricSeen) -> bool:

@@ -7,8 +7,8 @@ from fastai.train import Learner  # which gives it fit_one_cycle
 from pytorch_transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 from torch import nn
 
-from ..comments import LABELS
-from ..demo import BATCH, LR, MAX_LEN, SIZES, as_the_article_fed, demo_split, in_front, tiny_bert
+from ..demo.comments import LABELS
+from ..demo.stage import BATCH, LR, MAX_LEN, SIZES, as_the_article_fed, demo_split, in_front, tiny_bert
 from ..metrics import accuracy_thresh
 from ..pretrained import Pretrained
 from .callback import HFCallback

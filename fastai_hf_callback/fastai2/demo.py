@@ -12,8 +12,8 @@ from fastai.torch_core import default_device
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-from ..comments import LABELS
-from ..demo import BATCH, LR, MAX_LEN, SIZES, as_the_article_fed, demo_split, in_front, tiny_bert
+from ..demo.comments import LABELS
+from ..demo.stage import BATCH, LR, MAX_LEN, SIZES, as_the_article_fed, demo_split, in_front, tiny_bert
 from ..pretrained import Pretrained
 from .callback import HFCallback
 from .factories import THRESHOLD, table_factory

@@ -13,7 +13,8 @@ from ..metrics import constant_outputs, mean_columnwise_auc
 from ..texts.words import words_right
 from .keeping import attributes_kept
 
-__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "LearnerOfABatch", "score_constant"]
+__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "AskedForMore", "LearnerOfABatch",
+           "score_constant"]
 
 
 class _Named(Metric):
@@ -148,6 +149,10 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
         return [float(metric.value) for metric in metrics]
 
 
+class AskedForMore(AttributeError):
+    """A metric asked for what no outputs and targets tell: the loss, the inputs."""
+
+
 class LearnerOfABatch(SimpleNamespace):
     """What a metric asks of a learner, without one, in this process alone."""
 
@@ -155,3 +160,6 @@ class LearnerOfABatch(SimpleNamespace):
 
     def __init__(self, pred: Tensor, target: Tensor):
         super().__init__(pred=pred, y=target, yb=(target,), training=False)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AskedForMore(f"the metric asked for learn.{name}; expected learn.pred, learn.y or learn.yb")

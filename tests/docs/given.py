@@ -47,7 +47,7 @@ def valid_csv():
 
 def comments_csv():
     """comments.csv: 100 bundled comments, comment_text and six labels."""
-    from fastai_hf_callback.comments import write_csv
+    from fastai_hf_callback.demo.comments import write_csv
 
     write_csv("comments.csv", n=100)
     return {}

@@ -29,7 +29,7 @@ with warnings.catch_warnings():
     from fastai.basic_data import DatasetType
 
 from fastai_hf_callback import heal, patched_loop  # noqa: E402
-from fastai_hf_callback.comments import LABELS, write_csv  # noqa: E402
+from fastai_hf_callback.demo.comments import LABELS, write_csv  # noqa: E402
 from tests.fastai1.mending.world import same, world  # noqa: E402
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ pytest.importorskip("spacy")  # fastai.distributed imports fastai.text
 
 from pytorch_transformers import BertConfig, BertForSequenceClassification  # noqa: E402
 
-from fastai_hf_callback.comments import LABELS, write_csv  # noqa: E402
+from fastai_hf_callback.demo.comments import LABELS, write_csv  # noqa: E402
 from tests.fastai1 import together  # noqa: E402
 from tests.fastai1.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_fit  # noqa: E402
 from tests.processes import ROOT, in_two_processes, read  # noqa: E402

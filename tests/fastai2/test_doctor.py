@@ -9,7 +9,7 @@ from fastai.callback.training import GradientAccumulation
 from fastai.optimizer import Adam
 
 from fastai_hf_callback import BridgeError, Doctor, HFCallback, diagnose
-from fastai_hf_callback.demo import LR
+from fastai_hf_callback.demo.stage import LR
 from fastai_hf_callback.fastai2.demo import demo_factory
 from fastai_hf_callback.fastai2.quiet import quiet
 from fastai_hf_callback.rng import seed_everything

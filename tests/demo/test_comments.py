@@ -10,8 +10,8 @@ from statistics import mean, median
 
 import pytest
 
-from fastai_hf_callback import comments as module
-from fastai_hf_callback.comments import BANK, LABELS, LONGEST, RATES, SHORTEST, SPELLINGS, comments, write_csv
+from fastai_hf_callback.demo import comments as module
+from fastai_hf_callback.demo.comments import BANK, LABELS, LONGEST, RATES, SHORTEST, SPELLINGS, comments, write_csv
 
 # What follows a stem counts too, except where the line says \b. Nothing here may be in a text.
 UNWANTED = re.compile(r"""\b(

@@ -1,4 +1,4 @@
-"""What the demo trains on and on what, whatever the fastai: the comments, a vocabulary, a BERT's sizes, the stories.
+"""On what the demo trains, and what it tells: the comments, a vocabulary, a BERT's sizes, the stories.
 
 Imports numpy and torch. A fastai room brings its Hugging Face library and its ``Learner``.
 """
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..pretrained import Pretrained
+from ..texts.batching import pad_rows
+from ..texts.encoder import TextEncoder
+from ..texts.split import Split
+from ..texts.table import Table, split_rows
 from .comments import LABELS, comments
-from .pretrained import Pretrained
-from .texts.batching import pad_rows
-from .texts.encoder import TextEncoder
-from .texts.split import Split
-from .texts.table import Table, split_rows
 
 __all__ = ["BATCH", "LR", "MAX_LEN", "SIZES", "STORY", "RECIPE_STORY", "as_the_article_fed", "demo_fit", "demo_split",
            "in_front", "tiny_bert"]
