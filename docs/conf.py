@@ -6,6 +6,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 project = "fastai_hf_callback"
 author = "the fastai_hf_callback authors"
+copyright = f"2026, {author}"
 release = re.search(r'__version__ = "(.+)"', (ROOT / "fastai_hf_callback" / "__init__.py").read_text()).group(1)
 
 extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton"]

@@ -86,7 +86,7 @@ MUTANTS = (
            "tests/test_model.py"),
     Mutant("mask inverted", "model.py", "ids.ne(pad_id).long()", "ids.eq(pad_id).long()", "tests/test_model.py"),
     Mutant("checkpoint keys with a prefix", "model.py", "return self.model.state_dict(*args, **kwargs)",
-           "return super().state_dict(*args, **kwargs)", "tests/test_model.py"),
+           "return super().state_dict(*args, **kwargs)", "tests/test_model_checkpoints.py"),
     Mutant("inputs by position", "model.py", "return self.model(**self._with_positions(self._with_mask(named)))",
            "return self.model(*self._with_mask(named).values())", "tests/test_model.py"),
     Mutant("lone parameters left out", "layers.py",

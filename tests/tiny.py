@@ -9,7 +9,7 @@ from torch import nn
 
 from fastai_hf_callback.trace import Epoch, Step, Trace
 
-VOCAB = 48
+VOCAB, PAD = 48, 0
 ARCHITECTURES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "transfoxl")
 WITHOUT_MASK = ("gpt2", "transfoxl")  # their forward in pytorch-transformers 1.2 takes none
 
@@ -105,6 +105,12 @@ def _set(settings, n_outputs, config):
     for name, value in config.items():
         setattr(settings, name, value)
     return settings
+
+
+def padded(*lengths):
+    """A batch of rows of these lengths, padded on the right, and its mask."""
+    mask = (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
+    return ids(len(lengths), max(lengths)) * mask + PAD * (1 - mask), mask
 
 
 def ids(rows=4, length=6):

@@ -80,7 +80,7 @@ def foreign_tokens(seen: Evidence) -> Optional[Finding]:
     if inputs.first_token is None or inputs.top_token is None or inputs.top_token > max(inputs.first_token, 3):
         return None
     second_is_top = inputs.second_position_token == inputs.top_token and inputs.second_position_share > 0.9
-    if inputs.first_token is None or not second_is_top or inputs.top_token_share < ONE_WORD_IS_TOO_MUCH:
+    if not second_is_top or inputs.top_token_share < ONE_WORD_IS_TOO_MUCH:
         return None
     return Finding("foreign-special-tokens", "warning",
                    f"In the texts id {inputs.top_token} follows the first token in {inputs.second_position_share:.0%} "
@@ -147,10 +147,8 @@ def mask_missing(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
     if inputs is None or inputs.mask_given or inputs.pad_id is None or not _padding_is_read(seen):
         return None
-    if inputs.mask_argument_given:
+    if inputs.mask_argument_given or not inputs.takes_mask:
         return _right_and_of_no_use(seen)
-    if not inputs.takes_mask:
-        return _no_mask_taken(seen)
     return Finding("attention-mask-missing", "warning",
                    f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}) and the model reads "
                    f"them: a row's logits change by {_change(seen):.2g} of their spread when its padding is taken "
