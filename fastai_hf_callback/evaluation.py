@@ -22,14 +22,13 @@ class Evaluation(NamedTuple):
     targets: List[Any]
 
 
-def constant_scores(evaluation: Evaluation, train_targets: List[Tensor], loss_func: Callable[..., Any],
+def constant_scores(evaluation: Evaluation, loss_func: Callable[..., Any],
                     score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, float]:
-    """What the best constant output for the training targets scores on the validation set.
+    """What the best constant output scores on the validation set: the base rates, as ``BaseRate`` has them.
 
     Parameters
     ----------
     evaluation : Evaluation
-    train_targets : list of Tensor
     loss_func : callable
         Of output and target.
     score : callable
@@ -41,11 +40,11 @@ def constant_scores(evaluation: Evaluation, train_targets: List[Tensor], loss_fu
         By metric name, and ``valid_loss``; empty where outputs or targets are not single tensors.
     """
     outputs, targets = evaluation.outputs, evaluation.targets
-    if not train_targets or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
+    if not outputs or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
         return {}
     width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
     try:
-        row = constant_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in train_targets]), width, loss_func)
+        row = constant_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width, loss_func)
         losses = [float(loss_func(expanded(row, o).contiguous(), t)) for o, t in zip(outputs, targets)]
         loss = sum(value * len(t) for value, t in zip(losses, targets)) / sum(len(t) for t in targets)
         return {"valid_loss": loss, **score(row)}

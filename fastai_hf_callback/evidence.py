@@ -173,14 +173,17 @@ class LossShape:
     """The loss function, asked with stand-in outputs.
 
     ``at_ideal`` is its value where the outputs say what the targets say, ``at_worst`` where they say the
-    contrary, ``constant`` that of the best output without any input, ``first`` that of the model in
-    eval mode. ``takes_logits``: outputs far beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``:
-    a number added to all outputs of a row is taken off the loss, as by one of log-probabilities.
+    contrary, ``constant`` that of the best output without any input, ``constant_of_all`` the same for all targets
+    at hand and not for those of a few rows, ``first`` that of the model in eval mode. ``takes_logits``: outputs far
+    beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``: a number added to all outputs of a row is taken
+    off the loss, as by one of log-probabilities.
+    ``at_no_cost`` names the targets that may be answered wrongly and the loss stays what it is for right answers.
     ``before_fitting`` and ``fitted``: before and after steps of a fresh optimizer on one batch.
     """
 
     first: Optional[float] = None
     constant: Optional[float] = None
+    constant_of_all: Optional[float] = None
     at_ideal: Optional[float] = None
     at_worst: Optional[float] = None
     takes_logits: Optional[bool] = None
@@ -188,6 +191,7 @@ class LossShape:
     falls_with_shift: Optional[bool] = None
     answers_to_order: Optional[bool] = None
     answers_to_targets: Optional[bool] = None
+    at_no_cost: List[str] = field(default_factory=list)
     before_fitting: Optional[float] = None
     fitted: Optional[float] = None
     fitted_steps: int = 0
@@ -195,7 +199,10 @@ class LossShape:
 
 @dataclass
 class Inputs:
-    """The token ids the model's word embedding saw, and what came with them."""
+    """The token ids the model's word embedding saw, and what came with them.
+
+    ``unknown_share`` is that of the tokenizer's unknown token among the words, where the tokenizer is known.
+    """
 
     rows: int
     length: int
@@ -222,6 +229,7 @@ class Inputs:
     second_position_token: Optional[int] = None
     words: int = 0
     distinct_words: int = 0
+    unknown_share: Optional[float] = None
     foreign_tokens: List[str] = field(default_factory=list)
     cut_share: float = 0.0
     mean_length: float = 0.0
@@ -250,7 +258,7 @@ class Labels:
 
 @dataclass
 class Weights:
-    """The parameters themselves."""
+    """The parameters themselves, and ``dropout``, the largest share that a layer between them sets to 0 in training."""
 
     parameters: int
     non_finite: int = 0
@@ -261,12 +269,14 @@ class Weights:
     body_trainable: Optional[bool] = None
     claims_pretrained: Optional[str] = None
     gain: Optional[float] = None
+    dropout: float = 0.0
     elements: int = 0
 
 
 @dataclass
 class MetricSeen:
-    """One metric, on real outputs and on stand-ins."""
+    """One metric, on real outputs of ``rows`` validation rows and on stand-ins; ``answers`` are the classes said there.
+    """
 
     name: str
     value: Optional[float] = None
@@ -283,6 +293,8 @@ class MetricSeen:
     after_another_epoch: Optional[float] = None
     alone: Optional[float] = None
     quantum: float = 0.0
+    rows: int = 0
+    answers: Optional[int] = None
     error: str = ""
     shapes: str = ""
 
@@ -299,10 +311,11 @@ class Precision:
 
 @dataclass
 class History:
-    """What the last fit recorded, or the running one: training losses, and metrics by epoch."""
+    """What the last fit recorded, or the running one: training losses, smoothed or as they were, metrics by epoch."""
 
     losses: List[float] = field(default_factory=list)
     metrics: Dict[str, List[float]] = field(default_factory=dict)
+    smoothed: bool = False
 
     @property
     def early(self) -> float:

@@ -33,11 +33,13 @@ from .instruments.inputs import (
     view_tokens,
 )
 from .instruments.labels import Sampled, look_at_labels
-from .instruments.loss import loss_shape
+from .instruments.loss import ask_about_all_targets, loss_shape
 from .instruments.outputs import look_at_outputs
+from .instruments.vocabulary import see_with_tokenizer
 from .instruments.weights import look_at_weights
 from .output import tensors_in
 from .rng import rng_preserved
+from .texts.encoder import TextEncoder
 
 __all__ = ["AnyExamination", "FirstLook", "NothingReachedTheLoss", "reported"]
 
@@ -80,6 +82,7 @@ class AnyExamination:
         self.loss_func: Callable[..., Any] = learn.loss_func
         self.seen = Evidence()
         self.train: List[Batch] = []
+        self.whole: List[Batch] = []
         self.looked: List[Looked] = []
         self.ran: List[Any] = []
 
@@ -92,7 +95,7 @@ class AnyExamination:
             return seen
         seen.history, seen.hyper = self.past()
         seen.weights = look_at_weights(self.learn.model, self.has_master_copies())
-        self.train = [shrunk(b) for b in whole]
+        self.whole, self.train = whole, [shrunk(b) for b in whole]
         if not self.prepare_callbacks():
             return seen
         self._watch_validation()
@@ -168,6 +171,9 @@ class AnyExamination:
         seen.inputs.takes_mask = takes_mask(model)
         seen.place_of_ids = self._place_of_ids()
         seen.inputs.foreign_tokens = self.foreign_tokens(agreed)
+        encoder = self.encoder()
+        if encoder is not None:
+            see_with_tokenizer(seen.inputs, agreed, encoder.tokenizer, encoder.max_len)
         seen.looked_at.append("inputs")
 
     def look_closer(self) -> None:
@@ -179,6 +185,7 @@ class AnyExamination:
         if isinstance(batch.yb, Tensor):
             seen.loss = loss_shape(self.loss_func, logits, batch.yb)
             out.broadcasts = broadcasts(self.loss_func, logits, batch.yb)
+            self.attempt("what each target costs", lambda: self._ask_about_all_targets(logits))
             seen.looked_at.append("loss")
         out.changes_with_batch_mates = self.attempt(
             "answer to batch mates", lambda: answer_to_batch_mates(self._logits_of(batch), inputs, outputs, out))
@@ -186,6 +193,12 @@ class AnyExamination:
         if self.ids_seen():
             self._ask_about_words(training)
             out.changes_with_padding = self.attempt("answer to padding", self._ask_about_padding)
+
+    def _ask_about_all_targets(self, logits: Tensor) -> None:
+        targets = [b.yb for b in self.whole if isinstance(b.yb, Tensor) and b.yb.dim()]
+        alike = len({t.shape[1:] for t in targets}) == 1
+        if alike and logits.dim() and len(logits) == len(self.train[0].yb):
+            ask_about_all_targets(self.seen.loss, self.loss_func, logits, torch.cat(targets))
 
     def _ask_about_words(self, training: List[Looked]) -> None:
         seen, out, first = self.seen, self.seen.outputs, training[0]
@@ -325,6 +338,10 @@ class AnyExamination:
     def foreign_tokens(self, views: List[TokenView]) -> List[str]:
         """fastai's own special tokens in the texts, where the data brings a vocabulary."""
         return []
+
+    def encoder(self) -> Optional[TextEncoder]:
+        """What encoded the texts, where the data of ``text_data`` tell."""
+        return None
 
     def metrics_seen(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricSeen]:
         """The learner's metrics on real outputs and stand-ins."""

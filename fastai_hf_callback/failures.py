@@ -58,8 +58,8 @@ REASONS: Dict[str, Reason] = {
                                        "DataBunch.create(..., collate_fn=...)  # one that pads to the longest row"),
     "ragged-numpy": Reason("numpy 1.24 and later refuse ragged arrays, which fastai 1's text data makes.",
                            "pip install 'numpy<1.24'  # or make batches of padded tensors yourself"),
-    "weights-only-load": Reason("torch.load reads only weights by default since 2.6, and fastai 1 saves more.",
-                                "torch.load(path, weights_only=False)  # for a file you trust"),
+    "weights-only-load": Reason("torch.load reads only weights by default since 2.6, and fastai 1 saves more.", "with "
+                                "heal(): learn.load(name)  # or, of full pickles, with trusted(file): load_learner(...)"),
     "device-mismatch": Reason("Tensors are on different devices.", "learn.model.to(learn.data.device)"),
     "dtype-mismatch": Reason("Half and full precision meet in one operation.", "learn.to_fp32()"),
     "out-of-memory": Reason("The device has no memory left.", "bs=8  # a smaller batch, or shorter texts"),
@@ -116,6 +116,9 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"torchvision::nms|torchvision\S* .*undefined symbol|partially initialized module 'torchvision'|"
      r"compiled with different CUDA major versions", "torchvision-and-torch-differ"),
 ]
+
+
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # of torch's own messages
 
 
 def explain(exception: BaseException) -> "Diagnosis":
@@ -190,5 +193,5 @@ def _advice(said: str) -> str:
 
 
 def _one_line(said: str, limit: int = 300) -> str:
-    line = " ".join(said.split())
+    line = " ".join(_COLOURS.sub("", said).split())
     return line if len(line) <= limit else line[:limit - 3] + "..."

@@ -80,7 +80,7 @@ class Trace:
     n_train_targets, n_valid_targets : int
         Numbers of target values seen in the first epoch and in the validation set.
     base_rates : dict of str to float
-        What a constant predictor, fitted on the training targets, scores on the validation set.
+        What the best constant predictor scores on the validation set.
     single_answers : dict of str to list of float
         By metric, what models score there that say one thing of every text: each class, all labels on, all off.
     """

@@ -12,6 +12,7 @@ from .diagnosis import Diagnosis
 from .evidence import Evidence, History, Hyper
 from .instruments.batches import is_per_token
 from .instruments.labels import Sampled, look_at_labels
+from .instruments.loss import ask_about_all_targets
 from .instruments.steps import StepWatch
 from .instruments.weights import look_at_weights
 from .output import tensors_in
@@ -38,6 +39,34 @@ def harmless(event: Callable[..., None]) -> Callable[..., None]:
     return on_event
 
 
+class RowsKept:
+    """Token ids and targets of the first rows that come by, up to ``LABEL_ROWS``."""
+
+    def __init__(self) -> None:
+        self.targets: List[Tensor] = []
+        self._ids: List[Any] = []
+
+    def keep(self, batch: Any, target: Any, place: Optional[int]) -> None:
+        """`place` is that of the ids among the batch's tensors."""
+        if len(self._ids) >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
+            return
+        tables = list(tensors_in(batch))
+        if place is None or place >= len(tables) or len(tables[place]) != len(target) or \
+                is_per_token(target, tables[place]):
+            return
+        self.targets.append(target.detach().cpu())
+        self._ids += list(tables[place].cpu().numpy())
+
+    def sampled(self, pads: List[int]) -> Sampled:
+        """All of them, padding taken away."""
+        return Sampled([row[~np.isin(row, pads)] for row in self._ids], _values(torch.cat(self.targets)))
+
+
+def _values(targets: Tensor) -> np.ndarray:
+    exact = targets.is_floating_point() or targets.dim() == 2
+    return targets.double().numpy() if exact else targets.long().numpy()
+
+
 class AnyDoctor:
     """Notes what a fit does, speaks at the first sound evidence. Each fastai's own hands it the events."""
 
@@ -59,7 +88,7 @@ class AnyDoctor:
     def _batch_begins(self, batch: Any, target: Any) -> None:
         if self._steps == 0:
             self._carefully("inputs and outputs", lambda: self._look_at_first_batch(batch, target))
-        self._keep_targets(batch, target)
+        self._train_rows.keep(batch, target, self._place)
         self._sampled = self._steps < FIRST_STEPS or self._steps % self.every == 0
         if self._sampled:
             self._watch.batch_begins(target)
@@ -67,6 +96,8 @@ class AnyDoctor:
             self._watch.forget_step()
 
     def _logits_arrive(self, output: Any, train: bool) -> None:
+        if self._a_row_of_logits is None and train and isinstance(output, Tensor) and output.dim():
+            self._a_row_of_logits = output[:1].detach()
         if self._sampled and train:
             self._watch.loss_begins(output)
         elif self._fitting and not train and len(self._outputs) < METRIC_BATCHES:
@@ -160,32 +191,29 @@ class AnyDoctor:
                 self._said.add(finding.cause)
                 self._tell(f"Doctor, step {self._steps}: {finding}\n  fix: {finding.fix}")
 
-    def _keep_targets(self, batch: Any, target: Any) -> None:
-        if self._rows >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
-            return
-        tables = list(tensors_in(batch))
-        if self._place is None or len(tables[self._place]) != len(target) or is_per_token(target, tables[self._place]):
-            return
-        self._train_targets.append(target.detach().cpu())
-        self._train_ids += list(tables[self._place].cpu().numpy())
-        self._rows += len(target)
-
-    def _keep_validation_target(self, target: Any) -> None:
+    def _keep_validation(self, batch: Any, target: Any) -> None:
+        if self._epochs == 0:
+            self._valid_rows.keep(batch, target, self._place)
         if len(self._targets) < MOST_TARGETS:
             self._targets.append(target.detach() if isinstance(target, Tensor) else None)
 
     def _look_at_targets(self) -> None:
-        if not self._train_targets:
+        train = self._train_rows
+        if not train.targets:
             return
-        joined = torch.cat(self._train_targets)
-        values = joined.double().numpy() if joined.is_floating_point() or joined.dim() == 2 else joined.long().numpy()
         pads = [] if self._seen.inputs is None or self._seen.inputs.pad_id is None else [self._seen.inputs.pad_id]
-        rows = [row[~np.isin(row, pads)] for row in self._train_ids]
-        known = [t for t in self._targets if isinstance(t, Tensor)]
-        valid = Sampled(None, torch.cat(known).cpu().double().numpy() if joined.dim() == 2 or joined.is_floating_point()
-                        else torch.cat(known).cpu().long().numpy()) if known else None
-        self._seen.labels = look_at_labels(Sampled(rows, values), valid, self._train_targets, pads)
+        self._seen.labels = look_at_labels(train.sampled(pads), self._validation_sampled(pads), train.targets, pads)
+        if self._seen.loss is not None and self._a_row_of_logits is not None:
+            ask_about_all_targets(self._seen.loss, self.learn.loss_func, self._a_row_of_logits,
+                                  torch.cat(train.targets).to(self._a_row_of_logits.device))
         self._seen.looked_at.append("targets")
+
+    def _validation_sampled(self, pads: List[int]) -> Optional[Sampled]:
+        """Rows with their words; where these were not found, all targets alone."""
+        if self._valid_rows.targets:
+            return self._valid_rows.sampled(pads)
+        known = [t for t in self._targets if isinstance(t, Tensor)]
+        return Sampled(None, _values(torch.cat(known).cpu())) if known else None
 
     def _look_at_metrics(self) -> None:
         targets = self._targets[:len(self._outputs)]
@@ -211,7 +239,7 @@ class AnyDoctor:
     def _forget(self) -> None:
         self._seen, self._watch = Evidence(), None
         self._fitting = self._sampled = self._said_nan = False
-        self._steps = self._epochs = self._rows = 0
+        self._steps = self._epochs = 0
         self._skipped_steps = self._skipped_backwards = self._kept = 0
         self._rates: List[float] = []
         self._factor: Optional[float] = None
@@ -221,8 +249,8 @@ class AnyDoctor:
         self._losses: List[float] = []
         self._outputs: List[Any] = []
         self._targets: List[Any] = []
-        self._train_targets: List[Tensor] = []
-        self._train_ids: List[Any] = []
+        self._train_rows, self._valid_rows = RowsKept(), RowsKept()
+        self._a_row_of_logits: Optional[Tensor] = None
         self._metric_values: Dict[str, List[float]] = {}
         self._said: Set[str] = set()
 

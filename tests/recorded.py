@@ -51,7 +51,7 @@ def healthy():
         weights=Weights(parameters=40, body_at_initialisation=False, body_trainable=True, gain=1.1, elements=20_000),
         metrics=[MetricSeen("accuracy", value=0.6, base_rate=0.4, at_ideal=1.0, at_worst=0.0, at_random=0.3,
                             at_other_random=0.35, ideal_of_halves=[1.0, 1.0], after_another_epoch=0.6, alone=0.6,
-                            quantum=0.005)],
+                            quantum=0.005, rows=200, answers=3)],
         precision=Precision(loss_scale=65536.0, steps=4, overflows=0),
         history=History(losses=[1.1, 1.0, 0.95, 0.9], metrics={"accuracy": [0.5, 0.6]}),
         looked_at=["inputs", "outputs"], seconds=1.25)

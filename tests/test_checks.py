@@ -187,6 +187,8 @@ CASES = [
          [dict(loss=None)]),
     Case(optimizer.epsilon_outweighs, "epsilon-outweighs-gradients", "error", ["eps=1", "0.005 of"],
          dict(stepping__epsilon=1.0, stepping__kept_beside_epsilon=0.005), [dict(stepping=None)]),
+    Case(weights.dropout, "dropout-too-high", "warning", ["90%"], dict(weights__dropout=0.9),
+         [dict(weights__dropout=0.79), dict(weights=None)]),
     Case(optimizer.nothing_learned, "nothing-learned-yet", "note",
          ["In 40 steps", "from 1.1 to 1.1", "pays 1.09", "rate of 0.001 a pretrained"],
          dict(history__losses=[1.1] * 40, hyper__lr=1e-3, loss__constant=1.09),

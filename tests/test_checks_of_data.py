@@ -44,6 +44,14 @@ CASES = [
     Case(outputs.sign_flipped, "loss-sign-flipped", "error", ["-0.1 where", "-10 where"],
          dict(loss__at_ideal=-0.1, loss__at_worst=-10.0),
          [dict(loss__at_worst=-0.1), dict(loss__at_worst=None), dict(loss__at_ideal=None), dict(loss=None)]),
+    Case(labels.valid_worse, "validation-worse-than-constant", "note", ["fell to 0.7", "stands at 1.6", "pays 1.39"],
+         dict(history__losses=[1.4] * 10 + [0.7] * 10, history__metrics={"valid_loss": [1.5, 1.6]},
+              loss__constant_of_all=1.39),
+         [dict(history__metrics={"valid_loss": [1.6, 1.45]}), dict(history__losses=[1.4] * 10 + [1.2] * 10),
+          dict(history__losses=[1.4] * 9 + [0.7] * 10), dict(loss__constant_of_all=None), dict(history=None),
+          dict(history__metrics={}), dict(loss=None)]),
+    Case(outputs.ignores_a_target, "loss-ignores-a-target", "warning", ["target is class 0 or class 2"],
+         dict(loss__at_no_cost=["class 0", "class 2"]), [dict(loss__at_no_cost=[]), dict(loss=None)]),
     Case(outputs.softmax_twice, "softmax-before-cross-entropy", "error", ["between 0.1 and 0.9", "sums to 1"],
          dict(outputs__bounded=True, outputs__rows_sum_to_one=True, outputs__lowest=0.1, outputs__highest=0.9),
          [dict(outputs__bounded=False), dict(outputs__rows_sum_to_one=False), dict(loss__shift_invariant=False),
@@ -71,6 +79,8 @@ CASES = [
     Case(inputs.unknown, "unknown-tokens", "error", ["60%", "(7)", "38 distinct"], dict(inputs__top_token_share=0.6),
          [dict(inputs__top_token_share=0.599), dict(inputs__words=39),
           dict(inputs__batch_has_other_ids=True), dict(inputs=None)]),
+    Case(inputs.unknown, "unknown-tokens", "warning", ["17% of all words"], dict(inputs__unknown_share=0.17),
+         [dict(inputs__unknown_share=0.09), dict(inputs__unknown_share=None), dict(inputs__words=39)]),
     Case(inputs.unknown, "unknown-tokens", "error", ["2 distinct"], dict(inputs__distinct_words=2),
          [dict(inputs__distinct_words=3)]),
     Case(inputs.foreign_tokens, "foreign-special-tokens", "warning", ["xxbos, xxmaj"],
@@ -193,7 +203,8 @@ CASES = [
           dict(metric__of_single_rows=[(0.0, 0.0), (1.0, 0.0)])]),
     Case(metrics.at_base_rate, "metric-at-base-rate", "note", ["0.407500", "(0.400000) while"],
          dict(metric__value=0.4075),
-         [dict(metric__value=0.4076), dict(metric__value=None), dict(metric__base_rate=None), dict(metrics=[])]),
+         [dict(history=None), dict(metric__value=0.4076), dict(metric__value=None), dict(metric__base_rate=None),
+          dict(metrics=[])]),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 
@@ -219,8 +230,22 @@ def test_a_mask_that_works_is_no_finding_whatever_it_marks():
 def test_a_metric_at_the_base_rate_does_not_claim_learning_that_was_not_seen():
     (finding,) = fired(metrics.at_base_rate, seen(metric__value=0.4, history__losses=[0.9, 0.9, 1.0, 1.1]))
     assert "while" not in finding.message
-    (finding,) = fired(metrics.at_base_rate, seen(metric__value=0.4, history=None))
-    assert "while" not in finding.message
+    assert fired(metrics.at_base_rate, seen(metric__value=0.4, history=None)) == []  # any model is near it before
+
+
+def test_a_model_that_says_one_class_of_all_rows_after_a_fit_stands_at_a_constants_score():
+    (finding,) = fired(metrics.at_base_rate, seen(metric__value=0.3, metric__answers=1))
+    assert "0.300000" in finding.message and "(the model says one class of all 200 rows) while" in finding.message
+    assert fired(metrics.at_base_rate, seen(metric__value=0.3, metric__answers=1, history=None)) == []
+    assert fired(metrics.at_base_rate, seen(metric__value=0.3, metric__answers=2)) == []
+
+
+def test_labels_that_no_word_foretells_are_told_of_the_rows_that_were_looked_at():
+    nothing = dict(labels__signal_within_train=0.5, labels__signal_together=0.5)
+    (finding,) = fired(labels.unrelated, seen(labels__signal_within_valid=0.5, **nothing))
+    assert "400 training rows (area 0.50 +- 0.02), nor surely among 200 validation rows (0.50" in finding.message
+    (finding,) = fired(labels.unrelated, seen(labels__signal_within_valid=None, **nothing))
+    assert "400 training rows (area 0.50 +- 0.02) (chance .50)" in finding.message
 
 
 def test_each_of_several_metrics_has_its_finding():

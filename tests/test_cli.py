@@ -181,7 +181,7 @@ CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
     (None, {}, "no such file"),
     ("", {}, "the file is empty"),
     ("comment,toxic,rude\n", {}, "a header and no rows"),
-    (CSV, {"--text": "coment"}, "no column 'coment'; nearest: comment; its columns are: comment, toxic, rude"),
+    (CSV, {"--text": "coment"}, "no column 'coment'; nearest: comment; give one of its columns: comment, toxic, rude"),
     (CSV, {"--labels": "toxic,rud"}, "no column 'rud'; nearest: rude"),
     (CSV.replace("fine,0,0", "fine,0,2"), {}, "label column 'rude' holds '2', row(s) 3 (counted from 1"),
     (CSV.replace("fine,0", " ,0").replace("well", ""), {}, "2 empty text(s) in column 'comment', row(s) 3, 4"),

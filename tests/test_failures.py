@@ -160,6 +160,8 @@ def test_a_full_pickle():
     torch.save({"loss": pickle.PickleError}, file)
     file.seek(0)
     assert cause_of(lambda: torch.load(file)) == "weights-only-load"
+    said = explain(RuntimeError("Weights only load failed, \x1b[1mso\x1b[0m it is")).findings[0]
+    assert "\x1b" not in said.message and "heal()" in said.fix and "trusted(file)" in said.fix
 
 
 # -- what forward takes --------------------------------------------------------------------------------------------

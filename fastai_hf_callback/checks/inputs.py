@@ -19,6 +19,8 @@ CHANGED = 2e-3
 OF_THE_ANSWER_TO_WORDS, NO_ROUNDING = 0.05, 5e-4
 # Of all words, one makes up no more than a tenth in language, a quarter in the smallest vocabularies.
 ONE_WORD_IS_ALL, ONE_WORD_IS_TOO_MUCH = 0.6, 0.12
+# Of language that a vocabulary was made for, emoji and names of places are unknown: one word in a hundred.
+UNKNOWN = 0.1
 # Of fewer words one may be the most by chance.
 ENOUGH_WORDS = 40
 
@@ -56,6 +58,12 @@ def unknown(seen: Evidence) -> Optional[Finding]:
     inputs = seen.inputs
     if inputs is None or inputs.words < ENOUGH_WORDS or inputs.batch_has_other_ids:
         return None
+    if (inputs.unknown_share or 0.0) >= UNKNOWN:
+        return Finding("unknown-tokens", "warning",
+                       f"{inputs.unknown_share:.0%} of all words are the tokenizer's unknown token: its vocabulary is "
+                       f"of another language, or has no capitals and gets them, or no lower case.",
+                       {"unknown": inputs.unknown_share, "words": inputs.words},
+                       "AutoTokenizer.from_pretrained(folder)  # the model's own, do_lower_case as its vocabulary says")
     if inputs.distinct_words > 2 and inputs.top_token_share < ONE_WORD_IS_ALL:
         return None
     return Finding("unknown-tokens", "error",

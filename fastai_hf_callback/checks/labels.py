@@ -6,8 +6,10 @@ from ..evidence import Evidence, Labels
 from ..finding import Finding
 
 CAUSES = ["labels-constant", "train-and-valid-disagree", "texts-truncated", "labels-unrelated-to-texts",
-          "labels-in-order", "validation-one-class"]
-EXPLAINED_BY = {"labels-unrelated-to-texts": ("labels-constant", "unknown-tokens", "inputs-in-wrong-arguments"),
+          "labels-in-order", "validation-one-class", "validation-worse-than-constant"]
+EXPLAINED_BY = {"validation-worse-than-constant": ("train-and-valid-disagree", "validation-one-class",
+                                                   "weights-diverged", "non-finite-weights"),
+                "labels-unrelated-to-texts": ("labels-constant", "unknown-tokens", "inputs-in-wrong-arguments"),
                 "texts-truncated": ("labels-constant", "unknown-tokens"),
                 "validation-one-class": ("labels-constant",)}
 
@@ -17,6 +19,9 @@ CHANCE, CERTAIN, EXPECTED = 2.0, 4.0, 6.0
 ENOUGH_ROWS, SHARP_ENOUGH = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
 IN_ORDER = -5.0
+# Training that pays a fifth less than a constant predictor has learned something; validation that pays a twentieth more
+# was not what it learned.
+LEARNED, WORSE = 0.8, 1.05
 
 
 def constant(seen: Evidence) -> Optional[Finding]:
@@ -63,10 +68,18 @@ def unrelated(seen: Evidence) -> Optional[Finding]:
     # A note: order, counts and pairs tell labels too, and no list of words sees them.
     if _nothing_foretells(labels):
         return Finding("labels-unrelated-to-texts", "note",
-                       f"No word foretells a label, neither among {labels.train_rows} training rows (area "
-                       f"{labels.signal_within_train:.2f} +- {labels.error_within_train:.2f}, chance .50) nor on the "
-                       f"validation rows: labels may stand beside other texts.", figures, look)
+                       f"No word foretells a label among {_where(labels)} (chance .50): labels may stand beside other "
+                       f"texts.", figures, look)
     return None
+
+
+def _where(labels: Labels) -> str:
+    within = f"{labels.signal_within_train:.2f} +- {labels.error_within_train:.2f}"
+    there = f"{labels.train_rows} training rows (area {within})"
+    if labels.signal_within_valid is None:
+        return there
+    within = f"{labels.signal_within_valid:.2f} +- {labels.error_within_valid:.2f}"
+    return f"{there}, nor surely among {labels.valid_rows} validation rows ({within})"
 
 
 def in_order(seen: Evidence) -> Optional[Finding]:
@@ -91,6 +104,22 @@ def one_class(seen: Evidence) -> Optional[Finding]:
                    f"are not: whatever the model says to that one class is its score.",
                    {"validation rows": labels.valid_rows, "training shares": labels.train_shares},
                    "train_test_split(df, stratify=df[label_column])")
+
+
+def valid_worse(seen: Evidence) -> Optional[Finding]:
+    history, constant = seen.history, None if seen.loss is None else seen.loss.constant_of_all
+    if history is None or not constant or constant < 0 or not history.metrics.get("valid_loss"):
+        return None
+    valid = history.metrics["valid_loss"][-1]
+    if len(history.losses) < 20 or history.late > LEARNED * constant or valid < WORSE * constant:
+        return None
+    # A note: many epochs on few rows end so, too.
+    return Finding("validation-worse-than-constant", "note",
+                   f"The training loss fell to {history.late:.3g}, the validation loss stands at {valid:.3g}, and a "
+                   f"predictor that never reads the text pays {constant:.3g}: the model knows its training rows by "
+                   f"heart, or the labels of the two sets do not mean the same.",
+                   {"train loss": history.late, "validation loss": valid, "constant predictor": constant},
+                   "text_data(train, valid, ...)  # numbers both sets' classes alike; or train for fewer epochs")
 
 
 def _by_chance(labels: Labels) -> float:
@@ -127,4 +156,4 @@ def _above(area: Optional[float], error: float, errors: float) -> bool:
     return area is not None and not area - 0.5 <= errors * error
 
 
-CHECKS = [constant, truncated, unrelated, in_order, one_class]
+CHECKS = [constant, truncated, unrelated, in_order, one_class, valid_worse]

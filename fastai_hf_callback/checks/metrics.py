@@ -7,7 +7,7 @@ from ..finding import Finding
 
 CAUSES = ["metric-fails", "metric-ignores-predictions", "metric-of-another-epoch", "metric-wrong-axis",
           "metric-at-base-rate"]
-EXPLAINED_BY = {"metric-at-base-rate": ("metric-ignores-predictions",)}
+EXPLAINED_BY = {"metric-at-base-rate": ("metric-ignores-predictions", "loss-ignores-a-target")}
 
 
 def ignores(seen: Evidence) -> List[Finding]:
@@ -83,11 +83,20 @@ def at_base_rate(seen: Evidence) -> List[Finding]:
     while_learning = " while the training loss falls" if falling else ""
     return [Finding("metric-at-base-rate", "note",
                     f"{m.name} stands at {m.value:.6f}, what a predictor that never reads the text scores "
-                    f"({m.base_rate:.6f}){while_learning}: this metric cannot show yet whether the model learns.",
+                    f"{_which_one(m)}{while_learning}: this metric cannot show yet whether the model learns.",
                     {m.name: m.value, "base rate": m.base_rate, "one prediction": m.quantum},
                     _that_can_see(seen))
-            for m in seen.metrics if m.value is not None and m.base_rate is not None
-            and abs(m.value - m.base_rate) <= 1.5 * m.quantum]
+            # Any model is near it before its first fit.
+            for m in seen.metrics if seen.history is not None and m.value is not None and m.base_rate is not None
+            and (_at_the_best_constant(m) or m.answers == 1)]
+
+
+def _at_the_best_constant(m: MetricSeen) -> bool:
+    return abs(m.value - m.base_rate) <= 1.5 * m.quantum
+
+
+def _which_one(m: MetricSeen) -> str:
+    return f"({m.base_rate:.6f})" if _at_the_best_constant(m) else f"(the model says one class of all {m.rows} rows)"
 
 
 def _that_can_see(seen: Evidence) -> str:

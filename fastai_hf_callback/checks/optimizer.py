@@ -55,6 +55,7 @@ CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
 # .70 to 1 of their steps; the demo's, which learns with 1e-8 and stands still with 1e-5, .08 to .19. A tiny
 # translation model that learns kept .23 in its first eight steps.
 LEAST_KEPT, HARDLY_ANY, NEXT_TO_NOTHING = 0.3, 0.1, 0.01
+USUAL_EPSILON = 1e-8  # torch's and fastai 1's
 # Gradients vanish where a model has learned, too: it has not where it pays this share of a constant predictor's loss.
 NOT_LEARNED = 0.5
 # After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a word; it is
@@ -231,6 +232,8 @@ def epsilon_outweighs(seen: Evidence) -> Optional[Finding]:
     if kept is None or kept >= LEAST_KEPT or step.skipped_steps >= step.steps or _has_learned(seen):
         return None
     size = step.epsilon * kept / (1 - kept)
+    if size < USUAL_EPSILON:  # gradients that have vanished beside any epsilon, as in a model that a high rate ruined
+        return None
     # Short of a tenth it is worth no more than a word until a fit has shown that the model does not learn beside it.
     tried = seen.history is not None and len(seen.history.losses) >= STEPS_TO_LEARN
     severity = "error" if kept < NEXT_TO_NOTHING else "warning" if kept < HARDLY_ANY or tried else "note"
@@ -257,18 +260,19 @@ def nothing_learned(seen: Evidence) -> Optional[Finding]:
     if history is None or len(history.losses) < STEPS_TO_LEARN or history.falling or loss is None:
         return None
     factor = None if seen.stepping is None else seen.stepping.loss_factor
-    if not loss.constant or loss.constant < 0 or factor is not None and abs(factor - 1) > 0.05:
+    constant = loss.constant if loss.constant_of_all is None else loss.constant_of_all
+    if not constant or constant < 0 or factor is not None and abs(factor - 1) > 0.05:
         return None
-    if history.late < STILL_CONSTANT * loss.constant:
+    if history.late < STILL_CONSTANT * constant:
         return None
     ruined = (hyper is not None and (hyper.lr or 0.0) > HIGH_FOR_PRETRAINED and weights is not None
               and weights.body_at_initialisation is False)
     rate = f" At a learning rate of {hyper.lr:.3g} a pretrained model forgets what it knew." if ruined else ""
     return Finding("nothing-learned-yet", "note",
                    f"In {len(history.losses)} steps the training loss went from {history.early:.3g} to "
-                   f"{history.late:.3g}, and a predictor that never reads the text pays {loss.constant:.3g}: nothing "
+                   f"{history.late:.3g}, and a predictor that never reads the text pays {constant:.3g}: nothing "
                    f"was learned of the texts.{rate}",
-                   {"steps": len(history.losses), "loss": history.late, "constant predictor": loss.constant,
+                   {"steps": len(history.losses), "loss": history.late, "constant predictor": constant,
                     "lr": None if hyper is None else hyper.lr},
                    "learn.fit_one_cycle(2, 5e-5)  # on a model loaded anew: this one's weights are lost" if ruined
                    else "Train longer, or at the rate that learn.lr_find() suggests")

@@ -9,6 +9,7 @@ WITH_BATCH_MATES = 0.05
 
 CAUSES = ["non-finite-outputs", "non-finite-loss", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
           "hidden-state-as-logits", "head-of-no-use", "loss-ignores-targets", "loss-sign-flipped",
+          "loss-ignores-a-target",
           "depends-on-batch-mates", "softmax-before-cross-entropy", "sigmoid-before-logits-loss",
           "no-log-softmax-before-nll", "input-ignored", "cannot-fit-one-batch"]
 EXPLAINED_BY = {
@@ -23,6 +24,8 @@ EXPLAINED_BY = {
     "input-ignored": ("non-finite-weights", "weights-diverged", "output-is-the-loss", "inputs-in-wrong-arguments",
                       "unknown-tokens", "non-finite-outputs", "batch-dimension-lost", "attention-mask-wrong",
                       "padding-in-front"),
+    "loss-ignores-a-target": ("loss-ignores-targets", "output-is-the-loss", "batch-dimension-lost", "loss-broadcasts",
+                              "loss-sign-flipped"),
     "no-log-softmax-before-nll": ("output-is-the-loss", "batch-dimension-lost", "hidden-state-as-logits"),
     "head-of-no-use": ("hidden-state-as-logits", "everything-frozen", "no-gradient-in-model", "output-detached"),
     "cannot-fit-one-batch": ("everything-frozen", "no-gradient-in-model", "output-detached", "loss-detached",
@@ -137,6 +140,18 @@ def ignores_targets(seen: Evidence) -> Optional[Finding]:
                    "Compare row by row, and take the mean last: loss_func(outputs, target).mean()")
 
 
+def ignores_a_target(seen: Evidence) -> Optional[Finding]:
+    loss = seen.loss
+    if loss is None or not loss.at_no_cost:
+        return None
+    return Finding("loss-ignores-a-target", "warning",
+                   f"Where the target is {' or '.join(loss.at_no_cost[:4])} the loss is the same for right answers "
+                   f"and for contrary ones: a weight of 0, or ignore_index. The loss falls, and nothing is learned of "
+                   f"them.",
+                   {"at no cost": loss.at_no_cost},
+                   "learn.loss_func = nn.CrossEntropyLoss()  # or weights above 0, no class for ignore_index")
+
+
 def batch_mates(seen: Evidence) -> Optional[Finding]:
     out = seen.outputs
     if out is None or out.changes_with_batch_mates is None or out.changes_with_batch_mates < WITH_BATCH_MATES:
@@ -237,8 +252,8 @@ def cannot_fit(seen: Evidence) -> Optional[Finding]:
 
 
 CHECKS = [not_finite, loss_not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state,
-          head_of_no_use, ignores_targets, sign_flipped, batch_mates, softmax_twice, sigmoid_twice, no_log_softmax,
-          ignores_input, cannot_fit]
+          head_of_no_use, ignores_targets, sign_flipped, ignores_a_target, batch_mates, softmax_twice, sigmoid_twice,
+          no_log_softmax, ignores_input, cannot_fit]
 
 
 def _numel(shape: tuple) -> int:

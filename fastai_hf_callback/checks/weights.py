@@ -4,7 +4,7 @@ from typing import Optional
 from ..evidence import Evidence
 from ..finding import Finding
 
-CAUSES = ["non-finite-weights", "weights-diverged", "pretrained-weights-not-loaded"]
+CAUSES = ["non-finite-weights", "weights-diverged", "dropout-too-high", "pretrained-weights-not-loaded"]
 EXPLAINED_BY = {"pretrained-weights-not-loaded": ("untrained-body-frozen",),
                 "weights-diverged": ("non-finite-weights",)}
 
@@ -16,6 +16,8 @@ COLLAPSED = 1e-4
 GAIN, BEYOND_DOUBT = 6.0, 15.0
 # From scratch on fewer tokens than this share of the weights is not what anybody means by fine-tuning.
 FROM_SCRATCH_ELEMENTS = 1_000_000
+# Models come with .1, heads of small data with .5; .9 is what some libraries called keep_prob.
+DROPPED = 0.8
 
 
 def not_finite(seen: Evidence) -> Optional[Finding]:
@@ -49,6 +51,18 @@ def diverged(seen: Evidence) -> Optional[Finding]:
                    "Load the model anew (Model.from_pretrained(...)) and build a new Learner on it")
 
 
+def dropout(seen: Evidence) -> Optional[Finding]:
+    weights = seen.weights
+    if weights is None or weights.dropout < DROPPED:
+        return None
+    return Finding("dropout-too-high", "warning",
+                   f"A dropout layer sets {weights.dropout:.0%} of what passes to 0 in training; 10% is usual: hardly "
+                   f"anything of the texts reaches the loss. Dropout is the share that is dropped, not that is kept.",
+                   {"dropout": weights.dropout},
+                   f"Model.from_pretrained(folder, hidden_dropout_prob={1 - weights.dropout:.2g})  # or as the config "
+                   f"calls it")
+
+
 def not_pretrained(seen: Evidence) -> Optional[Finding]:
     weights = seen.weights
     if weights is None or not weights.body_at_initialisation:
@@ -62,4 +76,4 @@ def not_pretrained(seen: Evidence) -> Optional[Finding]:
                    "model, info = Model.from_pretrained(folder, output_loading_info=True); print(info)")
 
 
-CHECKS = [not_finite, diverged, not_pretrained]
+CHECKS = [not_finite, diverged, dropout, not_pretrained]

@@ -7,7 +7,6 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Unio
 
 import fastai.train  # noqa: F401  fit_one_cycle and lr_find live on Learner only once this is imported
 from fastai.basic_train import Learner
-from torch import Tensor
 
 from ..comparison import Comparison, check_same_weights
 from ..output import tensors_in
@@ -99,20 +98,20 @@ def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress
         with _added(learn, recorder):
             seed_everything(seed)
             trace.returned = digest(fit(learn))
-        _record_end(learn, trace, recorder.train_targets)
+        _record_end(learn, trace, recorder.n_train_targets)
     return trace
 
 
-def _record_end(learn: Learner, trace: Trace, train_targets: List[Tensor]) -> None:
+def _record_end(learn: Learner, trace: Trace, n_train_targets: int) -> None:
     trace.final_weights = weight_digests(learn.model)
-    trace.n_train_targets = sum(t.numel() for t in train_targets)
+    trace.n_train_targets = n_train_targets
     after = evaluate(learn)
     if after is None:
         return
     trace.predictions = digest(list(tensors_in(after.outputs)))
     trace.n_valid_targets = sum(t.numel() for t in tensors_in(after.targets))
     with rng_preserved():
-        trace.base_rates = base_rates(learn, after, train_targets)
+        trace.base_rates = base_rates(learn, after)
         trace.single_answers = single_answers(learn, after)
 
 

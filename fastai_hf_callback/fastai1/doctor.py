@@ -62,7 +62,7 @@ class Doctor(LearnerCallback, AnyDoctor):
         if self._fitting and train:
             self._batch_begins(last_input, last_target)
         elif self._fitting:
-            self._keep_validation_target(last_target)
+            self._keep_validation(last_input, last_target)
 
     @harmless
     def on_loss_begin(self, last_output: Any, train: bool, **kwargs: Any) -> None:

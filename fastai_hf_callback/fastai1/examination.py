@@ -17,8 +17,10 @@ from ..failures import explained
 from ..instruments.batches import Batch
 from ..instruments.inputs import TokenView
 from ..instruments.labels import Sampled
+from ..texts.encoder import TextEncoder
 from .batches import batches_of, rows_drawn
 from .callback import HFCallback
+from .items import TextList
 from .loop import active_patch
 from .metric_probe import look_at_metrics
 from .observer import LossBefore, StepWatch, masters_of
@@ -58,6 +60,10 @@ class Examination(AnyExamination):
 
     def metrics_seen(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricSeen]:
         return look_at_metrics(self.learn.metrics, outputs, targets, self.learn.loss_func)
+
+    def encoder(self) -> Optional[TextEncoder]:
+        texts = getattr(self.learn.data.train_ds, "x", None)
+        return texts.encoder if isinstance(texts, TextList) else None
 
     def foreign_tokens(self, views: List[TokenView]) -> List[str]:
         return _fastai_tokens(self.learn, views)

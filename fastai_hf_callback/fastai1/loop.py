@@ -50,7 +50,7 @@ def refuse_if_patched() -> None:
     foreign = active_patch()
     if foreign is not None:
         raise PatchError(f"fastai.basic_train.loss_batch is already patched, by {foreign}; expected fastai's own. "
-                         f"Leave that patch first (restart the kernel if its original is lost).")
+                         f"Leave that patch first: take it out of the cell or file that makes it, and restart Python.")
 
 
 def active_patch() -> Optional[str]:

@@ -11,6 +11,7 @@ __all__ = ["history_of", "hyper_of", "put_in_force"]
 
 
 def history_of(learn: Learner) -> Optional[History]:
+    """The last fit's losses, as fastai smooths them, and its metrics."""
     recorder = vars(learn).get("recorder")
     losses = [float(v) for v in getattr(recorder, "losses", [])] if recorder is not None else []
     if not losses:
@@ -18,7 +19,7 @@ def history_of(learn: Learner) -> Optional[History]:
     names = list(getattr(recorder, "metrics_names", []))
     rows = [[float(v) for v in row] for row in getattr(recorder, "metrics", [])]
     metrics: Dict[str, List[float]] = {n: [row[i] for row in rows if i < len(row)] for i, n in enumerate(names)}
-    return History(losses, metrics)
+    return History(losses, metrics, smoothed=True)
 
 
 def hyper_of(learn: Learner) -> Hyper:

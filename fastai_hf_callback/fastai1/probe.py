@@ -91,7 +91,7 @@ def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: i
         seen = look.seen
         seen.wiring = Wiring(patch=active_patch(),
                              hf_callback=any(isinstance(cb, HFCallback) for cb in learn.callbacks))
-        look.train = [shrunk(Batch(xb, yb), rows)]
+        look.whole, look.train = [Batch(xb, yb)], [shrunk(Batch(xb, yb), rows)]
         look.always = [quietly_copied(cb, learn) for cb in learn.callbacks if takes_part(cb)]
         look.fitting = look.always + [quietly_copied(cb, learn) for cb in others if takes_part(cb)]
         try:

@@ -34,7 +34,7 @@ class TraceRecorder(Callback):
 
     def __init__(self, learn: Learner, trace: Trace, on_step: Optional[Callable[[int, int], None]] = None):
         self.learn, self.trace, self.on_step = learn, trace, on_step
-        self.train_targets: List[Tensor] = []
+        self.n_train_targets = 0
         self._fit, self._loss, self._expected = -1, math.nan, 0
 
     def on_train_begin(self, n_epochs: int, **kwargs: Any) -> None:
@@ -47,7 +47,7 @@ class TraceRecorder(Callback):
         if not self.trace.first_batch:
             self.trace.first_batch = digest(list(tensors_in((last_input, last_target))))
         if self._fit == 0 and epoch == 0:
-            self.train_targets += [t.detach().cpu() for t in tensors_in(last_target)]
+            self.n_train_targets += sum(t.numel() for t in tensors_in(last_target))
 
     def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> None:
         self._loss = float(last_loss.detach().double().mean())
@@ -94,15 +94,15 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     return Evaluation(figures, collected.outputs, collected.targets)
 
 
-def base_rates(learn: Learner, evaluation: Evaluation, train_targets: List[Tensor]) -> Dict[str, float]:
-    """What the best constant output for the training targets scores on the validation set.
+def base_rates(learn: Learner, evaluation: Evaluation) -> Dict[str, float]:
+    """What the best constant output scores on the validation set.
 
     Returns
     -------
     dict of str to float
         By metric name, and ``valid_loss``; empty where outputs or targets are not single tensors.
     """
-    return constant_scores(evaluation, train_targets, learn.loss_func, _score_of(learn, evaluation))
+    return constant_scores(evaluation, learn.loss_func, _score_of(learn, evaluation))
 
 
 def single_answers(learn: Learner, evaluation: Evaluation) -> Dict[str, List[float]]:

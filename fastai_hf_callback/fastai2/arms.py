@@ -7,7 +7,6 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle, lr_find and fine_tune are on Learner once this is imported
 from fastai.learner import Learner
-from torch import Tensor
 
 from ..comparison import Comparison, check_same_weights
 from ..output import tensors_in
@@ -103,20 +102,20 @@ def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress
             seed_everything(seed)
             seed_loaders(learn, seed)
             trace.returned = digest(fit(learn))
-        _record_end(learn, trace, recorder.train_targets)
+        _record_end(learn, trace, recorder.n_train_targets)
     return trace
 
 
-def _record_end(learn: Learner, trace: Trace, train_targets: List[Tensor]) -> None:
+def _record_end(learn: Learner, trace: Trace, n_train_targets: int) -> None:
     trace.final_weights = weight_digests(learn.model)
-    trace.n_train_targets = sum(t.numel() for t in train_targets)
+    trace.n_train_targets = n_train_targets
     after = evaluate(learn)
     if after is None:
         return
     trace.predictions = digest(list(tensors_in(after.outputs)))
     trace.n_valid_targets = sum(t.numel() for t in tensors_in(after.targets))
     with rng_preserved():
-        trace.base_rates = base_rates(learn, after, train_targets)
+        trace.base_rates = base_rates(learn, after)
         trace.single_answers = single_answers(learn, after)
 
 

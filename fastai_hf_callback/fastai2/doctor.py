@@ -79,7 +79,7 @@ class Doctor(Callback, AnyDoctor):
         if self._fitting and self.learn.training:
             self._begin()
         elif self._fitting:
-            self._keep_validation_target(_alone(self.learn.yb))
+            self._keep_validation(tuple(self.learn.xb), _alone(self.learn.yb))
 
     @harmless
     def after_pred(self) -> None:
@@ -89,7 +89,7 @@ class Doctor(Callback, AnyDoctor):
     def before_backward(self) -> None:
         self._propagated = True
         loss = self.learn.loss
-        self._backward_begins(self.learn.loss_grad, float(loss) if isinstance(loss, Tensor) else 0.0)
+        self._backward_begins(self.learn.loss_grad, float(loss.detach()) if isinstance(loss, Tensor) else 0.0)
 
     @harmless
     def after_cancel_backward(self) -> None:

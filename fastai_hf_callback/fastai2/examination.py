@@ -16,8 +16,10 @@ from ..instruments.batches import Batch
 from ..instruments.inputs import TokenView
 from ..instruments.labels import Sampled
 from ..instruments.steps import look_at_graph
+from ..texts.encoder import TextEncoder
 from .batches import as_fastai_has_it, batches_of, rows_drawn
 from .callback import HFCallback
+from .items import TextDataset
 from .loop import active_patch
 from .metric_probe import look_at_metrics
 from .observer import LossBefore, StepWatch
@@ -66,6 +68,10 @@ class Examination(AnyExamination):
 
     def metrics_seen(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricSeen]:
         return look_at_metrics(self.learn.metrics, outputs, targets, self.loss_func)
+
+    def encoder(self) -> Optional[TextEncoder]:
+        rows = self.learn.dls.train.dataset
+        return rows.feeding.encoder if isinstance(rows, TextDataset) else None
 
     def foreign_tokens(self, views: List[TokenView]) -> List[str]:
         vocabularies = getattr(self.learn.dls, "vocab", None)  # fastai's text data: words first, then classes

@@ -17,7 +17,7 @@ def history_of(learn: Learner) -> Optional[History]:
         return None
     names = [name for name in recorder.metric_names if name not in ("epoch", "train_loss", "time")]
     rows = [[None if v is None else float(v) for v in row] for row in recorder.values]
-    return History(losses, _by_name(names, [row[-len(names):] for row in rows if names]))
+    return History(losses, _by_name(names, [row[-len(names):] for row in rows if names]), smoothed=True)
 
 
 def hyper_of(learn: Learner) -> Hyper:

@@ -86,7 +86,7 @@ def first_look(learn: Learner, batch: Batch, rows: int = 4) -> FirstLook:
         look = Examination(learn, 1)
         seen = look.seen
         seen.wiring = look.wiring()
-        look.train = [shrunk(batch, rows)]
+        look.whole, look.train = [batch], [shrunk(batch, rows)]
         look.prepare_callbacks()
         try:
             look.validation_loss(look.train[0])

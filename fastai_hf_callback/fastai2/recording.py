@@ -32,7 +32,7 @@ class TraceRecorder(Callback):
 
     def __init__(self, trace: Trace, on_step: Optional[Callable[[int, int], None]] = None):
         self.trace, self.on_step = trace, on_step
-        self.train_targets: List[Tensor] = []
+        self.n_train_targets = 0
         self._fit, self._trains, self._done, self._expected = -1, False, 0, 0
 
     def before_fit(self) -> None:
@@ -51,7 +51,7 @@ class TraceRecorder(Callback):
         if not self.trace.first_batch:
             self.trace.first_batch = digest(list(tensors_in((learn.xb, learn.yb))))
         if self._fit == 0 and learn.epoch == 0:
-            self.train_targets += [t.detach().cpu() for t in tensors_in(learn.yb)]
+            self.n_train_targets += sum(t.numel() for t in tensors_in(learn.yb))
 
     def after_backward(self) -> None:
         learn = self.learn
@@ -91,15 +91,15 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     return Evaluation(_epoch(-1, -1, seen.figures, learn.metrics), seen.outputs, seen.targets)
 
 
-def base_rates(learn: Learner, evaluation: Evaluation, train_targets: List[Tensor]) -> Dict[str, float]:
-    """What the best constant output for the training targets scores on the validation set.
+def base_rates(learn: Learner, evaluation: Evaluation) -> Dict[str, float]:
+    """What the best constant output scores on the validation set.
 
     Returns
     -------
     dict of str to float
         By metric name, and ``valid_loss``; empty where outputs or targets are not single tensors.
     """
-    return constant_scores(evaluation, train_targets, learn.loss_func, _score_of(learn, evaluation))
+    return constant_scores(evaluation, learn.loss_func, _score_of(learn, evaluation))
 
 
 def single_answers(learn: Learner, evaluation: Evaluation) -> Dict[str, List[float]]:

@@ -1,17 +1,20 @@
 """What a loss function expects, asked with stand-in outputs. Torch, and the core's stand-ins."""
 import math
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from ..evidence import LossShape
 from ..metrics import constant_outputs
-from .standins import stand_ins
+from .standins import StandIns, stand_ins
 
-__all__ = ["loss_shape"]
+__all__ = ["answers_at_no_cost", "ask_about_all_targets", "loss_shape"]
 
 LossFunc = Callable[..., Any]
+MOST_COLUMNS = 20
+# A weight that somebody chose is a hundredth, or a thousandth; none is nothing.
+NOTHING = 1e-5
 
 
 def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
@@ -40,7 +43,7 @@ def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
         seen.at_ideal, seen.at_worst = (value_of(loss_func, o.to(logits), target) for o in (ideal, worst))
         if standing.kind == "labels":
             # A loss of probabilities refuses -10 or calls it worse than 0; one of logits likes it better.
-            near = (standing.ideal > 0).float() * 0.98 + 0.01
+            near = _near(standing.ideal)
             modest = value_of(loss_func, near.to(logits), target)
             seen.takes_logits = _less(seen.at_ideal, modest)
             if seen.at_ideal is None:
@@ -50,6 +53,75 @@ def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
             _ask_about_shifts(seen, loss_func, logits, target)
         _ask_about_targets(seen, loss_func, logits, target)
         return seen
+
+
+def ask_about_all_targets(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
+    """Add to `seen` what more targets than `logits` has rows tell: ``constant_of_all`` and ``at_no_cost``."""
+    outputs = logits[:1].expand(len(target), *logits.shape[1:]) if logits.dim() else logits
+    with torch.no_grad():
+        seen.constant_of_all = _constant(loss_func, outputs, target)
+    seen.at_no_cost = answers_at_no_cost(loss_func, logits, target)
+
+
+def answers_at_no_cost(loss_func: LossFunc, logits: Tensor, target: Tensor) -> List[str]:
+    """The targets that may be answered wrongly at no cost, while others cost something.
+
+    Right outputs are made wrong where the target is one class, or where one label column is 0, or 1: the loss has to
+    grow, by row, by more than a hundred-thousandth of what it grows where that costs most.
+
+    Parameters
+    ----------
+    loss_func : callable
+        Of ``(outputs, target)``; called once for each class or label, and once for right outputs.
+    logits : Tensor, (n, width)
+        The model's own outputs, for their width, dtype and device.
+    target : Tensor, (m,) of classes or (m, width) of 0 and 1
+        Of as many rows as there are; a target for each token is not asked about.
+
+    Returns
+    -------
+    list of str
+    """
+    shape = (len(target), *logits.shape[1:])
+    standing = stand_ins(shape, target) if target.dim() <= 2 and len(shape) <= 2 else None
+    if standing is None or standing.kind == "number":
+        return []
+    with torch.no_grad():
+        right = value_of(loss_func, standing.ideal.to(logits), target)
+        if standing.kind == "labels":
+            near = StandIns(standing.kind, _near(standing.ideal), _near(standing.worst))
+            as_near = value_of(loss_func, near.ideal.to(logits), target)
+            if right is None or as_near is not None and as_near < right:  # a loss of probabilities, or of distances
+                standing, right = near, as_near
+        if right is None:
+            return []
+        costs = []
+        for name, where in _kinds_of_targets(standing, target.detach().cpu()):
+            wrong = value_of(loss_func, torch.where(where, standing.worst, standing.ideal).to(logits), target)
+            costs.append((name, None if wrong is None else (wrong - right) / float(where.float().mean())))
+    most = max((cost for _, cost in costs if cost is not None), default=0.0)
+    return [name for name, cost in costs if cost is not None and most > 0 and abs(cost) <= NOTHING * most]
+
+
+def _kinds_of_targets(standing: StandIns, target: Tensor) -> Iterator[Tuple[str, Tensor]]:
+    """Names, and masks of the outputs' shape."""
+    shape = standing.ideal.shape
+    if standing.kind == "classes":
+        for kind in target[target >= 0].unique()[:MOST_COLUMNS].tolist():
+            yield f"class {kind}", (target == kind).reshape(-1, 1).expand(shape)
+        return
+    values = target.float().reshape(shape[0], -1)
+    columns = values.shape[1]
+    for at in range(min(columns, MOST_COLUMNS)):
+        for value in values[:, at].unique().tolist():
+            where = torch.zeros(values.shape, dtype=torch.bool)
+            where[:, at] = values[:, at] == value
+            yield f"{value:.0f}{f' in label column {at}' if columns > 1 else ''}", where.reshape(shape)
+
+
+def _near(outputs: Tensor) -> Tensor:
+    """The same answers as probabilities."""
+    return (outputs > 0).float() * 0.98 + 0.01
 
 
 def _ask_about_shifts(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:

@@ -32,7 +32,7 @@ def look_at_metric(name: str, ask: Ask, outputs: List[Tensor], targets: List[Ten
     loss_func : callable
         Chooses among the constant predictors.
     """
-    seen = MetricSeen(name, quantum=1.0 / max(1, sum(t.numel() for t in targets)))
+    seen = MetricSeen(name, quantum=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets)))
     score = _score(ask)
     seen.value = seen.alone = score([(outputs, targets)])
     if seen.value is None:
@@ -52,6 +52,7 @@ def look_at_metric(name: str, ask: Ask, outputs: List[Tensor], targets: List[Ten
     seen.in_another_order, seen.with_every_row_twice = _of_the_same_rows(
         score, [nearly, one, other, [a + b for a, b in zip(one, other)]], targets)
     if standing[0].kind == "classes":
+        seen.answers = len(torch.cat([o.argmax(-1).flatten() for o in outputs]).unique())
         seen.of_single_rows = _of_single_rows(score, [ideal, worst, one], targets)
         if seen.at_random is not None:
             seen.with_rows_shifted = _farthest(seen.at_random, [

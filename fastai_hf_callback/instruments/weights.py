@@ -28,7 +28,8 @@ def look_at_weights(model: nn.Module, has_master_copies: bool = False) -> Weight
         half=sum(p.dtype == torch.float16 for _, p in named), has_master_copies=has_master_copies,
         body_at_initialisation=at_start,
         body_trainable=_body_trainable(model, norms) if norms else None,
-        claims_pretrained=_claimed_origin(model), gain=_gain(model), elements=sum(p.numel() for _, p in named))
+        claims_pretrained=_claimed_origin(model), gain=_gain(model), dropout=_strongest_dropout(model),
+        elements=sum(p.numel() for _, p in named))
 
 
 def _finite(weights: Tensor) -> bool:
@@ -64,6 +65,11 @@ def _claimed_origin(model: nn.Module) -> Optional[str]:
             if isinstance(name, str) and name:
                 return name
     return None
+
+
+def _strongest_dropout(model: nn.Module) -> float:
+    kinds = (nn.Dropout, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+    return max((float(m.p) for m in model.modules() if isinstance(m, kinds)), default=0.0)
 
 
 def _gain(model: nn.Module) -> Optional[float]:

@@ -26,7 +26,9 @@ def _texts(evidence: Evidence) -> Optional[str]:
 
 
 def _masked(inputs: Inputs) -> str:
-    return "masked" if inputs.mask_argument_given or inputs.mask_given else "not masked"
+    if inputs.mask_argument_given:
+        return "masked"
+    return "with a mask that does not arrive" if inputs.mask_given else "not masked"
 
 
 def _outputs(evidence: Evidence) -> Optional[str]:
@@ -37,7 +39,7 @@ def _outputs(evidence: Evidence) -> Optional[str]:
                (out.changes_with_batch_mates, "other batch mates"))
     changes = [f"{short(change)} with {what}" for change, what in answers if change is not None]
     told = f"shape {out.shape} for targets {out.target_shape}, from {short(out.lowest)} to {short(out.highest)}"
-    return f"{told}; in units of their spread they change by {', '.join(changes)}" if changes else told
+    return f"{told}; they change, in spreads between rows, by {', '.join(changes)}" if changes else told
 
 
 def _loss(evidence: Evidence) -> Optional[str]:
@@ -46,10 +48,10 @@ def _loss(evidence: Evidence) -> Optional[str]:
         return None
     parts = [f"{short(loss.first)} at first"]
     if loss.at_ideal is not None:
-        parts.append(f"{short(loss.at_ideal)} for outputs that say what the targets say")
-    if loss.fitted is not None:
-        parts.append(f"{loss.fitted_steps} steps on one batch take it from {short(loss.before_fitting)} to "
-                     f"{short(loss.fitted)}")
+        parts.append(f"{short(loss.at_ideal)} if always right")
+    if loss.fitted is not None:  # at a rate that is high on purpose: up or down, it has to move
+        parts.append(f"{loss.fitted_steps} steps on one batch, with an optimizer and a high rate of their own, move it "
+                     f"by {short(abs(loss.fitted - loss.before_fitting))}")
     return "; ".join(parts)
 
 
@@ -79,14 +81,17 @@ def _targets(evidence: Evidence) -> Optional[str]:
 
 
 def _metrics(evidence: Evidence) -> Optional[str]:
-    seen = [(m, "" if m.base_rate is None else f" (base rate {short(m.base_rate)})") for m in evidence.metrics]
-    return ", ".join(f"{m.name} {short(m.value)}{base_rate}" for m, base_rate in seen if m.value is not None)
+    seen = [(m, "" if m.base_rate is None else f" (base rate {short(m.base_rate)})") for m in evidence.metrics
+            if m.value is not None]
+    told = ", ".join(f"{m.name} {short(m.value)}{base_rate}" for m, base_rate in seen)
+    return f"{told} on {seen[0][0].rows} of the validation rows" if told else None
 
 
 def _last_fit(evidence: Evidence) -> Optional[str]:
     fit = evidence.history
     return None if fit is None or not fit.losses else \
-        f"{len(fit.losses)} steps; train loss {short(fit.early)} in their first quarter, {short(fit.late)} in the last"
+        f"{len(fit.losses)} steps; {'smoothed ' if fit.smoothed else ''}train loss {short(fit.early)} in the first " \
+        f"quarter, {short(fit.late)} in the last"
 
 
 _TOLD: List[Tuple[str, Callable[[Evidence], Optional[str]]]] = [

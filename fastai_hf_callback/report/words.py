@@ -94,7 +94,10 @@ def diagnosis_verdict(diagnosis: Any) -> str:
         return "HEALTHY" if not diagnosis.findings else diagnosis.findings[0].cause
     looked = ", ".join(dict.fromkeys(evidence.looked_at)) or "nothing yet"
     missed = f"; could not look at {', '.join(evidence.not_looked_at)}" if evidence.not_looked_at else ""
-    return f"HEALTHY: looked at {looked} {_how_long(evidence)} and found nothing that keeps metrics still{missed}"
+    notes = [finding.cause for finding in diagnosis.findings]
+    noted = f", with {len(notes)} note{'s' * (len(notes) > 1)} ({', '.join(notes)})" if notes else ""
+    looked = f"looked at {looked} {_how_long(evidence)}"
+    return f"HEALTHY{noted}: {looked} and found nothing that keeps metrics still{missed}"
 
 
 def _how_long(evidence: Evidence) -> str:

@@ -4,6 +4,7 @@ wrong and what to write.
 Stands on ``parts.py`` (whose rows) and ``targets.py`` (labels as numbers). No row is ever dropped and nothing that the
 caller gave is changed; rows go by position, whatever the index.
 """
+import re
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -126,7 +127,7 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
     targets = (targets + [None])[:len(parts)]
     splits = [Examples(*each) for each in zip(texts, pairs, targets)]
     said = [line for part, split in zip(parts, splits) for line in _blanks(part, split)]
-    said += _twins(parts[1], splits) + told
+    said += _numbers(parts[0], text, splits[0].texts) + _twins(parts[1], splits) + told
     return Labelled(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, said)
 
 
@@ -242,6 +243,14 @@ def _counted(part: Part, rows: np.ndarray, what: str, how: str, then: str) -> st
     verb, rest = then.split(" ", 1)
     return (f"1 {what} of {part.split} is {how} ({part.at(rows)}): it {verb}s {rest}" if n == 1 else
             f"{n} {what}s of {part.split} are {how} ({part.at(rows)}): they {verb} {rest}")
+
+
+def _numbers(train: Part, column: Any, texts: List[Any]) -> List[str]:
+    """An id, a date or a label is easily named for the texts."""
+    if not all(isinstance(text, str) and re.fullmatch(r"\s*[-+]?[\d.,:/-]+\s*", text) for text in texts):
+        return []
+    return [f"column {column!r} holds a number in each of {train.size} row(s) of train, as {texts[0]!r}: is it that of "
+            f"the texts? text=... names it"]
 
 
 def _keys(split: Examples) -> List[Tuple[Any, Any]]:

@@ -134,7 +134,7 @@ def check_column(frame: Any, column: Any, path: Any, option: Callable[..., str] 
         raise UnusableInput(f"{path}: its header is one column, {columns[0]!r}; write {option('sep', other)}")
     shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
     rename = f"; write {renamed(owner, columns, column)}" if owner else ""
-    raise UnusableInput(f"{path}: no column {column!r}{nearest(str(column), columns)}; its columns are: {shown}"
+    raise UnusableInput(f"{path}: no column {column!r}{nearest(str(column), columns)}; give one of its columns: {shown}"
                         f"{rename}")
 
 

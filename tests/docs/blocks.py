@@ -5,6 +5,7 @@ A mark is an HTML comment on the line above the block, so no reader sees it:
     <!-- runs: v1 v2; given: train.csv folder -->   run on these stacks, with these things ready (tests/docs/given.py)
     <!-- runs: v1; continues -->                    in the names and the folder that the block before it left
     <!-- runs: v1 v2; exit: 1 -->                   a command's exit code, where that is not 0
+    <!-- runs: v1 v2; rate: 1e-2 -->                the page's 1e-4 suits pretrained models; tiny ones take this
     <!-- run by: tests/test_causes.py -->           another test runs it, as it stands there
     <!-- not run: needs two GPUs -->                and why; it must still be Python
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 ROOT = Path(__file__).parents[2]
+PAGES_RATE = "1e-4"
 STACKS = ("v1", "era", "v2")
 CODE = ("python", "pycon", "console", "bash", "sh", "yaml")
 RUNNABLE = ("python", "console", "yaml")
@@ -34,6 +36,7 @@ class Mark(NamedTuple):
     given: Tuple[str, ...] = ()
     continues: bool = False
     exit_code: int = 0
+    rate: str = PAGES_RATE
 
 
 class Block(NamedTuple):
@@ -60,7 +63,8 @@ def blocks_of(path: Path, page: str = "") -> List[Block]:
             where, above = f"{page}:{first + 1}", marks.get(first - 2)
             if above is not None and MARK.search(lines[first - 2]).group("every"):
                 above = None
-            found.append(checked(Block(page, first + 1, language, text, above or usual or no_mark(where, language))))
+            mark = above or usual or no_mark(where, language)
+            found.append(checked(Block(page, first + 1, language, text.replace(PAGES_RATE, mark.rate), mark)))
     return found
 
 
@@ -87,12 +91,12 @@ def mark_of(line: str, where: str) -> Mark:
         return Mark(kind, rest)
     stacks, *parts = (part.strip() for part in rest.split(";"))
     said: Dict[str, str] = dict((part.split(": ", 1) + [""])[:2] for part in parts)
-    unknown = (set(stacks.split()) - set(STACKS)) | (set(said) - {"given", "continues", "exit"})
+    unknown = (set(stacks.split()) - set(STACKS)) | (set(said) - {"given", "continues", "exit", "rate"})
     if unknown or not stacks:
         raise BadMark(f"{where}: {', '.join(sorted(unknown)) or 'no stack'}: expected runs: {' '.join(STACKS)}, some "
-                      f"of them, then any of '; given: NAMES', '; continues', '; exit: CODE'")
+                      f"of them, then any of '; given: NAMES', '; continues', '; exit: CODE', '; rate: RATE'")
     return Mark(kind, "", tuple(stacks.split()), tuple(said.get("given", "").split()), "continues" in said,
-                int(said.get("exit", 0)))
+                int(said.get("exit", 0)), said.get("rate", PAGES_RATE))
 
 
 def no_mark(where: str, language: str):

@@ -212,4 +212,4 @@ def test_what_is_no_learner_is_refused_in_one_line():
 
 def test_a_healthy_learner_is_told_what_was_looked_at():
     said = str(diagnose(make_learner()))
-    assert said.startswith("HEALTHY: looked at ") and "gradients" in said.splitlines()[0]
+    assert said.startswith("HEALTHY") and "gradients" in said.splitlines()[0] and "\n  targets " in said

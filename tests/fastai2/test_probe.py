@@ -152,7 +152,7 @@ def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
 
 def test_a_healthy_learner_is_told_what_was_looked_at():
     said = str(diagnose(patient()))
-    assert said.startswith("HEALTHY: looked at ") and "gradients" in said.splitlines()[0]
+    assert said.startswith("HEALTHY") and "gradients" in said.splitlines()[0] and "\n  targets " in said
 
 
 # -- names what is not -------------------------------------------------------------------------------------------

@@ -85,6 +85,8 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     "head-of-no-use": ("It learns, badly.", "a last layer with no part in the output"),
     "loss-sign-flipped": ("The metric moves the wrong way.",
                           "the loss of right and of contrary stand-in outputs; the propagated loss over the given one"),
+    "loss-ignores-a-target": ("The loss falls, and the metric goes to one class's share.",
+                              "the loss of stand-in outputs, right but for one class or label: what each costs"),
     "softmax-before-cross-entropy": ("The loss falls to about .55 (two classes) and no further.",
                                      "outputs between 0 and 1 whatever the weights, rows that sum to 1, a loss that "
                                      "expects logits"),
@@ -115,6 +117,9 @@ CAUSES: Dict[str, Tuple[str, str]] = {
                                   "how well words foretell labels, held out, within each set"),
     "labels-in-order": ("The loss jumps between two values.", "changes of class from row to row in the first batches"),
     "validation-one-class": ("The metric is 0 or 1.", "validation targets, beside the training shares"),
+    "validation-worse-than-constant": ("Training goes well, the validation loss rises.",
+                                       "the last validation loss beside a constant predictor's"),
+    "dropout-too-high": ("Nothing is learned.", "the largest p among the dropout layers"),
     "metric-ignores-predictions": ("The metric never changes.", "the metric of right, contrary and random outputs"),
     "metric-of-another-epoch": ("The metric changes less and less, or never.",
                                 "the metric of the same outputs in a first and in a later epoch"),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.instruments.loss import loss_shape, value_of
+from fastai_hf_callback.instruments.loss import answers_at_no_cost, ask_about_all_targets, loss_shape, value_of
 
 CLASSES = torch.tensor([0, 1, 2, 0, 1, 0])
 LABELS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
@@ -110,3 +110,59 @@ def test_half_precision_logits_are_asked_in_their_own_dtype():
     asked = []
     loss_shape(lambda output, target: asked.append(output.dtype) or output.float().mean(), of_labels.half(), LABELS)
     assert set(asked) == {torch.float16}
+
+
+# -- what each target costs --------------------------------------------------------------------------------------------
+
+AT_A_COST = {
+    "CE": (nn.CrossEntropyLoss(), of_classes, CLASSES),
+    "CE, sum": (nn.CrossEntropyLoss(reduction="sum"), of_classes, CLASSES),
+    "CE, small weights": (nn.CrossEntropyLoss(torch.tensor([1e-3, 1.0, 50.0])), of_classes, CLASSES),
+    "CE, another class ignored": (nn.CrossEntropyLoss(ignore_index=-100), of_classes, CLASSES),
+    "NLL": (lambda output, target: F.nll_loss(output.log_softmax(-1), target), of_classes, CLASSES),
+    "margin": (nn.MultiMarginLoss(), of_classes, CLASSES),
+    "BCE": (nn.BCEWithLogitsLoss(), of_labels, LABELS),
+    "BCE, weights": (nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1e-2, 30.0])), of_labels, LABELS),
+    "BCE of probabilities": (nn.BCELoss(), of_labels.sigmoid(), LABELS),
+    "squared error of labels": (nn.MSELoss(), of_labels, LABELS),
+    "one label": (nn.BCEWithLogitsLoss(), of_labels[:, :1], LABELS[:, :1]),
+    "targets alone": (lambda output, target: target.float().mean(), of_classes, CLASSES),
+    "numbers": (nn.MSELoss(), torch.zeros(3, 1), torch.tensor([[1.0], [2.0], [4.0]])),
+    "refused": (lambda output, target: output.no_such_thing, of_classes, CLASSES),
+    "one class": (nn.CrossEntropyLoss(torch.tensor([0.0, 1.0, 1.0])), of_classes, torch.zeros(6, dtype=torch.int64)),
+    "a class per token": (nn.CrossEntropyLoss(ignore_index=0), torch.randn(2, 3, 4), torch.randint(0, 3, (2, 4)))}
+
+AT_NONE = {
+    "weight": (nn.CrossEntropyLoss(torch.tensor([0.0, 1.0, 2.0])), of_classes, CLASSES, ["class 0"]),
+    "weights": (nn.CrossEntropyLoss(torch.tensor([0.0, 1.0, 0.0])), of_classes, CLASSES, ["class 0", "class 2"]),
+    "ignored": (nn.CrossEntropyLoss(ignore_index=1), of_classes, CLASSES, ["class 1"]),
+    "more rows": (nn.CrossEntropyLoss(ignore_index=1), of_classes[:2], CLASSES, ["class 1"]),
+    "half": (nn.CrossEntropyLoss(ignore_index=1), of_classes.double(), CLASSES, ["class 1"]),
+    "pos_weight": (nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 0.0])), of_labels, LABELS,
+                   ["1 in label column 1"]),
+    "weight of a column": (nn.BCEWithLogitsLoss(torch.tensor([0.0, 1.0])), of_labels, LABELS,
+                           ["0 in label column 0", "1 in label column 0"]),
+    "probabilities": (nn.BCELoss(torch.tensor([0.0, 1.0])), of_labels.sigmoid(), LABELS,
+                      ["0 in label column 0", "1 in label column 0"]),
+    "one label": (nn.BCEWithLogitsLoss(pos_weight=torch.zeros(1)), of_labels[:, 0], LABELS[:, 0], ["1"]),
+    "of one's own": (lambda output, target: (F.cross_entropy(output, target, reduction="none") * (target != 2)).mean(),
+                     of_classes, CLASSES, ["class 2"])}
+
+
+@pytest.mark.parametrize("name", AT_A_COST)
+def test_every_target_costs_something(name):
+    assert answers_at_no_cost(*AT_A_COST[name]) == []
+
+
+@pytest.mark.parametrize("name", AT_NONE)
+def test_targets_at_no_cost_are_named(name):
+    *given, wanted = AT_NONE[name]
+    assert answers_at_no_cost(*given) == wanted
+
+
+def test_all_targets_tell_what_a_few_rows_do_not():
+    seen = loss_shape(nn.CrossEntropyLoss(), of_classes[:2], CLASSES[:2])
+    ask_about_all_targets(seen, nn.CrossEntropyLoss(), of_classes[:2], CLASSES)
+    shares = torch.tensor([3, 2, 1]) / 6.0
+    assert seen.constant_of_all == pytest.approx(float(-(shares * shares.log()).sum()), abs=1e-3)
+    assert seen.constant == pytest.approx(math.log(2), abs=1e-3) and seen.at_no_cost == []

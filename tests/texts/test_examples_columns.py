@@ -38,10 +38,12 @@ def test_what_is_no_frame_is_described(given, what):
 
 
 @pytest.mark.parametrize("kwargs, line", [
-    (dict(labels="lable"), "train: no column 'lable'; nearest: label; its columns are: text, label, a, b, score, mark"),
-    (dict(text="txt"), "train: no column 'txt'; nearest: text; its columns are: text, label, a, b, score, mark"),
-    (dict(pair="q"), "train: no column 'q'; its columns are: text, label, a, b, score, mark"),
-    (dict(valid=frame(label=None)), "valid: no column 'label'; its columns are: text, a, b, score, mark; write "
+    (dict(labels="lable"), "train: no column 'lable'; nearest: label; give one of its columns: text, label, a, b, "
+                           "score, mark"),
+    (dict(text="txt"), "train: no column 'txt'; nearest: text; give one of its columns: text, label, a, b, score, "
+                       "mark"),
+    (dict(pair="q"), "train: no column 'q'; give one of its columns: text, label, a, b, score, mark"),
+    (dict(valid=frame(label=None)), "valid: no column 'label'; give one of its columns: text, a, b, score, mark; write "
                                     "valid.rename(columns={'...': 'label'})"),
     (dict(labels="text"), "columns ['text', 'text'] were given for text, pair, labels and valid, 'text' more than "
                           "once; expected each once"),
@@ -97,7 +99,7 @@ def test_rows_of_a_file_are_counted_below_its_header(csv):
      "PATH: not utf-8 ('utf-8' codec can't decode byte 0xe9 in position 3: unexpected end of data); write "
      "pd.read_csv(path, encoding='latin-1'), or save it as UTF-8"),
     ("text,label\n", "PATH: a header and no rows; expected at least one text per class"),
-    ("text,lable\nx,1\n", "PATH: no column 'label'; nearest: lable; its columns are: text, lable"),
+    ("text,lable\nx,1\n", "PATH: no column 'label'; nearest: lable; give one of its columns: text, lable"),
 ], ids=["separator", "ragged", "index", "encoding", "empty", "column"])
 def test_a_file_that_cannot_be_used_names_what_python_can_do(csv, content, line):
     path = csv(content)
@@ -137,6 +139,13 @@ def test_blank_texts_are_kept_and_told():
     assert len(got.train.texts) == N
     assert got.said == ["2 texts of train are blank (train.iloc[[0, 1]]): they train as special tokens alone",
                         "1 text of test is blank ([test[i] for i in [1]]): it counts as special tokens alone"]
+
+
+def test_a_column_of_numbers_is_told_of():
+    said = read(frame(text=[f"10{i}" for i in range(N)])).said
+    assert said[0] == ("column 'text' holds a number in each of 8 row(s) of train, as '100': is it that of the texts? "
+                       "text=... names it")
+    assert not any("holds a number" in line for line in read(frame(text=["7", *"abcdefg"])).said)
 
 
 def test_a_pair_is_blank_when_both_are_and_half_blank_is_told_too():

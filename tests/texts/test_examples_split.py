@@ -110,7 +110,7 @@ def test_a_test_with_labels_without_or_as_a_list():
     (frame(label=[None] * N), {},
      "label column 'label' of test is empty in 8 of 8 row(s), test.iloc[[0, 1, 2, 3, 4]] and 3 more; fill or remove "
      "these rows, or leave the column out: test.drop(columns=['label'])"),
-    (frame(text=None), {}, "test: no column 'text'; its columns are: label, a, b, score, mark; write "
+    (frame(text=None), {}, "test: no column 'text'; give one of its columns: label, a, b, score, mark; write "
                               "test.rename(columns={'...': 'text'})"),
     (["x"], dict(pair="label", labels="a"),
      "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the columns 'text', "

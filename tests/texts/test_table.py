@@ -149,8 +149,8 @@ def test_the_wrong_encoding(csv):
 
 
 @pytest.mark.parametrize("text, labels, line", [
-    ("txt", ["a", "b"], "PATH: no column 'txt'; nearest: text; its columns are: text, a, b"),
-    ("text", ["a", "zzzz"], "PATH: no column 'zzzz'; its columns are: text, a, b"),
+    ("txt", ["a", "b"], "PATH: no column 'txt'; nearest: text; give one of its columns: text, a, b"),
+    ("text", ["a", "zzzz"], "PATH: no column 'zzzz'; give one of its columns: text, a, b"),
     ("text", ["a", "a"], "columns ['text', 'a', 'a'] were given; expected each once: --text COL --labels A,B,.."),
     ("a", ["a", "b"], "columns ['a', 'a', 'b'] were given; expected each once: --text COL --labels A,B,.."),
 ])
@@ -165,12 +165,12 @@ def test_no_label_column_at_all(csv):
 def test_of_many_columns_twelve_are_shown(csv):
     header = ",".join(f"c{i}" for i in range(20))
     line = refused(csv(f"{header}\n{header}\n"), "text")
-    assert line.endswith("its columns are: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, ...")
+    assert line.endswith("give one of its columns: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, ...")
 
 
 def test_the_wrong_separator_shows_the_header_it_read(csv):
     assert refused(csv(LABELS), sep=";") == \
-        "PATH: no column 'text'; nearest: text,a,b; its columns are: text,a,b"
+        "PATH: no column 'text'; nearest: text,a,b; give one of its columns: text,a,b"
 
 
 def test_empty_texts_are_counted_and_found(csv):

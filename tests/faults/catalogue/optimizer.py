@@ -214,6 +214,15 @@ def accumulating(make: Callable[[], Any], task: str = "classes") -> Build:
     return lambda architecture: learner(architecture, task, callbacks=[HFCallback(), make()])
 
 
+def dropping_what_it_should_keep(architecture: str) -> Learner:
+    """``keep_prob=.9`` of another library, given for the dropout."""
+    learn = learner(architecture, "classes")
+    for module in learn.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.9
+    return learn
+
+
 HELD_BY_ANOTHER = "optimizer-holds-another-model"
 NOT_HELD = ("parameters-not-in-optimizer", "split-leaves-modules-out")
 LEFT_OUT = NOT_HELD[::-1]
@@ -261,6 +270,7 @@ FAULTS = [
     fault("epsilon-of-one", SMALL_STEPS, plain(**stack.with_epsilon(1.0)), ALL, cure=True),
     fault("epsilon-of-a-tenth-after-a-fit", SMALL_STEPS, plain("labels", **stack.with_epsilon(0.1)), OTHERS,
           fitted=True, cure=True),
+    fault("dropout-for-keep-prob", "dropout-too-high", dropping_what_it_should_keep, BERTS),
     fault("accumulates-a-thousand", "accumulation-never-steps", accumulating(Collect), ALL),
     fault("accumulation-forgets", "accumulation-never-steps", accumulating(lambda: Forgetful(4), "labels"), OTHERS),
     fault("accumulation-off-by-one", "accumulation-never-steps", accumulating(lambda: OffByOne(4), "number"), THIRD),

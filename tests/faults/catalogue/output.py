@@ -164,6 +164,17 @@ class Reward(stack.ChangesLoss):
         return -loss
 
 
+def weights(of_classes: List[float]) -> Any:
+    """As ``counts.min() // counts`` makes them, which is 0 but for the rarest."""
+    return nn.CrossEntropyLoss(torch.tensor(of_classes))
+
+
+def yeses_unweighted() -> Any:
+    """``(n - positives) // positives``, where a label is common."""
+    return nn.BCEWithLogitsLoss(pos_weight=torch.tensor([0.0, 3.0, 3.0, 3.0, 3.0, 3.0]))
+
+
+IGNORES = "loss-ignores-a-target"
 SIGMOID, SOFTMAX = "sigmoid-before-logits-loss", "softmax-before-cross-entropy"
 NLL = "no-log-softmax-before-nll"
 IS_LOSS = ("output-is-the-loss", "loss-broadcasts", "batch-dimension-lost")
@@ -172,6 +183,13 @@ HIDDEN = "hidden-state-as-logits"
 BROADCASTS = "loss-broadcasts"
 
 FAULTS = [
+    fault("class-weight-nought", IGNORES,
+          with_callback(HFCallback, "classes", loss_func=weights([0.0, 1.0, 1.0])), ALL),
+    fault("class-weights-nought-but-one", IGNORES,
+          with_callback(HFCallback, "two classes", loss_func=weights([0.0, 1.0])), OTHERS),
+    fault("class-taken-for-padding", IGNORES,
+          with_callback(HFCallback, "classes", loss_func=nn.CrossEntropyLoss(ignore_index=0)), SOME),
+    fault("label-weight-nought", IGNORES, with_callback(HFCallback, "labels", loss_func=yeses_unweighted()), OTHERS),
     fault("sigmoid-in-the-model", SIGMOID, followed_by(torch.sigmoid, "labels"), ALL),
     fault("sigmoid-in-a-callback", SIGMOID, with_callback(Probabilities, "labels"), OTHERS),
     fault("sigmoid-under-flat-loss", SIGMOID, followed_by(torch.sigmoid, "labels", loss_func=stack.FlatBCE()),
