@@ -58,8 +58,9 @@ REASONS: Dict[str, Reason] = {
                                        "DataBunch.create(..., collate_fn=...)  # one that pads to the longest row"),
     "ragged-numpy": Reason("numpy 1.24 and later refuse ragged arrays, which fastai 1's text data makes.",
                            "pip install 'numpy<1.24'  # or make batches of padded tensors yourself"),
-    "weights-only-load": Reason("torch.load reads only weights by default since 2.6, and fastai 1 saves more.", "with "
-                                "heal(): learn.load(name)  # or, of full pickles, with trusted(file): load_learner(...)"),
+    "weights-only-load": Reason("torch.load reads only weights by default since 2.6, and fastai 1 saves more.",
+                                "with heal(): learn.load(name)  # or, full pickles, "
+                                "with trusted(file): load_learner(...)"),
     "device-mismatch": Reason("Tensors are on different devices.", "learn.model.to(learn.data.device)"),
     "dtype-mismatch": Reason("Half and full precision meet in one operation.", "learn.to_fp32()"),
     "out-of-memory": Reason("The device has no memory left.", "bs=8  # a smaller batch, or shorter texts"),

@@ -50,8 +50,8 @@ def _loss(evidence: Evidence) -> Optional[str]:
     if loss.at_ideal is not None:
         parts.append(f"{short(loss.at_ideal)} if always right")
     if loss.fitted is not None:  # at a rate that is high on purpose: up or down, it has to move
-        parts.append(f"{loss.fitted_steps} steps on one batch, with an optimizer and a high rate of their own, move it "
-                     f"by {short(abs(loss.fitted - loss.before_fitting))}")
+        parts.append(f"{loss.fitted_steps} step(s) on one batch, with an optimizer and a high rate of their own, move "
+                     f"it by {short(abs(loss.fitted - loss.before_fitting))}")
     return "; ".join(parts)
 
 

@@ -20,7 +20,17 @@ from .chart import Chart, chart_of
 from .looks import looks
 from .series import Series, gap, series_of
 from .tables import epoch_table, evidence_rows, metric_rows
-from .words import arm_lines, diagnosis_headline, figures, headline, meaning, number, remarks, short
+from .words import (
+    arm_lines,
+    diagnosis_headline,
+    figures,
+    headline,
+    meaning,
+    number,
+    remarks,
+    short,
+    training,
+)
 
 __all__ = ["comparison_as_fragment", "comparison_as_page", "diagnosis_as_fragment", "diagnosis_as_page", "written"]
 
@@ -60,7 +70,8 @@ _TONES = {0: "good", 1: "bad", 3: "stuck"}
 def _told_of_comparison(comparison: Comparison) -> Dict[str, Any]:
     names, rows, base_rates = epoch_table(comparison)
     return {"body": "comparison.html", "headline": headline(comparison), "tone": _TONES[comparison.exit_code],
-            "sentences": meaning(comparison), "remarks": remarks(comparison), "arms": arm_lines(comparison),
+            "sentences": meaning(comparison), "remarks": remarks(comparison), "training": training(comparison),
+            "arms": arm_lines(comparison),
             "difference": comparison.difference and _told_of_difference(comparison.difference),
             "movements": comparison.movements, "pictures": [_pictures(series) for series in series_of(comparison)],
             "names": names, "rows": rows, "base_rates": base_rates}

@@ -8,7 +8,8 @@ from ..comparison import Comparison, Movement
 from ..evidence import Evidence
 
 __all__ = ["arm_lines", "diagnosis_headline", "diagnosis_verdict", "figures", "headline", "meaning", "number",
-           "place_name", "remarks", "short"]
+           "place_name", "remarks", "short",
+           "training"]
 
 
 def number(value: Optional[float]) -> str:
@@ -38,6 +39,14 @@ def arm_lines(comparison: Comparison) -> List[Tuple[str, str]]:
         lines.append(("callback / broken arm", f"differ, as they must - {comparison.broken_difference}"
                       if comparison.proven else "EQUAL"))
     return lines
+
+
+def training(comparison: Comparison) -> str:
+    """What each arm did: steps, rates, rows; so that it can be done again."""
+    callback = comparison.traces["callback"]
+    highest = max((rate for step in callback.steps for rate in step.lrs), default=0.0)
+    return (f"{len(callback.steps)} steps in {len(callback.epochs)} epoch(s), rates up to {short(float(highest))}; "
+            f"{callback.n_train_targets:,} training targets, {callback.n_valid_targets:,} to validate on")
 
 
 def headline(comparison: Comparison) -> str:

@@ -16,7 +16,7 @@ def test_every_part_in_its_figures():
         ("texts", "32 rows of up to 12 tokens, 9 on average; 20% padding (id 0), masked"),
         ("outputs", "shape (8, 3) for targets (8,), from -1.25 to 1.5; they change, in "
                     "spreads between rows, by 0.8 with other words, 1e-06 with less padding"),
-        ("loss", "1.1 at first; 0.0001 if always right; 8 steps on one batch, with an optimizer and a high rate of "
+        ("loss", "1.1 at first; 0.0001 if always right; 8 step(s) on one batch, with an optimizer and a high rate of "
                  "their own, move it by 0.4"),
         ("gradients", "the loss reaches 39 of 41 parameters, 40 of them trainable"),
         ("optimizer", "holds 40 of 40 trainable parameters; 4 steps watched"),
