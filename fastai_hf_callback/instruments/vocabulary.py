@@ -37,6 +37,6 @@ def see_with_tokenizer(seen: Inputs, views: List[TokenView], tokenizer: Any, max
 
 
 def _id_of(tokenizer: Any, name: str) -> Optional[int]:
-    token = vars(tokenizer).get(f"_{name}") or getattr(tokenizer, name, None)
+    token = tokenizer.special_tokens_map.get(name)  # the attribute of a token that is not set is logged as a mistake
     found = None if token is None else tokenizer.convert_tokens_to_ids(str(token))
     return found if isinstance(found, int) else None
