@@ -53,7 +53,7 @@ __all__ = [
 CHECKS_WHAT_IS_PROPAGATED = False
 REFUSES_HALF_LOSSES = False
 NAME, OTHER, SUFFIX, SEED = "fastai 1", "fastai 2", "", 500758
-IN_TITLE, IN_COMMAND, VERSIONS, HELD_OUT_PAGE = "", "", "", "faults-held-out.md"
+IN_TITLE, IN_COMMAND, VERSIONS, HELD_OUT_PAGE = " on fastai 1", "", "", "faults-held-out.md"
 ONLY_HERE = "tests.faults.catalogue.only_fastai1"
 
 # -- architectures -----------------------------------------------------------------------------------------------
