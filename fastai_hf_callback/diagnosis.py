@@ -34,6 +34,11 @@ class Diagnosis:
         return all(finding.severity == "note" for finding in self.findings)
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether a note says that a fit may be in vain although no fault is proven."""
+        return self.healthy and any(finding.cause in checks.DOUBTS for finding in self.findings)
+
+    @property
     def causes(self) -> List[str]:
         """The findings' causes, in their order."""
         return [finding.cause for finding in self.findings]

@@ -181,6 +181,20 @@ def test_the_text_of_a_healthy_run_says_what_was_looked_at():
     assert "of them trainable" not in ill  # its findings say what there is to say
 
 
+def test_notes_are_named_and_a_doubt_is_no_health():
+    noted = diagnosed(seen(metric__value=0.4))
+    assert str(noted).startswith("HEALTHY, with 1 note (metric-at-base-rate): looked at") and not noted.in_doubt
+    nothing = dict(labels__signal_within_train=0.5, labels__signal_within_valid=0.5, labels__signal_together=0.5)
+    doubted = diagnosed(seen(metric__value=0.4, history__losses=[1.1] * 30, loss__constant_of_all=1.09, **nothing))
+    said = "IN DOUBT, with 3 notes (labels-unrelated-to-texts, metric-at-base-rate, nothing-learned-yet): looked at "
+    assert str(doubted).startswith(said) and "and found no sure fault" in str(doubted).splitlines()[0]
+    assert doubted.healthy and doubted.in_doubt
+
+
+def test_a_doubt_beside_a_fault_is_a_fault():
+    assert not diagnosed(seen(graph__hidden=4, history__losses=[1.1] * 30, loss__constant_of_all=1.09)).in_doubt
+
+
 def test_a_doctor_that_watched_a_fit_says_over_how_many_steps():
     watched = seen(seconds=0.0, stepping__steps=120, stepping__sampled_steps=6)
     said = str(diagnosed(watched)).splitlines()

@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Tuple
 
 from . import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
 
-__all__ = ["ALL", "RANK", "EXPLAINED_BY"]
+__all__ = ["ALL", "DOUBTS", "RANK", "EXPLAINED_BY"]
 
 ALL: List[Callable] = [check for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels,
                                             metrics) for check in family.CHECKS]
@@ -16,6 +16,11 @@ ALL: List[Callable] = [check for family in (wiring, weights, gradient, optimizer
 # general, then the likelier. Seen from the gradient's way: wiring, weights, graph, step, output, input, metric.
 RANK: List[str] = [cause for family in (wiring, weights, gradient, precision, optimizer, outputs, inputs, labels,
                                         metrics) for cause in family.CAUSES] + ["unknown-failure"]
+RANK.sort(key=lambda cause: cause == "nothing-learned-yet")  # what a fit came to, after all that may have kept it there
+
+# No fault is proven, and yet a fit may be in vain: with a note of one of these nobody should be told that all is well.
+DOUBTS = ("labels-unrelated-to-texts", "texts-truncated", "nothing-learned-yet", "validation-worse-than-constant",
+          "epsilon-outweighs-gradients")
 
 # A finding is left out where one of these was found: it is only its consequence.
 EXPLAINED_BY: Dict[str, Tuple[str, ...]] = {

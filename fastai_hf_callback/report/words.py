@@ -106,7 +106,8 @@ def diagnosis_verdict(diagnosis: Any) -> str:
     notes = [finding.cause for finding in diagnosis.findings]
     noted = f", with {len(notes)} note{'s' * (len(notes) > 1)} ({', '.join(notes)})" if notes else ""
     looked = f"looked at {looked} {_how_long(evidence)}"
-    return f"HEALTHY{noted}: {looked} and found nothing that keeps metrics still{missed}"
+    found = "no sure fault" if diagnosis.in_doubt else "nothing that keeps metrics still"
+    return f"{'IN DOUBT' if diagnosis.in_doubt else 'HEALTHY'}{noted}: {looked} and found {found}{missed}"
 
 
 def _how_long(evidence: Evidence) -> str:
@@ -124,7 +125,8 @@ def diagnosis_headline(diagnosis: Any) -> Tuple[str, str, List[str]]:
     if diagnosis.healthy:
         looked = diagnosis_verdict(diagnosis).partition(": ")[2]
         noted = [f"There is something to know all the same: {counted[0]}."] if counted else []
-        return "Healthy", "good", ([_sentence(looked)] if looked else []) + noted
+        said, tone = ("In doubt", "stuck") if diagnosis.in_doubt else ("Healthy", "good")
+        return said, tone, ([_sentence(looked)] if looked else []) + noted
     first = f"Begin with the first, {diagnosis.findings[0].cause}: the later ones may follow from it."
     return (" and ".join([", ".join(counted[:-1]), counted[-1]] if counted[1:] else counted),
             "bad" if "error" in severities else "stuck", [first] if severities[1:] else [])
