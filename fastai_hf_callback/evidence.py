@@ -237,7 +237,12 @@ class Inputs:
 
 @dataclass
 class Labels:
-    """The targets of rows sampled evenly from both sets; shares by class where there are classes."""
+    """The targets of rows sampled evenly from both sets; shares by class where there are classes.
+
+    ``most_contrary`` is, of the classes or label columns, the one that the words of the training rows foretell worst
+    on the validation rows: its area under the ROC curve there, and by how many standard errors that differs from
+    chance.
+    """
 
     kind: str
     train_rows: int
@@ -251,6 +256,9 @@ class Labels:
     signal_within_valid: Optional[float] = None
     signal_together: Optional[float] = None
     signal_train_to_valid: Optional[float] = None
+    most_contrary: Optional[int] = None
+    most_contrary_area: float = 0.5
+    most_contrary_errors: float = 0.0
     error_within_train: float = 1.0
     error_within_valid: float = 1.0
     error_together: float = 1.0

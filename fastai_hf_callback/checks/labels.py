@@ -15,6 +15,7 @@ EXPLAINED_BY = {"validation-worse-than-constant": ("train-and-valid-disagree", "
 
 # Standard errors of an area under the ROC curve where no word foretells a label.
 CHANCE, CERTAIN, EXPECTED = 2.0, 4.0, 6.0
+CONTRARY = -4.5  # one column in three hundred thousand lies there by chance
 # With fewer rows, or a wider error, nothing can be said about a weak signal.
 ENOUGH_ROWS, SHARP_ENOUGH = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
@@ -65,6 +66,15 @@ def unrelated(seen: Evidence) -> Optional[Finding]:
                        f"validation labels stand beside other texts, mean something else, or the texts are encoded "
                        f"differently.", {**figures, "from training to validation": labels.signal_train_to_valid},
                        "print(valid_df.sample(5))  # one tokenizer and one class list for both")
+    if _a_part_disagrees(labels):
+        what = "class" if labels.kind == "classes" else "label column"
+        return Finding("train-and-valid-disagree", "warning",
+                       f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}), and on "
+                       f"the validation rows the same words foretell the contrary for {what} {labels.most_contrary} "
+                       f"({labels.most_contrary_area:.2f}; chance .50): some labels of the two sets do not mean the "
+                       f"same.",
+                       {**figures, f"{what} {labels.most_contrary}": labels.most_contrary_area},
+                       "text_data(train, valid, ...)  # numbers both sets' classes alike; no factorize of each alone")
     # A note: order, counts and pairs tell labels too, and no list of words sees them.
     if _nothing_foretells(labels):
         return Finding("labels-unrelated-to-texts", "note",
@@ -142,6 +152,12 @@ def _only_validation_makes_sense(labels: Labels) -> bool:
         return False
     return (_above(labels.signal_within_valid, labels.error_within_valid, CERTAIN)
             and not _above(labels.signal_within_train, labels.error_within_train, CHANCE))
+
+
+def _a_part_disagrees(labels: Labels) -> bool:
+    """Some classes exchanged leave the mean area above chance; their own lie below it, by more than chance does."""
+    return (_above(labels.signal_within_train, labels.error_within_train, CERTAIN)
+            and labels.most_contrary_errors <= CONTRARY)
 
 
 def _disagree(labels: Labels) -> bool:

@@ -13,6 +13,8 @@ from ..evidence import Labels
 
 __all__ = ["Sampled", "look_at_labels"]
 
+ENOUGH_OF_A_CLASS = 20  # an area over fewer rows says next to nothing
+
 
 class Sampled(NamedTuple):
     """Rows of a data set: token ids of each (or None), and targets, float64 (n, columns) or int64 (n,)."""
@@ -109,8 +111,23 @@ def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: st
     if yv.shape[1] != y.shape[1]:
         return
     seen.signal_within_valid, seen.error_within_valid = _within(xv, yv, kind)
-    seen.signal_train_to_valid, _ = _score(_ridge(x, y, xv), yv, kind)
+    guesses = _ridge(x, y, xv)
+    seen.signal_train_to_valid, _ = _score(guesses, yv, kind)
+    if kind != "number":
+        _find_most_contrary(seen, guesses, yv)
     seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
+
+
+def _find_most_contrary(seen: Labels, guesses: np.ndarray, y: np.ndarray) -> None:
+    for column in range(y.shape[1]):
+        yes = y[:, column] > 0
+        n, others = int(yes.sum()), int((~yes).sum())
+        if min(n, others) < ENOUGH_OF_A_CLASS:
+            continue
+        area = _area(yes, guesses[:, column])
+        errors = (area - 0.5) / np.sqrt((1 / n + 1 / others) / 12)
+        if errors < seen.most_contrary_errors:
+            seen.most_contrary, seen.most_contrary_area, seen.most_contrary_errors = column, area, float(errors)
 
 
 def _finite(*parts: Optional[Sampled]) -> bool:

@@ -54,6 +54,15 @@ def test_words_that_tell_the_labels_are_found_on_both_sides(kind):
     assert above(seen.signal_together, seen.error_together) > 3
 
 
+def test_classes_exchanged_in_one_of_the_sets_are_found_where_the_mean_area_hides_them():
+    ids, other = texts(900), texts(600, 1)
+    right = told(other, "classes")
+    exchanged = np.array([1, 0, 2])[right]
+    good, bad = (look(told(ids, "classes"), ids, Sampled(other, labels)) for labels in (right, exchanged))
+    assert good.most_contrary is None and good.most_contrary_errors == 0
+    assert bad.most_contrary in (0, 1) and bad.most_contrary_errors < -3 and bad.most_contrary_area < 0.45
+
+
 @KINDS
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_beside_other_texts_have_no_signal(kind, seed):

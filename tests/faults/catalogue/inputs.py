@@ -171,6 +171,11 @@ def shuffled(targets: Tensor) -> Tensor:
     return targets[torch.randperm(len(targets))]
 
 
+def exchanged(targets: Tensor) -> Tensor:
+    """Each set's classes were numbered alone, by ``pd.factorize``: two of three changed places."""
+    return torch.tensor([1, 0, 2])[targets]
+
+
 def shifted(targets: Tensor) -> Tensor:
     """A header was read as a row."""
     return targets.roll(1, 0)
@@ -282,6 +287,7 @@ FAULTS = [
     fault("labels-shuffled-in-both", UNRELATED, relabelled("labels", shuffled, "both"), SOME, severity="note"),
     fault("numbers-shuffled", UNRELATED, relabelled("number", shuffled), OTHERS),
     fault("labels-off-by-one", UNRELATED, relabelled("two classes", shifted, "both"), THIRD, severity="note"),
+    fault("two-classes-exchanged", "train-and-valid-disagree", relabelled("classes", exchanged), ALL),
     fault("labels-all-the-first", "labels-constant", relabelled("classes", first_everywhere), ALL),
     fault("labels-all-zero", "labels-constant", relabelled("labels", torch.zeros_like, "both"), SOME),
     fault("numbers-constant", "labels-constant", relabelled("number", lambda y: torch.full_like(y, 0.5)), OTHERS),
