@@ -18,6 +18,8 @@ Case = namedtuple("Case", "check cause severity figures fires silent")
 
 RISING = [0.9, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.1]  # losses
 
+NAN, INF = float("nan"), float("inf")
+
 CASES = [
     # -- wiring ----------------------------------------------------------------------------------------------------
     Case(wiring.train_path, "output-not-unwrapped", "error", ["not tuple"],
@@ -173,6 +175,7 @@ CASES = [
     Case(optimizer.clipped, "clipped-to-nothing", "error", ["1e-05", "0.001 of what"],
          dict(stepping__gradient_norms=[1e-6, 1e-5], stepping__clip_ratio=1e-3),
          [dict(stepping__gradient_norms=[1.1e-5]), dict(stepping__gradient_norms=[]),
+          dict(stepping__gradient_norms=[NAN, INF, 10.0, INF]), dict(stepping__gradient_norms=[NAN, INF]),
           dict(stepping__skipped_steps=4), dict(stepping__clip_ratio=1.1e-3), dict(stepping__clip_ratio=None)]),
     Case(optimizer.epsilon_outweighs, "epsilon-outweighs-gradients", "warning",
          ["eps=1e-05", "1e-06 in the", "0.091 of"],

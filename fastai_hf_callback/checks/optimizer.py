@@ -3,6 +3,7 @@
 Where the limits come from is written beside each; they were set on the seeded faults and the healthy runs of
 ``tests/faults/`` before the seed of the controls was drawn.
 """
+import math
 from typing import Optional
 
 from ..evidence import Evidence
@@ -215,14 +216,16 @@ def decay_dominates(seen: Evidence) -> Optional[Finding]:
 
 def clipped(seen: Evidence) -> Optional[Finding]:
     step = seen.stepping
-    if step is None or not step.gradient_norms or max(step.gradient_norms) > CLIPPED_NORM:
+    # Overflowed steps of half precision have no norm, and their ratio is the loss scale's.
+    norms = [] if step is None else [norm for norm in step.gradient_norms if math.isfinite(norm)]
+    if not norms or max(norms) > CLIPPED_NORM:
         return None
     if step.clip_ratio is None or step.clip_ratio > CLIPPED_RATIO or step.skipped_steps >= step.steps:
         return None
     return Finding("clipped-to-nothing", "error",
-                   f"The gradient's norm is {max(step.gradient_norms):.2g} at the step, {step.clip_ratio:.2g} of what "
+                   f"The gradient's norm is {max(norms):.2g} at the step, {step.clip_ratio:.2g} of what "
                    f"backward gave: clipping leaves nothing of it.",
-                   {"norm at the step": max(step.gradient_norms), "at the step / after backward": step.clip_ratio},
+                   {"norm at the step": max(norms), "at the step / after backward": step.clip_ratio},
                    "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns")
 
 
