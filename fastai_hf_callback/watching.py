@@ -202,7 +202,8 @@ class AnyDoctor:
         if not train.targets:
             return
         pads = [] if self._seen.inputs is None or self._seen.inputs.pad_id is None else [self._seen.inputs.pad_id]
-        self._seen.labels = look_at_labels(train.sampled(pads), self._validation_sampled(pads), train.targets, pads)
+        self._seen.labels = look_at_labels(train.sampled(pads), self._validation_sampled(pads), train.targets, pads,
+                                           together=False)
         if self._seen.loss is not None and self._a_row_of_logits is not None:
             ask_about_all_targets(self._seen.loss, self.learn.loss_func, self._a_row_of_logits,
                                   torch.cat(train.targets).to(self._a_row_of_logits.device))

@@ -24,7 +24,7 @@ class Sampled(NamedTuple):
 
 
 def look_at_labels(train: Sampled, valid: Optional[Sampled], batches: Sequence[Tensor],
-                   skip_ids: Sequence[int] = ()) -> Optional[Labels]:
+                   skip_ids: Sequence[int] = (), together: bool = True) -> Optional[Labels]:
     """Compare targets with one another, with their order, and with the words.
 
     Parameters
@@ -35,6 +35,8 @@ def look_at_labels(train: Sampled, valid: Optional[Sampled], batches: Sequence[T
         Targets of the first training batches, in the order in which the loader gave them.
     skip_ids : sequence of int
         Ids that are no words, such as padding.
+    together : bool
+        Whether both sets are asked as one too, which takes as long as all the rest.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def look_at_labels(train: Sampled, valid: Optional[Sampled], batches: Sequence[T
     if valid is not None and len(valid.targets):
         seen.valid_constant = _constant(valid.targets)
         seen.valid_shares = _shares(valid.targets, kind)
-    _add_signal(seen, train, valid, kind, set(skip_ids))
+    _add_signal(seen, train, valid, kind, set(skip_ids), together)
     return seen
 
 
@@ -98,7 +100,8 @@ def _as_groups(rows: np.ndarray) -> np.ndarray:
 # -- do the words foretell the labels at all? ------------------------------------------------------------------
 
 
-def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: str, skip: set) -> None:
+def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: str, skip: set,
+                together: bool) -> None:
     if train.ids is None or len(train.ids) < 64 or seen.train_constant or not _finite(train, valid):
         return
     words = _vocabulary(train.ids, skip)
@@ -115,7 +118,8 @@ def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: st
     seen.signal_train_to_valid, _ = _score(guesses, yv, kind)
     if kind != "number":
         _find_most_contrary(seen, guesses, yv)
-    seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
+    if together:
+        seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
 
 
 def _find_most_contrary(seen: Labels, guesses: np.ndarray, y: np.ndarray) -> None:
