@@ -283,8 +283,7 @@ class Weights:
 
 @dataclass
 class MetricSeen:
-    """One metric, on real outputs of ``rows`` validation rows and on stand-ins; ``answers`` are the classes said there.
-    """
+    """One metric, on real outputs of ``rows`` validation rows and on stand-ins; ``answers`` counts the classes said."""
 
     name: str
     value: Optional[float] = None

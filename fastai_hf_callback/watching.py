@@ -1,4 +1,5 @@
 """What a doctor notes and says while a fit runs, on either fastai; its rooms bring the events. Imports torch, numpy."""
+import copy
 import functools
 import math
 from dataclasses import replace
@@ -205,8 +206,9 @@ class AnyDoctor:
         self._seen.labels = look_at_labels(train.sampled(pads), self._validation_sampled(pads), train.targets, pads,
                                            together=False)
         if self._seen.loss is not None and self._a_row_of_logits is not None:
-            ask_about_all_targets(self._seen.loss, self.learn.loss_func, self._a_row_of_logits,
-                                  torch.cat(train.targets).to(self._a_row_of_logits.device))
+            with rng_preserved():  # a loss may draw, and may keep what it was asked: a copy is asked
+                ask_about_all_targets(self._seen.loss, copy.deepcopy(self.learn.loss_func), self._a_row_of_logits,
+                                      torch.cat(train.targets).to(self._a_row_of_logits.device))
         self._seen.looked_at.append("targets")
 
     def _validation_sampled(self, pads: List[int]) -> Optional[Sampled]:

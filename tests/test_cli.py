@@ -114,7 +114,7 @@ def test_identical_but_stuck_is_3(run, factories):
 def test_a_healthy_learner_is_0_and_says_what_was_looked_at(run, factories, tmp_path):
     code, out, err = run("diagnose", f"{factories}:good", "--json", tmp_path / "out.json")
     assert (code, err) == (0, "")
-    assert out.startswith("HEALTHY")
+    assert out.startswith("HEALTHY") and ": looked at " in out.splitlines()[0]
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["healthy"] and found["evidence"]["stepping"]["steps"] == 4
 

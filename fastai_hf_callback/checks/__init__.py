@@ -14,9 +14,10 @@ ALL: List[Callable] = [check for family in (wiring, weights, gradient, optimizer
 
 # Which cause comes first among findings of one severity: what makes the others moot, then the specific before the
 # general, then the likelier. Seen from the gradient's way: wiring, weights, graph, step, output, input, metric.
-RANK: List[str] = [cause for family in (wiring, weights, gradient, precision, optimizer, outputs, inputs, labels,
+_BY_FAMILY: List[str] = [cause for family in (wiring, weights, gradient, precision, optimizer, outputs, inputs, labels,
                                         metrics) for cause in family.CAUSES] + ["unknown-failure"]
-RANK.sort(key=lambda cause: cause == "nothing-learned-yet")  # what a fit came to, after all that may have kept it there
+# What a fit came to stands after all that may have kept it there.
+RANK: List[str] = sorted(_BY_FAMILY, key=lambda cause: cause == "nothing-learned-yet")
 
 # No fault is proven, and yet a fit may be in vain: with a note of one of these nobody should be told that all is well.
 DOUBTS = ("labels-unrelated-to-texts", "texts-truncated", "nothing-learned-yet", "validation-worse-than-constant",

@@ -16,7 +16,7 @@ from ..errors import UnusableInput
 from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
 from .columns import is_blank
 from .encoder import TextEncoder
-from .parts import as_keyword
+from .parts import as_keyword, listed
 from .table import read_frame, renamed
 from .tokenizing import Encoded
 
@@ -113,9 +113,8 @@ class Feeding:
     def _tell_of_blanks(self, items: List[Any]) -> None:
         blank = [at for at, item in enumerate(items) if all(map(is_blank, item if self.paired else [item]))]
         if blank:
-            shown = ", ".join(map(str, blank[:5])) + (f" and {len(blank) - 5} more" if len(blank) > 5 else "")
-            warnings.warn(f"{len(blank)} of {len(items)} texts to predict are blank, at {shown} (counted from 0): "
-                          f"they are predicted from special tokens alone; fill them, or leave them out and predict "
+            warnings.warn(f"{len(blank)} of {len(items)} texts to predict are blank, at {listed(blank)} (counted from "
+                          f"0): they are predicted from special tokens alone; fill them, or leave them out and predict "
                           f"nothing", stacklevel=3)
 
     def _of_frame(self, frame: Any, path: str = "") -> List[Any]:

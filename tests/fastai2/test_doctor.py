@@ -54,6 +54,30 @@ def test_weights_are_bit_for_bit_those_of_a_fit_without_it(model, cbs):
         list(row) for row in watched.recorder.values]]}
 
 
+class Drawing(torch.nn.Module):
+    """A loss that draws at every call, and keeps how often it was called."""
+
+    calls = 0
+
+    def forward(self, output, target):
+        self.calls += 1
+        return torch.nn.functional.cross_entropy(output + 0.01 * torch.randn_like(output), target)
+
+
+def test_a_loss_that_draws_and_counts_is_asked_as_a_copy_and_draws_the_same():
+    def fit(*doctor):
+        seed_everything(3)
+        learn = make_learner("bert", cbs=[HFCallback(), *doctor])
+        learn.loss_func = Drawing()
+        learn.fit_one_cycle(2, 1e-3)
+        return learn
+    watched, alone = fit(Doctor()), fit()
+    assert "targets" in watched.doctor.diagnosis.evidence.looked_at
+    assert watched.doctor.diagnosis.evidence.loss.constant_of_all is not None
+    assert watched.loss_func.calls == alone.loss_func.calls
+    assert watched.recorder.values == alone.recorder.values
+
+
 @pytest.mark.parametrize("task", first_quick(1, ["classes", "labels", "number"]))
 def test_says_nothing_of_a_healthy_fit(task):
     said, doctor = watched(patient(task=task), lambda learn: learn.fit_one_cycle(2, 2e-3))
