@@ -39,7 +39,7 @@ setup(
     python_requires=">=3.8",
     install_requires=["torch", "numpy"],
     extras_require=extras,
-    entry_points={"console_scripts": ["fastai-hf = fastai_hf_callback.__main__:main"]},
+    entry_points={"console_scripts": ["fastai-hf = fastai_hf_callback.cli.main:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",

@@ -30,10 +30,10 @@ from fastai_hf_callback import (
     ordered_preds,
     text_data,
 )
-from fastai_hf_callback.fastai1.quiet import quiet
-from fastai_hf_callback.metrics import mean_columnwise_auc
-from fastai_hf_callback.pretrained import load_pretrained
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.model.metrics import mean_columnwise_auc
+from fastai_hf_callback.model.pretrained import load_pretrained
+from fastai_hf_callback.utils.rng import seed_everything
 
 
 class Run(NamedTuple):

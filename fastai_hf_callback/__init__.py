@@ -9,18 +9,18 @@ from typing import Any, List
 
 __version__ = "0.1.0"
 
-_CORE = {"unwrap": "output", "HFModel": "model", "accuracy_thresh": "metrics",
-         "span_logits": "spans", "span_match": "spans", "span_overlap": "spans",
-         "SpanLoss": "losses", "NextTokenLoss": "losses",
+_CORE = {"unwrap": "model.output", "HFModel": "model.wrapper", "accuracy_thresh": "model.metrics",
+         "span_logits": "model.question_answering", "span_match": "model.question_answering", "span_overlap": "model.question_answering",
+         "SpanLoss": "model.losses", "NextTokenLoss": "model.losses",
          "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
          "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
-         "Comparison": "comparison", "Trace": "trace",
-         "trusted": "trust", "Diagnosis": "diagnosis", "Finding": "finding"}
-_PER_FASTAI = {"HFCallback": "callback", "patched_loop": "loop", "compare": "arms",
-               "text_data": "data", "ordered_preds": "ordered", "diagnose": "probe", "Doctor": "doctor",
-               "explain": "explaining",
+         "Comparison": "comparison.comparison", "Trace": "results.trace",
+         "trusted": "compat.trusted_loading", "Diagnosis": "diagnosis.diagnosis", "Finding": "results.finding"}
+_PER_FASTAI = {"HFCallback": "callback", "patched_loop": "comparison.patched_loop", "compare": "comparison.compare",
+               "text_data": "data.text_data", "ordered_preds": "data.ordered_preds", "diagnose": "diagnosis.diagnose", "Doctor": "diagnosis.doctor",
+               "explain": "diagnosis.explain",
                "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "WordAccuracy": "metrics",
-               "layer_groups": "splitting", "heal": "mending"}
+               "layer_groups": "layer_groups", "heal": "compat.heal"}
 # What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.
 _TOLD_BY = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
 

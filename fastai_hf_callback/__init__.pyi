@@ -1,7 +1,7 @@
 # What type checkers read in place of __init__.py, whose names are resolved when first used. Signatures are the same on
 # both fastais but for what README's table of differences says; shown are fastai 2's.
-from .comparison import Comparison as Comparison
-from .diagnosis import Diagnosis as Diagnosis
+from .comparison.comparison import Comparison as Comparison
+from .diagnosis.diagnosis import Diagnosis as Diagnosis
 from .errors import BridgeError as BridgeError
 from .errors import ComparisonError as ComparisonError
 from .errors import GradientError as GradientError
@@ -9,30 +9,30 @@ from .errors import InputError as InputError
 from .errors import OutputError as OutputError
 from .errors import PatchError as PatchError
 from .errors import UnusableInput as UnusableInput
-from .fastai2.arms import compare as compare
+from .fastai2.comparison.compare import compare as compare
 from .fastai2.callback import HFCallback as HFCallback
-from .fastai2.data import text_data as text_data
-from .fastai2.doctor import Doctor as Doctor
-from .fastai2.explaining import explain as explain
-from .fastai2.loop import patched_loop as patched_loop
-from .fastai2.mending import heal as heal
+from .fastai2.data.text_data import text_data as text_data
+from .fastai2.diagnosis.doctor import Doctor as Doctor
+from .fastai2.diagnosis.explain import explain as explain
+from .fastai2.comparison.patched_loop import patched_loop as patched_loop
+from .fastai2.compat.heal import heal as heal
 from .fastai2.metrics import BaseRate as BaseRate
 from .fastai2.metrics import ColumnwiseAUC as ColumnwiseAUC
 from .fastai2.metrics import WordAccuracy as WordAccuracy
-from .fastai2.ordered import ordered_preds as ordered_preds
-from .fastai2.probe import diagnose as diagnose
-from .fastai2.splitting import layer_groups as layer_groups
-from .finding import Finding as Finding
-from .losses import NextTokenLoss as NextTokenLoss
-from .losses import SpanLoss as SpanLoss
-from .metrics import accuracy_thresh as accuracy_thresh
-from .model import HFModel as HFModel
-from .output import unwrap as unwrap
-from .spans import span_logits as span_logits
-from .spans import span_match as span_match
-from .spans import span_overlap as span_overlap
-from .trace import Trace as Trace
-from .trust import trusted as trusted
+from .fastai2.data.ordered_preds import ordered_preds as ordered_preds
+from .fastai2.diagnosis.diagnose import diagnose as diagnose
+from .fastai2.layer_groups import layer_groups as layer_groups
+from .results.finding import Finding as Finding
+from .model.losses import NextTokenLoss as NextTokenLoss
+from .model.losses import SpanLoss as SpanLoss
+from .model.metrics import accuracy_thresh as accuracy_thresh
+from .model.wrapper import HFModel as HFModel
+from .model.output import unwrap as unwrap
+from .model.question_answering import span_logits as span_logits
+from .model.question_answering import span_match as span_match
+from .model.question_answering import span_overlap as span_overlap
+from .results.trace import Trace as Trace
+from .compat.trusted_loading import trusted as trusted
 
 __version__: str
 __all__: list[str]

@@ -258,7 +258,7 @@ def remarks(sites):
 
 def explanations(sites):
     """What every known failure means, and what it says of an error of our own."""
-    from fastai_hf_callback.failures import REASONS, finding_for
+    from fastai_hf_callback.diagnosis.failures import REASONS, finding_for
 
     own, known = [site for site in sites if site.room == "failures.py"]
     found = [(known, finding_for(cause, "what was said")) for cause in REASONS]

@@ -1,7 +1,7 @@
 """What a healthy run looks like to the doctor, recorded; and the same with single figures changed. No torch here."""
 from dataclasses import replace
 
-from fastai_hf_callback.evidence import (
+from fastai_hf_callback.results.evidence import (
     Evidence,
     Graph,
     History,

@@ -11,24 +11,26 @@ import torch
 from torch import nn
 
 import fastai_hf_callback
-from fastai_hf_callback import HFModel, first_batch, trial, unwrap
-from fastai_hf_callback.comparison import compare_traces
+from fastai_hf_callback import HFModel, unwrap
+from fastai_hf_callback.model import sanity_checks as first_batch
+from fastai_hf_callback.comparison import runner as trial
+from fastai_hf_callback.comparison.comparison import compare_traces
 from fastai_hf_callback.demo import comments
-from fastai_hf_callback.diagnosis import Diagnosis
-from fastai_hf_callback.factory_file import load_factory
-from fastai_hf_callback.finding import Finding
-from fastai_hf_callback.layers import grouped_parts
-from fastai_hf_callback.losses import NextTokenLoss, SpanLoss
-from fastai_hf_callback.metrics import mean_columnwise_auc
-from fastai_hf_callback.pretrained import Pretrained, _old_kind, check_length, load_pretrained
-from fastai_hf_callback.spans import span_logits
-from fastai_hf_callback.texts.batching import NO_PADDING, TextInputs
-from fastai_hf_callback.texts.encoder import TextEncoder
-from fastai_hf_callback.texts.examples import read_examples
-from fastai_hf_callback.texts.feeding import Feeding
-from fastai_hf_callback.texts.passages import PassageFeeding
-from fastai_hf_callback.texts.settings import check_settings
-from fastai_hf_callback.texts.table import read_table, split_rows
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis
+from fastai_hf_callback.cli.factory_file import load_factory
+from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.model.layer_groups import grouped_parts
+from fastai_hf_callback.model.losses import NextTokenLoss, SpanLoss
+from fastai_hf_callback.model.metrics import mean_columnwise_auc
+from fastai_hf_callback.model.pretrained import Pretrained, _old_kind, check_length, load_pretrained
+from fastai_hf_callback.model.question_answering import span_logits
+from fastai_hf_callback.data.batches.batching import NO_PADDING, TextInputs
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.examples import read_examples
+from fastai_hf_callback.data.batches.collate import Feeding
+from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
+from fastai_hf_callback.data.arguments import check_settings
+from fastai_hf_callback.data.tables.table import read_table, split_rows
 from tests.tables import fast_tokenizer, slow_tokenizer
 from tests.tiny import a_trace, ids, model_of_today, tiny_model
 
@@ -54,7 +56,7 @@ FACTORIES = "number = 3\ndef takes(one): ...\ndef nothing(): return None\n"
 
 def typed(line):
     """What the command line says of its arguments; it never gets to work."""
-    from fastai_hf_callback.__main__ import _parser
+    from fastai_hf_callback.cli.main import _parser
 
     arguments = _parser().parse_args(line.split())
     arguments.run(arguments)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.broadcast import broadcasts
+from fastai_hf_callback.model.broadcast import broadcasts
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own remark on what is measured here
 quick = settings(deadline=None, max_examples=80)

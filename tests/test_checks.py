@@ -7,11 +7,11 @@ from collections import Counter, namedtuple
 
 import pytest
 
-from fastai_hf_callback import checks
-from fastai_hf_callback.checks import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
-from fastai_hf_callback.evidence import Evidence
-from fastai_hf_callback.failures import REASONS
-from fastai_hf_callback.finding import SEVERITIES, Finding
+from fastai_hf_callback.diagnosis import checks
+from fastai_hf_callback.diagnosis.checks import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.diagnosis.failures import REASONS
+from fastai_hf_callback.results.finding import SEVERITIES, Finding
 from tests.recorded import PARTS, healthy, seen
 
 Case = namedtuple("Case", "check cause severity figures fires silent")

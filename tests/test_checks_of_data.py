@@ -1,7 +1,7 @@
 """The checks of outputs, inputs, targets and metrics; the table is read as in ``test_checks.py``."""
 import pytest
 
-from fastai_hf_callback.checks import inputs, labels, metrics, outputs
+from fastai_hf_callback.diagnosis.checks import inputs, labels, metrics, outputs
 from tests.recorded import seen
 from tests.test_checks import Case, falls_silent, fired, name_of, shows
 

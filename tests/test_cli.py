@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fastai_hf_callback.__main__ import main
+from fastai_hf_callback.cli.main import main
 from fastai_hf_callback.demo import stage
 from fastai_hf_callback.demo.comments import LABELS, write_csv
 from tests.stack import FASTAI_1
@@ -263,6 +263,6 @@ def test_help_is_no_error(capsys):
 
 
 def test_without_jinja2_no_page_is_begun(run, factories, monkeypatch):
-    monkeypatch.setattr("fastai_hf_callback.__main__.find_spec", lambda name: None)
+    monkeypatch.setattr("fastai_hf_callback.cli.main.find_spec", lambda name: None)
     code, out, err = run("compare", f"{factories}:raises", "--html", "out.html")
     assert (code, out) == (2, "") and "--html needs jinja2, which is not installed; write: pip install jinja2" in err

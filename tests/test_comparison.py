@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import ComparisonError
-from fastai_hf_callback.comparison import compare_traces, first_difference, movements
-from fastai_hf_callback.trace import Trace
+from fastai_hf_callback.comparison.comparison import compare_traces, first_difference, movements
+from fastai_hf_callback.results.trace import Trace
 from tests.tiny import a_broken_trace, a_trace
 
 quick = settings(deadline=None, max_examples=80)

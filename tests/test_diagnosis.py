@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback import checks
-from fastai_hf_callback.diagnosis import Diagnosis, diagnosed
+from fastai_hf_callback.diagnosis import checks
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
 from fastai_hf_callback.errors import BridgeError
-from fastai_hf_callback.evidence import Evidence
-from fastai_hf_callback.finding import SEVERITIES, Finding
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.finding import SEVERITIES, Finding
 from tests.recorded import PARTS, healthy, seen
 from tests.test_checks import CASES
 from tests.test_checks_of_data import CASES as CASES_OF_DATA

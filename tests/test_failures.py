@@ -18,9 +18,9 @@ from fastai_hf_callback.errors import (
     PatchError,
     UnusableInput,
 )
-from fastai_hf_callback.failures import _PATTERNS, REASONS, advice_on, explain, explained, finding_for
-from fastai_hf_callback.model import HFModel
-from fastai_hf_callback.output import unwrap
+from fastai_hf_callback.diagnosis.failures import _PATTERNS, REASONS, advice_on, explain, explained, finding_for
+from fastai_hf_callback.model.wrapper import HFModel
+from fastai_hf_callback.model.output import unwrap
 from tests.tiny import VOCAB, ClassifierOutput, ids, tiny_model
 
 CLASSES, LABELS, NUMBERS = nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(), nn.MSELoss()

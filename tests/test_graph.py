@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from fastai_hf_callback import unwrap
-from fastai_hf_callback.graph import reach
+from fastai_hf_callback.model.gradient_flow import reach
 from tests.tiny import ARCHITECTURES, ids, tiny_model
 
 

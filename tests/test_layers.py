@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fastai_hf_callback import HFModel, InputError
-from fastai_hf_callback.layers import grouped_parts
+from fastai_hf_callback.model.layer_groups import grouped_parts
 from tests.quick import first_quick
 from tests.tiny import ARCHITECTURES, VOCAB, tiny_model
 

@@ -15,8 +15,8 @@ from fastai_hf_callback import (
     span_match,
     span_overlap,
 )
-from fastai_hf_callback.spans import best_spans
-from fastai_hf_callback.texts.words import words_right
+from fastai_hf_callback.model.question_answering import best_spans
+from fastai_hf_callback.data.batches.token_labels import words_right
 from tests.tiny import VOCAB, ids, model_of_today
 
 quick = settings(deadline=None, max_examples=40)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.metrics import accuracy_thresh, constant_outputs, mean_columnwise_auc, single_answers
+from fastai_hf_callback.model.metrics import accuracy_thresh, constant_outputs, mean_columnwise_auc, single_answers
 
 pytest.importorskip("sklearn")
 quick = settings(deadline=None, max_examples=40)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastai_hf_callback import OutputError, unwrap
-from fastai_hf_callback.output import describe
+from fastai_hf_callback.model.output import describe
 from tests.tiny import ARCHITECTURES, ClassifierOutput, ids, tiny_model
 
 quick = settings(deadline=None, max_examples=60)

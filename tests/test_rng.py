@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastai_hf_callback.rng import rng_preserved, seed_everything
+from fastai_hf_callback.utils.rng import rng_preserved, seed_everything
 
 
 def draw():

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.trace import Epoch, Step, Trace, digest
+from fastai_hf_callback.results.trace import Epoch, Step, Trace, digest
 from tests.tiny import a_trace
 
 quick = settings(deadline=None, max_examples=60)

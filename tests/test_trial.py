@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from fastai_hf_callback.trial import ARMS, made_by
+from fastai_hf_callback.comparison.runner import ARMS, made_by
 
 SAID = "some weights were newly initialised"
 

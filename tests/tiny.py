@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.trace import Epoch, Step, Trace
+from fastai_hf_callback.results.trace import Epoch, Step, Trace
 
 VOCAB, PAD = 48, 0
 ARCHITECTURES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "transfoxl")

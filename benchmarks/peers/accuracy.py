@@ -11,8 +11,8 @@ from work import BATCH, Counted, model
 
 from fastai_hf_callback import HFCallback, HFModel, text_data
 from fastai_hf_callback.demo.comments import comments
-from fastai_hf_callback.fastai2.quiet import quiet
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.utils.rng import seed_everything
 
 MAX_LEN, LR = 120, 1e-3
 made = {}

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from work import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
-from fastai_hf_callback.fastai1.bunch import Collate
-from fastai_hf_callback.fastai1.quiet import quiet
+from fastai_hf_callback.fastai1.data.loaders import Collate
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 
 CPU_ALONE = dict(num_workers=0, device=torch.device("cpu"), pin_memory=False, no_check=True)
 

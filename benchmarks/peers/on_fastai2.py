@@ -17,7 +17,7 @@ from torch import nn
 from work import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
-from fastai_hf_callback.fastai2.quiet import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
 
 AdamW = partial(OptimWrapper, opt=torch.optim.AdamW)
 

@@ -52,7 +52,7 @@ def encode(arm):
     if arm == "own call":
         found = own(texts, truncation=True, max_length=MAX_LEN)["input_ids"]
     else:
-        from fastai_hf_callback.texts.encoder import TextEncoder
+        from fastai_hf_callback.data.encoding.encoder import TextEncoder
 
         found = [row.ids for row in TextEncoder(own, MAX_LEN).encode(texts)]
     clock, cpu = time.perf_counter() - clock, time.process_time() - cpu

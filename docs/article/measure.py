@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 
 from fastai_hf_callback.demo.comments import LABELS, write_csv
-from fastai_hf_callback.metrics import mean_columnwise_auc
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.model.metrics import mean_columnwise_auc
+from fastai_hf_callback.utils.rng import seed_everything
 
 THRESHOLD = 0.25  # the article's
 

@@ -21,7 +21,7 @@ from fastai_hf_callback import (
     text_data,
 )
 from fastai_hf_callback.demo.comments import LABELS
-from fastai_hf_callback.ranks import rank
+from fastai_hf_callback.utils.distributed import rank
 
 csv, folder = sys.argv[1:]
 process = int(os.environ["LOCAL_RANK"])

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fastai_hf_callback import ColumnwiseAUC, Doctor, HFCallback, HFModel, ordered_preds, text_data
 from fastai_hf_callback.demo.comments import LABELS
-from fastai_hf_callback.ranks import rank
+from fastai_hf_callback.utils.distributed import rank
 
 csv, folder = sys.argv[1:]
 dls = text_data(csv, 0.2, AutoTokenizer.from_pretrained(folder), "comment_text", list(LABELS), bs=16, progress=False)

@@ -8,10 +8,10 @@ from fastai.callback import Callback
 from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
-from ..errors import BridgeError
-from ..first_batch import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
-from ..output import Element, tensors_in, unwrap
-from .loop import active_patch, running_callbacks, running_loss_func
+from fastai_hf_callback.errors import BridgeError
+from fastai_hf_callback.model.sanity_checks import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
+from fastai_hf_callback.model.output import Element, tensors_in, unwrap
+from fastai_hf_callback.fastai1.comparison.patched_loop import active_patch, running_callbacks, running_loss_func
 
 __all__ = ["HFCallback"]
 

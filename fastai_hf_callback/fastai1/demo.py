@@ -7,13 +7,22 @@ from fastai.train import Learner  # which gives it fit_one_cycle
 from pytorch_transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 from torch import nn
 
-from ..demo.comments import LABELS
-from ..demo.stage import BATCH, LR, MAX_LEN, SIZES, as_the_article_fed, demo_split, in_front, tiny_bert
-from ..metrics import accuracy_thresh
-from ..pretrained import Pretrained
+from fastai_hf_callback.demo.comments import LABELS
+from fastai_hf_callback.demo.setup import (
+    BATCH,
+    LR,
+    MAX_LEN,
+    SIZES,
+    as_the_article_fed,
+    demo_split,
+    in_front,
+    tiny_bert,
+)
+from fastai_hf_callback.model.metrics import accuracy_thresh
+from fastai_hf_callback.model.pretrained import Pretrained
 from .callback import HFCallback
-from .factories import THRESHOLD, table_factory
-from .quiet import quiet
+from .learner_factory import THRESHOLD, table_factory
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 
 __all__ = ["demo_factory", "recipe_after_an_epoch"]
 

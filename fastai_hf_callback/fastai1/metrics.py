@@ -6,9 +6,9 @@ from fastai.callback import AverageMetric, Callback, CallbackHandler
 from fastai.torch_core import add_metrics
 from torch import Tensor
 
-from ..evaluation import expanded
-from ..metrics import constant_outputs, mean_columnwise_auc
-from ..texts.words import words_right
+from fastai_hf_callback.comparison.baseline import expanded
+from fastai_hf_callback.model.metrics import constant_outputs, mean_columnwise_auc
+from fastai_hf_callback.data.batches.token_labels import words_right
 
 __all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "metrics_alone", "score_constant"]
 

@@ -6,10 +6,10 @@ from typing import Any, Dict, List
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
-from ..errors import BridgeError
-from ..first_batch import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
-from ..output import Element, unwrap
-from .loop import active_patch
+from fastai_hf_callback.errors import BridgeError
+from fastai_hf_callback.model.sanity_checks import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
+from fastai_hf_callback.model.output import Element, unwrap
+from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch
 
 __all__ = ["HFCallback"]
 
@@ -100,7 +100,7 @@ class HFCallback(Callback):
 
     def _share_rows(self) -> None:
         if "fastai.distributed" in sys.modules:  # it needs accelerate, and only whoever wants it has it
-            from .sharing import shared
+            from fastai_hf_callback.fastai2.data.distributed_loader import shared
             self.learn.dl = shared(self.learn)
 
     # -- registration -----------------------------------------------------------------------------

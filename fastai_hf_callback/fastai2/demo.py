@@ -12,12 +12,21 @@ from fastai.torch_core import default_device
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-from ..demo.comments import LABELS
-from ..demo.stage import BATCH, LR, MAX_LEN, SIZES, as_the_article_fed, demo_split, in_front, tiny_bert
-from ..pretrained import Pretrained
+from fastai_hf_callback.demo.comments import LABELS
+from fastai_hf_callback.demo.setup import (
+    BATCH,
+    LR,
+    MAX_LEN,
+    SIZES,
+    as_the_article_fed,
+    demo_split,
+    in_front,
+    tiny_bert,
+)
+from fastai_hf_callback.model.pretrained import Pretrained
 from .callback import HFCallback
-from .factories import THRESHOLD, table_factory
-from .quiet import quiet
+from .learner_factory import THRESHOLD, table_factory
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
 
 __all__ = ["demo_factory", "recipe_after_an_epoch"]
 

@@ -8,10 +8,10 @@ from fastai.learner import AvgMetric, Metric
 from fastai.torch_core import to_detach
 from torch import Tensor
 
-from ..evaluation import expanded
-from ..metrics import constant_outputs, mean_columnwise_auc
-from ..texts.words import words_right
-from .keeping import attributes_kept
+from fastai_hf_callback.comparison.baseline import expanded
+from fastai_hf_callback.model.metrics import constant_outputs, mean_columnwise_auc
+from fastai_hf_callback.data.batches.token_labels import words_right
+from fastai_hf_callback.fastai2.compat.learner_state import attributes_kept
 
 __all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "AskedForMore", "LearnerOfABatch",
            "score_constant"]

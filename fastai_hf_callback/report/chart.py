@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Iterator, List, Optional, Sequence, Tuple
 
-from .series import Series
-from .words import place_name
+from .curves import Series
+from .wording import place_name
 
 __all__ = ["Chart", "Curve", "Strip", "Tick", "chart_of", "columns", "ticks"]
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any, Dict
 
-from ..comparison import Comparison
+from fastai_hf_callback.comparison.comparison import Comparison
 
 __all__ = ["comparison_as_dict", "comparison_as_json", "diagnosis_as_json"]
 

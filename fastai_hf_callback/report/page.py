@@ -14,23 +14,13 @@ from pathlib import Path
 from platform import python_version
 from typing import Any, Callable, Dict, List, Optional
 
-from .. import __version__
-from ..comparison import Comparison, Difference
+from fastai_hf_callback import __version__
+from fastai_hf_callback.comparison.comparison import Comparison, Difference
 from .chart import Chart, chart_of
-from .looks import looks
-from .series import Series, gap, series_of
+from .scope import looks
+from .curves import Series, gap, series_of
 from .tables import epoch_table, evidence_rows, metric_rows
-from .words import (
-    arm_lines,
-    diagnosis_headline,
-    figures,
-    headline,
-    meaning,
-    number,
-    remarks,
-    short,
-    training,
-)
+from .wording import arm_lines, diagnosis_headline, figures, headline, meaning, number, remarks, short, training
 
 __all__ = ["comparison_as_fragment", "comparison_as_page", "diagnosis_as_fragment", "diagnosis_as_page", "written"]
 

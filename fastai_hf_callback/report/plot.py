@@ -2,8 +2,8 @@
 import inspect
 from typing import Any
 
-from ..comparison import Comparison
-from .series import Series, series_of
+from fastai_hf_callback.comparison.comparison import Comparison
+from .curves import Series, series_of
 
 __all__ = ["plot_comparison"]
 

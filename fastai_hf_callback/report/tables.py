@@ -5,9 +5,9 @@ Imports ``words`` and ``series``.
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ..comparison import Comparison, epoch_means
-from .series import Series, series_of
-from .words import number, place_name
+from fastai_hf_callback.comparison.comparison import Comparison, epoch_means
+from .curves import Series, series_of
+from .wording import number, place_name
 
 __all__ = ["Cell", "Row", "epoch_table", "evidence_rows", "metric_rows"]
 

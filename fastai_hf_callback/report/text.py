@@ -2,10 +2,10 @@
 import textwrap
 from typing import Any, List
 
-from ..comparison import Comparison, Movement
-from ..evidence import Evidence
-from .looks import looks
-from .words import arm_lines, diagnosis_verdict, figures, number, remarks
+from fastai_hf_callback.comparison.comparison import Comparison, Movement
+from fastai_hf_callback.results.evidence import Evidence
+from .scope import looks
+from .wording import arm_lines, diagnosis_verdict, figures, number, remarks
 
 __all__ = ["comparison_as_text", "diagnosis_as_text"]
 

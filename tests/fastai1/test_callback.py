@@ -15,7 +15,7 @@ from fastai.layers import MSELossFlat  # noqa: E402
 from fastai.train import Learner  # noqa: E402
 
 from fastai_hf_callback import BridgeError, GradientError, HFCallback, OutputError, patched_loop, unwrap  # noqa: E402
-from fastai_hf_callback.graph import Reach  # noqa: E402
+from fastai_hf_callback.model.gradient_flow import Reach  # noqa: E402
 from tests.fastai1.learners import databunch, make_learner  # noqa: E402
 
 
@@ -195,7 +195,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
-    from fastai_hf_callback import first_batch as room
+    from fastai_hf_callback.model import sanity_checks as room
     monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or Reach(opaque=["x"]))
     learn = learner(callbacks=[HFCallback()])
     learn.validate()

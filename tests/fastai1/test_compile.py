@@ -10,8 +10,8 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
-from fastai_hf_callback.rng import seed_everything  # noqa: E402
+from fastai_hf_callback.fastai1.compat.no_progress import quiet  # noqa: E402
+from fastai_hf_callback.utils.rng import seed_everything  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from fastai_hf_callback import (
     UnusableInput,
     trusted,
 )
-from fastai_hf_callback.fastai1.quiet import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.fastai1.texts import ITEM, TASKS, make_data, make_learner, rows_of
 
 

@@ -21,7 +21,7 @@ from fastai_hf_callback import (
     text_data,
     trusted,
 )
-from fastai_hf_callback.fastai1.quiet import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.fastai1.texts import ITEM, TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
 
 
@@ -244,7 +244,7 @@ def test_an_exception_inside_predict_leaves_the_learner_as_it_was(slow, item):
 def test_a_failing_batch_inside_predict_leaves_the_learner_as_it_was(slow, monkeypatch):
     data = make_data(slow)
     learn = make_learner(data)
-    monkeypatch.setattr("fastai_hf_callback.texts.feeding.pad_rows", None)
+    monkeypatch.setattr("fastai_hf_callback.data.batches.collate.pad_rows", None)
     with pytest.raises(TypeError):
         learn.predict("the fox")
     assert len(data.valid_ds) == len(VALID) and data.valid_ds.item is None

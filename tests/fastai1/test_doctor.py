@@ -6,7 +6,7 @@ from fastai.callback import Callback
 from fastai.train import Learner
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai1.items import block_data, trusted_pickles
 from tests.fastai1.learners import PAD, make_learner
 from tests.tiny import tiny_model
@@ -76,7 +76,7 @@ def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
     learn = make_learner()
     doctor = Doctor(learn)
     learn.callbacks.append(doctor)
-    monkeypatch.setattr("fastai_hf_callback.fastai1.doctor.StepWatch.batch_begins", lambda *args: 1 / 0)
+    monkeypatch.setattr("fastai_hf_callback.fastai1.diagnosis.doctor.StepWatch.batch_begins", lambda *args: 1 / 0)
     learn.fit(1, 1e-3)
     assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.not_looked_at)
 

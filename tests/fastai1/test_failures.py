@@ -10,7 +10,7 @@ from fastai.callback import Callback  # noqa: E402
 from fastai.train import Learner  # noqa: E402
 
 from fastai_hf_callback import HFCallback, HFModel, patched_loop  # noqa: E402
-from fastai_hf_callback.failures import explain  # noqa: E402
+from fastai_hf_callback.diagnosis.failures import explain  # noqa: E402
 from tests.fastai1.learners import LOSSES, TASKS, databunch, make_learner  # noqa: E402
 from tests.tiny import tiny_model  # noqa: E402
 

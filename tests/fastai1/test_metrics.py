@@ -12,7 +12,7 @@ from fastai.metrics import accuracy, accuracy_thresh  # noqa: E402
 from fastai_hf_callback import BaseRate, ColumnwiseAUC, WordAccuracy  # noqa: E402
 from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh  # noqa: E402
 from fastai_hf_callback.fastai1.metrics import score_constant  # noqa: E402
-from fastai_hf_callback.metrics import mean_columnwise_auc  # noqa: E402
+from fastai_hf_callback.model.metrics import mean_columnwise_auc  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 OUTPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))

@@ -12,8 +12,8 @@ from fastai.train import GradientClipping
 from torch import nn
 
 from fastai_hf_callback import HFCallback, UnusableInput, diagnose
-from fastai_hf_callback.fastai1.snapshot import everything_put_back
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.fastai1.diagnosis.snapshot import everything_put_back
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai1.learners import make_learner
 from tests.faults.stacks.fastai1 import half_runs_on_cpu
 

@@ -9,9 +9,9 @@ pytest.importorskip("fastai.basic_train")
 from fastai import basic_train  # noqa: E402
 from fastai.metrics import accuracy  # noqa: E402
 
-from fastai_hf_callback.fastai1.quiet import quiet  # noqa: E402
-from fastai_hf_callback.fastai1.recording import base_rates, evaluate, metric_names, single_answers  # noqa: E402
-from fastai_hf_callback.output import tensors_in  # noqa: E402
+from fastai_hf_callback.fastai1.compat.no_progress import quiet  # noqa: E402
+from fastai_hf_callback.fastai1.comparison.recorder import base_rates, evaluate, metric_names, single_answers  # noqa: E402
+from fastai_hf_callback.model.output import tensors_in  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("fastai.basic_train")
 from fastai.torch_core import ParameterModule, flatten_model  # noqa: E402
 
 from fastai_hf_callback import InputError, layer_groups  # noqa: E402
-from fastai_hf_callback.layers import grouped_parts  # noqa: E402
+from fastai_hf_callback.model.layer_groups import grouped_parts  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 from tests.tiny import ARCHITECTURES, tiny_model  # noqa: E402
 

@@ -27,8 +27,8 @@ from fastai_hf_callback import (
     ordered_preds,
     text_data,
 )
-from fastai_hf_callback.fastai1.quiet import quiet
-from fastai_hf_callback.fastai1.sharing import TextLoader
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.data.distributed_loader import TextLoader
 from tests.fastai1.learners import databunch, make_learner
 from tests.processes import this_rank, write
 from tests.tables import COLUMNS, frame, slow_tokenizer

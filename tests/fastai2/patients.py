@@ -9,7 +9,7 @@ from fastai.metrics import accuracy, accuracy_multi, mse
 from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai2.learners import hushed
 from tests.faults.catalogue import FAULTS
 from tests.faults.texts import BATCH, N_OUTPUTS, PAD, bare_model, both, padded

@@ -10,7 +10,7 @@ from fastai.optimizer import OptimWrapper
 from torch import nn
 
 from fastai_hf_callback import HFCallback
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai2.learners import make_learner
 
 

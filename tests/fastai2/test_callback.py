@@ -20,7 +20,7 @@ from fastai_hf_callback import (
     explain,
     patched_loop,
 )
-from fastai_hf_callback.graph import Reach
+from fastai_hf_callback.model.gradient_flow import Reach
 from tests.fastai2.learners import hushed, loaders, make_learner
 
 
@@ -246,7 +246,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
-    from fastai_hf_callback import first_batch as room
+    from fastai_hf_callback.model import sanity_checks as room
     monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or Reach(opaque=["x"]))
     learn = learner(cbs=[HFCallback()])
     learn.validate()

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fastai_hf_callback.__main__ import main
+from fastai_hf_callback.cli.main import main
 
 FACTORY_FILE = """
 from tests.fastai2.learners import make_learner

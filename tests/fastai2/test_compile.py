@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.fastai2.quiet import quiet
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai2.learners import make_learner
 
 pytestmark = pytest.mark.slow

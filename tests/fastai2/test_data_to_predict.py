@@ -81,7 +81,7 @@ def test_a_failing_batch_inside_predict_leaves_the_learner_usable(tokenizer, mon
     learn = make_learner(make_data(tokenizer))
     callbacks, expected = list(learn.cbs), learn.predict("the fox")[2]
     with monkeypatch.context() as patched:
-        patched.setattr("fastai_hf_callback.texts.feeding.pad_rows", None)
+        patched.setattr("fastai_hf_callback.data.batches.collate.pad_rows", None)
         with pytest.raises(TypeError):
             learn.predict("the fox")
     assert list(learn.cbs) == callbacks and torch.equal(learn.predict("the fox")[2], expected)

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from fastai_hf_callback import UnusableInput, heal
 from fastai_hf_callback.demo.comments import LABELS, write_csv
-from fastai_hf_callback.fastai2.distributing import slots_in_order
+from fastai_hf_callback.fastai2.compat.distributed import slots_in_order
 from tests.fastai2 import together
 from tests.fastai2.together import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_look
 from tests.processes import ROOT, in_two_processes, read

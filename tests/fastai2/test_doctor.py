@@ -9,10 +9,10 @@ from fastai.callback.training import GradientAccumulation
 from fastai.optimizer import Adam
 
 from fastai_hf_callback import BridgeError, Doctor, HFCallback, diagnose
-from fastai_hf_callback.demo.stage import LR
+from fastai_hf_callback.demo.setup import LR
 from fastai_hf_callback.fastai2.demo import demo_factory
-from fastai_hf_callback.fastai2.quiet import quiet
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai2.learners import make_learner
 from tests.fastai2.patients import SEEDED, faulty, patient
 from tests.quick import first_quick
@@ -111,7 +111,7 @@ def test_of_a_failing_fit_it_keeps_what_it_saw():
 
 
 def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
-    monkeypatch.setattr("fastai_hf_callback.fastai2.doctor.StepWatch.batch_begins", lambda *args: 1 / 0)
+    monkeypatch.setattr("fastai_hf_callback.fastai2.diagnosis.doctor.StepWatch.batch_begins", lambda *args: 1 / 0)
     _, doctor = watched(make_learner())
     assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.not_looked_at)
 

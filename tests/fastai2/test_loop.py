@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import PatchError, patched_loop
-from fastai_hf_callback.fastai2 import loop as room
-from fastai_hf_callback.fastai2.loop import active_patch
+from fastai_hf_callback.fastai2.comparison import patched_loop as room
+from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch
 from tests.fastai2.learners import make_learner
 
 ORIGINAL = Learner._do_one_batch

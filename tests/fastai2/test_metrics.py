@@ -9,7 +9,7 @@ from fastai.metrics import RocAucMulti, accuracy, accuracy_multi
 from fastai_hf_callback import BaseRate, ColumnwiseAUC, WordAccuracy
 from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh
 from fastai_hf_callback.fastai2.metrics import LearnerOfABatch, score_constant
-from fastai_hf_callback.metrics import mean_columnwise_auc
+from fastai_hf_callback.model.metrics import mean_columnwise_auc
 from tests.fastai2.learners import make_learner
 
 OUTPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))

@@ -11,8 +11,8 @@ from fastai.callback.tracker import SaveModelCallback
 from torch import nn
 
 from fastai_hf_callback import HFCallback, UnusableInput, diagnose
-from fastai_hf_callback.fastai2.cure import PHRASES
-from fastai_hf_callback.fastai2.loop import active_patch, patched_loop
+from fastai_hf_callback.fastai2.diagnosis.fixes import PHRASES
+from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch, patched_loop
 from tests.fastai2.learners import make_learner
 from tests.fastai2.patients import SEEDED, faulty, patient
 from tests.fastai2.states import STATES, differences, everything, fitted, run

@@ -8,8 +8,8 @@ from fastai.callback.tracker import SaveModelCallback
 from fastai.metrics import accuracy
 
 from fastai_hf_callback import HFCallback
-from fastai_hf_callback.fastai2.quiet import quiet
-from fastai_hf_callback.fastai2.recording import base_rates, evaluate, metric_names, single_answers
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.comparison.recorder import base_rates, evaluate, metric_names, single_answers
 from tests.fastai2.learners import make_learner
 
 

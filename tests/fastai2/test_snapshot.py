@@ -5,7 +5,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
-from fastai_hf_callback.fastai2.snapshot import callback_copy, everything_put_back
+from fastai_hf_callback.fastai2.diagnosis.snapshot import callback_copy, everything_put_back
 from tests.fastai2.learners import make_learner
 from tests.fastai2.states import STATES, differences, everything, fitted, run
 from tests.quick import first_quick

@@ -24,7 +24,7 @@ from fastai_hf_callback import (
     ordered_preds,
     text_data,
 )
-from fastai_hf_callback.fastai2 import sharing
+from fastai_hf_callback.fastai2.data import distributed_loader as sharing
 from tests.fastai2.learners import hushed, loaders, make_learner
 from tests.processes import this_rank, write
 from tests.tables import COLUMNS, fast_tokenizer, frame

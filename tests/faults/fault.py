@@ -6,7 +6,7 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.faults.stacks import stack
 from tests.faults.tasks import TASKS, bare_model, body_of
 

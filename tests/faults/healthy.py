@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel, unwrap
-from fastai_hf_callback.rng import seed_everything
+from fastai_hf_callback.utils.rng import seed_everything
 from tests.faults import tasks
 from tests.faults.fault import Reader, body_for, hidden_states, position_for
 from tests.faults.specs import Spec, specs

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback import HFModel, unwrap
-from fastai_hf_callback.rng import rng_preserved, seed_everything
+from fastai_hf_callback.utils.rng import rng_preserved, seed_everything
 from tests.tiny import VOCAB, tiny_model
 
 PAD, UNK, CLS, SEP, FIRST_WORD = 0, 1, 2, 3, 5

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback.instruments.inputs import (
+from fastai_hf_callback.diagnosis.probes.inputs import (
     EmbeddingCall,
     agreed_on_padding,
     arguments_watched,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from fastai_hf_callback.instruments.labels import Sampled, _area, _ridge, look_at_labels
+from fastai_hf_callback.diagnosis.probes.labels import Sampled, _area, _ridge, look_at_labels
 
 WORDS = 25
 

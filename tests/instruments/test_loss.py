@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.instruments.loss import answers_at_no_cost, ask_about_all_targets, loss_shape, value_of
+from fastai_hf_callback.diagnosis.probes.loss import answers_at_no_cost, ask_about_all_targets, loss_shape, value_of
 
 CLASSES = torch.tensor([0, 1, 2, 0, 1, 0])
 LABELS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef, r2_score, roc_auc_score
 from torch import nn
 
-from fastai_hf_callback.checks.metrics import fails, wrong_axis
-from fastai_hf_callback.evidence import Evidence
-from fastai_hf_callback.instruments.metrics import look_at_metric
+from fastai_hf_callback.diagnosis.checks.metrics import fails, wrong_axis
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.diagnosis.probes.metrics import look_at_metric
 
 LOSSES = {"classes": nn.functional.cross_entropy, "labels": nn.functional.binary_cross_entropy_with_logits,
           "number": nn.functional.mse_loss}

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback.instruments.movement import Sample
+from fastai_hf_callback.diagnosis.probes.weight_updates import Sample
 
 quick = settings(deadline=None, max_examples=40)
 rates = st.floats(1e-5, 1e-1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.instruments.outputs import look_at_outputs
+from fastai_hf_callback.diagnosis.probes.outputs import look_at_outputs
 from tests.tiny import ids, tiny_model
 
 TARGET = torch.tensor([0, 1, 1, 0])

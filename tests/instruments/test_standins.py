@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback.instruments.standins import kind_of, stand_ins
+from fastai_hf_callback.diagnosis.probes.synthetic_outputs import kind_of, stand_ins
 
 quick = settings(deadline=None, max_examples=50)
 sizes = st.integers(1, 6)

@@ -2,9 +2,9 @@
 import pytest
 import torch
 
-from fastai_hf_callback.evidence import Inputs
-from fastai_hf_callback.instruments.inputs import TokenView
-from fastai_hf_callback.instruments.vocabulary import see_with_tokenizer
+from fastai_hf_callback.results.evidence import Inputs
+from fastai_hf_callback.diagnosis.probes.inputs import TokenView
+from fastai_hf_callback.diagnosis.probes.vocabulary import see_with_tokenizer
 from tests.stack import has
 from tests.tables import fast_tokenizer, slow_tokenizer
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.instruments.weights import look_at_weights
+from fastai_hf_callback.diagnosis.probes.weights import look_at_weights
 from tests.tiny import tiny_model
 
 

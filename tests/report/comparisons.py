@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from fastai_hf_callback.comparison import compare_traces, first_difference
+from fastai_hf_callback.comparison.comparison import compare_traces, first_difference
 from tests.tiny import a_broken_trace, a_trace
 
 NAN, INF = float("nan"), float("inf")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import compare_traces
 from tests.report.comparisons import different, every_comparison, moved, not_finite
 from tests.tiny import a_trace
 

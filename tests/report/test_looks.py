@@ -3,8 +3,8 @@ from dataclasses import fields
 
 import pytest
 
-from fastai_hf_callback.evidence import Evidence
-from fastai_hf_callback.report.looks import looks
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.report.scope import looks
 from tests.recorded import healthy, seen
 
 PART_OF = {"texts": "inputs", "outputs": "outputs", "loss": "loss", "gradients": "graph", "optimizer": "stepping",

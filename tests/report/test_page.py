@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.comparison import compare_traces
-from fastai_hf_callback.diagnosis import Diagnosis, diagnosed
-from fastai_hf_callback.finding import Finding
+from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
+from fastai_hf_callback.results.finding import Finding
 from tests.recorded import healthy, seen
 from tests.report.comparisons import COMPARISONS, alone, different, glued, long, moved, not_finite, stuck
 from tests.report.parsed import Parsed

@@ -1,8 +1,8 @@
 """A comparison's curves: what is drawn, on which places, and where the arms part."""
 from dataclasses import replace
 
-from fastai_hf_callback.comparison import compare_traces
-from fastai_hf_callback.report.series import Series, gap, series_of
+from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.report.curves import Series, gap, series_of
 from tests.report.comparisons import INF, NAN, alone, different, glued, long, moved, parted_after_the_run
 from tests.tiny import a_broken_trace, a_trace
 

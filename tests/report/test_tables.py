@@ -1,7 +1,7 @@
 """The page's tables: both arms' epochs, and an examination's figures."""
 from dataclasses import replace
 
-from fastai_hf_callback.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import compare_traces
 from fastai_hf_callback.report.tables import MOST_ROWS, Cell, epoch_table, evidence_rows, metric_rows
 from tests.recorded import healthy, seen
 from tests.report.comparisons import different, long, moved

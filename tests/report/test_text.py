@@ -1,5 +1,5 @@
 """A comparison as plain text."""
-from fastai_hf_callback.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import compare_traces
 from tests.report.comparisons import different, every_comparison, glued, moved
 from tests.tiny import a_broken_trace, a_trace
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import settings
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.texts.examples import read_examples
+from fastai_hf_callback.data.tables.examples import read_examples
 
 pd = pytest.importorskip("pandas")
 quick = settings(deadline=None, max_examples=40)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.texts.encoder import TextEncoder
-from fastai_hf_callback.texts.examples import read_examples
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.examples import read_examples
 from tests.tables import OTHERS, fast_tokenizer, slow_tokenizer
 
 pd = pytest.importorskip("pandas")
@@ -121,7 +121,7 @@ def test_too_many_columns_are_no_answers():
 
 
 def feeding_of(folder, max_len=32, side="right", cut="right"):
-    from fastai_hf_callback.texts.passages import PassageFeeding
+    from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
 
     tokenizer = fast_tokenizer(folder)
     tokenizer.padding_side, tokenizer.truncation_side = side, cut
@@ -193,7 +193,7 @@ def test_the_question_is_kept_whole_or_refused(tmp_path):
 
 
 def test_a_slow_tokenizer_is_refused(tmp_path):
-    from fastai_hf_callback.texts.passages import PassageFeeding
+    from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
 
     with pytest.raises(UnusableInput, match="is a slow tokenizer.*expected a fast one for task 'answer'"):
         PassageFeeding(TextEncoder(slow_tokenizer(tmp_path)))

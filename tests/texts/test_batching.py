@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import HFModel
 from fastai_hf_callback.errors import InputError, UnusableInput
-from fastai_hf_callback.texts.batching import (
+from fastai_hf_callback.data.batches.batching import (
     LengthBuckets,
     Padding,
     TextInputs,

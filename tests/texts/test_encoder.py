@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.texts import tokenizing
-from fastai_hf_callback.texts.encoder import TextEncoder
+from fastai_hf_callback.data import tokenizing
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from tests.texts.tokenizers import (
     CLS,
     SEP,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import BridgeError
 from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.texts.encoder import TextEncoder
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from tests.texts.tokenizers import CLS, SEP, Loud, as_lists, bert, encode, fast_bert, quick
 
 # -- what cannot be used -----------------------------------------------------------------------------------

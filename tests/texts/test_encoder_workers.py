@@ -6,8 +6,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from fastai_hf_callback.texts import tokenizing
-from fastai_hf_callback.texts.encoder import Encoded, TextEncoder
+from fastai_hf_callback.data import tokenizing
+from fastai_hf_callback.data.encoding.encoder import Encoded, TextEncoder
 from tests.texts.tokenizers import Loud, as_lists, every_slow, fast_bert, listed
 
 NUMBERED = [f"good bad fishy {'a ' * (i % 7)}! [SEP] {i}" for i in range(60)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.texts.examples import TASKS, read_examples
+from fastai_hf_callback.data.tables.examples import TASKS, read_examples
 from tests.texts.reading import N, frame, pd, quick, read, read_words, refused, valid_of, words
 
 # -- the four tasks --------------------------------------------------------------------------------

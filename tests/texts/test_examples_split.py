@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from fastai_hf_callback.texts.examples import read_examples
+from fastai_hf_callback.data.tables.examples import read_examples
 from tests.texts.reading import N, frame, pd, read, read_words, refusal, refused, valid_of
 
 # -- valid -----------------------------------------------------------------------------------------

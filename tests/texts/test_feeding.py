@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.texts.batching import IGNORED
-from fastai_hf_callback.texts.encoder import TextEncoder
-from fastai_hf_callback.texts.feeding import Feeding
-from fastai_hf_callback.texts.showing import cut, show_table
-from fastai_hf_callback.texts.tokenizing import Encoded
-from fastai_hf_callback.texts.words import CrossEntropyLoss, labels_of_words, names_of
+from fastai_hf_callback.data.batches.batching import IGNORED
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.batches.collate import Feeding
+from fastai_hf_callback.data.display import cut, show_table
+from fastai_hf_callback.data.encoding.tokenization import Encoded
+from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, labels_of_words, names_of
 from tests.stack import has
 from tests.tables import fast_tokenizer, frame, slow_tokenizer
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.texts.examples import read_examples
+from fastai_hf_callback.data.tables.examples import read_examples
 
 pytest.importorskip("datasets", reason="datasets is not installed: pip install datasets")
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value  # noqa: E402

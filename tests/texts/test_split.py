@@ -1,9 +1,9 @@
 """Split: a table's rows to train and to validate, described and encoded."""
 import numpy as np
 
-from fastai_hf_callback.texts.encoder import TextEncoder
-from fastai_hf_callback.texts.split import Split, describe_split, encode_split
-from fastai_hf_callback.texts.table import Table
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.split import Split, describe_split, encode_split
+from fastai_hf_callback.data.tables.table import Table
 from tests.stack import has
 from tests.tables import fast_tokenizer, slow_tokenizer
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.texts.table import read_table, split_rows
+from fastai_hf_callback.data.tables.table import read_table, split_rows
 
 pytest.importorskip("pandas")
 quick = settings(deadline=None, max_examples=40)

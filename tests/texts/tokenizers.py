@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.texts.encoder import TextEncoder
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
 
 quick = settings(deadline=None, max_examples=40)
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fish", "##y", "!", "a", "##a", "i", "\u4e2d",

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from fastai_hf_callback import healing, trust
+from fastai_hf_callback.compat import patching as healing, trusted_loading as trust
 from tests.fastai1.mending.world import on_an_empty_spacy, same, world
 
 

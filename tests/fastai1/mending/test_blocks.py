@@ -15,8 +15,9 @@ with warnings.catch_warnings():
     from fastai import core, data_block, metrics
     from fastai.data_block import MultiCategoryList
 
-from fastai_hf_callback import UnusableInput, heal, trust, trusted
-from fastai_hf_callback.fastai1 import mending
+from fastai_hf_callback import UnusableInput, heal, trusted
+from fastai_hf_callback.compat import trusted_loading as trust
+from fastai_hf_callback.fastai1.compat import heal as mending
 from tests.fastai1.items import IdList
 from tests.fastai1.mending.world import PARTS, need_broken, same, world
 

@@ -19,8 +19,8 @@ with warnings.catch_warnings():
     from fastai.callbacks.tracker import SaveModelCallback
 
 from fastai_hf_callback import UnusableInput, heal, trusted
-from fastai_hf_callback.fastai1 import mending
-from fastai_hf_callback.fastai1.quiet import quiet
+from fastai_hf_callback.fastai1.compat import heal as mending
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.fastai1.items import block_data
 from tests.fastai1.learners import LENGTH, make_learner
 from tests.fastai1.mending.world import KNOWS_WEIGHTS_ONLY, need_broken

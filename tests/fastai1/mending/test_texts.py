@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastai_hf_callback import heal
-from fastai_hf_callback.fastai1 import mending
+from fastai_hf_callback.fastai1.compat import heal as mending
 from tests.fastai1.mending.world import PARTS, need_broken
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     from fastai.train import AccumulateScheduler
 
 from fastai_hf_callback import heal
-from fastai_hf_callback.fastai1.quiet import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.fastai1.learners import make_learner
 
 pytestmark = pytest.mark.slow

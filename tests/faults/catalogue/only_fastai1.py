@@ -9,7 +9,7 @@ from fastai.train import Learner
 from torch import Tensor
 
 from fastai_hf_callback import HFCallback
-from fastai_hf_callback.fastai1.quiet import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.faults.catalogue.inputs import ARGUMENTS, as_it_is, bare_as_given, batches_of
 from tests.faults.catalogue.registration import NOT, OnlyLogits, with_callbacks
 from tests.faults.catalogue.state import new_model

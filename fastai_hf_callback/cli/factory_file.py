@@ -1,0 +1,74 @@
+"""``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Imports torch where a file fails."""
+import difflib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+from fastai_hf_callback.errors import UnusableInput
+
+__all__ = ["load_factory"]
+
+
+def load_factory(spec: str) -> Callable[[], Any]:
+    """Run a Python file, as ``python FILE.py`` would find its imports, and return one of its functions.
+
+    Parameters
+    ----------
+    spec : str
+        ``path/to/file.py:name``.
+
+    Raises
+    ------
+    UnusableInput
+        When the file or the name is missing, or the file fails when run.
+    """
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file or not name:
+        raise UnusableInput(f"{spec}: expected FILE.py:FACTORY, such as train.py:make_learner")
+    path = Path(file)
+    if not path.is_file() or path.suffix != ".py":
+        raise UnusableInput(f"{file}: no such Python file; expected FILE.py:FACTORY, such as train.py:make_learner")
+    return _callable_in(_run(path), name, file)
+
+
+def _run(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules[path.stem] = module  # so that its classes can be pickled
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is the user's, told in one line
+        from fastai_hf_callback.diagnosis.failures import advice_on
+
+        said = " ".join(str(error).split())
+        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {said}{advice_on(error)}; write python "
+                            f"{path} to see where") from None
+    return module
+
+
+def _callable_in(module: Any, name: str, file: str) -> Callable[[], Any]:
+    factory = getattr(module, name, None)
+    if callable(factory):
+        return _without_arguments(factory, f"{file}:{name}")
+    if factory is not None:
+        raise UnusableInput(f"{file}:{name} is a {type(factory).__name__}; expected a function that returns a Learner")
+    there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+             and getattr(value, "__module__", None) == module.__name__]
+    close = difflib.get_close_matches(name, there, n=3) or there[:8]
+    listed = ", ".join(close)
+    raise UnusableInput(f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}; expected a function that "
+                        f"returns a Learner")
+
+
+def _without_arguments(factory: Callable[..., Any], spec: str) -> Callable[[], Any]:
+    try:
+        inspect.signature(factory).bind()
+    except TypeError:
+        raise UnusableInput(f"{spec} takes arguments; expected a function without, such as "
+                            f"def make_learner(): ...") from None
+    except ValueError:  # no signature to read
+        pass
+    return factory

@@ -1,0 +1,94 @@
+"""What an evaluation of a learner saw, and what a constant predictor would have scored. Imports torch.
+
+The fastai rooms evaluate; ``fastai1/recording.py`` and ``fastai2/recording.py`` say how.
+"""
+import math
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fastai_hf_callback.model.metrics import constant_outputs, single_answers
+from fastai_hf_callback.results.trace import Epoch
+
+__all__ = ["Evaluation", "constant_scores", "expanded", "grad_norm", "single_answer_scores", "unique_names"]
+
+
+class Evaluation(NamedTuple):
+    """One pass over the validation set: the epoch's figures, and each batch's raw output and target."""
+
+    figures: Epoch
+    outputs: List[Any]
+    targets: List[Any]
+
+
+def constant_scores(evaluation: Evaluation, loss_func: Callable[..., Any],
+                    score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, float]:
+    """What the best constant output scores on the validation set: the base rates, as ``BaseRate`` has them.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    loss_func : callable
+        Of output and target.
+    score : callable
+        From the constant row to the metrics' values by name, as this fastai computes them.
+
+    Returns
+    -------
+    dict of str to float
+        By metric name, and ``valid_loss``; empty where outputs or targets are not single tensors.
+    """
+    outputs, targets = evaluation.outputs, evaluation.targets
+    if not outputs or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
+        return {}
+    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
+    try:
+        row = constant_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width, loss_func)
+        losses = [float(loss_func(expanded(row, o).contiguous(), t)) for o, t in zip(outputs, targets)]
+        loss = sum(value * len(t) for value, t in zip(losses, targets)) / sum(len(t) for t in targets)
+        return {"valid_loss": loss, **score(row)}
+    except Exception:  # a metric or loss that cannot be asked this way has no base rate to show
+        return {}
+
+
+def single_answer_scores(evaluation: Evaluation,
+                         score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, List[float]]:
+    """What models score that say one thing of every text; `score` as in :func:`constant_scores`.
+
+    Returns
+    -------
+    dict of str to list of float
+        By metric name, a value for each answer; empty where there is none, or where it cannot be asked.
+    """
+    outputs, targets = evaluation.outputs, evaluation.targets
+    if not outputs or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
+        return {}
+    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
+    try:
+        rows = single_answers(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width)
+        found = [score(row) for row in rows]
+    except Exception:  # a metric that cannot be asked this way
+        return {}
+    return {name: [scores[name] for scores in found] for name in (found[0] if found else ())}
+
+
+def expanded(row: Tensor, output: Tensor) -> Tensor:
+    """`row` in each row of a tensor of the shape and dtype of `output`."""
+    constant = row.expand(output.shape) if output.dim() > 1 else row[0].expand(output.shape)
+    return constant.to(output.dtype)
+
+
+def grad_norm(model: nn.Module) -> float:
+    """2-norm over all parameters' gradients, summed in float64; NaN where one is not finite."""
+    squares = [float(p.grad.detach().double().pow(2).sum()) for p in model.parameters() if p.grad is not None]
+    return math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.nan
+
+
+def unique_names(names: Sequence[str]) -> List[str]:
+    """The same names, numbered where one comes again."""
+    found: List[str] = []
+    for name in names:
+        taken = sum(n == name or n.startswith(f"{name}_") for n in found)
+        found.append(f"{name}_{taken + 1}" if name in found else name)
+    return found

@@ -1,0 +1,96 @@
+"""``trusted``: full pickles from named files only, while a block runs. Imports torch."""
+import inspect
+import os
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, ContextManager, Iterator, List, Optional
+
+import torch
+
+from fastai_hf_callback.errors import UnusableInput
+from .patching import replaced, shared
+
+__all__ = ["trusted"]
+
+
+def trusted(*paths: Any) -> ContextManager[None]:
+    """Inside, ``torch.load`` reads full pickles from these files, as ``load_learner``, ``load_data``, ``purge`` need.
+
+    A pickle can do whatever a program can: name only files of whose origin you are sure.
+
+    Parameters
+    ----------
+    *paths : str or Path
+        Files, or folders, which stand for all in them (``purge`` writes into ``learn.model_dir``); links are followed.
+
+    Returns
+    -------
+    context manager
+        Usable as a decorator too.
+
+    Raises
+    ------
+    UnusableInput
+        When no path is given, or something that is none.
+
+    Notes
+    -----
+    Every other file, and what is no file on disk, is loaded as torch does by default. Where the caller of
+    ``torch.load`` says ``weights_only``, that holds. torch 1.4 knows no such thing: every file is a full pickle there.
+    """
+    if not paths:
+        raise UnusableInput("trusted() names no file; expected the files whose pickles may run, as in "
+                            "trusted('models/export.pkl')")
+    return _trusting([_resolved(path) for path in paths])
+
+
+_TRUSTED: List[Path] = []
+
+
+@contextmanager
+def _trusting(paths: List[Path]) -> Iterator[None]:
+    with shared("torch.load", _load_of_trusted_files):
+        _TRUSTED.extend(paths)
+        try:
+            yield
+        finally:
+            for path in paths:
+                _TRUSTED.remove(path)
+
+
+def _load_of_trusted_files() -> Optional[ContextManager[None]]:
+    if "weights_only" not in inspect.signature(torch.serialization.load).parameters:
+        return None
+    original = torch.load
+
+    @wraps(original)
+    def load(f, *args, **kwargs):
+        if kwargs.get("weights_only") is None and _is_trusted(f):
+            kwargs["weights_only"] = False
+        return original(f, *args, **kwargs)
+
+    return replaced(torch, load=load)
+
+
+def _is_trusted(file: Any) -> bool:
+    path = _path_of(file)
+    return path is not None and any(path == one or one in path.parents for one in _TRUSTED)
+
+
+def _path_of(file: Any) -> Optional[Path]:
+    """Where a path, or an open file, leads; None where there is nothing on disk."""
+    try:
+        if isinstance(file, (str, os.PathLike)):
+            return Path(file).resolve()
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):  # its name may have passed to another file
+            return Path(file.name).resolve()
+    except (AttributeError, OSError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _resolved(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise UnusableInput(f"trusted was given {path!r}; expected paths of files or folders")
+    return Path(path).resolve()

@@ -1,0 +1,30 @@
+"""What ``text_data`` is told beside its data, checked before anything is read. Imports torch and ``errors``."""
+import os
+from numbers import Integral
+from typing import Any
+
+import torch
+
+from fastai_hf_callback.errors import UnusableInput
+
+__all__ = ["check_settings"]
+
+
+def check_settings(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: Any) -> None:
+    """Refuse sizes, a folder or a device that cannot be.
+
+    Raises
+    ------
+    UnusableInput
+    """
+    sizes = {"bs": (bs, 1), "val_bs": (bs if val_bs is None else val_bs, 1), "num_workers": (num_workers, 0)}
+    for name, (value, least) in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise UnusableInput(f"{name}={value!r} was given; expected a whole number from {least} on")
+    if not isinstance(path, (str, os.PathLike)):
+        raise UnusableInput(f"path={path!r} was given; expected a folder: path='.'")
+    try:
+        torch.zeros((), device="cpu" if device is None else device)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise UnusableInput(f"device={device!r} was given, and torch cannot use it ({str(error).splitlines()[0]}); "
+                            f"expected 'cpu', 'cuda' or a torch.device") from None

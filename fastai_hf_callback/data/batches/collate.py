@@ -1,0 +1,208 @@
+"""How texts become the tensors of a batch, and which texts may be given for prediction; for both fastais.
+
+Stands on ``encoder.py`` and ``batching.py``. A fastai room says only where the rows are kept and who asks for a batch.
+"""
+import os
+import warnings
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastai_hf_callback.errors import UnusableInput
+from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
+from fastai_hf_callback.data.tables.columns import is_blank
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.splits import as_keyword, listed
+from fastai_hf_callback.data.tables.table import read_frame, renamed
+from fastai_hf_callback.data.encoding.tokenization import Encoded
+
+__all__ = ["Feeding", "as_objects"]
+
+
+class Feeding:
+    """Texts -> ``Encoded`` rows, once and in bulk, and rows -> tensors. An export needs this and no text.
+
+    Parameters
+    ----------
+    encoder : TextEncoder
+    paired : bool
+        Whether each text has a second one.
+    words : bool
+        Whether texts are lists of words, for a label per word.
+    progress : callable, optional
+        Wrapped around long work, ``progress(iterable, total)``.
+    columns : sequence of str
+        Where a DataFrame has the texts, and the second ones.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of a batch's tensors, once ``name_tensors`` has seen the first rows.
+    """
+
+    def __init__(self, encoder: TextEncoder, paired: bool = False, words: bool = False, progress: Any = None,
+                 columns: Sequence[str] = ("text",)):
+        self.encoder, self.paired, self.words, self.progress = encoder, paired, words, progress
+        self.columns = tuple(columns)
+        self.names: Tuple[str, ...] = ()
+        self.predicted: Optional[Tuple[Encoded, int]] = None  # the last row that `predict` was asked for, and its words
+
+    @property
+    def padding(self) -> Padding:
+        return Padding(self.encoder.pad_id, self.encoder.pad_type_id, self.encoder.pad_side)
+
+    @property
+    def per_position(self) -> bool:
+        """Whether a model of these tasks gives something for each token, so that batches are to be of one width where
+        predictions are put together."""
+        return self.words
+
+    # -- texts -> rows -----------------------------------------------------------------------------
+
+    def encoded(self, items: Sequence[Any]) -> List[Encoded]:
+        """Rows of texts, or of (text, second text); rows are taken as they are."""
+        if not items or isinstance(items[0], Encoded):
+            return list(items)
+        texts, pairs = zip(*items) if self.paired else (items, None)
+        return self.encoder.encode(list(texts), pairs and list(pairs), progress=self.progress)
+
+    def name_tensors(self, rows: Sequence[Encoded]) -> None:
+        """Token types are among the tensors where these rows, the first ones, have any."""
+        if not self.names:
+            types = ("token_type_ids",) if any(row.types is not None for row in rows) else ()
+            self.names = ("input_ids", *types, "attention_mask")
+
+    def encoded_to_predict(self, item: Any, write: str) -> Encoded:
+        """The row of one text (or pair, or list of words, or the words as one str)."""
+        if self.words and isinstance(item, str):
+            item = item.split()
+        self.check_item(item, write)
+        row = self.encoded([tuple(item) if self.paired else item])[0]
+        self.predicted = (row, len(item)) if self.words else None
+        return row
+
+    def texts_of(self, items: Any, write: str) -> List[Any]:
+        """What is to be predicted, a list or a DataFrame, as a list of texts (or pairs, or lists of words).
+
+        Parameters
+        ----------
+        items : list, DataFrame or path of a CSV file
+        write : str
+            The call that an error names, such as ``"data.add_test([{}, ...])"``.
+        """
+        items = items.to_pandas() if hasattr(items, "to_pandas") else items
+        if _is_csv(items):
+            items = self._of_frame(read_frame(Path(items), option=as_keyword), str(items))
+        if hasattr(items, "columns") and getattr(items, "ndim", 0) == 2:
+            items = self._of_frame(items)
+        if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):
+            raise UnusableInput(f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame or "
+                                f"CSV file with the column {self.columns[0]!r}: {write.format('text')}")
+        items = list(items)
+        if not items:
+            raise UnusableInput(f"No text was given; expected at least one: {write.format('text')}")
+        for item in items:
+            self.check_item(item, write)
+        self._tell_of_blanks(items)
+        return [tuple(item) if self.paired else item for item in items]
+
+    def _tell_of_blanks(self, items: List[Any]) -> None:
+        blank = [at for at, item in enumerate(items) if all(map(is_blank, item if self.paired else [item]))]
+        if blank:
+            warnings.warn(f"{len(blank)} of {len(items)} texts to predict are blank, at {listed(blank)} (counted from "
+                          f"0): they are predicted from special tokens alone; fill them, or leave them out and predict "
+                          f"nothing", stacklevel=3)
+
+    def _of_frame(self, frame: Any, path: str = "") -> List[Any]:
+        missing = [column for column in self.columns if column not in frame.columns]
+        if missing:
+            owner = f"pd.read_csv({path!r})" if path else "frame"
+            raise UnusableInput(f"{path or 'A DataFrame'} with the columns {', '.join(map(repr, frame.columns))} was "
+                                f"given; expected {', '.join(map(repr, self.columns))}, as in training; write "
+                                f"{renamed(owner, list(frame.columns), missing[0])}")
+        columns = [frame[column].tolist() for column in self.columns]
+        return list(zip(*columns)) if self.paired else columns[0]
+
+    def check_item(self, item: Any, write: str) -> None:
+        """Refuse what is no text (or pair, or list of words)."""
+        given = f"{shorten(repr(item), 60)} ({type(item).__name__}) was given"
+        if self.paired:
+            if not (isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(one, str) for one in item)):
+                raise UnusableInput(f"{given}; expected a pair of texts, as these data have: "
+                                    f"{write.format('(first, second)')}")
+        elif self.words:
+            if isinstance(item, str) or not hasattr(item, "__len__") or not len(item) or \
+                    not all(isinstance(word, str) for word in item):
+                raise UnusableInput(f"{given}; expected a list of words: {write.format('some text'.split())}")
+        elif not isinstance(item, str):
+            raise UnusableInput(f"{given}; expected a text: {write.format(repr('some text'))}")
+
+    # -- rows -> tensors ---------------------------------------------------------------------------
+
+    def tensors(self, rows: Sequence[Encoded], width: Optional[int] = None) -> List[Tensor]:
+        """What ``names`` names, each int64 ``(rows, width)``; the longest row's width by default."""
+        return [self._tensor(name, rows, width) for name in self.names]
+
+    def _tensor(self, name: str, rows: Sequence[Encoded], width: Optional[int]) -> Tensor:
+        padding = self.padding
+        if name == "input_ids":
+            return self._padded([row.ids for row in rows], padding.id, width)
+        if name == "token_type_ids":
+            return self._padded([np.zeros_like(row.ids) if row.types is None else row.types for row in rows],
+                                padding.type_id, width)
+        return mask_rows([row.ids for row in rows], padding.side, width)
+
+    def targets(self, rows: Sequence[Encoded], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
+        """The labels as the task's loss takes them; a label per word stands on the word's first piece."""
+        if self.words:
+            return self._padded([piece_targets(row, label) for row, label in zip(rows, labels)], IGNORED, width)
+        return torch.from_numpy(np.array(labels))
+
+    def _padded(self, rows: Sequence[np.ndarray], value: int, width: Optional[int]) -> Tensor:
+        return pad_rows(rows, value, self.padding.side, width)
+
+    # -- tensors -> rows ---------------------------------------------------------------------------
+
+    def row_of(self, tensors: Sequence[Tensor], rows: Iterable[Encoded]) -> Tuple[Encoded, int]:
+        """The row behind one line of each tensor, its padding taken away, and how many words it has.
+
+        Parameters
+        ----------
+        tensors : sequence of Tensor
+            A line of each of ``names``.
+        rows : iterable of Encoded
+            Among which it is. Which piece belongs to which word, no tensor says.
+        """
+        named = dict(zip(self.names, tensors))
+        real = named["attention_mask"] > 0
+        ids = named["input_ids"][real].numpy().astype(np.int32)
+        types = named["token_type_ids"][real].numpy().astype(np.int32) if "token_type_ids" in named else None
+        words, n_words = self._words_of(ids, rows)
+        return Encoded(ids, types, words), n_words
+
+    def _words_of(self, ids: np.ndarray, rows: Iterable[Encoded]) -> Tuple[Optional[np.ndarray], int]:
+        if not self.words:
+            return None, 0
+        predicted = [] if self.predicted is None else [self.predicted]
+        known = ((row, int(row.words.max(initial=-1)) + 1) for row in rows)
+        return next(((row.words, n) for many in (predicted, known) for row, n in many if np.array_equal(row.ids, ids)),
+                    (None, 0))
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**vars(self), "progress": None, "predicted": None}  # neither belongs into a file
+
+
+def _is_csv(items: Any) -> bool:
+    return isinstance(items, os.PathLike) or isinstance(items, str) and items.lower().endswith(".csv")
+
+
+def as_objects(rows: Sequence[Any]) -> np.ndarray:
+    """An object array with one row in each place, whatever the rows are (numpy would look into them)."""
+    array = np.empty(len(rows), dtype=object)
+    for at, row in enumerate(rows):
+        array[at] = row
+    return array

@@ -1,0 +1,372 @@
+"""How encoder.py gets its tokens: from a fast tokenizer's own call, or from a slow one, text by text, in processes.
+
+Imports numpy; takes a tokenizer by its interface.
+"""
+import copy
+import pickle
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from fastai_hf_callback.errors import UnusableInput
+from .multiprocess import Span, cores, in_processes, in_this_process, may_fork
+
+__all__ = ["Encoded", "count_specials", "job_for", "pad_side", "parts_of"]
+
+ROWS_FAST, ROWS_SLOW = 10_000, 500  # rows per chunk: memory stays linear, and progress shows
+# Characters; below, starting processes takes longer than they save. Where words are remembered, each has to learn them.
+PAYS_FROM, PAYS_FROM_REMEMBERED = 500_000, 2_000_000
+SAMPLED_ROWS = 16  # on which two ways of one tokenizer are compared
+CHUNKS_PAY_FROM = 32  # texts; below, looking whether words can be cut apart takes longer than it saves
+MOST_KNOWN = 1_000_000  # words remembered while a call lasts
+# What differs where a word's pieces depend on its neighbours: leading spaces, sentence ends, contractions, digits.
+PROBES = ("cat. dog", "a  b", " a b ", "Mr. Smith can not , don 't ; 3 000 .", "a\nb \t c", "x\u00a0y \x1c z",
+          "\u4e2d \u6587")
+
+
+class Encoded(NamedTuple):
+    """One row, special tokens included.
+
+    Attributes
+    ----------
+    ids : ndarray, int32, (length,)
+    types : ndarray, int32, (length,), or None
+        ``token_type_ids``; None where the tokenizer has none and where all are 0.
+    words : ndarray, int32, (length,), or None
+        Which word of the text each token belongs to, -1 for special tokens; None unless words were given.
+    """
+
+    ids: np.ndarray
+    types: Optional[np.ndarray]
+    words: Optional[np.ndarray]
+
+
+def job_for(tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool) -> Any:
+    """What encodes a span of these rows when it is called with one."""
+    return (_Slow if _is_slow(tokenizer) else _Fast)(tokenizer, max_len, firsts, seconds, words)
+
+
+def parts_of(job: Any, n_workers: Optional[int]) -> Tuple[Iterator[List[Encoded]], int]:
+    """The encoded rows, part by part, and how many parts there are."""
+    total = len(job.firsts)
+    spans = [(start, min(start + job.rows, total)) for start in range(0, total, job.rows)]
+    n_workers = min(n_workers or cores(), len(spans))
+    several = n_workers > 1 and job.may_be_shared()
+    return in_processes(job, spans, n_workers) if several else in_this_process(job, spans), len(spans)
+
+
+# -- what is asked of the tokenizer --------------------------------------------------------------------------------
+
+
+def _is_slow(tokenizer: Any) -> bool:
+    if getattr(tokenizer, "is_fast", False):
+        return False
+    return hasattr(tokenizer, "add_special_tokens_single_sentence") or hasattr(tokenizer,
+                                                                               "build_inputs_with_special_tokens")
+
+
+def pad_side(tokenizer: Any) -> str:
+    side = getattr(tokenizer, "padding_side", None)
+    if side is None:
+        frame = _Frame(tokenizer)
+        side = "left" if not frame.before and frame.cls is not None and frame.after[-1:] == [frame.cls] else "right"
+    return side
+
+
+def _special_id(tokenizer: Any, name: str) -> Optional[int]:
+    token = getattr(tokenizer, f"_{name}_token", None)
+    return None if token is None else tokenizer.convert_tokens_to_ids(token)
+
+
+class _Frame:
+    """Where pytorch-transformers puts special tokens: asked once, with a mark for each text."""
+
+    def __init__(self, tokenizer: Any, pair: bool = False):
+        self.cls, self.sep = _special_id(tokenizer, "cls"), _special_id(tokenizer, "sep")
+        whole = self._whole(tokenizer, pair)
+        first, last = whole.index(-1), whole.index(-2 if pair else -1)
+        self.before, self.between, self.after = whole[:first], whole[first + 1:last], whole[last + 1:]
+        self.count = len(whole) - (2 if pair else 1)
+
+    @staticmethod
+    def _whole(tokenizer: Any, pair: bool) -> List[int]:
+        join = tokenizer.add_special_tokens_sentences_pair if pair else tokenizer.add_special_tokens_single_sentence
+        if getattr(join, "__qualname__", "").startswith("PreTrainedTokenizer."):
+            return [-1, -2] if pair else [-1]  # the base class's adds nothing, and logs a warning at each call
+        return join([-1], [-2]) if pair else join([-1])
+
+    def has_segments(self) -> bool:
+        """For a pair's frame: one separator after each text and a cls token of its own, as BERT and XLNet have.
+
+        RoBERTa, whose model has one segment, sets two separators between; XLM has no cls token of its own.
+        """
+        if self.cls is None or self.sep is None or self.cls == self.sep or self.between != [self.sep]:
+            return False
+        return sorted(self.before + self.after) == sorted([self.cls, self.sep])
+
+    def join(self, first: List[int], second: Optional[List[int]]) -> List[int]:
+        return [*self.before, *first, *self.between, *(second or ()), *self.after]
+
+    def types(self, first: List[int], second: Optional[List[int]]) -> List[int]:
+        last = 0 if second is None else 1
+        after = [2 if token == self.cls else last for token in self.after]  # a cls token at the end: XLNet's own
+        return [0] * (len(self.before) + len(first) + len(self.between)) + [last] * len(second or ()) + after
+
+
+class _OldSpecials:
+    """Special tokens and types as pytorch-transformers 1.2 and its models have them."""
+
+    def __init__(self, tokenizer: Any, pair: bool):
+        self.frame = _Frame(tokenizer, pair)
+        # DistilBERT's tokenizer is BERT's in all but its class, and its model takes no types: only the name tells.
+        named = any("DistilBert" in kind.__name__ for kind in type(tokenizer).__mro__)
+        self.typed = not named and (self.frame if pair else _Frame(tokenizer, True)).has_segments()
+        self.before, self.count = len(self.frame.before), self.frame.count
+
+    def join(self, first: List[int], second: Optional[List[int]]) -> Tuple[List[int], Optional[List[int]]]:
+        return self.frame.join(first, second), self.frame.types(first, second) if self.typed else None
+
+
+class _NewSpecials:
+    """Special tokens and types as a slow tokenizer of transformers makes them, row by row."""
+
+    def __init__(self, tokenizer: Any, pair: bool):
+        self.tokenizer = tokenizer
+        whole = tokenizer.build_inputs_with_special_tokens([-1], [-2] if pair else None)
+        self.before, self.count = whole.index(-1), len(whole) - (2 if pair else 1)
+        self.typed = "token_type_ids" in getattr(tokenizer, "model_input_names", ("token_type_ids",))
+
+    def join(self, first: List[int], second: Optional[List[int]]) -> Tuple[List[int], Optional[List[int]]]:
+        types = self.tokenizer.create_token_type_ids_from_sequences(first, second) if self.typed else None
+        return self.tokenizer.build_inputs_with_special_tokens(first, second), types
+
+
+def _specials(tokenizer: Any, pair: bool) -> Any:
+    old = hasattr(tokenizer, "add_special_tokens_single_sentence")
+    return (_OldSpecials if old else _NewSpecials)(tokenizer, pair)
+
+
+def count_specials(tokenizer: Any, pair: bool) -> int:
+    return _specials(tokenizer, pair).count if _is_slow(tokenizer) else tokenizer.num_special_tokens_to_add(pair)
+
+
+# -- the two kinds of tokenizer ------------------------------------------------------------------------------------
+
+
+class _Job:
+    """What `TextEncoder.encode` was given; called with a span of rows."""
+
+    def __init__(self, tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
+        self.tokenizer, self.max_len, self.firsts, self.seconds, self.words = tokenizer, max_len, firsts, seconds, words
+
+    def may_be_shared(self) -> bool:
+        return False
+
+    def settings_kept(self) -> Any:
+        return _settings_kept(self.tokenizer)
+
+
+class _Fast(_Job):
+    """The tokenizer's own call for many texts; Rust threads inside it."""
+
+    rows = ROWS_FAST
+
+    def __call__(self, span: Span) -> List[Encoded]:
+        firsts = self.firsts[slice(*span)]
+        seconds = None if self.seconds is None else self.seconds[slice(*span)]
+        if not self.words and self._may_skip_offsets(firsts, seconds):
+            return self._without_offsets(firsts, seconds)
+        return self._by_its_own_call(firsts, seconds)
+
+    def _by_its_own_call(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[Encoded]:
+        made = self.tokenizer(self._spaced(firsts) if self.words else firsts, seconds, truncation=True,
+                              max_length=self.max_len, is_split_into_words=self.words, padding=False,
+                              return_attention_mask=False)
+        types = made.get("token_type_ids") or [None] * len(firsts)
+        words = (made.word_ids(i) if self.words else None for i in range(len(firsts)))
+        return [_row(*parts) for parts in zip(made["input_ids"], types, words)]
+
+    def _may_skip_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> bool:
+        """Whether the backend's call that leaves out where tokens stood (a third faster), gives the same."""
+        if not hasattr(getattr(self.tokenizer, "backend_tokenizer", None), "encode_batch_fast"):
+            return False
+        rows = slice(0, None, max(1, len(firsts) // SAMPLED_ROWS))
+        sample = firsts[rows], None if seconds is None else seconds[rows]
+        return all(map(_same_row, self._by_its_own_call(*sample), self._without_offsets(*sample)))
+
+    def _without_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[Encoded]:
+        backend, typed = self.tokenizer.backend_tokenizer, "token_type_ids" in self.tokenizer.model_input_names
+        backend.enable_truncation(self.max_len, direction=self.tokenizer.truncation_side)
+        backend.no_padding()
+        made = backend.encode_batch_fast(firsts if seconds is None else list(zip(firsts, seconds)))
+        return [_row(one.ids, one.type_ids if typed else None, None) for one in made]
+
+    def _spaced(self, texts: List[List[str]]) -> List[List[str]]:
+        space = _space_before(lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return [[_spaced(word, i, space) for i, word in enumerate(text)] for text in texts]
+
+
+class _Slow(_Job):
+    """Tokens of one text after the other; what is known of a word is remembered as long as the call lasts."""
+
+    rows = ROWS_SLOW
+
+    def __init__(self, tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
+        super().__init__(_with_caches_of_its_own(tokenizer), max_len, firsts, seconds, words)
+        self.specials = _specials(self.tokenizer, seconds is not None)
+        self.room = max_len - self.specials.count
+        self.from_left = getattr(tokenizer, "truncation_side", "right") == "left"
+        self.special_tokens = {*getattr(tokenizer, "added_tokens_encoder", ()), *tokenizer.all_special_tokens}
+        self.known: Dict[str, List[int]] = {}
+        self.space = _space_before(self._whole) if words else ""
+        self.by_chunk = not words and len(firsts) >= CHUNKS_PAY_FROM and self._chunks_are_independent()
+
+    def may_be_shared(self) -> bool:
+        texts = chain(self.firsts, self.seconds or ())
+        size = sum(sum(map(len, text)) if self.words else len(text) for text in texts)
+        if size < (PAYS_FROM_REMEMBERED if self.by_chunk else PAYS_FROM) or not may_fork():
+            return False
+        return _can_be_pickled(self.tokenizer)
+
+    def __call__(self, span: Span) -> List[Encoded]:
+        return [self._encoded(i) for i in range(*span)]
+
+    def _encoded(self, i: int) -> Encoded:
+        words = None
+        if self.words:
+            first, words = self._of_words(self.firsts[i])
+        else:
+            first = self._of_text(self.firsts[i])
+        second = None if self.seconds is None else self._of_text(self.seconds[i])
+        keep, keep_second = _shares(self.room, len(first), len(second or ()))
+        second = None if second is None else self._cut(second, keep_second)
+        ids, types = self.specials.join(self._cut(first, keep), second)
+        if words is not None:
+            words = [-1] * self.specials.before + self._cut(words, keep)
+            words += [-1] * (len(ids) - len(words))
+        return _row(ids, types, words)
+
+    def _cut(self, values: List[int], keep: int) -> List[int]:
+        return values[max(len(values) - keep, 0):] if self.from_left else values[:keep]
+
+    def _of_text(self, text: str) -> List[int]:
+        return self._of_chunks(text) if self.by_chunk and text.strip() else self._whole(text)
+
+    def _of_words(self, words: List[str]) -> Tuple[List[int], List[int]]:
+        pieces = [self._remembered(_spaced(word, i, self.space), self._whole) for i, word in enumerate(words)]
+        return list(chain.from_iterable(pieces)), [i for i, piece in enumerate(pieces) for _ in piece]
+
+    def _of_chunks(self, text: str) -> List[int]:
+        ids: List[int] = []
+        for chunk in text.split(" "):
+            ids += self._remembered(chunk, self._of_chunk)
+            if len(ids) >= self.room and not self.from_left:
+                break  # each chunk's tokens are appended, so those still to come would be cut off
+        return ids
+
+    def _remembered(self, text: str, make: Callable[[str], List[int]]) -> List[int]:
+        ids = self.known.get(text)
+        if ids is None:
+            if len(self.known) >= MOST_KNOWN:
+                self.known.clear()
+            ids = self.known[text] = make(text)
+        return ids
+
+    def _of_chunk(self, chunk: str) -> List[int]:
+        return self._ids(self._tokens_of_chunk(chunk))
+
+    def _tokens_of_chunk(self, chunk: str) -> List[str]:
+        if any(token in chunk for token in self.special_tokens):
+            return self._tokens(chunk)
+        return self.tokenizer._tokenize(chunk)  # `tokenize` looks for special tokens first, for long
+
+    def _whole(self, text: str) -> List[int]:
+        return self._ids(self._tokens(text))
+
+    def _tokens(self, text: str) -> List[str]:
+        tokens = self.tokenizer.tokenize(text) if text else []
+        # Of a blank text pytorch-transformers makes a special token, whichever comes first out of a set.
+        return [] if not text.strip() and self.special_tokens.issuperset(tokens) else tokens
+
+    def _ids(self, tokens: List[str]) -> List[int]:
+        # One by one: given a list, the tokenizer warns at each one longer than its limit, also where it is cut.
+        ids = [self.tokenizer.convert_tokens_to_ids(token) for token in tokens]
+        if None in ids:
+            raise UnusableInput(f"the tokenizer has no id for {tokens[ids.index(None)]!r}; expected a vocabulary with "
+                                f"its unknown token, {self.tokenizer.unk_token!r}, in it")
+        return ids
+
+    def _chunks_are_independent(self) -> bool:
+        """Whether the words between spaces can be tokenised apart: where wordpieces follow a split on whitespace.
+
+        Trying alone would not tell: sentencepiece differs by a rounding, Moses at the rare word.
+        """
+        if not (hasattr(self.tokenizer, "wordpiece_tokenizer") and hasattr(self.tokenizer, "_tokenize")):
+            return False
+        if any(" " in token for token in self.special_tokens):
+            return False
+        step = max(len(self.firsts) // 8, 1)
+        sample = [text[:2000] for text in chain(PROBES, self.firsts[::step], (self.seconds or ())[::step])]
+        return all(sum(map(self._tokens_of_chunk, text.split(" ")), []) == self._tokens(text) for text in sample)
+
+
+def _with_caches_of_its_own(tokenizer: Any) -> Any:
+    """The tokenizer; or a shallow copy where it would remember, in itself, every word it has seen."""
+    caches = {name: dict(value) for name, value in vars(tokenizer).items()
+              if name.startswith("cache") and isinstance(value, dict)}
+    if not caches:
+        return tokenizer
+    twin = copy.copy(tokenizer)
+    vars(twin).update(caches)
+    return twin
+
+
+def _space_before(tokens_of: Callable[[str], List[int]]) -> str:
+    """What a word needs before it to get the pieces that it has within a text; byte-level ones carry the space."""
+    first, both = list(tokens_of("a")), list(tokens_of("a a"))
+    return " " if first + first != both and first + list(tokens_of(" a")) == both else ""
+
+
+def _spaced(word: str, i: int, space: str) -> str:
+    return (space if i else "") + word if word.strip() else ""
+
+
+def _shares(room: int, first: int, second: int) -> Tuple[int, int]:
+    """Tokens kept of each text, "longest first": the odd one is the first text's."""
+    keep_second = min(second, max(room // 2, room - first))
+    return min(first, room - keep_second), keep_second
+
+
+def _row(ids: List[int], types: Optional[List[int]], words: Optional[List[Optional[int]]]) -> Encoded:
+    return Encoded(np.array(ids, dtype=np.int32),
+                   np.array(types, dtype=np.int32) if types is not None and any(types) else None,
+                   None if words is None else np.array([-1 if w is None else w for w in words], dtype=np.int32))
+
+
+def _same_row(one: Encoded, other: Encoded) -> bool:
+    return np.array_equal(one.ids, other.ids) and \
+        (one.types is None) == (other.types is None) and (one.types is None or np.array_equal(one.types, other.types))
+
+
+@contextmanager
+def _settings_kept(tokenizer: Any) -> Iterator[None]:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        yield
+        return
+    truncation, padding = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.enable_truncation(**truncation) if truncation else backend.no_truncation()
+        backend.enable_padding(**padding) if padding else backend.no_padding()
+
+
+def _can_be_pickled(tokenizer: Any) -> bool:
+    try:  # one that cannot holds what a second process may not share
+        pickle.dumps(tokenizer)
+    except Exception:
+        return False
+    return True

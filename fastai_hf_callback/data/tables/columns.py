@@ -1,0 +1,95 @@
+"""What a column holds: lists, words, numbers, bits, blanks. Imports numpy, and pandas when it is used.
+
+Stands on ``parts.py``; ``targets.py`` makes numbers of it.
+"""
+from numbers import Number
+from typing import Any, Optional, Tuple
+
+import numpy as np
+
+from fastai_hf_callback.errors import UnusableInput
+from .splits import Part
+
+__all__ = ["BITS", "as_numbers", "bits_of", "check_missing", "holds_lists", "holds_words", "is_blank", "is_categorical",
+           "is_list", "is_missing", "value_at"]
+
+BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
+
+
+def holds_lists(column: Any) -> bool:
+    """Whether the first value that is there is a list, tuple or array."""
+    return is_list(next((value for value in column if is_list(value) or not is_missing(value)), None))
+
+
+def is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim > 0
+
+
+def is_blank(text: Any) -> bool:
+    """Whether a text, or a list of words, holds nothing but blanks."""
+    return not text.strip() if isinstance(text, str) else not any(word.strip() for word in text)
+
+
+def is_missing(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def is_categorical(column: Any) -> bool:
+    import pandas as pd
+
+    return isinstance(column.dtype, pd.CategoricalDtype)
+
+
+def holds_words(column: Any) -> bool:
+    return column.dtype.kind not in "biuf" and any(isinstance(value, str) for value in column.tolist())
+
+
+def check_missing(part: Part, label: Any) -> None:
+    column = part.column(label)
+    missing = column.isna().to_numpy(dtype=bool)
+    if column.dtype.kind not in "biufmM" and not is_categorical(column):
+        missing = missing | np.array([isinstance(value, str) and not value.strip() for value in column.tolist()])
+    if missing.any():
+        drop = f", or leave the column out: {part.leaving_out([label])}" if part.split == "test" else ""
+        raise UnusableInput(f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
+                            f"row(s), {part.at(missing)}; fill or remove these rows{drop}")
+
+
+def value_at(part: Part, label: Any, wrong: np.ndarray) -> str:
+    value = part.column(label).iloc[int(wrong.argmax())]
+    value = value.item() if isinstance(value, np.generic) else value
+    return repr(value) if isinstance(value, (str, Number)) else f"a value of type {type(value).__name__}"
+
+
+def as_numbers(column: Any) -> np.ndarray:
+    """Every value as float64; NaN where it is none."""
+    import pandas as pd
+
+    if is_categorical(column):
+        column = column.astype(object)
+    if column.dtype.kind in "mMc":
+        return np.full(len(column), np.nan)
+    if column.dtype.kind not in "biuf":
+        values = column.to_numpy(dtype=object)
+        values = [value if isinstance(value, (str, Number)) and not isinstance(value, complex) else "no number"
+                  for value in values]
+        column = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce")
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def bits_of(part: Part, label: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+    """The column as 0.0 and 1.0, and a mask of what is neither (None: nothing)."""
+    import pandas as pd
+
+    column = part.column(label)
+    if column.dtype.kind in "biuf":
+        bits = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    elif holds_lists(column):
+        bits = np.full(part.size, np.nan)
+    else:
+        codes, values = pd.factorize(column.map(str))
+        bits = np.array([BITS.get(str(value).strip().lower(), np.nan) for value in values])[codes]
+    wrong = (bits != 0) & (bits != 1)
+    return bits.astype(np.float32), wrong if wrong.any() else None

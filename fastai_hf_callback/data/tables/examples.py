@@ -1,0 +1,268 @@
+"""DataFrames or CSV files -> the texts and targets of train, valid and test, checked, or one line that says what is
+wrong and what to write.
+
+Stands on ``parts.py`` (whose rows) and ``targets.py`` (labels as numbers). No row is ever dropped and nothing that the
+caller gave is changed; rows go by position, whatever the index.
+"""
+import re
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from fastai_hf_callback.errors import UnusableInput
+from .qa_answers import holds_answers, read_answers
+from .columns import is_blank, is_list
+from .splits import Part, listed, open_parts, whole_tables
+from .targets import TASKS as TASKS
+from .targets import choose_task, read_targets
+
+__all__ = ["Examples", "Labelled", "read_examples"]
+
+
+class Examples(NamedTuple):
+    """One split.
+
+    Attributes
+    ----------
+    texts : list
+        A str each; for ``"tokens"`` a list of str (words) each.
+    pairs : list of str or None
+        The second texts.
+    targets : numpy.ndarray or list of numpy.ndarray or None
+        ``"single"``: int64 ``(n,)``; ``"several"``: float32 ``(n, columns)`` of 0 and 1; ``"number"``: float32
+        ``(n,)``, or ``(n, columns)`` with several columns; ``"tokens"``: an int64 array each, one class per word;
+        ``"answer"``: int64 ``(n, 2)``, the characters of the second text that answer the first, the end excluded, -1
+        without an answer. None for a test without labels.
+    """
+
+    texts: List[Any]
+    pairs: Optional[List[str]]
+    targets: Any
+
+
+class Labelled(NamedTuple):
+    """Every split, and what the numbers mean.
+
+    Attributes
+    ----------
+    train, valid : Examples
+    test : Examples or None
+        Its targets are None unless it has the label columns.
+    task : str
+        One of `TASKS`.
+    names : list of str
+        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``; ``["start",
+        "end"]`` for ``"answer"``.
+    said : list of str
+        What the user should be told, one line each.
+    """
+
+    train: Examples
+    valid: Examples
+    test: Optional[Examples]
+    task: str
+    names: List[str]
+    said: List[str]
+
+
+def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = None, test: Any = None,
+                  task: Optional[str] = None, classes: Optional[Sequence[Any]] = None, seed: int = 42) -> Labelled:
+    """Read and check texts and labels.
+
+    Parameters
+    ----------
+    train : pandas.DataFrame or path-like
+        Or a Hugging Face ``Dataset``, whose classes come with their names and in their order, or anything else with
+        ``to_pandas()``. A file is read as CSV (``.gz`` and the like included).
+    valid : pandas.DataFrame, path-like, float or str
+        A fraction is drawn from `train` by `seed` alone; a name of a column of `train` marks its rows for validation
+        (True, 1, ``"valid"``, ``"dev"``), and these leave `train`.
+    text : str
+        The column of texts; for ``"tokens"`` of lists of words.
+    labels : str or list of str
+        A column of classes, numbers or lists; several columns of 0 and 1, or of numbers; for ``"answer"`` see
+        ``answers.read_answers``.
+    pair : str, optional
+        The column of second texts.
+    test : pandas.DataFrame, path-like or list of str, optional
+        With or without the label columns.
+    task : str, optional
+        One of `TASKS`; without it the columns of `train` decide.
+    classes : sequence, optional
+        The classes in the order of their numbers. Where the labels are 0, 1, .., the names of these numbers.
+    seed : int
+        Of the draw of `valid`.
+
+    Returns
+    -------
+    Labelled
+
+    Raises
+    ------
+    UnusableInput
+        With one line that says what was given, what was expected and what to write.
+    """
+    columns = _as_list(labels)
+    _check_names([text, pair, *columns])
+    needed = [text] if pair is None else [text, pair]
+    parts = [part for part in open_parts(train, valid, test, text, needed, columns, seed) if part is not None]
+    classes = parts[0].classes if classes is None else classes
+    if task is None and holds_answers(parts[0].column(columns[0])):
+        task = "answer"
+    chosen, task = task is not None, choose_task(parts[0], text, columns, task)
+    _check_pair_fits(task, pair)
+    for table in whole_tables(parts):
+        _check_no_text_missing(table, needed)
+    texts = [_texts(part, text, of_words=task == "tokens") for part in parts]
+    pairs = [None if pair is None else _texts(part, pair, of_words=False) for part in parts]
+    labelled = [part for part in parts if _is_labelled(part, columns)]
+    told: List[str] = []
+    if task == "answer":
+        names, targets, told = _answers(labelled, pairs, columns, classes)
+    else:
+        names, targets = read_targets(labelled, columns, task, classes, chosen)
+    if task == "tokens":
+        for part, words, target in zip(parts, texts, targets):
+            _check_lengths(part, words, target, text, columns[0])
+    targets = (targets + [None])[:len(parts)]
+    splits = [Examples(*each) for each in zip(texts, pairs, targets)]
+    said = [line for part, split in zip(parts, splits) for line in _blanks(part, split)]
+    said += _numbers(parts[0], text, splits[0].texts) + _twins(parts[1], splits) + told
+    return Labelled(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, said)
+
+
+def _as_list(labels: Any) -> List[Any]:
+    columns = list(labels) if is_list(labels) or hasattr(labels, "tolist") else [labels]
+    if not columns or columns == [None]:
+        raise UnusableInput(f"labels={labels!r} was given; expected the name of a column, or a list of names: "
+                            f"labels='label'")
+    return columns
+
+
+def _check_names(names: List[Any]) -> None:
+    odd = [name for name in names if isinstance(name, (dict, set)) or is_list(name) or hasattr(name, "iloc")]
+    if odd:
+        raise UnusableInput(f"a {type(odd[0]).__name__} was given for a column; expected the name of one: text='text', "
+                            f"labels='label' or labels=['a', 'b']")
+
+
+def _check_pair_fits(task: str, pair: Any) -> None:
+    if task == "tokens" and pair is not None:
+        raise UnusableInput(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
+                            f"pair out")
+    if task == "answer" and pair is None:
+        raise UnusableInput("task is 'answer' and no pair was given; expected the column of questions and that of "
+                            "their contexts: write text='question', pair='context'")
+
+
+def _answers(parts: List[Part], contexts: List[Any], labels: List[Any],
+             classes: Any) -> Tuple[List[str], List[Any], List[str]]:
+    if classes is not None:
+        raise UnusableInput("classes was given and task is 'answer', which has none; leave classes out")
+    found = [read_answers(part, of_part, labels) for part, of_part in zip(parts, contexts)]
+    return ["start", "end"], [places for places, _ in found], [line for _, said in found for line in said]
+
+
+def _is_labelled(part: Part, labels: List[Any]) -> bool:
+    there = [label for label in labels if label in part.frame.columns]
+    if there and len(there) < len(labels):
+        lacking = [label for label in labels if label not in there]
+        raise UnusableInput(f"{part.split} has the label column(s) {listed(there)} and lacks {listed(lacking)}; "
+                            f"expected all or none: write {part.leaving_out(there)}, or add the others")
+    return bool(there)
+
+
+# -- texts -----------------------------------------------------------------------------------------
+
+
+def _check_no_text_missing(table: Part, columns: List[Any]) -> None:
+    for column in columns:
+        missing = table.column(column).isna().to_numpy(dtype=bool)
+        if missing.any():
+            raise UnusableInput(f"text column {column!r} of {table.split} is missing in {missing.sum()} of "
+                                f"{table.size} row(s), {table.at(missing)}; fill them, as with .fillna(''), or remove "
+                                f"these rows")
+
+
+def _texts(part: Part, column: Any, of_words: bool) -> List[Any]:
+    values = part.column(column).tolist()
+    return _words(part, column, values) if of_words else _strings(part, column, values)
+
+
+def _strings(part: Part, column: Any, values: List[Any]) -> List[str]:
+    wrong = [row for row, value in enumerate(values) if not isinstance(value, str)]
+    if wrong:
+        first = values[wrong[0]]
+        cure = ".str.join(' ')" if is_list(first) else ".astype(str)"
+        raise UnusableInput(f"text column {column!r} of {part.split} holds {type(first).__name__}, no str, in "
+                            f"{len(wrong)} of {part.size} row(s), {part.at(wrong)}; expected a str each: name the "
+                            f"column of texts, or turn it into str with {cure}")
+    return values
+
+
+def _words(part: Part, column: Any, values: List[Any]) -> List[List[str]]:
+    wrong = [row for row, words in enumerate(values)
+             if not is_list(words) or not all(isinstance(word, str) for word in words)]
+    if wrong:
+        first = values[wrong[0]]
+        held = (f"a list with {next(type(word).__name__ for word in first if not isinstance(word, str))}"
+                if is_list(first) else type(first).__name__)
+        raise UnusableInput(f"text column {column!r} of {part.split} holds {held} in {len(wrong)} of {part.size} "
+                            f"row(s), {part.at(wrong)}; task 'tokens' needs a list of str in each, as "
+                            f".str.split() gives")
+    return [list(words) for words in values]
+
+
+def _check_lengths(part: Part, texts: List[List[str]], targets: Any, text: Any, label: Any) -> None:
+    if targets is None:
+        return
+    wrong = [row for row, (words, target) in enumerate(zip(texts, targets)) if len(words) != len(target)]
+    if wrong:
+        raise UnusableInput(f"{len(wrong)} row(s) of {part.split} have other numbers of words and labels, "
+                            f"{part.at(wrong)} (the first: {len(texts[wrong[0]])} words in {text!r}, "
+                            f"{len(targets[wrong[0]])} labels in {label!r}); expected one label per word")
+
+
+# -- what the user is told -------------------------------------------------------------------------
+
+
+def _blanks(part: Part, split: Examples) -> List[str]:
+    first = np.array([is_blank(text) for text in split.texts])
+    second = first if split.pairs is None else np.array([is_blank(text) for text in split.pairs])
+    does = "train" if part.split == "train" else "count"
+    return [line for line in (
+        _counted(part, first & second, "text", "blank", f"{does} as special tokens alone"),
+        _counted(part, first ^ second, "pair", "half blank", f"{does} with one text and special tokens"),
+    ) if line]
+
+
+def _counted(part: Part, rows: np.ndarray, what: str, how: str, then: str) -> str:
+    n = int(rows.sum())
+    if not n:
+        return ""
+    verb, rest = then.split(" ", 1)
+    return (f"1 {what} of {part.split} is {how} ({part.at(rows)}): it {verb}s {rest}" if n == 1 else
+            f"{n} {what}s of {part.split} are {how} ({part.at(rows)}): they {verb} {rest}")
+
+
+def _numbers(train: Part, column: Any, texts: List[Any]) -> List[str]:
+    """An id, a date or a label is easily named for the texts."""
+    if not all(isinstance(text, str) and re.fullmatch(r"\s*[-+]?[\d.,:/-]+\s*", text) for text in texts):
+        return []
+    return [f"column {column!r} holds a number in each of {train.size} row(s) of train, as {texts[0]!r}: is it that of "
+            f"the texts? text=... names it"]
+
+
+def _keys(split: Examples) -> List[Tuple[Any, Any]]:
+    texts = split.texts if not split.texts or isinstance(split.texts[0], str) else list(map(tuple, split.texts))
+    return list(zip(texts, split.pairs or [None] * len(texts)))
+
+
+def _twins(valid: Part, splits: List[Examples]) -> List[str]:
+    trained_on = set(_keys(splits[0]))
+    twins = [row for row, key in enumerate(_keys(splits[1])) if key in trained_on]
+    if not twins:
+        return []
+    are = "is" if len(twins) == 1 else "are"
+    return [f"{len(twins)} of {valid.size} texts of valid {are} also in train: the score on valid counts what was "
+            f"learned by heart; remove these rows from one of the two ({valid.at(twins)})"]

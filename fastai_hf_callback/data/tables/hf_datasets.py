@@ -1,0 +1,78 @@
+"""A Hugging Face dataset -> a DataFrame whose classes have their names. Takes a dataset by its interface
+(``column_names``, ``features``, ``to_pandas``), and imports pandas when it is used.
+
+Stands below ``parts.py``, which opens what the caller gave.
+"""
+from collections.abc import Mapping
+from typing import Any, List, Optional, Sequence, Tuple
+
+from fastai_hf_callback.errors import UnusableInput
+
+__all__ = ["frame_of", "is_dataset", "refuse_many_splits"]
+
+
+def is_dataset(given: Any) -> bool:
+    """Whether `given` is one split of a Hugging Face dataset."""
+    return isinstance(getattr(given, "features", None), Mapping) and callable(getattr(given, "to_pandas", None))
+
+
+def refuse_many_splits(given: Any, split: str) -> None:
+    """Say what to write for a ``DatasetDict``, which holds several splits.
+
+    Raises
+    ------
+    UnusableInput
+    """
+    if isinstance(given, Mapping) and given and all(is_dataset(part) for part in given.values()):
+        names = [str(name) for name in given]
+        raise UnusableInput(f"{split} is a {type(given).__name__} with the splits {', '.join(map(repr, names))}; "
+                            f"expected one of them: write dataset[{names[0]!r}]")
+
+
+def frame_of(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[Any, Optional[List[str]]]:
+    """The rows of a dataset, and the classes of lists of labels in the dataset's own order.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    split : str
+        ``"train"``, ``"valid"`` or ``"test"``. A test's label column in which every class is -1, as in published
+        tests whose labels are kept back, is left out.
+    labels : sequence
+        The label columns. A single one that holds classes (``ClassLabel``) comes with their names, and so do lists of
+        such; several hold 0 and 1, whatever the names.
+
+    Returns
+    -------
+    DataFrame, list of str or None
+    """
+    frame = dataset.to_pandas()
+    if len(labels) != 1 or labels[0] not in frame.columns:
+        return frame, None
+    column, feature = labels[0], dataset.features.get(labels[0])
+    names = getattr(feature, "names", None)
+    if names is not None:
+        return _named(frame, column, list(names), split), None
+    names = getattr(_inner(feature), "names", None)
+    return (frame, None) if names is None else _lists_named(frame, column, list(names))
+
+
+def _inner(feature: Any) -> Any:
+    """What a list of something holds; older releases write it as a list of one feature."""
+    return feature[0] if isinstance(feature, list) and len(feature) == 1 else getattr(feature, "feature", None)
+
+
+def _named(frame: Any, column: Any, names: List[str], split: str) -> Any:
+    import pandas as pd
+
+    codes = frame[column].fillna(-1).astype("int64")
+    if split == "test" and bool((codes < 0).all()):
+        return frame.drop(columns=[column])
+    return frame.assign(**{column: pd.Categorical.from_codes(codes, categories=names)})
+
+
+def _lists_named(frame: Any, column: Any, names: List[str]) -> Tuple[Any, List[str]]:
+    lists = [None if value is None else [names[code] if code >= 0 else None for code in value]
+             for value in frame[column]]
+    held = {name for value in lists if value is not None for name in value}
+    return frame.assign(**{column: lists}), [name for name in names if name in held]

@@ -1,0 +1,114 @@
+"""On what the demo trains, and what it tells: the comments, a vocabulary, a BERT's sizes, the stories.
+
+Imports numpy and torch. A fastai room brings its Hugging Face library and its ``Learner``.
+"""
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fastai_hf_callback.model.pretrained import Pretrained
+from fastai_hf_callback.data.batches.batching import pad_rows
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.split import Split
+from fastai_hf_callback.data.tables.table import Table, split_rows
+from .comments import LABELS, comments
+
+__all__ = ["BATCH", "LR", "MAX_LEN", "SIZES", "STORY", "RECIPE_STORY", "as_the_article_fed", "demo_fit", "demo_split",
+           "in_front", "tiny_bert"]
+
+N_COMMENTS, MAX_LEN, BATCH, EPOCHS, LR, SEED = 2000, 64, 32, 3, 3e-3, 0
+
+# What both Hugging Face libraries call by these names.
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256,
+         "max_position_embeddings": MAX_LEN}
+
+STORY = f"""\
+{N_COMMENTS} bundled comments with six labels, about 96 % zeros, as in the article; a BERT of two layers, from scratch.
+The same training three times: through HFCallback, through the article's patched loop, and with an output cut from
+the model (the broken arm, which must differ).
+"""
+
+RECIPE_STORY = """
+The article's own recipe feeds the same model as fastai 1's TextClasDataBunch does, whatever collate_fn it is given:
+padded in front, with id 1, without a mask. Trained so for an epoch, the doctor (diagnose(learn)) says:
+"""
+
+
+def demo_split() -> Split:
+    """The bundled comments, a fifth of them to validate on."""
+    made = comments(N_COMMENTS, SEED)
+    table = Table([comment.text for comment in made], np.array([comment.labels for comment in made], dtype=np.float32),
+                  list(LABELS))
+    return Split(table, *split_rows(len(table.texts), 0.2, SEED))
+
+
+def demo_fit(learn: Any) -> Any:
+    """Three epochs of one cycle."""
+    return learn.fit_one_cycle(EPOCHS, LR)
+
+
+# -- the model -------------------------------------------------------------------------------------------------
+
+
+def tiny_bert(texts: Sequence[str], make_tokenizer: Callable[[str], Any],
+              make_model: Callable[[int, int], Any]) -> Pretrained:
+    """A tokenizer of these texts' words and a BERT for them, from scratch.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    make_tokenizer : callable
+        ``make_tokenizer(path)`` of a ``vocab.txt``.
+    make_model : callable
+        ``make_model(n_words, n_outputs)``.
+    """
+    vocabulary = _vocabulary(texts)
+    return Pretrained(_from_file(make_tokenizer, vocabulary), lambda n_outputs: make_model(len(vocabulary), n_outputs),
+                      max_positions=MAX_LEN)
+
+
+def _vocabulary(texts: Sequence[str]) -> List[str]:
+    """Every word and sign, as BERT's own tokenizer parts them; the comments are plain ASCII."""
+    words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())}
+    return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
+
+
+def _from_file(make_tokenizer: Callable[[str], Any], vocabulary: List[str]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vocab.txt"
+        path.write_text("\n".join(vocabulary), encoding="utf-8")
+        return make_tokenizer(str(path))
+
+
+# -- fed as the article's was ------------------------------------------------------------------------------------
+
+
+class _Rows(Dataset):
+    """Token ids and a target per row."""
+
+    def __init__(self, rows: Sequence[np.ndarray], targets: np.ndarray):
+        self.rows, self.targets = rows, torch.as_tensor(targets)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> Tuple[np.ndarray, Tensor]:
+        return self.rows[i], self.targets[i]
+
+
+def as_the_article_fed(split: Split, tokenizer: Any) -> Tuple[Dataset, Dataset]:
+    """Training and validation rows, each (ids, target), for batches made by ``in_front``."""
+    rows = [row.ids for row in TextEncoder(tokenizer, MAX_LEN).encode(split.table.texts)]
+    return tuple(_Rows([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid))
+
+
+def in_front(items: Sequence[Tuple[np.ndarray, Tensor]]) -> Tuple[Tensor, Tensor]:
+    """A batch as fastai 1's own ``pad_collate`` makes it by default: padded in front, with id 1, without a mask."""
+    rows, targets = zip(*items)
+    return pad_rows(rows, 1, "left"), torch.stack(targets)

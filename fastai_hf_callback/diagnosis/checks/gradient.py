@@ -1,0 +1,179 @@
+"""Does the loss that is propagated reach the model's parameters, and does every step happen?"""
+from typing import Optional
+
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.finding import Finding
+
+CAUSES = ["everything-frozen", "no-gradient-in-model", "loss-detached", "output-detached", "backward-skipped",
+          "accumulation-never-steps", "step-skipped", "gradients-never-zeroed", "parameters-hidden",
+          "gradient-vanishes"]
+EXPLAINED_BY = {"no-gradient-in-model": ("everything-frozen",),
+                "output-detached": ("everything-frozen", "no-gradient-in-model", "loss-detached"),
+                # A loop that is not fastai's own may propagate and step without an event that says so.
+                "backward-skipped": ("patch-left-active",),
+                "step-skipped": ("backward-skipped", "accumulation-never-steps", "everything-frozen",
+                                 "patch-left-active", "loss-scale-overflows"),
+                "gradient-vanishes": ("everything-frozen", "loss-detached", "output-detached", "weights-diverged",
+                                      "non-finite-weights", "clipped-to-nothing", "loss-scale-collapsed",
+                                      "loss-scale-overflows", "input-ignored", "patch-left-active"),
+                "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped")}
+_VAIN = "Steps go on, weight decay even moves the weights, and the metrics stay where they are."
+
+
+def everything_frozen(seen: Evidence) -> Optional[Finding]:
+    graph = seen.graph
+    if graph is None or graph.trainable > 0 or graph.registered == 0:
+        return None
+    return Finding("everything-frozen", "error",
+                   f"None of the model's {graph.registered} parameters requires a gradient: nothing can be learned.",
+                   {"parameters": graph.registered, "trainable": 0}, "learn.unfreeze()")
+
+
+def no_gradient_in_model(seen: Evidence) -> Optional[Finding]:
+    graph = seen.graph
+    if graph is None or graph.trainable == 0 or graph.output_has_graph or graph.opaque:
+        return None
+    return Finding("no-gradient-in-model", "error",
+                   f"The output has no graph at all although {graph.trainable} parameters are trainable: the model ran "
+                   f"under no_grad, or its output was copied. {_VAIN}",
+                   {"trainable": graph.trainable, "reached": 0},
+                   "Take torch.no_grad(), .detach(), .data, .numpy() out of forward and of the callbacks before the "
+                   "loss")
+
+
+def body_without_gradient(seen: Evidence) -> Optional[Finding]:
+    step, graph = seen.stepping, seen.graph
+    if step is None or graph is None or graph.opaque or graph.reached == 0 or not step.executed_elements:
+        return None
+    # Unused parameters do not run; of what runs, a loss leaves out small things only (a pooler, an auxiliary head).
+    share = step.executed_unreached / step.executed_elements
+    if share < 0.3:
+        return None
+    return Finding("no-gradient-in-model", "error",
+                   f"{share:.0%} of the trainable weights that took part in forward "
+                   f"({', '.join(step.executed_unreached_names[:2])}, ...) are not reached by the loss: part of the "
+                   f"model ran under no_grad, or its output was detached. Only the rest learns.",
+                   {"trainable weights that ran": step.executed_elements, "not reached": step.executed_unreached},
+                   "Take torch.no_grad() and .detach() out of forward; to freeze on purpose: learn.freeze()")
+
+
+def output_detached(seen: Evidence) -> Optional[Finding]:
+    graph = seen.graph
+    if graph is None or graph.trainable == 0 or graph.opaque or not graph.output_has_graph:
+        return None
+    if graph.reached_by_output > 0 or graph.hidden > 0:
+        return None
+    return Finding("output-detached", "error",
+                   f"The output requires a gradient, but its graph ends at {graph.foreign} tensor(s) that are no "
+                   f"parameters, before the model's {graph.trainable} trainable ones: it was detached and made to "
+                   f"require a gradient again, or rebuilt from its values. {_VAIN}",
+                   {"trainable": graph.trainable, "reached": 0, "leaves that are no parameters": graph.foreign},
+                   "Hand on the model's own tensor: no .detach(), .data, torch.tensor(...) or requires_grad_() on it")
+
+
+def loss_detached(seen: Evidence) -> Optional[Finding]:
+    graph = seen.graph
+    if graph is None or graph.opaque or graph.reached_by_output == 0 or graph.reached > 0:
+        return None
+    return Finding("loss-detached", "error",
+                   f"The output reaches {graph.reached_by_output} parameters and the loss handed to backward() none: "
+                   f"the loss function, or a callback's on_backward_begin, detached or replaced it. {_VAIN}",
+                   {"reached by the output": graph.reached_by_output, "reached by the loss": 0},
+                   "Return the loss itself from loss_func and on_backward_begin: no .item(), .detach() or "
+                   "torch.tensor(loss)")
+
+
+def loss_scaled_away(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or step.loss_factor != 0:  # a loss scale may be as small as it likes
+        return None
+    return Finding("loss-detached", "error",
+                   f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
+                   f"callback takes it away.", {"propagated / given": step.loss_factor},
+                   "Return the loss unchanged from on_backward_begin")
+
+
+def gradient_vanishes(seen: Evidence) -> Optional[Finding]:
+    step, graph = seen.stepping, seen.graph
+    if step is None or graph is None or step.gradient_share is None or graph.reached < 8 or graph.opaque:
+        return None
+    if step.gradient_share > 0.3 or step.skipped_backwards:
+        return None
+    return Finding("gradient-vanishes", "warning",
+                   f"The loss reaches {graph.reached} parameters and gives {1 - step.gradient_share:.0%} of them a "
+                   f"gradient of nothing but zeros, in every step: something between them and the loss is saturated, "
+                   f"clamped, multiplied by zero, or dropped out altogether.",
+                   {"reached": graph.reached, "share with a gradient": step.gradient_share},
+                   "Look for dropout p=1, relu or clamp on the logits, and layers of zeros")
+
+
+def parameters_hidden(seen: Evidence) -> Optional[Finding]:
+    graph = seen.graph
+    if graph is None or graph.hidden == 0:
+        return None
+    return Finding("parameters-hidden", "error",
+                   f"The loss reaches {graph.hidden} parameters that are not among model.parameters(): modules in a "
+                   f"plain list or dict are invisible to the optimizer, to .to(device) and to checkpoints.",
+                   {"hidden": graph.hidden, "registered": graph.registered},
+                   "self.layers = nn.ModuleList(layers)  # ModuleDict for a dict")
+
+
+def backward_skipped(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    ends = seen.wiring.ends_training if seen.wiring is not None else []
+    if ends:
+        return Finding("backward-skipped", "error",
+                       f"The first epoch is ended before its first step{_by(ends)}: nothing is propagated in it.",
+                       {"steps before the end": 0, "who": ends}, _without(ends))
+    if step is None or step.steps < 1 or step.skipped_backwards < step.steps:
+        return None
+    return Finding("backward-skipped", "error",
+                   f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback returns "
+                   f"skip_bwd{_by(step.who)}.",
+                   {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.who},
+                   _without(step.who)
+                   if step.who else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped")
+
+
+def steps_never_happen(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or step.steps < 1 or step.skipped_steps < step.steps or step.skipped_backwards == step.steps:
+        return None
+    if step.steps_simulated is None or step.steps_simulated > 0:
+        return None
+    kept = step.kept_gradients >= step.steps
+    fix = _without(step.who) if step.who \
+        else "Return {'skip_step': True} from on_backward_end only where a step is to be left out"
+    if kept:
+        return Finding("accumulation-never-steps", "error",
+                       f"Gradients are accumulated{_by(step.who)} and no step is made in an epoch of "
+                       f"{step.steps_in_an_epoch} batches.",
+                       {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.who}, fix)
+    return Finding("step-skipped", "error",
+                   f"opt.step() is skipped in every batch of an epoch: a callback returns skip_step{_by(step.who)}.",
+                   {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.who}, fix)
+
+
+def gradients_never_zeroed(seen: Evidence) -> Optional[Finding]:
+    step = seen.stepping
+    if step is None or step.steps < 3 or step.kept_gradients < step.steps or step.skipped_steps > 0:
+        return None
+    return Finding("gradients-never-zeroed", "warning",
+                   f"A step is made and the gradients are kept in all {step.steps} steps: a callback returns "
+                   f"skip_zero{_by(step.who)}, so every step repeats all gradients since the first.",
+                   {"kept": step.kept_gradients, "steps": step.steps, "who": step.who},
+                   _without(step.who)
+                   if step.who else "Return {'skip_zero': True} only together with {'skip_step': True}")
+
+
+def _by(who: list) -> str:
+    return f" ({', '.join(who)})" if who else ""
+
+
+def _without(who: list) -> str:
+    return f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {who!r}]"
+
+
+CHECKS = [everything_frozen, no_gradient_in_model, body_without_gradient, output_detached, loss_detached,
+          loss_scaled_away, gradient_vanishes, parameters_hidden, backward_skipped, steps_never_happen,
+          gradients_never_zeroed]

@@ -1,0 +1,60 @@
+"""Mixed precision and half weights."""
+from typing import Optional
+
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.finding import Finding
+
+CAUSES = ["half-weights-without-master", "loss-scale-overflows", "loss-scale-collapsed"]
+# Where both fastais begin; halved at each overflow, it is at 256 after eight.
+USUAL_SCALE, STEPS_TO_FALL, LARGEST_HALF = 2.0 ** 16, 8, 65504.0
+EXPLAINED_BY = {"loss-scale-collapsed": ("loss-scale-overflows",),
+                "loss-scale-overflows": ("non-finite-weights",)}
+
+
+def half_without_master(seen: Evidence) -> Optional[Finding]:
+    weights = seen.weights
+    if weights is None or weights.half == 0 or weights.has_master_copies:
+        return None
+    lost = seen.stepping.lost_in_rounding if seen.stepping is not None else None
+    return Finding("half-weights-without-master", "error",
+                   f"{weights.half} of {weights.parameters} parameters are float16 and the optimizer steps them "
+                   f"directly{'' if lost is None else f': {lost:.0%} of their elements did not change in a step'}. "
+                   f"to_fp16() halves the model in place, so a Learner built on it later has no full-precision copies.",
+                   {"half parameters": weights.half, "swallowed": lost},
+                   "learn.to_fp32()  # then learn.to_fp16() on this very learner")
+
+
+def _finds_its_way(seen: Evidence) -> bool:
+    """Whether a dynamic scale is falling from where it usually begins, and has not had the steps that takes.
+
+    A loss that is too large for half precision itself takes it below 1, and then it has collapsed.
+    """
+    precision, loss = seen.precision, seen.loss
+    falls = precision.first_scale is not None and precision.loss_scale < precision.first_scale <= USUAL_SCALE
+    bearable = loss is None or loss.first is None or loss.first < LARGEST_HALF
+    return falls and bearable and precision.steps < STEPS_TO_FALL
+
+
+def scale_overflows(seen: Evidence) -> Optional[Finding]:
+    precision = seen.precision
+    if precision is None or precision.steps < 2 or precision.overflows < precision.steps or _finds_its_way(seen):
+        return None
+    return Finding("loss-scale-overflows", "error",
+                   f"All {precision.steps} steps overflowed in half precision and were dropped; the loss scale stands "
+                   f"at {precision.loss_scale:g}.",
+                   {"loss scale": precision.loss_scale, "overflows": precision.overflows, "steps": precision.steps},
+                   "learn.to_fp32(); learn.to_fp16(dynamic=True)")
+
+
+def scale_collapsed(seen: Evidence) -> Optional[Finding]:
+    precision = seen.precision
+    # Dynamic scaling starts at 65536 and halves on an overflow; below 2 gradients of 1e-5 are lost in half.
+    if precision is None or precision.loss_scale >= 2:
+        return None
+    return Finding("loss-scale-collapsed", "warning",
+                   f"The loss scale has fallen to {precision.loss_scale:g}, as a learning-rate range test that ran "
+                   f"into overflow leaves it: small gradients become zero in half precision.",
+                   {"loss scale": precision.loss_scale}, "learn.to_fp32(); learn.to_fp16(dynamic=True)")
+
+
+CHECKS = [half_without_master, scale_overflows, scale_collapsed]

@@ -1,0 +1,214 @@
+"""Targets: constant, one-sided, in order, and whether any word foretells them. Torch and numpy.
+
+Ridge regression and the area under the curve are scikit-learn's, to rounding (a test compares them): importing it in
+the middle of a fit took half a second, more than all else that ``Doctor`` does there.
+"""
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastai_hf_callback.results.evidence import Labels
+
+__all__ = ["Sampled", "look_at_labels"]
+
+ENOUGH_OF_A_CLASS = 20  # an area over fewer rows says next to nothing
+
+
+class Sampled(NamedTuple):
+    """Rows of a data set: token ids of each (or None), and targets, float64 (n, columns) or int64 (n,)."""
+
+    ids: Optional[List[np.ndarray]]
+    targets: np.ndarray
+
+
+def look_at_labels(train: Sampled, valid: Optional[Sampled], batches: Sequence[Tensor],
+                   skip_ids: Sequence[int] = (), together: bool = True) -> Optional[Labels]:
+    """Compare targets with one another, with their order, and with the words.
+
+    Parameters
+    ----------
+    train, valid : Sampled
+        Rows drawn evenly over each set.
+    batches : sequence of Tensor
+        Targets of the first training batches, in the order in which the loader gave them.
+    skip_ids : sequence of int
+        Ids that are no words, such as padding.
+    together : bool
+        Whether both sets are asked as one too, which takes as long as all the rest.
+
+    Returns
+    -------
+    Labels or None
+        None where targets are neither classes, nor 0 and 1, nor numbers.
+    """
+    kind = _kind(train.targets)
+    if kind is None:
+        return None
+    seen = Labels(kind, len(train.targets), 0 if valid is None else len(valid.targets),
+                  train_constant=_constant(train.targets), train_shares=_shares(train.targets, kind),
+                  order_z=_order_z(batches, kind, train.targets))
+    if valid is not None and len(valid.targets):
+        seen.valid_constant = _constant(valid.targets)
+        seen.valid_shares = _shares(valid.targets, kind)
+    _add_signal(seen, train, valid, kind, set(skip_ids), together)
+    return seen
+
+
+def _kind(targets: np.ndarray) -> Optional[str]:
+    if targets.dtype.kind in "iub" and targets.ndim == 1:
+        return "classes"
+    if targets.ndim == 2 and np.isin(targets, (0, 1)).all():
+        return "labels"
+    return "number" if targets.ndim in (1, 2) else None
+
+
+def _constant(targets: np.ndarray) -> bool:
+    return bool((targets == targets[:1]).all())
+
+
+def _shares(targets: np.ndarray, kind: str) -> List[float]:
+    if kind == "classes":
+        counts = np.bincount(targets[targets >= 0])
+        return [float(c) for c in counts / max(1, counts.sum())]
+    return [float(m) for m in targets.reshape(len(targets), -1).mean(0)[:20]]
+
+
+def _order_z(batches: Sequence[Tensor], kind: str, sampled: np.ndarray) -> Optional[float]:
+    """How many standard deviations fewer changes of class from row to row than after shuffling."""
+    if kind == "number" or not batches:
+        return None
+    rows = torch.cat([b.reshape(len(b), -1) if kind == "labels" else b.reshape(-1) for b in batches]).numpy()
+    groups = _as_groups(rows)
+    population = _as_groups(sampled)
+    _, counts = np.unique(population, return_counts=True)
+    change = 1 - float(((counts / counts.sum()) ** 2).sum())   # of two rows drawn at random
+    n = len(groups) - 1
+    if n < 15 or change < 0.05:
+        return None
+    seen = int((groups[1:] != groups[:-1]).sum())
+    return float((seen - n * change) / np.sqrt(n * change * (1 - change) + 1e-9))
+
+
+def _as_groups(rows: np.ndarray) -> np.ndarray:
+    if rows.ndim == 1:
+        return rows
+    return np.array([hash(tuple(row)) for row in rows.astype(np.int64)])
+
+
+# -- do the words foretell the labels at all? ------------------------------------------------------------------
+
+
+def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: str, skip: set,
+                together: bool) -> None:
+    if train.ids is None or len(train.ids) < 64 or seen.train_constant or not _finite(train, valid):
+        return
+    words = _vocabulary(train.ids, skip)
+    x, y = _features(train.ids, words), _columns(train.targets, kind)
+    seen.signal_within_train, seen.error_within_train = _within(x, y, kind)
+    seen.signal_together, seen.error_together = seen.signal_within_train, seen.error_within_train
+    if valid is None or valid.ids is None or len(valid.ids) < 64 or seen.valid_constant:
+        return
+    xv, yv = _features(valid.ids, words), _columns(valid.targets, kind)
+    if yv.shape[1] != y.shape[1]:
+        return
+    seen.signal_within_valid, seen.error_within_valid = _within(xv, yv, kind)
+    guesses = _ridge(x, y, xv)
+    seen.signal_train_to_valid, _ = _score(guesses, yv, kind)
+    if kind != "number":
+        _find_most_contrary(seen, guesses, yv)
+    if together:
+        seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
+
+
+def _find_most_contrary(seen: Labels, guesses: np.ndarray, y: np.ndarray) -> None:
+    for column in range(y.shape[1]):
+        yes = y[:, column] > 0
+        n, others = int(yes.sum()), int((~yes).sum())
+        if min(n, others) < ENOUGH_OF_A_CLASS:
+            continue
+        area = _area(yes, guesses[:, column])
+        errors = (area - 0.5) / np.sqrt((1 / n + 1 / others) / 12)
+        if errors < seen.most_contrary_errors:
+            seen.most_contrary, seen.most_contrary_area, seen.most_contrary_errors = column, area, float(errors)
+
+
+def _finite(*parts: Optional[Sampled]) -> bool:
+    return all(bool(np.isfinite(part.targets).all()) for part in parts if part is not None)
+
+
+def _vocabulary(rows: Sequence[np.ndarray], skip: set) -> dict:
+    values, counts = np.unique(np.concatenate(rows), return_counts=True)
+    common = values[np.argsort(-counts)][:4000]
+    return {int(v): i for i, v in enumerate(v for v in common if int(v) not in skip)}
+
+
+def _features(rows: Sequence[np.ndarray], words: dict) -> np.ndarray:
+    """Which words a row holds, and which stand at its first places and at its last."""
+    width, places = len(words), (0, 1, 2, -2, -1)
+    bag = np.zeros((len(rows), width * 2), dtype=np.float32)
+    for i, row in enumerate(rows):
+        for token in row:
+            j = words.get(int(token))
+            if j is not None:
+                bag[i, j] = 1.0
+        for place in places:
+            j = words.get(int(row[place])) if len(row) > abs(place) else None
+            if j is not None:
+                bag[i, width + j] = 1.0
+    return bag - bag.mean(0)
+
+
+def _columns(targets: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "classes":
+        return np.eye(int(targets.max()) + 1)[np.maximum(targets, 0)]
+    return targets.reshape(len(targets), -1).astype(np.float64)
+
+
+def _within(x: np.ndarray, y: np.ndarray, kind: str, folds: int = 4) -> Tuple[Optional[float], float]:
+    guesses = np.zeros_like(y)
+    for fold in range(folds):
+        held = np.arange(len(x)) % folds == fold
+        guesses[held] = _ridge(x[~held], y[~held], x[held])
+    return _score(guesses, y, kind)
+
+
+def _ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Ridge regression with an intercept, by its dual: there are many more words than rows.
+
+    The penalty is of the features' own size.
+    """
+    penalty = max(1.0, float((x ** 2).sum(1).mean()))
+    middle, offset = x.mean(0), y.mean(0)
+    centred = x - middle
+    dual = np.linalg.solve((centred @ centred.T).astype(np.float64) + penalty * np.eye(len(x)), y - offset)
+    return ((wanted - middle) @ centred.T) @ dual + offset
+
+
+def _area(yes: np.ndarray, scores: np.ndarray) -> float:
+    """The area under the ROC curve, by ranks (Hanley and McNeil, 1982); ties count half."""
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    n = int(yes.sum())
+    return float((ranks[yes].sum() - n * (n + 1) / 2) / (n * (len(yes) - n)))
+
+
+def _score(guesses: np.ndarray, y: np.ndarray, kind: str) -> Tuple[Optional[float], float]:
+    """Mean area under the ROC curve (numbers: the rank correlation mapped to the same scale), and the
+    standard error it has where nothing foretells anything."""
+    if kind == "number":
+        ranks = [np.corrcoef(_ranks(guesses[:, i]), _ranks(y[:, i]))[0, 1] for i in range(y.shape[1])]
+        return 0.5 + 0.5 * float(np.nanmean(ranks)), 0.5 / np.sqrt(len(y))
+    usable = [i for i in range(y.shape[1]) if 5 <= y[:, i].sum() <= len(y) - 5]
+    if not usable:
+        return None, 1.0
+    areas = [_area(y[:, i] > 0, guesses[:, i]) for i in usable]
+    variances = [(1 / y[:, i].sum() + 1 / (len(y) - y[:, i].sum())) / 12 for i in usable]
+    # One class against the rest is not independent of the others: two classes are one column, seen twice.
+    independent = max(1, len(usable) - (kind == "classes"))
+    return float(np.mean(areas)), float(np.sqrt(np.mean(variances) / independent))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(values)).astype(np.float64)

@@ -1,0 +1,193 @@
+"""A metric asked about real outputs and stand-ins. Imports torch."""
+from typing import Any, Callable, List, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from fastai_hf_callback.results.evidence import MetricSeen
+from fastai_hf_callback.model.metrics import constant_outputs
+from .synthetic_outputs import stand_ins
+
+__all__ = ["look_at_metric", "Score"]
+
+SINGLE_ROWS = 12
+
+# From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; raises what the
+# metric raises.
+Ask = Callable[[List[Any]], float]
+# The same; None where the metric refuses, or gives no number.
+Score = Callable[[List[Any]], Optional[float]]
+
+
+def look_at_metric(name: str, ask: Ask, outputs: List[Tensor], targets: List[Tensor],
+                   loss_func: Callable) -> MetricSeen:
+    """Score real, right, contrary, random and constant outputs of a few validation batches.
+
+    Parameters
+    ----------
+    name : str
+    ask : callable
+        As this fastai computes the metric, each time from a fresh copy.
+    outputs, targets : list of Tensor
+    loss_func : callable
+        Chooses among the constant predictors.
+    """
+    seen = MetricSeen(name, quantum=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets)))
+    score = _score(ask)
+    seen.value = seen.alone = score([(outputs, targets)])
+    if seen.value is None:
+        seen.error, seen.shapes = _failure(ask, outputs, targets), f"{_shape(outputs[0])} and {_shape(targets[0])}"
+    standing = [stand_ins(o.shape, t) for o, t in zip(outputs, targets)]
+    if any(s is None for s in standing):
+        return seen
+    ideal, worst = ([s.ideal.to(o) for s, o in zip(standing, outputs)],
+                    [s.worst.to(o) for s, o in zip(standing, outputs)])
+    draw = torch.Generator().manual_seed(0)
+    one, other = ([5 * torch.randn(o.shape, generator=draw).to(o) for o in outputs] for _ in range(2))
+    seen.at_ideal, seen.at_worst = score([(ideal, targets)]), score([(worst, targets)])
+    seen.at_random, seen.at_other_random = score([(one, targets)]), score([(other, targets)])
+    # Of numbers the ideal is no extreme of every measure (a likelihood's depends on the targets' own size).
+    seen.ideal_of_halves = _halves(score, ideal, targets) if standing[0].kind != "number" else []
+    nearly = [o + 0.05 * n for o, n in zip(ideal, one)]
+    seen.in_another_order, seen.with_every_row_twice = _of_the_same_rows(
+        score, [nearly, one, other, [a + b for a, b in zip(one, other)]], targets)
+    if standing[0].kind == "classes":
+        seen.answers = len(torch.cat([o.argmax(-1).flatten() for o in outputs]).unique())
+        seen.of_single_rows = _of_single_rows(score, [ideal, worst, one], targets)
+        if seen.at_random is not None:
+            seen.with_rows_shifted = _farthest(seen.at_random, [
+                score([([_shifted(o, order) for o in one], targets)]) for order in _ORDERS])
+    seen.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
+    seen.base_rate = _base_rate(score, outputs, targets, loss_func)
+    return seen
+
+
+def _score(ask: Ask) -> Score:
+    def score(epochs: List[Any]) -> Optional[float]:
+        try:
+            value = float(ask(epochs))
+        except Exception:
+            return None
+        return value if value == value else None
+    return score
+
+
+def _failure(ask: Ask, outputs: List[Tensor], targets: List[Tensor]) -> str:
+    """What the metric raises of these batches, if it does of any targets in their place: an AUC wants both classes."""
+    drawn = [_any_targets(target, output) for target, output in zip(targets, outputs)]
+    said = [_raised(ask, outputs, of) for of in (targets, drawn)]
+    return said[0] if all(said) else ""
+
+
+def _raised(ask: Ask, outputs: List[Tensor], targets: List[Tensor]) -> str:
+    try:
+        ask([(outputs, targets)])
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    return ""
+
+
+def _any_targets(target: Tensor, output: Tensor) -> Tensor:
+    draw = torch.Generator().manual_seed(0)
+    if not target.is_floating_point():
+        width = max(2, output.shape[-1] if output.dim() > 1 else 2)
+        return torch.randint(width if target.shape != output.shape else 2, target.shape, generator=draw).to(target)
+    return (torch.rand(target.shape, generator=draw) < 0.5).to(target)
+
+
+def _shape(tensor: Tensor) -> Tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+def _halves(score: Score, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
+    """The value of right outputs in two halves of every batch's rows, each with all classes, and in both together."""
+    rows = [_two_halves(t) for t in targets]
+    if any(len(one) < 2 for one, _ in rows):
+        return []
+    parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair).sort()[0] for pair in rows]]
+    scores = [score([([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])])
+              for part in parts]
+    return [] if None in scores else scores
+
+
+def _of_the_same_rows(score: Score, predictors: List[List[Tensor]],
+                      targets: List[Tensor]) -> Tuple[List[Tuple[float, float]], List[Tuple[float, float]]]:
+    """For each predictor the value of the rows as they come and in another order; and of each row once and twice.
+
+    Every measure of how well rows were predicted stays the same in both, or, being a sum over rows, doubles.
+    """
+    orders, copies = [], []
+    values = [[score([(outputs, targets)]) for outputs in predictors] for _ in range(3)]
+    if None in values[0] or values[0] != values[1] or values[0] != values[2] \
+            or not _rows_have_columns(predictors[0], targets):
+        return [], []  # a metric that draws rows is another number each time
+    for outputs, value in zip(predictors, values[0]):
+        orders.append((value, _farthest(value, [_at_rows(score, outputs, targets, order) for order in _ORDERS])))
+        copies.append((value, _at_rows(score, outputs, targets, _twice)))
+    return _answered(orders), _answered(copies)
+
+
+def _answered(pairs: List[Tuple[float, Optional[float]]]) -> List[Tuple[float, float]]:
+    return [] if any(other is None for _, other in pairs) else pairs
+
+
+def _rows_have_columns(outputs: List[Tensor], targets: List[Tensor]) -> bool:
+    """Whether there is an axis to mistake for another."""
+    return all(o.dim() > 1 and o.shape[-1] > 1 and len(o) == len(t) > 1 for o, t in zip(outputs, targets))
+
+
+def _at_rows(score: Score, outputs: List[Tensor], targets: List[Tensor],
+             chosen: Callable[[int], Tensor]) -> Optional[float]:
+    rows = [chosen(len(t)) for t in targets]
+    return score([([o[r] for o, r in zip(outputs, rows)], [t[r] for t, r in zip(targets, rows)])])
+
+
+def _shuffled(seed: int) -> Callable[[int], Tensor]:
+    return lambda rows: torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+
+
+_ORDERS = [lambda rows: torch.arange(rows).flip(0), *map(_shuffled, range(7))]
+
+
+def _twice(rows: int) -> Tensor:
+    return torch.arange(rows).repeat(2)
+
+
+def _farthest(value: float, others: List[Optional[float]]) -> Optional[float]:
+    return None if None in others else max(others, key=lambda other: abs(other - value))
+
+
+def _of_single_rows(score: Score, predictors: List[List[Tensor]], targets: List[Tensor]) -> List[Tuple[float, ...]]:
+    """For a few rows, each a batch of its own, the value of each predictor; empty where a row alone has none."""
+    values = [tuple(score([([outputs[0][row:row + 1]], [targets[0][row:row + 1]])]) for outputs in predictors)
+              for row in range(min(SINGLE_ROWS, len(targets[0])))]
+    return [] if any(None in of_row for of_row in values) else values
+
+
+def _shifted(outputs: Tensor, order: Callable[[int], Tensor]) -> Tensor:
+    """Another number added to each row: a softmax over classes, and its cross entropy, stay the same."""
+    shifts = torch.linspace(-30, 30, len(outputs))[order(len(outputs))].to(outputs)
+    return outputs + shifts.reshape(-1, *[1] * (outputs.dim() - 1))
+
+
+def _two_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
+    """Row numbers of two halves of one size that hold the same classes; rows that would be alone are left out."""
+    even = len(target) // 2 * 2
+    order = torch.arange(even)
+    if target.dim() == 1 and not target.is_floating_point():
+        classes = [(target.cpu() == c).nonzero().reshape(-1) for c in target.cpu().unique()]
+        order = torch.cat([rows[:len(rows) // 2 * 2] for rows in classes])
+    one, other = order[0::2].sort()[0], order[1::2].sort()[0]  # in the batch's own order
+    columns = zip(target[one].t(), target[other].t()) if target.dim() == 2 else ()
+    varied = all(len(a.unique()) == len(b.unique()) for a, b in columns)
+    return (one, other) if varied else (one[:0], other[:0])
+
+
+def _base_rate(score: Score, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:
+    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
+    try:
+        row = constant_outputs(torch.cat([t.cpu() for t in targets]), width, lambda o, t: loss_func(o, t))
+    except Exception:
+        return None
+    constant = [(row.expand(o.shape) if o.dim() > 1 else row[0].expand(o.shape)).to(o).contiguous() for o in outputs]
+    return score([(constant, targets)])

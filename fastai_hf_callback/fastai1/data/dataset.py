@@ -1,0 +1,97 @@
+"""fastai 1 item lists of encoded texts: what ``predict``, ``show_batch`` and ``export`` go through."""
+from typing import Any, List, Sequence
+
+import numpy as np
+from fastai.core import ItemBase, show_some
+from fastai.data_block import ItemList, PreProcessor
+from torch import Tensor
+
+from fastai_hf_callback.data.encoding.encoder import Encoded, TextEncoder
+from fastai_hf_callback.data.batches.collate import Feeding, as_objects
+from fastai_hf_callback.data.display import cut, show_table
+from .loaders import TextBunch
+
+__all__ = ["TextItem", "TextList", "TextProcessor"]
+
+
+class TextItem(ItemBase):
+    """One encoded text; printed as the tokenizer reads it."""
+
+    def __init__(self, row: Encoded, encoder: TextEncoder, n_words: int = 0):
+        self.data = self.obj = row
+        self.encoder, self.n_words = encoder, n_words
+
+    def __str__(self) -> str:
+        return self.encoder.decode(self.data.ids)
+
+    def __hash__(self) -> int:
+        return hash(self.data.ids.tobytes())
+
+    def apply_tfms(self, tfms: Any, **kwargs: Any) -> "TextItem":
+        return self
+
+
+class TextProcessor(Feeding, PreProcessor):
+    """The core's ``Feeding`` where fastai 1 looks for it and exports it: among the item list's processors."""
+
+    def process(self, ds: "TextList") -> None:
+        rows = self.encoded(list(ds.items))
+        self.name_tensors(rows)
+        ds.items = as_objects(rows)
+
+    def process_one(self, item: Any) -> TextItem:
+        """The item of one text (or pair, or list of words), for ``predict``."""
+        return TextItem(self.encoded_to_predict(item, "learn.predict({})"), self.encoder)
+
+
+class TextList(ItemList):
+    """Encoded texts."""
+
+    _bunch = TextBunch
+
+    def get(self, i: int) -> TextItem:
+        return TextItem(self.items[i], self.encoder)
+
+    def new(self, items: Any, processor: Any = None, **kwargs: Any) -> "TextList":
+        """As fastai's; texts to add, for ``add_test`` and ``load_learner(test=...)``, may be a list or a DataFrame."""
+        rows = isinstance(items, np.ndarray) and items.dtype == object and (not len(items) or isinstance(
+            items[0], Encoded))
+        if not rows:
+            items = as_objects(self.feeding.texts_of(items, "data.add_test([{}, ...])"))
+        return super().new(items, processor, **kwargs)
+
+    def _relative_item_paths(self) -> List[str]:
+        """What ``to_df`` and ``to_csv`` write."""
+        return [str(self[i]) for i in range(len(self.items))]
+
+    @property
+    def encoder(self) -> TextEncoder:
+        return self.feeding.encoder
+
+    @property
+    def feeding(self) -> TextProcessor:
+        """How these texts become batches."""
+        return self.processor[0] if isinstance(self.processor, (list, tuple)) else self.processor
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, special tokens included; int64, (rows,)."""
+        return np.array([len(row.ids) for row in self.items], dtype=np.int64)
+
+    def reconstruct(self, tensors: Sequence[Tensor]) -> TextItem:
+        """The item behind one row of a batch: its padding taken away."""
+        row, n_words = self.feeding.row_of(tensors, self.items)
+        return TextItem(row, self.encoder, n_words)
+
+    def show_xys(self, xs: Sequence[TextItem], ys: Sequence[Any], max_chars: int = 300, **kwargs: Any) -> None:
+        """Show texts and targets, as ``show_batch`` asks."""
+        show_table({"text": [cut(str(x), max_chars) for x in xs], "target": ys})
+
+    def show_xyzs(self, xs: Sequence[TextItem], ys: Sequence[Any], zs: Sequence[Any], max_chars: int = 300,
+                  **kwargs: Any) -> None:
+        """Show texts, targets and predictions, as ``show_results`` asks."""
+        show_table({"text": [cut(str(x), max_chars) for x in xs], "target": ys, "prediction": zs})
+
+    def __repr__(self) -> str:
+        shown = [cut(str(self[i]), 100) for i in range(min(5, len(self.items)))]
+        return f"{type(self).__name__} ({len(self.items)} items)\n{show_some(shown)}\nPath: {self.path}"

@@ -1,0 +1,59 @@
+"""The texts of a fastai 1 ``DataBunch`` dealt to the processes of ``learn.to_distributed``.
+
+fastai puts a ``DistributedSampler`` into each loader for the length of a fit. That one knows nothing of lengths, does
+not shuffle where the loader has a sampler of its own, and repeats rows until they can be divided.
+"""
+from typing import Any, Iterator, List, Sequence
+
+from fastai.basic_data import DeviceDataLoader
+from torch.utils.data import Sampler
+from torch.utils.data.distributed import DistributedSampler
+
+from fastai_hf_callback.utils.distributed import agreed, rank, world_size
+from fastai_hf_callback.data.batches.batching import LengthBuckets, dealt, joint_sizes
+
+__all__ = ["SharedBuckets", "TextLoader"]
+
+
+class SharedBuckets(Sampler):
+    """This process's batches of rows, drawn anew at each pass: see ``batching.dealt``.
+
+    All processes must begin a pass together: process 0 tells the others what it has drawn.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Tokens of each row.
+    bs : int
+        Rows per batch and process.
+    """
+
+    def __init__(self, lengths: Sequence[int], bs: int):
+        self.world, self.bs = world_size(), bs
+        self.buckets = LengthBuckets(lengths, bs * self.world)
+        self.steps = len(joint_sizes(len(self.buckets), bs, self.world))
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[List[int]]:
+        # A generator, as torch's own batch samplers: it draws after the loader has, as in one process.
+        for batch in dealt(agreed(self.buckets.draw()), self.bs, self.world, leveled=True)[rank()]:
+            yield batch.tolist()
+
+
+class TextLoader(DeviceDataLoader):
+    """fastai's, which shares its rows where they are drawn by length, and keeps all of them elsewhere.
+
+    So each process validates on the whole set: fastai 1 puts no metrics together.
+    """
+
+    def new(self, **kwargs: Any) -> "TextLoader":
+        """As fastai's; of a ``DistributedSampler`` only that the rows are to be shared is taken."""
+        if isinstance(kwargs.get("sampler"), DistributedSampler):
+            kwargs["sampler"] = None
+            buckets = self.dl.sampler
+            if isinstance(buckets, LengthBuckets):
+                kwargs.update(batch_sampler=SharedBuckets(buckets.lengths, buckets.bs), batch_size=1, drop_last=False)
+        made = super().new(**kwargs)
+        return type(self)(made.dl, made.device, made.tfms, made.collate_fn)

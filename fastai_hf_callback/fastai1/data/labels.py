@@ -1,0 +1,113 @@
+"""fastai 1 label lists of every task: what ``predict`` says, the loss, and the names that travel with an export."""
+from typing import Any, List, Optional
+
+import numpy as np
+from fastai.core import ItemBase
+from fastai.data_block import (
+    CategoryList,
+    CategoryListBase,
+    CategoryProcessor,
+    FloatList,
+    ItemList,
+    MultiCategoryList,
+    PreProcessor,
+)
+from fastai.layers import FlattenedLoss
+from torch import Tensor
+
+from fastai_hf_callback.data.batches.batching import IGNORED
+from fastai_hf_callback.data.batches.collate import as_objects
+from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, labels_of_words, names_of
+
+__all__ = ["label_list"]
+
+
+def label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList:
+    """fastai's own label list for `task`, processed: its loss, its ``predict`` and its classes come with it.
+
+    Parameters
+    ----------
+    targets, task, names
+        As ``examples.read_examples`` gives them.
+    path : path-like
+        The ``DataBunch``'s.
+    """
+    if task == "single":
+        return CategoryList([names[target] for target in targets], classes=names, path=path)
+    if task == "several":
+        return MultiCategoryList(targets, classes=names, one_hot=True, path=path)
+    if task == "tokens":
+        return WordLabelList(as_objects(targets), classes=names, path=path)
+    return NumberList(targets, classes=names, path=path)
+
+
+class WordLabels(ItemBase):
+    """A class for each word of a text."""
+
+    def __init__(self, numbers: np.ndarray, names: List[str]):
+        self.data, self.obj = numbers, names
+
+    def __str__(self) -> str:
+        return " ".join(self.obj)
+
+    __repr__ = __str__
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+class NumberProcessor(PreProcessor):
+    """Keeps the names of the columns of numbers."""
+
+    def __init__(self, ds: Any):
+        self.classes = ds.classes
+
+    def process_one(self, item: Any) -> Any:
+        return item
+
+    def process(self, ds: "NumberList") -> None:
+        ds.classes, ds.c = self.classes, len(self.classes)
+
+
+class NumberList(FloatList):
+    """Numbers to predict; ``classes`` are the names of their columns, ``c`` how many there are, also when loaded."""
+
+    _processor = NumberProcessor
+
+    def __init__(self, items: Any, classes: Optional[List[str]] = None, **kwargs: Any):
+        super().__init__(items, **kwargs)
+        self.classes = classes
+        self.copy_new.append("classes")
+
+
+class WordLabelProcessor(CategoryProcessor):
+    """Keeps the classes; the labels are numbers already."""
+
+    def process_one(self, item: Any) -> Any:
+        return item
+
+    def process(self, ds: "WordLabelList") -> None:
+        ds.classes, ds.c2i = self.classes, self.c2i
+
+
+class WordLabelList(CategoryListBase):
+    """A label per word; the loss looks at each word's first piece alone (the others' targets are ``IGNORED``)."""
+
+    _processor = WordLabelProcessor
+
+    def __init__(self, items: Any, classes: Optional[List[str]] = None, **kwargs: Any):
+        super().__init__(items, classes=classes, **kwargs)
+        self.loss_func = FlattenedLoss(CrossEntropyLoss, axis=-1, ignore_index=IGNORED)
+
+    def get(self, i: int) -> WordLabels:
+        return self._named(self.items[i])
+
+    def analyze_pred(self, pred: Tensor) -> Tensor:
+        return pred.argmax(-1)
+
+    def reconstruct(self, t: Tensor, x: Any) -> WordLabels:
+        """The words' labels from those of a padded row's pieces."""
+        return self._named(labels_of_words(t.numpy(), x.data, x.n_words, x.encoder.pad_side))
+
+    def _named(self, numbers: np.ndarray) -> WordLabels:
+        return WordLabels(numbers, names_of(numbers, self.classes))

@@ -1,0 +1,102 @@
+"""The fastai 1 ``DataBunch`` of encoded texts: which rows make a batch, and how a batch is made."""
+from typing import Any, List, Optional, Sequence, Tuple
+
+import torch
+from fastai.basic_data import DataBunch, DeviceDataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.data.batches.batching import LengthBuckets, TextInputs
+from .distributed_loader import TextLoader
+
+__all__ = ["Collate", "TextBunch"]
+
+
+class Collate:
+    """``[(row, target), ...]`` -> ``([input_ids, ..., attention_mask], targets)``; a class, so that it pickles.
+
+    Parameters
+    ----------
+    feeding : Feeding
+    width : int, optional
+        Columns; the longest row of the batch by default.
+    """
+
+    def __init__(self, feeding: Any, width: Optional[int] = None):
+        self.feeding, self.width = feeding, width
+
+    def __call__(self, items: Sequence[Tuple[Any, Any]]) -> Tuple[List[Tensor], Tensor]:
+        rows = [x.data for x, _ in items]
+        labels = [getattr(y, "data", y) for _, y in items]
+        return self.feeding.tensors(rows, self.width), self.feeding.targets(rows, labels, self.width)
+
+
+class TextBunch(DataBunch):
+    """What ``text_data`` makes. ``inputs`` names the tensors of a batch."""
+
+    @classmethod
+    def create(cls, train_ds: Dataset, valid_ds: Dataset, test_ds: Optional[Dataset] = None, path: Any = ".",
+               bs: int = 32, val_bs: Optional[int] = None, num_workers: int = 0, dl_tfms: Any = None,
+               device: Optional[torch.device] = None, collate_fn: Any = None, no_check: bool = False,
+               **dl_kwargs: Any) -> "TextBunch":
+        """As ``DataBunch.create``; `collate_fn` is passed over: ``load_data`` and ``load_learner`` hand in fastai's."""
+        datasets, val_bs = cls._init_ds(train_ds, valid_ds, test_ds), bs if val_bs is None else val_bs
+        buckets = LengthBuckets(train_ds.x.lengths, bs) if len(train_ds.x.items) else None
+        loaders = [DataLoader(dataset, size, sampler=sampler, num_workers=num_workers, **dl_kwargs) for
+                   dataset, size, sampler in zip(datasets, (bs, val_bs, val_bs, val_bs), (buckets, None, None, None))]
+        bunch = cls(*loaders, path=path, device=device, dl_tfms=dl_tfms, collate_fn=Collate(train_ds.x.feeding),
+                    no_check=no_check)
+        bunch.train_dl, bunch.valid_dl = bunch.shareable(bunch.train_dl), bunch.shareable(bunch.valid_dl)
+        bunch._widen()
+        return bunch
+
+    @staticmethod
+    def shareable(loader: DeviceDataLoader) -> TextLoader:
+        """`loader` as one that ``learn.to_distributed`` shares between its processes by length."""
+        return TextLoader(loader.dl, loader.device, loader.tfms, loader.collate_fn)
+
+    @property
+    def inputs(self) -> TextInputs:
+        """The names of a batch's tensors, and what a model must have room for: ``HFModel(..., inputs=data.inputs)``."""
+        feeding = self.train_ds.x.feeding
+        lengths = [loader.dataset.x.lengths for loader in (self.train_dl, self.valid_dl, self.test_dl) if loader]
+        longest = max([int(rows.max()) for rows in lengths if len(rows)], default=0)
+        return TextInputs(feeding.names, feeding.padding, longest, feeding.encoder.vocabulary, self.c)
+
+    @property
+    def c(self) -> int:
+        """How many outputs the model's head needs: ``from_pretrained(..., num_labels=data.c)``."""
+        return self.train_ds.y.c
+
+    @property
+    def batch_size(self) -> int:
+        return self.train_dl.batch_size
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        DataBunch.batch_size.fset(self, size)
+        self.train_dl.sampler.bs = size  # or batches would be cut across the buckets
+
+    def add_test(self, items: Any, label: Any = None, tfms: Any = None, tfm_y: Any = None) -> None:
+        """Add texts (or pairs, or lists of words; or a DataFrame with their columns) to predict; see fastai's own."""
+        if label is not None and label not in getattr(self.train_ds.y, "classes", [label]):
+            raise UnusableInput(f"label={label!r} was given; expected one of the classes, or none")
+        super().add_test(items, label=label, tfms=tfms, tfm_y=tfm_y)
+        self._widen()
+
+    def one_item(self, item: Any, **kwargs: Any) -> Any:
+        """fastai's, which leaves the item in the validation set when tokenising or collating it fails."""
+        try:
+            return super().one_item(item, **kwargs)
+        finally:
+            self.single_ds.item = None
+
+    def _widen(self) -> None:
+        """With a label per word, one width for all batches that are predicted: fastai puts predictions together."""
+        if not self.train_ds.x.feeding.words:
+            return
+        for loader in (self.valid_dl, self.fix_dl, self.test_dl):
+            if loader is not None and len(loader.dataset.x.items):
+                collate = Collate(self.train_ds.x.feeding, int(loader.dataset.x.lengths.max()))
+                loader.collate_fn = loader.dl.collate_fn = collate

@@ -1,0 +1,4 @@
+"""What an exception means, in fastai 1's words, which are the core's own."""
+from fastai_hf_callback.diagnosis.failures import explain
+
+__all__ = ["explain"]

@@ -1,0 +1,77 @@
+"""Everything a learner is made of, set aside and put back: what lets an examination change nothing.
+
+What is common to both fastais stands in ``setting_aside.py``.
+"""
+import warnings
+from contextlib import contextmanager
+from typing import Any, Iterator, List
+
+import torch
+from fastai import basic_train
+from fastai.basic_train import Learner
+from fastai.callback import Callback
+
+from fastai_hf_callback.utils.rng import rng_preserved
+from fastai_hf_callback.utils.snapshot import Memory, copied_state, every_module, own_copy
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
+
+__all__ = ["everything_put_back", "callback_copy"]
+
+
+@contextmanager
+def everything_put_back(learn: Learner) -> Iterator[None]:
+    """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
+
+    Put back, also when an exception passes through: weights, gradients, buffers, modes and attributes of every
+    module (those in plain lists too), the optimizer with its state and hyper-parameters, callbacks, metrics, loss
+    function, loaders and data sets (attributes, and lists or dicts among them), fastai's loop, random states,
+    gradient mode, warnings. Files are not: callbacks that write are not called (see ``probe``).
+    """
+    memory = Memory()
+    patch, gradient_mode = basic_train.loss_batch, torch.is_grad_enabled()
+    with rng_preserved(), warnings.catch_warnings(), quiet(learn):
+        warnings.simplefilter("ignore")
+        try:
+            _set_aside(learn, memory)
+            yield
+        finally:
+            memory.put_back()
+            basic_train.loss_batch = patch
+            torch.set_grad_enabled(gradient_mode)
+
+
+def _set_aside(learn: Learner, memory: Memory) -> None:
+    modules = every_module(learn.model)
+    optimizer = learn.__dict__.get("opt")
+    memory.weights([p for m in modules for p in m._parameters.values() if p is not None])
+    memory.weights([p for group in learn.layer_groups for p in group.parameters()])
+    memory.weights([p for group in getattr(optimizer, "param_groups", None) or [] for p in group["params"]])
+    for part in [learn, *_parts_of(learn), *modules]:
+        memory.attributes(part)
+    memory.buffers(modules)
+    inner = getattr(optimizer, "opt", None)
+    if inner is not None:
+        for group in inner.param_groups:
+            memory.container(group)
+            memory.container(group["params"])
+        inner.state = copied_state(inner.state)
+
+
+def _parts_of(learn: Learner) -> List[Any]:
+    optimizer = learn.__dict__.get("opt")
+    callbacks = [value for value in [*learn.callbacks, *learn.metrics, *vars(learn).values()]
+                 if isinstance(value, Callback)]
+    loaders = [dl for dl in vars(learn.data).values() if hasattr(dl, "dl")]
+    inner = [dl.dl for dl in loaders]
+    samplers = [getattr(dl, name, None) for dl in inner for name in ("sampler", "batch_sampler", "dataset")]
+    parts = [optimizer, getattr(optimizer, "opt", None), *callbacks, learn.loss_func, learn.data, *loaders, *inner,
+             *samplers]
+    return [part for part in parts if part is not None]
+
+
+def callback_copy(callback: Callback, learn: Learner) -> Callback:
+    """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
+    shared = [learn, learn.model, learn.data, learn.loss_func, learn.__dict__.get("opt"), *learn.callbacks,
+              *(v for v in vars(learn).values() if isinstance(v, Callback)), *every_module(learn.model),
+              *learn.model.parameters(), *learn.layer_groups]
+    return own_copy(callback, shared)

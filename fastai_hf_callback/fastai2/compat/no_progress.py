@@ -1,0 +1,33 @@
+"""fastai 2 without its progress bars and tables, for runs that have a progress bar of their own."""
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+from fastai.callback.progress import ProgressCallback, ShowGraphCallback
+from fastai.learner import Learner
+from fastcore.foundation import L
+
+from .learner_state import attributes_kept
+
+__all__ = ["quiet"]
+
+
+@contextmanager
+def quiet(learn: Learner) -> Iterator[None]:
+    """Silence the bars, the graph and the Recorder's table; all come back on leaving."""
+    drawing = [callback for callback in learn.cbs if isinstance(callback, (ProgressCallback, ShowGraphCallback))]
+    logger, callbacks = learn.logger, learn.cbs
+    by_name = {name: value for name, value in vars(learn).items() if any(value is one for one in drawing)}
+    with attributes_kept(drawing):
+        learn.logger = _no_table
+        learn.cbs = L([callback for callback in callbacks if callback not in drawing])
+        for name in by_name:
+            delattr(learn, name)
+        try:
+            yield
+        finally:
+            learn.logger, learn.cbs = logger, callbacks
+            vars(learn).update(by_name)
+
+
+def _no_table(*args: Any, **kwargs: Any) -> None:
+    pass

@@ -1,0 +1,95 @@
+"""A fastai 2 dataset of encoded texts: what a ``TextLoader`` takes its rows from."""
+from typing import Any, NamedTuple, Optional, Sequence
+
+import numpy as np
+from fastcore.foundation import L
+
+from fastai_hf_callback.data.batches.batching import TextInputs
+from fastai_hf_callback.data.encoding.encoder import Encoded
+from fastai_hf_callback.data.batches.collate import Feeding
+from .labels import Labels
+
+__all__ = ["TextDataset", "TextItem"]
+
+
+class TextItem(NamedTuple):
+    """One encoded text and its target, None where there is none."""
+
+    row: Encoded
+    target: Any
+    feeding: Feeding
+
+    def __str__(self) -> str:
+        return self.feeding.encoder.decode(self.row.ids)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r}, target={self.target})"
+
+
+class TextDataset:
+    """Encoded texts with their targets.
+
+    Parameters
+    ----------
+    rows : sequence of Encoded
+    targets : sequence or None
+        As ``examples.read_examples`` gives them.
+    feeding : Feeding
+        How these rows become batches.
+    labels : Labels
+        What the targets mean.
+    """
+
+    def __init__(self, rows: Sequence[Encoded], targets: Optional[Sequence[Any]], feeding: Feeding, labels: Labels):
+        self.rows, self.targets, self.feeding, self.labels = list(rows), targets, feeding, labels
+        self.lengths = np.array([len(row.ids) for row in self.rows], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: int) -> TextItem:
+        return TextItem(self.rows[at], None if self.targets is None else self.targets[at], self.feeding)
+
+    def new_empty(self) -> "TextDataset":
+        """The same without rows: what ``learn.export`` writes."""
+        return TextDataset([], None, self.feeding, self.labels)
+
+    def to_predict(self, items: Any) -> "TextDataset":
+        """The rows that ``dls.test_dl`` was given, as texts or as ``items`` of a set, their targets kept."""
+        items = list(items) if isinstance(items, (list, tuple, L)) else items
+        if isinstance(items, list) and items and all(isinstance(item, TextItem) for item in items):
+            targets = [item.target for item in items]
+            return TextDataset([item.row for item in items], None if targets[0] is None else targets, self.feeding,
+                               self.labels)
+        if isinstance(items, list) and len(items) == 1:  # as `predict` gives it
+            rows = [self.feeding.encoded_to_predict(items[0], "learn.predict({0}), or dls.test_dl([{0}, ...])")]
+        else:
+            rows = self.feeding.encoded(self.feeding.texts_of(items, "dls.test_dl([{}, ...])"))
+        return TextDataset(rows, None, self.feeding, self.labels)
+
+    # -- what fastai looks for ---------------------------------------------------------------------
+
+    @property
+    def n_inp(self) -> int:
+        return len(self.feeding.names)
+
+    @property
+    def items(self) -> list:
+        """What ``Interpretation`` picks rows from."""
+        return [self[at] for at in range(len(self))]
+
+    @property
+    def loss_func(self) -> Any:
+        return self.labels.loss_func
+
+    @property
+    def vocab(self) -> Any:
+        return self.labels.vocab
+
+    @property
+    def c(self) -> int:
+        return len(self.labels.names)
+
+    def inputs(self, longest: int) -> TextInputs:
+        """The names of a batch's tensors, and what a model must have room for."""
+        return TextInputs(self.feeding.names, self.feeding.padding, longest, self.feeding.encoder.vocabulary, self.c)

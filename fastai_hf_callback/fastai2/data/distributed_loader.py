@@ -1,0 +1,119 @@
+"""The texts of a fastai 2 loader dealt to the processes of ``learn.distrib_ctx``, and what they find put together.
+
+fastai's own ``DistributedDL`` knows nothing of lengths: it cuts the order at equal places, across the batches, repeats
+rows until they can be divided, counts these twice in metrics and returns predictions in another order than it read.
+"""
+from typing import Any, Iterator, List
+
+import numpy as np
+import torch
+from fastai.distributed import DistributedDL, DistributedTrainer
+from fastai.learner import Learner
+from fastai.torch_core import apply, to_detach
+from fastcore.basics import chunked
+from torch import Tensor
+
+from fastai_hf_callback.utils.distributed import agreed, gathered
+from fastai_hf_callback.data.batches.batching import dealt, dealt_evenly, joint_sizes
+from .loaders import TextLoader
+
+__all__ = ["SharedLoader", "shared"]
+
+NO_ROW = -1
+
+
+def shared(learn: Learner) -> Any:
+    """``learn.dl``, and inside ``distrib_ctx``, where it is a ``TextLoader``, this process's share of it."""
+    if not any(isinstance(callback, DistributedTrainer) for callback in learn.cbs):
+        return learn.dl
+    loader = learn.dl.dl if type(learn.dl) is DistributedDL else learn.dl
+    if not isinstance(loader, TextLoader):
+        return learn.dl
+    return SharedLoader(loader, device=next(learn.model.parameters()).device)
+
+
+class SharedLoader(DistributedDL):
+    """One process's share of a ``TextLoader``.
+
+    All processes have the same number of batches. Where rows are drawn, each row is in one process, and each step has
+    the rows that one process would with batches of ``bs * world_size``, as process 0 draws them, of the same lengths
+    in each process. Where rows keep their order, all processes have as many at each step, and the few that cannot be
+    divided are read by all and count once: so all find the same metrics, to the last bit, and decide alike.
+    """
+
+    _step = -1
+
+    def __len__(self) -> int:
+        rows, bs, world = self._kept(self.dl.n), self.dl.bs, self.world_size
+        if self.dl.is_drawn:
+            return len(joint_sizes(max(rows, world), bs, world)) if rows else 0
+        return -(-(rows // world) // bs) + -(-(rows % world) // bs)
+
+    def get_idxs(self) -> List[int]:
+        """This process's rows, each batch filled up to the same width: workers cut at equal places."""
+        order = agreed(self.dl.joint_order(self.world_size), drawn=self.dl.is_drawn)
+        order = order[:self._kept(len(order))]
+        self.n = len(order)
+        if not self.n:
+            return []
+        shares = self._shares(order)
+        self.bs = int(self._rows.max())
+        return [int(row) for batch in shares[self.rank]
+                for row in np.pad(batch, (0, self.bs - len(batch)), constant_values=NO_ROW)]
+
+    def create_batches(self, samps: Any) -> Iterator[Any]:
+        for slots in chunked(samps, self.bs):
+            yield self.dl.do_batch([self.dl.do_item(row) for row in slots if row != NO_ROW])
+
+    def before_iter(self) -> None:
+        super().before_iter()
+        self._step = -1
+
+    def after_batch(self, b: Any) -> Any:
+        self._step += 1
+        return super().after_batch(b)
+
+    def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
+        """`b` of all processes, its rows in the order of the loader, none twice; a number as the mean over them."""
+        b = to_detach(b, cpu=False, gather=False)
+        return to_detach(apply(self._of_all, b) if gather and self._step >= 0 else b, cpu=cpu, gather=False)
+
+    # -- rows --------------------------------------------------------------------------------------
+
+    def _kept(self, rows: int) -> int:
+        return rows - rows % (self.dl.bs * self.world_size) if self.dl.drop_last else rows
+
+    def _shares(self, order: np.ndarray) -> List[List[np.ndarray]]:
+        """Each process's batches; notes how many rows they have, and how many of these count: (processes, steps)."""
+        if self.dl.is_drawn:
+            shares, rest = dealt(order, self.dl.bs, self.world_size, leveled=True), []
+        else:
+            shares, rest = dealt_evenly(order, self.dl.bs, self.world_size)
+        shares = [[*share, *rest] for share in shares]
+        self._rows = np.array([[len(batch) for batch in share] for share in shares])
+        self._real = self._rows.copy()
+        self._real[1:, len(shares[0]) - len(rest):] = 0
+        return shares
+
+    # -- what was found ----------------------------------------------------------------------------
+
+    def _of_all(self, found: Any) -> Any:
+        if not isinstance(found, Tensor):
+            return found
+        found = found.as_subclass(Tensor)
+        if found.dim() == 0:
+            return self._mean_of_all(found)
+        return torch.cat([part for part, real in zip(gathered(found), self._real[:, self._step]) if real])
+
+    def _mean_of_all(self, found: Tensor) -> Tensor:
+        """The mean over the rows of all processes, for fastai to weigh with this process's rows.
+
+        fastai multiplies what it gets at a step by the rows that this process has there, and divides the sum by all
+        that this process has had. That is the mean over all rows of all only if each step comes with the weight that
+        it has among all: 1 unless the rows cannot be divided by the processes.
+        """
+        real = torch.as_tensor(self._real[:, self._step], dtype=torch.float64)
+        values = torch.cat(gathered(found[None])).to(real)
+        here = self._rows[self.rank]
+        weight = (real.sum() / self.n) * (here.sum() / here[self._step])
+        return ((values * real).sum() / real.sum() * weight).to(found)

@@ -1,0 +1,80 @@
+"""What the targets of every task mean on fastai 2: the loss, the classes, and a label in words."""
+from typing import Any, List, Sequence
+
+import numpy as np
+from fastai.data.transforms import CategoryMap
+from fastai.losses import BaseLoss, BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
+
+from fastai_hf_callback.model.losses import SpanLoss
+from fastai_hf_callback.data.batches.batching import IGNORED
+from fastai_hf_callback.data.encoding.encoder import Encoded
+from fastai_hf_callback.data.batches.collate import Feeding
+from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, labels_of_words, names_of
+
+__all__ = ["Labels", "WordLabels", "WordLossFlat"]
+
+
+class WordLabels(list):
+    """The class of each word of a text; printed as they stand there."""
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+
+class WordLossFlat(CrossEntropyLossFlat):
+    """fastai's, of a batch without a single word 0: for a label per word, whose first pieces alone count."""
+
+    def __init__(self) -> None:
+        BaseLoss.__init__(self, CrossEntropyLoss, axis=-1, ignore_index=IGNORED)
+
+
+LOSSES = {"single": CrossEntropyLossFlat, "several": BCEWithLogitsLossFlat, "number": MSELossFlat,
+          "tokens": WordLossFlat, "answer": SpanLoss}
+
+
+class Labels:
+    """A task and its names.
+
+    Parameters
+    ----------
+    task : str
+        One of ``examples.TASKS``.
+    names : list of str
+        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``; what the two
+        outputs say for ``"answer"``.
+    """
+
+    def __init__(self, task: str, names: List[str]):
+        self.task, self.names = task, list(names)
+        self.loss_func = LOSSES[task]()
+
+    @property
+    def vocab(self) -> CategoryMap:
+        # A plain list would be taken for one vocabulary per input by ClassificationInterpretation.
+        return CategoryMap(self.names, sort=False)
+
+    def read(self, numbers: np.ndarray, row: Encoded, n_words: int, feeding: Feeding) -> Any:
+        """The label that one row's decoded prediction, or its target, stands for.
+
+        Parameters
+        ----------
+        numbers : ndarray
+            A class, a 0 or 1 for each label, numbers, a class for each piece, or an answer's first and last token.
+        row, n_words
+            The text, as ``Feeding.row_of`` gives it.
+        feeding : Feeding
+        """
+        if self.task == "single":
+            return self.names[int(numbers)]
+        if self.task == "several":
+            return [name for name, there in zip(self.names, _flat(numbers)) if there]
+        if self.task == "answer":
+            return feeding.answer(row, _flat(numbers))
+        if self.task == "number":
+            values = [float(value) for value in _flat(numbers)]
+            return values[0] if len(self.names) == 1 else values
+        return WordLabels(names_of(labels_of_words(numbers, row, n_words, feeding.padding.side), self.names))
+
+
+def _flat(numbers: np.ndarray) -> Sequence[Any]:
+    return np.asarray(numbers).reshape(-1).tolist()

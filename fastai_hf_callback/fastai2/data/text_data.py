@@ -1,0 +1,122 @@
+"""Texts and labels -> fastai 2 ``DataLoaders`` of masked tuples of tensors, rows of like length together."""
+import warnings
+from typing import Any, Optional, Sequence
+
+import torch
+from fastai.torch_core import default_device
+from fastprogress import progress_bar
+
+from fastai_hf_callback.utils.rng import rng_preserved
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.examples import Examples, Labelled, read_examples
+from fastai_hf_callback.data.batches.collate import Feeding
+from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
+from fastai_hf_callback.data.arguments import check_settings
+from fastai_hf_callback.data.display import is_watched
+from .loaders import TextLoader, TextLoaders
+from .dataset import TextDataset
+from .labels import Labels
+
+__all__ = ["text_data", "text_loaders"]
+
+
+def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, test: Any = None,
+              pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
+              bs: int = 32, val_bs: Optional[int] = None, max_len: int = 128, seed: int = 42, path: Any = ".",
+              device: Optional[torch.device] = None, num_workers: int = 0, n_workers: Optional[int] = None,
+              progress: bool = True) -> TextLoaders:
+    """Texts with their labels -> all that a fastai ``Learner`` and a Hugging Face model need.
+
+    Parameters
+    ----------
+    train : DataFrame, Hugging Face Dataset or path of a CSV file
+    valid : DataFrame, Dataset, path, float or str
+        The validation rows; or the fraction of `train` to hold out; or the column of `train` that marks them.
+    tokenizer : a pytorch-transformers or transformers tokenizer
+        It says which special tokens there are, how pairs are joined, what pads and on which side.
+    text : str
+        The column of texts; of lists of words, for a label per word; of questions.
+    labels : str or list of str
+        One column of classes (names or numbers), of numbers (a regression), or of lists of labels (one per word);
+        several columns of 0 and 1 for several labels. Of answers, as text or as SQuAD has them (``{"text": [...],
+        "answer_start": [...]}``), or two columns, of the text and the place of its first character.
+    test : DataFrame, Dataset, path or list of str, optional
+        Rows to predict, as ``dls.test``. Labels, if it has them, are kept.
+    pair : str, optional
+        The column of second texts; of contexts, in which the answers stand.
+    task : str, optional
+        ``"single"``, ``"several"``, ``"number"``, ``"tokens"`` or ``"answer"``, where the columns do not say it.
+    classes : sequence, optional
+        The classes in the order of their numbers; by default sorted.
+    bs, val_bs : int
+        Rows per batch in training, and elsewhere (`bs` by default).
+    max_len : int
+        Tokens per text at most, special tokens included.
+    seed : int
+        Draws the rows of a `valid` that is a fraction, and nothing else.
+    path : path-like
+        The learner's folder.
+    device : torch.device, optional
+        By default fastai's own.
+    num_workers : int
+        Processes that make batches; rows are in memory, so none is fastest.
+    n_workers : int, optional
+        Processes that tokenise, where the tokenizer is a slow one; as many as there are cores by default.
+    progress : bool
+        Whether to show a bar while tokenising, in a notebook or a terminal.
+
+    Returns
+    -------
+    TextLoaders
+        Batches are tuples of tensors, padded to the longest text of the batch, with the mask, and the target last;
+        ``dls.inputs`` names them for ``HFModel(model, inputs=dls.inputs)``. Training batches hold texts of like length
+        and are drawn anew each epoch from torch's generator; all other sets keep the caller's row order
+        (``ordered_preds`` is the faster way to predict). No row is left out. ``dls.loss_func`` fits the task, and
+        ``Learner`` finds it.
+
+    Raises
+    ------
+    UnusableInput
+        Before anything is tokenised, with the rows or names concerned.
+    """
+    check_settings(bs, val_bs, num_workers, path, device)
+    encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
+    examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
+    for line in examples.said:
+        warnings.warn(line, stacklevel=2)
+    bar, columns = _bar if progress and is_watched() else None, [text] if pair is None else [text, pair]
+    if examples.task == "answer":
+        feeding: Feeding = PassageFeeding(encoder, bar, columns)
+    else:
+        feeding = Feeding(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
+                          columns=columns)
+    loaders = text_loaders(examples, feeding, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
+                           num_workers=int(num_workers), device=None if device is None else torch.device(device))
+    if isinstance(feeding, PassageFeeding):
+        for name, loader in zip(("train", "valid", "test"), loaders.loaders):
+            for line in feeding.say_cut_off(loader.dataset.rows, loader.dataset.targets, name):
+                warnings.warn(line, stacklevel=2)
+    return loaders
+
+
+def text_loaders(examples: Labelled, feeding: Feeding, path: Any = ".", bs: int = 32, val_bs: Optional[int] = None,
+                 num_workers: int = 0, device: Optional[torch.device] = None) -> TextLoaders:
+    """Checked examples -> their ``DataLoaders``; texts that are encoded already are taken as they are."""
+    labels = Labels(examples.task, examples.names)
+    splits = [split for split in (examples.train, examples.valid, examples.test) if split is not None]
+    datasets = [_dataset(split, feeding, labels) for split in splits]
+    device = default_device() if device is None else device
+    with rng_preserved():  # fastai seeds each loader from python's generator
+        loaders = [TextLoader(dataset, bs=bs if at == 0 or val_bs is None else val_bs, shuffle=at == 0,
+                              num_workers=num_workers, device=device) for at, dataset in enumerate(datasets)]
+        return TextLoaders(*loaders, path=path, device=device)
+
+
+def _dataset(split: Examples, feeding: Feeding, labels: Labels) -> TextDataset:
+    rows = feeding.encoded(split.texts if split.pairs is None else list(zip(split.texts, split.pairs)))
+    feeding.name_tensors(rows)
+    return TextDataset(rows, split.targets, feeding, labels)
+
+
+def _bar(iterable: Any, total: int) -> Any:
+    return progress_bar(iterable, total=total, leave=False)

@@ -1,0 +1,23 @@
+"""What an exception means, in fastai 2's words."""
+from fastai_hf_callback.diagnosis import failures
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, in_words_of
+from .fixes import PHRASES
+
+__all__ = ["explain"]
+
+
+def explain(exception: BaseException) -> Diagnosis:
+    """Say what an exception from training, validation or prediction means.
+
+    Parameters
+    ----------
+    exception : BaseException
+        As caught, with its ``__cause__`` where it has one.
+
+    Returns
+    -------
+    Diagnosis
+        With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
+    """
+    (finding,) = failures.explain(exception).findings
+    return Diagnosis([in_words_of(PHRASES, finding)])

@@ -1,0 +1,152 @@
+"""Everything a learner is made of, set aside and put back: what lets an examination change nothing.
+
+What is common to both fastais stands in ``setting_aside.py``.
+"""
+import copy
+import random
+import warnings
+from contextlib import ExitStack, contextmanager
+from typing import Any, Iterator, List
+
+import torch
+from fastai.callback.core import Callback
+from fastai.learner import Learner, Metric
+from fastcore.foundation import L
+from torch import Tensor
+
+from fastai_hf_callback.utils.rng import rng_preserved
+from fastai_hf_callback.utils.snapshot import Memory, copied_state, every_module, own_copy
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
+
+__all__ = ["everything_put_back", "callback_copy"]
+
+
+@contextmanager
+def everything_put_back(learn: Learner) -> Iterator[None]:
+    """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
+
+    Put back, also when an exception passes through: weights, gradients, buffers, modes and attributes of every
+    module (those in plain lists too), the optimizer with its state and hyper-parameters, callbacks, metrics, loss
+    function, loaders with their generators, data sets (attributes, and lists or dicts among them), fastai's loop,
+    random states, gradient mode, autocast, warnings. Files are not: callbacks that write are not called (see
+    ``probe``).
+    """
+    memory = Memory()
+    patch, gradient_mode = Learner._do_one_batch, torch.is_grad_enabled()
+    with rng_preserved(), warnings.catch_warnings(), quiet(learn), _autocast_kept():
+        warnings.simplefilter("ignore")
+        generators = _generators_of(learn)
+        try:
+            _set_aside(learn, memory)
+            yield
+        finally:
+            memory.put_back()
+            for generator, state in generators:
+                (generator.set_state if isinstance(generator, torch.Generator) else generator.setstate)(state)
+            Learner._do_one_batch = patch
+            torch.set_grad_enabled(gradient_mode)
+
+
+def callback_copy(callback: Callback, learn: Learner) -> Callback:
+    """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
+    shared = [learn, learn.model, learn.dls, *_loaders_of(learn), learn.loss_func, learn.opt, *learn.cbs,
+              *learn.metrics, *(v for v in vars(learn).values() if isinstance(v, Callback)),
+              *every_module(learn.model), *learn.model.parameters()]
+    return own_copy(callback, shared)
+
+
+def _set_aside(learn: Learner, memory: Memory) -> None:
+    modules, optimizer = every_module(learn.model), learn.opt
+    memory.weights([p for m in modules for p in m._parameters.values() if p is not None])
+    memory.weights(_parameters_in(optimizer))
+    for part in [learn, *_parts_of(learn), *modules]:
+        memory.attributes(part)
+        for value in [v for v in vars(part).values() if isinstance(v, L)]:  # it keeps what it holds in an attribute
+            memory.attributes(value)
+    memory.buffers(modules)
+    if optimizer is not None:
+        _set_optimizer_aside(optimizer, memory)
+
+
+def _set_optimizer_aside(optimizer: Any, memory: Memory) -> None:
+    held = {id(p): p for p in _parameters_in(optimizer)}
+    inner = vars(optimizer).get("opt")  # torch's in an OptimWrapper, fastai's in a Lookahead
+    for part in (optimizer,) if inner is None else (optimizer, inner):
+        memory.attributes(part)
+        for group in [g for name in ("hypers", "param_lists", "param_groups") for g in getattr(part, name, [])]:
+            (memory.attributes if isinstance(group, L) else memory.container)(group)
+            memory.container(group.get("params") if isinstance(group, dict) else None)
+        for name, value in list(vars(part).items()):
+            if name == "state":
+                part.state = copied_state(value)
+            elif name not in ("hypers", "param_lists", "param_groups") and isinstance(value, (list, tuple, dict)):
+                vars(part)[name] = copy.deepcopy(value, dict(held))  # a Lookahead's slow weights
+
+
+def _parameters_in(optimizer: Any) -> List[Tensor]:
+    return [] if optimizer is None else [p for group in optimizer.param_lists for p in group]
+
+
+def _parts_of(learn: Learner) -> List[Any]:
+    callbacks = [value for value in [*learn.cbs, *vars(learn).values()] if isinstance(value, Callback)]
+    metrics = [value for holder in callbacks for value in vars(holder).values() if isinstance(value, Metric)]
+    loaders = _loaders_of(learn)
+    inside = [vars(dl).get(name) for dl in loaders if hasattr(dl, "__dict__")
+              for name in ("dataset", "sampler", "batch_sampler", "fake_l")]
+    parts = [learn.opt, *callbacks, *learn.metrics, *metrics, learn.loss_func, learn.dls, *loaders, *inside]
+    return [part for part in parts if hasattr(part, "__dict__") and not isinstance(part, type)]
+
+
+def _loaders_of(learn: Learner) -> List[Any]:
+    return list(getattr(learn.dls, "loaders", []))
+
+
+def _generators_of(learn: Learner) -> List[Any]:
+    """fastai's loaders draw from a generator of their own, torch's from one that they may be given; with its state."""
+    found = []
+    for loader in _loaders_of(learn):
+        for holder in (loader, getattr(loader, "sampler", None)):
+            for generator in vars(holder).values() if hasattr(holder, "__dict__") else ():
+                if isinstance(generator, random.Random):
+                    found.append((generator, generator.getstate()))
+                elif isinstance(generator, torch.Generator):
+                    found.append((generator, generator.get_state()))
+    return found
+
+
+@contextmanager
+def _autocast_kept() -> Iterator[None]:
+    """``MixedPrecision`` enters autocast in one event and leaves it in another: between them an exception leaves it on.
+
+    torch counts how deep it is in autocast and empties its cache of cast weights at the outermost level only. Here
+    weights change below that level, so nothing is cached: a step would go by unseen.
+    """
+    cached = torch.is_autocast_cache_enabled()
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            stack.enter_context(_autocast_of(device))
+        depth = torch.autocast_increment_nesting()
+        torch.set_autocast_cache_enabled(False)
+        try:
+            yield
+        finally:
+            torch.set_autocast_cache_enabled(cached)
+            while torch.autocast_decrement_nesting() >= depth:
+                pass
+            if depth == 1:
+                torch.clear_autocast_cache()
+
+
+@contextmanager
+def _autocast_of(device: str) -> Iterator[None]:
+    try:
+        enabled = torch.is_autocast_enabled(device)
+    except TypeError:  # an older torch asks about CUDA alone
+        yield
+        return
+    dtype = torch.get_autocast_dtype(device)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled(device, enabled)
+        torch.set_autocast_dtype(device, dtype)

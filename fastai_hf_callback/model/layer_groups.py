@@ -1,0 +1,297 @@
+"""A model's parts in the order of its depth: embeddings, blocks, head. Imports torch and ``errors``.
+
+No table of architectures. The model says it itself: blocks are what stands in a list; the module that holds the list
+is the encoder; the body is the encoder and its embeddings; the head is what stands outside the body, or after.
+"""
+from numbers import Integral
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+
+from torch import nn
+
+from fastai_hf_callback.errors import InputError
+
+__all__ = ["Part", "grouped_parts"]
+
+Part = Union[nn.Module, nn.Parameter]
+Path = Tuple[str, ...]
+
+MOST_GROUPS = 5        # by default, as fastai splits its own transformers: embeddings, three of the encoder, head
+SMALLEST_BLOCK = 0.25  # of the largest: a list of smaller ones is no part of the encoder (a head per label, say)
+EMBEDDINGS = 0         # depth: then the blocks, from 1 on, then the head
+
+
+def grouped_parts(model: nn.Module, n: Optional[int] = None) -> List[List[Part]]:
+    """Embeddings, the encoder's blocks in even groups, and the head, each as the parts that own parameters.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any model whose encoder is a list of blocks; wrappers around it do not matter.
+    n : int, optional
+        How many groups: 2 are body and head, from 3 on the first is the embeddings. By default five (the encoder in
+        three), or as many as a small model has.
+
+    Returns
+    -------
+    list of list of nn.Module or nn.Parameter
+        Modules without children, and lone parameters: those of a module that has children too. Every parameter
+        is in exactly one group; parts that share a parameter are in the same one, the head's if the head is among
+        them, else the first.
+
+    Raises
+    ------
+    InputError
+        When `model` is no module, has no blocks or no head, or cannot be split into `n`.
+    """
+    layout = _Layout(_checked_model(model))
+    depths = _tied_together(layout.parts, [layout.depth(part) for part in layout.parts], layout.head)
+    if layout.head not in depths:
+        raise InputError(f"{type(model).__name__} was given, in which nothing comes after the blocks; expected a model "
+                         f"with a head, for example BertForSequenceClassification: without one, learn.freeze() would "
+                         f"leave nothing to train.", "no-head")
+    groups = _groups_of_depths(depths, layout.head, n)
+    lone_again = _held_by_modules(layout.parts)
+    return [[part.value for part, depth in zip(layout.parts, depths)
+             if depth in group and not (part.is_lone and id(part.value) in lone_again)] for group in groups]
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+class _Owned(NamedTuple):
+    """A part, the module that owns it, and where that stands."""
+
+    value: Part
+    owner: nn.Module
+    path: Path
+    place: int
+
+    @property
+    def is_lone(self) -> bool:
+        return self.value is not self.owner
+
+    def parameters(self) -> List[nn.Parameter]:
+        return [self.value] if self.is_lone else list(self.owner.parameters())
+
+
+def _parts_of(model: nn.Module) -> List[_Owned]:
+    """Every leaf module with parameters and every lone parameter, in the order of registration."""
+    found = []
+    for place, (path, module) in enumerate(_walk(model).items()):
+        own = list(module.parameters(recurse=False))
+        values = own if next(module.children(), None) is not None else [module] if own else []
+        found += [_Owned(value, module, path, place) for value in values]
+    return found
+
+
+def _walk(model: nn.Module) -> Dict[Path, nn.Module]:
+    return {tuple(name.split(".")) if name else (): module for name, module in model.named_modules()}
+
+
+def _held_by_modules(parts: List[_Owned]) -> Set[int]:
+    return {id(p) for part in parts if not part.is_lone for p in part.parameters()}
+
+
+def _tied_together(parts: List[_Owned], depths: List[int], head: int) -> List[int]:
+    """Parts that share a parameter, at one depth: the head's if it is among them, else the first."""
+    depths = list(depths)
+    changed = True
+    while changed:
+        changed, of_parameter = False, {}
+        for part, depth in zip(parts, depths):
+            for p in part.parameters():
+                of_parameter[id(p)] = _common_depth([depth, of_parameter.get(id(p), depth)], head)
+        for i, part in enumerate(parts):
+            common = _common_depth([of_parameter[id(p)] for p in part.parameters()], head)
+            changed |= common != depths[i]
+            depths[i] = common
+    return depths
+
+
+def _common_depth(depths: Sequence[int], head: int) -> int:
+    return head if head in depths else min(depths)
+
+
+# -- where a part stands ---------------------------------------------------------------------------------------------
+
+
+class _Stack(NamedTuple):
+    """The blocks below one module, `holder`; a block is a list of modules (XLM spreads its blocks over four lists)."""
+
+    holder: Path
+    blocks: List[List[nn.Module]]
+
+
+class _Layout:
+    """What a model's structure says about the depth of its parts."""
+
+    def __init__(self, model: nn.Module):
+        self.modules = _walk(model)
+        self.parts = _parts_of(model)
+        self._stacks = _stacks_in(self.modules)
+        if not self._stacks:
+            raise InputError(f"{type(model).__name__} was given, in which no repeated blocks were found; expected a "
+                             f"model whose encoder is an nn.ModuleList of layers, for example "
+                             f"BertForSequenceClassification. For any other, write the groups yourself.", "no-blocks")
+        blocks = [block for stack in self._stacks for block in stack.blocks]
+        self.head = len(blocks) + 1
+        self._block_of = {id(m): i for i, block in enumerate(blocks, 1) for top in block for m in top.modules()}
+        places = {id(module): place for place, module in enumerate(self.modules.values())}
+        self._starts = {i: min(places[id(m)] for m in block) for i, block in enumerate(blocks, 1)}
+        self._body = self._body_path()
+        self._tail_is_head = False
+        self._tail_is_head = all(self.depth(part) != self.head for part in self.parts)
+
+    def depth(self, part: _Owned) -> int:
+        """0 for the embeddings, the number of the block, or the head's.
+
+        What stands beside the blocks in the encoder goes with the last of them, a final norm for one, unless the
+        model has no other head; what stands beside the encoder and after it, such as a pooler, is the head.
+        """
+        if id(part.owner) in self._block_of:
+            return self._block_of[id(part.owner)]
+        if not _inside(part.path, self._body):
+            return self._depth_outside_the_body(part)
+        encoder = max((s.holder for s in self._stacks if _inside(part.path, s.holder)), key=len, default=None)
+        before = [i for i in self._blocks_below(encoder or self._body) if self._starts[i] < part.place]
+        if not before:
+            return EMBEDDINGS
+        after_all = before[-1] == self.head - 1
+        if encoder is None and after_all:
+            return self.head
+        if _says_embedding(part, self._body if encoder is None else encoder):
+            return EMBEDDINGS
+        return self.head if after_all and self._tail_is_head else before[-1]
+
+    def _depth_outside_the_body(self, part: _Owned) -> int:
+        if _inside(self._body, part.path):
+            return self.head  # a lone parameter of what is around the body
+        beside = part.path[:_common_length(part.path, self._body) + 1]
+        comes_before = list(self.modules).index(beside) < list(self.modules).index(self._body)
+        embeds = self._has_embedding(beside) or not self._has_embedding(self._body)
+        return EMBEDDINGS if comes_before and embeds else self.head
+
+    def _body_path(self) -> Path:
+        """The innermost module that holds all blocks and an embedding; without any, that holds all blocks."""
+        common = self._stacks[0].holder
+        for stack in self._stacks[1:]:
+            common = common[:_common_length(common, stack.holder)]
+        around = [common[:k] for k in range(len(common), -1, -1)]
+        return next((path for path in around if self._has_embedding(path)), common)
+
+    def _has_embedding(self, path: Path) -> bool:
+        return any(isinstance(m, nn.Embedding) and id(m) not in self._block_of for m in self.modules[path].modules())
+
+    def _blocks_below(self, path: Path) -> List[int]:
+        below = {id(m) for m in self.modules[path].modules()}
+        return sorted({i for m, i in self._block_of.items() if m in below})
+
+
+def _says_embedding(part: _Owned, around: Path) -> bool:
+    """An embedding registered after the blocks (DeBERTa's), or what is named for one (BART's layernorm_embedding)."""
+    return isinstance(part.owner, nn.Embedding) or any("emb" in name for name in part.path[len(around):])
+
+
+def _inside(path: Path, around: Path) -> bool:
+    return path[:len(around)] == around
+
+
+def _common_length(a: Path, b: Path) -> int:
+    return next((k for k, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+
+
+# -- the blocks ------------------------------------------------------------------------------------------------------
+
+
+def _stacks_in(modules: Dict[Path, nn.Module]) -> List[_Stack]:
+    """The outermost lists of blocks, without those whose blocks are small, in the order of registration."""
+    lists = [path for path, module in modules.items() if path and _is_stack(module)]
+    outermost = [path for path in lists if not any(_inside(path, other) for other in lists if other != path)]
+    sizes = {path: _mean_size(_items(modules[path])) for path in outermost}
+    if not outermost:
+        return []
+    largest = max(outermost, key=lambda path: sizes[path] * len(_items(modules[path])))
+    kept = [path for path in outermost if sizes[path] >= SMALLEST_BLOCK * sizes[largest]]
+    return _merged(modules, kept)
+
+
+def _is_stack(module: nn.Module) -> bool:
+    """A list of modules that each hold several that own parameters: no list of layers, of norms, of heads."""
+    items = list(module.children())
+    if isinstance(module, nn.Sequential) and (len(items) < 2 or len({type(item) for item in items}) > 1):
+        return False
+    return isinstance(module, (nn.ModuleList, nn.Sequential)) and bool(items) and all(map(_is_composite, items))
+
+
+def _is_composite(item: nn.Module) -> bool:
+    return sum(next(m.parameters(recurse=False), None) is not None for m in item.modules()) > 1
+
+
+def _items(stack: nn.Module) -> List[nn.Module]:
+    """The blocks of a list; an item that is but a list of blocks itself (ALBERT, Funnel) counts as these."""
+    return [block for item in stack.children() for block in (_items(_inner(item)) if _inner(item) else [item])]
+
+
+def _inner(item: nn.Module) -> Optional[nn.Module]:
+    """The list of like blocks that holds all parameters of `item`, if there is one."""
+    own = {id(p) for p in item.parameters()}
+    return next((m for m in item.modules() if _is_stack(m) and len({type(i) for i in m.children()}) == 1
+                 and {id(p) for p in m.parameters()} == own), None)
+
+
+def _mean_size(blocks: List[nn.Module]) -> float:
+    return sum(p.numel() for block in blocks for p in block.parameters()) / len(blocks)
+
+
+def _merged(modules: Dict[Path, nn.Module], kept: List[Path]) -> List[_Stack]:
+    """Lists side by side and equally long are one: a block is spread over them, its norms' lists included."""
+    stacks, done = [], set()
+    for path in kept:
+        holder = path[:-1]
+        beside = [p for p in kept if p[:-1] == holder and len(_items(modules[p])) == len(_items(modules[path]))]
+        if path in done:
+            continue
+        done.update(beside)
+        spread = _lists_beside(modules[holder], len(_items(modules[path]))) if len(beside) > 1 else [modules[path]]
+        stacks.append(_Stack(holder, [list(block) for block in zip(*map(_items, spread))]))
+    return stacks
+
+
+def _lists_beside(holder: nn.Module, length: int) -> List[nn.Module]:
+    return [m for m in holder.children() if isinstance(m, nn.ModuleList) and len(_items(m)) == length]
+
+
+# -- groups ----------------------------------------------------------------------------------------------------------
+
+
+def _groups_of_depths(depths: List[int], head: int, n: Optional[int]) -> List[List[int]]:
+    body = sorted(set(depths) - {head})
+    n = min(MOST_GROUPS, len(body) + 1) if n is None else _checked_count(n, len(body) + 1)
+    # The embeddings have no group of their own where all are tied to the head, as in T5's language model.
+    embeddings = [[EMBEDDINGS]] if body[0] == EMBEDDINGS and n > 2 else []
+    encoder = body[len(embeddings):]
+    return [*embeddings, *_evenly(encoder, n - 1 - len(embeddings)), [head]]
+
+
+def _evenly(blocks: List[int], k: int) -> List[List[int]]:
+    """`k` lists in a row, whose lengths differ by one at most."""
+    return [blocks[len(blocks) * i // k:len(blocks) * (i + 1) // k] for i in range(k)]
+
+
+# -- what was given --------------------------------------------------------------------------------------------------
+
+
+def _checked_model(model: Any) -> nn.Module:
+    if isinstance(model, nn.Module):
+        return model
+    given = f"The class {model.__name__}" if isinstance(model, type) else type(model).__name__
+    raise InputError(f"{given} was given; expected a model, an nn.Module instance. Write "
+                     f"layer_groups(model), or partial(layer_groups, n=3), where fastai asks for groups.",
+                     "class-instead-of-instance" if isinstance(model, type) else "not-a-module")
+
+
+def _checked_count(n: Any, most: int) -> int:
+    if isinstance(n, Integral) and not isinstance(n, bool) and 2 <= n <= most:
+        return int(n)
+    raise InputError(f"n={n!r} was given; expected a number of groups from 2 (body, head) to {most} (every layer its "
+                     f"own). Write partial(layer_groups, n={min(3, most)}).", "bad-group-count")

@@ -1,0 +1,162 @@
+"""What fastai lacks for this work: mean column-wise AUC, and the constant predictor behind the base rate.
+
+Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai1/metrics.py``.
+"""
+import math
+from typing import Any, Callable, List, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from fastai_hf_callback.errors import UnusableInput
+
+__all__ = ["accuracy_thresh", "mean_columnwise_auc", "constant_outputs", "single_answers"]
+
+MOST_ANSWERS = 20
+
+
+def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmoid: bool = True) -> Tensor:
+    """The article's metric: the share of labels on whose side of `thresh` the probability falls.
+
+    fastai's own compares with bytes, which torch has refused for bool and misread for some others since 1.2.
+
+    Parameters
+    ----------
+    outputs : Tensor, float, (n, columns)
+        Logits; probabilities where `sigmoid` is False.
+    targets : Tensor, (n, columns)
+        0 or 1, of any dtype.
+    thresh : float
+        A probability above it is a yes.
+    sigmoid : bool
+        Whether `outputs` are logits.
+
+    Returns
+    -------
+    Tensor, float32, ()
+
+    Notes
+    -----
+    With few yeses it is high for a predictor that never says yes: put ``BaseRate(accuracy_thresh)`` beside it.
+    """
+    _check_columns("accuracy_thresh", outputs, targets)
+    said = (outputs.sigmoid() if sigmoid else outputs) > thresh
+    return (said == (targets.float() > 0)).float().mean()
+
+
+def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
+    """Mean of the columns' areas under the ROC curve, Jigsaw's measure.
+
+    Parameters
+    ----------
+    outputs : Tensor, float, (n, columns)
+        Logits or probabilities: only their order within a column counts.
+    targets : Tensor, (n, columns) or, int64, (n,)
+        0 or 1; or the class of each row, where a column is one class against the rest, by its softmax. Rows of a
+        negative class do not count.
+
+    Returns
+    -------
+    float
+        Mean over the columns that hold both classes; NaN when none does. A constant predictor scores 0.5.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if _is_classes(outputs, targets):
+        outputs, targets = _one_against_the_rest(outputs[targets >= 0], targets[targets >= 0])
+    _check_columns("mean_columnwise_auc", outputs, targets)
+    outputs, targets = outputs.detach().cpu().double(), targets.detach().cpu()
+    both = [i for i in range(targets.shape[1]) if 0 < int((targets[:, i] > 0).sum()) < len(targets)]
+    if not both or not bool(torch.isfinite(outputs).all()):
+        return float("nan")
+    areas = [roc_auc_score((targets[:, i] > 0).numpy(), outputs[:, i].numpy()) for i in both]
+    return float(sum(areas) / len(areas))
+
+
+def _is_classes(outputs: Tensor, targets: Tensor) -> bool:
+    whole = not targets.is_floating_point() and targets.dtype != torch.bool
+    return whole and outputs.dim() == 2 and outputs.shape[1] > 1 and targets.shape == outputs.shape[:1]
+
+
+def _one_against_the_rest(outputs: Tensor, classes: Tensor) -> Tuple[Tensor, Tensor]:
+    return outputs.double().softmax(-1), torch.nn.functional.one_hot(classes, outputs.shape[1])
+
+
+def _check_columns(metric: str, outputs: Tensor, targets: Tensor) -> None:
+    if outputs.dim() != 2 or outputs.shape != targets.shape:
+        raise UnusableInput(f"{metric} was given outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; "
+                            f"expected both (rows, columns), as with several labels per text; for one class "
+                            f"per text write metrics=[accuracy]")
+
+
+def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:
+    """The best constant output for `targets`: one row that a predictor without input would give.
+
+    Parameters
+    ----------
+    targets : Tensor
+        Classes (int64, any shape), 0/1 columns or numbers, ``(n,)`` or ``(n, columns)``.
+    width : int
+        Size of the model's last output dimension.
+    loss_func : callable, optional
+        Chooses between the closed forms (log frequencies, log odds, means) the one it likes best.
+
+    Returns
+    -------
+    Tensor, float32, (width,)
+    """
+    candidates = _closed_forms(targets, width)
+    if loss_func is None or len(candidates) == 1:
+        return candidates[0]
+    return min(candidates, key=lambda row: _loss_of(row, targets, loss_func))
+
+
+def single_answers(targets: Tensor, width: int) -> List[Tensor]:
+    """Rows of a model that has collapsed and says one thing of every text.
+
+    Parameters
+    ----------
+    targets : Tensor
+        Classes (int64, any shape) or 0/1 columns.
+    width : int
+        Size of the model's last output dimension.
+
+    Returns
+    -------
+    list of Tensor, float32, (width,)
+        One for each class that `targets` hold, the most frequent first and at most 20; all labels off, and all on;
+        none for numbers.
+    """
+    if _are_classes(targets, width):
+        classes, counts = torch.unique(targets[targets >= 0], return_counts=True)
+        frequent = classes[counts.argsort(descending=True)][:MOST_ANSWERS]
+        return [10.0 * torch.nn.functional.one_hot(c, width).float() for c in frequent if int(c) < width]
+    bits = bool(((targets == 0) | (targets == 1)).all())
+    return [torch.full((width,), -10.0), torch.full((width,), 10.0)] if bits else []
+
+
+def _are_classes(targets: Tensor, width: int) -> bool:
+    return not targets.is_floating_point() and (targets.dim() == 1 or targets.shape[-1] != width) and width > 1
+
+
+def _closed_forms(targets: Tensor, width: int) -> List[Tensor]:
+    tiny = 1e-6
+    if _are_classes(targets, width):
+        counts = torch.bincount(targets[targets >= 0], minlength=width)[:width].float()
+        return [(counts / counts.sum()).clamp(min=tiny).log()]
+    one_per_row = targets.dim() == 1 or targets.numel() % width
+    columns = targets.float().reshape(-1, 1 if one_per_row else width)
+    mean = columns.mean(0).expand(width).clone()
+    if bool(((columns == 0) | (columns == 1)).all()):
+        odds = mean.clamp(tiny, 1 - tiny)
+        return [(odds / (1 - odds)).log(), mean]
+    return [mean]
+
+
+def _loss_of(row: Tensor, targets: Tensor, loss_func: Callable[..., Any]) -> float:
+    try:
+        with torch.no_grad():
+            shape = (len(targets), *row.shape) if targets.dim() > 1 or len(row) > 1 else targets.shape
+            return float(loss_func(row.expand(shape).contiguous(), targets))
+    except Exception:  # a loss that cannot be asked does not choose
+        return math.inf

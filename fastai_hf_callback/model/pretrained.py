@@ -1,0 +1,174 @@
+"""A name or folder -> tokenizer and model with a head, from whichever Hugging Face library is there.
+
+Imports pytorch-transformers or transformers when it loads, never before.
+"""
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, Callable, Dict, NamedTuple, Optional
+
+import torch
+
+from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.utils.logging import logs_silenced
+
+__all__ = ["Pretrained", "check_length", "load_pretrained"]
+
+# pytorch-transformers names its classes by architecture and has no registry keyed by model_type.
+_OLD_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlnet": "XLNet", "xlm": "XLM"}
+# Nor does its save_pretrained write a model_type; a weight's name tells the architecture then.
+_OLD_WEIGHTS = {"bert": "bert.embeddings.", "distilbert": "distilbert.embeddings.", "roberta": "roberta.embeddings.",
+                "xlnet": "transformer.mask_emb", "xlm": "transformer.layer_norm_emb."}
+
+
+class Pretrained(NamedTuple):
+    """What one name or folder holds.
+
+    Attributes
+    ----------
+    tokenizer : the library's tokenizer
+    make_model : callable
+        Makes a new model with a classification head of the given number of outputs, weights loaded; the
+        head is drawn from torch's generator, also where the folder holds one of another size.
+    max_positions : int or None
+        How many positions the model has, where its config says so.
+    """
+
+    tokenizer: Any
+    make_model: Callable[[int], Any]
+    max_positions: Optional[int]
+
+
+def check_length(source: Pretrained, max_len: int) -> None:
+    """Refuse texts of more tokens than the model has positions."""
+    if source.max_positions is not None and max_len > source.max_positions:
+        raise UnusableInput(f"--max-len {max_len}: the model has {source.max_positions} positions; write --max-len "
+                            f"{source.max_positions} or less")
+
+
+def load_pretrained(name: str) -> Pretrained:
+    """Load a tokenizer and prepare to load its model.
+
+    Parameters
+    ----------
+    name : str
+        A folder with ``config.json``, weights and vocabulary, or a name the library knows.
+
+    Returns
+    -------
+    Pretrained
+
+    Raises
+    ------
+    UnusableInput
+        When there is no such model, or no library to load it with.
+    """
+    _check_folder(name)
+    if find_spec("pytorch_transformers") is None and find_spec("transformers") is None:
+        raise UnusableInput("neither pytorch-transformers nor transformers is installed; write: pip install "
+                            "'fastai-hf-callback[fastai1]', or [fastai2]")
+    reasons = []
+    for library, load in (("pytorch_transformers", _load_old), ("transformers", _load_new)):
+        if find_spec(library) is None:
+            continue
+        try:
+            with logs_silenced():
+                return load(import_module(library), name)
+        except Exception as error:  # each library fails in its own ways; what it said is handed on
+            reasons.append(f"{library}: {shorten(str(error), 160, placeholder=' ...') or type(error).__name__}")
+    raise UnusableInput(f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
+                        f"config.json, weights and vocabulary, or a name that can be downloaded here")
+
+
+def _check_folder(name: str) -> None:
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UnusableInput(f"{name}: no config.json in this folder; expected what save_pretrained writes")
+    elif folder.is_file():
+        raise UnusableInput(f"{name}: a file; expected a model's folder or name")
+    elif folder.is_absolute() or name.startswith(".") or name.endswith("/"):
+        raise UnusableInput(f"{name}: no such folder; expected a model's folder or name")
+
+
+def _load_old(library: Any, name: str) -> Pretrained:
+    kind = _old_kind(name)
+    if kind is None:
+        classes = library.AutoConfig, library.AutoTokenizer, library.AutoModelForSequenceClassification
+    else:
+        classes = tuple(getattr(library, _OLD_NAMES[kind] + part)
+                        for part in ("Config", "Tokenizer", "ForSequenceClassification"))
+    config_class, tokenizer_class, model_class = classes
+    config, tokenizer = config_class.from_pretrained(name), tokenizer_class.from_pretrained(name)
+    if config is None or tokenizer is None:
+        raise ValueError("no such name or folder, or its vocabulary is missing")
+    if not _may_load(name):
+        raise ValueError("no pytorch_model.bin in the folder")
+
+    def make_model(n_outputs: int) -> Any:
+        with logs_silenced():
+            config = config_class.from_pretrained(name, num_labels=n_outputs)
+            return model_class.from_pretrained(name, config=config, **_weights_that_fit(name, model_class, config))
+
+    return Pretrained(tokenizer, make_model, _positions(config))
+
+
+def _weights_that_fit(name: str, model_class: Any, config: Any) -> Dict[str, Any]:
+    """A folder's weights without those of a head of another size, which pytorch-transformers refuses."""
+    path = Path(name) / "pytorch_model.bin"
+    if not path.is_file() or model_class.__name__.startswith("Auto"):
+        return {}
+    expected = {key: value.shape for key, value in model_class(config).state_dict().items()}
+    weights = torch.load(str(path), map_location="cpu")
+    fitting = {key: value for key, value in weights.items() if expected.get(key, value.shape) == value.shape}
+    return {"state_dict": fitting}
+
+
+def _load_new(library: Any, name: str) -> Pretrained:
+    config = library.AutoConfig.from_pretrained(name)
+    tokenizer = library.AutoTokenizer.from_pretrained(name)
+
+    def make_model(n_outputs: int) -> Any:
+        with logs_silenced():
+            return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs,
+                                                                              ignore_mismatched_sizes=True)
+
+    return Pretrained(tokenizer, make_model, _positions(config))
+
+
+def _old_kind(name: str) -> Optional[str]:
+    """The architecture that a folder's config names, or its weights show; None for a name of the library."""
+    config = _config_of(name)
+    if not config:
+        return None
+    kind = config.get("model_type") or _kind_of_weights(name)
+    if kind not in _OLD_NAMES:
+        given = f'names {kind!r}' if kind else 'names no architecture'
+        raise ValueError(f'config.json {given}; write "model_type" into it, one of {", ".join(_OLD_NAMES)}')
+    return kind
+
+
+def _kind_of_weights(name: str) -> Optional[str]:
+    if not _may_load(name):
+        return None
+    keys = list(torch.load(str(Path(name) / "pytorch_model.bin"), map_location="cpu"))
+    return next((kind for kind, start in _OLD_WEIGHTS.items() if any(key.startswith(start) for key in keys)), None)
+
+
+def _config_of(name: str) -> Dict[str, Any]:
+    path = Path(name) / "config.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _may_load(name: str) -> bool:
+    return not Path(name).is_dir() or (Path(name) / "pytorch_model.bin").is_file()
+
+
+def _positions(config: Any) -> Optional[int]:
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions <= 0:
+        return None
+    # RoBERTa counts positions from its padding id on, so two of its table's rows are never a token's.
+    return int(positions) - (2 if "roberta" in type(config).__name__.lower() else 0)

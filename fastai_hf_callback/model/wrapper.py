@@ -1,0 +1,253 @@
+"""``HFModel``: what fastai hands over -> a Hugging Face model called by name. Imports torch and ``errors``.
+
+Hugging Face models agree on the names of their inputs and on nothing else: the second positional
+argument of ``forward`` is token types in one, the mask in the next, lengths in a third, and moves
+between versions. So everything here goes by name.
+"""
+import inspect
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from numbers import Integral
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+from torch import Tensor, nn
+
+from fastai_hf_callback.errors import InputError
+from .output import describe
+from fastai_hf_callback.data.batches.batching import TextInputs, first_position
+
+__all__ = ["HFModel"]
+
+# Either of these says which positions are padding (XLNet 1.x takes both and refuses them together).
+MASK_NAMES = ("attention_mask", "input_mask")
+
+
+class HFModel(nn.Module):
+    """Let fastai call a Hugging Face model: inputs by name, padding masked, checkpoints unchanged.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The Hugging Face model (an instance). It stays reachable as ``.model``; every parameter stays
+        registered and keeps its gradient.
+    inputs : sequence of str, optional
+        The names of the tensors in a batch, in their order, for example
+        ``("input_ids", "attention_mask")``. One tensor needs no name: it is ``input_ids``. Several are
+        never guessed. A batch that is a dict brings its own names. With ``data.inputs`` of ``text_data``, the model
+        is checked at once: embeddings for all ids, positions for the longest text, as many outputs as labels.
+    pad_id : int, optional
+        The id that pads ``input_ids``. Needed to build an attention mask where the batch brings none;
+        by default the config's ``pad_token_id`` (or XLM's ``pad_index``), unless that is also the
+        end-of-text token (GPT-2's habit), where only an explicit mask or `pad_id` is safe.
+
+    Notes
+    -----
+    ``state_dict()`` has the same keys as the bare model's, alone and inside ``nn.DataParallel``, so a
+    checkpoint goes both ways between a wrapped and a bare learner. ``named_parameters()`` carries the
+    prefix ``model.``.
+
+    Raises
+    ------
+    InputError
+        At construction when `model` is no module instance or does not fit the data; at the first batch when the
+        names and ``forward`` do not fit together.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_id: Optional[int] = None):
+        super().__init__()
+        self.input_names = _checked_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
+        self.pad_id = _checked_pad_id(pad_id)
+        self.model = _checked_model(model)
+        self.first_position: Optional[int] = None  # where positions are to be counted past padding in front
+        if isinstance(inputs, TextInputs):
+            inputs.check(_innermost(self.model))
+            if inputs.padding.side == "left":
+                self.first_position = first_position(_innermost(self.model))
+        self._said_no_mask = False
+
+    def forward(self, *batch: Any) -> Any:
+        """Call the model by name.
+
+        Parameters
+        ----------
+        *batch : Tensor, or one mapping of name to Tensor
+            ``input_ids`` is int64 ``(batch, length)``; what else there is depends on the model.
+
+        Returns
+        -------
+        Whatever the model returns, untouched.
+        """
+        named = self._named(batch)
+        self._check_against_forward(named)
+        return self.model(**self._with_positions(self._with_mask(named)))
+
+    @property
+    def config(self) -> Any:
+        """The model's own config, or None."""
+        return getattr(_innermost(self.model), "config", None)
+
+    def save_pretrained(self, folder: Any, **kwargs: Any) -> Any:
+        """Write a folder that the bare model's ``from_pretrained`` reads."""
+        return _innermost(self.model).save_pretrained(folder, **kwargs)
+
+    def extra_repr(self) -> str:
+        return f"inputs={self.input_names}, pad_id={self.pad_id}"
+
+    # -- checkpoints: the bare model's keys, both ways and nested ---------------------------------
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
+        """The bare model's ``state_dict``: same keys, same tensors."""
+        return self.model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, state_dict: Mapping, *args: Any, **kwargs: Any) -> Any:
+        """Load a bare model's ``state_dict``; arguments and result as in ``nn.Module``."""
+        return self.model.load_state_dict(state_dict, *args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # Reached only when a parent (DataParallel) loads: `state_dict` is torch's own copy by then.
+        for key in [k for k in state_dict if k.startswith(prefix)]:
+            state_dict[f"{prefix}model.{key[len(prefix):]}"] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    # -- inputs ------------------------------------------------------------------------------------
+
+    def _named(self, batch: Tuple[Any, ...]) -> Dict[str, Any]:
+        if len(batch) == 1 and isinstance(batch[0], Mapping):
+            return dict(batch[0].items())
+        if len(batch) == 1 and isinstance(batch[0], (list, tuple)):
+            batch = tuple(batch[0])
+        names = self.input_names or (("input_ids",) if len(batch) == 1 else ())
+        if len(names) == len(batch) and batch:
+            return dict(zip(names, batch))
+        given = f"A batch of {len(batch)} ({', '.join(describe(b) for b in batch)}) was given"
+        if not self.input_names:
+            raise InputError(f"{given} without names, and names are never guessed. {self._takes()} Write "
+                             f"HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor.",
+                             "inputs-unnamed")
+        raise InputError(f"{given}, but inputs={self.input_names} names {len(self.input_names)}. Give as many names "
+                         f"as the batch has tensors.", "inputs-count")
+
+    def _check_against_forward(self, named: Dict[str, Any]) -> None:
+        takes, required, open_ended = _parameters_of(_innermost(self.model))
+        unknown = [name for name in named if name not in takes]
+        if unknown and not open_ended:
+            raise InputError(f"{unknown} was given, and {self._class_name()}.forward does not take it. "
+                             f"{self._takes()} Write inputs=(...) with these names.", "inputs-unknown")
+        missing = [name for name in required if name not in named]
+        if missing:
+            raise InputError(f"{list(named)} was given, but {self._class_name()}.forward also needs {missing}. "
+                             f"{self._takes()} Add it to the batch and to inputs=(...).", "inputs-missing")
+
+    def _takes(self) -> str:
+        takes, _, open_ended = _parameters_of(_innermost(self.model))
+        listed = ", ".join(takes) + (" and any name" if open_ended else "")
+        return f"{self._class_name()}.forward takes {listed or 'no names'}."
+
+    def _class_name(self) -> str:
+        return type(_innermost(self.model)).__name__
+
+    # -- the mask ----------------------------------------------------------------------------------
+
+    def _with_mask(self, named: Dict[str, Any]) -> Dict[str, Any]:
+        takes, _, _ = _parameters_of(_innermost(self.model))
+        given = any(named.get(name) is not None for name in MASK_NAMES)
+        ids = named.get("input_ids")
+        if given or "attention_mask" not in takes or ids is None:
+            return named
+        pad_id = self.pad_id if self.pad_id is not None else _pad_id_of(self.config)
+        if pad_id is None:
+            self._say_no_mask()
+            return named
+        if not isinstance(ids, Tensor):
+            raise InputError(f"input_ids is {describe(ids)}; expected a tensor, int64 (batch, length). Write "
+                             f"torch.as_tensor(input_ids).", "not-a-tensor")
+        return {**named, "attention_mask": ids.ne(pad_id).long()}
+
+    def _with_positions(self, named: Dict[str, Any]) -> Dict[str, Any]:
+        """Padded in front, a text's positions begin where it does; or they, and its logits, depend on its batch."""
+        mask = named.get("attention_mask")
+        if self.first_position is None or mask is None or "position_ids" in named or \
+                "position_ids" not in _parameters_of(_innermost(self.model))[0]:
+            return named
+        return {**named, "position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0) + self.first_position}
+
+    def _say_no_mask(self) -> None:
+        if self._said_no_mask:
+            return
+        self._said_no_mask = True
+        warnings.warn(
+            f"No attention mask: the batch brings none and the padding id is unknown ({self._class_name()}'s config "
+            f"has none that differs from its end-of-text token), so padding is read as text. Write "
+            f"HFModel(model, pad_id=tokenizer.pad_token_id), or name an attention_mask in inputs.", stacklevel=4)
+
+
+def _checked_model(model: Any) -> nn.Module:
+    if isinstance(model, type):
+        raise InputError(f"The class {model.__name__} was given; expected an instance. Write "
+                         f"HFModel({model.__name__}.from_pretrained(...)).", "class-instead-of-instance")
+    if isinstance(model, HFModel) or isinstance(model, nn.Module) and isinstance(_innermost(model), HFModel):
+        raise InputError("An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...).",
+                         "wrapped-twice")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{type(model).__name__} was given; expected a torch nn.Module, for example "
+                         f"HFModel(BertForSequenceClassification.from_pretrained(...)).", "not-a-module")
+    return model
+
+
+def _checked_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, ...]]:
+    if inputs is None:
+        return None
+    names = (inputs,) if isinstance(inputs, str) else tuple(inputs) if isinstance(inputs, Iterable) else ()
+    if not names or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
+        raise InputError(f"inputs={inputs!r} was given; expected different names, for example "
+                         f"inputs=('input_ids', 'attention_mask').", "inputs-unnamed")
+    return names
+
+
+def _checked_pad_id(pad_id: Any) -> Optional[int]:
+    if pad_id is None or isinstance(pad_id, Integral) and not isinstance(pad_id, bool):
+        return pad_id
+    raise InputError(f"pad_id={pad_id!r} was given; expected an int, for example pad_id=tokenizer.pad_token_id.",
+                     "bad-pad-id")
+
+
+def _innermost(model: nn.Module) -> nn.Module:
+    """The model inside DataParallel (``module``) and ``torch.compile`` (``_orig_mod``)."""
+    while True:
+        inner = model._modules.get("_orig_mod") or (
+            model._modules.get("module") if isinstance(model, nn.DataParallel) or _is_ddp(model) else None)
+        if inner is None:
+            return model
+        model = inner
+
+
+def _is_ddp(model: nn.Module) -> bool:
+    return type(model).__name__ == "DistributedDataParallel"
+
+
+def _parameters_of(model: nn.Module) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
+    """Names that ``forward`` takes, those without a default, and whether it takes any name."""
+    function = getattr(model.forward, "__func__", None)
+    if function is None:  # an instance's own forward; not cached, since it may hold the model alive
+        return _read_signature(model.forward)
+    names, required, open_ended = _read_method(function)
+    return names[1:], required[1:], open_ended
+
+
+def _read_signature(function) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
+    parameters = inspect.signature(function).parameters.values()
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return (tuple(p.name for p in named), tuple(p.name for p in named if p.default is p.empty),
+            any(p.kind is p.VAR_KEYWORD for p in parameters))
+
+
+_read_method = lru_cache(maxsize=128)(_read_signature)
+
+
+def _pad_id_of(config: Any) -> Optional[int]:
+    pad = getattr(config, "pad_token_id", None)
+    pad = getattr(config, "pad_index", None) if pad is None else pad
+    ends = getattr(config, "eos_token_id", None)
+    ends = ends if isinstance(ends, (list, tuple)) else [ends]
+    return None if pad is None or pad in ends else int(pad)

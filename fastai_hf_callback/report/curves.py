@@ -1,0 +1,100 @@
+"""A ``Comparison`` -> the curves that are worth drawing, arm by arm on one axis.
+
+Imports ``comparison`` and ``trace``.
+"""
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from fastai_hf_callback.comparison.comparison import Comparison, Difference
+from fastai_hf_callback.results.trace import Epoch, Step, Trace
+
+__all__ = ["Series", "gap", "series_of"]
+
+Place = Tuple[int, int, int]  # fit, epoch, step: as in a Difference
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity of every arm.
+
+    Attributes
+    ----------
+    quantity : str
+    places : list of (int, int, int)
+        Fit, epoch and step of each value, in time; the step is -1 for an evaluation, all are before training.
+    arms : dict of str to list of (float or None)
+        By arm, a value per place; None where the arm recorded nothing there.
+    base_rate : float or None
+        What a constant predictor scores.
+    parting : int or None
+        Which place the first difference between callback and patched arm falls on.
+    parts_here : bool
+        Whether it is this quantity that differs first.
+    """
+
+    quantity: str
+    places: List[Place]
+    arms: Dict[str, List[Optional[float]]]
+    base_rate: Optional[float] = None
+    parting: Optional[int] = None
+    parts_here: bool = False
+
+    @property
+    def by_step(self) -> bool:
+        """Whether these are steps, and no evaluations."""
+        return any(step >= 0 for _, _, step in self.places)
+
+
+def series_of(comparison: Comparison) -> List[Series]:
+    """The train loss and the gradient norm by step, then validation loss and metrics by evaluation.
+
+    A learning rate is among them where it is what differs first.
+    """
+    steps = {"train_loss": lambda step: step.loss, "gradient norm": lambda step: step.grad_norm}
+    if comparison.difference and comparison.difference.quantity.startswith("learning rate of group "):
+        group = int(comparison.difference.quantity.split()[-1])
+        steps[comparison.difference.quantity] = lambda step: step.lrs[group] if group < len(step.lrs) else None
+    found = [_by_step(comparison, name, read) for name, read in steps.items()]
+    found += [_by_evaluation(comparison, m.quantity, m.base_rate) for m in comparison.movements
+              if m.quantity != "train_loss"]
+    return [series for series in found if series.places]
+
+
+def gap(series: Series) -> Optional[Series]:
+    """Callback minus patched arm, or None where there is no difference to draw."""
+    pairs = zip(series.arms["callback"], series.arms.get("patched", []))
+    gaps = [None if a is None or b is None else 0.0 if a == b or a != a and b != b else a - b for a, b in pairs]
+    if not any(gaps):
+        return None
+    return Series(f"{series.quantity}: callback - patched", series.places, {"difference": gaps}, None, series.parting)
+
+
+def _by_step(comparison: Comparison, quantity: str, read: Callable[[Step], Optional[float]]) -> Series:
+    arms = {arm: {(s.fit, s.epoch, s.step): read(s) for s in trace.steps} for arm, trace in comparison.traces.items()}
+    return _aligned("loss" if quantity == "train_loss" else quantity, quantity, arms, comparison.difference, None)
+
+
+def _by_evaluation(comparison: Comparison, quantity: str, base_rate: Optional[float]) -> Series:
+    arms = {arm: {(e.fit, e.epoch, -1): _evaluated(e, quantity) for e in _evaluations(trace)}
+            for arm, trace in comparison.traces.items()}
+    return _aligned(quantity, quantity, arms, comparison.difference, base_rate)
+
+
+def _aligned(recorded_as: str, quantity: str, arms: Dict[str, Dict[Place, Any]], difference: Optional[Difference],
+             base_rate: Optional[float]) -> Series:
+    places = sorted({place for values in arms.values() for place, value in values.items() if value is not None})
+    parting, here = None, False
+    if difference is not None and difference.where != "after the run":
+        place = (difference.fit, difference.epoch, difference.step)
+        parting = places.index(place) if place in places else None
+        here = parting is not None and difference.quantity == recorded_as
+    return Series(quantity, places, {arm: [values.get(place) for place in places] for arm, values in arms.items()},
+                  base_rate, parting, here)
+
+
+def _evaluations(trace: Trace) -> List[Epoch]:
+    return ([trace.before] if trace.before else []) + trace.epochs
+
+
+def _evaluated(epoch: Epoch, quantity: str) -> Optional[float]:
+    return epoch.valid_loss if quantity == "valid_loss" else epoch.metrics.get(quantity)
