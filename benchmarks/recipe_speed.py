@@ -30,7 +30,7 @@ from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
 from fastai_hf_callback.fastai1.data.loaders import Collate
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.utils.rng import seed_everything
-from fastai_hf_callback.data.batches.batching import LengthBuckets, padded_share
+from fastai_hf_callback.data.batches.sampler import LengthBuckets, padded_share
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "article"))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data.distributed import DistributedSampler
 
-from fastai_hf_callback.data.batches.batching import LengthBuckets, dealt
+from fastai_hf_callback.data.batches.sampler import LengthBuckets, dealt
 
 
 def log_normal(rows, seed=0):

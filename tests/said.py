@@ -24,7 +24,8 @@ from fastai_hf_callback.model.losses import NextTokenLoss, SpanLoss
 from fastai_hf_callback.model.metrics import mean_columnwise_auc
 from fastai_hf_callback.model.pretrained import Pretrained, _old_kind, check_length, load_pretrained
 from fastai_hf_callback.model.question_answering import span_logits
-from fastai_hf_callback.data.batches.batching import NO_PADDING, TextInputs
+from fastai_hf_callback.data.batches.batch_spec import TextInputs
+from fastai_hf_callback.data.batches.padding import NO_PADDING
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import read_examples
 from fastai_hf_callback.data.batches.collate import Feeding

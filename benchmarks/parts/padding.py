@@ -28,7 +28,7 @@ def shares_of(rows, peers):
     import numpy as np
     import torch
 
-    from fastai_hf_callback.data.batches.batching import LengthBuckets, padded_share
+    from fastai_hf_callback.data.batches.sampler import LengthBuckets, padded_share
 
     drawn = lengths(rows)
     torch.manual_seed(0)

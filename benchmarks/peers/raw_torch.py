@@ -19,7 +19,7 @@ def drawn(arm, rows, seed):
     torch.manual_seed(seed)
     if arm == "random":
         return torch.randperm(rows).numpy()
-    from fastai_hf_callback.data.batches.batching import LengthBuckets
+    from fastai_hf_callback.data.batches.sampler import LengthBuckets
 
     return LengthBuckets(lengths(rows), BATCH).draw()
 

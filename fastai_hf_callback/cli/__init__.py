@@ -1,1 +1,1 @@
-"""TODO."""
+"""``fastai-hf``: the command line. No other room imports it."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What ``heal`` and ``trusted`` of both fastais stand on: scoped patches, named files."""

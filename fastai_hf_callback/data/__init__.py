@@ -1,1 +1,1 @@
-"""Texts and labels, as a user has them -> batches, as a model takes them, on either fastai."""
+"""Tables and texts, as a user has them -> encoded rows -> batches, as a model takes them. Imports ``errors`` only."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastai_hf_callback.model.pretrained import Pretrained
-from fastai_hf_callback.data.batches.batching import pad_rows
+from fastai_hf_callback.data.batches.padding import pad_rows
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.split import Split
 from fastai_hf_callback.data.tables.table import Table, split_rows

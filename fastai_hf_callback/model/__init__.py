@@ -1,1 +1,1 @@
-"""TODO."""
+"""The Hugging Face model under fastai: wrapper, output, layer groups, losses, metrics, first-batch checks."""

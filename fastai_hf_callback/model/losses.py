@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fastai_hf_callback.errors import UnusableInput
 from .output import describe
 from .question_answering import best_spans, one_output, one_target
-from fastai_hf_callback.data.batches.batching import IGNORED
+from fastai_hf_callback.data.batches.padding import IGNORED
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss
 
 __all__ = ["NextTokenLoss", "SpanLoss"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.errors import InputError
 from .output import describe
-from fastai_hf_callback.data.batches.batching import TextInputs, first_position
+from fastai_hf_callback.data.batches.batch_spec import TextInputs, first_position
 
 __all__ = ["HFModel"]
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Plain data that crosses between the rooms: traces, evidence, findings, results. Imports ``errors`` only."""

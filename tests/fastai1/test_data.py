@@ -19,7 +19,7 @@ from fastai_hf_callback import (
     text_data,
 )
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
-from fastai_hf_callback.data.batches.batching import padded_share
+from fastai_hf_callback.data.batches.sampler import padded_share
 from tests.fastai1.texts import TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
 from tests.tables import fast_tokenizer
 from tests.tiny import tiny_model

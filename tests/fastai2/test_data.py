@@ -15,7 +15,7 @@ from fastai_hf_callback import (
     InputError,
     text_data,
 )
-from fastai_hf_callback.data.batches.batching import padded_share
+from fastai_hf_callback.data.batches.sampler import padded_share
 from tests.fastai2.learners import hushed
 from tests.fastai2.texts import TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
 from tests.tables import fast_tokenizer

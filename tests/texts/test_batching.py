@@ -9,18 +9,9 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import HFModel
 from fastai_hf_callback.errors import InputError, UnusableInput
-from fastai_hf_callback.data.batches.batching import (
-    LengthBuckets,
-    Padding,
-    TextInputs,
-    dealt,
-    dealt_evenly,
-    joint_sizes,
-    longest_first,
-    mask_rows,
-    pad_rows,
-    padded_share,
-)
+from fastai_hf_callback.data.batches.batch_spec import TextInputs
+from fastai_hf_callback.data.batches.padding import Padding, mask_rows, pad_rows
+from fastai_hf_callback.data.batches.sampler import LengthBuckets, dealt, dealt_evenly, joint_sizes, longest_first, padded_share
 from tests.tiny import VOCAB, tiny_model
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=300)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.data.batches.batching import IGNORED
+from fastai_hf_callback.data.batches.padding import IGNORED
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.batches.collate import Feeding
 from fastai_hf_callback.data.display import cut, show_table

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Encoded rows -> batches: which rows, padded how, with which mask and targets."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.errors import UnusableInput
-from .batching import IGNORED, Padding, mask_rows, pad_rows, piece_targets
+from .padding import IGNORED, Padding, mask_rows, pad_rows
+from .token_labels import piece_targets
 from fastai_hf_callback.data.tables.columns import is_blank
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.splits import as_keyword, listed

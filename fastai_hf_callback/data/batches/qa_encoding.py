@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.errors import UnusableInput
-from .batching import IGNORED
+from .padding import IGNORED
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from .collate import Feeding
 from fastai_hf_callback.data.encoding.tokenization import ROWS_FAST, count_specials, job_for

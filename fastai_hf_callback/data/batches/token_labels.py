@@ -4,7 +4,7 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 from torch import Tensor, nn
 
-from .batching import IGNORED, first_pieces
+from .padding import IGNORED
 
 __all__ = ["CrossEntropyLoss", "labels_of_words", "names_of", "words_right"]
 
@@ -66,3 +66,18 @@ def words_right(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, 
         outputs, targets = outputs[:, :-ahead], targets[:, ahead:]
     word = targets != IGNORED
     return int((outputs.argmax(-1) == targets)[word].sum()), int(word.sum())
+
+
+def first_pieces(row: Any) -> np.ndarray:
+    """Where each word of an encoded row begins: positions, int64."""
+    before = np.concatenate([[-1], row.words[:-1]])
+    return np.flatnonzero((row.words >= 0) & (row.words != before))
+
+
+def piece_targets(row: Any, labels: Any) -> np.ndarray:
+    """The target of each piece: its word's class on the first, ``IGNORED`` elsewhere; int64, (pieces,)."""
+    targets = np.full(len(row.ids), IGNORED, dtype=np.int64)
+    first = first_pieces(row)
+    # Rows of a test set, and of `predict`, bring none: 0 then, so that the places of words can be told.
+    targets[first] = labels[row.words[first]] if isinstance(labels, np.ndarray) else 0
+    return targets

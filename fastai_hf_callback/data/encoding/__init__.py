@@ -1,1 +1,1 @@
-"""TODO."""
+"""Texts -> token ids, once, in bulk, for any Hugging Face tokenizer."""

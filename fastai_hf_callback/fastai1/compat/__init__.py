@@ -1,1 +1,1 @@
-"""TODO."""
+"""``heal`` of fastai 1, and what fastai leaves behind, restored."""

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from torch.utils.data.distributed import DistributedSampler
 
 from fastai_hf_callback.utils.distributed import agreed, rank, world_size
-from fastai_hf_callback.data.batches.batching import LengthBuckets, dealt, joint_sizes
+from fastai_hf_callback.data.batches.sampler import LengthBuckets, dealt, joint_sizes
 
 __all__ = ["SharedBuckets", "TextLoader"]
 

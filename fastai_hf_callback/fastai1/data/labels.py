@@ -15,7 +15,7 @@ from fastai.data_block import (
 from fastai.layers import FlattenedLoss
 from torch import Tensor
 
-from fastai_hf_callback.data.batches.batching import IGNORED
+from fastai_hf_callback.data.batches.padding import IGNORED
 from fastai_hf_callback.data.batches.collate import as_objects
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, labels_of_words, names_of
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.data.batches.batching import LengthBuckets, TextInputs
+from fastai_hf_callback.data.batches.batch_spec import TextInputs
+from fastai_hf_callback.data.batches.sampler import LengthBuckets
 from .distributed_loader import TextLoader
 
 __all__ = ["Collate", "TextBunch"]

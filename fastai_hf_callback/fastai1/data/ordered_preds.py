@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.data.batches.batching import longest_first
+from fastai_hf_callback.data.batches.sampler import longest_first
 
 __all__ = ["ordered_preds"]
 

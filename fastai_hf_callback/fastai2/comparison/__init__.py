@@ -1,1 +1,1 @@
-"""TODO."""
+"""``compare`` on fastai 2: the patched loop, the recorder, the arms."""

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Optional, Sequence
 import numpy as np
 from fastcore.foundation import L
 
-from fastai_hf_callback.data.batches.batching import TextInputs
+from fastai_hf_callback.data.batches.batch_spec import TextInputs
 from fastai_hf_callback.data.encoding.encoder import Encoded
 from fastai_hf_callback.data.batches.collate import Feeding
 from .labels import Labels

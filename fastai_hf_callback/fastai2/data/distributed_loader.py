@@ -14,7 +14,7 @@ from fastcore.basics import chunked
 from torch import Tensor
 
 from fastai_hf_callback.utils.distributed import agreed, gathered
-from fastai_hf_callback.data.batches.batching import dealt, dealt_evenly, joint_sizes
+from fastai_hf_callback.data.batches.sampler import dealt, dealt_evenly, joint_sizes
 from .loaders import TextLoader
 
 __all__ = ["SharedLoader", "shared"]

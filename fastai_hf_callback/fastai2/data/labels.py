@@ -6,7 +6,7 @@ from fastai.data.transforms import CategoryMap
 from fastai.losses import BaseLoss, BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 
 from fastai_hf_callback.model.losses import SpanLoss
-from fastai_hf_callback.data.batches.batching import IGNORED
+from fastai_hf_callback.data.batches.padding import IGNORED
 from fastai_hf_callback.data.encoding.encoder import Encoded
 from fastai_hf_callback.data.batches.collate import Feeding
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, labels_of_words, names_of

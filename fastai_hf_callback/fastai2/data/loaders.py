@@ -9,7 +9,8 @@ from fastcore.foundation import L
 from torch import Tensor
 
 from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.data.batches.batching import LengthBuckets, TextInputs, longest_first
+from fastai_hf_callback.data.batches.batch_spec import TextInputs
+from fastai_hf_callback.data.batches.sampler import LengthBuckets, longest_first
 from fastai_hf_callback.data.display import cut, show_table
 from .dataset import TextDataset, TextItem
 

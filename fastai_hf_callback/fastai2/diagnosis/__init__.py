@@ -1,1 +1,1 @@
-"""TODO."""
+"""``diagnose``, ``Doctor`` and ``explain`` on fastai 2."""
