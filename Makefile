@@ -55,25 +55,25 @@ types: $(DEV)/.ready .venvs/v2/.ready ## the public surface as a type checker se
 dist: $(DEV)/.ready ## sdist and wheel, in dist/; the wheel tried in an empty environment
 	bash scripts/check_build.sh $(DEV)/bin/python
 
-parity: $(READY) ## the whole matrix of STACK, written to docs/parity.md
+parity: $(READY) ## the whole matrix of STACK, written to docs/evidence/parity.md
 	$(ONE_THREAD) STACK=$(STACK) $(VENV)/bin/python -W ignore -m tests.parity.page
 
 ifeq ($(STACK),v2)
-models: $(READY) ## transformers' own models through both arms, written to docs/models.md; half an hour (v2 only)
+models: $(READY) ## transformers' own models through both arms, written to docs/evidence/models.md; half an hour (v2 only)
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.models.page
 else
 models:
 	@echo "make models is for transformers' own models and needs STACK=v2, not $(STACK)" >&2; exit 2
 endif
 
-faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs: docs/faults.md, docs/faults-fastai2.md
+faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs: docs/evidence/faults.md, docs/evidence/faults-fastai2.md
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.page \
-		--out docs/faults$(if $(filter v2,$(STACK)),-fastai2).md $(ARGS)
+		--out docs/evidence/faults$(if $(filter v2,$(STACK)),-fastai2).md $(ARGS)
 
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants
 
-bench: ## speed and scale beside the peers, written to docs/benchmarks.md; ARGS="--only NAME"
+bench: ## speed and scale beside the peers, written to docs/evidence/benchmarks.md; ARGS="--only NAME"
 	@bash benchmarks/environments.sh
 	.venvs/v2/bin/python -W ignore benchmarks/run.py $(ARGS)
 

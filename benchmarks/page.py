@@ -1,4 +1,4 @@
-"""Stored results -> docs/benchmarks.md and its plot. Measures nothing and knows no figure of its own."""
+"""Stored results -> docs/evidence/benchmarks.md and its plot. Measures nothing and knows no figure of its own."""
 import json
 from importlib import import_module
 from statistics import median

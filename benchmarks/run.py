@@ -1,6 +1,6 @@
 """Measure everything, or some parts, and write the page.
 
-    python benchmarks/run.py [--only NAME,NAME] [--rounds N] [--out docs/benchmarks.md]
+    python benchmarks/run.py [--only NAME,NAME] [--rounds N] [--out docs/evidence/benchmarks.md]
 
 Raw results go to benchmarks/results/NAME.json; the page and its plot are made from what lies there. `--page` makes them
 anew and measures nothing; `--dry` runs every path with tiny sizes and writes into a temporary folder.
@@ -54,7 +54,7 @@ def parsed():
     parser.add_argument("--environments", type=Path, default=ROOT / ".venvs")
     parser.add_argument("--blurr", type=Path, help="the interpreter of blurr's environment, if it lies elsewhere")
     parser.add_argument("--results", type=Path, default=HERE / "results")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evidence" / "benchmarks.md")
     options = parser.parse_args()
     unknown = set(options.only or ()) - set(ORDER)
     if unknown:

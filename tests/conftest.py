@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from tests.stack import FASTAI_1, FASTAI_2
+from tests.installed_stack import FASTAI_1, FASTAI_2
 
 # What needs the fastai that is not installed.
 collect_ignore = [folder for folder, there in (("fastai1", FASTAI_1), ("faults", FASTAI_1 or FASTAI_2),

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md holds what was measured, and what is made of the figures is right."""
+"""docs/evidence/benchmarks.md holds what was measured, and what is made of the figures is right."""
 import copy
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_the_page_is_what_the_stored_results_say(benchmarks):
     from run import ORDER
 
     raws = page.stored(ORDER, ROOT / "benchmarks" / "results")
-    written = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    written = (ROOT / "docs" / "evidence" / "benchmarks.md").read_text(encoding="utf-8")
     assert raws and page.text(raws, ORDER) == written
     other = copy.deepcopy(raws)
     other["imports"]["found"]["the package"] = [1e4]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import FASTAI_2
+from tests.installed_stack import FASTAI_2
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def copy(tmp_path):
     shutil.copytree(str(ROOT / "fastai_hf_callback"), str(tmp_path / "fastai_hf_callback"),
                     ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tests").mkdir()
-    for name in ("__init__.py", "recorded.py"):
+    for name in ("__init__.py", "recorded_evidence.py"):
         shutil.copy(str(ROOT / "tests" / name), str(tmp_path / "tests" / name))
     return tmp_path
 
@@ -43,14 +43,14 @@ def test_a_check_is_added_and_named(copy):
     check, its_test = blocks("A new check")
     before = python(its_test, copy)
     assert before.returncode == 1 and "AssertionError" in before.stderr, before.stderr
-    append(copy / "fastai_hf_callback" / "checks" / "labels.py", check)
+    append(copy / "fastai_hf_callback" / "diagnosis" / "checks" / "labels.py", check)
     after = python(its_test, copy)
     assert after.returncode == 0, after.stderr
 
 
 @pytest.mark.skipif(not FASTAI_2, reason="the example is an architecture of transformers 5 on fastai 2")
 def test_an_architecture_is_added_and_equal(monkeypatch):
-    from tests import tiny
+    from tests import tiny_models as tiny
 
     monkeypatch.setattr(tiny, "_TODAY", dict(tiny._TODAY))
     monkeypatch.setattr(tiny, "_SIZES", dict(tiny._SIZES))

@@ -1,13 +1,13 @@
-"""Every error, warning and finding of the package, word for word: ``tests/messages.txt`` holds them.
+"""Every error, warning and finding of the package, word for word: ``tests/expected_messages.txt`` holds them.
 
-After a change of wording: ``python -m tests.messages --write``, on fastai 1 and on fastai 2, and read the difference.
+After a change of wording: ``python -m tests.message_catalogue --write``, on fastai 1 and on fastai 2, and read the difference.
 """
 import re
 
 import pytest
 
-from tests import messages
-from tests.said import NOT_SAID
+from tests import message_catalogue as messages
+from tests.message_triggers import NOT_SAID
 
 SITES, MUTE = messages.all_sites()
 GOLDEN = messages.GOLDEN.read_text(encoding="utf-8")
@@ -17,9 +17,9 @@ EXAMPLES = messages.read(GOLDEN)
 ADVICE = re.compile(r"\b(expected|needs|write|say which|give|take|fill|remove|rename|drop|leave|load|build|hand on|"
                     r"do by hand|train longer|look|install|(its|the) columns (of \w+ )?are|see \S+ --help)\b", re.I)
 # Messages that only hand on another's, or that another's quotes.
-HANDED_ON = {("__main__.py", "_fastai_room"), ("comparison.py", "check"), ("pretrained.py", "_load_old"),
-             ("fastai1/data.py", "text_data"), ("fastai2/data.py", "text_data"), ("__init__.py", "__getattr__"),
-             ("fastai2/examination.py", "_through_the_loop")}
+HANDED_ON = {("cli/main.py", "_fastai_room"), ("comparison/comparison.py", "check"), ("model/pretrained.py", "_load_old"),
+             ("fastai1/data/text_data.py", "text_data"), ("fastai2/data/text_data.py", "text_data"), ("__init__.py", "__getattr__"),
+             ("fastai2/diagnosis/examination.py", "_through_the_loop")}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def difference(found, wanted):
     """The two texts' lines that differ, as a diff."""
     import difflib
 
-    return "\n".join(difflib.unified_diff(wanted.splitlines(), found.splitlines(), "tests/messages.txt", "now", n=1,
+    return "\n".join(difflib.unified_diff(wanted.splitlines(), found.splitlines(), "tests/expected_messages.txt", "now", n=1,
                                           lineterm=""))
 
 
@@ -50,7 +50,7 @@ def test_every_message_is_written_as_it_was():
 
 def test_every_message_reads_as_it_did(said):
     now = messages.written(SITES, messages.merged(SITES, said, messages.read(GOLDEN)))
-    assert now == GOLDEN, difference(now, GOLDEN) + "\n\npython -m tests.messages --write"
+    assert now == GOLDEN, difference(now, GOLDEN) + "\n\npython -m tests.message_catalogue --write"
 
 
 # -- complete ------------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_every_message_is_said_somewhere():
     unsaid = [site for site in SITES if not EXAMPLES.get(messages.golden_key(site))]
     known = [(room, start) for room, start, _ in NOT_SAID]
     stray = [str(site) for site in unsaid if not any(_is(site, entry) for entry in known)]
-    assert stray == [], "add a trigger to said.py, and write the golden file anew"
+    assert stray == [], "add a trigger to message_triggers.py, and write the golden file anew"
     assert [entry for entry in known if not any(_is(site, entry) for site in unsaid)] == [], "is said by now"
 
 
@@ -100,7 +100,7 @@ def _is(site, entry):
 # Where nothing of it is quoted.
 GIVEN = re.compile(r"(was|were) given|names no|has no training rows|^(expected|neither|No fastai|--html needs|a page)")
 ERRORS = [site for site in SITES if not site.kind.startswith("Finding") and site.key[:2] not in HANDED_ON]
-FINDINGS = [site for site in SITES if site.kind.startswith("Finding") and site.room != "failures.py"]
+FINDINGS = [site for site in SITES if site.kind.startswith("Finding") and site.room != "diagnosis/failures.py"]
 
 
 @pytest.mark.parametrize("site", ERRORS, ids=str)
@@ -108,7 +108,7 @@ def test_an_error_says_what_was_given_and_what_to_do(site):
     example = (EXAMPLES.get(messages.golden_key(site)) or [site.template])[0]
     assert "{" in site.template or GIVEN.search(site.template), "what was given"
     assert ADVICE.search(example), "what was expected, or what to write"
-    assert "\n" not in example or site.room == "comparison.py", "one line"
+    assert "\n" not in example or site.room == "comparison/comparison.py", "one line"
 
 
 @pytest.mark.parametrize("site", FINDINGS, ids=str)

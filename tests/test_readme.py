@@ -11,9 +11,9 @@ import torch
 pytest.importorskip("fastai")
 
 import fastai_hf_callback  # noqa: E402
-from tests.stack import FASTAI_1  # noqa: E402
-from tests.tables import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame, slow_tokenizer, write_vocabulary  # noqa: E402
-from tests.tiny import VOCAB, model_of_today, tiny_model  # noqa: E402
+from tests.installed_stack import FASTAI_1  # noqa: E402
+from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame, slow_tokenizer, write_vocabulary  # noqa: E402
+from tests.tiny_models import VOCAB, model_of_today, tiny_model  # noqa: E402
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 THERE = "# fastai 2\n" if FASTAI_1 else "# fastai 1\n"

@@ -4,7 +4,7 @@ from statistics import median
 
 from section import Bar, Section, ranged, table
 from timing import in_turns, ratios
-from work import SIZES
+from workload import SIZES
 
 ROUNDS, ROWS, BATCHES, LIMIT = 3, 8_192, (32, 64, 128, 256), 1.2
 OURS, DOCTOR, TRAINER = "fastai 2 + text_data", "fastai 2 + text_data + doctor", "Trainer, length grouping"

@@ -3,7 +3,7 @@ from statistics import median
 
 from section import Bar, Section, ranged, table
 from timing import in_turns
-from work import BATCH, lengths
+from workload import BATCH, lengths
 
 SIZES = (640, 1_000, 2_400, 6_400, 20_000, 100_000)
 PASSES, SEEDS, LIMIT, FROM_ROWS = 5, 10, 1.03, 2_400

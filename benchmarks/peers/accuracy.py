@@ -7,7 +7,7 @@ from fastai.learner import Learner
 from fastai.metrics import accuracy as share_right
 from serving import serve, versions
 from tokenising import tokenizer
-from work import BATCH, Counted, model
+from workload import BATCH, Counted, model
 
 from fastai_hf_callback import HFCallback, HFModel, text_data
 from fastai_hf_callback.demo.comments import comments

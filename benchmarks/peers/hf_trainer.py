@@ -4,7 +4,7 @@ import tempfile
 import torch
 from serving import CPU, serve, versions
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-from work import BATCH, LR, WEIGHT_DECAY, Counted, encoded, model, tokenizer
+from workload import BATCH, LR, WEIGHT_DECAY, Counted, encoded, model, tokenizer
 
 SAMPLING = {"random": "random", "grouped": "group_by_length"}
 

@@ -10,11 +10,11 @@ import torch
 from fastai.basic_data import DataBunch
 from fastai.callback import Callback
 from fastai.train import Learner
-from probes import FREE_BATCH, NearlyFree, TimedDoctor, big_outputs, feeding_seconds, free_batches, hf_batches
+from fastai_common import FREE_BATCH, NearlyFree, TimedDoctor, big_outputs, feeding_seconds, free_batches, hf_batches
 from serving import CPU, serve, versions
 from torch import nn
 from torch.utils.data import DataLoader
-from work import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
+from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
 from fastai_hf_callback.fastai1.data.loaders import Collate

@@ -11,10 +11,10 @@ from fastai.callback.core import Callback, CancelValidException
 from fastai.data.core import DataLoader, DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
-from probes import FREE_BATCH, NearlyFree, TimedDoctor, big_outputs, feeding_seconds, free_batches, hf_batches
+from fastai_common import FREE_BATCH, NearlyFree, TimedDoctor, big_outputs, feeding_seconds, free_batches, hf_batches
 from serving import CPU, serve, versions
 from torch import nn
-from work import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
+from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
 from fastai_hf_callback.fastai2.compat.no_progress import quiet

@@ -2,7 +2,7 @@
 import numpy as np
 import torch
 from serving import CPU, serve, versions
-from work import BATCH, Counted, adamw, encoded, lengths, model
+from workload import BATCH, Counted, adamw, encoded, lengths, model
 
 
 def padded(rows):

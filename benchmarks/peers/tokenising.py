@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from serving import serve, versions
-from work import SPECIAL
+from workload import SPECIAL
 
 MAX_LEN, DIFFERENT, LEARNED_FROM, PIECES = 128, 20_000, 2_000, 8_000
 made = {}

@@ -11,7 +11,7 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.optimizer import OptimWrapper
 from serving import CPU, serve, versions
-from work import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
+from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 
 class NoValidation(Callback):

@@ -71,7 +71,7 @@ REASONS: Dict[str, Reason] = {
 }
 
 # Patterns over "ExceptionType: text", the first that matches. What torch, fastai and the models say, in all versions
-# at hand; each is raised for real in tests/test_failures.py.
+# at hand; each is raised for real in tests/diagnosis/test_failures.py.
 _OF_TENSORS = "|".join(name for name in dir(Tensor) if name[0] != "_")
 _PATTERNS: List[Tuple[str, str]] = [
     (r"out of memory", "out-of-memory"),

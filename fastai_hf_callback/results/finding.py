@@ -16,7 +16,7 @@ class Finding:
     Attributes
     ----------
     cause : str
-        A stable kebab-case name; ``docs/faults.md`` explains each.
+        A stable kebab-case name; ``docs/evidence/faults.md`` explains each.
     severity : str
         ``error`` (training is in vain), ``warning`` (it is very likely not what was meant) or ``note``.
     message : str

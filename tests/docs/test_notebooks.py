@@ -10,8 +10,8 @@ import types
 import pytest
 import torch
 
-from tests.docs.blocks import ROOT
-from tests.docs.test_blocks import STACK
+from tests.docs.code_blocks import ROOT
+from tests.docs.test_code_blocks import STACK
 
 pytest.importorskip("matplotlib").use("Agg")
 

@@ -2,7 +2,7 @@
 import re
 
 import fastai_hf_callback
-from tests.docs.blocks import ROOT
+from tests.docs.code_blocks import ROOT
 
 PACKAGE = ROOT / "fastai_hf_callback"
 DRAWING = (ROOT / "docs" / "way-of-the-data.svg").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     from fastai.train import Learner
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel
-from tests.tiny import VOCAB, WITHOUT_MASK, tiny_model
+from tests.tiny_models import VOCAB, WITHOUT_MASK, tiny_model
 
 ROWS, LENGTH, BATCH, PAD = 48, 8, 8, 0
 TASKS = ("classes", "labels", "number")

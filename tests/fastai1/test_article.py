@@ -30,7 +30,7 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import heal, patched_loop  # noqa: E402
 from fastai_hf_callback.demo.comments import LABELS, write_csv  # noqa: E402
-from tests.fastai1.mending.world import same, world  # noqa: E402
+from tests.fastai1.compat.heal.patched_state import same, world  # noqa: E402
 
 pytestmark = pytest.mark.slow
 ROWS, BATCH, MAX_LEN = 300, 16, 256

@@ -23,7 +23,7 @@ from fastai_hf_callback import (
     span_overlap,
 )
 from tests.fastai1.learners import BATCH, PAD, collate, texts_and_targets
-from tests.tiny import VOCAB
+from tests.tiny_models import VOCAB
 
 ROWS, LENGTH = 16, 8
 

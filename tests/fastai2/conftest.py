@@ -1,7 +1,7 @@
 """Tokenizers, made once."""
 import pytest
 
-from tests.tables import fast_tokenizer
+from tests.tiny_texts import fast_tokenizer
 
 
 @pytest.fixture(scope="module")

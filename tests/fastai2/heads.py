@@ -21,7 +21,7 @@ from fastai_hf_callback import (
     span_overlap,
 )
 from tests.fastai2.learners import BATCH, IGNORED, LENGTH, PAD, hushed, texts_and_targets
-from tests.tiny import VOCAB, model_of_today
+from tests.tiny_models import VOCAB, model_of_today
 
 ROWS = 16
 

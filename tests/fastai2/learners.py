@@ -12,7 +12,7 @@ from fastai.torch_core import params
 from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel, WordAccuracy
-from tests.tiny import VOCAB, model_of_today
+from tests.tiny_models import VOCAB, model_of_today
 
 ROWS, LENGTH, BATCH, PAD, IGNORED = 48, 8, 8, 0, -100
 MODELS = ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra", "albert")

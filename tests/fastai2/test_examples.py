@@ -10,7 +10,7 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner
 
-from tests.tables import SPECIAL
+from tests.tiny_texts import SPECIAL
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.py"))
 SIGNS = string.ascii_lowercase + string.digits + string.punctuation

@@ -19,8 +19,8 @@ from fastai_hf_callback import (
 )
 from tests.fastai2.heads import HEADS, ROWS, bart, make_learner, t5
 from tests.fastai2.learners import hushed
-from tests.quick import first_quick
-from tests.tiny import ids
+from tests.slow_marks import first_quick
+from tests.tiny_models import ids
 
 every_head = pytest.mark.parametrize("name", first_quick(5, HEADS))
 

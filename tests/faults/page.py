@@ -1,6 +1,6 @@
 """``make faults``: every seeded fault and the healthy controls, judged on the fastai that is installed.
 
-    python -m tests.faults.page [--controls 320] [--only NAME] [--jobs 2] [--rows FILE] [--out docs/faults.md]
+    python -m tests.faults.page [--controls 320] [--only NAME] [--jobs 2] [--rows FILE] [--out docs/evidence/faults.md]
 
 It takes an hour and more. With ``--rows`` each result is written as soon as it is there, and what the file has already
 is not judged again: a run that was broken off goes on. The file is of one state of the code; begin another after a
@@ -21,16 +21,16 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 import torch
 
 from tests.faults.catalogue import FAULTS, all_cases, held_out_cases
-from tests.faults.causes import CAUSES
-from tests.faults.elsewhere import ONLY_ON
-from tests.faults.healthy import controls
-from tests.faults.judge import Row, judge_control, judge_fault
+from tests.faults.cause_descriptions import CAUSES
+from tests.faults.one_fastai_only import ONLY_ON
+from tests.faults.healthy_runs import controls
+from tests.faults.evaluation import Row, judge_control, judge_fault
 from tests.faults.stacks import stack
-from tests.faults.texts import PRETRAINED, pretrain
+from tests.faults.synthetic_texts import PRETRAINED, pretrain
 
 CONTROLS, ALL_OF_THEM = 320, 99
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-# For the tests of the documentation (tests/docs/blocks.py).
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "evidence"
+# For the tests of the documentation (tests/docs/code_blocks.py).
 MARK = ("<!-- every block: not run: a fix as the doctor prints it, with the reader's own names; `make faults` applies "
         "those it can -->")
 BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"}

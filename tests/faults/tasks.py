@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback
 from tests.faults.stacks import stack
-from tests.faults.texts import (  # noqa: F401  the catalogue takes them from here
+from tests.faults.synthetic_texts import (  # noqa: F401  the catalogue takes them from here
     BATCH,
     CLS,
     FIRST_WORD,

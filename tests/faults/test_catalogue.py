@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.faults.catalogue import FAMILIES, FAULTS, all_cases
-from tests.faults.elsewhere import ONLY_ON
+from tests.faults.one_fastai_only import ONLY_ON
 from tests.faults.fault import Fault
 from tests.faults.stacks import stack
 

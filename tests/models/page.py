@@ -1,4 +1,4 @@
-"""Runs every class of transformers with one of three heads through the witness and writes ``docs/models.md``.
+"""Runs every class of transformers with one of three heads through the witness and writes ``docs/evidence/models.md``.
 
     python -m tests.models.page [--workers 2] [--only CLASS ...]
 
@@ -14,12 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Dict, Iterable, List
 
-from tests.models.heads import HEADS, head_of, names_of_classes
-from tests.models.rows import CANNOT, FAILED, PASSED, rows_of
-from tests.stack import FASTAI_2
+from tests.models.head_classes import HEADS, head_of, names_of_classes
+from tests.models.result_rows import CANNOT, FAILED, PASSED, rows_of
+from tests.installed_stack import FASTAI_2
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "models.md"
+PAGE = ROOT / "docs" / "evidence" / "models.md"
 RESULTS = Path(__file__).parent / "results.json"
 UNFINISHED = ROOT / "build" / "models.jsonl"
 VERSIONS = ("torch", "fastai", "transformers")

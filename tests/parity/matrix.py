@@ -1,6 +1,6 @@
 """The matrix of the proof: workflows x architectures x losses, and how one cell of it is run.
 
-``python -m tests.parity.matrix`` runs every cell and writes ``docs/parity.md``; the tests run a pairwise
+``python -m tests.parity.matrix`` runs every cell and writes ``docs/evidence/parity.md``; the tests run a pairwise
 cover of it.
 """
 import os
@@ -10,7 +10,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional
 import torch
 
 from fastai_hf_callback import Comparison, compare
-from tests.stack import FASTAI_1
+from tests.installed_stack import FASTAI_1
 
 if FASTAI_1:
     from tests.fastai1.learners import TASKS, make_learner

@@ -1,4 +1,4 @@
-"""Runs the whole matrix on the stack at hand and writes ``docs/parity.md`` from the results of all stacks.
+"""Runs the whole matrix on the stack at hand and writes ``docs/evidence/parity.md`` from the results of all stacks.
 
     python -m tests.parity.page [--workers 2]
 """
@@ -23,7 +23,7 @@ from tests.parity import matrix
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
-PAGE = ROOT / "docs" / "parity.md"
+PAGE = ROOT / "docs" / "evidence" / "parity.md"
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback.report.chart import COLUMNS, DOTS, chart_of, columns, ticks
 from fastai_hf_callback.report.curves import Series, gap, series_of
-from tests.report.comparisons import INF, NAN, different, every_comparison, long
+from tests.report.example_comparisons import INF, NAN, different, every_comparison, long
 
 VALUES = st.lists(st.none() | st.floats(), min_size=1, max_size=60)
 

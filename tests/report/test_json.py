@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback.comparison.comparison import compare_traces
-from tests.report.comparisons import different, every_comparison, moved, not_finite
-from tests.tiny import a_trace
+from tests.report.example_comparisons import different, every_comparison, moved, not_finite
+from tests.tiny_models import a_trace
 
 
 def no_constants(name):

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from fastai_hf_callback.comparison.comparison import compare_traces
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
 from fastai_hf_callback.results.finding import Finding
-from tests.recorded import healthy, seen
-from tests.report.comparisons import COMPARISONS, alone, different, glued, long, moved, not_finite, stuck
-from tests.report.parsed import Parsed
-from tests.tiny import a_broken_trace, a_trace
+from tests.recorded_evidence import healthy, seen
+from tests.report.example_comparisons import COMPARISONS, alone, different, glued, long, moved, not_finite, stuck
+from tests.report.html_parser import Parsed
+from tests.tiny_models import a_broken_trace, a_trace
 
 pytest.importorskip("jinja2")
 

@@ -1,7 +1,7 @@
 """A comparison as a picture."""
 import pytest
 
-from tests.report.comparisons import different, every_comparison, moved, not_finite
+from tests.report.example_comparisons import different, every_comparison, moved, not_finite
 
 
 @every_comparison

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 from fastai_hf_callback.comparison.comparison import compare_traces
 from fastai_hf_callback.report.tables import MOST_ROWS, Cell, epoch_table, evidence_rows, metric_rows
-from tests.recorded import healthy, seen
-from tests.report.comparisons import different, long, moved
-from tests.tiny import a_broken_trace, a_trace
+from tests.recorded_evidence import healthy, seen
+from tests.report.example_comparisons import different, long, moved
+from tests.tiny_models import a_broken_trace, a_trace
 
 
 def test_a_row_per_evaluation_with_the_train_loss_of_its_epoch_and_base_rates_below():

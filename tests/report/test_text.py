@@ -1,7 +1,7 @@
 """A comparison as plain text."""
 from fastai_hf_callback.comparison.comparison import compare_traces
-from tests.report.comparisons import different, every_comparison, glued, moved
-from tests.tiny import a_broken_trace, a_trace
+from tests.report.example_comparisons import different, every_comparison, glued, moved
+from tests.tiny_models import a_broken_trace, a_trace
 
 
 def test_the_text_is_verdict_arms_and_table():

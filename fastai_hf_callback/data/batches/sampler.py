@@ -11,7 +11,7 @@ from fastai_hf_callback.errors import UnusableInput
 __all__ = ["LengthBuckets", "dealt", "dealt_evenly", "joint_sizes", "longest_first", "padded_share"]
 
 # Batches whose rows are sorted together: more waste less padding and mix less. On log-normal lengths (5 to 120 tokens,
-# 32 rows) 25, 50 and 100 batches compute 1.09, 1.04 and 1.02 tokens per real token; docs/benchmarks.md has the figures
+# 32 rows) 25, 50 and 100 batches compute 1.09, 1.04 and 1.02 tokens per real token; docs/evidence/benchmarks.md has the figures
 # from few rows to many, and the accuracy beside that of random batches.
 WINDOW = 100
 

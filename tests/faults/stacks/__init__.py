@@ -2,6 +2,6 @@
 from importlib import import_module
 from typing import Any
 
-from tests.stack import FASTAI_1
+from tests.installed_stack import FASTAI_1
 
 stack: Any = import_module(f"{__name__}.fastai{1 if FASTAI_1 else 2}")

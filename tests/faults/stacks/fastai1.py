@@ -71,7 +71,7 @@ HELD_OUT = tuple(f"{name} of transformers 5" for name in ("electra", "albert", "
 
 
 def named(architecture: str) -> str:
-    """The architecture that the catalogue means, as ``tests.tiny`` knows it."""
+    """The architecture that the catalogue means, as ``tests.tiny_models`` knows it."""
     return architecture
 
 

@@ -67,7 +67,7 @@ ONLY_HERE = "tests.faults.catalogue.only_fastai2"
 
 
 def named(architecture: str) -> str:
-    """The architecture that the catalogue means, as ``tests.tiny`` knows it."""
+    """The architecture that the catalogue means, as ``tests.tiny_models`` knows it."""
     return architecture if architecture.endswith(SUFFIX) else architecture + SUFFIX
 
 

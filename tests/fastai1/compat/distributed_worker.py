@@ -1,0 +1,194 @@
+"""What each of two processes does on fastai 1, and what one process does instead: ``test_distributed.py`` compares.
+Run by torch's launcher: ``distributed_worker.py FOLDER``.
+"""
+import sys
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import fastai.distributed  # noqa: F401  to_distributed
+    from fastai.basic_data import DatasetType
+    from fastai.basic_train import Learner, LearnerCallback
+
+from fastai_hf_callback import (
+    ColumnwiseAUC,
+    Doctor,
+    HFCallback,
+    HFModel,
+    accuracy_thresh,
+    compare,
+    diagnose,
+    heal,
+    ordered_preds,
+    text_data,
+)
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.data.distributed_loader import TextLoader
+from tests.fastai1.learners import databunch, make_learner
+from tests.distributed_launcher import this_rank, write
+from tests.tiny_texts import COLUMNS, frame, slow_tokenizer
+from tests.tiny_models import tiny_model
+
+BS, EVEN, ODD, VALID, TEST = 4, frame(48, 0), frame(45, 1), frame(23, 2), frame(9, 3)
+HEALED = ("distributed-on-cpu", "distributed-validate")
+
+
+def make_data(folder, train=EVEN, bs=BS, **changed):
+    settings = dict(bs=bs, val_bs=BS, max_len=32, device=torch.device("cpu"), progress=False, test=TEST, path=folder)
+    return text_data(train, VALID, slow_tokenizer(folder), "text", list(COLUMNS), **{**settings, **changed})
+
+
+def a_learner(data, **kwargs):
+    """Without dropout: it would draw for other rows in each process. Plain SGD: nothing but gradients moves weights."""
+    torch.manual_seed(0)
+    bare = tiny_model("bert", data.c)
+    for module in bare.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            module.weight.data.mul_(8)  # so that the outputs of an untrained model differ from text to text
+    settings = dict(metrics=[accuracy_thresh, ColumnwiseAUC()], callbacks=[HFCallback()], opt_func=torch.optim.SGD,
+                    path=Path(data.path), silent=True, wd=0.0)
+    return Learner(data, HFModel(bare, inputs=data.inputs), **{**settings, **kwargs})
+
+
+class Steps(LearnerCallback):
+    """Which texts each step had, and the gradient that the optimizer got."""
+
+    _order = 2000
+
+    def __init__(self, learn):
+        super().__init__(learn)
+        self.texts, self.gradients, self.widths = [], [], []
+
+    def on_batch_begin(self, last_input, train, **kwargs):
+        if train:
+            ids, *_, mask = last_input
+            self.texts.append([tuple(row[real > 0].tolist()) for row, real in zip(ids, mask)])
+            self.widths.append(ids.shape[1])
+
+    def on_backward_end(self, **kwargs):
+        self.gradients.append(torch.cat([p.grad.flatten() for p in self.learn.model.parameters()]))
+
+
+class Unsynchronised(LearnerCallback):
+    """The broken arm: each process keeps its gradients to itself."""
+
+    def on_batch_begin(self, **kwargs):
+        self.learn.model.require_backward_grad_sync = False
+
+
+def a_fit(data, within, *kinds):
+    """Gradients, rows and weights of one epoch that begins from the same random state everywhere."""
+    learn = a_learner(data)
+    steps = Steps(learn)
+    torch.manual_seed(7)
+    with within(learn):
+        learn.fit(1, 0.05, callbacks=[steps, *(kind(learn) for kind in kinds)])
+    return {"texts": steps.texts, "gradients": steps.gradients, "widths": steps.widths, "weights": weights(learn),
+            "valid": [float(learn.recorder.val_losses[-1]), *map(float, learn.recorder.metrics[-1])]}
+
+
+def weights(learn):
+    return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
+
+
+def a_look(data, within):
+    """Validation, predictions of every kind, and a text."""
+    learn = a_learner(data)
+    with within(learn):
+        learn.save("weights", with_opt=False)
+        return {"valid": list(map(float, learn.validate())), "preds": learn.get_preds(),
+                "preds of test": learn.get_preds(DatasetType.Test), "ordered": ordered_preds(learn),
+                "ordered train": ordered_preds(learn, DatasetType.Train),
+                "one text": learn.predict("the fox sees a fern")[2], "model": type(learn.model).__name__}
+
+
+def plain_fit(within, rows=45):
+    """The figures of a fit of a learner whose loaders know nothing of texts, and what is left of its model."""
+    torch.manual_seed(0)
+    learn = make_learner("bert")
+    learn.data = databunch("classes", rows=rows)
+    with within(learn):
+        learn.fit(1, 0.0, wd=0.0)
+        figures = [float(learn.recorder.val_losses[-1]), *map(float, learn.recorder.metrics[-1])]
+        return {"fit": figures, "valid": list(map(float, learn.validate())), "model": type(learn.model).__name__}
+
+
+@contextmanager
+def one_process(learn):
+    with quiet(learn):
+        yield
+
+
+@contextmanager
+def bare_processes(learn):
+    learn.to_distributed(this_rank())
+    yield
+
+
+@contextmanager
+def two_processes(learn):
+    with heal(*HEALED), quiet(learn), bare_processes(learn):
+        yield
+
+
+@contextmanager
+def all_healed(learn):
+    with heal(), quiet(learn), bare_processes(learn):
+        yield
+
+
+def said_by_the_doctor(data, lr):
+    said, learn = [], a_learner(data)
+    learn.callbacks.append(Doctor(learn, say=said.append))
+    with two_processes(learn):
+        learn.fit(2, lr)
+    seen = learn.doctor.diagnosis
+    return {"said": said, "causes": seen.causes, "missed": seen.evidence.not_looked_at}
+
+
+def raised(act):
+    try:
+        act()
+    except Exception as error:
+        return type(error).__name__, str(error)
+    return None
+
+
+def everything(folder):
+    even, odd = make_data(folder), make_data(folder, ODD)
+    found = {"without heal": raised(lambda: a_fit(even, bare_processes))}
+    found["even"], found["odd"] = a_fit(even, two_processes), a_fit(odd, two_processes)
+    found["workers"] = a_fit(make_data(folder, ODD, num_workers=1), two_processes)
+    found["unsynchronised"] = a_fit(even, two_processes, Unsynchronised)
+    found["look"] = a_look(odd, two_processes)
+    found["other rows"] = raised(lambda: a_fit(make_data(folder, ODD[:40 + this_rank()]), two_processes))
+    found["healthy"], found["fault"] = said_by_the_doctor(even, 0.01), said_by_the_doctor(even, 1e-12)
+    learn = a_learner(even)
+    with two_processes(learn):
+        found["diagnosis"] = diagnose(learn).causes if this_rank() == 0 else []
+        found["diagnosis of all"] = diagnose(learn).causes
+    found["compare"] = raised(lambda: compare(lambda: a_learner(even)))
+    ours, TextLoader.new = TextLoader.new, TextLoader.__base__.new  # fastai's own sharing: the broken arm
+    try:
+        found["fastai's fit"] = a_fit(odd, two_processes)
+    finally:
+        TextLoader.new = ours
+    with heal("distributed-on-cpu"):
+        found["plain, on cpu"] = plain_fit(bare_processes)
+    found["plain, mended"] = plain_fit(all_healed)
+    return found
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method="env://")
+    write(sys.argv[1], everything(Path(sys.argv[1])))
+    torch.distributed.destroy_process_group()

@@ -1,0 +1,73 @@
+"""What makes the rooms of fastai 1 say each of their errors and warnings; for ``tests/message_catalogue.py``."""
+from fastai.basic_data import DatasetType
+from fastai.train import Learner
+
+from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, patched_loop, text_data, trusted
+from tests.fastai1.learners import make_learner
+from tests.message_triggers import a_tokenizer, asked
+from tests.tiny_texts import frame
+from tests.tiny_models import tiny_model
+
+
+def text_learner():
+    """A learner of `text_data`."""
+    data = text_data(frame(20), frame(8, 1), a_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
+    return Learner(data, HFModel(tiny_model("bert", data.c), inputs=data.inputs), callbacks=[HFCallback()])
+
+
+def without_rows(learn):
+    """As after ``load_learner``."""
+    learn.data.train_ds.items = []
+    return learn
+
+
+def emptied(learn):
+    """A validation set without rows, as after ``load_learner``."""
+    learn.data.valid_ds.x.items = []
+    return learn
+
+
+def fit_under_the_patch():
+    """A fit through the callback inside of the patched loop."""
+    with patched_loop():
+        make_learner().fit(1)
+
+
+def patched_twice():
+    """One patch inside of another."""
+    with patched_loop(), patched_loop():
+        pass
+
+
+def trusting(*paths):
+    """Files that are to be trusted."""
+    with trusted(*paths):
+        pass
+
+
+def answers():
+    """Questions, and answers in their contexts."""
+    return text_data(asked(), asked(), a_tokenizer(), text="question", labels="answer", pair="context", task="answer",
+                     max_len=32)
+
+
+TRIGGERS = [
+    lambda: text_learner().data.add_test(["a fox"], label="bird"),
+    answers,
+    lambda: HFCallback(make_learner()),
+    lambda: make_learner(callbacks=[HFCallback]).fit(1),
+    fit_under_the_patch,
+    patched_twice,
+    lambda: trusting(),
+    lambda: heal(3),
+    lambda: heal("optimiser"),
+    lambda: trusting(3),
+    lambda: ordered_preds("learn"),
+    lambda: ordered_preds(text_learner(), DatasetType.Single),
+    lambda: ordered_preds(text_learner(), DatasetType.Test),
+    lambda: ordered_preds(emptied(text_learner())),
+    lambda: ordered_preds(make_learner()),
+    lambda: diagnose("learn"),
+    lambda: diagnose(make_learner(), batches=0),
+    lambda: diagnose(without_rows(text_learner())),
+]

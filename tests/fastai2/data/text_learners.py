@@ -1,0 +1,55 @@
+"""Data of text_data and learners on them, for the tests of fastai 2."""
+import torch
+from fastai.learner import Learner
+from fastai.metrics import accuracy, accuracy_multi
+
+from fastai_hf_callback import (
+    ColumnwiseAUC,
+    HFCallback,
+    HFModel,
+    WordAccuracy,
+    layer_groups,
+    span_logits,
+    span_match,
+    text_data,
+)
+from tests.fastai2.learners import hushed
+from tests.tiny_texts import COLUMNS, frame
+from tests.tiny_models import model_of_today
+
+TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
+TASKS = {
+    "single": dict(text="text", labels="kind"),
+    "several": dict(text="text", labels=list(COLUMNS)),
+    "number": dict(text="text", labels="share"),
+    "pairs": dict(text="text", pair="second", labels="kind"),
+    "tokens": dict(text="words", labels="tags"),
+    "answers": dict(text="asked", pair="text", labels="answers"),
+}
+HEADS = {"tokens": "TokenClassification", "answers": "QuestionAnswering"}
+ELEMENT = {"answers": span_logits}
+METRICS = {"single": [accuracy], "several": [accuracy_multi, ColumnwiseAUC()], "number": [], "pairs": [accuracy],
+           "tokens": [WordAccuracy()], "answers": [span_match]}
+ITEM = {"pairs": ("the fox sees", "a fern"), "tokens": "the foxs sees a fern",
+        "answers": ("the fox", "The OLD foxs hide near two ferns")}
+SETS = {"train": 0, "valid": 1, "test": 2}
+
+
+def make_data(tokenizer, task="single", **changed):
+    settings = dict(bs=8, max_len=32, device=torch.device("cpu"), progress=False, test=TEST)
+    return text_data(TRAIN, VALID, tokenizer, **{**settings, **TASKS[task], **changed})
+
+
+def make_learner(dls, task="single", **kwargs):
+    torch.manual_seed(0)
+    bare = model_of_today("bert", dls.c, HEADS.get(task, "SequenceClassification"))
+    head = bare.qa_outputs if task == "answers" else bare.classifier
+    head.weight.data.mul_(50)  # rows differ visibly, untrained
+    settings = dict(metrics=METRICS[task], cbs=[HFCallback(element=ELEMENT.get(task))], splitter=layer_groups)
+    return hushed(Learner(dls, HFModel(bare, inputs=dls.inputs), **{**settings, **kwargs}))
+
+
+def rows_of(loader):
+    """Ids without padding, row by row, as the loader gives them."""
+    return [ids[mask > 0].tolist() for batch in loader
+            for ids, mask in zip(batch[0], batch[loader.n_inp - 1])]

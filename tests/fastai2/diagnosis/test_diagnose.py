@@ -1,0 +1,210 @@
+"""``diagnose`` on fastai 2: changes nothing, is silent on what is healthy, and names what is not."""
+import warnings
+
+import fastai.callback.schedule  # noqa: F401  fit_one_cycle
+import numpy as np
+import pytest
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.progress import CSVLogger
+from fastai.callback.tracker import SaveModelCallback
+from torch import nn
+
+from fastai_hf_callback import HFCallback, UnusableInput, diagnose
+from fastai_hf_callback.fastai2.diagnosis.fixes import PHRASES
+from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch, patched_loop
+from tests.fastai2.learners import make_learner
+from tests.fastai2.diagnosis.faulty_learners import SEEDED, faulty, patient
+from tests.fastai2.diagnosis.learner_states import STATES, differences, everything, fitted, run
+from tests.slow_marks import first_quick
+
+# -- nothing is changed ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", first_quick(2, STATES))
+def test_the_fit_that_follows_is_the_same(make):
+    assert run(make, diagnose) == run(make)
+
+
+def test_a_changed_weight_would_be_seen():
+    def disturbing(learn):
+        diagnose(learn)
+        next(learn.model.parameters()).data.add_(1e-6)
+    assert run(fitted, disturbing) != run(fitted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["roberta", "distilbert", "xlnet", "gpt2", "electra", "albert"])
+def test_on_every_architecture(model):
+    assert run(lambda: fitted(model), diagnose) == run(lambda: fitted(model))
+
+
+@pytest.mark.parametrize("make", STATES)
+def test_nothing_of_the_learner_is_another(make):
+    learn = make()
+    before = everything(learn)
+    diagnose(learn)
+    assert differences(before, everything(learn)) == []
+
+
+@pytest.mark.parametrize("name", ["unwrapped-on-itself", "batch-cancelled-at-its-begin", "all-frozen",
+                                  "shown-loss-weighed"])
+def test_nothing_of_a_faulty_learner_is_another(name):
+    learn = faulty(name)
+    before = everything(learn)
+    diagnose(learn)
+    assert differences(before, everything(learn)) == []
+
+
+class Deep(Callback):
+    """Keeps what it hears in places that a shallow copy would share."""
+
+    def __init__(self):
+        self.heard, self.counts, self.mean = {"losses": []}, np.zeros(2), torch.zeros(2)
+
+    def after_batch(self):
+        self.heard["losses"].append(self.learn.training)
+        self.counts += 1
+        self.mean.add_(1)
+
+
+def test_what_a_callback_keeps_deep_inside_is_not_touched():
+    learn, callback = make_learner(), Deep()
+    learn.add_cb(callback)
+    diagnose(learn)
+    assert callback.heard == {"losses": []} and not callback.counts.any() and not callback.mean.any()
+    learn.fit(1, 1e-3)
+    assert callback.heard["losses"] and callback.counts.all() and callback.mean.all()  # it does hear a fit
+
+
+def test_files_are_not_written(tmp_path):
+    learn = make_learner(path=tmp_path, cbs=[HFCallback(), CSVLogger(), SaveModelCallback()])
+    diagnose(learn)
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_what_is_no_learner_is_refused_in_one_line():
+    with pytest.raises(UnusableInput, match="expected a fastai Learner"):
+        diagnose(nn.Linear(2, 2))
+    with pytest.raises(UnusableInput, match="batches=0"):
+        diagnose(make_learner(), batches=0)
+
+
+def test_after_a_fit_that_failed_for_want_of_the_callback():
+    """The learner keeps the failed batch's output, a dict of transformers that refuses to be updated."""
+    learn = make_learner("bert", cbs=[])
+    with pytest.raises(Exception):  # noqa: B017, PT011  fastai's loss says it in its own way
+        learn.fit(1, 1e-3)
+    output = learn.pred
+    held = dict(output)
+    assert diagnose(learn).findings[0].cause == "output-not-unwrapped"
+    assert learn.pred is output and dict(output) == held and list(output) == list(held)
+
+
+# -- silent on what is healthy -----------------------------------------------------------------------------------
+
+SLOW_PATIENTS = [(name, task) for task in ("classes", "labels", "number")
+                 for name in ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra")]
+
+
+@pytest.mark.parametrize("name, task", [("bert", "classes"),
+                                        *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW_PATIENTS)])
+def test_no_alarm_before_a_fit_and_after_it(name, task):
+    learn = patient(name, task)
+    before = diagnose(learn)
+    learn.fit_one_cycle(2, 2e-3)
+    after = diagnose(learn)
+    assert [found.causes for found in (before, after) if not found.healthy] == []
+    assert before.evidence.not_looked_at == after.evidence.not_looked_at == []
+    assert len(after.evidence.looked_at) == 8
+
+
+def test_no_alarm_on_a_frozen_body_nor_after_validate():
+    learn = patient(splitter=_body_and_head)
+    learn.freeze()
+    assert diagnose(learn).healthy
+    learn.fit_one_cycle(1, 2e-3)
+    learn.validate()
+    assert diagnose(learn).healthy
+
+
+def _body_and_head(model):
+    parameters = list(model.parameters())
+    return [parameters[:-2], parameters[-2:]]
+
+
+class FirstOfOutput(Callback):
+    def after_pred(self):
+        self.learn.pred = self.learn.pred[0]
+
+
+class WarmsUp(Callback):
+    def before_batch(self):
+        if self.learn.training:
+            self.learn.opt.set_hyper("lr", 1e-3 * min(1, (self.learn.train_iter + 1) / 8))
+
+
+def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
+    found = diagnose(make_learner(cbs=[FirstOfOutput(), WarmsUp()]))
+    assert found.evidence.not_looked_at == []
+    assert found.evidence.stepping.lr_in_force == pytest.approx(7.5e-4)  # in the last of its six batches
+
+
+def test_a_healthy_learner_is_told_what_was_looked_at():
+    said = str(diagnose(patient()))
+    assert said.startswith("HEALTHY") and "gradients" in said.splitlines()[0] and "\n  targets " in said
+
+
+# -- names what is not -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", first_quick(9, [
+    "nothing-unwraps", "callback-detaches-output", "callback-replaces-loss", "reward-in-a-callback", "all-frozen",
+    "all-groups-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "splitter-of-the-head",
+    "splitter-of-every-other", "rate-nought", "rate-tiny", "rate-one", "decay-of-the-fit", "clipped-by-fastai",
+    "rows-taken-for-batches", "gradients-kept", "no-mask", "padded-in-front-unmasked", "padded-with-end",
+    "mask-inverted", "all-unknown", "labels-shuffled-in-training", "labels-in-order", "flat-targets",
+    "targets-with-targets", "one-nan-in-the-head", "head-frozen-by-hand", "unwrapped-on-itself", "softened-on-itself",
+    "shown-loss-weighed", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-before-step",
+    "batch-cancelled-at-its-begin", "backward-cancelled"]))
+def test_a_seeded_fault_comes_first(name):
+    fault = SEEDED[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = diagnose(faulty(name))
+    first = found.at_least(fault.severity)[0]
+    assert first.cause in fault.causes
+    assert found.findings[0] is first
+    said = f"{first.message} {first.fix}"
+    assert not any(word in said for word in ("callbacks=[", "callback_fns", "learn.data", "DataBunch", "learn.split(",
+                                             "skip_step", "skip_bwd", "loss_batch", "on_backward", "layer groups"))
+
+
+def test_a_loop_that_was_left_patched():
+    learn = patient()
+    with patched_loop():
+        found = diagnose(learn)
+        assert found.causes[0] == "patch-left-active" and "_do_one_batch" in found.findings[0].message
+        found.findings[0].apply(learn)
+        assert active_patch() is None
+    assert diagnose(learn).healthy
+
+
+@pytest.mark.parametrize("name", first_quick(3, [
+    "nothing-unwraps", "all-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "clipped-by-fastai",
+    "splitter-of-the-head", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-at-its-begin",
+    "rows-taken-for-batches"]))
+def test_a_cure_heals(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        learn = faulty(name)
+        diagnose(learn).findings[0].apply(learn)
+        assert diagnose(learn).healthy
+        before = [p.detach().clone() for p in learn.model.parameters()]
+        learn.fit(1, 1e-3)
+    assert not any(torch.equal(p, q) for p, q in zip(before, learn.model.parameters()))
+
+
+def test_a_phrase_comes_before_those_that_it_holds():
+    for i, (known, _) in enumerate(PHRASES):
+        assert not any(earlier in known for earlier, _ in PHRASES[:i])

@@ -1,0 +1,57 @@
+"""What makes the rooms of fastai 2 say each of their errors and warnings; for ``tests/message_catalogue.py``."""
+from fastai.learner import Learner
+
+import fastai_hf_callback
+from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, patched_loop, text_data
+from tests.fastai2.learners import hushed, make_learner
+from tests.message_triggers import a_tokenizer
+from tests.tiny_texts import frame
+from tests.tiny_models import model_of_today
+
+
+def text_loaders():
+    """Those of `text_data`."""
+    return text_data(frame(20), frame(8, 1), a_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
+
+
+def text_learner():
+    """A learner of `text_data`."""
+    dls = text_loaders()
+    return hushed(Learner(dls, HFModel(model_of_today("bert", dls.c), inputs=dls.inputs), cbs=[HFCallback()]))
+
+
+def without_rows(learn):
+    """As after ``load_learner``."""
+    learn.dls = learn.dls.new_empty()
+    return learn
+
+
+def fit_under_the_patch():
+    """A fit through the callback inside of the patched loop."""
+    with patched_loop():
+        make_learner().fit(1)
+
+
+def patched_twice():
+    """One patch inside of another."""
+    with patched_loop(), patched_loop():
+        pass
+
+
+TRIGGERS = [
+    lambda: fastai_hf_callback.heal,
+    lambda: text_loaders().test_dl(frame(4), with_labels=True),
+    lambda: HFCallback(make_learner()),
+    lambda: make_learner(cbs=[HFCallback(), HFCallback()]).fit(1),
+    fit_under_the_patch,
+    lambda: Doctor(make_learner()),
+    patched_twice,
+    lambda: ordered_preds("learn"),
+    lambda: ordered_preds(make_learner()),
+    lambda: ordered_preds(without_rows(text_learner())),
+    lambda: ordered_preds(text_learner(), "single"),
+    lambda: ordered_preds(text_learner(), "test"),
+    lambda: diagnose("learn"),
+    lambda: diagnose(make_learner(), batches=0),
+    lambda: diagnose(without_rows(text_learner())),
+]

@@ -1,0 +1,340 @@
+"""Every message of the package as it is written in the source, and examples of how it reads: ``tests/expected_messages.txt``.
+
+``python -m tests.message_catalogue --write`` writes that file anew; ``tests/test_messages.py`` holds the package to it, so a
+change of wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the cases of the
+doctor's checks (findings); those of the fastai that is not installed stay as they were.
+"""
+import ast
+import builtins
+import os
+import re
+import sys
+import textwrap
+import warnings
+from collections import defaultdict
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+import fastai_hf_callback
+from fastai_hf_callback import errors
+
+PACKAGE = Path(fastai_hf_callback.__file__).parent
+GOLDEN = Path(__file__).with_name("expected_messages.txt")
+ROOT = "tests/message_catalogue.py"
+
+# What carries a message: our errors, those of Python that a room raises itself, warnings and findings.
+ERRORS = {name for name in errors.__all__} | {
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
+CARRIERS = ERRORS | {"ArgumentTypeError", "NothingReachedTheLoss", "AskedForMore", "warn", "Finding"}
+# An abstract method's; no user meets it.
+WITHOUT_WORDS = {"NotImplementedError"}
+
+HEAD = f"""\
+Every message of fastai_hf_callback, by room and function: as it is written, and below it, after >, as it was read.
+Written by `python -m {ROOT[:-3].replace('/', '.')} --write`.
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place in the source that makes a message."""
+
+    room: str
+    function: str
+    kind: str
+    template: str
+    first: int = field(compare=False)
+    last: int = field(compare=False)
+
+    @property
+    def key(self):
+        """What it is known by in the golden file; line numbers come and go."""
+        return self.room, self.function, self.kind, self.template
+
+    def __str__(self):
+        return f"{self.room}:{self.function}: {self.kind} {self.template[:90]!r}"
+
+
+# -- as it is written ----------------------------------------------------------------------------------------------
+
+
+def sites_of(source, room):
+    """All messages of one file, in the order of its lines, and every raise that has none."""
+    tree, found, mute = ast.parse(source), [], []
+    for function, node in _with_functions(tree):
+        if isinstance(node, ast.Call) and _name(node.func) in CARRIERS:
+            found.append(_site(room, function, node))
+        elif isinstance(node, ast.Raise) and not _speaks(node, tree):
+            mute.append(f"{room}:{node.lineno}")
+    return sorted((site for site in found if site.template), key=lambda site: site.first), mute
+
+
+def all_sites():
+    """Those of the whole package, room by room, and every raise that has none."""
+    found, mute = [], []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        sites, without = sites_of(path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix())
+        found, mute = found + sites, mute + without
+    return found, mute
+
+
+def _with_functions(node, function="-"):
+    for child in ast.iter_child_nodes(node):
+        inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+        yield function, child
+        yield from _with_functions(child, child.name if inside else function)
+
+
+def _site(room, function, call):
+    kind, first = _name(call.func), call.args[0] if call.args else None
+    if kind == "Finding":
+        kind = f"Finding {_words(call.args[0])}"
+        template = f"{_words(call.args[2])} | fix: {_words(call.args[4])}"
+    else:
+        template = "" if first is None else _words(first)
+    return Site(room, function, kind, template, call.lineno, call.end_lineno)
+
+
+def _words(node):
+    """A text as it is written; braces stand for what is filled in, with the words between which it chooses."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_words(part) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return f"{{{_chosen(node.value)}}}"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _words(node.left) + _words(node.right)
+    return f"{{{_chosen(node)}}}"
+
+
+def _chosen(node):
+    """The words of an expression that chooses between texts; of any other, none."""
+    if isinstance(node, ast.IfExp):
+        ways = [_words(way) if _is_text(way) else _chosen(way) for way in (node.body, node.orelse)]
+        return " | ".join(filter(None, ways))
+    return ""
+
+
+def _is_text(node):
+    return isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _speaks(node, tree):
+    """Whether a raise hands on an error, makes one with a message, or calls a function of the room that does."""
+    raised = node.exc
+    if raised is None or _name(raised) in WITHOUT_WORDS:
+        return True
+    if not isinstance(raised, ast.Call):
+        return isinstance(raised, ast.Name) and raised.id in _caught(tree)
+    makers = {child.name for child in ast.walk(tree) if isinstance(child, ast.FunctionDef)
+              if any(isinstance(call, ast.Call) and _name(call.func) in CARRIERS for call in ast.walk(child))}
+    return _name(raised.func) in CARRIERS | makers and bool(raised.args)
+
+
+def _caught(tree):
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
+
+
+def _name(node):
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+# -- as it reads ---------------------------------------------------------------------------------------------------
+
+
+def said_by(trigger, sites):
+    """What one trigger makes the package say: site -> text. Chained errors count, each at its own place."""
+    found = {}
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            with redirect_stdout(StringIO()):
+                trigger()
+        except pytest.skip.Exception:
+            return {}  # needs a library that is not here
+        except Exception as error:
+            for one in _chain(error):
+                site = _site_of(one, sites)
+                if site is not None:
+                    found[site] = _settled(str(one))
+    for warning in heard:
+        for site in sites:
+            if site.kind == "warn" and _fits(site.template, str(warning.message)):
+                found[site] = _settled(str(warning.message))
+    return found
+
+
+def _settled(text):
+    """Without what differs from one checkout to the next."""
+    return re.sub(r"\bline \d+", "line N", text.replace(f"{PACKAGE.parent}/", ""))
+
+
+def _chain(error):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _site_of(error, sites):
+    at, place = error.__traceback__, None
+    while at is not None:
+        path = Path(at.tb_frame.f_code.co_filename)
+        if PACKAGE in path.parents:
+            place = path.relative_to(PACKAGE).as_posix(), at.tb_lineno, at.tb_frame.f_code.co_name
+        at = at.tb_next
+    if place is None:
+        return None
+    room, line, _ = place
+    here = [s for s in sites if s.room == room and (s.first <= line <= s.last) and s.kind == type(error).__name__]
+    here = here or [s for s in sites if s.room == room and s.kind == type(error).__name__
+                    and _fits(s.template, str(error))]
+    return here[0] if here else None
+
+
+def _fits(template, text):
+    """Whether a text can be one of a template's: the longest of its fixed parts, or of its ways, is in it."""
+    parts = [part.strip() for part in re.split("[{}|]", template)]
+    longest = max(parts, key=len)
+    return len(longest) > 12 and any(part in text for part in parts if len(part) > 12 and (
+        part == longest or " | " in template))
+
+
+def examples(sites):
+    """How the messages read here: site -> texts, each once, in the order of the triggers."""
+    heard = [pair for trigger in triggers() for pair in said_by(trigger, sites).items()]
+    found = defaultdict(list)
+    for site, text in [*heard, *remarks(sites), *findings(sites), *explanations(sites)]:
+        if text not in found[site]:
+            found[site].append(text)
+    return found
+
+
+def triggers():
+    """Those of the core, and those of the fastai that is here."""
+    from tests.message_triggers import TRIGGERS
+
+    room = _room_here()
+    return TRIGGERS + (import_module(f"tests.{room}.message_triggers").TRIGGERS if room else [])
+
+
+def _room_here():
+    try:
+        return fastai_hf_callback._fastai_room()
+    except ImportError:
+        return None
+
+
+def findings(sites):
+    """How the findings of the checks' cases read."""
+    from tests.recorded_evidence import seen
+    from tests.diagnosis.checks.test_checks import CASES, fired
+    from tests.diagnosis.checks.test_data_checks import CASES as MORE
+
+    for case in CASES + MORE:
+        for finding in fired(case.check, seen(**case.fires)):
+            site = next((s for s in sites if s.room == case.check.__module__.split(".", 1)[1].replace(".", "/") + ".py"
+                         and s.kind == f"Finding {finding.cause}"
+                         and all(_fits(part, whole) or len(part) < 13 for part, whole in
+                                 zip(s.template.split(" | fix: "), (finding.message, finding.fix)))), None)
+            if site is not None:
+                yield site, f"{finding.message} | fix: {finding.fix}"
+
+
+def remarks(sites):
+    """What `text_data` warns of."""
+    from tests.message_triggers import REMARKS
+
+    for site in sites:
+        if site.kind == "warn" and site.room == f"{_room_here()}/data/text_data.py":
+            yield from ((site, line) for read in REMARKS for line in read().said)
+
+
+def explanations(sites):
+    """What every known failure means, and what it says of an error of our own."""
+    from fastai_hf_callback.diagnosis.failures import REASONS, finding_for
+
+    own, known = [site for site in sites if site.room == "diagnosis/failures.py"]
+    found = [(known, finding_for(cause, "what was said")) for cause in REASONS]
+    for site, finding in [*found, (own, finding_for("bad-element", "3 was given. Write element=0."))]:
+        yield site, f"{finding.cause}: {finding.message} | fix: {finding.fix}"
+
+
+# -- the golden file -----------------------------------------------------------------------------------------------
+
+
+def written(sites, said):
+    """The golden file's text."""
+    lines = [HEAD]
+    room = None
+    for site in sites:
+        if site.room != room:
+            room = site.room
+            lines.append(f"\n=== {room} ===\n")
+        lines.append(f"{site.function}: {site.kind}")
+        lines.append(_wrapped(site.template, "    "))
+        lines += [_wrapped(text, "  > ") for text in said.get(site.key, [])]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _wrapped(text, indent):
+    return textwrap.fill(" ".join(text.split()), 116, initial_indent=indent, subsequent_indent="    ",
+                         break_long_words=False, break_on_hyphens=False)
+
+
+def read(text):
+    """The golden file's examples: key -> texts."""
+    found, room = {}, None
+    for block in text.split("\n\n"):
+        head, *rest = [line for line in block.splitlines() if line] or [""]
+        if head.startswith("=== "):
+            room = head.strip("= ")
+        elif room and rest:
+            function, _, kind = head.partition(": ")
+            parts = "\n".join(rest).split("\n  > ")
+            words = [" ".join(part.split()) for part in parts]
+            found[room, function, kind, words[0]] = words[1:]
+    return found
+
+
+def merged(sites, here, before):
+    """Examples by key: those made here, and of sites that this stack cannot reach those there were."""
+    return {site.key: [" ".join(text.split()) for text in here.get(site, [])] or before.get(golden_key(site), [])
+            for site in sites}
+
+
+def golden_key(site):
+    """A site's key in the golden file."""
+    return (*site.key[:3], " ".join(site.template.split()))
+
+
+@contextmanager
+def _inside(folder):
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def main(argv):
+    """Write the golden file, or say how to."""
+    if argv != ["--write"]:
+        raise SystemExit("write: python -m tests.message_catalogue --write")
+    sites, _ = all_sites()
+    with TemporaryDirectory() as folder, _inside(folder):
+        here = examples(sites)
+    before = read(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
+    GOLDEN.write_text(written(sites, merged(sites, here, before)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

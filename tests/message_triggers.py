@@ -1,0 +1,440 @@
+"""What makes the package say each of its errors and warnings, one line each, room by room; for ``tests/message_catalogue.py``.
+
+Every trigger is a function without arguments, called in an empty folder. What the fastai rooms
+say stands in ``message_triggers.py`` of ``tests/fastai1`` and ``tests/fastai2``.
+"""
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+import fastai_hf_callback
+from fastai_hf_callback import HFModel, unwrap
+from fastai_hf_callback.model import sanity_checks as first_batch
+from fastai_hf_callback.comparison import runner as trial
+from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.demo import comments
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis
+from fastai_hf_callback.cli.factory_file import load_factory
+from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.model.layer_groups import grouped_parts
+from fastai_hf_callback.model.losses import NextTokenLoss, SpanLoss
+from fastai_hf_callback.model.metrics import mean_columnwise_auc
+from fastai_hf_callback.model.pretrained import Pretrained, _old_kind, check_length, load_pretrained
+from fastai_hf_callback.model.question_answering import span_logits
+from fastai_hf_callback.data.batches.batch_spec import TextInputs
+from fastai_hf_callback.data.batches.padding import NO_PADDING
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.examples import read_examples
+from fastai_hf_callback.data.batches.collate import Feeding
+from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
+from fastai_hf_callback.data.arguments import check_settings
+from fastai_hf_callback.data.tables.table import read_table, split_rows
+from tests.tiny_texts import fast_tokenizer, slow_tokenizer
+from tests.tiny_models import a_trace, ids, model_of_today, tiny_model
+
+TRIGGERS = []
+
+
+def said(*triggers):
+    """Add triggers, in the order of the room's lines."""
+    TRIGGERS.extend(triggers)
+
+
+def written(name, content):
+    """A file with this content in the current folder."""
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return name
+
+
+# -- the command line ----------------------------------------------------------------------------------------------
+
+CSV = "text,kind\ngood,a\nbad,b\nso,a\n"
+FACTORIES = "number = 3\ndef takes(one): ...\ndef nothing(): return None\n"
+
+
+def typed(line):
+    """What the command line says of its arguments; it never gets to work."""
+    from fastai_hf_callback.cli.main import _parser
+
+    arguments = _parser().parse_args(line.split())
+    arguments.run(arguments)
+
+
+said(lambda: typed("compare"),
+     lambda: typed("compare --csv x.csv"),
+     lambda: typed("compare x.py:make --html no/such/folder/x.html"),
+     lambda: typed("compare x.py:make --plot arms.gif"),
+     lambda: typed("compare x.py:make --text comment"),
+     lambda: typed("compare --csv x.csv --labels ,"),
+     lambda: typed("compare x.py:make --arms callback,new"),
+     lambda: typed("compare x.py:make --epochs 0"),
+     lambda: typed("compare x.py:make --lr 0"),
+     lambda: typed("compare x.py:make --lr fast"),
+     lambda: typed("compare --csv x.csv --valid 2"),
+     lambda: typed("compare x.py:make --epochz 3"))
+
+# -- the package ---------------------------------------------------------------------------------------------------
+
+said(lambda: fastai_hf_callback.nonsense,
+     lambda: comments.comments(-1),
+     lambda: Diagnosis().at_least("fatal"),
+     lambda: Finding("loss-detached", "error", "", fix="Return the loss itself").apply(None))
+
+# -- batches and inputs ---------------------------------------------------------------------------------------------
+
+
+
+def a_bert(n_outputs=2):
+    """A tiny BERT of whichever library is here."""
+    return (tiny_model if find_spec("pytorch_transformers") else model_of_today)("bert", n_outputs)
+
+
+said(*(lambda inputs=inputs: inputs.check(a_bert()) for inputs in (
+    TextInputs(["input_ids"], NO_PADDING, 5, 10_000, 2), TextInputs(["input_ids"], NO_PADDING, 5_000, 10, 2),
+    TextInputs(["input_ids"], NO_PADDING, 5, 10, 3))))
+
+
+class NoPadding(nn.Module):
+    """A classifier whose config knows no padding id, as GPT-2's."""
+
+    num_labels, config = 2, SimpleNamespace(pad_token_id=None)
+
+
+said(lambda: TextInputs(["input_ids"], NO_PADDING, 5, 10, 2).check(NoPadding()))
+
+
+class Takes(nn.Module):
+    """A model that needs two inputs."""
+
+    config = SimpleNamespace()
+
+    def forward(self, input_ids, lengths):
+        return (input_ids.float(),)
+
+
+class TakesMask(nn.Module):
+    """A model that takes a mask and names no padding id."""
+
+    config = SimpleNamespace()
+
+    def forward(self, input_ids, attention_mask=None):
+        return (input_ids.float(),)
+
+
+said(lambda: HFModel(TakesMask())(ids()),
+     lambda: HFModel(Takes())(ids(), ids()),
+     lambda: HFModel(Takes(), inputs=["input_ids", "lengths"])(ids()),
+     lambda: HFModel(Takes(), inputs=["input_ids", "tokens"])(ids(), ids()),
+     lambda: HFModel(Takes(), inputs=["input_ids"])(ids()),
+     lambda: HFModel(TakesMask(), pad_id=0)({"input_ids": [[1, 2], [3, 4]]}),
+     lambda: HFModel(Takes),
+     lambda: HFModel(HFModel(Takes())),
+     lambda: HFModel("bert-base-uncased"),
+     lambda: HFModel(Takes(), inputs=["input_ids", "input_ids"]),
+     lambda: HFModel(Takes(), pad_id="[PAD]"))
+
+# -- outputs and gradients -----------------------------------------------------------------------------------------
+
+LOGITS, HIDDEN = torch.zeros(4, 2), torch.zeros(4, 6, 8)
+
+
+class Broadcasts:
+    """Outputs of a shape that the loss pairs with every target."""
+
+    logits, target, loss_func = torch.randn(4, 1), torch.arange(4.0), staticmethod(nn.MSELoss())
+
+
+said(lambda: unwrap("logits"),
+     lambda: unwrap({"hidden": HIDDEN, "pooled": LOGITS}),
+     lambda: unwrap({"names": "x"}),
+     lambda: unwrap({"loss": torch.tensor(1.0)}),
+     lambda: unwrap(()),
+     lambda: unwrap((torch.tensor(1.0),)),
+     lambda: unwrap((LOGITS,), element=1.5),
+     lambda: unwrap((LOGITS,), element="logits"),
+     lambda: unwrap({"hidden": HIDDEN}, element="logits"),
+     lambda: unwrap(SimpleNamespace(), element=1),
+     lambda: unwrap((LOGITS,), element=3),
+     lambda: unwrap((LOGITS, (HIDDEN, HIDDEN)), element=1),
+     lambda: first_batch.refuse_averaged_ids(ids(), "MixUp() out of callback_fns"),
+     lambda: first_batch.refuse_broadcast(Broadcasts.loss_func, Broadcasts.logits, Broadcasts.target),
+     lambda: first_batch.refuse_no_gradient(torch.tensor(1.0), LOGITS),
+     lambda: mean_columnwise_auc(torch.zeros(4), torch.zeros(4)))
+
+# -- layer groups --------------------------------------------------------------------------------------------------
+
+
+said(lambda: grouped_parts(nn.Linear),
+     lambda: grouped_parts(a_bert().bert.encoder),
+     lambda: grouped_parts(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),
+     lambda: grouped_parts(a_bert(), n=99))
+
+# -- comparisons ---------------------------------------------------------------------------------------------------
+
+
+def other_start(**changes):
+    """A patched arm that does not begin as the callback arm does."""
+    patched = a_trace("patched")
+    for name, value in changes.items():
+        setattr(patched, name, value)
+    return patched
+
+
+said(lambda: compare_traces([a_trace("callback"), a_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))]).check(),
+     lambda: compare_traces([a_trace("callback"), other_start(initial_weights={"weight": "another"})]),
+     lambda: compare_traces([a_trace("callback"), other_start(first_batch="another")]),
+     lambda: trial.checked_arms(["callback", "callback"]),
+     lambda: trial.made_by("train.py", dict),
+     lambda: trial.made_by(lambda: None, dict),
+     lambda: load_factory("train.py"),
+     lambda: load_factory("nowhere.py:make"),
+     lambda: load_factory(written("fails.py", "raise ValueError('no data here')") + ":make"),
+     lambda: load_factory(written("names.py", FACTORIES) + ":make"),
+     lambda: load_factory(written("names.py", FACTORIES) + ":number"),
+     lambda: load_factory(written("names.py", FACTORIES) + ":takes"))
+
+# -- tables, for the command line ----------------------------------------------------------------------------------
+
+
+def table(content, text="text", labels=("kind",), **kwargs):
+    """A CSV, read."""
+    return read_table(written("data.csv", content), text, list(labels), **kwargs)
+
+
+said(lambda: table(CSV, labels=()),
+     lambda: table(CSV, labels=("kind", "kind")),
+     lambda: split_rows(3, 0.1, 0),
+     lambda: read_table("nowhere.csv", "text", ["kind"]),
+     lambda: table("text,kind\ncafé au lait,0\n".encode("latin-1")),
+     lambda: table(CSV, encoding="latin-11"),
+     lambda: table(""),
+     lambda: table("text,kind\ntoo, many,1\nx,0\ny,0\n"),
+     lambda: table('text,kind\n"never closed,0\nx,1\n'),
+     lambda: table("text,kind\n"),
+     lambda: table("text;kind\nx;a\n"),
+     lambda: table(CSV, text="txt"),
+     lambda: table("text,kind\n,0\nx,1\n"),
+     lambda: table("text,a,b\nx,0,1\ny,1,2\n", labels=("a", "b")),
+     lambda: table("text,kind\nx,0\ny,\nz,1\n"),
+     lambda: table("text,kind\nx,0\ny,0\n"),
+     lambda: table("text,kind\nx,0.1\ny,0.2\nz,0.3\nw,0.1\n"))
+
+# -- examples, for text_data ---------------------------------------------------------------------------------------
+
+
+def frame(**columns):
+    """Six rows; a column given as None is left out."""
+    import pandas
+
+    held = {"text": list("uvwxyz"), "label": list("ababab"), "a": [0, 1] * 3, "b": [1, 1, 0] * 2,
+            "score": [.5, 1, 2, 3, 4, 5], **columns}
+    return pandas.DataFrame({name: values for name, values in held.items() if values is not None})
+
+
+def examples(train=None, valid=None, text="text", labels="label", **kwargs):
+    """`read_examples` of frames where nothing else is given."""
+    train = frame() if train is None else train
+    return read_examples(train, frame(text=list("UVWXYZ")) if valid is None else valid, text, labels, **kwargs)
+
+
+def words(**columns):
+    """Four rows of words and their labels."""
+    import pandas
+
+    return pandas.DataFrame({"words": [["EU", "rejects"], ["Peter"], ["so"], ["in", "Bonn"]],
+                             "tags": [["B", "O"], ["B"], ["O"], ["O", "B"]], **columns})
+
+
+def tagged(train=None, text="words", labels="tags", **kwargs):
+    """The same for a label per word."""
+    train = words() if train is None else train
+    return read_examples(train, train.iloc[:2], text, labels, **kwargs)
+
+
+said(lambda: examples(frame(label=["a", None] * 3)),
+     lambda: tagged(pair="tags", labels="words", text="tags"),
+     lambda: tagged(words(second=list("abcd")), pair="second"),
+     lambda: examples(labels=[]),
+     lambda: examples(text=["text"]),
+     lambda: examples(test=frame(a=None), labels=["a", "b"]),
+     lambda: examples(frame(text=["x", None] * 3)),
+     lambda: examples(frame(text=["x", 1] * 3)),
+     lambda: tagged(words(words=[["EU", 3], ["Peter"], ["so"], ["in", None]])),
+     lambda: tagged(words(tags=[["B"], ["B"], ["O"], ["O", "B"]])),
+     lambda: examples(["x"]),
+     lambda: examples(frame()[:0]),
+     lambda: examples(test=frame()[:0]),
+     lambda: examples(frame().assign(c=1).rename(columns={"c": "label"})),
+     lambda: examples(labels=["a", "a"]),
+     lambda: read_examples(frame(), None, "text", "label"),
+     lambda: examples(valid="mark"),
+     lambda: examples(valid=0.0),
+     lambda: examples(valid=0.01),
+     lambda: examples(valid=0.5, seed=-1),
+     lambda: examples(frame(mark=["train", "valid", "x"] * 2), valid="mark"),
+     lambda: examples(frame(mark=[1] * 6), valid="mark"),
+     lambda: examples(frame(second=list("abcdef")), frame(second=list("abcdef")), pair="second", test=["x"]))
+
+said(lambda: examples(frame(text=list("abcdef") * 5, label=[f"id{i}" for i in range(30)], a=None, b=None, score=None)),
+     lambda: examples(task="singel"),
+     lambda: examples(task="single", labels=["a", "b"]),
+     lambda: examples(labels=["a", "label"]),
+     lambda: tagged(words(text=["EU rejects", "Peter", "so", "in Bonn"]), text="text"),
+     lambda: examples(frame(label=["['x', 'y']", "[]"] * 3)),
+     lambda: examples(classes=["a"], labels="score"),
+     lambda: examples(task="number"),
+     lambda: examples(task="several"),
+     lambda: examples(frame(b=0), labels=["a", "b"]),
+     lambda: tagged(words(words=list("abcd"), tags=[[0, 1], [1, 0], [1, 1], [0, 1]])),
+     lambda: tagged(words(words=list("abcd"), tags=[["x"], "x", ["y"], ["y"]])),
+     lambda: tagged(words(words=list("abcd"), tags=[["x"], [{}], ["y"], ["y"]])),
+     lambda: examples(frame(label="a")),
+     lambda: examples(classes="ab"),
+     lambda: examples(classes=["a", "bb"]),
+     lambda: examples(classes=["a", "b", "c"]),
+     lambda: examples(valid=frame(label=list("abcabc"))))
+
+
+class Hub:
+    """As much of a Hugging Face dataset as tells that it is one."""
+
+    features = {}
+
+    def to_pandas(self):
+        raise AssertionError("nobody asks for its rows")
+
+
+def asked(**columns):
+    """Two questions, their contexts and answers."""
+    import pandas
+
+    return pandas.DataFrame({"question": ["who", "what"], "context": ["the fox sees", "an owl hides"],
+                             "answer": ["fox", "owl"], "place": [4, 3], **columns})
+
+
+def questions(labels=("answer",), classes=None, **columns):
+    """The same, read."""
+    held = asked(**columns)
+    return read_examples(held, held, "question", list(labels), pair="context", task="answer", classes=classes)
+
+
+said(lambda: examples({"train": Hub(), "test": Hub()}),
+     lambda: examples(task="answer"),
+     lambda: questions(classes=["fox", "owl"]),
+     lambda: questions(labels=("answer", "place", "end"), end=[7, 6]),
+     lambda: questions(answer=["fox", 3]),
+     lambda: questions(labels=("answer", "place"), place=[4, 0.5]),
+     lambda: questions(answer=["fox", "wren"]),
+     lambda: questions(labels=("answer", "place"), place=[4, 4]))
+
+# What is told of rows that are unusual and no error.
+REMARKS = [lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
+           lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), pair="second"),
+           lambda: examples(valid=frame()),
+           lambda: examples(test=["x", "\t"])]
+
+# -- texts and tokenizers ------------------------------------------------------------------------------------------
+
+
+def a_tokenizer(limit=64):
+    """A tiny tokenizer of whichever library is here."""
+    made = (slow_tokenizer if find_spec("pytorch_transformers") else fast_tokenizer)(".")
+    made.max_len = made.model_max_length = limit
+    return made
+
+
+def encoded(texts, pairs=None, max_len=8, **kwargs):
+    """Texts, encoded."""
+    return TextEncoder(a_tokenizer(), max_len, **kwargs).encode(texts, pairs)
+
+
+def a_feeding(**kwargs):
+    """What `text_data` predicts with."""
+    return Feeding(TextEncoder(a_tokenizer(), 8), **kwargs)
+
+
+WRITE = "data.add_test([{}, ...])"
+
+said(lambda: TextEncoder("bert-base-uncased"),
+     lambda: encoded(["x"], max_len="long"),
+     lambda: encoded(["x"], n_workers=0),
+     lambda: encoded(["x"], max_len=1),
+     lambda: encoded(["x"], max_len=99),
+     lambda: encoded([["x"]], ["y"]),
+     lambda: encoded(["x", "y"], ["z"]),
+     lambda: encoded("one text"),
+     lambda: encoded(torch.zeros(2, 2).numpy()),
+     lambda: encoded(["x", 3, None]),
+     lambda: a_feeding().texts_of("one text", WRITE),
+     lambda: a_feeding().texts_of([], WRITE),
+     lambda: a_feeding().texts_of(frame()[["score"]], WRITE),
+     lambda: a_feeding().texts_of(["", "the fox"], WRITE),
+     lambda: a_feeding(paired=True).check_item("x", WRITE),
+     lambda: a_feeding(words=True).check_item("x", WRITE),
+     lambda: a_feeding().check_item(3, WRITE))
+
+
+
+def folder(name, config):
+    """A model's folder with this config and nothing else."""
+    Path(name).mkdir(exist_ok=True)
+    written(f"{name}/config.json", config)
+    return name
+
+
+def passages(max_len=16, make=None):
+    """What encodes questions and contexts."""
+    return PassageFeeding(TextEncoder((make or fast_tokenizer)("."), max_len))
+
+
+def cut_off():
+    """An answer beyond the room for its context."""
+    feeding, context = passages(8), "the fox sees the owl here often and the wren hides"
+    feeding.say_cut_off(feeding.encoded([("the fox", context)]), [(40, 44)], "train")
+
+
+said(lambda: passages(make=slow_tokenizer),
+     cut_off,
+     lambda: passages(8).encoded([("the old red fox sees", "a fern")]),
+     lambda: span_logits((torch.zeros(4, 2),)),
+     lambda: SpanLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()),
+     lambda: SpanLoss()(torch.zeros(4, 2, 6), torch.zeros(4).long()),
+     lambda: NextTokenLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()))
+
+# -- settings and folders ------------------------------------------------------------------------------------------
+
+said(lambda: check_settings(0, None, 0, ".", None),
+     lambda: check_settings(8, None, 0, 3, None),
+     lambda: check_length(Pretrained(None, None, 64), 128),
+     lambda: load_pretrained("./nowhere"),
+     lambda: load_pretrained(written("model", "x")),
+     lambda: Path("empty").mkdir(exist_ok=True) or load_pretrained("empty"),
+     lambda: _old_kind(folder("unknown", '{"model_type": "spam"}')))
+
+# -- what nobody says here -----------------------------------------------------------------------------------------
+
+# Room, how the message begins, and where it is tested or why it cannot be had without taking a library away.
+NOT_SAID = [
+    ("__init__.py", "No fastai is installed", "tests/test_architecture.py"),
+    ("__init__.py", "{} is not there", "tests/test_contributing.py: a room that has been begun"),
+    ("cli/main.py", "{}", "hands on what __init__.py says where no fastai is installed, or Python where a part is not"),
+    ("cli/main.py", "--html needs jinja2", "tests/cli/test_main.py"),
+    ("report/page.py", "a page is made with jinja2", "tests/report/test_page.py"),
+    ("model/pretrained.py", "neither pytorch-transformers nor transformers", "both are not installed"),
+    ("model/pretrained.py", "no model could be loaded", "tests/cli/test_main.py: quotes the libraries, in their words of the day"),
+    ("model/pretrained.py", "no such name or folder", "quoted by load_pretrained"),
+    ("model/pretrained.py", "no pytorch_model.bin", "quoted by load_pretrained"),
+    ("data/arguments.py", "device=", "tests/fastai1/data/test_text_data.py: quotes torch, in its words of the day"),
+    ("utils/distributed.py", "The processes have", "in several processes alone"),
+    ("utils/distributed.py", "An order drawn", "in several processes alone"),
+    ("utils/distributed.py", "{} was called in a group", "tests/fastai2/compat/test_distributed.py: in several processes alone"),
+    ("diagnosis/checks/gradient.py", "backward() was skipped in", "tests/faults: by nobody who can be named"),
+    ("data/batches/sampler.py", "{} row(s) for {} processes", "in several processes alone"),
+    ("data/encoding/tokenization.py", "the tokenizer has no id for",
+     "tests/data/encoding/test_encoder_input.py: a vocabulary without its unknown token"),
+    ("fastai2/metrics.py", "the metric asked for", "caught by the probe: such a metric is left out"),
+    ("fastai2/diagnosis/examination.py", "a callback cancels the batch", "caught by the examination that raises it"),
+]
