@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data.distributed import DistributedSampler
 
-from fastai_hf_callback.data.batches.sampler import LengthBuckets, dealt
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, shard_batches
 
 
 def log_normal(rows, seed=0):
@@ -22,12 +22,12 @@ def batches(order, bs):
 
 
 def text_data(lengths, bs, world):
-    return dealt(LengthBuckets(lengths, bs * world).draw(), bs, world, leveled=True)
+    return shard_batches(LengthBucketSampler(lengths, bs * world).draw(), bs, world, interleave=True)
 
 
 def fastai_2_around_buckets(lengths, bs, world):
     """``DistributedDL`` around a loader that draws batches of like length: one piece of the order for each."""
-    order = LengthBuckets(lengths, bs).draw()
+    order = LengthBucketSampler(lengths, bs).draw()
     padded = np.concatenate([order, order[:-len(order) % world]])
     return [batches(piece, bs) for piece in np.split(padded, world)]
 

@@ -27,10 +27,10 @@ with warnings.catch_warnings():
     from pytorch_transformers import BertForSequenceClassification, BertTokenizer
 
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
-from fastai_hf_callback.fastai1.data.loaders import Collate
+from fastai_hf_callback.fastai1.data.loaders import ItemCollator
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.utils.rng import seed_everything
-from fastai_hf_callback.data.batches.sampler import LengthBuckets, padded_share
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, padding_ratio
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "article"))
@@ -118,9 +118,9 @@ def make_data(frame, arguments):
 def padding(frame, arguments):
     data = make_data(frame, arguments)
     lengths = data.train_ds.x.lengths
-    shares = {"text_data": [padded_share(lengths, LengthBuckets(lengths, BS).draw(), BS) for _ in range(5)],
+    shares = {"text_data": [padding_ratio(lengths, LengthBucketSampler(lengths, BS).draw(), BS) for _ in range(5)],
               "padded to the longest of a random batch":
-                  [padded_share(lengths, np.random.permutation(len(lengths)), BS) for _ in range(5)],
+                  [padding_ratio(lengths, np.random.permutation(len(lengths)), BS) for _ in range(5)],
               FIXED: [MAX_LEN * len(lengths) / lengths.sum()]}
     return [f"## Tokens computed per real token, {len(lengths):,} training rows of at most {MAX_LEN} tokens", "",
             "| arm | mean of five epochs |", "|---|---|",
@@ -151,10 +151,10 @@ def training(frame, arguments):
 
 def loader(data, dataset, fixed, shuffled):
     if not fixed:
-        buckets = LengthBuckets(dataset.x.lengths, BS)
-        return DeviceDataLoader(DataLoader(dataset, BS, sampler=buckets), data.device, None, Collate(dataset.x.feeding))
+        buckets = LengthBucketSampler(dataset.x.lengths, BS)
+        return DeviceDataLoader(DataLoader(dataset, BS, sampler=buckets), data.device, None, ItemCollator(dataset.x.collator))
     return DeviceDataLoader(DataLoader(dataset, BS, shuffle=shuffled), data.device, None,
-                            Collate(dataset.x.feeding, MAX_LEN))
+                            ItemCollator(dataset.x.collator, MAX_LEN))
 
 
 def make_learner(data, arguments):

@@ -10,19 +10,19 @@ from typing import Any, List
 __version__ = "0.1.0"
 
 _CORE = {"unwrap": "model.output", "HFModel": "model.wrapper", "accuracy_thresh": "model.metrics",
-         "span_logits": "model.question_answering", "span_match": "model.question_answering", "span_overlap": "model.question_answering",
+         "span_logits": "model.question_answering", "span_exact_match": "model.question_answering", "span_f1": "model.question_answering",
          "SpanLoss": "model.losses", "NextTokenLoss": "model.losses",
-         "BridgeError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
-         "PatchError": "errors", "ComparisonError": "errors", "UnusableInput": "errors",
+         "FastaiHFError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
+         "PatchError": "errors", "ComparisonError": "errors", "InvalidInputError": "errors",
          "Comparison": "comparison.comparison", "Trace": "results.trace",
          "trusted": "compat.trusted_loading", "Diagnosis": "diagnosis.diagnosis", "Finding": "results.finding"}
 _PER_FASTAI = {"HFCallback": "callback", "patched_loop": "comparison.patched_loop", "compare": "comparison.compare",
                "text_data": "data.text_data", "ordered_preds": "data.ordered_preds", "diagnose": "diagnosis.diagnose", "Doctor": "diagnosis.doctor",
                "explain": "diagnosis.explain",
-               "ColumnwiseAUC": "metrics", "BaseRate": "metrics", "WordAccuracy": "metrics",
+               "ColumnwiseAUC": "metrics", "ConstantBaseline": "metrics", "WordAccuracy": "metrics",
                "layer_groups": "layer_groups", "heal": "compat.heal"}
 # What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.
-_TOLD_BY = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
+_FASTAI_MARKERS = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
 
 __all__ = [*_CORE, *_PER_FASTAI]
 
@@ -41,18 +41,18 @@ def __dir__() -> List[str]:
 
 def _module_of(name: str) -> str:
     """Where the name is for the fastai that is installed."""
-    room = _fastai_room()
-    module = f".{room}.{_PER_FASTAI[name]}"
+    subpackage = _detect_fastai()
+    module = f".{subpackage}.{_PER_FASTAI[name]}"
     if find_spec(module, __name__) is None:
-        raise ImportError(f"{name} is not there for fastai {room[-1]} yet: leave it out.")
+        raise ImportError(f"{name} is not there for fastai {subpackage[-1]} yet: leave it out.")
     return module
 
 
-def _fastai_room() -> str:
+def _detect_fastai() -> str:
     """Which fastai is installed, told by what it has (all go by one name)."""
     if find_spec("fastai") is not None:
-        for module, room in _TOLD_BY.items():
+        for module, subpackage in _FASTAI_MARKERS.items():
             if find_spec(module) is not None:
-                return room
+                return subpackage
     raise ImportError("No fastai is installed here. Install one with: pip install 'fastai-hf-callback[fastai1]' or: "
                       "pip install 'fastai-hf-callback[fastai2]'")

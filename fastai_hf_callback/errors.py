@@ -4,11 +4,11 @@ Each message says what was given, what was expected and what to write. ``cause``
 kebab-case name under which the documentation explains it.
 """
 
-__all__ = ["BridgeError", "OutputError", "InputError", "GradientError", "PatchError",
-           "ComparisonError", "UnusableInput"]
+__all__ = ["FastaiHFError", "OutputError", "InputError", "GradientError", "PatchError",
+           "ComparisonError", "InvalidInputError"]
 
 
-class BridgeError(Exception):
+class FastaiHFError(Exception):
     """Base of every error this package raises on purpose.
 
     Parameters
@@ -30,38 +30,38 @@ class BridgeError(Exception):
         return type(self), (self.message, self.cause)
 
 
-class OutputError(BridgeError, TypeError):
+class OutputError(FastaiHFError, TypeError):
     """The model's output holds nothing that can be handed to the loss, or more than one such thing."""
 
     cause = "ambiguous-output"
 
 
-class InputError(BridgeError, TypeError):
+class InputError(FastaiHFError, TypeError):
     """The batch and the model's ``forward`` do not fit together."""
 
     cause = "input-names"
 
 
-class GradientError(BridgeError, RuntimeError):
+class GradientError(FastaiHFError, RuntimeError):
     """Training would go on and move nothing, or the wrong thing."""
 
     cause = "no-gradient-in-model"
 
 
-class PatchError(BridgeError, RuntimeError):
+class PatchError(FastaiHFError, RuntimeError):
     """fastai's loop is already patched."""
 
     cause = "patch-active"
 
 
-class ComparisonError(BridgeError, AssertionError):
+class ComparisonError(FastaiHFError, AssertionError):
     """The arms differ, or nothing moved, or the comparison cannot be made. An ``AssertionError`` too,
     so that pytest reports it as a failure."""
 
     cause = "arms-differ"
 
 
-class UnusableInput(BridgeError, ValueError):
+class InvalidInputError(FastaiHFError, ValueError):
     """What was given on the command line or in a file cannot be used; the message is one line."""
 
     cause = "unusable-input"

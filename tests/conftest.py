@@ -11,7 +11,7 @@ collect_ignore = [folder for folder, there in (("fastai1", FASTAI_1), ("faults",
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+def _run_in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 

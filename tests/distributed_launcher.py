@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 SECONDS = 900  # a guard against processes that wait for ever: importing takes five seconds, on a busy machine sixty
 
 
-def in_two_processes(script, *arguments, seconds=SECONDS, processes=2, cwd=None):
+def run_distributed(script, *arguments, seconds=SECONDS, processes=2, cwd=None):
     """What the processes print, once all have ended well."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     started = subprocess.Popen([sys.executable, "-W", "ignore", *launcher(processes), str(script),
@@ -41,21 +41,21 @@ def launcher(processes):
     if find_spec("torch.distributed.run") is not None:
         return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     return ["-m", "torch.distributed.launch", "--use_env", "--nproc_per_node", str(processes), "--master_addr",
-            "127.0.0.1", "--master_port", str(free_port())]
+            "127.0.0.1", "--master_port", str(find_free_port())]
 
 
-def free_port():
+def find_free_port():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return held.getsockname()[1]
 
 
-def this_rank():
+def current_rank():
     return int(os.environ["RANK"])
 
 
 def write(folder, found):
-    torch.save(found, str(Path(folder) / f"{this_rank()}.pt"))
+    torch.save(found, str(Path(folder) / f"{current_rank()}.pt"))
 
 
 def read(folder, processes=2):

@@ -2,10 +2,10 @@
 from importlib.util import find_spec
 
 
-def has(module):
+def is_installed(module):
     """Whether `module` is there, without importing it (its package is)."""
     package = module.split(".")[0]
     return find_spec(package) is not None and find_spec(module) is not None
 
 
-FASTAI_1, FASTAI_2 = has("fastai.basic_train"), has("fastai.learner")
+FASTAI_1, FASTAI_2 = is_installed("fastai.basic_train"), is_installed("fastai.learner")

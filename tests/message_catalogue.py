@@ -31,9 +31,9 @@ ROOT = "tests/message_catalogue.py"
 # What carries a message: our errors, those of Python that a room raises itself, warnings and findings.
 ERRORS = {name for name in errors.__all__} | {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
-CARRIERS = ERRORS | {"ArgumentTypeError", "NothingReachedTheLoss", "AskedForMore", "warn", "Finding"}
+CARRIERS = ERRORS | {"ArgumentTypeError", "LossNotReachedError", "UnavailableAttributeError", "warn", "Finding"}
 # An abstract method's; no user meets it.
-WITHOUT_WORDS = {"NotImplementedError"}
+WITHOUT_MESSAGE = {"NotImplementedError"}
 
 HEAD = f"""\
 Every message of fastai_hf_callback, by room and function: as it is written, and below it, after >, as it was read.
@@ -64,22 +64,22 @@ class Site:
 # -- as it is written ----------------------------------------------------------------------------------------------
 
 
-def sites_of(source, room):
+def find_sites(source, room):
     """All messages of one file, in the order of its lines, and every raise that has none."""
     tree, found, mute = ast.parse(source), [], []
     for function, node in _with_functions(tree):
         if isinstance(node, ast.Call) and _name(node.func) in CARRIERS:
             found.append(_site(room, function, node))
-        elif isinstance(node, ast.Raise) and not _speaks(node, tree):
+        elif isinstance(node, ast.Raise) and not _has_message(node, tree):
             mute.append(f"{room}:{node.lineno}")
     return sorted((site for site in found if site.template), key=lambda site: site.first), mute
 
 
-def all_sites():
+def collect_sites():
     """Those of the whole package, room by room, and every raise that has none."""
     found, mute = [], []
     for path in sorted(PACKAGE.rglob("*.py")):
-        sites, without = sites_of(path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix())
+        sites, without = find_sites(path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix())
         found, mute = found + sites, mute + without
     return found, mute
 
@@ -94,30 +94,30 @@ def _with_functions(node, function="-"):
 def _site(room, function, call):
     kind, first = _name(call.func), call.args[0] if call.args else None
     if kind == "Finding":
-        kind = f"Finding {_words(call.args[0])}"
-        template = f"{_words(call.args[2])} | fix: {_words(call.args[4])}"
+        kind = f"Finding {_template_of(call.args[0])}"
+        template = f"{_template_of(call.args[2])} | fix: {_template_of(call.args[4])}"
     else:
-        template = "" if first is None else _words(first)
+        template = "" if first is None else _template_of(first)
     return Site(room, function, kind, template, call.lineno, call.end_lineno)
 
 
-def _words(node):
+def _template_of(node):
     """A text as it is written; braces stand for what is filled in, with the words between which it chooses."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(_words(part) for part in node.values)
+        return "".join(_template_of(part) for part in node.values)
     if isinstance(node, ast.FormattedValue):
-        return f"{{{_chosen(node.value)}}}"
+        return f"{{{_alternatives_in(node.value)}}}"
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _words(node.left) + _words(node.right)
-    return f"{{{_chosen(node)}}}"
+        return _template_of(node.left) + _template_of(node.right)
+    return f"{{{_alternatives_in(node)}}}"
 
 
-def _chosen(node):
+def _alternatives_in(node):
     """The words of an expression that chooses between texts; of any other, none."""
     if isinstance(node, ast.IfExp):
-        ways = [_words(way) if _is_text(way) else _chosen(way) for way in (node.body, node.orelse)]
+        ways = [_template_of(way) if _is_text(way) else _alternatives_in(way) for way in (node.body, node.orelse)]
         return " | ".join(filter(None, ways))
     return ""
 
@@ -126,19 +126,19 @@ def _is_text(node):
     return isinstance(node, ast.JoinedStr) or isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _speaks(node, tree):
+def _has_message(node, tree):
     """Whether a raise hands on an error, makes one with a message, or calls a function of the room that does."""
     raised = node.exc
-    if raised is None or _name(raised) in WITHOUT_WORDS:
+    if raised is None or _name(raised) in WITHOUT_MESSAGE:
         return True
     if not isinstance(raised, ast.Call):
-        return isinstance(raised, ast.Name) and raised.id in _caught(tree)
+        return isinstance(raised, ast.Name) and raised.id in _caught_names(tree)
     makers = {child.name for child in ast.walk(tree) if isinstance(child, ast.FunctionDef)
               if any(isinstance(call, ast.Call) and _name(call.func) in CARRIERS for call in ast.walk(child))}
     return _name(raised.func) in CARRIERS | makers and bool(raised.args)
 
 
-def _caught(tree):
+def _caught_names(tree):
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
 
 
@@ -149,7 +149,7 @@ def _name(node):
 # -- as it reads ---------------------------------------------------------------------------------------------------
 
 
-def said_by(trigger, sites):
+def messages_from(trigger, sites):
     """What one trigger makes the package say: site -> text. Chained errors count, each at its own place."""
     found = {}
     with warnings.catch_warnings(record=True) as heard:
@@ -161,17 +161,17 @@ def said_by(trigger, sites):
             return {}  # needs a library that is not here
         except Exception as error:
             for one in _chain(error):
-                site = _site_of(one, sites)
+                site = _find_site(one, sites)
                 if site is not None:
-                    found[site] = _settled(str(one))
+                    found[site] = _normalized(str(one))
     for warning in heard:
         for site in sites:
-            if site.kind == "warn" and _fits(site.template, str(warning.message)):
-                found[site] = _settled(str(warning.message))
+            if site.kind == "warn" and _matches(site.template, str(warning.message)):
+                found[site] = _normalized(str(warning.message))
     return found
 
 
-def _settled(text):
+def _normalized(text):
     """Without what differs from one checkout to the next."""
     return re.sub(r"\bline \d+", "line N", text.replace(f"{PACKAGE.parent}/", ""))
 
@@ -182,7 +182,7 @@ def _chain(error):
         error = error.__cause__ or error.__context__
 
 
-def _site_of(error, sites):
+def _find_site(error, sites):
     at, place = error.__traceback__, None
     while at is not None:
         path = Path(at.tb_frame.f_code.co_filename)
@@ -194,11 +194,11 @@ def _site_of(error, sites):
     room, line, _ = place
     here = [s for s in sites if s.room == room and (s.first <= line <= s.last) and s.kind == type(error).__name__]
     here = here or [s for s in sites if s.room == room and s.kind == type(error).__name__
-                    and _fits(s.template, str(error))]
+                    and _matches(s.template, str(error))]
     return here[0] if here else None
 
 
-def _fits(template, text):
+def _matches(template, text):
     """Whether a text can be one of a template's: the longest of its fixed parts, or of its ways, is in it."""
     parts = [part.strip() for part in re.split("[{}|]", template)]
     longest = max(parts, key=len)
@@ -208,9 +208,9 @@ def _fits(template, text):
 
 def examples(sites):
     """How the messages read here: site -> texts, each once, in the order of the triggers."""
-    heard = [pair for trigger in triggers() for pair in said_by(trigger, sites).items()]
+    heard = [pair for trigger in triggers() for pair in messages_from(trigger, sites).items()]
     found = defaultdict(list)
-    for site, text in [*heard, *remarks(sites), *findings(sites), *explanations(sites)]:
+    for site, text in [*heard, *warnings_of_text_data(sites), *findings(sites), *explanations(sites)]:
         if text not in found[site]:
             found[site].append(text)
     return found
@@ -220,56 +220,56 @@ def triggers():
     """Those of the core, and those of the fastai that is here."""
     from tests.message_triggers import TRIGGERS
 
-    room = _room_here()
+    room = _installed_fastai_room()
     return TRIGGERS + (import_module(f"tests.{room}.message_triggers").TRIGGERS if room else [])
 
 
-def _room_here():
+def _installed_fastai_room():
     try:
-        return fastai_hf_callback._fastai_room()
+        return fastai_hf_callback._detect_fastai()
     except ImportError:
         return None
 
 
 def findings(sites):
     """How the findings of the checks' cases read."""
-    from tests.recorded_evidence import seen
-    from tests.diagnosis.checks.test_checks import CASES, fired
+    from tests.recorded_evidence import evidence_with
+    from tests.diagnosis.checks.test_checks import CASES, findings_of
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
 
     for case in CASES + MORE:
-        for finding in fired(case.check, seen(**case.fires)):
+        for finding in findings_of(case.check, evidence_with(**case.fires)):
             site = next((s for s in sites if s.room == case.check.__module__.split(".", 1)[1].replace(".", "/") + ".py"
                          and s.kind == f"Finding {finding.cause}"
-                         and all(_fits(part, whole) or len(part) < 13 for part, whole in
+                         and all(_matches(part, whole) or len(part) < 13 for part, whole in
                                  zip(s.template.split(" | fix: "), (finding.message, finding.fix)))), None)
             if site is not None:
                 yield site, f"{finding.message} | fix: {finding.fix}"
 
 
-def remarks(sites):
+def warnings_of_text_data(sites):
     """What `text_data` warns of."""
-    from tests.message_triggers import REMARKS
+    from tests.message_triggers import WARNED_READS
 
     for site in sites:
-        if site.kind == "warn" and site.room == f"{_room_here()}/data/text_data.py":
-            yield from ((site, line) for read in REMARKS for line in read().said)
+        if site.kind == "warn" and site.room == f"{_installed_fastai_room()}/data/text_data.py":
+            yield from ((site, line) for read in WARNED_READS for line in read().said)
 
 
 def explanations(sites):
     """What every known failure means, and what it says of an error of our own."""
-    from fastai_hf_callback.diagnosis.failures import REASONS, finding_for
+    from fastai_hf_callback.diagnosis.failures import REASONS, build_finding
 
     own, known = [site for site in sites if site.room == "diagnosis/failures.py"]
-    found = [(known, finding_for(cause, "what was said")) for cause in REASONS]
-    for site, finding in [*found, (own, finding_for("bad-element", "3 was given. Write element=0."))]:
+    found = [(known, build_finding(cause, "what was said")) for cause in REASONS]
+    for site, finding in [*found, (own, build_finding("bad-element", "3 was given. Write element=0."))]:
         yield site, f"{finding.cause}: {finding.message} | fix: {finding.fix}"
 
 
 # -- the golden file -----------------------------------------------------------------------------------------------
 
 
-def written(sites, said):
+def render_golden(sites, said):
     """The golden file's text."""
     lines = [HEAD]
     room = None
@@ -304,7 +304,7 @@ def read(text):
     return found
 
 
-def merged(sites, here, before):
+def merge_examples(sites, here, before):
     """Examples by key: those made here, and of sites that this stack cannot reach those there were."""
     return {site.key: [" ".join(text.split()) for text in here.get(site, [])] or before.get(golden_key(site), [])
             for site in sites}
@@ -316,7 +316,7 @@ def golden_key(site):
 
 
 @contextmanager
-def _inside(folder):
+def _working_directory(folder):
     before = os.getcwd()
     os.chdir(folder)
     try:
@@ -329,11 +329,11 @@ def main(argv):
     """Write the golden file, or say how to."""
     if argv != ["--write"]:
         raise SystemExit("write: python -m tests.message_catalogue --write")
-    sites, _ = all_sites()
-    with TemporaryDirectory() as folder, _inside(folder):
+    sites, _ = collect_sites()
+    with TemporaryDirectory() as folder, _working_directory(folder):
         here = examples(sites)
     before = read(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.exists() else {}
-    GOLDEN.write_text(written(sites, merged(sites, here, before)), encoding="utf-8")
+    GOLDEN.write_text(render_golden(sites, merge_examples(sites, here, before)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,21 +19,21 @@ from fastai_hf_callback.demo import comments
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis
 from fastai_hf_callback.cli.factory_file import load_factory
 from fastai_hf_callback.results.finding import Finding
-from fastai_hf_callback.model.layer_groups import grouped_parts
+from fastai_hf_callback.model.layer_groups import build_layer_groups
 from fastai_hf_callback.model.losses import NextTokenLoss, SpanLoss
 from fastai_hf_callback.model.metrics import mean_columnwise_auc
-from fastai_hf_callback.model.pretrained import Pretrained, _old_kind, check_length, load_pretrained
+from fastai_hf_callback.model.pretrained import Pretrained, _detect_architecture, check_max_length, load_pretrained
 from fastai_hf_callback.model.question_answering import span_logits
-from fastai_hf_callback.data.batches.batch_spec import TextInputs
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.padding import NO_PADDING
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import read_examples
-from fastai_hf_callback.data.batches.collate import Feeding
-from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
-from fastai_hf_callback.data.arguments import check_settings
+from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.batches.qa_encoding import QACollator
+from fastai_hf_callback.data.arguments import check_arguments
 from fastai_hf_callback.data.tables.table import read_table, split_rows
 from tests.tiny_texts import fast_tokenizer, slow_tokenizer
-from tests.tiny_models import a_trace, ids, model_of_today, tiny_model
+from tests.tiny_models import make_trace, ids, tiny_transformers_model, tiny_model
 
 TRIGGERS = []
 
@@ -55,26 +55,26 @@ CSV = "text,kind\ngood,a\nbad,b\nso,a\n"
 FACTORIES = "number = 3\ndef takes(one): ...\ndef nothing(): return None\n"
 
 
-def typed(line):
+def run_command_line(line):
     """What the command line says of its arguments; it never gets to work."""
-    from fastai_hf_callback.cli.main import _parser
+    from fastai_hf_callback.cli.main import _build_parser
 
-    arguments = _parser().parse_args(line.split())
+    arguments = _build_parser().parse_args(line.split())
     arguments.run(arguments)
 
 
-said(lambda: typed("compare"),
-     lambda: typed("compare --csv x.csv"),
-     lambda: typed("compare x.py:make --html no/such/folder/x.html"),
-     lambda: typed("compare x.py:make --plot arms.gif"),
-     lambda: typed("compare x.py:make --text comment"),
-     lambda: typed("compare --csv x.csv --labels ,"),
-     lambda: typed("compare x.py:make --arms callback,new"),
-     lambda: typed("compare x.py:make --epochs 0"),
-     lambda: typed("compare x.py:make --lr 0"),
-     lambda: typed("compare x.py:make --lr fast"),
-     lambda: typed("compare --csv x.csv --valid 2"),
-     lambda: typed("compare x.py:make --epochz 3"))
+said(lambda: run_command_line("compare"),
+     lambda: run_command_line("compare --csv x.csv"),
+     lambda: run_command_line("compare x.py:make --html no/such/folder/x.html"),
+     lambda: run_command_line("compare x.py:make --plot arms.gif"),
+     lambda: run_command_line("compare x.py:make --text comment"),
+     lambda: run_command_line("compare --csv x.csv --labels ,"),
+     lambda: run_command_line("compare x.py:make --arms callback,new"),
+     lambda: run_command_line("compare x.py:make --epochs 0"),
+     lambda: run_command_line("compare x.py:make --lr 0"),
+     lambda: run_command_line("compare x.py:make --lr fast"),
+     lambda: run_command_line("compare --csv x.csv --valid 2"),
+     lambda: run_command_line("compare x.py:make --epochz 3"))
 
 # -- the package ---------------------------------------------------------------------------------------------------
 
@@ -87,14 +87,14 @@ said(lambda: fastai_hf_callback.nonsense,
 
 
 
-def a_bert(n_outputs=2):
+def make_bert(n_outputs=2):
     """A tiny BERT of whichever library is here."""
-    return (tiny_model if find_spec("pytorch_transformers") else model_of_today)("bert", n_outputs)
+    return (tiny_model if find_spec("pytorch_transformers") else tiny_transformers_model)("bert", n_outputs)
 
 
-said(*(lambda inputs=inputs: inputs.check(a_bert()) for inputs in (
-    TextInputs(["input_ids"], NO_PADDING, 5, 10_000, 2), TextInputs(["input_ids"], NO_PADDING, 5_000, 10, 2),
-    TextInputs(["input_ids"], NO_PADDING, 5, 10, 3))))
+said(*(lambda inputs=inputs: inputs.check(make_bert()) for inputs in (
+    BatchSpec(["input_ids"], NO_PADDING, 5, 10_000, 2), BatchSpec(["input_ids"], NO_PADDING, 5_000, 10, 2),
+    BatchSpec(["input_ids"], NO_PADDING, 5, 10, 3))))
 
 
 class NoPadding(nn.Module):
@@ -103,7 +103,7 @@ class NoPadding(nn.Module):
     num_labels, config = 2, SimpleNamespace(pad_token_id=None)
 
 
-said(lambda: TextInputs(["input_ids"], NO_PADDING, 5, 10, 2).check(NoPadding()))
+said(lambda: BatchSpec(["input_ids"], NO_PADDING, 5, 10, 2).check(NoPadding()))
 
 
 class Takes(nn.Module):
@@ -159,36 +159,36 @@ said(lambda: unwrap("logits"),
      lambda: unwrap(SimpleNamespace(), element=1),
      lambda: unwrap((LOGITS,), element=3),
      lambda: unwrap((LOGITS, (HIDDEN, HIDDEN)), element=1),
-     lambda: first_batch.refuse_averaged_ids(ids(), "MixUp() out of callback_fns"),
-     lambda: first_batch.refuse_broadcast(Broadcasts.loss_func, Broadcasts.logits, Broadcasts.target),
-     lambda: first_batch.refuse_no_gradient(torch.tensor(1.0), LOGITS),
+     lambda: first_batch.check_no_mixup_of_ids(ids(), "MixUp() out of callback_fns"),
+     lambda: first_batch.check_no_broadcast(Broadcasts.loss_func, Broadcasts.logits, Broadcasts.target),
+     lambda: first_batch.check_gradient_flow(torch.tensor(1.0), LOGITS),
      lambda: mean_columnwise_auc(torch.zeros(4), torch.zeros(4)))
 
 # -- layer groups --------------------------------------------------------------------------------------------------
 
 
-said(lambda: grouped_parts(nn.Linear),
-     lambda: grouped_parts(a_bert().bert.encoder),
-     lambda: grouped_parts(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),
-     lambda: grouped_parts(a_bert(), n=99))
+said(lambda: build_layer_groups(nn.Linear),
+     lambda: build_layer_groups(make_bert().bert.encoder),
+     lambda: build_layer_groups(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),
+     lambda: build_layer_groups(make_bert(), n=99))
 
 # -- comparisons ---------------------------------------------------------------------------------------------------
 
 
 def other_start(**changes):
     """A patched arm that does not begin as the callback arm does."""
-    patched = a_trace("patched")
+    patched = make_trace("patched")
     for name, value in changes.items():
         setattr(patched, name, value)
     return patched
 
 
-said(lambda: compare_traces([a_trace("callback"), a_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))]).check(),
-     lambda: compare_traces([a_trace("callback"), other_start(initial_weights={"weight": "another"})]),
-     lambda: compare_traces([a_trace("callback"), other_start(first_batch="another")]),
-     lambda: trial.checked_arms(["callback", "callback"]),
-     lambda: trial.made_by("train.py", dict),
-     lambda: trial.made_by(lambda: None, dict),
+said(lambda: compare_traces([make_trace("callback"), make_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))]).check(),
+     lambda: compare_traces([make_trace("callback"), other_start(initial_weights={"weight": "another"})]),
+     lambda: compare_traces([make_trace("callback"), other_start(first_batch="another")]),
+     lambda: trial.validate_arms(["callback", "callback"]),
+     lambda: trial.build_learner("train.py", dict),
+     lambda: trial.build_learner(lambda: None, dict),
      lambda: load_factory("train.py"),
      lambda: load_factory("nowhere.py:make"),
      lambda: load_factory(written("fails.py", "raise ValueError('no data here')") + ":make"),
@@ -248,22 +248,22 @@ def words(**columns):
                              "tags": [["B", "O"], ["B"], ["O"], ["O", "B"]], **columns})
 
 
-def tagged(train=None, text="words", labels="tags", **kwargs):
+def read_token_labels(train=None, text="words", labels="tags", **kwargs):
     """The same for a label per word."""
     train = words() if train is None else train
     return read_examples(train, train.iloc[:2], text, labels, **kwargs)
 
 
 said(lambda: examples(frame(label=["a", None] * 3)),
-     lambda: tagged(pair="tags", labels="words", text="tags"),
-     lambda: tagged(words(second=list("abcd")), pair="second"),
+     lambda: read_token_labels(pair="tags", labels="words", text="tags"),
+     lambda: read_token_labels(words(second=list("abcd")), pair="second"),
      lambda: examples(labels=[]),
      lambda: examples(text=["text"]),
      lambda: examples(test=frame(a=None), labels=["a", "b"]),
      lambda: examples(frame(text=["x", None] * 3)),
      lambda: examples(frame(text=["x", 1] * 3)),
-     lambda: tagged(words(words=[["EU", 3], ["Peter"], ["so"], ["in", None]])),
-     lambda: tagged(words(tags=[["B"], ["B"], ["O"], ["O", "B"]])),
+     lambda: read_token_labels(words(words=[["EU", 3], ["Peter"], ["so"], ["in", None]])),
+     lambda: read_token_labels(words(tags=[["B"], ["B"], ["O"], ["O", "B"]])),
      lambda: examples(["x"]),
      lambda: examples(frame()[:0]),
      lambda: examples(test=frame()[:0]),
@@ -282,15 +282,15 @@ said(lambda: examples(frame(text=list("abcdef") * 5, label=[f"id{i}" for i in ra
      lambda: examples(task="singel"),
      lambda: examples(task="single", labels=["a", "b"]),
      lambda: examples(labels=["a", "label"]),
-     lambda: tagged(words(text=["EU rejects", "Peter", "so", "in Bonn"]), text="text"),
+     lambda: read_token_labels(words(text=["EU rejects", "Peter", "so", "in Bonn"]), text="text"),
      lambda: examples(frame(label=["['x', 'y']", "[]"] * 3)),
      lambda: examples(classes=["a"], labels="score"),
      lambda: examples(task="number"),
      lambda: examples(task="several"),
      lambda: examples(frame(b=0), labels=["a", "b"]),
-     lambda: tagged(words(words=list("abcd"), tags=[[0, 1], [1, 0], [1, 1], [0, 1]])),
-     lambda: tagged(words(words=list("abcd"), tags=[["x"], "x", ["y"], ["y"]])),
-     lambda: tagged(words(words=list("abcd"), tags=[["x"], [{}], ["y"], ["y"]])),
+     lambda: read_token_labels(words(words=list("abcd"), tags=[[0, 1], [1, 0], [1, 1], [0, 1]])),
+     lambda: read_token_labels(words(words=list("abcd"), tags=[["x"], "x", ["y"], ["y"]])),
+     lambda: read_token_labels(words(words=list("abcd"), tags=[["x"], [{}], ["y"], ["y"]])),
      lambda: examples(frame(label="a")),
      lambda: examples(classes="ab"),
      lambda: examples(classes=["a", "bb"]),
@@ -307,7 +307,7 @@ class Hub:
         raise AssertionError("nobody asks for its rows")
 
 
-def asked(**columns):
+def make_questions(**columns):
     """Two questions, their contexts and answers."""
     import pandas
 
@@ -317,7 +317,7 @@ def asked(**columns):
 
 def questions(labels=("answer",), classes=None, **columns):
     """The same, read."""
-    held = asked(**columns)
+    held = make_questions(**columns)
     return read_examples(held, held, "question", list(labels), pair="context", task="answer", classes=classes)
 
 
@@ -331,7 +331,7 @@ said(lambda: examples({"train": Hub(), "test": Hub()}),
      lambda: questions(labels=("answer", "place"), place=[4, 4]))
 
 # What is told of rows that are unusual and no error.
-REMARKS = [lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
+WARNED_READS = [lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
            lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), pair="second"),
            lambda: examples(valid=frame()),
            lambda: examples(test=["x", "\t"])]
@@ -339,42 +339,42 @@ REMARKS = [lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
 # -- texts and tokenizers ------------------------------------------------------------------------------------------
 
 
-def a_tokenizer(limit=64):
+def make_tokenizer(limit=64):
     """A tiny tokenizer of whichever library is here."""
     made = (slow_tokenizer if find_spec("pytorch_transformers") else fast_tokenizer)(".")
     made.max_len = made.model_max_length = limit
     return made
 
 
-def encoded(texts, pairs=None, max_len=8, **kwargs):
+def encode_texts(texts, pairs=None, max_len=8, **kwargs):
     """Texts, encoded."""
-    return TextEncoder(a_tokenizer(), max_len, **kwargs).encode(texts, pairs)
+    return TextEncoder(make_tokenizer(), max_len, **kwargs).encode(texts, pairs)
 
 
-def a_feeding(**kwargs):
+def make_collator(**kwargs):
     """What `text_data` predicts with."""
-    return Feeding(TextEncoder(a_tokenizer(), 8), **kwargs)
+    return TextCollator(TextEncoder(make_tokenizer(), 8), **kwargs)
 
 
 WRITE = "data.add_test([{}, ...])"
 
 said(lambda: TextEncoder("bert-base-uncased"),
-     lambda: encoded(["x"], max_len="long"),
-     lambda: encoded(["x"], n_workers=0),
-     lambda: encoded(["x"], max_len=1),
-     lambda: encoded(["x"], max_len=99),
-     lambda: encoded([["x"]], ["y"]),
-     lambda: encoded(["x", "y"], ["z"]),
-     lambda: encoded("one text"),
-     lambda: encoded(torch.zeros(2, 2).numpy()),
-     lambda: encoded(["x", 3, None]),
-     lambda: a_feeding().texts_of("one text", WRITE),
-     lambda: a_feeding().texts_of([], WRITE),
-     lambda: a_feeding().texts_of(frame()[["score"]], WRITE),
-     lambda: a_feeding().texts_of(["", "the fox"], WRITE),
-     lambda: a_feeding(paired=True).check_item("x", WRITE),
-     lambda: a_feeding(words=True).check_item("x", WRITE),
-     lambda: a_feeding().check_item(3, WRITE))
+     lambda: encode_texts(["x"], max_len="long"),
+     lambda: encode_texts(["x"], n_workers=0),
+     lambda: encode_texts(["x"], max_len=1),
+     lambda: encode_texts(["x"], max_len=99),
+     lambda: encode_texts([["x"]], ["y"]),
+     lambda: encode_texts(["x", "y"], ["z"]),
+     lambda: encode_texts("one text"),
+     lambda: encode_texts(torch.zeros(2, 2).numpy()),
+     lambda: encode_texts(["x", 3, None]),
+     lambda: make_collator().read_texts_to_predict("one text", WRITE),
+     lambda: make_collator().read_texts_to_predict([], WRITE),
+     lambda: make_collator().read_texts_to_predict(frame()[["score"]], WRITE),
+     lambda: make_collator().read_texts_to_predict(["", "the fox"], WRITE),
+     lambda: make_collator(paired=True).check_item("x", WRITE),
+     lambda: make_collator(words=True).check_item("x", WRITE),
+     lambda: make_collator().check_item(3, WRITE))
 
 
 
@@ -387,18 +387,18 @@ def folder(name, config):
 
 def passages(max_len=16, make=None):
     """What encodes questions and contexts."""
-    return PassageFeeding(TextEncoder((make or fast_tokenizer)("."), max_len))
+    return QACollator(TextEncoder((make or fast_tokenizer)("."), max_len))
 
 
 def cut_off():
     """An answer beyond the room for its context."""
-    feeding, context = passages(8), "the fox sees the owl here often and the wren hides"
-    feeding.say_cut_off(feeding.encoded([("the fox", context)]), [(40, 44)], "train")
+    collator, context = passages(8), "the fox sees the owl here often and the wren hides"
+    collator.report_truncated_answers(collator.encode_texts([("the fox", context)]), [(40, 44)], "train")
 
 
 said(lambda: passages(make=slow_tokenizer),
      cut_off,
-     lambda: passages(8).encoded([("the old red fox sees", "a fern")]),
+     lambda: passages(8).encode_texts([("the old red fox sees", "a fern")]),
      lambda: span_logits((torch.zeros(4, 2),)),
      lambda: SpanLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()),
      lambda: SpanLoss()(torch.zeros(4, 2, 6), torch.zeros(4).long()),
@@ -406,18 +406,18 @@ said(lambda: passages(make=slow_tokenizer),
 
 # -- settings and folders ------------------------------------------------------------------------------------------
 
-said(lambda: check_settings(0, None, 0, ".", None),
-     lambda: check_settings(8, None, 0, 3, None),
-     lambda: check_length(Pretrained(None, None, 64), 128),
+said(lambda: check_arguments(0, None, 0, ".", None),
+     lambda: check_arguments(8, None, 0, 3, None),
+     lambda: check_max_length(Pretrained(None, None, 64), 128),
      lambda: load_pretrained("./nowhere"),
      lambda: load_pretrained(written("model", "x")),
      lambda: Path("empty").mkdir(exist_ok=True) or load_pretrained("empty"),
-     lambda: _old_kind(folder("unknown", '{"model_type": "spam"}')))
+     lambda: _detect_architecture(folder("unknown", '{"model_type": "spam"}')))
 
 # -- what nobody says here -----------------------------------------------------------------------------------------
 
 # Room, how the message begins, and where it is tested or why it cannot be had without taking a library away.
-NOT_SAID = [
+UNTRIGGERED = [
     ("__init__.py", "No fastai is installed", "tests/test_architecture.py"),
     ("__init__.py", "{} is not there", "tests/test_contributing.py: a room that has been begun"),
     ("cli/main.py", "{}", "hands on what __init__.py says where no fastai is installed, or Python where a part is not"),

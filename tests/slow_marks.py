@@ -2,7 +2,7 @@
 import pytest
 
 
-def first_quick(n, values):
+def mark_slow_after(n, values):
     """The first `n` values; the others are marked slow and run in ``make test`` alone."""
     return [value if i < n else pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
             for i, value in enumerate(values)]

@@ -118,7 +118,7 @@ def test_the_walk_sees_what_must_not_be_there(source):
 
 
 @pytest.mark.parametrize("source", [
-    "import torch", "from .errors import BridgeError", "def f():\n    import pandas", "import fastai_hf_callback",
+    "import torch", "from .errors import FastaiHFError", "def f():\n    import pandas", "import fastai_hf_callback",
     "async def f():\n    from sklearn import metrics", "x = lambda: __import__('rich')", "'import fastai'",
 ])
 def test_the_walk_lets_pass_what_may_be_there(source):
@@ -229,7 +229,7 @@ def find_spec(name, package=None):
 importlib.util.find_spec = find_spec
 import fastai_hf_callback
 try:
-    print(fastai_hf_callback._fastai_room())
+    print(fastai_hf_callback._detect_fastai())
 except ImportError as error:
     print(error)
 """

@@ -52,7 +52,7 @@ def test_a_check_is_added_and_named(copy):
 def test_an_architecture_is_added_and_equal(monkeypatch):
     from tests import tiny_models as tiny
 
-    monkeypatch.setattr(tiny, "_TODAY", dict(tiny._TODAY))
+    monkeypatch.setattr(tiny, "_TODAY", dict(tiny._TRANSFORMERS_CLASSES))
     monkeypatch.setattr(tiny, "_SIZES", dict(tiny._SIZES))
     line, cell = blocks("A new architecture")
     exec(line, {})
@@ -68,7 +68,7 @@ def test_a_fastai_gets_a_room(copy):
     assert "No fastai is installed here" in python(ask, copy).stderr
 
     public = copy / "fastai_hf_callback" / "__init__.py"
-    source, changed = re.subn(r"^_TOLD_BY = .*\n", lambda _: told, public.read_text(encoding="utf-8"), flags=re.M)
+    source, changed = re.subn(r"^_FASTAI_MARKERS = .*\n", lambda _: told, public.read_text(encoding="utf-8"), flags=re.M)
     assert changed == 1
     public.write_text(source, encoding="utf-8")
     room = copy / "fastai_hf_callback" / "fastai3"

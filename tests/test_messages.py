@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tests import message_catalogue as messages
-from tests.message_triggers import NOT_SAID
+from tests.message_triggers import UNTRIGGERED
 
-SITES, MUTE = messages.all_sites()
+SITES, RAISES_WITHOUT_MESSAGE = messages.collect_sites()
 GOLDEN = messages.GOLDEN.read_text(encoding="utf-8")
 EXAMPLES = messages.read(GOLDEN)
 
@@ -17,9 +17,9 @@ EXAMPLES = messages.read(GOLDEN)
 ADVICE = re.compile(r"\b(expected|needs|write|say which|give|take|fill|remove|rename|drop|leave|load|build|hand on|"
                     r"do by hand|train longer|look|install|(its|the) columns (of \w+ )?are|see \S+ --help)\b", re.I)
 # Messages that only hand on another's, or that another's quotes.
-HANDED_ON = {("cli/main.py", "_fastai_room"), ("comparison/comparison.py", "check"), ("model/pretrained.py", "_load_old"),
+HANDED_ON = {("cli/main.py", "_detect_fastai"), ("comparison/comparison.py", "check"), ("model/pretrained.py", "_load_pytorch_transformers"),
              ("fastai1/data/text_data.py", "text_data"), ("fastai2/data/text_data.py", "text_data"), ("__init__.py", "__getattr__"),
-             ("fastai2/diagnosis/examination.py", "_through_the_loop")}
+             ("fastai2/diagnosis/examination.py", "_run_through_loop")}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_every_message_is_written_as_it_was():
 
 
 def test_every_message_reads_as_it_did(said):
-    now = messages.written(SITES, messages.merged(SITES, said, messages.read(GOLDEN)))
+    now = messages.render_golden(SITES, messages.merge_examples(SITES, said, messages.read(GOLDEN)))
     assert now == GOLDEN, difference(now, GOLDEN) + "\n\npython -m tests.message_catalogue --write"
 
 
@@ -57,7 +57,7 @@ def test_every_message_reads_as_it_did(said):
 
 
 def test_nothing_is_raised_without_words():
-    assert MUTE == []
+    assert RAISES_WITHOUT_MESSAGE == []
 
 
 @pytest.mark.parametrize("source, mute", [
@@ -68,7 +68,7 @@ def test_nothing_is_raised_without_words():
     ("def made(x): return OutputError('x was given')\nraise made(3)", False),
 ])
 def test_a_raise_without_words_is_seen(source, mute):
-    assert bool(messages.sites_of(source, "room.py")[1]) is mute
+    assert bool(messages.find_sites(source, "room.py")[1]) is mute
 
 
 @pytest.mark.parametrize("source, kind, template", [
@@ -79,13 +79,13 @@ def test_a_raise_without_words_is_seen(source, mute):
     ("raise ValueError(said)", "ValueError", "{}"), ("argparse.ArgumentTypeError('x')", "ArgumentTypeError", "x"),
 ])
 def test_a_message_is_read_as_it_is_written(source, kind, template):
-    (site,), _ = messages.sites_of(source, "room.py")
+    (site,), _ = messages.find_sites(source, "room.py")
     assert (site.kind, site.template) == (kind, template)
 
 
 def test_every_message_is_said_somewhere():
     unsaid = [site for site in SITES if not EXAMPLES.get(messages.golden_key(site))]
-    known = [(room, start) for room, start, _ in NOT_SAID]
+    known = [(room, start) for room, start, _ in UNTRIGGERED]
     stray = [str(site) for site in unsaid if not any(_is(site, entry) for entry in known)]
     assert stray == [], "add a trigger to message_triggers.py, and write the golden file anew"
     assert [entry for entry in known if not any(_is(site, entry) for site in unsaid)] == [], "is said by now"

@@ -13,7 +13,7 @@ pytest.importorskip("fastai")
 import fastai_hf_callback  # noqa: E402
 from tests.installed_stack import FASTAI_1  # noqa: E402
 from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame, slow_tokenizer, write_vocabulary  # noqa: E402
-from tests.tiny_models import VOCAB, model_of_today, tiny_model  # noqa: E402
+from tests.tiny_models import VOCAB, tiny_transformers_model, tiny_model  # noqa: E402
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 THERE = "# fastai 2\n" if FASTAI_1 else "# fastai 1\n"
@@ -45,7 +45,7 @@ def steps(learn):
 @pytest.fixture
 def given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = tiny_model("bert", 2) if FASTAI_1 else model_of_today("bert", 2)
+    model = tiny_model("bert", 2) if FASTAI_1 else tiny_transformers_model("bert", 2)
     model.save_pretrained(str(tmp_path))
     write_vocabulary(tmp_path)
     frame(60).rename(columns={"animal": "label"}).to_csv("train.csv", index=False)
@@ -88,7 +88,7 @@ def test_batches_of_ones_own_train(learned):
 
 def test_the_diagnosis_is_printed(learned, capsys):
     exec(DIAGNOSE, learned)
-    assert learned["diagnosis"].evidence.looked_at
+    assert learned["diagnosis"].evidence.examined
     assert str(learned["diagnosis"]) in capsys.readouterr().out
 
 

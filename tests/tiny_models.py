@@ -14,15 +14,15 @@ ARCHITECTURES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "trans
 WITHOUT_MASK = ("gpt2", "transfoxl")  # their forward in pytorch-transformers 1.2 takes none
 
 
-def model_of_today(name, n_outputs=2, head="SequenceClassification"):
+def tiny_transformers_model(name, n_outputs=2, head="SequenceClassification"):
     """A transformers 5 model of `name`, two layers, 16 wide."""
-    return _of_today(name, n_outputs, head)
+    return _build_transformers_model(name, n_outputs, head)
 
 
 def tiny_model(name, n_outputs=2, **config):
     """A pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
     if name.endswith(" of transformers 5"):
-        return _of_today(name.split()[0], n_outputs)
+        return _build_transformers_model(name.split()[0], n_outputs)
     library = pytest.importorskip("pytorch_transformers")
     make = {"bert": _bert, "roberta": _roberta, "distilbert": _distilbert, "xlnet": _xlnet, "xlm": _xlm,
             "gpt2": _gpt2, "transfoxl": _transfoxl}[name]
@@ -32,7 +32,7 @@ def tiny_model(name, n_outputs=2, **config):
 def _bert(library, n_outputs, config, kind="Bert", positions=32):
     settings = library.BertConfig(VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
                                   intermediate_size=32, max_position_embeddings=positions)
-    return getattr(library, f"{kind}ForSequenceClassification")(_set(settings, n_outputs, config))
+    return getattr(library, f"{kind}ForSequenceClassification")(_configure(settings, n_outputs, config))
 
 
 def _roberta(library, n_outputs, config):
@@ -42,49 +42,49 @@ def _roberta(library, n_outputs, config):
 def _distilbert(library, n_outputs, config):
     settings = library.DistilBertConfig(VOCAB, max_position_embeddings=32, sinusoidal_pos_embds=False, n_layers=2,
                                         n_heads=2, dim=16, hidden_dim=32)
-    return library.DistilBertForSequenceClassification(_set(settings, n_outputs, config))
+    return library.DistilBertForSequenceClassification(_configure(settings, n_outputs, config))
 
 
 def _xlnet(library, n_outputs, config):
     settings = library.XLNetConfig(VOCAB, d_model=16, n_layer=2, n_head=2, d_inner=32)
-    return library.XLNetForSequenceClassification(_set(settings, n_outputs, config))
+    return library.XLNetForSequenceClassification(_configure(settings, n_outputs, config))
 
 
 def _xlm(library, n_outputs, config):
     settings = library.XLMConfig(VOCAB, emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32)
-    return library.XLMForSequenceClassification(_set(settings, n_outputs, config))
+    return library.XLMForSequenceClassification(_configure(settings, n_outputs, config))
 
 
 def _gpt2(library, n_outputs, config):
     settings = library.GPT2Config(VOCAB, n_positions=32, n_ctx=32, n_embd=16, n_layer=2, n_head=2)
-    return LastTokenHead(library.GPT2Model(_set(settings, n_outputs, config)), 16, n_outputs)
+    return LastTokenHead(library.GPT2Model(_configure(settings, n_outputs, config)), 16, n_outputs)
 
 
 def _transfoxl(library, n_outputs, config):
     settings = library.TransfoXLConfig(VOCAB, cutoffs=[10, 20], d_model=16, d_embed=16, n_head=2, d_head=8, d_inner=32,
                                        n_layer=2, tgt_len=8, mem_len=8, clamp_len=8)
-    return LastTokenHead(library.TransfoXLModel(_set(settings, n_outputs, config)), 16, n_outputs)
+    return LastTokenHead(library.TransfoXLModel(_configure(settings, n_outputs, config)), 16, n_outputs)
 
 
-def _of_today(name, n_outputs, head="SequenceClassification"):
+def _build_transformers_model(name, n_outputs, head="SequenceClassification"):
     library = pytest.importorskip("transformers")
-    kind = _TODAY[name]
-    settings = {"vocab_size": VOCAB, "num_labels": n_outputs, "pad_token_id": 0, **_SIZES.get(name, _USUAL_SIZES)}
+    kind = _TRANSFORMERS_CLASSES[name]
+    settings = {"vocab_size": VOCAB, "num_labels": n_outputs, "pad_token_id": 0, **_SIZES.get(name, _DEFAULT_SIZES)}
     return getattr(library, f"{kind}For{head}")(getattr(library, f"{kind}Config")(**settings))
 
 
-_TODAY = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert", "xlnet": "XLNet", "xlm": "XLM",
+_TRANSFORMERS_CLASSES = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert", "xlnet": "XLNet", "xlm": "XLM",
           "gpt2": "GPT2", "modernbert": "ModernBert",
           "electra": "Electra", "albert": "Albert", "mpnet": "MPNet", "deberta": "DebertaV2", "roformer": "RoFormer"}
-_USUAL_SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+_DEFAULT_SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
                     max_position_embeddings=32)
-_SIZES = {"roberta": {**_USUAL_SIZES, "max_position_embeddings": 34},
-          "mpnet": {**_USUAL_SIZES, "max_position_embeddings": 34},
-          "electra": {**_USUAL_SIZES, "embedding_size": 16}, "albert": {**_USUAL_SIZES, "embedding_size": 16},
+_SIZES = {"roberta": {**_DEFAULT_SIZES, "max_position_embeddings": 34},
+          "mpnet": {**_DEFAULT_SIZES, "max_position_embeddings": 34},
+          "electra": {**_DEFAULT_SIZES, "embedding_size": 16}, "albert": {**_DEFAULT_SIZES, "embedding_size": 16},
           "distilbert": dict(dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=32),
           "xlnet": dict(d_model=16, n_layer=2, n_head=2, d_inner=32),
           "xlm": dict(emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32, pad_index=0),
-          "modernbert": {**_USUAL_SIZES, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3},
+          "modernbert": {**_DEFAULT_SIZES, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3},
           "gpt2": dict(n_embd=16, n_layer=2, n_head=2, n_positions=32)}
 
 
@@ -100,7 +100,7 @@ class LastTokenHead(nn.Module):
         return type(output)([self.head(output[0][:, -1]), *output[1:]])
 
 
-def _set(settings, n_outputs, config):
+def _configure(settings, n_outputs, config):
     settings.num_labels = n_outputs
     for name, value in config.items():
         setattr(settings, name, value)
@@ -147,7 +147,7 @@ class ClassifierOutput(OutputLike):
 # -- recorded runs -----------------------------------------------------------------------------------------------
 
 
-def a_trace(arm="callback", losses=(0.9, 0.7, 0.5, 0.3), valid=(0.8, 0.6, 0.4), accuracy=(0.5, 0.7, 0.9),
+def make_trace(arm="callback", losses=(0.9, 0.7, 0.5, 0.3), valid=(0.8, 0.6, 0.4), accuracy=(0.5, 0.7, 0.9),
             weights="trained", n_targets=100, base_rates=None):
     """A run of two steps an epoch, written by hand; `valid` and `accuracy` begin before the first step."""
     epochs = [Epoch(0, i, v, {"accuracy": a}) for i, (v, a) in enumerate(zip(valid[1:], accuracy[1:]))]
@@ -158,7 +158,7 @@ def a_trace(arm="callback", losses=(0.9, 0.7, 0.5, 0.3), valid=(0.8, 0.6, 0.4), 
                  n_train_targets=n_targets, n_valid_targets=n_targets, base_rates=base_rates or {})
 
 
-def a_broken_trace(**kwargs):
+def make_broken_trace(**kwargs):
     """The null: nothing but weight decay moved a weight."""
     still = dict(losses=(0.9, 0.9, 0.9, 0.9), valid=(0.8, 0.8, 0.8), accuracy=(0.5, 0.5, 0.5), weights="decayed")
-    return a_trace("broken", **{**still, **kwargs})
+    return make_trace("broken", **{**still, **kwargs})

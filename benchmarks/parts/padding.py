@@ -28,15 +28,15 @@ def shares_of(rows, peers):
     import numpy as np
     import torch
 
-    from fastai_hf_callback.data.batches.sampler import LengthBuckets, padded_share
+    from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, padding_ratio
 
     drawn = lengths(rows)
     torch.manual_seed(0)
-    given = {"real": int(drawn.sum()), "ours": [padded_share(drawn, LengthBuckets(drawn, BATCH).draw(), BATCH)
+    given = {"real": int(drawn.sum()), "ours": [padding_ratio(drawn, LengthBucketSampler(drawn, BATCH).draw(), BATCH)
                                                 for _ in range(PASSES)],
-             "random": [padded_share(drawn, np.random.default_rng(at).permutation(rows), BATCH)
+             "random": [padding_ratio(drawn, np.random.default_rng(at).permutation(rows), BATCH)
                         for at in range(PASSES)],
-             "sorted": padded_share(drawn, np.argsort(drawn), BATCH)}
+             "sorted": padding_ratio(drawn, np.argsort(drawn), BATCH)}
     grouped = [peers.ask("v2", "hf_trainer", "padded_tokens", lengths=drawn.tolist(), seed=at)
                for at in range(PASSES)] if rows <= 20_000 else []
     return {**given, "Trainer": [tokens / given["real"] for tokens in grouped]}

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
-from fastai_hf_callback.fastai1.data.loaders import Collate
+from fastai_hf_callback.fastai1.data.loaders import ItemCollator
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 
 CPU_ALONE = dict(num_workers=0, device=torch.device("cpu"), pin_memory=False, no_check=True)
@@ -46,7 +46,7 @@ def data_of(rows, size, random):
     data.valid_dl = None
     if random:
         dataset = data.train_ds
-        data.train_dl.dl = DataLoader(dataset, BATCH, shuffle=True, collate_fn=Collate(dataset.x.feeding))
+        data.train_dl.dl = DataLoader(dataset, BATCH, shuffle=True, collate_fn=ItemCollator(dataset.x.collator))
     return data
 
 
@@ -123,7 +123,7 @@ def peak_memory(arm, returned):
 # -- growth ----------------------------------------------------------------------------------------------------------
 
 
-def feeding(rows, times):
+def collator(rows, times):
     """Seconds of tokenising and of one pass over the training batches; no model."""
     def make(frame, own):
         return text_data(frame[:rows], frame[rows:], own, text="text", labels="label", bs=BATCH, max_len=LONGEST,
@@ -132,5 +132,5 @@ def feeding(rows, times):
 
 
 if __name__ == "__main__":
-    serve({"epoch": epoch, "steps": steps, "peak_memory": peak_memory, "feeding": feeding, "batch": lambda: FREE_BATCH,
+    serve({"epoch": epoch, "steps": steps, "peak_memory": peak_memory, "feeding": collator, "batch": lambda: FREE_BATCH,
            "versions": lambda: versions("torch", "fastai", "transformers", "pytorch-transformers")})

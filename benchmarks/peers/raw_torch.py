@@ -15,13 +15,13 @@ def padded(rows):
 
 
 def drawn(arm, rows, seed):
-    """Batches of random rows; or those of `LengthBuckets`: what the loop itself costs is then all that differs."""
+    """Batches of random rows; or those of `LengthBucketSampler`: what the loop itself costs is then all that differs."""
     torch.manual_seed(seed)
     if arm == "random":
         return torch.randperm(rows).numpy()
-    from fastai_hf_callback.data.batches.sampler import LengthBuckets
+    from fastai_hf_callback.data.batches.sampler import LengthBucketSampler
 
-    return LengthBuckets(lengths(rows), BATCH).draw()
+    return LengthBucketSampler(lengths(rows), BATCH).draw()
 
 
 def epoch(arm, size, rows, seed=0, device="cpu"):

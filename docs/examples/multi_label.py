@@ -6,7 +6,7 @@ from fastai.learner import Learner
 from fastai.metrics import accuracy_multi
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel, layer_groups, text_data
+from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, HFModel, layer_groups, text_data
 from fastai_hf_callback.demo.comments import LABELS, write_csv
 
 
@@ -16,7 +16,7 @@ def main(model, rows=2000):
                     max_len=64)
     head = AutoModelForSequenceClassification.from_pretrained(model, num_labels=dls.c)
     learn = Learner(dls, HFModel(head, inputs=dls.inputs), cbs=[HFCallback()], splitter=layer_groups,
-                    metrics=[accuracy_multi, BaseRate(accuracy_multi), ColumnwiseAUC()])  # the first says little alone
+                    metrics=[accuracy_multi, ConstantBaseline(accuracy_multi), ColumnwiseAUC()])  # the first says little alone
     learn.fit_one_cycle(2, 1e-3)
     learn.show_results(max_n=3)
     print(learn.predict("you are a fool"))

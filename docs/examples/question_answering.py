@@ -7,7 +7,7 @@ import pandas as pd
 from fastai.learner import Learner
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from fastai_hf_callback import HFCallback, HFModel, layer_groups, span_logits, span_match, span_overlap, text_data
+from fastai_hf_callback import HFCallback, HFModel, layer_groups, span_logits, span_exact_match, span_f1, text_data
 
 PEOPLE, PLACES = ("Ada", "Grace", "Alan", "Emmy"), ("London", "Geneva", "Lisbon", "Oslo")
 answers = pd.DataFrame([(f"Where does {asked} live?", f"{one} lives in {here}, and {other} lives in {there}.",
@@ -20,7 +20,7 @@ def main(model, epochs=8):
     dls = text_data(answers, 0.25, AutoTokenizer.from_pretrained(model), text="question", pair="context",
                     labels="answer", task="answer", max_len=96)
     head = AutoModelForQuestionAnswering.from_pretrained(model)
-    learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[span_match, span_overlap],
+    learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[span_exact_match, span_f1],
                     cbs=[HFCallback(element=span_logits)], splitter=layer_groups)
     learn.fit_one_cycle(epochs, 1e-3)
     learn.show_results(max_n=3)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 
 __all__ = ["load_factory"]
 
@@ -21,19 +21,19 @@ def load_factory(spec: str) -> Callable[[], Any]:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When the file or the name is missing, or the file fails when run.
     """
     file, colon, name = spec.rpartition(":")
     if not colon or not file or not name:
-        raise UnusableInput(f"{spec}: expected FILE.py:FACTORY, such as train.py:make_learner")
+        raise InvalidInputError(f"{spec}: expected FILE.py:FACTORY, such as train.py:make_learner")
     path = Path(file)
     if not path.is_file() or path.suffix != ".py":
-        raise UnusableInput(f"{file}: no such Python file; expected FILE.py:FACTORY, such as train.py:make_learner")
-    return _callable_in(_run(path), name, file)
+        raise InvalidInputError(f"{file}: no such Python file; expected FILE.py:FACTORY, such as train.py:make_learner")
+    return _find_callable(_run_file(path), name, file)
 
 
-def _run(path: Path) -> Any:
+def _run_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, str(path))
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))
@@ -41,33 +41,33 @@ def _run(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is the user's, told in one line
-        from fastai_hf_callback.diagnosis.failures import advice_on
+        from fastai_hf_callback.diagnosis.failures import suggest_fix
 
-        said = " ".join(str(error).split())
-        raise UnusableInput(f"{path}: failed when run: {type(error).__name__}: {said}{advice_on(error)}; write python "
+        message = " ".join(str(error).split())
+        raise InvalidInputError(f"{path}: failed when run: {type(error).__name__}: {message}{suggest_fix(error)}; write python "
                             f"{path} to see where") from None
     return module
 
 
-def _callable_in(module: Any, name: str, file: str) -> Callable[[], Any]:
+def _find_callable(module: Any, name: str, file: str) -> Callable[[], Any]:
     factory = getattr(module, name, None)
     if callable(factory):
-        return _without_arguments(factory, f"{file}:{name}")
+        return _check_takes_no_arguments(factory, f"{file}:{name}")
     if factory is not None:
-        raise UnusableInput(f"{file}:{name} is a {type(factory).__name__}; expected a function that returns a Learner")
+        raise InvalidInputError(f"{file}:{name} is a {type(factory).__name__}; expected a function that returns a Learner")
     there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
              and getattr(value, "__module__", None) == module.__name__]
     close = difflib.get_close_matches(name, there, n=3) or there[:8]
     listed = ", ".join(close)
-    raise UnusableInput(f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}; expected a function that "
+    raise InvalidInputError(f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}; expected a function that "
                         f"returns a Learner")
 
 
-def _without_arguments(factory: Callable[..., Any], spec: str) -> Callable[[], Any]:
+def _check_takes_no_arguments(factory: Callable[..., Any], spec: str) -> Callable[[], Any]:
     try:
         inspect.signature(factory).bind()
     except TypeError:
-        raise UnusableInput(f"{spec} takes arguments; expected a function without, such as "
+        raise InvalidInputError(f"{spec} takes arguments; expected a function without, such as "
                             f"def make_learner(): ...") from None
     except ValueError:  # no signature to read
         pass

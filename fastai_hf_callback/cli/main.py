@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
-from fastai_hf_callback.errors import BridgeError, UnusableInput
+from fastai_hf_callback.errors import FastaiHFError, InvalidInputError
 from fastai_hf_callback.results.finding import SEVERITIES
 
 __all__ = ["main"]
@@ -28,21 +28,21 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         By default the process's own arguments.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _build_parser().parse_args(argv)
         with warnings.catch_warnings():
             for noise in ("pkg_resources is deprecated", "'pin_memory' argument"):  # fastai 1's habits, not the user's
                 warnings.filterwarnings("ignore", message=noise)
             return arguments.run(arguments)
-    except BridgeError as error:
+    except FastaiHFError as error:
         print(f"fastai-hf: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except Exception as error:  # a run that fails must not look like one that differs
         if _wants_traceback(argv):
             raise
-        from fastai_hf_callback.diagnosis.failures import advice_on
+        from fastai_hf_callback.diagnosis.failures import suggest_fix
 
-        said = " ".join(str(error).split())
-        print(f"fastai-hf: the run failed: {type(error).__name__}: {said}{advice_on(error)}; add --traceback to see "
+        error_text = " ".join(str(error).split())
+        print(f"fastai-hf: the run failed: {type(error).__name__}: {error_text}{suggest_fix(error)}; add --traceback to see "
               f"where", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -57,35 +57,35 @@ def _wants_traceback(argv: Optional[Sequence[str]]) -> bool:
 # -- the commands ------------------------------------------------------------------------------------------
 
 
-def _demo(arguments: argparse.Namespace) -> int:
+def _run_demo_command(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    room_demo = _of_room("demo")
+    demo_module = _import_for_fastai("demo")
     from fastai_hf_callback import diagnose
-    from fastai_hf_callback.demo.setup import RECIPE_STORY, STORY, demo_fit
+    from fastai_hf_callback.demo.setup import RECIPE_INTRO, DEMO_INTRO, fit_demo
     from fastai_hf_callback.utils.rng import seed_everything
 
-    print(STORY)
-    with _one_thread():
-        exit_code = _run_comparison(room_demo.demo_factory(), demo_fit, arguments)
+    print(DEMO_INTRO)
+    with _use_one_thread():
+        exit_code = _run_comparison(demo_module.build_demo_factory(), fit_demo, arguments)
         seed_everything(arguments.seed)
-        print(RECIPE_STORY)
-        print(diagnose(room_demo.recipe_after_an_epoch()))
+        print(RECIPE_INTRO)
+        print(diagnose(demo_module.train_article_recipe()))
     return exit_code
 
 
-def _compare(arguments: argparse.Namespace) -> int:
+def _run_compare_command(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     if bool(arguments.factory) == bool(arguments.csv):
-        raise UnusableInput("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
-    _fastai_room()
-    _settle_csv_options(arguments)
-    make_learner = _factory_from_file(arguments) if arguments.factory else _factory_from_csv(arguments)
-    return _run_comparison(make_learner, _one_cycle(arguments.epochs, arguments.lr), arguments)
+        raise InvalidInputError("expected either FILE.py:FACTORY or --csv FILE --text COL --labels A,B,.. --model NAME")
+    _detect_fastai()
+    _resolve_csv_options(arguments)
+    make_learner = _load_factory_from_file(arguments) if arguments.factory else _build_factory_from_csv(arguments)
+    return _run_comparison(make_learner, _build_one_cycle_fit(arguments.epochs, arguments.lr), arguments)
 
 
-def _diagnose(arguments: argparse.Namespace) -> int:
+def _run_diagnose_command(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
-    _fastai_room()
+    _detect_fastai()
     from fastai_hf_callback import diagnose
     from .factory_file import load_factory
 
@@ -100,28 +100,28 @@ def _diagnose(arguments: argparse.Namespace) -> int:
 
 def _run_comparison(make_learner: Callable[[], Any], fit: Callable[[Any], Any], arguments: argparse.Namespace) -> int:
     from fastai_hf_callback import compare
-    from fastai_hf_callback.utils.progress import arm_bars
+    from fastai_hf_callback.utils.progress import show_arm_progress
 
-    with arm_bars(arguments.arms, log=True) as progress:
+    with show_arm_progress(arguments.arms, log=True) as progress:
         comparison = compare(make_learner, fit, seed=arguments.seed, arms=arguments.arms, progress=progress or False)
     print(comparison)
     if arguments.json:
         Path(arguments.json).write_text(comparison.to_json(), encoding="utf-8")
     if arguments.html:
-        comparison.to_html(arguments.html, title=_subject(arguments))
+        comparison.to_html(arguments.html, title=_describe_subject(arguments))
     if arguments.plot:
         comparison.plot(arguments.plot)
     return comparison.exit_code
 
 
-def _subject(arguments: argparse.Namespace) -> str:
+def _describe_subject(arguments: argparse.Namespace) -> str:
     if arguments.command == "demo":
         return "fastai-hf demo"
     return arguments.factory or f"{arguments.csv}, {arguments.model}"
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _use_one_thread() -> Iterator[None]:
     # Threads only wait for one another over matrices as small as the demo's; on a busy machine, ten times as long.
     import torch
 
@@ -133,33 +133,33 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _one_cycle(epochs: int, lr: Optional[float]) -> Callable[[Any], Any]:
+def _build_one_cycle_fit(epochs: int, lr: Optional[float]) -> Callable[[Any], Any]:
     return lambda learn: learn.fit_one_cycle(epochs, lr) if lr else learn.fit_one_cycle(epochs)
 
 
 # -- where learners come from --------------------------------------------------------------------------------
 
 
-def _factory_from_file(arguments: argparse.Namespace) -> Callable[[], Any]:
+def _load_factory_from_file(arguments: argparse.Namespace) -> Callable[[], Any]:
     from .factory_file import load_factory
 
     return load_factory(arguments.factory)
 
 
-def _factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
+def _build_factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
     missing = [f"--{name}" for name in ("text", "labels", "model") if not getattr(arguments, name)]
     if missing:
-        raise UnusableInput(f"--csv {arguments.csv} also needs {' '.join(missing)}")
+        raise InvalidInputError(f"--csv {arguments.csv} also needs {' '.join(missing)}")
     from fastai_hf_callback.data.tables.table import read_table, split_rows
 
     table = read_table(arguments.csv, arguments.text, arguments.labels, arguments.encoding, arguments.sep)
     train, valid = split_rows(len(table.texts), arguments.valid, arguments.seed)
 
     from fastai_hf_callback.model.pretrained import load_pretrained
-    from fastai_hf_callback.data.tables.split import Split, describe_split
+    from fastai_hf_callback.data.tables.split import TableSplit, describe_split
 
-    split, factories = Split(table, train, valid), _of_room("learner_factory")
-    make_learner = factories.table_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_len)
+    split, factories = TableSplit(table, train, valid), _import_for_fastai("learner_factory")
+    make_learner = factories.build_learner_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_len)
     print(describe_split(split))
     return make_learner
 
@@ -169,69 +169,69 @@ def _factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
 
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        raise UnusableInput(f"{message}; see {self.prog} --help")
+        raise InvalidInputError(f"{message}; see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="fastai-hf", description="Hugging Face models under an unmodified fastai Learner.",
                             epilog=" ".join(__doc__.splitlines()[2:4]))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_OneLineParser)
     commands.required = True
-    _add_demo(commands)
-    _add_compare(commands)
-    _add_diagnose(commands)
+    _add_demo_command(commands)
+    _add_compare_command(commands)
+    _add_diagnose_command(commands)
     return parser
 
 
-def _add_demo(commands: Any) -> None:
+def _add_demo_command(commands: Any) -> None:
     demo = commands.add_parser("demo", help="a tiny model on bundled comments, offline: callback, patched and broken "
                                             "arm side by side")
-    _add_common(demo)
-    demo.set_defaults(run=_demo)
+    _add_common_options(demo)
+    demo.set_defaults(run=_run_demo_command)
 
 
-def _add_compare(commands: Any) -> None:
+def _add_compare_command(commands: Any) -> None:
     compare = commands.add_parser("compare", help="train through the callback, the patched loop and a broken arm, "
                                                   "and compare step by step")
     compare.add_argument("factory", nargs="?", metavar="FILE.py:FACTORY",
                          help="a function in a file that returns a new Learner each time")
     compare.add_argument("--csv", metavar="FILE", help="train on this CSV instead (.gz too)")
     compare.add_argument("--text", metavar="COL", help="its column of texts")
-    compare.add_argument("--labels", type=_names, metavar="A,B,..",
+    compare.add_argument("--labels", type=_parse_names, metavar="A,B,..",
                          help="several columns of 0 and 1, or one column of classes")
     compare.add_argument("--model", metavar="NAME_OR_FOLDER", help="the Hugging Face model and its tokenizer")
-    compare.add_argument("--epochs", type=_whole(1), default=2, help="of fit_one_cycle (default 2)")
-    compare.add_argument("--lr", type=_positive, help="highest learning rate (default: fastai's)")
-    compare.add_argument("--bs", type=_whole(1), help="rows per batch (default 32)")
-    compare.add_argument("--max-len", type=_whole(3), help="tokens per text at most (default 128)")
-    compare.add_argument("--valid", type=_fraction, help="share of rows to validate on (default 0.2)")
+    compare.add_argument("--epochs", type=_whole_number_parser(1), default=2, help="of fit_one_cycle (default 2)")
+    compare.add_argument("--lr", type=_parse_positive, help="highest learning rate (default: fastai's)")
+    compare.add_argument("--bs", type=_whole_number_parser(1), help="rows per batch (default 32)")
+    compare.add_argument("--max-len", type=_whole_number_parser(3), help="tokens per text at most (default 128)")
+    compare.add_argument("--valid", type=_parse_fraction, help="share of rows to validate on (default 0.2)")
     compare.add_argument("--encoding", help="of the CSV (default utf-8)")
-    compare.add_argument("--sep", type=_separator, help="its separator (default ,)")
-    _add_common(compare)
-    compare.set_defaults(run=_compare)
+    compare.add_argument("--sep", type=_parse_separator, help="its separator (default ,)")
+    _add_common_options(compare)
+    compare.set_defaults(run=_run_compare_command)
 
 
-def _add_diagnose(commands: Any) -> None:
+def _add_diagnose_command(commands: Any) -> None:
     diagnose = commands.add_parser("diagnose", help="examine a learner and say why its metrics do not move")
     diagnose.add_argument("factory", metavar="FILE.py:FACTORY", help="a function in a file that returns a Learner")
-    diagnose.add_argument("--batches", type=_whole(1), default=4, help="how many are stepped on (default 4)")
+    diagnose.add_argument("--batches", type=_whole_number_parser(1), default=4, help="how many are stepped on (default 4)")
     diagnose.add_argument("--fail-on", choices=SEVERITIES, default="warning",
                           help="exit with 1 at a finding of this severity or worse (default warning)")
-    _add_files(diagnose)
-    diagnose.set_defaults(run=_diagnose, plot=None)
+    _add_output_options(diagnose)
+    diagnose.set_defaults(run=_run_diagnose_command, plot=None)
 
 
-def _add_files(command: argparse.ArgumentParser) -> None:
+def _add_output_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", metavar="OUT", help="write everything as JSON")
     command.add_argument("--html", metavar="OUT", help="write a page to look at: one file, which loads nothing")
     command.add_argument("--traceback", action="store_true", help="show where a run failed")
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=_whole(0), default=42, help="of split, weights and batches (default 42)")
-    command.add_argument("--arms", type=_arms, default=_ARMS, metavar=",".join(_ARMS),
+def _add_common_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=_whole_number_parser(0), default=42, help="of split, weights and batches (default 42)")
+    command.add_argument("--arms", type=_parse_arms, default=_ARMS, metavar=",".join(_ARMS),
                          help="which arms to run (default all)")
-    _add_files(command)
+    _add_output_options(command)
     command.add_argument("--plot", metavar="OUT.png", help="draw losses and metrics of all arms")
 
 
@@ -239,11 +239,11 @@ _CSV_DEFAULTS = {"text": None, "labels": None, "model": None, "bs": 32, "max_len
                  "encoding": "utf-8", "sep": ","}
 
 
-def _settle_csv_options(arguments: argparse.Namespace) -> None:
+def _resolve_csv_options(arguments: argparse.Namespace) -> None:
     given = [name for name in _CSV_DEFAULTS if getattr(arguments, name) is not None]
     if arguments.factory and given:
         named = " ".join("--" + name.replace("_", "-") for name in given)
-        raise UnusableInput(f"{named} goes with --csv; with {arguments.factory} write it inside the factory")
+        raise InvalidInputError(f"{named} goes with --csv; with {arguments.factory} write it inside the factory")
     for name, default in _CSV_DEFAULTS.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
@@ -252,70 +252,70 @@ def _settle_csv_options(arguments: argparse.Namespace) -> None:
 _ARMS = ("callback", "patched", "broken")
 
 
-def _names(text: str) -> List[str]:
+def _parse_names(text: str) -> List[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise argparse.ArgumentTypeError("expected column names, separated by commas")
     return names
 
 
-def _arms(text: str) -> Sequence[str]:
-    arms = _names(text)
+def _parse_arms(text: str) -> Sequence[str]:
+    arms = _parse_names(text)
     unknown = [arm for arm in arms if arm not in _ARMS]
     if unknown:
         raise argparse.ArgumentTypeError(f"{','.join(unknown)}: expected some of {','.join(_ARMS)}")
     return tuple(arm for arm in _ARMS if arm in arms or arm == "callback")
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {least} on")
+def _whole_number_parser(minimum: int) -> Callable[[str], int]:
+    def parse_whole_number(text: str) -> int:
+        if not text.isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {minimum} on")
         return int(text)
-    return whole
+    return parse_whole_number
 
 
-def _positive(text: str) -> float:
-    number = _number(text)
+def _parse_positive(text: str) -> float:
+    number = _parse_number(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, such as 2e-4")
     return number
 
 
-def _fraction(text: str) -> float:
-    number = _number(text)
+def _parse_fraction(text: str) -> float:
+    number = _parse_number(text)
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a share between 0 and 1, such as 0.2")
     return number
 
 
-def _separator(text: str) -> str:
+def _parse_separator(text: str) -> str:
     return text.replace("\\t", "\t")
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number") from None
 
 
-def _fastai_room() -> str:
-    from fastai_hf_callback import _fastai_room
+def _detect_fastai() -> str:
+    from fastai_hf_callback import _detect_fastai
 
     try:
-        return _fastai_room()
+        return _detect_fastai()
     except ImportError as error:
-        raise UnusableInput(str(error)) from None
+        raise InvalidInputError(str(error)) from None
 
 
-def _of_room(name: str) -> Any:
+def _import_for_fastai(name: str) -> Any:
     """The module of this name for the fastai that is installed."""
-    room = _fastai_room()
+    subpackage = _detect_fastai()
     try:
-        return import_module(f"fastai_hf_callback.{room}.{name}")
+        return import_module(f"fastai_hf_callback.{subpackage}.{name}")
     except ImportError as error:
-        raise UnusableInput(f"{error}; expected what comes with pip install 'fastai-hf-callback[{room}]'") from None
+        raise InvalidInputError(f"{error}; expected what comes with pip install 'fastai-hf-callback[{subpackage}]'") from None
 
 
 def _check_can_write(arguments: argparse.Namespace) -> None:
@@ -324,11 +324,11 @@ def _check_can_write(arguments: argparse.Namespace) -> None:
             continue
         folder = Path(path).resolve().parent
         if Path(path).is_dir() or not folder.is_dir() or not os.access(str(folder), os.W_OK):
-            raise UnusableInput(f"{name} {path}: cannot be written; expected a file in a folder that exists")
+            raise InvalidInputError(f"{name} {path}: cannot be written; expected a file in a folder that exists")
     if arguments.html and find_spec("jinja2") is None:
-        raise UnusableInput("--html needs jinja2, which is not installed; write: pip install jinja2")
+        raise InvalidInputError("--html needs jinja2, which is not installed; write: pip install jinja2")
     if arguments.plot and Path(arguments.plot).suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UnusableInput(f"--plot {arguments.plot}: expected a name that ends in .png, .svg or .pdf")
+        raise InvalidInputError(f"--plot {arguments.plot}: expected a name that ends in .png, .svg or .pdf")
 
 
 if __name__ == "__main__":

@@ -8,23 +8,23 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
-from fastai_hf_callback.model.metrics import constant_outputs, single_answers
+from fastai_hf_callback.model.metrics import compute_constant_output, build_single_class_outputs
 from fastai_hf_callback.results.trace import Epoch
 
-__all__ = ["Evaluation", "constant_scores", "expanded", "grad_norm", "single_answer_scores", "unique_names"]
+__all__ = ["Evaluation", "compute_base_rates", "expand_row", "compute_grad_norm", "compute_constant_prediction_scores", "make_unique_names"]
 
 
 class Evaluation(NamedTuple):
     """One pass over the validation set: the epoch's figures, and each batch's raw output and target."""
 
-    figures: Epoch
+    epoch: Epoch
     outputs: List[Any]
     targets: List[Any]
 
 
-def constant_scores(evaluation: Evaluation, loss_func: Callable[..., Any],
+def compute_base_rates(evaluation: Evaluation, loss_func: Callable[..., Any],
                     score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, float]:
-    """What the best constant output scores on the validation set: the base rates, as ``BaseRate`` has them.
+    """What the best constant output scores on the validation set: the base rates, as ``ConstantBaseline`` has them.
 
     Parameters
     ----------
@@ -44,17 +44,17 @@ def constant_scores(evaluation: Evaluation, loss_func: Callable[..., Any],
         return {}
     width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
     try:
-        row = constant_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width, loss_func)
-        losses = [float(loss_func(expanded(row, o).contiguous(), t)) for o, t in zip(outputs, targets)]
+        row = compute_constant_output(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width, loss_func)
+        losses = [float(loss_func(expand_row(row, o).contiguous(), t)) for o, t in zip(outputs, targets)]
         loss = sum(value * len(t) for value, t in zip(losses, targets)) / sum(len(t) for t in targets)
         return {"valid_loss": loss, **score(row)}
     except Exception:  # a metric or loss that cannot be asked this way has no base rate to show
         return {}
 
 
-def single_answer_scores(evaluation: Evaluation,
+def compute_constant_prediction_scores(evaluation: Evaluation,
                          score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, List[float]]:
-    """What models score that say one thing of every text; `score` as in :func:`constant_scores`.
+    """What models score that say one thing of every text; `score` as in :func:`compute_base_rates`.
 
     Returns
     -------
@@ -66,26 +66,26 @@ def single_answer_scores(evaluation: Evaluation,
         return {}
     width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
     try:
-        rows = single_answers(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width)
+        rows = build_single_class_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width)
         found = [score(row) for row in rows]
     except Exception:  # a metric that cannot be asked this way
         return {}
     return {name: [scores[name] for scores in found] for name in (found[0] if found else ())}
 
 
-def expanded(row: Tensor, output: Tensor) -> Tensor:
+def expand_row(row: Tensor, output: Tensor) -> Tensor:
     """`row` in each row of a tensor of the shape and dtype of `output`."""
     constant = row.expand(output.shape) if output.dim() > 1 else row[0].expand(output.shape)
     return constant.to(output.dtype)
 
 
-def grad_norm(model: nn.Module) -> float:
+def compute_grad_norm(model: nn.Module) -> float:
     """2-norm over all parameters' gradients, summed in float64; NaN where one is not finite."""
     squares = [float(p.grad.detach().double().pow(2).sum()) for p in model.parameters() if p.grad is not None]
     return math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.nan
 
 
-def unique_names(names: Sequence[str]) -> List[str]:
+def make_unique_names(names: Sequence[str]) -> List[str]:
     """The same names, numbered where one comes again."""
     found: List[str] = []
     for name in names:

@@ -11,11 +11,11 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from fastai_hf_callback.errors import ComparisonError
 from fastai_hf_callback.results.trace import Observation, Trace
 
-__all__ = ["Comparison", "Difference", "Movement", "check_same_weights", "compare_traces", "epoch_means",
-           "first_difference", "movements"]
+__all__ = ["Comparison", "Difference", "Movement", "check_same_weights", "compare_traces", "compute_epoch_means",
+           "find_first_difference", "movements"]
 
 
-LOSSES = ("train_loss", "valid_loss")
+LOSS_NAMES = ("train_loss", "valid_loss")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Movement:
     quantum : float
         The smallest step a proportion over the evaluated targets can make: one divided by their number.
     moved : bool
-        Whether `excursion` exceeds `null` by more than `quantum` (for ``train_loss`` one divided by the number of
+        Whether `value_range` exceeds `broken_range` by more than `resolution` (for ``train_loss`` one divided by the number of
         training targets), and the metric did more than go from its untrained value to a constant predictor's and stay
         there: the best one's, or that of one that says the same of every text.
     base_rate : float or None
@@ -68,21 +68,21 @@ class Movement:
 
     quantity: str
     values: List[float]
-    excursion: float
-    null: float
-    quantum: float
+    value_range: float
+    broken_range: float
+    resolution: float
     moved: bool
     base_rate: Optional[float] = None
 
     @property
     def is_metric(self) -> bool:
         """Whether this is one of the learner's metrics, and no loss."""
-        return self.quantity not in LOSSES
+        return self.quantity not in LOSS_NAMES
 
     @property
     def at_base_rate(self) -> bool:
         """Whether this metric ended at what a constant predictor scores, within one quantum."""
-        return self.is_metric and _near(self.values[-1:], self.base_rate, self.quantum)
+        return self.is_metric and _is_within_resolution(self.values[-1:], self.base_rate, self.resolution)
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Comparison:
         return self.difference is None
 
     @property
-    def proven(self) -> bool:
+    def broken_arm_differs(self) -> bool:
         """Whether the broken arm was seen to differ; without a broken arm, False."""
         return self.broken_difference is not None
 
@@ -137,7 +137,7 @@ class Comparison:
     @property
     def exit_code(self) -> int:
         """0 identical and moved, 1 different or nothing proven, 3 identical but stuck."""
-        if not self.identical or "patched" not in self.traces or ("broken" in self.traces and not self.proven):
+        if not self.identical or "patched" not in self.traces or ("broken" in self.traces and not self.broken_arm_differs):
             return 1
         return 0 if self.moved else 3
 
@@ -145,12 +145,12 @@ class Comparison:
     def verdict(self) -> str:
         """One line."""
         if not self.identical:
-            return f"DIFFERENT - {self.difference}" + self._noise_remark()
+            return f"DIFFERENT - {self.difference}" + self._describe_noise()
         if "patched" not in self.traces:
             return "NOTHING COMPARED - the patched arm was not run"
-        if "broken" in self.traces and not self.proven:
+        if "broken" in self.traces and not self.broken_arm_differs:
             return "PROVES NOTHING - the broken arm did not differ: this fit trains nothing that could be compared"
-        return "IDENTICAL, and it moved" if self.moved else f"IDENTICAL BUT STUCK - {self._what_is_stuck()}"
+        return "IDENTICAL, and it moved" if self.moved else f"IDENTICAL BUT STUCK - {self._explain_stuck()}"
 
     def check(self) -> "Comparison":
         """Raise unless the arms are identical and moved; for one line in a test.
@@ -172,13 +172,13 @@ class Comparison:
 
     def to_dict(self) -> Dict[str, Any]:
         """Everything, as plain dicts, lists and numbers."""
-        from fastai_hf_callback.report.json import comparison_as_dict
-        return comparison_as_dict(self)
+        from fastai_hf_callback.report.json import comparison_to_dict
+        return comparison_to_dict(self)
 
     def to_json(self) -> str:
         """Everything, as JSON; numbers that are not finite as strings."""
-        from fastai_hf_callback.report.json import comparison_as_json
-        return comparison_as_json(self)
+        from fastai_hf_callback.report.json import comparison_to_json
+        return comparison_to_json(self)
 
     def plot(self, path: Any = None) -> Any:
         """Draw both arms' losses and metrics, differences below; needs matplotlib.
@@ -211,18 +211,18 @@ class Comparison:
             The page. It loads nothing and works without scripts; with them, buttons copy and the arrow keys read
             the curves.
         """
-        from fastai_hf_callback.report.page import comparison_as_page, written
-        return written(comparison_as_page(self, title), path)
+        from fastai_hf_callback.report.page import comparison_to_page, write_page
+        return write_page(comparison_to_page(self, title), path)
 
     def __str__(self) -> str:
-        from fastai_hf_callback.report.text import comparison_as_text
-        return comparison_as_text(self)
+        from fastai_hf_callback.report.text import comparison_to_text
+        return comparison_to_text(self)
 
     def _repr_html_(self) -> str:
-        from fastai_hf_callback.report.page import comparison_as_fragment
-        return comparison_as_fragment(self)
+        from fastai_hf_callback.report.page import comparison_to_fragment
+        return comparison_to_fragment(self)
 
-    def _what_is_stuck(self) -> str:
+    def _explain_stuck(self) -> str:
         lost = next((s for s in self.traces["callback"].steps if not math.isfinite(s.loss)), None)
         if lost is not None:
             return (f"the loss became {lost.loss} at fit {lost.fit}, epoch {lost.epoch}, step {lost.step}; lower the "
@@ -230,21 +230,21 @@ class Comparison:
         if any(m.moved for m in self.movements if m.quantity == "train_loss"):
             return ("train_loss moved, no metric did; train longer, or add a metric that can see it (ColumnwiseAUC); "
                     "diagnose(make_learner()) tells whether anything is wrong")
-        if self._weights_changed():
+        if self._have_weights_changed():
             loss = next(m for m in self.movements if m.quantity == "train_loss")
             steps = len(self.traces["callback"].steps)
-            return (f"the weights changed and train_loss moved by {loss.excursion:.6f} in {steps} steps, no more than "
-                    f"one target's share ({loss.quantum:.6f}); train longer, or on more rows")
+            return (f"the weights changed and train_loss moved by {loss.value_range:.6f} in {steps} steps, no more than "
+                    f"one target's share ({loss.resolution:.6f}); train longer, or on more rows")
         return ("both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what holds the "
                 "weights")
 
-    def _weights_changed(self) -> bool:
+    def _have_weights_changed(self) -> bool:
         """By more than what changes them where nothing is learnt."""
-        callback, null = self.traces["callback"], self.traces.get("broken")
-        before = callback.initial_weights if null is None else null.final_weights
+        callback, broken_range = self.traces["callback"], self.traces.get("broken")
+        before = callback.initial_weights if broken_range is None else broken_range.final_weights
         return bool(callback.steps) and any(before.get(name) != value for name, value in callback.final_weights.items())
 
-    def _noise_remark(self) -> str:
+    def _describe_noise(self) -> str:
         if self.noise is None:
             return ""
         return (f"; but two patched runs differ as well ({self.noise}), so make_learner or this device is not "
@@ -274,57 +274,57 @@ def compare_traces(traces: Sequence[Trace], noise: Optional[Difference] = None) 
     callback, patched, broken = arms["callback"], arms.get("patched"), arms.get("broken")
     for other in traces[1:]:
         _check_same_start(callback, other)
-    return Comparison(arms, first_difference(callback, patched) if patched else None,
-                      first_difference(callback, broken) if broken else None, movements(callback, broken), noise)
+    return Comparison(arms, find_first_difference(callback, patched) if patched else None,
+                      find_first_difference(callback, broken) if broken else None, movements(callback, broken), noise)
 
 
-def first_difference(a: Trace, b: Trace) -> Optional[Difference]:
+def find_first_difference(a: Trace, b: Trace) -> Optional[Difference]:
     """The first observation, in time, on which two traces do not agree to the last bit, or None."""
     for one, other in zip_longest(a.observations(), b.observations()):
         if one is None or other is None or one[:4] != other[:4]:
             there = one or other
-            return Difference((a.arm, b.arm), *there[:3], "what was recorded", (_named(one), _named(other)))
-        if not _same(one.value, other.value):
+            return Difference((a.arm, b.arm), *there[:3], "what was recorded", (_describe_observation(one), _describe_observation(other)))
+        if not _is_exactly_equal(one.value, other.value):
             return Difference((a.arm, b.arm), *one[:4], (one.value, other.value))
     return None
 
 
 def movements(trace: Trace, broken: Optional[Trace] = None) -> List[Movement]:
     """How far each quantity moved in `trace`, with the broken arm as the null (without one: no movement)."""
-    found = [_train_loss_movement(trace, broken)] if trace.steps else []
-    evaluations, null_evaluations = _evaluations(trace), _evaluations(broken) if broken else {}
-    quantum = 1 / max(1, trace.n_valid_targets)
+    found = [_compute_train_loss_movement(trace, broken)] if trace.steps else []
+    evaluations, null_evaluations = _collect_evaluations(trace), _collect_evaluations(broken) if broken else {}
+    resolution = 1 / max(1, trace.n_valid_targets)
     for name, values in evaluations.items():
-        excursion, null = _excursion(values), _excursion(null_evaluations.get(name, []))
+        value_range, broken_range = _compute_value_range(values), _compute_value_range(null_evaluations.get(name, []))
         rate = trace.base_rates.get(name)
-        glued = name not in LOSSES and _at_one_of(values[1:], [rate, *trace.single_answers.get(name, [])], quantum)
-        moved = excursion - null > 1.5 * quantum and not glued
-        found.append(Movement(name, values, excursion, null, quantum, moved, rate))
+        at_constant_score = name not in LOSS_NAMES and _are_constant_scores(values[1:], [rate, *trace.constant_prediction_scores.get(name, [])], resolution)
+        moved = value_range - broken_range > 1.5 * resolution and not at_constant_score
+        found.append(Movement(name, values, value_range, broken_range, resolution, moved, rate))
     return found
 
 
-def _near(values: Sequence[float], rate: Optional[float], quantum: float) -> bool:
+def _is_within_resolution(values: Sequence[float], rate: Optional[float], resolution: float) -> bool:
     # A proportion moves in whole quanta, so halfway to the second is where rounding cannot decide.
-    return bool(values) and rate is not None and all(abs(value - rate) < 1.5 * quantum for value in values)
+    return bool(values) and rate is not None and all(abs(value - rate) < 1.5 * resolution for value in values)
 
 
-def _at_one_of(values: Sequence[float], constants: Sequence[Optional[float]], quantum: float) -> bool:
+def _are_constant_scores(values: Sequence[float], constants: Sequence[Optional[float]], resolution: float) -> bool:
     """Whether each of `values` is what some constant predictor scores: a model that has collapsed is one."""
-    return bool(values) and all(any(_near([value], constant, quantum) for constant in constants) for value in values)
+    return bool(values) and all(any(_is_within_resolution([value], constant, resolution) for constant in constants) for value in values)
 
 
-def _train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
-    values = list(epoch_means(trace).values())
-    quantum = 1 / max(1, trace.n_train_targets)
+def _compute_train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
+    values = list(compute_epoch_means(trace).values())
+    resolution = 1 / max(1, trace.n_train_targets)
     if broken is None:
-        excursion = _excursion(values if len(values) > 1 else _quarters([step.loss for step in trace.steps]))
+        value_range = _compute_value_range(values if len(values) > 1 else _compute_quarter_means([step.loss for step in trace.steps]))
     else:  # the same batches in the same order, so the distance is what training did
-        pairs = zip(values, epoch_means(broken).values())
-        excursion = max((abs(a - b) for a, b in pairs if math.isfinite(a - b)), default=0.0)
-    return Movement("train_loss", values, excursion, 0.0, quantum, excursion > quantum)
+        pairs = zip(values, compute_epoch_means(broken).values())
+        value_range = max((abs(a - b) for a, b in pairs if math.isfinite(a - b)), default=0.0)
+    return Movement("train_loss", values, value_range, 0.0, resolution, value_range > resolution)
 
 
-def epoch_means(trace: Trace) -> Dict[Tuple[int, int], float]:
+def compute_epoch_means(trace: Trace) -> Dict[Tuple[int, int], float]:
     """The mean of the steps' losses by fit and epoch, in their order."""
     by_epoch: Dict[Tuple[int, int], List[float]] = {}
     for step in trace.steps:
@@ -332,13 +332,13 @@ def epoch_means(trace: Trace) -> Dict[Tuple[int, int], float]:
     return {epoch: sum(losses) / len(losses) for epoch, losses in by_epoch.items()}
 
 
-def _quarters(losses: Sequence[float]) -> List[float]:
+def _compute_quarter_means(losses: Sequence[float]) -> List[float]:
     """The means of four stretches of one epoch: within it the loss has moved or not."""
     cuts = [len(losses) * part // 4 for part in range(5)]
     return [sum(losses[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:]) if b > a]
 
 
-def _evaluations(trace: Trace) -> Dict[str, List[float]]:
+def _collect_evaluations(trace: Trace) -> Dict[str, List[float]]:
     series: Dict[str, List[float]] = {}
     for epoch in ([trace.before] if trace.before else []) + trace.epochs:
         if epoch.valid_loss is not None:
@@ -347,7 +347,7 @@ def _evaluations(trace: Trace) -> Dict[str, List[float]]:
     return series
 
 
-def _excursion(values: Sequence[float]) -> float:
+def _compute_value_range(values: Sequence[float]) -> float:
     finite = [v for v in values if math.isfinite(v)]
     return max(finite) - min(finite) if finite else 0.0
 
@@ -377,11 +377,11 @@ def _check_same_start(a: Trace, b: Trace) -> None:
                               f"from python, numpy or torch, which are seeded.", "different-start")
 
 
-def _same(a: Any, b: Any) -> bool:
+def _is_exactly_equal(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return a.hex() == b.hex()  # exact; NaN equals NaN, 0.0 is not -0.0
     return a == b
 
 
-def _named(observation: Optional[Observation]) -> str:
+def _describe_observation(observation: Optional[Observation]) -> str:
     return "nothing" if observation is None else f"{observation.quantity} at {observation[:3]}"

@@ -10,16 +10,16 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import torch
 from torch import Tensor, nn
 
-from .comparison import Comparison, Difference, compare_traces, first_difference
+from .comparison import Comparison, Difference, compare_traces, find_first_difference
 from fastai_hf_callback.errors import ComparisonError
 from fastai_hf_callback.model.output import Element
-from fastai_hf_callback.utils.progress import Progress, arm_bars
-from fastai_hf_callback.utils.rng import rng_preserved
-from fastai_hf_callback.utils.logging import logs_silenced
+from fastai_hf_callback.utils.progress import Progress, show_arm_progress
+from fastai_hf_callback.utils.rng import preserve_rng_state
+from fastai_hf_callback.utils.logging import silence_logs
 from fastai_hf_callback.results.trace import Trace, digest
 
-__all__ = ["ARMS", "RunArm", "run_arms", "checked_arms", "made_by", "cut_off", "as_the_article_would", "paths_moved",
-           "weight_digests"]
+__all__ = ["ARMS", "RunArm", "run_arms", "validate_arms", "build_learner", "detach_output", "get_patched_loop_element", "redirect_paths",
+           "compute_weight_digests"]
 
 ARMS = ("callback", "patched", "broken")
 RunArm = Callable[[str, Optional[Progress], List[Trace]], Trace]
@@ -31,25 +31,25 @@ def run_arms(run_arm: RunArm, arms: Sequence[str], progress: Union[bool, Progres
     Random states are put back at the end, and so are deterministic algorithms, which a GPU needs.
     """
     traces: List[Trace] = []
-    with rng_preserved(), _deterministic(), ExitStack() as stack:
-        tell = stack.enter_context(arm_bars(arms)) if progress is True else progress or None
+    with preserve_rng_state(), _use_deterministic_algorithms(), ExitStack() as stack:
+        on_progress = stack.enter_context(show_arm_progress(arms)) if progress is True else progress or None
         for arm in arms:
-            traces.append(run_arm(arm, tell, traces))
+            traces.append(run_arm(arm, on_progress, traces))
             compare_traces(traces)  # arms that did not begin alike stop here, before the next one is run
-        noise = _noise_floor(traces, run_arm, tell)
+        noise = _find_noise(traces, run_arm, on_progress)
     return compare_traces(traces, noise)
 
 
-def _noise_floor(traces: List[Trace], run_arm: RunArm, progress: Optional[Progress]) -> Optional[Difference]:
+def _find_noise(traces: List[Trace], run_arm: RunArm, progress: Optional[Progress]) -> Optional[Difference]:
     """Where two patched runs part; looked for only when the callback arm differs from the patched one."""
     by_arm = {trace.arm: trace for trace in traces}
-    if "patched" not in by_arm or first_difference(by_arm["callback"], by_arm["patched"]) is None:
+    if "patched" not in by_arm or find_first_difference(by_arm["callback"], by_arm["patched"]) is None:
         return None
-    return first_difference(by_arm["patched"], run_arm("patched", progress, traces))
+    return find_first_difference(by_arm["patched"], run_arm("patched", progress, traces))
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def _use_deterministic_algorithms() -> Iterator[None]:
     """Deterministic algorithms where there is a GPU; on a CPU there is nothing to switch."""
     if not (torch.cuda.is_available() and hasattr(torch, "are_deterministic_algorithms_enabled")):
         yield
@@ -72,7 +72,7 @@ def _deterministic() -> Iterator[None]:
 # -- what was given ------------------------------------------------------------------------------------------
 
 
-def checked_arms(arms: Sequence[str]) -> List[str]:
+def validate_arms(arms: Sequence[str]) -> List[str]:
     """The arms that were asked for, in their order, and always the callback's."""
     given = [arms] if isinstance(arms, str) else list(arms)
     unknown = [arm for arm in given if arm not in ARMS]
@@ -81,14 +81,14 @@ def checked_arms(arms: Sequence[str]) -> List[str]:
     return [arm for arm in ARMS if arm in given or arm == "callback"]
 
 
-def made_by(make_learner: Callable[[], Any], kind: type, arm: str = ARMS[0]) -> Any:
-    """What `make_learner` makes, which must be a `kind`; what the libraries log meanwhile, the first arm has shown."""
+def build_learner(make_learner: Callable[[], Any], learner_class: type, arm: str = ARMS[0]) -> Any:
+    """What `make_learner` makes, which must be a `learner_class`; what the libraries log meanwhile, the first arm has shown."""
     if not callable(make_learner):
         raise ComparisonError(f"{type(make_learner).__name__} was given; expected a function that makes a new Learner "
                               f"each time. Write compare(lambda: Learner(...)).", "not-a-factory")
-    with logs_silenced(arm != ARMS[0]):
+    with silence_logs(arm != ARMS[0]):
         learn = make_learner()
-    if not isinstance(learn, kind):
+    if not isinstance(learn, learner_class):
         raise ComparisonError(f"make_learner returned {type(learn).__name__}; expected a fastai Learner. End it with "
                               f"return learn.", "not-a-factory")
     return learn
@@ -97,14 +97,14 @@ def made_by(make_learner: Callable[[], Any], kind: type, arm: str = ARMS[0]) -> 
 # -- what the arms do ----------------------------------------------------------------------------------------
 
 
-def cut_off(output: Union[Tensor, Tuple[Tensor, ...]]) -> Union[Tensor, Tuple[Tensor, ...]]:
+def detach_output(output: Union[Tensor, Tuple[Tensor, ...]]) -> Union[Tensor, Tuple[Tensor, ...]]:
     """The broken arm's output: cut from the model, yet requiring grad, so that nothing complains."""
     if isinstance(output, tuple):
         return tuple(part.detach().requires_grad_() for part in output)
     return output.detach().requires_grad_()
 
 
-def as_the_article_would(element: Element) -> Any:
+def get_patched_loop_element(element: Element) -> Any:
     """What the patched loop takes from the output where the callback would take `element`."""
     if element is None:
         return 0
@@ -114,7 +114,7 @@ def as_the_article_would(element: Element) -> Any:
 
 
 @contextmanager
-def paths_moved(attributes: Dict[str, Any], old: Path, new: Path) -> Iterator[None]:
+def redirect_paths(attributes: Dict[str, Any], old: Path, new: Path) -> Iterator[None]:
     """Let every path in a callback's `attributes` that lies under `old` lie under `new`; they come back on leaving."""
     inside = {name: value for name, value in attributes.items()
               if isinstance(value, Path) and (value == old or old in value.parents)}
@@ -125,6 +125,6 @@ def paths_moved(attributes: Dict[str, Any], old: Path, new: Path) -> Iterator[No
         attributes.update(inside)
 
 
-def weight_digests(model: nn.Module) -> Dict[str, str]:
+def compute_weight_digests(model: nn.Module) -> Dict[str, str]:
     """Digest of each tensor of the model's ``state_dict``."""
     return {name: digest(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}

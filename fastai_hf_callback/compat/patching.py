@@ -9,65 +9,65 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.utils.rng import rng_preserved
+from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.utils.rng import preserve_rng_state
 
-__all__ = ["Part", "healed", "rebound", "replaced", "shared", "works"]
+__all__ = ["Patch", "apply_patches", "replace_in_modules", "replace_attributes", "apply_once", "works"]
 
 # Mends something, or gives None where nothing is broken.
-Part = Callable[[], Optional[ContextManager[None]]]
+Patch = Callable[[], Optional[ContextManager[None]]]
 
 
-def healed(which: Tuple[Any, ...], parts: Mapping[str, Part]) -> ContextManager[Tuple[str, ...]]:
-    """Inside, `which` of the `parts` are mended, or all; gives the names of those that were broken.
+def apply_patches(names: Tuple[Any, ...], patches: Mapping[str, Patch]) -> ContextManager[Tuple[str, ...]]:
+    """Inside, `names` of the `patches` are mended, or all; gives the names of those that were broken.
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When there is no part of such a name.
     """
-    for name in which:
-        _refuse_unless_known(name, parts)
-    return _healed({name: part for name, part in parts.items() if name in which or not which})
+    for name in names:
+        _check_patch_name(name, patches)
+    return _apply_patches({name: patch for name, patch in patches.items() if name in names or not names})
 
 
 @contextmanager
-def _healed(parts: Mapping[str, Part]) -> Iterator[Tuple[str, ...]]:
-    with ExitStack() as mended:
-        yield tuple([name for name, part in parts.items() if mended.enter_context(shared(name, part))])
+def _apply_patches(patches: Mapping[str, Patch]) -> Iterator[Tuple[str, ...]]:
+    with ExitStack() as patched:
+        yield tuple([name for name, patch in patches.items() if patched.enter_context(apply_once(name, patch))])
 
 
-def _refuse_unless_known(name: Any, parts: Mapping[str, Part]) -> None:
+def _check_patch_name(name: Any, patches: Mapping[str, Patch]) -> None:
     if not isinstance(name, str):
-        raise UnusableInput(f"heal was given {name!r}; expected names of its parts: write heal() or @heal() for all")
-    if name not in parts:
-        nearest = difflib.get_close_matches(name, parts, n=1, cutoff=0.4)
+        raise InvalidInputError(f"heal was given {name!r}; expected names of its parts: write heal() or @heal() for all")
+    if name not in patches:
+        nearest = difflib.get_close_matches(name, patches, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise UnusableInput(f"heal has no part {name!r}; {hint}expected one of {', '.join(parts)}")
+        raise InvalidInputError(f"heal has no part {name!r}; {hint}expected one of {', '.join(patches)}")
 
 
-_RUNNING: Dict[str, List[Any]] = {}  # part: how many blocks hold it, what undoes it, whether it does anything
+_ACTIVE: Dict[str, List[Any]] = {}  # part: how many blocks hold it, what undoes it, whether it does anything
 
 
 @contextmanager
-def shared(name: str, part: Part) -> Iterator[bool]:
-    """`part`, once however many blocks want it: the first enters it and the last leaves. Whether it does anything."""
-    if name not in _RUNNING:
-        undo, mending = ExitStack(), part()
-        undo.enter_context(mending or ExitStack())
-        _RUNNING[name] = [0, undo, mending is not None]
-    running = _RUNNING[name]
-    running[0] += 1
+def apply_once(name: str, patch: Patch) -> Iterator[bool]:
+    """`patch`, once however many blocks want it: the first enters it and the last leaves. Whether it does anything."""
+    if name not in _ACTIVE:
+        undo, context = ExitStack(), patch()
+        undo.enter_context(context or ExitStack())
+        _ACTIVE[name] = [0, undo, context is not None]
+    active = _ACTIVE[name]
+    active[0] += 1
     try:
-        yield running[2]
+        yield active[2]
     finally:
-        running[0] -= 1
-        if not running[0]:
-            _RUNNING.pop(name)[1].close()
+        active[0] -= 1
+        if not active[0]:
+            _ACTIVE.pop(name)[1].close()
 
 
 @contextmanager
-def replaced(owner: Any, **values: Any) -> Iterator[None]:
+def replace_attributes(owner: Any, **values: Any) -> Iterator[None]:
     """Attributes of a module or class set to `values`; the very objects that were there come back."""
     originals = {name: vars(owner)[name] for name in values}
     try:
@@ -80,29 +80,29 @@ def replaced(owner: Any, **values: Any) -> Iterator[None]:
 
 
 @contextmanager
-def rebound(name: str, original: Any, mended: Any) -> Iterator[None]:
-    """`mended` for `original` wherever a loaded fastai module holds it, mostly by ``import *``.
+def replace_in_modules(name: str, original: Any, patched: Any) -> Iterator[None]:
+    """`patched` for `original` wherever a loaded fastai module holds it, mostly by ``import *``.
 
-    A module imported meanwhile, fastai's or not, may have taken `mended` along: put back is wherever it is.
+    A module imported meanwhile, fastai's or not, may have taken `patched` along: put back is wherever it is.
     """
     try:
-        for module in _holders(name, original):
+        for module in _find_modules_holding(name, original):
             if module.__name__.split(".")[0] == "fastai":
-                setattr(module, name, mended)
+                setattr(module, name, patched)
         yield
     finally:
-        for module in _holders(name, mended):
+        for module in _find_modules_holding(name, patched):
             setattr(module, name, original)
 
 
-def _holders(name: str, value: Any) -> List[ModuleType]:
+def _find_modules_holding(name: str, value: Any) -> List[ModuleType]:
     return [module for module in list(sys.modules.values())
             if isinstance(module, ModuleType) and vars(module).get(name) is value]
 
 
 def works(attempt: Callable[[], Any]) -> bool:
     """Whether `attempt` gets through and does not say False; it changes no random state and is not heard."""
-    with rng_preserved(), warnings.catch_warnings():
+    with preserve_rng_state(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return attempt() is not False

@@ -8,8 +8,8 @@ from typing import Any, ContextManager, Iterator, List, Optional
 
 import torch
 
-from fastai_hf_callback.errors import UnusableInput
-from .patching import replaced, shared
+from fastai_hf_callback.errors import InvalidInputError
+from .patching import replace_attributes, apply_once
 
 __all__ = ["trusted"]
 
@@ -31,7 +31,7 @@ def trusted(*paths: Any) -> ContextManager[None]:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When no path is given, or something that is none.
 
     Notes
@@ -40,26 +40,26 @@ def trusted(*paths: Any) -> ContextManager[None]:
     ``torch.load`` says ``weights_only``, that holds. torch 1.4 knows no such thing: every file is a full pickle there.
     """
     if not paths:
-        raise UnusableInput("trusted() names no file; expected the files whose pickles may run, as in "
+        raise InvalidInputError("trusted() names no file; expected the files whose pickles may run, as in "
                             "trusted('models/export.pkl')")
-    return _trusting([_resolved(path) for path in paths])
+    return _trust_paths([_resolve_path(path) for path in paths])
 
 
-_TRUSTED: List[Path] = []
+_TRUSTED_PATHS: List[Path] = []
 
 
 @contextmanager
-def _trusting(paths: List[Path]) -> Iterator[None]:
-    with shared("torch.load", _load_of_trusted_files):
-        _TRUSTED.extend(paths)
+def _trust_paths(paths: List[Path]) -> Iterator[None]:
+    with apply_once("torch.load", _patch_torch_load):
+        _TRUSTED_PATHS.extend(paths)
         try:
             yield
         finally:
             for path in paths:
-                _TRUSTED.remove(path)
+                _TRUSTED_PATHS.remove(path)
 
 
-def _load_of_trusted_files() -> Optional[ContextManager[None]]:
+def _patch_torch_load() -> Optional[ContextManager[None]]:
     if "weights_only" not in inspect.signature(torch.serialization.load).parameters:
         return None
     original = torch.load
@@ -70,15 +70,15 @@ def _load_of_trusted_files() -> Optional[ContextManager[None]]:
             kwargs["weights_only"] = False
         return original(f, *args, **kwargs)
 
-    return replaced(torch, load=load)
+    return replace_attributes(torch, load=load)
 
 
 def _is_trusted(file: Any) -> bool:
-    path = _path_of(file)
-    return path is not None and any(path == one or one in path.parents for one in _TRUSTED)
+    path = _get_file_path(file)
+    return path is not None and any(path == one or one in path.parents for one in _TRUSTED_PATHS)
 
 
-def _path_of(file: Any) -> Optional[Path]:
+def _get_file_path(file: Any) -> Optional[Path]:
     """Where a path, or an open file, leads; None where there is nothing on disk."""
     try:
         if isinstance(file, (str, os.PathLike)):
@@ -90,7 +90,7 @@ def _path_of(file: Any) -> Optional[Path]:
     return None
 
 
-def _resolved(path: Any) -> Path:
+def _resolve_path(path: Any) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not str(path):
-        raise UnusableInput(f"trusted was given {path!r}; expected paths of files or folders")
+        raise InvalidInputError(f"trusted was given {path!r}; expected paths of files or folders")
     return Path(path).resolve()

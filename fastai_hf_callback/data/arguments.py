@@ -5,26 +5,26 @@ from typing import Any
 
 import torch
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 
-__all__ = ["check_settings"]
+__all__ = ["check_arguments"]
 
 
-def check_settings(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: Any) -> None:
+def check_arguments(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: Any) -> None:
     """Refuse sizes, a folder or a device that cannot be.
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
     """
     sizes = {"bs": (bs, 1), "val_bs": (bs if val_bs is None else val_bs, 1), "num_workers": (num_workers, 0)}
-    for name, (value, least) in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise UnusableInput(f"{name}={value!r} was given; expected a whole number from {least} on")
+    for name, (value, minimum) in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
+            raise InvalidInputError(f"{name}={value!r} was given; expected a whole number from {minimum} on")
     if not isinstance(path, (str, os.PathLike)):
-        raise UnusableInput(f"path={path!r} was given; expected a folder: path='.'")
+        raise InvalidInputError(f"path={path!r} was given; expected a folder: path='.'")
     try:
         torch.zeros((), device="cpu" if device is None else device)
     except (RuntimeError, TypeError, AssertionError) as error:
-        raise UnusableInput(f"device={device!r} was given, and torch cannot use it ({str(error).splitlines()[0]}); "
+        raise InvalidInputError(f"device={device!r} was given, and torch cannot use it ({str(error).splitlines()[0]}); "
                             f"expected 'cpu', 'cuda' or a torch.device") from None

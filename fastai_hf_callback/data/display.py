@@ -4,9 +4,9 @@ from shutil import get_terminal_size
 from textwrap import wrap
 from typing import Any, Dict, Sequence
 
-__all__ = ["cut", "is_watched", "show_table"]
+__all__ = ["truncate", "is_interactive", "show_table"]
 
-NARROWEST = 40  # characters: narrower texts cannot be read
+MIN_TEXT_WIDTH = 40  # characters: narrower texts cannot be read
 
 
 def show_table(columns: Dict[str, Sequence[Any]]) -> None:
@@ -20,23 +20,23 @@ def show_table(columns: Dict[str, Sequence[Any]]) -> None:
 
             display(HTML(frame.to_html(index=False)))
         else:
-            print(_wrapped(frame, get_terminal_size().columns).to_string(index=False, justify="left"))
+            print(_wrap_table(frame, get_terminal_size().columns).to_string(index=False, justify="left"))
 
 
-def _wrapped(frame: Any, width: int) -> Any:
+def _wrap_table(frame: Any, width: int) -> Any:
     """The table no wider than `width`, where that can be: the first column, of texts, goes on in further rows."""
     import pandas as pd
 
     others = sum(max(len(name), *map(len, frame[name])) + 2 for name in frame.columns[1:])
     lines = []
     for text, *rest in frame.itertuples(index=False):
-        first, *more = wrap(text, max(width - others, NARROWEST)) or [""]
+        first, *more = wrap(text, max(width - others, MIN_TEXT_WIDTH)) or [""]
         lines += [(first, *rest), *((line, *[""] * len(rest)) for line in more)]
     wrapped = pd.DataFrame(lines, columns=frame.columns)
     return wrapped.apply(lambda column: column.str.ljust(column.str.len().max()))
 
 
-def is_watched() -> bool:
+def is_interactive() -> bool:
     """Whether what is drawn can be seen to move: in a notebook or a terminal, not in a log."""
     return _in_notebook() or sys.stdout.isatty()
 
@@ -50,6 +50,6 @@ def _in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-def cut(text: str, max_chars: int) -> str:
+def truncate(text: str, max_chars: int) -> str:
     """`text`, or its beginning."""
     return text if len(text) <= max_chars else text[:max_chars] + " ..."

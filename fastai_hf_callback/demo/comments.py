@@ -21,18 +21,18 @@ RATES = (0.102, 0.013, 0.056, 0.005, 0.055, 0.011)
 
 # Positives of each label, or n // 25 where that is fewer. Of 20, a random fifth of the comments holds none about once
 # in a hundred splits; of the 10 that 0.5 % of 2,000 would be, once in ten, and that column then has no AUC.
-LEAST = 20
+MIN_POSITIVES = 20
 
-SHORTEST, LONGEST = 5, 60                   # words
-TYPICAL, SPREAD = 16, 0.65                  # words aimed at (the median comes out near 18), sigma of their log
+MIN_WORDS, MAX_WORDS = 5, 60                   # words
+MEDIAN_WORDS, LOG_WORDS_SIGMA = 16, 0.65                  # words aimed at (the median comes out near 18), sigma of their log
 
-CHANCE = (0, 0.1, 0.4, 3.0, 0.35, 0.8)      # how little each label follows how heated a rude comment is
-OUTSIDE = (0, 0, 0.06, 0.06, 0.06, 0.06)    # share of its positives that are not rude, as in the original
+LABEL_NOISE = (0, 0.1, 0.4, 3.0, 0.35, 0.8)      # how little each label follows how heated a rude comment is
+SHARE_NOT_RUDE = (0, 0, 0.06, 0.06, 0.06, 0.06)    # share of its positives that are not rude, as in the original
 
-SUBTLE = 0.20      # share of labels that show in no word of their own, only in a heated tone
-HEATED = 0.20      # share of harmless comments in that tone
-DECOY = 0.20       # share of harmless comments that use a label's words harmlessly
-SLOPPY = 0.25      # share of writers who misspell
+SUBTLE_SHARE = 0.20      # share of labels that show in no word of their own, only in a heated tone
+HEATED_SHARE = 0.20      # share of harmless comments in that tone
+DECOY_SHARE = 0.20       # share of harmless comments that use a label's words harmlessly
+SLOPPY_SHARE = 0.25      # share of writers who misspell
 
 
 class Comment(NamedTuple):
@@ -62,10 +62,10 @@ def comments(n: int = 2000, seed: int = 0) -> List[Comment]:
         raise ValueError(f"comments(n={n!r}): n is how many comments to make; write 0 or more")
     draw = random.Random(f"comments {seed}").random   # a str seed: Random(-1) equals Random(1)
     seen, made = set(), []
-    for labels in _rows(n, draw):
+    for labels in _label_rows(n, draw):
         text = ""
-        while text in seen or not SHORTEST <= len(text.split()) <= LONGEST:
-            text = _write(labels, draw)
+        while text in seen or not MIN_WORDS <= len(text.split()) <= MAX_WORDS:
+            text = _write_comment(labels, draw)
         seen.add(text)
         made.append(Comment(text, labels))
     return made
@@ -84,25 +84,25 @@ def write_csv(path, n: int = 2000, seed: int = 0) -> None:
 Draw = Callable[[], float]      # random.Random.random, whose sequence Python promises to keep
 
 
-def _rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
+def _label_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
     """The labels of `n` comments, every kind of positive spread evenly over them."""
     rows = [(0,) * len(LABELS)] * n
-    positives = _spread(_positives(n, draw), draw)
+    positives = _spread_evenly(_positive_rows(n, draw), draw)
     for k, row in enumerate(positives):
         first, end = n * k // len(positives), n * (k + 1) // len(positives)
         rows[first + int(draw() * (end - first))] = row
     return rows
 
 
-def _positives(n: int, draw: Draw) -> List[Tuple[int, ...]]:
+def _positive_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
     """The rows with a label. Every rude comment is more or less heated, and the other labels go to the
     most heated, each with its own share of chance: that makes them overlap."""
-    counts = [max(int(rate * n + 0.5), min(LEAST, n // 25)) for rate in RATES]
+    counts = [max(int(rate * n + 0.5), min(MIN_POSITIVES, n // 25)) for rate in RATES]
     heat = [draw() for _ in range(counts[0])]
     rows = [[1] + [0] * (len(LABELS) - 1) for _ in heat]
     for label in range(1, len(LABELS)):
-        outside = int(OUTSIDE[label] * counts[label] + 0.5)
-        keys = [h + CHANCE[label] * draw() for h in heat]
+        outside = int(SHARE_NOT_RUDE[label] * counts[label] + 0.5)
+        keys = [h + LABEL_NOISE[label] * draw() for h in heat]
         hottest = sorted(range(len(heat)), key=keys.__getitem__, reverse=True)
         for i in hottest[:counts[label] - outside]:
             rows[i][label] = 1
@@ -110,53 +110,53 @@ def _positives(n: int, draw: Draw) -> List[Tuple[int, ...]]:
     return [row for _, row in sorted((draw(), tuple(row)) for row in rows)]     # in any order
 
 
-def _spread(rows: Sequence[Tuple[int, ...]], draw: Draw) -> List[Tuple[int, ...]]:
+def _spread_evenly(rows: Sequence[Tuple[int, ...]], draw: Draw) -> List[Tuple[int, ...]]:
     """Deal the rows out so that those that share their rarest label lie evenly apart."""
     rarest = sorted(range(len(LABELS)), key=lambda label: sum(row[label] for row in rows))
     groups: Dict[int, List[Tuple[int, ...]]] = {}
     for row in rows:
         groups.setdefault(next(label for label in rarest if row[label]), []).append(row)
-    dealt = []
+    positioned = []
     for label in rarest:
         group = groups.get(label, [])
-        dealt += [((k + draw()) / len(group), row) for k, row in enumerate(group)]
-    return [row for _, row in sorted(dealt)]
+        positioned += [((k + draw()) / len(group), row) for k, row in enumerate(group)]
+    return [row for _, row in sorted(positioned)]
 
 
 # ------------------------------------------------------------------------------------ what they write
 
-def _write(labels: Tuple[int, ...], draw: Draw) -> str:
+def _write_comment(labels: Tuple[int, ...], draw: Draw) -> str:
     """One comment with these labels."""
     topic = _pick(TOPICS, draw)
-    sentences = _fill([_sentence(tone, topic, draw) for tone in _tones(labels, draw)], topic, draw)
+    sentences = _fill_with_harmless([_sentence(tone, topic, draw) for tone in _choose_tones(labels, draw)], topic, draw)
     if draw() < 0.12:
         sentences.append(_sentence("signature", topic, draw))
-    return _dress(sentences, shout=0.3 if labels[1] else 0.02, draw=draw)
+    return _apply_style(sentences, shout=0.3 if labels[1] else 0.02, draw=draw)
 
 
-def _tones(labels: Tuple[int, ...], draw: Draw) -> List[str]:
+def _choose_tones(labels: Tuple[int, ...], draw: Draw) -> List[str]:
     """What stands in a comment beside harmless sentences; only the first is sure to find room."""
     if not any(labels):
-        return [tone for tone, share in (("heated", HEATED), ("decoy", DECOY)) if draw() < share]
+        return [tone for tone, share in (("heated", HEATED_SHARE), ("decoy", DECOY_SHARE)) if draw() < share]
     shuffled = sorted((draw(), label) for label, on in zip(LABELS, labels) if on)
-    shown = [label for _, label in shuffled if draw() >= SUBTLE]
+    shown = [label for _, label in shuffled if draw() >= SUBTLE_SHARE]
     return shown or ["heated"]
 
 
-def _fill(signals: List[str], topic: str, draw: Draw) -> List[str]:
+def _fill_with_harmless(signals: List[str], topic: str, draw: Draw) -> List[str]:
     """Put harmless sentences around the signals until the comment has its length."""
-    length = TYPICAL * math.exp(SPREAD * _normal(draw))
-    length = min(max(length, SHORTEST), LONGEST - 6)           # 6: room for a signature
+    length = MEDIAN_WORDS * math.exp(LOG_WORDS_SIGMA * _normal(draw))
+    length = min(max(length, MIN_WORDS), MAX_WORDS - 6)           # 6: room for a signature
     sentences: List[str] = []
     for sentence in signals:                                   # as many as fit: length must not tell labels
-        if not sentences or _words(sentences + [sentence]) <= length:
+        if not sentences or _count_words(sentences + [sentence]) <= length:
             _insert(sentence, sentences, draw)
     for _ in range(60):                                        # some are too long for what is left
-        left = length - _words(sentences)
+        left = length - _count_words(sentences)
         if left <= 0:
             break
         sentence = _sentence(_pick(HARMLESS, draw), topic, draw)
-        if _words([sentence]) <= left + 3:
+        if _count_words([sentence]) <= left + 3:
             _insert(sentence, sentences, draw)
     return sentences
 
@@ -168,13 +168,13 @@ def _insert(sentence: str, sentences: List[str], draw: Draw) -> None:
 
 def _sentence(kind: str, topic: str, draw: Draw) -> str:
     """A template of this kind, its slots filled, the topic's words before the general ones."""
-    bank = BANK.get(topic + "." + kind) or BANK[kind]
+    bank = TEMPLATES.get(topic + "." + kind) or TEMPLATES[kind]
     return re.sub(r"\{(\w+)\}", lambda slot: _sentence(slot.group(1), topic, draw), _pick(bank, draw))
 
 
-def _dress(sentences: List[str], shout: float, draw: Draw) -> str:
+def _apply_style(sentences: List[str], shout: float, draw: Draw) -> str:
     """Join the sentences as this writer would: with or without capitals, full stops and spelling."""
-    careless, sloppy = draw() < 0.2, draw() < SLOPPY
+    careless, sloppy = draw() < 0.2, draw() < SLOPPY_SHARE
     end = "" if careless and draw() < 0.5 else "!!" if draw() < 0.05 else "."
     text = " ".join(_punctuate(s.lower() if careless else s[:1].upper() + s[1:], end) for s in sentences)
     text = re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", text)
@@ -194,7 +194,7 @@ def _misspell(word: str, draw: Draw) -> str:
     return wrong if wrong and draw() < 0.4 else word
 
 
-def _words(sentences: Sequence[str]) -> int:
+def _count_words(sentences: Sequence[str]) -> int:
     return sum(len(sentence.split()) for sentence in sentences)
 
 
@@ -211,7 +211,7 @@ def _normal(draw: Draw) -> float:
     return total
 
 
-def _read(source: str) -> Dict[str, Tuple[str, ...]]:
+def _parse_phrases(source: str) -> Dict[str, Tuple[str, ...]]:
     """``[kind]`` opens a kind; below it stand its options, a line each or several with `` | ``."""
     bank: Dict[str, Tuple[str, ...]] = {}
     for line in filter(None, map(str.strip, source.splitlines())):
@@ -227,8 +227,8 @@ def _read(source: str) -> Dict[str, Tuple[str, ...]]:
 
 HARMLESS = ("question", "fact", "fact", "fact", "edit", "edit", "sourcing", "thanks", "chat")
 
-BANK = _read(PHRASES)
+TEMPLATES = _parse_phrases(PHRASES)
 
-TOPICS = tuple(kind[:-len(".subject")] for kind in BANK if kind.endswith(".subject"))
+TOPICS = tuple(kind[:-len(".subject")] for kind in TEMPLATES if kind.endswith(".subject"))
 
 SPELLINGS = dict(pair.split(" ") for pair in MISSPELLINGS.strip().replace("\n", " | ").split(" | "))

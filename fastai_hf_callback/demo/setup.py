@@ -15,40 +15,40 @@ from torch.utils.data import Dataset
 from fastai_hf_callback.model.pretrained import Pretrained
 from fastai_hf_callback.data.batches.padding import pad_rows
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.split import Split
+from fastai_hf_callback.data.tables.split import TableSplit
 from fastai_hf_callback.data.tables.table import Table, split_rows
 from .comments import LABELS, comments
 
-__all__ = ["BATCH", "LR", "MAX_LEN", "SIZES", "STORY", "RECIPE_STORY", "as_the_article_fed", "demo_fit", "demo_split",
-           "in_front", "tiny_bert"]
+__all__ = ["BATCH_SIZE", "LR", "MAX_LEN", "BERT_SIZES", "DEMO_INTRO", "RECIPE_INTRO", "build_article_datasets", "fit_demo", "build_demo_split",
+           "left_pad_collate", "build_tiny_bert"]
 
-N_COMMENTS, MAX_LEN, BATCH, EPOCHS, LR, SEED = 2000, 64, 32, 3, 3e-3, 0
+N_COMMENTS, MAX_LEN, BATCH_SIZE, EPOCHS, LR, SEED = 2000, 64, 32, 3, 3e-3, 0
 
 # What both Hugging Face libraries call by these names.
-SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256,
+BERT_SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256,
          "max_position_embeddings": MAX_LEN}
 
-STORY = f"""\
+DEMO_INTRO = f"""\
 {N_COMMENTS} bundled comments with six labels, about 96 % zeros, as in the article; a BERT of two layers, from scratch.
 The same training three times: through HFCallback, through the article's patched loop, and with an output cut from
 the model (the broken arm, which must differ).
 """
 
-RECIPE_STORY = """
+RECIPE_INTRO = """
 The article's own recipe feeds the same model as fastai 1's TextClasDataBunch does, whatever collate_fn it is given:
 padded in front, with id 1, without a mask. Trained so for an epoch, the doctor (diagnose(learn)) says:
 """
 
 
-def demo_split() -> Split:
+def build_demo_split() -> TableSplit:
     """The bundled comments, a fifth of them to validate on."""
     made = comments(N_COMMENTS, SEED)
     table = Table([comment.text for comment in made], np.array([comment.labels for comment in made], dtype=np.float32),
                   list(LABELS))
-    return Split(table, *split_rows(len(table.texts), 0.2, SEED))
+    return TableSplit(table, *split_rows(len(table.texts), 0.2, SEED))
 
 
-def demo_fit(learn: Any) -> Any:
+def fit_demo(learn: Any) -> Any:
     """Three epochs of one cycle."""
     return learn.fit_one_cycle(EPOCHS, LR)
 
@@ -56,7 +56,7 @@ def demo_fit(learn: Any) -> Any:
 # -- the model -------------------------------------------------------------------------------------------------
 
 
-def tiny_bert(texts: Sequence[str], make_tokenizer: Callable[[str], Any],
+def build_tiny_bert(texts: Sequence[str], make_tokenizer: Callable[[str], Any],
               make_model: Callable[[int, int], Any]) -> Pretrained:
     """A tokenizer of these texts' words and a BERT for them, from scratch.
 
@@ -68,18 +68,18 @@ def tiny_bert(texts: Sequence[str], make_tokenizer: Callable[[str], Any],
     make_model : callable
         ``make_model(n_words, n_outputs)``.
     """
-    vocabulary = _vocabulary(texts)
-    return Pretrained(_from_file(make_tokenizer, vocabulary), lambda n_outputs: make_model(len(vocabulary), n_outputs),
+    vocabulary = _build_vocabulary(texts)
+    return Pretrained(_load_tokenizer(make_tokenizer, vocabulary), lambda n_outputs: make_model(len(vocabulary), n_outputs),
                       max_positions=MAX_LEN)
 
 
-def _vocabulary(texts: Sequence[str]) -> List[str]:
+def _build_vocabulary(texts: Sequence[str]) -> List[str]:
     """Every word and sign, as BERT's own tokenizer parts them; the comments are plain ASCII."""
     words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())}
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
 
 
-def _from_file(make_tokenizer: Callable[[str], Any], vocabulary: List[str]) -> Any:
+def _load_tokenizer(make_tokenizer: Callable[[str], Any], vocabulary: List[str]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocab.txt"
         path.write_text("\n".join(vocabulary), encoding="utf-8")
@@ -89,7 +89,7 @@ def _from_file(make_tokenizer: Callable[[str], Any], vocabulary: List[str]) -> A
 # -- fed as the article's was ------------------------------------------------------------------------------------
 
 
-class _Rows(Dataset):
+class _TokenIdDataset(Dataset):
     """Token ids and a target per row."""
 
     def __init__(self, rows: Sequence[np.ndarray], targets: np.ndarray):
@@ -102,13 +102,13 @@ class _Rows(Dataset):
         return self.rows[i], self.targets[i]
 
 
-def as_the_article_fed(split: Split, tokenizer: Any) -> Tuple[Dataset, Dataset]:
-    """Training and validation rows, each (ids, target), for batches made by ``in_front``."""
+def build_article_datasets(split: TableSplit, tokenizer: Any) -> Tuple[Dataset, Dataset]:
+    """Training and validation rows, each (ids, target), for batches made by ``left_pad_collate``."""
     rows = [row.ids for row in TextEncoder(tokenizer, MAX_LEN).encode(split.table.texts)]
-    return tuple(_Rows([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid))
+    return tuple(_TokenIdDataset([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid))
 
 
-def in_front(items: Sequence[Tuple[np.ndarray, Tensor]]) -> Tuple[Tensor, Tensor]:
+def left_pad_collate(items: Sequence[Tuple[np.ndarray, Tensor]]) -> Tuple[Tensor, Tensor]:
     """A batch as fastai 1's own ``pad_collate`` makes it by default: padded in front, with id 1, without a mask."""
     rows, targets = zip(*items)
     return pad_rows(rows, 1, "left"), torch.stack(targets)

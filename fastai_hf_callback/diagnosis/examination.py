@@ -1,4 +1,4 @@
-"""One examination of a live learner of either fastai; lives inside ``everything_put_back``.
+"""One examination of a live learner of either fastai; lives inside ``preserve_everything``.
 
 Order: eval mode on the weights as they are, the loss and the metrics on stand-ins, the targets, then real steps
 through fastai's own loop on copies, then a fresh optimizer on one batch. ``fastai1/examination.py`` and
@@ -11,64 +11,64 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.model.broadcast import broadcasts
-from fastai_hf_callback.results.evidence import Evidence, History, Hyper, MetricSeen, Wiring
-from .failures import explained
+from fastai_hf_callback.results.evidence import Evidence, History, HyperParams, MetricEvidence, Wiring
+from .failures import classify_exception
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
-    answer_to_batch_mates,
-    answer_to_padding,
-    answer_to_weights,
-    answer_to_words,
-    answer_with_other_weights,
+    measure_batch_sensitivity,
+    measure_padding_sensitivity,
+    probe_output_bounds,
+    measure_word_sensitivity,
+    measure_word_sensitivity_with_noise,
 )
-from fastai_hf_callback.diagnosis.probes.batches import Batch, is_per_token, rows_of, shrunk
+from fastai_hf_callback.diagnosis.probes.batches import Batch, is_per_token, count_rows, truncate_batch
 from fastai_hf_callback.diagnosis.probes.inputs import (
     TokenView,
-    agreed_on_padding,
-    arguments_watched,
-    embeddings_watched,
-    executed_watched,
-    first_rows,
-    look_at_inputs,
+    unify_padding,
+    record_arguments,
+    record_embedding_calls,
+    record_executed_modules,
+    take_rows,
+    probe_inputs,
     takes_mask,
-    view_tokens,
+    build_token_view,
 )
-from fastai_hf_callback.diagnosis.probes.labels import Sampled, look_at_labels
-from fastai_hf_callback.diagnosis.probes.loss import ask_about_all_targets, loss_shape
-from fastai_hf_callback.diagnosis.probes.outputs import look_at_outputs
-from fastai_hf_callback.diagnosis.probes.vocabulary import see_with_tokenizer
-from fastai_hf_callback.diagnosis.probes.weights import look_at_weights
+from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
+from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss
+from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
+from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence
+from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.utils.rng import rng_preserved
+from fastai_hf_callback.utils.rng import preserve_rng_state
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 
-__all__ = ["AnyExamination", "FirstLook", "NothingReachedTheLoss", "reported"]
+__all__ = ["AnyExamination", "FirstBatchEvidence", "LossNotReachedError", "format_error"]
 
 FIT_STEPS, FIT_SECONDS = 12, 8.0
 
 
-class NothingReachedTheLoss(Exception):
+class LossNotReachedError(Exception):
     """A callback took the batch away before the loss was asked for."""
 
 
-class FirstLook(NamedTuple):
+class FirstBatchEvidence(NamedTuple):
     """What a doctor learns from the first batch, and the modules that ran on it."""
 
-    seen: Evidence
-    ran: List[Any]
+    evidence: Evidence
+    executed: List[Any]
 
 
-class Looked(NamedTuple):
+class ProbedBatch(NamedTuple):
     """A batch, what reached the loss of it in eval mode, and what was seen on the way."""
 
     batch: Batch
     output: Any
     view: Optional[TokenView]
     arguments: List[Dict[str, Any]]
-    ran: List[Any]
+    executed: List[Any]
 
 
 class AnyExamination:
-    """One examination; lives inside ``everything_put_back``. Each fastai's own says how its learner is asked.
+    """One examination; lives inside ``preserve_everything``. Each fastai's own says how its learner is asked.
 
     Parameters
     ----------
@@ -78,193 +78,193 @@ class AnyExamination:
     """
 
     def __init__(self, learn: Any, batches: int):
-        self.learn, self.wanted = learn, batches
+        self.learn, self.n_batches = learn, batches
         self.loss_func: Callable[..., Any] = learn.loss_func
-        self.seen = Evidence()
+        self.evidence = Evidence()
         self.train: List[Batch] = []
-        self.whole: List[Batch] = []
-        self.looked: List[Looked] = []
-        self.ran: List[Any] = []
+        self.full_batches: List[Batch] = []
+        self.probed: List[ProbedBatch] = []
+        self.executed: List[Any] = []
 
     def run(self) -> Evidence:
         """Look at everything; what cannot be looked at is named, and the rest still is."""
-        seen = self.seen
-        seen.wiring = self.wiring()
-        whole = self.attempt("training batches", self.training_batches)
-        if not whole:
-            return seen
-        seen.history, seen.hyper = self.past()
-        seen.weights = look_at_weights(self.learn.model, self.has_master_copies())
-        self.whole, self.train = whole, [shrunk(b) for b in whole]
+        evidence = self.evidence
+        evidence.wiring = self.wiring()
+        full_batches = self.attempt("training batches", self.training_batches)
+        if not full_batches:
+            return evidence
+        evidence.history, evidence.hyper = self.past()
+        evidence.weights = probe_weights(self.learn.model, self.has_master_copies())
+        self.full_batches, self.train = full_batches, [truncate_batch(b) for b in full_batches]
         if not self.prepare_callbacks():
-            return seen
-        self._watch_validation()
-        if self.look_in_eval_mode():
-            self.attempt("outputs", self.look_closer)
-        self.attempt("targets", lambda: self._look_at_targets(whole))
-        self.attempt("metrics", self._look_at_metrics)
+            return evidence
+        self._check_validation_path()
+        if self.probe_in_eval_mode():
+            self.attempt("outputs", self.probe_outputs_and_loss)
+        self.attempt("targets", lambda: self._probe_targets(full_batches))
+        self.attempt("metrics", self._probe_metrics)
         # Weights that hold no number make every step vain, and say so themselves.
-        self.watch_steps()
-        if seen.wiring.train_error is None:
+        self.run_training_steps()
+        if evidence.wiring.train_error is None:
             self.attempt("fitting one batch", self._fit_one_batch)
-        return seen
+        return evidence
 
-    def _watch_validation(self) -> None:
+    def _check_validation_path(self) -> None:
         if not self.has_validation():
             return
         try:
-            self.validation_loss(shrunk(self.validation_batches(1)[0]))
-        except NothingReachedTheLoss:
+            self.validation_loss(truncate_batch(self.validation_batches(1)[0]))
+        except LossNotReachedError:
             pass
         except Exception as error:
-            self.seen.wiring.valid_error = explained(error).cause
-            self.seen.wiring.valid_said = f"{type(error).__name__}: {error}"
+            self.evidence.wiring.valid_error = classify_exception(error).cause
+            self.evidence.wiring.valid_message = f"{type(error).__name__}: {error}"
 
     # -- outputs and inputs -----------------------------------------------------------------------------------
 
-    def look_in_eval_mode(self) -> bool:
-        seen = self.seen
+    def probe_in_eval_mode(self) -> bool:
+        evidence = self.evidence
         try:
-            self.looked = [self._look(batch) for batch in self.train]
-        except NothingReachedTheLoss as error:
-            seen.not_looked_at.append(f"outputs ({error})")
+            self.probed = [self._probe_batch(batch) for batch in self.train]
+        except LossNotReachedError as error:
+            evidence.skipped.append(f"outputs ({error})")
             return False
         except Exception as error:
-            if seen.wiring.train_error is None:
-                seen.wiring.train_error, seen.wiring.train_said = explained(error).cause, reported(error)
+            if evidence.wiring.train_error is None:
+                evidence.wiring.train_error, evidence.wiring.train_message = classify_exception(error).cause, format_error(error)
             return False
-        self.ran = self.looked[-1].ran
-        if self.ids_seen():
-            self.attempt("padding of validation batches", self._look_for_padding_in_validation)
-            self._look_at_inputs()
-        return isinstance(self.looked[0].output, Tensor)
+        self.executed = self.probed[-1].executed
+        if self.has_ids():
+            self.attempt("padding of validation batches", self._find_validation_padding)
+            self._probe_inputs()
+        return isinstance(self.probed[0].output, Tensor)
 
-    def _look(self, batch: Batch) -> Looked:
+    def _probe_batch(self, batch: Batch) -> ProbedBatch:
         model = self.learn.model
-        with embeddings_watched(model) as calls, executed_watched(model) as ran, arguments_watched(model) as given:
+        with record_embedding_calls(model) as calls, record_executed_modules(model) as executed, record_arguments(model) as given:
             output = self.logits(batch)
-        return Looked(batch, output, view_tokens(calls, batch.xb), given, ran)
+        return ProbedBatch(batch, output, build_token_view(calls, batch.xb), given, executed)
 
-    def ids_seen(self) -> bool:
+    def has_ids(self) -> bool:
         """Whether ids were seen on their way into a word embedding, in every batch."""
-        return bool(self.looked) and all(one.view is not None for one in self.looked)
+        return bool(self.probed) and all(one.view is not None for one in self.probed)
 
     @property
     def views(self) -> List[TokenView]:
         """The ids of the batches looked at, training batches first, where they were seen."""
-        return [one.view for one in self.looked if one.view is not None]
+        return [one.view for one in self.probed if one.view is not None]
 
-    def _look_for_padding_in_validation(self) -> None:
+    def _find_validation_padding(self) -> None:
         """Training batches sorted by length hold next to no padding; those of the validation set may."""
         if any(view.pad_id is not None for view in self.views) or not self.has_validation():
             return
-        more = [self._look(shrunk(batch)) for batch in self.validation_batches(self.wanted)]
-        self.looked += [one for one in more if one.view is not None and one.view.pad_id is not None]
+        more = [self._probe_batch(truncate_batch(batch)) for batch in self.validation_batches(self.n_batches)]
+        self.probed += [one for one in more if one.view is not None and one.view.pad_id is not None]
 
-    def _look_at_inputs(self) -> None:
-        seen, model = self.seen, self.learn.model
-        agreed = agreed_on_padding(self.views)
-        self.looked = [one._replace(view=view) for one, view in zip(self.looked, agreed)]
+    def _probe_inputs(self) -> None:
+        evidence, model = self.evidence, self.learn.model
+        unified = unify_padding(self.views)
+        self.probed = [one._replace(view=view) for one, view in zip(self.probed, unified)]
         config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
-        seen.inputs = look_at_inputs(agreed, [one.batch.xb for one in self.looked],
-                                     [one.arguments for one in self.looked], config)
-        seen.inputs.takes_mask = takes_mask(model)
-        seen.place_of_ids = self._place_of_ids()
-        seen.inputs.foreign_tokens = self.foreign_tokens(agreed)
+        evidence.inputs = probe_inputs(unified, [one.batch.xb for one in self.probed],
+                                     [one.arguments for one in self.probed], config)
+        evidence.inputs.takes_mask = takes_mask(model)
+        evidence.ids_index = self._find_ids_index()
+        evidence.inputs.foreign_tokens = self.foreign_tokens(unified)
         encoder = self.encoder()
         if encoder is not None:
-            see_with_tokenizer(seen.inputs, agreed, encoder.tokenizer, encoder.max_len)
-        seen.looked_at.append("inputs")
+            add_tokenizer_evidence(evidence.inputs, unified, encoder.tokenizer, encoder.max_len)
+        evidence.examined.append("inputs")
 
-    def look_closer(self) -> None:
-        seen, batch, logits = self.seen, self.train[0], self.looked[0].output
-        training = self.looked[:len(self.train)]
+    def probe_outputs_and_loss(self) -> None:
+        evidence, batch, logits = self.evidence, self.train[0], self.probed[0].output
+        training = self.probed[:len(self.train)]
         outputs, inputs = [one.output for one in training], [one.batch.xb for one in training]
-        seen.outputs = out = look_at_outputs(outputs, [b.yb for b in self.train], self.learn.model)
-        seen.looked_at.append("outputs")
+        evidence.outputs = out = probe_outputs(outputs, [b.yb for b in self.train], self.learn.model)
+        evidence.examined.append("outputs")
         if isinstance(batch.yb, Tensor):
-            seen.loss = loss_shape(self.loss_func, logits, batch.yb)
+            evidence.loss = probe_loss(self.loss_func, logits, batch.yb)
             out.broadcasts = broadcasts(self.loss_func, logits, batch.yb)
-            self.attempt("what each target costs", lambda: self._ask_about_all_targets(logits))
-            seen.looked_at.append("loss")
+            self.attempt("what each target costs", lambda: self._probe_all_targets(logits))
+            evidence.examined.append("loss")
         out.changes_with_batch_mates = self.attempt(
-            "answer to batch mates", lambda: answer_to_batch_mates(self._logits_of(batch), inputs, outputs, out))
-        out.bounded, out.rows_sum_to_one = answer_to_weights(self._logits_of(batch), inputs[0], out, self.learn.model)
-        if self.ids_seen():
-            self._ask_about_words(training)
-            out.changes_with_padding = self.attempt("answer to padding", self._ask_about_padding)
+            "answer to batch mates", lambda: measure_batch_sensitivity(self._make_logits_func(batch), inputs, outputs, out))
+        out.bounded, out.rows_sum_to_one = probe_output_bounds(self._make_logits_func(batch), inputs[0], out, self.learn.model)
+        if self.has_ids():
+            self._probe_words(training)
+            out.changes_with_padding = self.attempt("answer to padding", self._probe_padding)
 
-    def _ask_about_all_targets(self, logits: Tensor) -> None:
-        targets = [b.yb for b in self.whole if isinstance(b.yb, Tensor) and b.yb.dim()]
+    def _probe_all_targets(self, logits: Tensor) -> None:
+        targets = [b.yb for b in self.full_batches if isinstance(b.yb, Tensor) and b.yb.dim()]
         alike = len({t.shape[1:] for t in targets}) == 1
         if alike and logits.dim() and len(logits) == len(self.train[0].yb):
-            ask_about_all_targets(self.seen.loss, self.loss_func, logits, torch.cat(targets))
+            probe_all_targets(self.evidence.loss, self.loss_func, logits, torch.cat(targets))
 
-    def _ask_about_words(self, training: List[Looked]) -> None:
-        seen, out, first = self.seen, self.seen.outputs, training[0]
-        if seen.inputs.batch_has_other_ids or seen.inputs.distinct_words <= 2:
+    def _probe_words(self, training: List[ProbedBatch]) -> None:
+        evidence, out, first = self.evidence, self.evidence.outputs, training[0]
+        if evidence.inputs.batch_has_other_ids or evidence.inputs.distinct_words <= 2:
             return
-        logits_of = self._logits_of(first.batch)
+        logits_func = self._make_logits_func(first.batch)
         asked = ([one.batch.xb for one in training], [one.view for one in training], [one.output for one in training])
-        out.answers_to_tokens = self.attempt("answer to words", lambda: answer_to_words(logits_of, *asked, out))
-        if out.answers_to_tokens == 0:
-            out.answers_to_tokens = self.attempt("answer of other weights", lambda: answer_with_other_weights(
-                logits_of, first.batch.xb, first.view, self.learn.model, out))
+        out.changes_with_tokens = self.attempt("answer to words", lambda: measure_word_sensitivity(logits_func, *asked, out))
+        if out.changes_with_tokens == 0:
+            out.changes_with_tokens = self.attempt("answer of other weights", lambda: measure_word_sensitivity_with_noise(
+                logits_func, first.batch.xb, first.view, self.learn.model, out))
 
-    def _ask_about_padding(self) -> Optional[float]:
-        padded = [one for one in self.looked if one.view.pad_id is not None]
-        return answer_to_padding(self._logits_of(self.train[0]), [one.batch.xb for one in padded],
-                                 [one.view for one in padded], [one.output for one in padded], self.seen.outputs)
+    def _probe_padding(self) -> Optional[float]:
+        padded = [one for one in self.probed if one.view.pad_id is not None]
+        return measure_padding_sensitivity(self._make_logits_func(self.train[0]), [one.batch.xb for one in padded],
+                                 [one.view for one in padded], [one.output for one in padded], self.evidence.outputs)
 
-    def _logits_of(self, batch: Batch) -> Callable[[Any], Tensor]:
+    def _make_logits_func(self, batch: Batch) -> Callable[[Any], Tensor]:
         """From inputs to logits; the loop is given as many of `batch`'s targets as there are rows."""
-        return lambda xb: self.logits(Batch(xb, first_rows(batch.yb, rows_of(xb))))
+        return lambda xb: self.logits(Batch(xb, take_rows(batch.yb, count_rows(xb))))
 
     # -- targets and metrics ----------------------------------------------------------------------------------
 
-    def _look_at_targets(self, whole: List[Batch]) -> None:
-        place = self._place_of_ids()
-        if rows_of(whole[0].xb) != rows_of(whole[0].yb) or place is not None and \
-                is_per_token(whole[0].yb, list(tensors_in(whole[0].xb))[place]):
+    def _probe_targets(self, full_batches: List[Batch]) -> None:
+        ids_index = self._find_ids_index()
+        if count_rows(full_batches[0].xb) != count_rows(full_batches[0].yb) or ids_index is not None and \
+                is_per_token(full_batches[0].yb, list(tensors_in(full_batches[0].xb))[ids_index]):
             return  # a target per token, flattened or not: neighbours are alike
-        train = self.rows_drawn(True, place, self._pads())
-        valid = self.rows_drawn(False, place, self._pads()) if self.has_validation() else None
+        train = self.draw_rows(True, ids_index, self._pad_ids())
+        valid = self.draw_rows(False, ids_index, self._pad_ids()) if self.has_validation() else None
         if train is None:
             return
-        ordered = [b.yb.detach().cpu() for b in whole if isinstance(b.yb, Tensor)]
-        self.seen.labels = look_at_labels(train, valid, ordered, self._pads())
-        self.seen.looked_at.append("targets")
+        ordered = [b.yb.detach().cpu() for b in full_batches if isinstance(b.yb, Tensor)]
+        self.evidence.labels = probe_labels(train, valid, ordered, self._pad_ids())
+        self.evidence.examined.append("targets")
 
-    def _place_of_ids(self) -> Optional[int]:
+    def _find_ids_index(self) -> Optional[int]:
         if not self.views:
             return None
         ids = self.views[0].ids
         return next((i for i, t in enumerate(tensors_in(self.train[0].xb)) if t.shape == ids.shape
                      and bool((t.to(ids) == ids).all())), None)
 
-    def _pads(self) -> List[int]:
+    def _pad_ids(self) -> List[int]:
         return sorted({v.pad_id for v in self.views if v.pad_id is not None})
 
-    def _look_at_metrics(self) -> None:
+    def _probe_metrics(self) -> None:
         if not self.learn.metrics or not self.has_validation():
             return
-        batches = self.validation_batches(self.wanted)
+        batches = self.validation_batches(self.n_batches)
         outputs, targets = [self.logits(b) for b in batches], [b.yb for b in batches]
         if all(isinstance(t, Tensor) for t in outputs + targets):
-            with rng_preserved():
-                self.seen.metrics = self.metrics_seen(outputs, targets)
-            self.seen.looked_at.append("metrics")
+            with preserve_rng_state():
+                self.evidence.metrics = self.collect_metric_evidence(outputs, targets)
+            self.evidence.examined.append("metrics")
 
     # -- steps ------------------------------------------------------------------------------------------------
 
     def _fit_one_batch(self) -> None:
-        seen = self.seen
+        evidence = self.evidence
         parameters = [p for p in self.learn.model.parameters() if p.requires_grad]
-        if seen.loss is None or seen.loss.first is None or not parameters:
+        if evidence.loss is None or evidence.loss.first is None or not parameters:
             return
-        if seen.weights.half or seen.weights.non_finite:
+        if evidence.weights.half or evidence.weights.non_finite:
             return
-        optimizer = torch.optim.Adam(parameters, lr=_rate_for(parameters))
+        optimizer = torch.optim.Adam(parameters, lr=_choose_lr(parameters))
         values, until = [], time.perf_counter() + FIT_SECONDS
         for _ in range(FIT_STEPS + 1):
             output, target = self.training_output(self.train[0])
@@ -276,17 +276,17 @@ class AnyExamination:
             loss.backward()
             optimizer.step()
         if len(values) > 1:
-            seen.loss.before_fitting = values[0]
-            seen.loss.fitted = max(values[1:], key=lambda value: abs(value - values[0]))
-            seen.loss.fitted_steps = len(values) - 1
-            seen.looked_at.append("fitting one batch")
+            evidence.loss.before_fitting = values[0]
+            evidence.loss.after_fitting = max(values[1:], key=lambda value: abs(value - values[0]))
+            evidence.loss.fitting_steps = len(values) - 1
+            evidence.examined.append("fitting one batch")
 
-    def attempt(self, what: str, look: Callable[[], Any]) -> Any:
+    def attempt(self, what: str, action: Callable[[], Any]) -> Any:
         """One part of the examination; where it cannot be made the others still are."""
         try:
-            return look()
+            return action()
         except Exception as error:
-            self.seen.not_looked_at.append(f"{what} ({reported(error)[:160]})")
+            self.evidence.skipped.append(f"{what} ({format_error(error)[:160]})")
             return None
 
     # -- what each fastai answers in its own way --------------------------------------------------------------
@@ -307,11 +307,11 @@ class AnyExamination:
         """The first `n` whole batches of the validation set."""
         raise NotImplementedError
 
-    def rows_drawn(self, train: bool, place: Optional[int], pads: List[int]) -> Optional[Sampled]:
+    def draw_rows(self, train: bool, ids_index: Optional[int], pad_ids: List[int]) -> Optional[SampledRows]:
         """Rows drawn evenly over a set."""
         raise NotImplementedError
 
-    def past(self) -> Tuple[Optional[History], Hyper]:
+    def past(self) -> Tuple[Optional[History], HyperParams]:
         """What earlier fits left."""
         raise NotImplementedError
 
@@ -343,21 +343,21 @@ class AnyExamination:
         """What encoded the texts, where the data of ``text_data`` tell."""
         return None
 
-    def metrics_seen(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricSeen]:
+    def collect_metric_evidence(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricEvidence]:
         """The learner's metrics on real outputs and stand-ins."""
         raise NotImplementedError
 
-    def watch_steps(self) -> None:
+    def run_training_steps(self) -> None:
         """Real steps through fastai's own loop, on copies."""
         raise NotImplementedError
 
 
-def _rate_for(parameters: List[Tensor]) -> float:
+def _choose_lr(parameters: List[Tensor]) -> float:
     """A rate for Adam at which a step moves the median matrix by a twentieth."""
     sizes = sorted(float(p.detach().float().pow(2).mean().sqrt()) for p in parameters if p.dim() > 1)
     return min(max(0.05 * (sizes[len(sizes) // 2] if sizes else 0.02), 1e-4), 1e-2)
 
 
-def reported(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """The exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Tuple
 
 from torch import Tensor
 
-from fastai_hf_callback.errors import BridgeError
+from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.results.finding import Finding
 
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis
 
-__all__ = ["advice_on", "explain", "explained", "finding_for"]
+__all__ = ["suggest_fix", "explain", "classify_exception", "build_finding"]
 
 
 class Reason(NamedTuple):
@@ -20,18 +20,18 @@ class Reason(NamedTuple):
     fix: str
 
 
-_CALLBACK = "Learner(..., callbacks=[HFCallback()])"
-_NAMES = "HFModel(model, inputs=('input_ids', 'attention_mask'))"
+_CALLBACK_FIX = "Learner(..., callbacks=[HFCallback()])"
+_INPUT_NAMES_FIX = "HFModel(model, inputs=('input_ids', 'attention_mask'))"
 
 REASONS: Dict[str, Reason] = {
     "output-not-unwrapped": Reason("The model returned a tuple, list or ModelOutput, and nothing unwrapped it before "
-                                   "the loss.", _CALLBACK),
+                                   "the loss.", _CALLBACK_FIX),
     "callback-class-not-instance": Reason("A callback's class is among the callbacks; expected an instance.",
-                                          _CALLBACK + "  # with the parentheses"),
+                                          _CALLBACK_FIX + "  # with the parentheses"),
     "callback-instance-in-callback-fns": Reason("A callback's instance is in callback_fns, which fastai calls with the "
-                                                "learner; expected a class there.", _CALLBACK),
+                                                "learner; expected a class there.", _CALLBACK_FIX),
     "unwrapping-in-callback-fns": Reason("The output is unwrapped by a callback in callback_fns, which reach neither "
-                                         "validate nor pred_batch.", _CALLBACK + "  # and take it out of callback_fns"),
+                                         "validate nor pred_batch.", _CALLBACK_FIX + "  # and take it out of callback_fns"),
     "wrong-key-returned": Reason("A callback returned a key that fastai's state does not have.",
                                          "return {'last_output': logits}  # from on_loss_begin"),
     "class-instead-of-instance": Reason("A class was given where an instance is wanted.",
@@ -43,8 +43,8 @@ REASONS: Dict[str, Reason] = {
                                      "label per text; BertForTokenClassification for one per word"),
     "everything-frozen": Reason("The loss requires no gradient: every parameter is frozen, or the model ran under "
                                 "no_grad.", "learn.unfreeze()"),
-    "inputs-in-wrong-arguments": Reason("The batch's tensors arrive in the wrong arguments of forward.", _NAMES),
-    "wrong-inputs": Reason("The batch and the model's forward do not fit together.", _NAMES),
+    "inputs-in-wrong-arguments": Reason("The batch's tensors arrive in the wrong arguments of forward.", _INPUT_NAMES_FIX),
+    "wrong-inputs": Reason("The batch and the model's forward do not fit together.", _INPUT_NAMES_FIX),
     "token-outside-vocabulary": Reason("A token id, position or token type lies outside the model's embedding table: "
                                        "another tokenizer, a longer text, or tensors in the wrong arguments.",
                                        "print(int(input_ids.max()), model.config.vocab_size)"),
@@ -72,7 +72,7 @@ REASONS: Dict[str, Reason] = {
 
 # Patterns over "ExceptionType: text", the first that matches. What torch, fastai and the models say, in all versions
 # at hand; each is raised for real in tests/diagnosis/test_failures.py.
-_OF_TENSORS = "|".join(name for name in dir(Tensor) if name[0] != "_")
+_TENSOR_ATTRIBUTES = "|".join(name for name in dir(Tensor) if name[0] != "_")
 _PATTERNS: List[Tuple[str, str]] = [
     (r"out of memory", "out-of-memory"),
     (r"isn't a valid key in the state of the callbacks", "wrong-key-returned"),
@@ -89,7 +89,7 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"does not require grad and does not have a grad_fn|optimizer got an empty parameter list", "everything-frozen"),
     (r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
      r"\(?'?(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
-     r"'(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute '(" + _OF_TENSORS + r")'|"
+     r"'(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute '(" + _TENSOR_ATTRIBUTES + r")'|"
      r"\((tuple|list|dict|\w*Output\w*), (Tensor|Parameter)|for -: '(tuple|list|dict|\w*Output\w*)'",
      "output-not-unwrapped"),
     (r"Target \S+ is out of bounds|Assertion `?.*(cur_target|t) >= 0|Assertion.*n_classes", "label-outside-range"),
@@ -119,7 +119,7 @@ _PATTERNS: List[Tuple[str, str]] = [
 ]
 
 
-_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # of torch's own messages
+_ANSI_COLORS = re.compile("\x1b\\[[0-9;]*m")  # of torch's own messages
 
 
 def explain(exception: BaseException) -> "Diagnosis":
@@ -137,39 +137,39 @@ def explain(exception: BaseException) -> "Diagnosis":
     """
     from .diagnosis import Diagnosis
 
-    return Diagnosis([explained(exception)])
+    return Diagnosis([classify_exception(exception)])
 
 
-def explained(exception: BaseException) -> Finding:
+def classify_exception(exception: BaseException) -> Finding:
     """The one finding of :func:`explain`."""
-    if isinstance(exception, BridgeError):
-        return finding_for(exception.cause, exception.message)
-    said = f"{type(exception).__name__}: {' '.join(str(exception).split())}"  # fastai 2 sets the text on a second line
-    functions = _functions_of(exception)
+    if isinstance(exception, FastaiHFError):
+        return build_finding(exception.cause, exception.message)
+    message = f"{type(exception).__name__}: {' '.join(str(exception).split())}"  # fastai 2 sets the text on a second line
+    functions = _traceback_functions(exception)
     # What a callback makes of a batch before the model has run says nothing of the model's output.
-    cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _cause_of(said)
+    cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message)
     if isinstance(exception, IndexError) and "create_opt" in functions:
         cause = "everything-frozen"  # fastai 2 asks for the first of no parameters
     if cause == "unknown-failure" and exception.__cause__ is not None:
-        return explained(exception.__cause__)
-    return finding_for(cause, said)
+        return classify_exception(exception.__cause__)
+    return build_finding(cause, message)
 
 
-def advice_on(exception: BaseException) -> str:
+def suggest_fix(exception: BaseException) -> str:
     """``"; " + what to write`` where the catalogue knows this failure, else nothing; for errors of one line."""
-    found = explained(exception)
+    found = classify_exception(exception)
     return "" if found.cause == "unknown-failure" else f"; {found.fix}"
 
 
-def finding_for(cause: str, said: str) -> Finding:
+def build_finding(cause: str, message: str) -> Finding:
     """A finding of severity ``error`` for a failure of this cause, with what was said."""
     reason = REASONS.get(cause)
     if reason is None:  # our own errors say what to write themselves
-        return Finding(cause, "error", said, {"said": said}, _advice(said))
-    return Finding(cause, "error", f"{reason.meaning} Seen: {_one_line(said)}", {"said": _one_line(said)}, reason.fix)
+        return Finding(cause, "error", message, {"said": message}, _extract_advice(message))
+    return Finding(cause, "error", f"{reason.meaning} Seen: {_to_one_line(message)}", {"said": _to_one_line(message)}, reason.fix)
 
 
-def _functions_of(exception: BaseException) -> List[str]:
+def _traceback_functions(exception: BaseException) -> List[str]:
     names, frame = [], exception.__traceback__
     while frame is not None:
         names.append(frame.tb_frame.f_code.co_name)
@@ -177,22 +177,22 @@ def _functions_of(exception: BaseException) -> List[str]:
     return names
 
 
-def _cause_of(said: str) -> str:
-    sizes = re.search(r"Expected input batch_size \((\d+)\) to match target batch_size \((\d+)\)", said)
+def _match_cause(message: str) -> str:
+    sizes = re.search(r"Expected input batch_size \((\d+)\) to match target batch_size \((\d+)\)", message)
     if sizes:
         less, more = sorted(map(int, sizes.groups()))
         if less > 1 and more % less == 0:  # of a batch that was unwrapped once too often, one row is left
             return "label-per-text-or-word"
-    return next((cause for pattern, cause in _PATTERNS if re.search(pattern, said)), "unknown-failure")
+    return next((cause for pattern, cause in _PATTERNS if re.search(pattern, message)), "unknown-failure")
 
 
-def _advice(said: str) -> str:
+def _extract_advice(message: str) -> str:
     """What our own error says to write; where it says what to do in other words, its last sentence."""
-    line = " ".join(said.split()).rstrip(".")
+    line = " ".join(message.split()).rstrip(".")
     written = re.search(r"\b[Ww]rite (.+)$", line)
     return written.group(1) if written else re.split(r"[.;] (?=[A-Za-z])", line)[-1]
 
 
-def _one_line(said: str, limit: int = 300) -> str:
-    line = " ".join(_COLOURS.sub("", said).split())
+def _to_one_line(message: str, limit: int = 300) -> str:
+    line = " ".join(_ANSI_COLORS.sub("", message).split())
     return line if len(line) <= limit else line[:limit - 3] + "..."

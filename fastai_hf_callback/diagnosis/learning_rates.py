@@ -3,10 +3,10 @@ from typing import List
 
 import numpy as np
 
-__all__ = ["is_range_test", "share_without_rate"]
+__all__ = ["is_range_test", "compute_near_zero_lr_share"]
 
 
-def share_without_rate(rates: List[float]) -> float:
+def compute_near_zero_lr_share(rates: List[float]) -> float:
     """The share of steps at less than a ten-thousandth of the highest rate."""
     highest = max(rates)
     return sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0

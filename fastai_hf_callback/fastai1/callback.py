@@ -8,10 +8,10 @@ from fastai.callback import Callback
 from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
-from fastai_hf_callback.errors import BridgeError
-from fastai_hf_callback.model.sanity_checks import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
+from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.model.sanity_checks import check_no_mixup_of_ids, check_no_broadcast, check_gradient_flow
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
-from fastai_hf_callback.fastai1.comparison.patched_loop import active_patch, running_callbacks, running_loss_func
+from fastai_hf_callback.fastai1.comparison.patched_loop import find_active_patch, find_running_callbacks, find_running_loss_func
 
 __all__ = ["HFCallback"]
 
@@ -47,12 +47,12 @@ class HFCallback(Callback):
 
     def __init__(self, element: Element = None, check: bool = True, keep: bool = False):
         if isinstance(element, Learner):
-            raise BridgeError("HFCallback was given a Learner, as callback_fns=[HFCallback] does; it takes none, and "
+            raise FastaiHFError("HFCallback was given a Learner, as callback_fns=[HFCallback] does; it takes none, and "
                               "callback_fns reach neither validate nor pred_batch. Write "
                               "Learner(..., callbacks=[HFCallback()]).", "registration")
         self.element, self.check, self.keep = element, check, keep
-        self._forget_batch()
-        self._unlooked = True
+        self._clear_batch()
+        self._unchecked = True
 
     @property
     def output(self) -> Any:
@@ -61,59 +61,59 @@ class HFCallback(Callback):
 
     def on_train_begin(self: Any = None, **kwargs: Any) -> None:
         if self is None:  # fastai calls the class itself
-            raise BridgeError("The class HFCallback was given; expected an instance. Write callbacks=[HFCallback()].",
+            raise FastaiHFError("The class HFCallback was given; expected an instance. Write callbacks=[HFCallback()].",
                               "registration")
-        self._unlooked = True
+        self._unchecked = True
 
     def on_batch_begin(self, last_input: Any, train: bool, **kwargs: Any) -> None:
-        if train and self._unlooked:
+        if train and self._unchecked:
             self._refuse_mixup(last_input)
 
     def on_loss_begin(self, last_output: Any, last_input: Any, last_target: Any, train: bool,
                       **kwargs: Any) -> Dict[str, Any]:
         if self.keep:
-            self._hold(last_output, last_input)
+            self._store_output(last_output, last_input)
         logits = unwrap(last_output, self.element)
-        if train and self.check and self._unlooked:
-            self._look_at_output(logits, last_target)
+        if train and self.check and self._unchecked:
+            self._check_output(logits, last_target)
         return {"last_output": logits}
 
     def on_backward_begin(self, last_loss: Tensor, last_output: Any, **kwargs: Any) -> None:
-        if self.check and self._unlooked:
-            refuse_no_gradient(last_loss, last_output)
-            self._unlooked = self._undecided
+        if self.check and self._unchecked:
+            check_gradient_flow(last_loss, last_output)
+            self._unchecked = self._pairing_unknown
 
     def on_batch_end(self, **kwargs: Any) -> None:
         if self.keep:
-            self._forget_batch()
+            self._clear_batch()
 
     def on_train_end(self, **kwargs: Any) -> None:
-        self._forget_batch()
+        self._clear_batch()
 
     # -- the first training batch -----------------------------------------------------------------
 
-    _undecided = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
+    _pairing_unknown = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
 
     def _refuse_mixup(self, batch: Any) -> None:
-        if any(isinstance(callback, MixUpCallback) for callback in running_callbacks()):
-            refuse_averaged_ids(batch, "learn.mixup() away")
+        if any(isinstance(callback, MixUpCallback) for callback in find_running_callbacks()):
+            check_no_mixup_of_ids(batch, "learn.mixup() away")
 
-    def _look_at_output(self, logits: Any, target: Any) -> None:
-        patch = active_patch()
+    def _check_output(self, logits: Any, target: Any) -> None:
+        patch = find_active_patch()
         if patch is not None:
             warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
                           f"two: take the patch away, or HFCallback out of callbacks.", stacklevel=2)
-        self._undecided = not refuse_broadcast(running_loss_func(), logits, target)
+        self._pairing_unknown = not check_no_broadcast(find_running_loss_func(), logits, target)
 
     # -- keep=True: held for one batch and no longer -------------------------------------------------
 
-    def _hold(self, output: Any, batch: Any) -> None:
+    def _store_output(self, output: Any, batch: Any) -> None:
         self._output = output
         tensor = next(tensors_in(batch), None)
         # pred_batch and predict announce no end of a batch; there the output goes when its input goes.
-        self._batch = None if tensor is None else weakref.ref(tensor, self._forget_batch)
+        self._batch = None if tensor is None else weakref.ref(tensor, self._clear_batch)
 
-    def _forget_batch(self, _: Optional[Any] = None) -> None:
+    def _clear_batch(self, _: Optional[Any] = None) -> None:
         self._output = self._batch = None
 
     # -- export, purge, pickle, deepcopy: the arguments and nothing of the batch ---------------------

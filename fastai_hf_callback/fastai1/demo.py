@@ -9,36 +9,36 @@ from torch import nn
 
 from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.demo.setup import (
-    BATCH,
+    BATCH_SIZE,
     LR,
     MAX_LEN,
-    SIZES,
-    as_the_article_fed,
-    demo_split,
-    in_front,
-    tiny_bert,
+    BERT_SIZES,
+    build_article_datasets,
+    build_demo_split,
+    left_pad_collate,
+    build_tiny_bert,
 )
 from fastai_hf_callback.model.metrics import accuracy_thresh
 from fastai_hf_callback.model.pretrained import Pretrained
 from .callback import HFCallback
-from .learner_factory import THRESHOLD, table_factory
+from .learner_factory import THRESHOLD, build_learner_factory
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 
-__all__ = ["demo_factory", "recipe_after_an_epoch"]
+__all__ = ["build_demo_factory", "train_article_recipe"]
 
 
-def demo_factory() -> Callable[[], Learner]:
+def build_demo_factory() -> Callable[[], Learner]:
     """A function that makes the demo's learner, new each time."""
-    split = demo_split()
-    return table_factory(split, _bert_for(split.table.texts), bs=BATCH, max_len=MAX_LEN)
+    split = build_demo_split()
+    return build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_len=MAX_LEN)
 
 
-def recipe_after_an_epoch() -> Learner:
+def train_article_recipe() -> Learner:
     """A learner fed as the article's was, on the bare model, after one epoch."""
-    split = demo_split()
-    source = _bert_for(split.table.texts)
-    train, valid = as_the_article_fed(split, source.tokenizer)
-    data = DataBunch.create(train, valid, bs=BATCH, num_workers=0, no_check=True, collate_fn=in_front)
+    split = build_demo_split()
+    source = _build_pretrained(split.table.texts)
+    train, valid = build_article_datasets(split, source.tokenizer)
+    data = DataBunch.create(train, valid, bs=BATCH_SIZE, num_workers=0, no_check=True, collate_fn=left_pad_collate)
     learn = Learner(data, source.make_model(len(LABELS)), loss_func=nn.BCEWithLogitsLoss(), callbacks=[HFCallback()],
                     metrics=[partial(accuracy_thresh, thresh=THRESHOLD)])
     with quiet(learn):
@@ -46,10 +46,10 @@ def recipe_after_an_epoch() -> Learner:
     return learn
 
 
-def _bert_for(texts: Sequence[str]) -> Pretrained:
-    return tiny_bert(texts, BertTokenizer, _bert)
+def _build_pretrained(texts: Sequence[str]) -> Pretrained:
+    return build_tiny_bert(texts, BertTokenizer, _build_bert)
 
 
-def _bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:
+def _build_bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:
     return BertForSequenceClassification(BertConfig(vocab_size_or_config_json_file=n_words, num_labels=n_outputs,
-                                                    **SIZES))
+                                                    **BERT_SIZES))

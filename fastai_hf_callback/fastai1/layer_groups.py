@@ -4,7 +4,7 @@ from typing import List, Optional
 from fastai.torch_core import ParameterModule, no_wd_types
 from torch import nn
 
-from fastai_hf_callback.model.layer_groups import Part, grouped_parts
+from fastai_hf_callback.model.layer_groups import ModuleOrParameter, build_layer_groups
 
 __all__ = ["layer_groups"]
 
@@ -39,38 +39,38 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Modu
     decay, also of classes that fastai does not know, such as ``T5LayerNorm`` and GPT-2's ``Conv1D``; and what is frozen
     stays as it is, where fastai's own groups let the optimizer decay the biases of frozen ``nn.Linear``.
     """
-    return [_flattened(group) for group in grouped_parts(model, n)]
+    return [_flatten_group(group) for group in build_layer_groups(model, n)]
 
 
-def _flattened(group: List[Part]) -> List[nn.Module]:
+def _flatten_group(group: List[ModuleOrParameter]) -> List[nn.Module]:
     leaves, seen = [], set()
     for part in group:
-        for leaf in _leaves_of(part):
+        for leaf in _split_by_decay(part):
             own = {id(p) for p in leaf.parameters()}
             leaves += [] if own <= seen else [leaf]
             seen |= own
     return leaves
 
 
-def _leaves_of(part: Part) -> List[nn.Module]:
+def _split_by_decay(part: ModuleOrParameter) -> List[nn.Module]:
     """`part` itself where all its parameters decay or none does; else a leaf for each parameter.
 
     Also where fastai could tell weight and bias apart itself: it would hand a frozen ``bias`` to the optimizer, which
     then decays it.
     """
     if isinstance(part, nn.Parameter):
-        return [_lone(part)]
+        return [_wrap_parameter(part)]
     parameters = list(part.parameters())
     if isinstance(part, no_wd_types) or all(p.dim() > 1 for p in parameters):
         return [part]
-    return [_lone(p) for p in parameters]
+    return [_wrap_parameter(p) for p in parameters]
 
 
-def _lone(parameter: nn.Parameter) -> nn.Module:
-    return _Undecayed(parameter) if parameter.dim() <= 1 else ParameterModule(parameter)
+def _wrap_parameter(parameter: nn.Parameter) -> nn.Module:
+    return _NoDecayParameter(parameter) if parameter.dim() <= 1 else ParameterModule(parameter)
 
 
-class _Undecayed(nn.LayerNorm):
+class _NoDecayParameter(nn.LayerNorm):
     """A lone norm or bias. fastai tells what is not to decay by its class alone, so this bears one that it knows."""
 
     def __init__(self, parameter: nn.Parameter):

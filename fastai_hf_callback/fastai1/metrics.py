@@ -6,14 +6,14 @@ from fastai.callback import AverageMetric, Callback, CallbackHandler
 from fastai.torch_core import add_metrics
 from torch import Tensor
 
-from fastai_hf_callback.comparison.baseline import expanded
-from fastai_hf_callback.model.metrics import constant_outputs, mean_columnwise_auc
-from fastai_hf_callback.data.batches.token_labels import words_right
+from fastai_hf_callback.comparison.baseline import expand_row
+from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
+from fastai_hf_callback.data.batches.token_labels import count_correct_words
 
-__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "metrics_alone", "score_constant"]
+__all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "build_metrics_handler", "score_constant"]
 
 
-class _WholeSet(Callback):
+class _WholeSetMetric(Callback):
     """A metric of all outputs and targets of an epoch, right with batches of different size."""
 
     def on_epoch_begin(self, **kwargs: Any) -> None:
@@ -34,7 +34,7 @@ class _WholeSet(Callback):
         raise NotImplementedError
 
 
-class ColumnwiseAUC(_WholeSet):
+class ColumnwiseAUC(_WholeSetMetric):
     """Mean column-wise AUC over the whole validation set; see ``metrics.mean_columnwise_auc``."""
 
     def __init__(self, name: str = "mean_auc"):
@@ -44,7 +44,7 @@ class ColumnwiseAUC(_WholeSet):
         return mean_columnwise_auc(outputs, targets)
 
 
-class BaseRate(_WholeSet):
+class ConstantBaseline(_WholeSetMetric):
     """What the best constant predictor of the validation targets scores under `metric`.
 
     Parameters
@@ -56,7 +56,7 @@ class BaseRate(_WholeSet):
 
     Notes
     -----
-    Put it beside the metric itself, ``metrics=[accuracy_thresh, BaseRate(accuracy_thresh)]``: a metric
+    Put it beside the metric itself, ``metrics=[accuracy_thresh, ConstantBaseline(accuracy_thresh)]``: a metric
     equal to its base rate says nothing about the model.
     """
 
@@ -64,7 +64,7 @@ class BaseRate(_WholeSet):
         self.metric, self.name = metric, name or f"base_{AverageMetric(metric).name}"
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
-        return float(self.metric(constant_outputs(targets, outputs.shape[-1]).expand_as(outputs), targets))
+        return float(self.metric(compute_constant_output(targets, outputs.shape[-1]).expand_as(outputs), targets))
 
 
 class WordAccuracy(Callback):
@@ -84,18 +84,18 @@ class WordAccuracy(Callback):
         self.name, self.ahead = name, ahead
 
     def on_epoch_begin(self, **kwargs: Any) -> None:
-        self._right = self._words = 0
+        self._n_correct = self._n_words = 0
 
     def on_batch_end(self, last_output: Tensor, last_target: Tensor, train: bool, **kwargs: Any) -> None:
         if not train:
-            right, words = words_right(last_output, last_target, self.ahead)
-            self._right, self._words = self._right + right, self._words + words
+            right, words = count_correct_words(last_output, last_target, self.ahead)
+            self._n_correct, self._n_words = self._n_correct + right, self._n_words + words
 
     def on_epoch_end(self, last_metrics: List[Any], **kwargs: Any) -> Dict[str, Any]:
-        return add_metrics(last_metrics, self._right / self._words if self._words else float("nan"))
+        return add_metrics(last_metrics, self._n_correct / self._n_words if self._n_words else float("nan"))
 
 
-def metrics_alone(metrics: List[Any]) -> CallbackHandler:
+def build_metrics_handler(metrics: List[Any]) -> CallbackHandler:
     """fastai's handler of `metrics`, for this process: fastai's own wait for the other processes at each batch."""
     handler = CallbackHandler([], metrics)
     for metric in handler.metrics:
@@ -122,12 +122,12 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
     -------
     list of float
     """
-    handler = metrics_alone(metrics)
+    handler = build_metrics_handler(metrics)
     handler.on_train_begin(1, None, metrics)
     handler.on_epoch_begin()
     for output, target in zip(outputs, targets):
         handler.on_batch_begin(None, target, train=False)
-        handler.on_loss_begin(expanded(row, output))
+        handler.on_loss_begin(expand_row(row, output))
         handler.on_batch_end(torch.zeros(()))
     handler.on_epoch_end(0.0)
     return [float(value) for value in handler.state_dict["last_metrics"][1:]]

@@ -6,10 +6,10 @@ from typing import Any, Dict, List
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
-from fastai_hf_callback.errors import BridgeError
-from fastai_hf_callback.model.sanity_checks import refuse_averaged_ids, refuse_broadcast, refuse_no_gradient
+from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.model.sanity_checks import check_no_mixup_of_ids, check_no_broadcast, check_gradient_flow
 from fastai_hf_callback.model.output import Element, unwrap
-from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch
+from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch
 
 __all__ = ["HFCallback"]
 
@@ -52,11 +52,11 @@ class HFCallback(Callback):
 
     def __init__(self, element: Element = None, check: bool = True, keep: bool = False):
         if isinstance(element, Learner):
-            raise BridgeError("HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).",
+            raise FastaiHFError("HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).",
                               "registration")
         self.element, self.check, self.keep = element, check, keep
         self._output = None
-        self._unlooked = True
+        self._unchecked = True
 
     @property
     def output(self) -> Any:
@@ -65,17 +65,17 @@ class HFCallback(Callback):
 
     def before_fit(self) -> None:
         self._output = None
-        self._unlooked = True
-        self._say_if_twice()
+        self._unchecked = True
+        self._warn_if_registered_twice()
 
     def before_train(self) -> None:
-        self._share_rows()
+        self._shard_rows()
 
     def before_validate(self) -> None:
-        self._share_rows()
+        self._shard_rows()
 
     def before_batch(self) -> None:
-        if self.learn.training and self._unlooked:
+        if self.learn.training and self._unchecked:
             self._refuse_mixup(self.learn.xb)
 
     def after_pred(self) -> None:
@@ -83,14 +83,14 @@ class HFCallback(Callback):
         if self.keep:
             self._output = learn.pred
         logits = unwrap(learn.pred, self.element)
-        if learn.training and self.check and self._unlooked:
-            self._look_at_output(logits, learn.yb)
+        if learn.training and self.check and self._unchecked:
+            self._check_output(logits, learn.yb)
         learn.pred = logits
 
     def before_backward(self) -> None:
-        if self.check and self._unlooked:
-            refuse_no_gradient(self.learn.loss_grad, self.learn.pred)
-            self._unlooked = self._undecided
+        if self.check and self._unchecked:
+            check_gradient_flow(self.learn.loss_grad, self.learn.pred)
+            self._unchecked = self._pairing_unknown
 
     def after_batch(self) -> None:
         self._output = None
@@ -98,14 +98,14 @@ class HFCallback(Callback):
     def after_fit(self) -> None:
         self._output = None
 
-    def _share_rows(self) -> None:
+    def _shard_rows(self) -> None:
         if "fastai.distributed" in sys.modules:  # it needs accelerate, and only whoever wants it has it
-            from fastai_hf_callback.fastai2.data.distributed_loader import shared
-            self.learn.dl = shared(self.learn)
+            from fastai_hf_callback.fastai2.data.distributed_loader import shard_loader
+            self.learn.dl = shard_loader(self.learn)
 
     # -- registration -----------------------------------------------------------------------------
 
-    def _say_if_twice(self) -> None:
+    def _warn_if_registered_twice(self) -> None:
         own = [callback for callback in self.learn.cbs if isinstance(callback, HFCallback)]
         if len(own) > 1 and own[0] is self:
             warnings.warn(f"HFCallback is registered {len(own)} times; expected once: what the first unwraps, the "
@@ -114,20 +114,20 @@ class HFCallback(Callback):
 
     # -- the first training batch -----------------------------------------------------------------
 
-    _undecided = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
+    _pairing_unknown = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
 
     def _refuse_mixup(self, batch: Any) -> None:
-        mixes = _classes_that_mix()
+        mixes = _find_mixup_classes()
         if any(isinstance(callback, mixes) for callback in self.learn.cbs):
-            refuse_averaged_ids(batch, "MixUp out of cbs")
+            check_no_mixup_of_ids(batch, "MixUp out of cbs")
 
-    def _look_at_output(self, logits: Any, targets: Any) -> None:
-        patch = active_patch()
+    def _check_output(self, logits: Any, targets: Any) -> None:
+        patch = find_active_patch()
         if patch is not None:
             warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
                           f"two: take the patch away, or HFCallback out of cbs.", stacklevel=2)
         target = targets[0] if len(targets) == 1 else targets
-        self._undecided = not refuse_broadcast(self.learn.loss_func, logits, target)
+        self._pairing_unknown = not check_no_broadcast(self.learn.loss_func, logits, target)
 
     # -- export, pickle, deepcopy: everything but what is of the batch -------------------------------
 
@@ -135,7 +135,7 @@ class HFCallback(Callback):
         return {**super().__getstate__(), "_output": None}
 
 
-def _classes_that_mix() -> tuple:
+def _find_mixup_classes() -> tuple:
     """fastai's mixup and its like, where somebody has imported them: in some releases they need torchvision."""
     room: Any = sys.modules.get("fastai.callback.mixup")
     names: List[str] = ["MixHandler", "MixUp", "CutMix"]

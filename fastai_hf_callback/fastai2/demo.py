@@ -14,46 +14,46 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.demo.setup import (
-    BATCH,
+    BATCH_SIZE,
     LR,
     MAX_LEN,
-    SIZES,
-    as_the_article_fed,
-    demo_split,
-    in_front,
-    tiny_bert,
+    BERT_SIZES,
+    build_article_datasets,
+    build_demo_split,
+    left_pad_collate,
+    build_tiny_bert,
 )
 from fastai_hf_callback.model.pretrained import Pretrained
 from .callback import HFCallback
-from .learner_factory import THRESHOLD, table_factory
+from .learner_factory import THRESHOLD, build_learner_factory
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
 
-__all__ = ["demo_factory", "recipe_after_an_epoch"]
+__all__ = ["build_demo_factory", "train_article_recipe"]
 
 # fastai 1's epsilon. Beside fastai 2's own, 1e-5, the gradients of a BERT this small count for little: in the demo's
 # three epochs its AUC stays at a constant predictor's 0.50 (seen: 0.483, 0.480, 0.496).
 ADAM = partial(Adam, eps=1e-8)
 
 
-def demo_factory() -> Callable[[], Learner]:
+def build_demo_factory() -> Callable[[], Learner]:
     """A function that makes the demo's learner, new each time."""
-    split = demo_split()
-    make_learner = table_factory(split, _bert_for(split.table.texts), bs=BATCH, max_len=MAX_LEN)
+    split = build_demo_split()
+    make_learner = build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_len=MAX_LEN)
 
-    def with_small_epsilon() -> Learner:
+    def make_demo_learner() -> Learner:
         learn = make_learner()
         learn.opt_func = ADAM
         return learn
 
-    return with_small_epsilon
+    return make_demo_learner
 
 
-def recipe_after_an_epoch() -> Learner:
+def train_article_recipe() -> Learner:
     """A learner fed as the article's was, on the bare model, after one epoch."""
-    split = demo_split()
-    source = _bert_for(split.table.texts)
-    loaders = [DataLoader(rows, bs=BATCH, shuffle=at == 0, create_batch=in_front, device=default_device())
-               for at, rows in enumerate(as_the_article_fed(split, source.tokenizer))]
+    split = build_demo_split()
+    source = _build_pretrained(split.table.texts)
+    loaders = [DataLoader(rows, bs=BATCH_SIZE, shuffle=at == 0, create_batch=left_pad_collate, device=default_device())
+               for at, rows in enumerate(build_article_datasets(split, source.tokenizer))]
     learn = Learner(DataLoaders(*loaders), source.make_model(len(LABELS)), loss_func=nn.BCEWithLogitsLoss(),
                     opt_func=ADAM, metrics=[partial(accuracy_multi, thresh=THRESHOLD)], cbs=[HFCallback()])
     with quiet(learn):
@@ -61,9 +61,9 @@ def recipe_after_an_epoch() -> Learner:
     return learn
 
 
-def _bert_for(texts: Sequence[str]) -> Pretrained:
-    return tiny_bert(texts, BertTokenizerFast, _bert)
+def _build_pretrained(texts: Sequence[str]) -> Pretrained:
+    return build_tiny_bert(texts, BertTokenizerFast, _build_bert)
 
 
-def _bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:
-    return BertForSequenceClassification(BertConfig(vocab_size=n_words, num_labels=n_outputs, **SIZES))
+def _build_bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:
+    return BertForSequenceClassification(BertConfig(vocab_size=n_words, num_labels=n_outputs, **BERT_SIZES))

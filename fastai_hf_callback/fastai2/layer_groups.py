@@ -3,7 +3,7 @@ from typing import List, Optional
 
 from torch import nn
 
-from fastai_hf_callback.model.layer_groups import Part, grouped_parts
+from fastai_hf_callback.model.layer_groups import ModuleOrParameter, build_layer_groups
 
 __all__ = ["layer_groups"]
 
@@ -37,9 +37,9 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Para
     model), the first group is the encoder's first. fastai 2 itself decides, by a module's class, what does not decay
     and which norms go on training in a frozen group (``train_bn``): ``nn.LayerNorm`` does.
     """
-    return [_parameters_of(group) for group in grouped_parts(model, n)]
+    return [_list_unique_parameters(group) for group in build_layer_groups(model, n)]
 
 
-def _parameters_of(group: List[Part]) -> List[nn.Parameter]:
+def _list_unique_parameters(group: List[ModuleOrParameter]) -> List[nn.Parameter]:
     every = [p for part in group for p in ([part] if isinstance(part, nn.Parameter) else part.parameters())]
     return list({id(p): p for p in every}.values())

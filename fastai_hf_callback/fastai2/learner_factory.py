@@ -6,20 +6,20 @@ from fastai.learner import Learner
 from fastai.metrics import accuracy, accuracy_multi
 
 from fastai_hf_callback.model.wrapper import HFModel
-from fastai_hf_callback.model.pretrained import Pretrained, check_length
+from fastai_hf_callback.model.pretrained import Pretrained, check_max_length
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.batches.collate import Feeding
-from fastai_hf_callback.data.tables.split import Split, encode_split
+from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.tables.split import TableSplit, encode_split
 from .callback import HFCallback
-from fastai_hf_callback.fastai2.data.text_data import text_loaders
+from fastai_hf_callback.fastai2.data.text_data import build_text_loaders
 from .metrics import ColumnwiseAUC
 
-__all__ = ["table_factory"]
+__all__ = ["build_learner_factory"]
 
 THRESHOLD = 0.25  # the article's
 
 
-def table_factory(split: Split, source: Pretrained, bs: int, max_len: int) -> Callable[[], Learner]:
+def build_learner_factory(split: TableSplit, source: Pretrained, bs: int, max_len: int) -> Callable[[], Learner]:
     """A function that makes a new learner each time; texts are encoded here, once.
 
     Parameters
@@ -34,22 +34,22 @@ def table_factory(split: Split, source: Pretrained, bs: int, max_len: int) -> Ca
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When `max_len` does not fit the model.
     """
-    check_length(source, max_len)
+    check_max_length(source, max_len)
     encoder = TextEncoder(source.tokenizer, max_len)
-    examples, several_labels = encode_split(split, encoder), split.table.several_labels
+    examples, is_multi_label = encode_split(split, encoder), split.table.is_multi_label
 
     def make_learner() -> Learner:
-        dls = text_loaders(examples, Feeding(encoder), bs=bs)
+        dls = build_text_loaders(examples, TextCollator(encoder), bs=bs)
         model = HFModel(source.make_model(dls.c), inputs=dls.inputs)
-        return Learner(dls, model, metrics=_metrics(several_labels), cbs=[HFCallback()])
+        return Learner(dls, model, metrics=_choose_metrics(is_multi_label), cbs=[HFCallback()])
 
     return make_learner
 
 
-def _metrics(several_labels: bool) -> Sequence[Any]:
-    if several_labels:
+def _choose_metrics(is_multi_label: bool) -> Sequence[Any]:
+    if is_multi_label:
         return [partial(accuracy_multi, thresh=THRESHOLD), ColumnwiseAUC()]
     return [accuracy]

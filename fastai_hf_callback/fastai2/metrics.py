@@ -8,16 +8,16 @@ from fastai.learner import AvgMetric, Metric
 from fastai.torch_core import to_detach
 from torch import Tensor
 
-from fastai_hf_callback.comparison.baseline import expanded
-from fastai_hf_callback.model.metrics import constant_outputs, mean_columnwise_auc
-from fastai_hf_callback.data.batches.token_labels import words_right
-from fastai_hf_callback.fastai2.compat.learner_state import attributes_kept
+from fastai_hf_callback.comparison.baseline import expand_row
+from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
+from fastai_hf_callback.data.batches.token_labels import count_correct_words
+from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes
 
-__all__ = ["ColumnwiseAUC", "BaseRate", "WordAccuracy", "AskedForMore", "LearnerOfABatch",
+__all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "UnavailableAttributeError", "SingleBatchLearner",
            "score_constant"]
 
 
-class _Named(Metric):
+class _NamedMetric(Metric):
     """A metric with a name of its own; fastai 2 makes ``name`` a property."""
 
     _name = ""
@@ -27,7 +27,7 @@ class _Named(Metric):
         return self._name
 
 
-class _WholeSet(_Named):
+class _WholeSetMetric(_NamedMetric):
     """A metric of all outputs and targets of an epoch, right with batches of different size."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class _WholeSet(_Named):
         raise NotImplementedError
 
 
-class ColumnwiseAUC(_WholeSet):
+class ColumnwiseAUC(_WholeSetMetric):
     """Mean column-wise AUC over the whole validation set; see ``metrics.mean_columnwise_auc``."""
 
     def __init__(self, name: str = "mean_auc"):
@@ -65,7 +65,7 @@ class ColumnwiseAUC(_WholeSet):
         return mean_columnwise_auc(outputs, targets)
 
 
-class BaseRate(_WholeSet):
+class ConstantBaseline(_WholeSetMetric):
     """What the best constant predictor of the validation targets scores under `metric`.
 
     Parameters
@@ -77,7 +77,7 @@ class BaseRate(_WholeSet):
 
     Notes
     -----
-    Put it beside the metric itself, ``metrics=[accuracy_multi, BaseRate(accuracy_multi)]``: a metric
+    Put it beside the metric itself, ``metrics=[accuracy_multi, ConstantBaseline(accuracy_multi)]``: a metric
     equal to its base rate says nothing about the model.
     """
 
@@ -86,10 +86,10 @@ class BaseRate(_WholeSet):
         self.metric, self._name = metric, name or f"base_{AvgMetric(metric).name}"
 
     def score(self, outputs: Tensor, targets: Tensor) -> float:
-        return float(self.metric(constant_outputs(targets, outputs.shape[-1]).expand_as(outputs), targets))
+        return float(self.metric(compute_constant_output(targets, outputs.shape[-1]).expand_as(outputs), targets))
 
 
-class WordAccuracy(_Named):
+class WordAccuracy(_NamedMetric):
     """The share of words labelled right, for a label per word: padding, special tokens and later pieces don't count.
 
     Right with batches of different size; fastai's ``accuracy`` counts every position of every batch. Where targets are
@@ -107,18 +107,18 @@ class WordAccuracy(_Named):
         self.reset()
 
     def reset(self) -> None:
-        self._right = self._words = 0
+        self._n_correct = self._n_words = 0
 
     def accumulate(self, learn: Any) -> None:
         output, target = learn.pred, learn.yb[0]
-        counts = [words_right(output[at:at + 1], target[at:at + 1], self.ahead) for at in range(len(target))]
+        counts = [count_correct_words(output[at:at + 1], target[at:at + 1], self.ahead) for at in range(len(target))]
         # Row by row: so processes that share the rows put them together.
         right, words = learn.to_detach(torch.tensor(counts, device=target.device)).sum(0).tolist()
-        self._right, self._words = self._right + right, self._words + words
+        self._n_correct, self._n_words = self._n_correct + right, self._n_words + words
 
     @property
     def value(self) -> float:
-        return self._right / self._words if self._words else float("nan")
+        return self._n_correct / self._n_words if self._n_words else float("nan")
 
 
 def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metrics: List[Metric]) -> List[float]:
@@ -139,21 +139,21 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
     -------
     list of float
     """
-    with attributes_kept(metrics):
+    with preserve_attributes(metrics):
         for metric in metrics:
             metric.reset()
         for output, target in zip(outputs, targets):
-            batch = LearnerOfABatch(expanded(row, output), target)
+            batch = SingleBatchLearner(expand_row(row, output), target)
             for metric in metrics:
                 metric.accumulate(batch)
         return [float(metric.value) for metric in metrics]
 
 
-class AskedForMore(AttributeError):
+class UnavailableAttributeError(AttributeError):
     """A metric asked for what no outputs and targets tell: the loss, the inputs."""
 
 
-class LearnerOfABatch(SimpleNamespace):
+class SingleBatchLearner(SimpleNamespace):
     """What a metric asks of a learner, without one, in this process alone."""
 
     to_detach = staticmethod(partial(to_detach, gather=False))
@@ -162,4 +162,4 @@ class LearnerOfABatch(SimpleNamespace):
         super().__init__(pred=pred, y=target, yb=(target,), training=False)
 
     def __getattr__(self, name: str) -> Any:
-        raise AskedForMore(f"the metric asked for learn.{name}; expected learn.pred, learn.y or learn.yb")
+        raise UnavailableAttributeError(f"the metric asked for learn.{name}; expected learn.pred, learn.y or learn.yb")

@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator, Optional, Tuple
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.utils.rng import rng_preserved
+from fastai_hf_callback.utils.rng import preserve_rng_state
 
 __all__ = ["broadcasts"]
 
@@ -47,8 +47,8 @@ def broadcasts(loss_func: Callable[..., Any], output: Any, target: Any) -> Optio
     if output.shape[0] <= 1 or not target.numel() or bool((target == target.flatten()[0]).all()):
         return None
     try:
-        with torch.no_grad(), rng_preserved():
-            loss = partial(_value, copy.deepcopy(loss_func))
+        with torch.no_grad(), preserve_rng_state():
+            loss = partial(_compute_loss, copy.deepcopy(loss_func))
             return _reads_target(loss, output, target) and (
                 _repeats_output(loss, output, target, shape) if rows_aligned else _ignores_order(loss, output, target))
     except Exception:  # a loss that refuses these shapes says so itself, in its own words
@@ -56,40 +56,40 @@ def broadcasts(loss_func: Callable[..., Any], output: Any, target: Any) -> Optio
 
 
 def _ignores_order(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -> bool:
-    return all(_same(loss(rows, target), loss(moved, target)) for rows in _stand_ins(output, target)
+    return all(_is_close(loss(rows, target), loss(moved, target)) for rows in _synthetic_outputs(output, target)
                for moved in (rows.roll(1, 0), rows.flip(0)))
 
 
 def _repeats_output(loss: Callable[..., Tensor], output: Tensor, target: Tensor, shape: torch.Size) -> bool:
-    return all(_same(loss(rows, target), loss(rows.expand(shape).contiguous(), target))
-               for rows in _stand_ins(output, target))
+    return all(_is_close(loss(rows, target), loss(rows.expand(shape).contiguous(), target))
+               for rows in _synthetic_outputs(output, target))
 
 
 def _reads_target(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -> bool:
-    rows = next(_stand_ins(output, target))
-    return any(not _same(loss(rows, target), loss(rows, torch.full_like(target, end))) for end in _range_of(target))
+    rows = next(_synthetic_outputs(output, target))
+    return any(not _is_close(loss(rows, target), loss(rows, torch.full_like(target, end))) for end in _value_range(target))
 
 
-def _stand_ins(output: Tensor, target: Tensor) -> Iterator[Tensor]:
+def _synthetic_outputs(output: Tensor, target: Tensor) -> Iterator[Tensor]:
     """Distinct values, irregular so that no sums agree by accident, strictly inside the targets' range: there every
     loss bends (outside it a mean absolute error is a straight line, on which rows may change places unnoticed)."""
-    low, high = _range_of(target)
+    low, high = _value_range(target)
     count = torch.arange(1.0, output.numel() + 1, device=output.device, dtype=torch.float64)
     for ratio in (0.6180339887498949, 0.7548776662466927):
         inside = 0.05 + 0.9 * (count * ratio % 1) ** 1.5
         yield (low + (high - low) * inside).to(output.dtype).view(output.shape)
 
 
-def _range_of(target: Tensor) -> Tuple[float, float]:
+def _value_range(target: Tensor) -> Tuple[float, float]:
     numbers = target.double()
     return float(numbers.min()), float(numbers.max())
 
 
-def _value(loss_func: Callable[..., Any], output: Tensor, target: Tensor) -> Tensor:
+def _compute_loss(loss_func: Callable[..., Any], output: Tensor, target: Tensor) -> Tensor:
     return torch.as_tensor(loss_func(output, target)).float().sum()
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def _is_close(a: Tensor, b: Tensor) -> bool:
     return bool(torch.allclose(a, b, rtol=1e-5, atol=1e-7))
 
 

@@ -9,11 +9,11 @@ from typing import List
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
-__all__ = ["Reach", "reach"]
+__all__ = ["ReachedLeaves", "find_reached_leaves"]
 
 
 @dataclass
-class Reach:
+class ReachedLeaves:
     """What a walk from a loss found.
 
     Attributes
@@ -41,7 +41,7 @@ class Reach:
         return bool(self.parameters or self.opaque)
 
 
-def reach(loss: Tensor) -> Reach:
+def find_reached_leaves(loss: Tensor) -> ReachedLeaves:
     """Walk the graph behind `loss` without touching it.
 
     Parameters
@@ -53,19 +53,19 @@ def reach(loss: Tensor) -> Reach:
     -------
     Reach
     """
-    found = Reach(has_graph=loss.grad_fn is not None)
+    found = ReachedLeaves(has_graph=loss.grad_fn is not None)
     waiting, seen = [loss.grad_fn], set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        _note(node, found)
+        _record_leaf(node, found)
         waiting.extend(next_node for next_node, _ in node.next_functions)
     return found
 
 
-def _note(node, found: Reach) -> None:
+def _record_leaf(node, found: ReachedLeaves) -> None:
     if isinstance(node, BackwardCFunction):  # a Python function; its saved tensors are not to be looked at
         found.opaque.append(type(node).__name__)
         return

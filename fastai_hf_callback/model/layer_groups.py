@@ -10,17 +10,17 @@ from torch import nn
 
 from fastai_hf_callback.errors import InputError
 
-__all__ = ["Part", "grouped_parts"]
+__all__ = ["ModuleOrParameter", "build_layer_groups"]
 
-Part = Union[nn.Module, nn.Parameter]
+ModuleOrParameter = Union[nn.Module, nn.Parameter]
 Path = Tuple[str, ...]
 
-MOST_GROUPS = 5        # by default, as fastai splits its own transformers: embeddings, three of the encoder, head
-SMALLEST_BLOCK = 0.25  # of the largest: a list of smaller ones is no part of the encoder (a head per label, say)
+MAX_GROUPS = 5        # by default, as fastai splits its own transformers: embeddings, three of the encoder, head
+MIN_BLOCK_SHARE = 0.25  # of the largest: a list of smaller ones is no part of the encoder (a head per label, say)
 EMBEDDINGS = 0         # depth: then the blocks, from 1 on, then the head
 
 
-def grouped_parts(model: nn.Module, n: Optional[int] = None) -> List[List[Part]]:
+def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[ModuleOrParameter]]:
     """Embeddings, the encoder's blocks in even groups, and the head, each as the parts that own parameters.
 
     Parameters
@@ -43,56 +43,56 @@ def grouped_parts(model: nn.Module, n: Optional[int] = None) -> List[List[Part]]
     InputError
         When `model` is no module, has no blocks or no head, or cannot be split into `n`.
     """
-    layout = _Layout(_checked_model(model))
-    depths = _tied_together(layout.parts, [layout.depth(part) for part in layout.parts], layout.head)
+    layout = _Layout(_check_model(model))
+    depths = _merge_tied_depths(layout.parts, [layout.depth(part) for part in layout.parts], layout.head)
     if layout.head not in depths:
         raise InputError(f"{type(model).__name__} was given, in which nothing comes after the blocks; expected a model "
                          f"with a head, for example BertForSequenceClassification: without one, learn.freeze() would "
                          f"leave nothing to train.", "no-head")
-    groups = _groups_of_depths(depths, layout.head, n)
-    lone_again = _held_by_modules(layout.parts)
+    groups = _group_depths(depths, layout.head, n)
+    tied_to_module = _parameter_ids_of_modules(layout.parts)
     return [[part.value for part, depth in zip(layout.parts, depths)
-             if depth in group and not (part.is_lone and id(part.value) in lone_again)] for group in groups]
+             if depth in group and not (part.is_lone_parameter and id(part.value) in tied_to_module)] for group in groups]
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
 
 
-class _Owned(NamedTuple):
+class _OwnedPart(NamedTuple):
     """A part, the module that owns it, and where that stands."""
 
-    value: Part
+    value: ModuleOrParameter
     owner: nn.Module
     path: Path
-    place: int
+    position: int
 
     @property
-    def is_lone(self) -> bool:
+    def is_lone_parameter(self) -> bool:
         return self.value is not self.owner
 
     def parameters(self) -> List[nn.Parameter]:
-        return [self.value] if self.is_lone else list(self.owner.parameters())
+        return [self.value] if self.is_lone_parameter else list(self.owner.parameters())
 
 
-def _parts_of(model: nn.Module) -> List[_Owned]:
+def _find_parts(model: nn.Module) -> List[_OwnedPart]:
     """Every leaf module with parameters and every lone parameter, in the order of registration."""
     found = []
-    for place, (path, module) in enumerate(_walk(model).items()):
+    for position, (path, module) in enumerate(_modules_by_path(model).items()):
         own = list(module.parameters(recurse=False))
         values = own if next(module.children(), None) is not None else [module] if own else []
-        found += [_Owned(value, module, path, place) for value in values]
+        found += [_OwnedPart(value, module, path, position) for value in values]
     return found
 
 
-def _walk(model: nn.Module) -> Dict[Path, nn.Module]:
+def _modules_by_path(model: nn.Module) -> Dict[Path, nn.Module]:
     return {tuple(name.split(".")) if name else (): module for name, module in model.named_modules()}
 
 
-def _held_by_modules(parts: List[_Owned]) -> Set[int]:
-    return {id(p) for part in parts if not part.is_lone for p in part.parameters()}
+def _parameter_ids_of_modules(parts: List[_OwnedPart]) -> Set[int]:
+    return {id(p) for part in parts if not part.is_lone_parameter for p in part.parameters()}
 
 
-def _tied_together(parts: List[_Owned], depths: List[int], head: int) -> List[int]:
+def _merge_tied_depths(parts: List[_OwnedPart], depths: List[int], head: int) -> List[int]:
     """Parts that share a parameter, at one depth: the head's if it is among them, else the first."""
     depths = list(depths)
     changed = True
@@ -115,10 +115,10 @@ def _common_depth(depths: Sequence[int], head: int) -> int:
 # -- where a part stands ---------------------------------------------------------------------------------------------
 
 
-class _Stack(NamedTuple):
-    """The blocks below one module, `holder`; a block is a list of modules (XLM spreads its blocks over four lists)."""
+class _BlockStack(NamedTuple):
+    """The blocks below one module, `parent`; a block is a list of modules (XLM spreads its blocks over four lists)."""
 
-    holder: Path
+    parent: Path
     blocks: List[List[nn.Module]]
 
 
@@ -126,9 +126,9 @@ class _Layout:
     """What a model's structure says about the depth of its parts."""
 
     def __init__(self, model: nn.Module):
-        self.modules = _walk(model)
-        self.parts = _parts_of(model)
-        self._stacks = _stacks_in(self.modules)
+        self.modules = _modules_by_path(model)
+        self.parts = _find_parts(model)
+        self._stacks = _find_stacks(self.modules)
         if not self._stacks:
             raise InputError(f"{type(model).__name__} was given, in which no repeated blocks were found; expected a "
                              f"model whose encoder is an nn.ModuleList of layers, for example "
@@ -136,13 +136,13 @@ class _Layout:
         blocks = [block for stack in self._stacks for block in stack.blocks]
         self.head = len(blocks) + 1
         self._block_of = {id(m): i for i, block in enumerate(blocks, 1) for top in block for m in top.modules()}
-        places = {id(module): place for place, module in enumerate(self.modules.values())}
-        self._starts = {i: min(places[id(m)] for m in block) for i, block in enumerate(blocks, 1)}
-        self._body = self._body_path()
+        positions = {id(module): position for position, module in enumerate(self.modules.values())}
+        self._starts = {i: min(positions[id(m)] for m in block) for i, block in enumerate(blocks, 1)}
+        self._body = self._find_body_path()
         self._tail_is_head = False
         self._tail_is_head = all(self.depth(part) != self.head for part in self.parts)
 
-    def depth(self, part: _Owned) -> int:
+    def depth(self, part: _OwnedPart) -> int:
         """0 for the embeddings, the number of the block, or the head's.
 
         What stands beside the blocks in the encoder goes with the last of them, a final norm for one, unless the
@@ -150,10 +150,10 @@ class _Layout:
         """
         if id(part.owner) in self._block_of:
             return self._block_of[id(part.owner)]
-        if not _inside(part.path, self._body):
+        if not _is_inside(part.path, self._body):
             return self._depth_outside_the_body(part)
-        encoder = max((s.holder for s in self._stacks if _inside(part.path, s.holder)), key=len, default=None)
-        before = [i for i in self._blocks_below(encoder or self._body) if self._starts[i] < part.place]
+        encoder = max((s.parent for s in self._stacks if _is_inside(part.path, s.parent)), key=len, default=None)
+        before = [i for i in self._blocks_below(encoder or self._body) if self._starts[i] < part.position]
         if not before:
             return EMBEDDINGS
         after_all = before[-1] == self.head - 1
@@ -163,19 +163,19 @@ class _Layout:
             return EMBEDDINGS
         return self.head if after_all and self._tail_is_head else before[-1]
 
-    def _depth_outside_the_body(self, part: _Owned) -> int:
-        if _inside(self._body, part.path):
+    def _depth_outside_the_body(self, part: _OwnedPart) -> int:
+        if _is_inside(self._body, part.path):
             return self.head  # a lone parameter of what is around the body
         beside = part.path[:_common_length(part.path, self._body) + 1]
         comes_before = list(self.modules).index(beside) < list(self.modules).index(self._body)
         embeds = self._has_embedding(beside) or not self._has_embedding(self._body)
         return EMBEDDINGS if comes_before and embeds else self.head
 
-    def _body_path(self) -> Path:
+    def _find_body_path(self) -> Path:
         """The innermost module that holds all blocks and an embedding; without any, that holds all blocks."""
-        common = self._stacks[0].holder
+        common = self._stacks[0].parent
         for stack in self._stacks[1:]:
-            common = common[:_common_length(common, stack.holder)]
+            common = common[:_common_length(common, stack.parent)]
         around = [common[:k] for k in range(len(common), -1, -1)]
         return next((path for path in around if self._has_embedding(path)), common)
 
@@ -187,12 +187,12 @@ class _Layout:
         return sorted({i for m, i in self._block_of.items() if m in below})
 
 
-def _says_embedding(part: _Owned, around: Path) -> bool:
+def _says_embedding(part: _OwnedPart, around: Path) -> bool:
     """An embedding registered after the blocks (DeBERTa's), or what is named for one (BART's layernorm_embedding)."""
     return isinstance(part.owner, nn.Embedding) or any("emb" in name for name in part.path[len(around):])
 
 
-def _inside(path: Path, around: Path) -> bool:
+def _is_inside(path: Path, around: Path) -> bool:
     return path[:len(around)] == around
 
 
@@ -203,16 +203,16 @@ def _common_length(a: Path, b: Path) -> int:
 # -- the blocks ------------------------------------------------------------------------------------------------------
 
 
-def _stacks_in(modules: Dict[Path, nn.Module]) -> List[_Stack]:
+def _find_stacks(modules: Dict[Path, nn.Module]) -> List[_BlockStack]:
     """The outermost lists of blocks, without those whose blocks are small, in the order of registration."""
     lists = [path for path, module in modules.items() if path and _is_stack(module)]
-    outermost = [path for path in lists if not any(_inside(path, other) for other in lists if other != path)]
-    sizes = {path: _mean_size(_items(modules[path])) for path in outermost}
+    outermost = [path for path in lists if not any(_is_inside(path, other) for other in lists if other != path)]
+    sizes = {path: _mean_size(_list_blocks(modules[path])) for path in outermost}
     if not outermost:
         return []
-    largest = max(outermost, key=lambda path: sizes[path] * len(_items(modules[path])))
-    kept = [path for path in outermost if sizes[path] >= SMALLEST_BLOCK * sizes[largest]]
-    return _merged(modules, kept)
+    largest = max(outermost, key=lambda path: sizes[path] * len(_list_blocks(modules[path])))
+    kept = [path for path in outermost if sizes[path] >= MIN_BLOCK_SHARE * sizes[largest]]
+    return _merge_parallel_stacks(modules, kept)
 
 
 def _is_stack(module: nn.Module) -> bool:
@@ -227,12 +227,12 @@ def _is_composite(item: nn.Module) -> bool:
     return sum(next(m.parameters(recurse=False), None) is not None for m in item.modules()) > 1
 
 
-def _items(stack: nn.Module) -> List[nn.Module]:
+def _list_blocks(stack: nn.Module) -> List[nn.Module]:
     """The blocks of a list; an item that is but a list of blocks itself (ALBERT, Funnel) counts as these."""
-    return [block for item in stack.children() for block in (_items(_inner(item)) if _inner(item) else [item])]
+    return [block for item in stack.children() for block in (_list_blocks(_find_inner_stack(item)) if _find_inner_stack(item) else [item])]
 
 
-def _inner(item: nn.Module) -> Optional[nn.Module]:
+def _find_inner_stack(item: nn.Module) -> Optional[nn.Module]:
     """The list of like blocks that holds all parameters of `item`, if there is one."""
     own = {id(p) for p in item.parameters()}
     return next((m for m in item.modules() if _is_stack(m) and len({type(i) for i in m.children()}) == 1
@@ -243,37 +243,37 @@ def _mean_size(blocks: List[nn.Module]) -> float:
     return sum(p.numel() for block in blocks for p in block.parameters()) / len(blocks)
 
 
-def _merged(modules: Dict[Path, nn.Module], kept: List[Path]) -> List[_Stack]:
+def _merge_parallel_stacks(modules: Dict[Path, nn.Module], kept: List[Path]) -> List[_BlockStack]:
     """Lists side by side and equally long are one: a block is spread over them, its norms' lists included."""
     stacks, done = [], set()
     for path in kept:
-        holder = path[:-1]
-        beside = [p for p in kept if p[:-1] == holder and len(_items(modules[p])) == len(_items(modules[path]))]
+        parent = path[:-1]
+        beside = [p for p in kept if p[:-1] == parent and len(_list_blocks(modules[p])) == len(_list_blocks(modules[path]))]
         if path in done:
             continue
         done.update(beside)
-        spread = _lists_beside(modules[holder], len(_items(modules[path]))) if len(beside) > 1 else [modules[path]]
-        stacks.append(_Stack(holder, [list(block) for block in zip(*map(_items, spread))]))
+        spread = _parallel_lists(modules[parent], len(_list_blocks(modules[path]))) if len(beside) > 1 else [modules[path]]
+        stacks.append(_BlockStack(parent, [list(block) for block in zip(*map(_list_blocks, spread))]))
     return stacks
 
 
-def _lists_beside(holder: nn.Module, length: int) -> List[nn.Module]:
-    return [m for m in holder.children() if isinstance(m, nn.ModuleList) and len(_items(m)) == length]
+def _parallel_lists(parent: nn.Module, length: int) -> List[nn.Module]:
+    return [m for m in parent.children() if isinstance(m, nn.ModuleList) and len(_list_blocks(m)) == length]
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------
 
 
-def _groups_of_depths(depths: List[int], head: int, n: Optional[int]) -> List[List[int]]:
+def _group_depths(depths: List[int], head: int, n: Optional[int]) -> List[List[int]]:
     body = sorted(set(depths) - {head})
-    n = min(MOST_GROUPS, len(body) + 1) if n is None else _checked_count(n, len(body) + 1)
+    n = min(MAX_GROUPS, len(body) + 1) if n is None else _check_group_count(n, len(body) + 1)
     # The embeddings have no group of their own where all are tied to the head, as in T5's language model.
     embeddings = [[EMBEDDINGS]] if body[0] == EMBEDDINGS and n > 2 else []
     encoder = body[len(embeddings):]
-    return [*embeddings, *_evenly(encoder, n - 1 - len(embeddings)), [head]]
+    return [*embeddings, *_split_evenly(encoder, n - 1 - len(embeddings)), [head]]
 
 
-def _evenly(blocks: List[int], k: int) -> List[List[int]]:
+def _split_evenly(blocks: List[int], k: int) -> List[List[int]]:
     """`k` lists in a row, whose lengths differ by one at most."""
     return [blocks[len(blocks) * i // k:len(blocks) * (i + 1) // k] for i in range(k)]
 
@@ -281,7 +281,7 @@ def _evenly(blocks: List[int], k: int) -> List[List[int]]:
 # -- what was given --------------------------------------------------------------------------------------------------
 
 
-def _checked_model(model: Any) -> nn.Module:
+def _check_model(model: Any) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     given = f"The class {model.__name__}" if isinstance(model, type) else type(model).__name__
@@ -290,7 +290,7 @@ def _checked_model(model: Any) -> nn.Module:
                      "class-instead-of-instance" if isinstance(model, type) else "not-a-module")
 
 
-def _checked_count(n: Any, most: int) -> int:
+def _check_group_count(n: Any, most: int) -> int:
     if isinstance(n, Integral) and not isinstance(n, bool) and 2 <= n <= most:
         return int(n)
     raise InputError(f"n={n!r} was given; expected a number of groups from 2 (body, head) to {most} (every layer its "

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 from .output import describe
-from .question_answering import best_spans, one_output, one_target
-from fastai_hf_callback.data.batches.padding import IGNORED
+from .question_answering import best_spans, stack_logits, stack_targets
+from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss
 
 __all__ = ["NextTokenLoss", "SpanLoss"]
@@ -34,8 +34,8 @@ class SpanLoss(nn.Module):
         self.reduction = reduction
 
     def forward(self, outputs: Any, *targets: Tensor) -> Tensor:
-        logits, spans = one_output(outputs), one_target(targets)
-        losses = CrossEntropyLoss(ignore_index=IGNORED, reduction=self.reduction)(
+        logits, spans = stack_logits(outputs), stack_targets(targets)
+        losses = CrossEntropyLoss(ignore_index=IGNORE_INDEX, reduction=self.reduction)(
             logits.reshape(-1, logits.shape[-1]), spans.reshape(-1))
         return losses.view(-1, 2).mean(1) if self.reduction == "none" else losses
 
@@ -47,7 +47,7 @@ class SpanLoss(nn.Module):
 
     def decodes(self, probabilities: Any) -> Tensor:
         """The most probable span of each row, int64, ``(rows, 2)``."""
-        return best_spans(one_output(probabilities).log())
+        return best_spans(stack_logits(probabilities).log())
 
 
 class NextTokenLoss(nn.Module):
@@ -71,14 +71,14 @@ class NextTokenLoss(nn.Module):
 
     def forward(self, logits: Tensor, ids: Tensor) -> Tensor:
         if logits.dim() != 3 or logits.shape[:2] != ids.shape:
-            raise UnusableInput(f"{describe(logits)} and {describe(ids)} were given for the next token; expected float "
+            raise InvalidInputError(f"{describe(logits)} and {describe(ids)} were given for the next token; expected float "
                                 f"(rows, width, vocabulary) and int64 (rows, width), the token ids themselves")
         logits, ids = logits[:, :-1], ids[:, 1:]
-        losses = CrossEntropyLoss(ignore_index=IGNORED, reduction=self.reduction)(
+        losses = CrossEntropyLoss(ignore_index=IGNORE_INDEX, reduction=self.reduction)(
             logits.reshape(-1, logits.shape[-1]), ids.reshape(-1))
         if self.reduction != "none":
             return losses
-        return losses.view(ids.shape).sum(1) / (ids != IGNORED).sum(1).clamp(min=1).to(losses.dtype)
+        return losses.view(ids.shape).sum(1) / (ids != IGNORE_INDEX).sum(1).clamp(min=1).to(losses.dtype)
 
     def activation(self, logits: Tensor) -> Tensor:
         """Probabilities, float ``(rows, width, vocabulary)``."""

@@ -8,11 +8,11 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 
-__all__ = ["accuracy_thresh", "mean_columnwise_auc", "constant_outputs", "single_answers"]
+__all__ = ["accuracy_thresh", "mean_columnwise_auc", "compute_constant_output", "build_single_class_outputs"]
 
-MOST_ANSWERS = 20
+MAX_CLASSES = 20
 
 
 def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmoid: bool = True) -> Tensor:
@@ -37,11 +37,11 @@ def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmo
 
     Notes
     -----
-    With few yeses it is high for a predictor that never says yes: put ``BaseRate(accuracy_thresh)`` beside it.
+    With few yeses it is high for a predictor that never says yes: put ``ConstantBaseline(accuracy_thresh)`` beside it.
     """
     _check_columns("accuracy_thresh", outputs, targets)
-    said = (outputs.sigmoid() if sigmoid else outputs) > thresh
-    return (said == (targets.float() > 0)).float().mean()
+    predicted = (outputs.sigmoid() if sigmoid else outputs) > thresh
+    return (predicted == (targets.float() > 0)).float().mean()
 
 
 def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
@@ -62,8 +62,8 @@ def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    if _is_classes(outputs, targets):
-        outputs, targets = _one_against_the_rest(outputs[targets >= 0], targets[targets >= 0])
+    if _has_class_targets(outputs, targets):
+        outputs, targets = _one_vs_rest(outputs[targets >= 0], targets[targets >= 0])
     _check_columns("mean_columnwise_auc", outputs, targets)
     outputs, targets = outputs.detach().cpu().double(), targets.detach().cpu()
     both = [i for i in range(targets.shape[1]) if 0 < int((targets[:, i] > 0).sum()) < len(targets)]
@@ -73,23 +73,23 @@ def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
     return float(sum(areas) / len(areas))
 
 
-def _is_classes(outputs: Tensor, targets: Tensor) -> bool:
+def _has_class_targets(outputs: Tensor, targets: Tensor) -> bool:
     whole = not targets.is_floating_point() and targets.dtype != torch.bool
     return whole and outputs.dim() == 2 and outputs.shape[1] > 1 and targets.shape == outputs.shape[:1]
 
 
-def _one_against_the_rest(outputs: Tensor, classes: Tensor) -> Tuple[Tensor, Tensor]:
+def _one_vs_rest(outputs: Tensor, classes: Tensor) -> Tuple[Tensor, Tensor]:
     return outputs.double().softmax(-1), torch.nn.functional.one_hot(classes, outputs.shape[1])
 
 
 def _check_columns(metric: str, outputs: Tensor, targets: Tensor) -> None:
     if outputs.dim() != 2 or outputs.shape != targets.shape:
-        raise UnusableInput(f"{metric} was given outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; "
+        raise InvalidInputError(f"{metric} was given outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; "
                             f"expected both (rows, columns), as with several labels per text; for one class "
                             f"per text write metrics=[accuracy]")
 
 
-def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:
+def compute_constant_output(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:
     """The best constant output for `targets`: one row that a predictor without input would give.
 
     Parameters
@@ -105,13 +105,13 @@ def constant_outputs(targets: Tensor, width: int, loss_func: Optional[Callable[.
     -------
     Tensor, float32, (width,)
     """
-    candidates = _closed_forms(targets, width)
+    candidates = _closed_form_outputs(targets, width)
     if loss_func is None or len(candidates) == 1:
         return candidates[0]
-    return min(candidates, key=lambda row: _loss_of(row, targets, loss_func))
+    return min(candidates, key=lambda row: _compute_loss(row, targets, loss_func))
 
 
-def single_answers(targets: Tensor, width: int) -> List[Tensor]:
+def build_single_class_outputs(targets: Tensor, width: int) -> List[Tensor]:
     """Rows of a model that has collapsed and says one thing of every text.
 
     Parameters
@@ -127,21 +127,21 @@ def single_answers(targets: Tensor, width: int) -> List[Tensor]:
         One for each class that `targets` hold, the most frequent first and at most 20; all labels off, and all on;
         none for numbers.
     """
-    if _are_classes(targets, width):
+    if _are_class_targets(targets, width):
         classes, counts = torch.unique(targets[targets >= 0], return_counts=True)
-        frequent = classes[counts.argsort(descending=True)][:MOST_ANSWERS]
+        frequent = classes[counts.argsort(descending=True)][:MAX_CLASSES]
         return [10.0 * torch.nn.functional.one_hot(c, width).float() for c in frequent if int(c) < width]
     bits = bool(((targets == 0) | (targets == 1)).all())
     return [torch.full((width,), -10.0), torch.full((width,), 10.0)] if bits else []
 
 
-def _are_classes(targets: Tensor, width: int) -> bool:
+def _are_class_targets(targets: Tensor, width: int) -> bool:
     return not targets.is_floating_point() and (targets.dim() == 1 or targets.shape[-1] != width) and width > 1
 
 
-def _closed_forms(targets: Tensor, width: int) -> List[Tensor]:
+def _closed_form_outputs(targets: Tensor, width: int) -> List[Tensor]:
     tiny = 1e-6
-    if _are_classes(targets, width):
+    if _are_class_targets(targets, width):
         counts = torch.bincount(targets[targets >= 0], minlength=width)[:width].float()
         return [(counts / counts.sum()).clamp(min=tiny).log()]
     one_per_row = targets.dim() == 1 or targets.numel() % width
@@ -153,7 +153,7 @@ def _closed_forms(targets: Tensor, width: int) -> List[Tensor]:
     return [mean]
 
 
-def _loss_of(row: Tensor, targets: Tensor, loss_func: Callable[..., Any]) -> float:
+def _compute_loss(row: Tensor, targets: Tensor, loss_func: Callable[..., Any]) -> float:
     try:
         with torch.no_grad():
             shape = (len(targets), *row.shape) if targets.dim() > 1 or len(row) > 1 else targets.shape

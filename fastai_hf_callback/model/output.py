@@ -49,10 +49,10 @@ def unwrap(output: Any, element: Element = None) -> Union[Tensor, Tuple[Tensor, 
             return output[0]  # what nearly every model of 2019 returns, every batch: no need to look further
         return _find_logits(output, output)
     if callable(element):
-        return _called(output, element)
+        return _select_by_callable(output, element)
     if isinstance(element, (list, tuple)) and element:
-        return tuple(_chosen(output, part) for part in element)
-    return _chosen(output, element)
+        return tuple(_select(output, part) for part in element)
+    return _select(output, element)
 
 
 def describe(output: Any, depth: int = 3) -> str:
@@ -103,7 +103,7 @@ def _logits_by_name(output: Any, named: Dict[Any, Any], whole: Any) -> Tensor:
         return _find_logits(named["logits"], whole)
     tensors = list(tensors_in(output))
     if len(tensors) == 1 and tensors[0] is named.get("loss"):
-        raise _only_a_loss(whole)
+        raise _loss_only_error(whole)
     if len(tensors) == 1:
         return tensors[0]
     given = [k for k, v in named.items() if v is not None]
@@ -132,11 +132,11 @@ def _logits_by_position(output: Sequence[Any], whole: Any) -> Tensor:
     if not _is_loss(values[0], values[1] if len(values) > 1 else None):
         return _find_logits(values[0], whole)
     if len(values) == 1:
-        raise _only_a_loss(whole)
+        raise _loss_only_error(whole)
     return _find_logits(values[1], whole)
 
 
-def _only_a_loss(whole: Any) -> OutputError:
+def _loss_only_error(whole: Any) -> OutputError:
     return OutputError(
         f"The model returned {describe(whole)}: a loss and no logits. Call the model without labels and let "
         f"the Learner's loss_func compute the loss, or write element=0 to take what is there.", "only-a-loss")
@@ -153,15 +153,15 @@ def _is_loss(first: Any, second: Any) -> bool:
     return first.dim() == 1 and first.is_floating_point() and first.shape[0] < rows
 
 
-def _chosen(output: Any, element: Union[int, str]) -> Tensor:
+def _select(output: Any, element: Union[int, str]) -> Tensor:
     if isinstance(element, bool) or not isinstance(element, (int, str)):
         raise OutputError(f"element={element!r} ({type(element).__name__}) was given; expected a name, a position, "
                           f"a callable, or a sequence of names and positions.", "bad-element")
-    value = _by_name(output, element) if isinstance(element, str) else _by_position(output, element)
+    value = _select_by_name(output, element) if isinstance(element, str) else _select_by_position(output, element)
     return _expect_tensor(value, output, f"element={element!r}")
 
 
-def _by_name(output: Any, name: str) -> Any:
+def _select_by_name(output: Any, name: str) -> Any:
     named = _named_values(output)
     if named is None:
         raise OutputError(f"element={name!r} was given, but the model returned {describe(output)}, which has no "
@@ -173,7 +173,7 @@ def _by_name(output: Any, name: str) -> Any:
     return named[name]
 
 
-def _by_position(output: Any, position: int) -> Any:
+def _select_by_position(output: Any, position: int) -> Any:
     named = _named_values(output)
     values = output if named is None else [v for v in named.values() if v is not None]
     if not isinstance(values, (list, tuple)):
@@ -185,7 +185,7 @@ def _by_position(output: Any, position: int) -> Any:
     return values[position]
 
 
-def _called(output: Any, element: Callable[[Any], Any]) -> Union[Tensor, Tuple[Tensor, ...]]:
+def _select_by_callable(output: Any, element: Callable[[Any], Any]) -> Union[Tensor, Tuple[Tensor, ...]]:
     value, how = element(output), f"element={getattr(element, '__name__', 'the callable')}"
     if isinstance(value, (list, tuple)) and value:
         return tuple(_expect_tensor(v, output, how) for v in value)

@@ -11,15 +11,15 @@ from typing import Any, Callable, Dict, NamedTuple, Optional
 
 import torch
 
-from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.utils.logging import logs_silenced
+from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.utils.logging import silence_logs
 
-__all__ = ["Pretrained", "check_length", "load_pretrained"]
+__all__ = ["Pretrained", "check_max_length", "load_pretrained"]
 
 # pytorch-transformers names its classes by architecture and has no registry keyed by model_type.
-_OLD_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlnet": "XLNet", "xlm": "XLM"}
+_LEGACY_CLASS_PREFIXES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlnet": "XLNet", "xlm": "XLM"}
 # Nor does its save_pretrained write a model_type; a weight's name tells the architecture then.
-_OLD_WEIGHTS = {"bert": "bert.embeddings.", "distilbert": "distilbert.embeddings.", "roberta": "roberta.embeddings.",
+_LEGACY_WEIGHT_PREFIXES = {"bert": "bert.embeddings.", "distilbert": "distilbert.embeddings.", "roberta": "roberta.embeddings.",
                 "xlnet": "transformer.mask_emb", "xlm": "transformer.layer_norm_emb."}
 
 
@@ -41,10 +41,10 @@ class Pretrained(NamedTuple):
     max_positions: Optional[int]
 
 
-def check_length(source: Pretrained, max_len: int) -> None:
+def check_max_length(source: Pretrained, max_len: int) -> None:
     """Refuse texts of more tokens than the model has positions."""
     if source.max_positions is not None and max_len > source.max_positions:
-        raise UnusableInput(f"--max-len {max_len}: the model has {source.max_positions} positions; write --max-len "
+        raise InvalidInputError(f"--max-len {max_len}: the model has {source.max_positions} positions; write --max-len "
                             f"{source.max_positions} or less")
 
 
@@ -62,23 +62,23 @@ def load_pretrained(name: str) -> Pretrained:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When there is no such model, or no library to load it with.
     """
     _check_folder(name)
     if find_spec("pytorch_transformers") is None and find_spec("transformers") is None:
-        raise UnusableInput("neither pytorch-transformers nor transformers is installed; write: pip install "
+        raise InvalidInputError("neither pytorch-transformers nor transformers is installed; write: pip install "
                             "'fastai-hf-callback[fastai1]', or [fastai2]")
     reasons = []
-    for library, load in (("pytorch_transformers", _load_old), ("transformers", _load_new)):
+    for library, load in (("pytorch_transformers", _load_pytorch_transformers), ("transformers", _load_transformers)):
         if find_spec(library) is None:
             continue
         try:
-            with logs_silenced():
+            with silence_logs():
                 return load(import_module(library), name)
         except Exception as error:  # each library fails in its own ways; what it said is handed on
             reasons.append(f"{library}: {shorten(str(error), 160, placeholder=' ...') or type(error).__name__}")
-    raise UnusableInput(f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
+    raise InvalidInputError(f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
                         f"config.json, weights and vocabulary, or a name that can be downloaded here")
 
 
@@ -86,36 +86,36 @@ def _check_folder(name: str) -> None:
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise UnusableInput(f"{name}: no config.json in this folder; expected what save_pretrained writes")
+            raise InvalidInputError(f"{name}: no config.json in this folder; expected what save_pretrained writes")
     elif folder.is_file():
-        raise UnusableInput(f"{name}: a file; expected a model's folder or name")
+        raise InvalidInputError(f"{name}: a file; expected a model's folder or name")
     elif folder.is_absolute() or name.startswith(".") or name.endswith("/"):
-        raise UnusableInput(f"{name}: no such folder; expected a model's folder or name")
+        raise InvalidInputError(f"{name}: no such folder; expected a model's folder or name")
 
 
-def _load_old(library: Any, name: str) -> Pretrained:
-    kind = _old_kind(name)
+def _load_pytorch_transformers(library: Any, name: str) -> Pretrained:
+    kind = _detect_architecture(name)
     if kind is None:
         classes = library.AutoConfig, library.AutoTokenizer, library.AutoModelForSequenceClassification
     else:
-        classes = tuple(getattr(library, _OLD_NAMES[kind] + part)
+        classes = tuple(getattr(library, _LEGACY_CLASS_PREFIXES[kind] + part)
                         for part in ("Config", "Tokenizer", "ForSequenceClassification"))
     config_class, tokenizer_class, model_class = classes
     config, tokenizer = config_class.from_pretrained(name), tokenizer_class.from_pretrained(name)
     if config is None or tokenizer is None:
         raise ValueError("no such name or folder, or its vocabulary is missing")
-    if not _may_load(name):
+    if not _has_loadable_weights(name):
         raise ValueError("no pytorch_model.bin in the folder")
 
     def make_model(n_outputs: int) -> Any:
-        with logs_silenced():
+        with silence_logs():
             config = config_class.from_pretrained(name, num_labels=n_outputs)
-            return model_class.from_pretrained(name, config=config, **_weights_that_fit(name, model_class, config))
+            return model_class.from_pretrained(name, config=config, **_filter_fitting_weights(name, model_class, config))
 
-    return Pretrained(tokenizer, make_model, _positions(config))
+    return Pretrained(tokenizer, make_model, _count_positions(config))
 
 
-def _weights_that_fit(name: str, model_class: Any, config: Any) -> Dict[str, Any]:
+def _filter_fitting_weights(name: str, model_class: Any, config: Any) -> Dict[str, Any]:
     """A folder's weights without those of a head of another size, which pytorch-transformers refuses."""
     path = Path(name) / "pytorch_model.bin"
     if not path.is_file() or model_class.__name__.startswith("Auto"):
@@ -126,47 +126,47 @@ def _weights_that_fit(name: str, model_class: Any, config: Any) -> Dict[str, Any
     return {"state_dict": fitting}
 
 
-def _load_new(library: Any, name: str) -> Pretrained:
+def _load_transformers(library: Any, name: str) -> Pretrained:
     config = library.AutoConfig.from_pretrained(name)
     tokenizer = library.AutoTokenizer.from_pretrained(name)
 
     def make_model(n_outputs: int) -> Any:
-        with logs_silenced():
+        with silence_logs():
             return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs,
                                                                               ignore_mismatched_sizes=True)
 
-    return Pretrained(tokenizer, make_model, _positions(config))
+    return Pretrained(tokenizer, make_model, _count_positions(config))
 
 
-def _old_kind(name: str) -> Optional[str]:
+def _detect_architecture(name: str) -> Optional[str]:
     """The architecture that a folder's config names, or its weights show; None for a name of the library."""
-    config = _config_of(name)
+    config = _read_config(name)
     if not config:
         return None
-    kind = config.get("model_type") or _kind_of_weights(name)
-    if kind not in _OLD_NAMES:
+    kind = config.get("model_type") or _architecture_of_weights(name)
+    if kind not in _LEGACY_CLASS_PREFIXES:
         given = f'names {kind!r}' if kind else 'names no architecture'
-        raise ValueError(f'config.json {given}; write "model_type" into it, one of {", ".join(_OLD_NAMES)}')
+        raise ValueError(f'config.json {given}; write "model_type" into it, one of {", ".join(_LEGACY_CLASS_PREFIXES)}')
     return kind
 
 
-def _kind_of_weights(name: str) -> Optional[str]:
-    if not _may_load(name):
+def _architecture_of_weights(name: str) -> Optional[str]:
+    if not _has_loadable_weights(name):
         return None
     keys = list(torch.load(str(Path(name) / "pytorch_model.bin"), map_location="cpu"))
-    return next((kind for kind, start in _OLD_WEIGHTS.items() if any(key.startswith(start) for key in keys)), None)
+    return next((kind for kind, start in _LEGACY_WEIGHT_PREFIXES.items() if any(key.startswith(start) for key in keys)), None)
 
 
-def _config_of(name: str) -> Dict[str, Any]:
+def _read_config(name: str) -> Dict[str, Any]:
     path = Path(name) / "config.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _may_load(name: str) -> bool:
+def _has_loadable_weights(name: str) -> bool:
     return not Path(name).is_dir() or (Path(name) / "pytorch_model.bin").is_file()
 
 
-def _positions(config: Any) -> Optional[int]:
+def _count_positions(config: Any) -> Optional[int]:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions <= 0:
         return None

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.errors import OutputError, UnusableInput
+from fastai_hf_callback.errors import OutputError, InvalidInputError
 from .output import describe, unwrap
 
-__all__ = ["best_spans", "one_output", "one_target", "span_logits", "span_match", "span_overlap"]
+__all__ = ["best_spans", "stack_logits", "stack_targets", "span_logits", "span_exact_match", "span_f1"]
 
-NAMES = ("start_logits", "end_logits")
+LOGIT_NAMES = ("start_logits", "end_logits")
 
 
 def span_logits(output: Any) -> Tensor:
@@ -35,8 +35,8 @@ def span_logits(output: Any) -> Tensor:
     OutputError
         When `output` does not have both.
     """
-    if hasattr(output, "keys") and all(output.get(name) is not None for name in NAMES):
-        return torch.stack(unwrap(output, NAMES), 1)
+    if hasattr(output, "keys") and all(output.get(name) is not None for name in LOGIT_NAMES):
+        return torch.stack(unwrap(output, LOGIT_NAMES), 1)
     found = [part for part in output if isinstance(part, Tensor) and part.dim() == 2] \
         if isinstance(output, (tuple, list)) else []
     if len(found) < 2:
@@ -58,7 +58,7 @@ def best_spans(scores: Any) -> Tensor:
     Tensor, int64, (rows, 2)
         Positions of the first and the last token, both included.
     """
-    scores = one_output(scores).detach().float().cpu()
+    scores = stack_logits(scores).detach().float().cpu()
     begins, ends = scores[:, 0].numpy(), scores[:, 1].numpy()
     last = (np.maximum.accumulate(begins, axis=1) + ends).argmax(1)
     later = np.arange(begins.shape[1])[None] > last[:, None]
@@ -66,7 +66,7 @@ def best_spans(scores: Any) -> Tensor:
     return torch.from_numpy(np.stack([first, last], axis=1))
 
 
-def span_match(outputs: Any, *targets: Tensor) -> Tensor:
+def span_exact_match(outputs: Any, *targets: Tensor) -> Tensor:
     """A metric: the share of rows whose span is predicted to the token (exact match).
 
     Parameters
@@ -80,42 +80,42 @@ def span_match(outputs: Any, *targets: Tensor) -> Tensor:
     -------
     Tensor, float32, ()
     """
-    spans = one_target(targets).cpu()
+    spans = stack_targets(targets).cpu()
     return (best_spans(outputs) == spans).all(1).float().mean()
 
 
-def span_overlap(outputs: Any, *targets: Tensor) -> Tensor:
+def span_f1(outputs: Any, *targets: Tensor) -> Tensor:
     """A metric: how much of the predicted spans and the right ones is common, in tokens (F1), over rows.
 
     Parameters
     ----------
     outputs, *targets
-        As of ``span_match``.
+        As of ``span_exact_match``.
 
     Returns
     -------
     Tensor, float32, ()
     """
-    spans, found = one_target(targets).cpu(), best_spans(outputs)
+    spans, found = stack_targets(targets).cpu(), best_spans(outputs)
     common = (torch.min(spans[:, 1], found[:, 1]) - torch.max(spans[:, 0], found[:, 0]) + 1).clamp(min=0)
     both = spans[:, 1] - spans[:, 0] + found[:, 1] - found[:, 0] + 2
     return (2 * common.float() / both.float()).mean()
 
 
-def one_output(outputs: Any) -> Tensor:
+def stack_logits(outputs: Any) -> Tensor:
     """A pair of outputs as one tensor; one tensor as it is."""
     if isinstance(outputs, (tuple, list)) and len(outputs) == 2:
         outputs = torch.stack(tuple(outputs), 1)
     if not isinstance(outputs, Tensor) or outputs.dim() != 3 or outputs.shape[1] != 2:
-        raise UnusableInput(f"{describe(outputs)} was given for the outputs of a span; expected float (rows, 2, "
+        raise InvalidInputError(f"{describe(outputs)} was given for the outputs of a span; expected float (rows, 2, "
                             f"width), or two of (rows, width): write HFCallback(element=span_logits)")
     return outputs
 
 
-def one_target(targets: Tuple[Tensor, ...]) -> Tensor:
+def stack_targets(targets: Tuple[Tensor, ...]) -> Tensor:
     """First and last token of each row, int64, ``(rows, 2)``, given as that or as two of ``(rows,)``."""
     target = targets[0] if len(targets) == 1 else torch.stack(targets, 1) if len(targets) == 2 else None
     if target is None or target.dim() != 2 or target.shape[1] != 2:
-        raise UnusableInput(f"{describe(targets)} was given for the targets of a span; expected int64 (rows, 2), the "
+        raise InvalidInputError(f"{describe(targets)} was given for the targets of a span; expected int64 (rows, 2), the "
                             f"first and the last token of each answer, or two of (rows,)")
     return target

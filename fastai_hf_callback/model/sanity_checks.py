@@ -8,19 +8,19 @@ from torch import Tensor
 
 from .broadcast import broadcasts
 from fastai_hf_callback.errors import GradientError, InputError, OutputError
-from .gradient_flow import reach
+from .gradient_flow import find_reached_leaves
 from .output import describe, tensors_in
 
-__all__ = ["refuse_averaged_ids", "refuse_broadcast", "refuse_no_gradient"]
+__all__ = ["check_no_mixup_of_ids", "check_no_broadcast", "check_gradient_flow"]
 
 
-def refuse_averaged_ids(batch: Any, take_away: str) -> None:
+def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
     """Mixup averages inputs: token ids are none to be averaged.
 
     Parameters
     ----------
     batch : Tensor or sequence of Tensor
-    take_away : str
+    remedy : str
         What the user is to take away, for the message.
 
     Raises
@@ -30,10 +30,10 @@ def refuse_averaged_ids(batch: Any, take_away: str) -> None:
     ids = next((t for t in tensors_in(batch) if not t.is_floating_point()), None)
     if ids is not None:
         raise InputError(f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
-                         f"Expected inputs of floats. Take {take_away}.", "mixup-of-token-ids")
+                         f"Expected inputs of floats. Take {remedy}.", "mixup-of-token-ids")
 
 
-def refuse_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, target: Any) -> bool:
+def check_no_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, target: Any) -> bool:
     """Whether this batch could tell that the loss pairs each row with its own target.
 
     Raises
@@ -50,7 +50,7 @@ def refuse_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, targe
     return verdict is not None
 
 
-def refuse_no_gradient(loss: Tensor, logits: Any) -> None:
+def check_gradient_flow(loss: Tensor, logits: Any) -> None:
     """Refuse a loss that reaches none of the model's parameters.
 
     Raises
@@ -58,21 +58,21 @@ def refuse_no_gradient(loss: Tensor, logits: Any) -> None:
     GradientError
         Its ``cause`` says where the graph was cut.
     """
-    found = reach(loss)
+    found = find_reached_leaves(loss)
     if found.may_train:
         return
     cause = "no-gradient-in-model"
     if not found.has_graph and any(t.requires_grad for t in tensors_in(logits)):
-        cause, seen = "loss-detached", "the output has a graph and the loss none: loss_func or a callback cut it"
+        cause, explanation = "loss-detached", "the output has a graph and the loss none: loss_func or a callback cut it"
     elif not found.has_graph:
-        seen = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
+        explanation = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
     elif found.foreign:
         cause = "output-detached"
-        seen = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
+        explanation = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
                 f"({describe(found.foreign[0])}), as after .detach().requires_grad_()")
     else:
-        seen = "its graph ends before the model"
+        explanation = "its graph ends before the model"
     raise GradientError(
-        f"The loss reaches none of the model's parameters: {seen}. The output was {describe(logits)}. Training "
+        f"The loss reaches none of the model's parameters: {explanation}. The output was {describe(logits)}. Training "
         f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
         f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", cause)

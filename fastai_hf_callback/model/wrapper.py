@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.errors import InputError
 from .output import describe
-from fastai_hf_callback.data.batches.batch_spec import TextInputs, first_position
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec, first_position
 
 __all__ = ["HFModel"]
 
@@ -56,15 +56,15 @@ class HFModel(nn.Module):
 
     def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_id: Optional[int] = None):
         super().__init__()
-        self.input_names = _checked_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
-        self.pad_id = _checked_pad_id(pad_id)
-        self.model = _checked_model(model)
+        self.input_names = _check_input_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
+        self.pad_id = _check_pad_token_id(pad_id)
+        self.model = _check_model(model)
         self.first_position: Optional[int] = None  # where positions are to be counted past padding in front
-        if isinstance(inputs, TextInputs):
-            inputs.check(_innermost(self.model))
+        if isinstance(inputs, BatchSpec):
+            inputs.check(_unwrap_model(self.model))
             if inputs.padding.side == "left":
-                self.first_position = first_position(_innermost(self.model))
-        self._said_no_mask = False
+                self.first_position = first_position(_unwrap_model(self.model))
+        self._warned_no_mask = False
 
     def forward(self, *batch: Any) -> Any:
         """Call the model by name.
@@ -78,18 +78,18 @@ class HFModel(nn.Module):
         -------
         Whatever the model returns, untouched.
         """
-        named = self._named(batch)
+        named = self._name_inputs(batch)
         self._check_against_forward(named)
-        return self.model(**self._with_positions(self._with_mask(named)))
+        return self.model(**self._add_position_ids(self._add_attention_mask(named)))
 
     @property
     def config(self) -> Any:
         """The model's own config, or None."""
-        return getattr(_innermost(self.model), "config", None)
+        return getattr(_unwrap_model(self.model), "config", None)
 
     def save_pretrained(self, folder: Any, **kwargs: Any) -> Any:
         """Write a folder that the bare model's ``from_pretrained`` reads."""
-        return _innermost(self.model).save_pretrained(folder, **kwargs)
+        return _unwrap_model(self.model).save_pretrained(folder, **kwargs)
 
     def extra_repr(self) -> str:
         return f"inputs={self.input_names}, pad_id={self.pad_id}"
@@ -112,7 +112,7 @@ class HFModel(nn.Module):
 
     # -- inputs ------------------------------------------------------------------------------------
 
-    def _named(self, batch: Tuple[Any, ...]) -> Dict[str, Any]:
+    def _name_inputs(self, batch: Tuple[Any, ...]) -> Dict[str, Any]:
         if len(batch) == 1 and isinstance(batch[0], Mapping):
             return dict(batch[0].items())
         if len(batch) == 1 and isinstance(batch[0], (list, tuple)):
@@ -122,71 +122,71 @@ class HFModel(nn.Module):
             return dict(zip(names, batch))
         given = f"A batch of {len(batch)} ({', '.join(describe(b) for b in batch)}) was given"
         if not self.input_names:
-            raise InputError(f"{given} without names, and names are never guessed. {self._takes()} Write "
+            raise InputError(f"{given} without names, and names are never guessed. {self._describe_forward()} Write "
                              f"HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor.",
                              "inputs-unnamed")
         raise InputError(f"{given}, but inputs={self.input_names} names {len(self.input_names)}. Give as many names "
                          f"as the batch has tensors.", "inputs-count")
 
     def _check_against_forward(self, named: Dict[str, Any]) -> None:
-        takes, required, open_ended = _parameters_of(_innermost(self.model))
+        takes, required, takes_kwargs = _forward_parameters(_unwrap_model(self.model))
         unknown = [name for name in named if name not in takes]
-        if unknown and not open_ended:
+        if unknown and not takes_kwargs:
             raise InputError(f"{unknown} was given, and {self._class_name()}.forward does not take it. "
-                             f"{self._takes()} Write inputs=(...) with these names.", "inputs-unknown")
+                             f"{self._describe_forward()} Write inputs=(...) with these names.", "inputs-unknown")
         missing = [name for name in required if name not in named]
         if missing:
             raise InputError(f"{list(named)} was given, but {self._class_name()}.forward also needs {missing}. "
-                             f"{self._takes()} Add it to the batch and to inputs=(...).", "inputs-missing")
+                             f"{self._describe_forward()} Add it to the batch and to inputs=(...).", "inputs-missing")
 
-    def _takes(self) -> str:
-        takes, _, open_ended = _parameters_of(_innermost(self.model))
-        listed = ", ".join(takes) + (" and any name" if open_ended else "")
+    def _describe_forward(self) -> str:
+        takes, _, takes_kwargs = _forward_parameters(_unwrap_model(self.model))
+        listed = ", ".join(takes) + (" and any name" if takes_kwargs else "")
         return f"{self._class_name()}.forward takes {listed or 'no names'}."
 
     def _class_name(self) -> str:
-        return type(_innermost(self.model)).__name__
+        return type(_unwrap_model(self.model)).__name__
 
     # -- the mask ----------------------------------------------------------------------------------
 
-    def _with_mask(self, named: Dict[str, Any]) -> Dict[str, Any]:
-        takes, _, _ = _parameters_of(_innermost(self.model))
+    def _add_attention_mask(self, named: Dict[str, Any]) -> Dict[str, Any]:
+        takes, _, _ = _forward_parameters(_unwrap_model(self.model))
         given = any(named.get(name) is not None for name in MASK_NAMES)
         ids = named.get("input_ids")
         if given or "attention_mask" not in takes or ids is None:
             return named
-        pad_id = self.pad_id if self.pad_id is not None else _pad_id_of(self.config)
+        pad_id = self.pad_id if self.pad_id is not None else _read_pad_token_id(self.config)
         if pad_id is None:
-            self._say_no_mask()
+            self._warn_no_mask()
             return named
         if not isinstance(ids, Tensor):
             raise InputError(f"input_ids is {describe(ids)}; expected a tensor, int64 (batch, length). Write "
                              f"torch.as_tensor(input_ids).", "not-a-tensor")
         return {**named, "attention_mask": ids.ne(pad_id).long()}
 
-    def _with_positions(self, named: Dict[str, Any]) -> Dict[str, Any]:
+    def _add_position_ids(self, named: Dict[str, Any]) -> Dict[str, Any]:
         """Padded in front, a text's positions begin where it does; or they, and its logits, depend on its batch."""
         mask = named.get("attention_mask")
         if self.first_position is None or mask is None or "position_ids" in named or \
-                "position_ids" not in _parameters_of(_innermost(self.model))[0]:
+                "position_ids" not in _forward_parameters(_unwrap_model(self.model))[0]:
             return named
         return {**named, "position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0) + self.first_position}
 
-    def _say_no_mask(self) -> None:
-        if self._said_no_mask:
+    def _warn_no_mask(self) -> None:
+        if self._warned_no_mask:
             return
-        self._said_no_mask = True
+        self._warned_no_mask = True
         warnings.warn(
             f"No attention mask: the batch brings none and the padding id is unknown ({self._class_name()}'s config "
             f"has none that differs from its end-of-text token), so padding is read as text. Write "
             f"HFModel(model, pad_id=tokenizer.pad_token_id), or name an attention_mask in inputs.", stacklevel=4)
 
 
-def _checked_model(model: Any) -> nn.Module:
+def _check_model(model: Any) -> nn.Module:
     if isinstance(model, type):
         raise InputError(f"The class {model.__name__} was given; expected an instance. Write "
                          f"HFModel({model.__name__}.from_pretrained(...)).", "class-instead-of-instance")
-    if isinstance(model, HFModel) or isinstance(model, nn.Module) and isinstance(_innermost(model), HFModel):
+    if isinstance(model, HFModel) or isinstance(model, nn.Module) and isinstance(_unwrap_model(model), HFModel):
         raise InputError("An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...).",
                          "wrapped-twice")
     if not isinstance(model, nn.Module):
@@ -195,7 +195,7 @@ def _checked_model(model: Any) -> nn.Module:
     return model
 
 
-def _checked_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, ...]]:
+def _check_input_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, ...]]:
     if inputs is None:
         return None
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs) if isinstance(inputs, Iterable) else ()
@@ -205,14 +205,14 @@ def _checked_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, ...]]
     return names
 
 
-def _checked_pad_id(pad_id: Any) -> Optional[int]:
+def _check_pad_token_id(pad_id: Any) -> Optional[int]:
     if pad_id is None or isinstance(pad_id, Integral) and not isinstance(pad_id, bool):
         return pad_id
     raise InputError(f"pad_id={pad_id!r} was given; expected an int, for example pad_id=tokenizer.pad_token_id.",
                      "bad-pad-id")
 
 
-def _innermost(model: nn.Module) -> nn.Module:
+def _unwrap_model(model: nn.Module) -> nn.Module:
     """The model inside DataParallel (``module``) and ``torch.compile`` (``_orig_mod``)."""
     while True:
         inner = model._modules.get("_orig_mod") or (
@@ -226,13 +226,13 @@ def _is_ddp(model: nn.Module) -> bool:
     return type(model).__name__ == "DistributedDataParallel"
 
 
-def _parameters_of(model: nn.Module) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
+def _forward_parameters(model: nn.Module) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
     """Names that ``forward`` takes, those without a default, and whether it takes any name."""
     function = getattr(model.forward, "__func__", None)
     if function is None:  # an instance's own forward; not cached, since it may hold the model alive
         return _read_signature(model.forward)
-    names, required, open_ended = _read_method(function)
-    return names[1:], required[1:], open_ended
+    names, required, takes_kwargs = _read_method_signature(function)
+    return names[1:], required[1:], takes_kwargs
 
 
 def _read_signature(function) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
@@ -242,10 +242,10 @@ def _read_signature(function) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
             any(p.kind is p.VAR_KEYWORD for p in parameters))
 
 
-_read_method = lru_cache(maxsize=128)(_read_signature)
+_read_method_signature = lru_cache(maxsize=128)(_read_signature)
 
 
-def _pad_id_of(config: Any) -> Optional[int]:
+def _read_pad_token_id(config: Any) -> Optional[int]:
     pad = getattr(config, "pad_token_id", None)
     pad = getattr(config, "pad_index", None) if pad is None else pad
     ends = getattr(config, "eos_token_id", None)

@@ -8,13 +8,13 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from fastai_hf_callback.comparison.comparison import Comparison, Difference
 from fastai_hf_callback.results.trace import Epoch, Step, Trace
 
-__all__ = ["Series", "gap", "series_of"]
+__all__ = ["ArmSeries", "build_gap_series", "build_series"]
 
-Place = Tuple[int, int, int]  # fit, epoch, step: as in a Difference
+Position = Tuple[int, int, int]  # fit, epoch, step: as in a Difference
 
 
 @dataclass(frozen=True)
-class Series:
+class ArmSeries:
     """One quantity of every arm.
 
     Attributes
@@ -28,24 +28,24 @@ class Series:
         What a constant predictor scores.
     parting : int or None
         Which place the first difference between callback and patched arm falls on.
-    parts_here : bool
+    differs_here : bool
         Whether it is this quantity that differs first.
     """
 
     quantity: str
-    places: List[Place]
+    positions: List[Position]
     arms: Dict[str, List[Optional[float]]]
     base_rate: Optional[float] = None
-    parting: Optional[int] = None
-    parts_here: bool = False
+    difference_at: Optional[int] = None
+    differs_here: bool = False
 
     @property
     def by_step(self) -> bool:
         """Whether these are steps, and no evaluations."""
-        return any(step >= 0 for _, _, step in self.places)
+        return any(step >= 0 for _, _, step in self.positions)
 
 
-def series_of(comparison: Comparison) -> List[Series]:
+def build_series(comparison: Comparison) -> List[ArmSeries]:
     """The train loss and the gradient norm by step, then validation loss and metrics by evaluation.
 
     A learning rate is among them where it is what differs first.
@@ -54,47 +54,47 @@ def series_of(comparison: Comparison) -> List[Series]:
     if comparison.difference and comparison.difference.quantity.startswith("learning rate of group "):
         group = int(comparison.difference.quantity.split()[-1])
         steps[comparison.difference.quantity] = lambda step: step.lrs[group] if group < len(step.lrs) else None
-    found = [_by_step(comparison, name, read) for name, read in steps.items()]
-    found += [_by_evaluation(comparison, m.quantity, m.base_rate) for m in comparison.movements
+    found = [_build_step_series(comparison, name, read) for name, read in steps.items()]
+    found += [_build_evaluation_series(comparison, m.quantity, m.base_rate) for m in comparison.movements
               if m.quantity != "train_loss"]
-    return [series for series in found if series.places]
+    return [series for series in found if series.positions]
 
 
-def gap(series: Series) -> Optional[Series]:
+def build_gap_series(series: ArmSeries) -> Optional[ArmSeries]:
     """Callback minus patched arm, or None where there is no difference to draw."""
     pairs = zip(series.arms["callback"], series.arms.get("patched", []))
     gaps = [None if a is None or b is None else 0.0 if a == b or a != a and b != b else a - b for a, b in pairs]
     if not any(gaps):
         return None
-    return Series(f"{series.quantity}: callback - patched", series.places, {"difference": gaps}, None, series.parting)
+    return ArmSeries(f"{series.quantity}: callback - patched", series.positions, {"difference": gaps}, None, series.difference_at)
 
 
-def _by_step(comparison: Comparison, quantity: str, read: Callable[[Step], Optional[float]]) -> Series:
+def _build_step_series(comparison: Comparison, quantity: str, read: Callable[[Step], Optional[float]]) -> ArmSeries:
     arms = {arm: {(s.fit, s.epoch, s.step): read(s) for s in trace.steps} for arm, trace in comparison.traces.items()}
-    return _aligned("loss" if quantity == "train_loss" else quantity, quantity, arms, comparison.difference, None)
+    return _align_arms("loss" if quantity == "train_loss" else quantity, quantity, arms, comparison.difference, None)
 
 
-def _by_evaluation(comparison: Comparison, quantity: str, base_rate: Optional[float]) -> Series:
-    arms = {arm: {(e.fit, e.epoch, -1): _evaluated(e, quantity) for e in _evaluations(trace)}
+def _build_evaluation_series(comparison: Comparison, quantity: str, base_rate: Optional[float]) -> ArmSeries:
+    arms = {arm: {(e.fit, e.epoch, -1): _get_evaluated_value(e, quantity) for e in _list_evaluations(trace)}
             for arm, trace in comparison.traces.items()}
-    return _aligned(quantity, quantity, arms, comparison.difference, base_rate)
+    return _align_arms(quantity, quantity, arms, comparison.difference, base_rate)
 
 
-def _aligned(recorded_as: str, quantity: str, arms: Dict[str, Dict[Place, Any]], difference: Optional[Difference],
-             base_rate: Optional[float]) -> Series:
-    places = sorted({place for values in arms.values() for place, value in values.items() if value is not None})
-    parting, here = None, False
+def _align_arms(recorded_name: str, quantity: str, arms: Dict[str, Dict[Position, Any]], difference: Optional[Difference],
+             base_rate: Optional[float]) -> ArmSeries:
+    positions = sorted({position for values in arms.values() for position, value in values.items() if value is not None})
+    difference_at, here = None, False
     if difference is not None and difference.where != "after the run":
-        place = (difference.fit, difference.epoch, difference.step)
-        parting = places.index(place) if place in places else None
-        here = parting is not None and difference.quantity == recorded_as
-    return Series(quantity, places, {arm: [values.get(place) for place in places] for arm, values in arms.items()},
-                  base_rate, parting, here)
+        position = (difference.fit, difference.epoch, difference.step)
+        difference_at = positions.index(position) if position in positions else None
+        here = difference_at is not None and difference.quantity == recorded_name
+    return ArmSeries(quantity, positions, {arm: [values.get(position) for position in positions] for arm, values in arms.items()},
+                  base_rate, difference_at, here)
 
 
-def _evaluations(trace: Trace) -> List[Epoch]:
+def _list_evaluations(trace: Trace) -> List[Epoch]:
     return ([trace.before] if trace.before else []) + trace.epochs
 
 
-def _evaluated(epoch: Epoch, quantity: str) -> Optional[float]:
+def _get_evaluated_value(epoch: Epoch, quantity: str) -> Optional[float]:
     return epoch.valid_loss if quantity == "valid_loss" else epoch.metrics.get(quantity)

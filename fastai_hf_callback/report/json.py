@@ -6,10 +6,10 @@ from typing import Any, Dict
 
 from fastai_hf_callback.comparison.comparison import Comparison
 
-__all__ = ["comparison_as_dict", "comparison_as_json", "diagnosis_as_json"]
+__all__ = ["comparison_to_dict", "comparison_to_json", "diagnosis_to_json"]
 
 
-def comparison_as_dict(comparison: Comparison) -> Dict[str, Any]:
+def comparison_to_dict(comparison: Comparison) -> Dict[str, Any]:
     """Everything, as plain dicts, lists and numbers."""
     return {
         "verdict": comparison.verdict,
@@ -24,23 +24,23 @@ def comparison_as_dict(comparison: Comparison) -> Dict[str, Any]:
     }
 
 
-def comparison_as_json(comparison: Comparison) -> str:
+def comparison_to_json(comparison: Comparison) -> str:
     """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
-    return json.dumps(_strict(comparison_as_dict(comparison)), indent=1, allow_nan=False)
+    return json.dumps(_make_strict(comparison_to_dict(comparison)), indent=1, allow_nan=False)
 
 
-def diagnosis_as_json(diagnosis: Any) -> str:
+def diagnosis_to_json(diagnosis: Any) -> str:
     """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
     findings = [{"cause": f.cause, "severity": f.severity, "message": f.message, "evidence": f.evidence, "fix": f.fix,
                  "can_apply": f.can_apply} for f in diagnosis.findings]
     evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None
-    return json.dumps(_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}), indent=1,
+    return json.dumps(_make_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}), indent=1,
                       allow_nan=False, default=str)
 
 
-def _strict(value: Any) -> Any:
+def _make_strict(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _strict(v) for key, v in value.items()}
+        return {key: _make_strict(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(v) for v in value]
+        return [_make_strict(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

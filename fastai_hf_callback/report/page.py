@@ -16,36 +16,36 @@ from typing import Any, Callable, Dict, List, Optional
 
 from fastai_hf_callback import __version__
 from fastai_hf_callback.comparison.comparison import Comparison, Difference
-from .chart import Chart, chart_of
+from .chart import Chart, build_chart
 from .scope import looks
-from .curves import Series, gap, series_of
-from .tables import epoch_table, evidence_rows, metric_rows
-from .wording import arm_lines, diagnosis_headline, figures, headline, meaning, number, remarks, short, training
+from .curves import ArmSeries, build_gap_series, build_series
+from .tables import build_epoch_table, build_evidence_rows, build_metric_rows
+from .wording import describe_arms, build_diagnosis_headline, format_figures, get_headline, explain_verdict, format_number, list_remarks, format_figure, describe_training
 
-__all__ = ["comparison_as_fragment", "comparison_as_page", "diagnosis_as_fragment", "diagnosis_as_page", "written"]
+__all__ = ["comparison_to_fragment", "comparison_to_page", "diagnosis_to_fragment", "diagnosis_to_page", "write_page"]
 
 
-def comparison_as_page(comparison: Comparison, title: str = "") -> str:
+def comparison_to_page(comparison: Comparison, title: str = "") -> str:
     """A whole page, with a switch for dark and light."""
-    return _page(_told_of_comparison(comparison), title)
+    return _render_page(_build_comparison_context(comparison), title)
 
 
-def diagnosis_as_page(diagnosis: Any, title: str = "") -> str:
+def diagnosis_to_page(diagnosis: Any, title: str = "") -> str:
     """A whole page, with a switch for dark and light."""
-    return _page(_told_of_diagnosis(diagnosis), title)
+    return _render_page(_build_diagnosis_context(diagnosis), title)
 
 
-def comparison_as_fragment(comparison: Comparison) -> str:
+def comparison_to_fragment(comparison: Comparison) -> str:
     """The same for a notebook's output; its rules reach nothing outside. Without jinja2, the text."""
-    return _fragment(comparison, _told_of_comparison)
+    return _render_fragment(comparison, _build_comparison_context)
 
 
-def diagnosis_as_fragment(diagnosis: Any) -> str:
+def diagnosis_to_fragment(diagnosis: Any) -> str:
     """The same for a notebook's output; its rules reach nothing outside. Without jinja2, the text."""
-    return _fragment(diagnosis, _told_of_diagnosis)
+    return _render_fragment(diagnosis, _build_diagnosis_context)
 
 
-def written(page: str, path: Any = None) -> str:
+def write_page(page: str, path: Any = None) -> str:
     """The page, written to `path` where there is one."""
     if path is not None:
         Path(path).write_text(page, encoding="utf-8")
@@ -57,63 +57,63 @@ def written(page: str, path: Any = None) -> str:
 _TONES = {0: "good", 1: "bad", 3: "stuck"}
 
 
-def _told_of_comparison(comparison: Comparison) -> Dict[str, Any]:
-    names, rows, base_rates = epoch_table(comparison)
-    return {"body": "comparison.html", "headline": headline(comparison), "tone": _TONES[comparison.exit_code],
-            "sentences": meaning(comparison), "remarks": remarks(comparison), "training": training(comparison),
-            "arms": arm_lines(comparison),
-            "difference": comparison.difference and _told_of_difference(comparison.difference),
-            "movements": comparison.movements, "pictures": [_pictures(series) for series in series_of(comparison)],
+def _build_comparison_context(comparison: Comparison) -> Dict[str, Any]:
+    names, rows, base_rates = build_epoch_table(comparison)
+    return {"body": "comparison.html", "headline": get_headline(comparison), "tone": _TONES[comparison.exit_code],
+            "sentences": explain_verdict(comparison), "remarks": list_remarks(comparison), "training": describe_training(comparison),
+            "arms": describe_arms(comparison),
+            "difference": comparison.difference and _build_difference_context(comparison.difference),
+            "movements": comparison.movements, "pictures": [_build_charts(series) for series in build_series(comparison)],
             "names": names, "rows": rows, "base_rates": base_rates}
 
 
-def _told_of_difference(difference: Difference) -> Dict[str, Any]:
+def _build_difference_context(difference: Difference) -> Dict[str, Any]:
     left, right = difference.values
     apart = left - right if isinstance(left, float) and isinstance(right, float) else None
     return {"where": difference.where, "quantity": difference.quantity, "apart": apart,
             "values": list(zip(difference.arms, map(repr, difference.values)))}
 
 
-def _pictures(series: Series) -> List[Chart]:
-    apart = gap(series)
-    return [chart_of(series)] + ([chart_of(apart)] if apart is not None else [])
+def _build_charts(series: ArmSeries) -> List[Chart]:
+    apart = build_gap_series(series)
+    return [build_chart(series)] + ([build_chart(apart)] if apart is not None else [])
 
 
-def _told_of_diagnosis(diagnosis: Any) -> Dict[str, Any]:
+def _build_diagnosis_context(diagnosis: Any) -> Dict[str, Any]:
     evidence = diagnosis.evidence
-    said, tone, sentences = diagnosis_headline(diagnosis)
-    told = {"body": "diagnosis.html", "headline": said, "tone": tone, "sentences": sentences,
-            "findings": [(finding, figures(finding.evidence)) for finding in diagnosis.findings],
+    verdict, tone, sentences = build_diagnosis_headline(diagnosis)
+    context = {"body": "diagnosis.html", "headline": verdict, "tone": tone, "sentences": sentences,
+            "findings": [(finding, format_figures(finding.evidence)) for finding in diagnosis.findings],
             "looks": [], "metrics": [], "pictures": [], "evidence": []}
     if evidence is not None:
-        told.update(looks=looks(evidence), metrics=metric_rows(evidence), evidence=evidence_rows(evidence),
-                    pictures=[[chart_of(series)] for series in _history(evidence)])
-    return told
+        context.update(looks=looks(evidence), metrics=build_metric_rows(evidence), evidence=build_evidence_rows(evidence),
+                    pictures=[[build_chart(series)] for series in _build_history_series(evidence)])
+    return context
 
 
-def _history(evidence: Any) -> List[Series]:
+def _build_history_series(evidence: Any) -> List[ArmSeries]:
     """What the last fit recorded."""
     if evidence.history is None:
         return []
     rates = {metric.name: metric.base_rate for metric in evidence.metrics}
     losses = evidence.history.losses
-    steps = Series("train_loss", [(0, 0, i) for i in range(len(losses))], {"learner": list(losses)})
-    epochs = [Series(name, [(0, i, -1) for i in range(len(values))], {"learner": list(values)}, rates.get(name))
+    steps = ArmSeries("train_loss", [(0, 0, i) for i in range(len(losses))], {"learner": list(losses)})
+    epochs = [ArmSeries(name, [(0, i, -1) for i in range(len(values))], {"learner": list(values)}, rates.get(name))
               for name, values in evidence.history.metrics.items()]
-    return [series for series in [steps, *epochs] if series.places]
+    return [series for series in [steps, *epochs] if series.positions]
 
 
 # -- templates -----------------------------------------------------------------------------------------------------
 
 
-def _page(told: Dict[str, Any], title: str) -> str:
-    environment = _environment()
+def _render_page(context: Dict[str, Any], title: str) -> str:
+    environment = _get_jinja_environment()
     script = environment.get_template("awake.js").render() + environment.get_template("theme.js").render()
-    return environment.get_template("page.html").render(told, title=title, level=1, script=script, made=_made(),
-                                                        script_hash=_hash(script))
+    return environment.get_template("page.html").render(context, title=title, level=1, script=script, made=_describe_environment(),
+                                                        script_hash=_hash_script(script))
 
 
-def _made() -> Dict[str, str]:
+def _describe_environment() -> Dict[str, str]:
     """The day, and what was installed: a page may be kept for years."""
     found = {"Python": python_version()}
     for package in ("torch", "fastai", "transformers", "pytorch-transformers"):
@@ -125,36 +125,36 @@ def _made() -> Dict[str, str]:
             "beside": ", ".join(f"{package} {its}" for package, its in found.items())}
 
 
-def _fragment(subject: Any, tell: Callable[[Any], Dict[str, Any]]) -> str:
+def _render_fragment(subject: Any, build_context: Callable[[Any], Dict[str, Any]]) -> str:
     try:
-        environment = _environment()
+        environment = _get_jinja_environment()
     except ImportError:
         return f"<pre>{escape(str(subject))}</pre>"
-    return environment.get_template("fragment.html").render(tell(subject), title="", level=3)
+    return environment.get_template("fragment.html").render(build_context(subject), title="", level=3)
 
 
-def _hash(script: str) -> str:
+def _hash_script(script: str) -> str:
     """By which the page's policy lets this script run, and no other."""
     return "sha256-" + b64encode(sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
 @lru_cache(maxsize=None)
-def _environment() -> Any:
+def _get_jinja_environment() -> Any:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise ImportError("a page is made with jinja2, which is not installed; write: pip install jinja2") from error
     environment = Environment(loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, finalize=_writable)
-    environment.filters.update(number=number, short=short)
+                              trim_blocks=True, lstrip_blocks=True, finalize=_escape_control_characters)
+    environment.filters.update(format_number=format_number, format_figure=format_figure)
     return environment
 
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def _writable(value: Optional[Any]) -> Any:
+def _escape_control_characters(value: Optional[Any]) -> Any:
     """Control characters, halves of surrogate pairs and marks that turn the reading direction, as they are written."""
-    if isinstance(value, str) and _CONTROL.search(value):
-        return type(value)(_CONTROL.sub(lambda found: ascii(found.group())[1:-1], value))
+    if isinstance(value, str) and _CONTROL_CHARACTERS.search(value):
+        return type(value)(_CONTROL_CHARACTERS.sub(lambda found: ascii(found.group())[1:-1], value))
     return value

@@ -3,7 +3,7 @@ import inspect
 from typing import Any
 
 from fastai_hf_callback.comparison.comparison import Comparison
-from .curves import Series, series_of
+from .curves import ArmSeries, build_series
 
 __all__ = ["plot_comparison"]
 
@@ -27,22 +27,22 @@ def plot_comparison(comparison: Comparison, path: Any = None) -> Any:
     from matplotlib.figure import Figure  # not pyplot: no window, no global state
 
     drawn = {m.quantity for m in comparison.movements}
-    columns = [series for series in series_of(comparison) if series.quantity in drawn]
-    constrained = {"layout": "constrained"} if _has_layout(Figure) else {"constrained_layout": True}
+    columns = [series for series in build_series(comparison) if series.quantity in drawn]
+    constrained = {"layout": "constrained"} if _supports_layout(Figure) else {"constrained_layout": True}
     figure = Figure(figsize=(4.6 * max(1, len(columns)), 5.6), **constrained)
     grid = figure.add_gridspec(2, max(1, len(columns)), height_ratios=(3, 1))
-    for place, series in enumerate(columns):
-        above = figure.add_subplot(grid[0, place])
-        _draw(above, figure.add_subplot(grid[1, place], sharex=above), series)
+    for position, series in enumerate(columns):
+        above = figure.add_subplot(grid[0, position])
+        _draw(above, figure.add_subplot(grid[1, position], sharex=above), series)
     if columns:
         figure.axes[0].legend(frameon=False)
-    figure.suptitle(_shortened(comparison.verdict, 110))
+    figure.suptitle(_shorten(comparison.verdict, 110))
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure
 
 
-def _draw(above: Any, below: Any, series: Series) -> None:
+def _draw(above: Any, below: Any, series: ArmSeries) -> None:
     for arm, found in series.arms.items():
         values = [float("nan") if value is None else value for value in found]
         above.plot(range(len(values)), values, label=arm, marker="" if len(values) > 30 else "o", ms=3, **_STYLES[arm])
@@ -58,9 +58,9 @@ def _draw(above: Any, below: Any, series: Series) -> None:
     below.set_xlabel("step" if series.by_step else "epoch (0: before training)", fontsize=8)
 
 
-def _has_layout(figure_class: Any) -> bool:
+def _supports_layout(figure_class: Any) -> bool:
     return "layout" in inspect.signature(figure_class.__init__).parameters
 
 
-def _shortened(text: str, limit: int) -> str:
+def _shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[:limit - 1] + "…"

@@ -6,8 +6,8 @@ not looked at, or could not be, is None, and the checks that need it stay silent
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-__all__ = ["Evidence", "Wiring", "Graph", "Stepping", "Hyper", "Outputs", "LossShape", "Inputs", "Labels",
-           "Weights", "MetricSeen", "History", "Precision"]
+__all__ = ["Evidence", "Wiring", "Graph", "Stepping", "HyperParams", "Outputs", "LossBehavior", "Inputs", "Labels",
+           "Weights", "MetricEvidence", "History", "Precision"]
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Wiring:
         Whether an ``HFCallback`` is among the learner's callbacks.
     train_error, valid_error : str or None
         The cause that :func:`explain` gives the exception of the training or the validation path.
-    train_said, valid_said : str or None
+    train_message, valid_message : str or None
         That exception's text.
     only_in_callback_fns : list of str
         Classes in ``callback_fns`` that change the output: unseen by ``validate`` and ``pred_batch``.
@@ -40,8 +40,8 @@ class Wiring:
     hf_callback: bool = False
     train_error: Optional[str] = None
     valid_error: Optional[str] = None
-    train_said: Optional[str] = None
-    valid_said: Optional[str] = None
+    train_message: Optional[str] = None
+    valid_message: Optional[str] = None
     only_in_callback_fns: List[str] = field(default_factory=list)
     only_in_training: List[str] = field(default_factory=list)
     set_on_itself: Dict[str, str] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Graph:
 class Stepping:
     """What training steps did, summed over the steps that were watched.
 
-    Parameters are counted; ``moved`` means by more than weight decay and rounding explain. ``who`` names
+    Parameters are counted; ``moved`` means by more than weight decay and rounding explain. ``skipped_by`` names
     the callbacks that asked to skip. ``update`` is the gradient's part of a step relative to the weights
     (Frobenius norms over matrices; the median of the steps, and ``largest_update``),
     ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor`` is the loss that is
@@ -86,7 +86,7 @@ class Stepping:
     a gradient's norm at the step over the one that backward gave it, ``gradient_share`` the share of the
     parameters reached whose gradient is not all zero, ``changed_between_steps`` how often weights were
     not at a batch's begin what they had been at the end of the one before. ``epsilon`` is Adam's, and
-    ``kept_beside_epsilon`` what it leaves of a step: the gradient's size over itself plus epsilon, the median over
+    ``epsilon_damping`` what it leaves of a step: the gradient's size over itself plus epsilon, the median over
     matrices (of each the root mean square of the elements that are not zero) and over the later half of the steps.
     """
 
@@ -94,8 +94,8 @@ class Stepping:
     sampled_steps: Optional[int] = None
     skipped_steps: int = 0
     skipped_backwards: int = 0
-    kept_gradients: int = 0
-    who: List[str] = field(default_factory=list)
+    skipped_zero_grads: int = 0
+    skipped_by: List[str] = field(default_factory=list)
     steps_in_an_epoch: Optional[int] = None
     steps_simulated: Optional[int] = None
     trainable: int = 0
@@ -103,7 +103,7 @@ class Stepping:
     with_gradient: int = 0
     in_optimizer: int = 0
     in_layer_groups: int = 0
-    held_elsewhere: int = 0
+    in_optimizer_only: int = 0
     moved: int = 0
     update: Optional[float] = None
     largest_update: Optional[float] = None
@@ -119,17 +119,17 @@ class Stepping:
     changed_between_steps: int = 0
     lr_in_force: Optional[float] = None
     epsilon: Optional[float] = None
-    kept_beside_epsilon: Optional[float] = None
+    epsilon_damping: Optional[float] = None
     executed_elements: int = 0
     executed_unreached: int = 0
     executed_unreached_names: List[str] = field(default_factory=list)
 
 
 @dataclass
-class Hyper:
+class HyperParams:
     """Learning rates and weight decay in force: the highest at any step, and where the figure comes from.
 
-    ``steps_without_rate`` is the share of the steps at less than a ten-thousandth of the highest.
+    ``near_zero_lr_share`` is the share of the steps at less than a ten-thousandth of the highest.
     """
 
     lr: Optional[float]
@@ -139,7 +139,7 @@ class Hyper:
     steps_per_epoch: int
     source: str
     optimizer: str = ""
-    steps_without_rate: float = 0.0
+    near_zero_lr_share: float = 0.0
 
 
 @dataclass
@@ -160,7 +160,7 @@ class Outputs:
     bounded: bool = False
     rows_sum_to_one: bool = False
     rows_are_log_probabilities: bool = False
-    answers_to_tokens: Optional[float] = None
+    changes_with_tokens: Optional[float] = None
     changes_with_batch_mates: Optional[float] = None
     changes_with_padding: Optional[float] = None
     hidden_size: Optional[int] = None
@@ -169,32 +169,32 @@ class Outputs:
 
 
 @dataclass
-class LossShape:
+class LossBehavior:
     """The loss function, asked with stand-in outputs.
 
     ``at_ideal`` is its value where the outputs say what the targets say, ``at_worst`` where they say the
-    contrary, ``constant`` that of the best output without any input, ``constant_of_all`` the same for all targets
+    contrary, ``constant`` that of the best output without any input, ``constant_all_targets`` the same for all targets
     at hand and not for those of a few rows, ``first`` that of the model in eval mode. ``takes_logits``: outputs far
     beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``: a number added to all outputs of a row is taken
     off the loss, as by one of log-probabilities.
-    ``at_no_cost`` names the targets that may be answered wrongly and the loss stays what it is for right answers.
-    ``before_fitting`` and ``fitted``: before and after steps of a fresh optimizer on one batch.
+    ``ignored_targets`` names the targets that may be answered wrongly and the loss stays what it is for right answers.
+    ``before_fitting`` and ``after_fitting``: before and after steps of a fresh optimizer on one batch.
     """
 
     first: Optional[float] = None
     constant: Optional[float] = None
-    constant_of_all: Optional[float] = None
+    constant_all_targets: Optional[float] = None
     at_ideal: Optional[float] = None
     at_worst: Optional[float] = None
     takes_logits: Optional[bool] = None
     shift_invariant: Optional[bool] = None
     falls_with_shift: Optional[bool] = None
-    answers_to_order: Optional[bool] = None
-    answers_to_targets: Optional[bool] = None
-    at_no_cost: List[str] = field(default_factory=list)
+    depends_on_order: Optional[bool] = None
+    depends_on_targets: Optional[bool] = None
+    ignored_targets: List[str] = field(default_factory=list)
     before_fitting: Optional[float] = None
-    fitted: Optional[float] = None
-    fitted_steps: int = 0
+    after_fitting: Optional[float] = None
+    fitting_steps: int = 0
 
 
 @dataclass
@@ -206,7 +206,7 @@ class Inputs:
 
     rows: int
     length: int
-    seen_distinct: int
+    distinct_ids: int
     batch_has_other_ids: bool = False
     pad_id: Optional[int] = None
     pad_share: float = 0.0
@@ -215,7 +215,7 @@ class Inputs:
     config_pad_id: Optional[int] = None
     first_token: Optional[int] = None
     first_token_in_front: float = 1.0
-    ends_alike: bool = False
+    same_last_token: bool = False
     mask_given: bool = False
     mask_marks_padding: Optional[float] = None
     mask_arrives_as: List[str] = field(default_factory=list)
@@ -231,7 +231,7 @@ class Inputs:
     distinct_words: int = 0
     unknown_share: Optional[float] = None
     foreign_tokens: List[str] = field(default_factory=list)
-    cut_share: float = 0.0
+    truncated_share: float = 0.0
     mean_length: float = 0.0
 
 
@@ -239,7 +239,7 @@ class Inputs:
 class Labels:
     """The targets of rows sampled evenly from both sets; shares by class where there are classes.
 
-    ``most_contrary`` is, of the classes or label columns, the one that the words of the training rows foretell worst
+    ``worst_column`` is, of the classes or label columns, the one that the words of the training rows foretell worst
     on the validation rows: its area under the ROC curve there, and by how many standard errors that differs from
     chance.
     """
@@ -256,9 +256,9 @@ class Labels:
     signal_within_valid: Optional[float] = None
     signal_together: Optional[float] = None
     signal_train_to_valid: Optional[float] = None
-    most_contrary: Optional[int] = None
-    most_contrary_area: float = 0.5
-    most_contrary_errors: float = 0.0
+    worst_column: Optional[int] = None
+    worst_column_auc: float = 0.5
+    worst_column_z: float = 0.0
     error_within_train: float = 1.0
     error_within_valid: float = 1.0
     error_together: float = 1.0
@@ -273,17 +273,17 @@ class Weights:
     non_finite_names: List[str] = field(default_factory=list)
     half: int = 0
     has_master_copies: bool = False
-    body_at_initialisation: Optional[bool] = None
+    body_at_init: Optional[bool] = None
     body_trainable: Optional[bool] = None
-    claims_pretrained: Optional[str] = None
+    pretrained_name: Optional[str] = None
     gain: Optional[float] = None
     dropout: float = 0.0
     elements: int = 0
 
 
 @dataclass
-class MetricSeen:
-    """One metric, on real outputs of ``rows`` validation rows and on stand-ins; ``answers`` counts the classes said."""
+class MetricEvidence:
+    """One metric, on real outputs of ``rows`` validation rows and on stand-ins; ``distinct_predictions`` counts the classes said."""
 
     name: str
     value: Optional[float] = None
@@ -292,16 +292,16 @@ class MetricSeen:
     at_worst: Optional[float] = None
     at_random: Optional[float] = None
     at_other_random: Optional[float] = None
-    ideal_of_halves: List[float] = field(default_factory=list)
-    in_another_order: List[Tuple[float, float]] = field(default_factory=list)
-    with_every_row_twice: List[Tuple[float, float]] = field(default_factory=list)
-    of_single_rows: List[Tuple[float, ...]] = field(default_factory=list)
+    ideal_on_halves: List[float] = field(default_factory=list)
+    with_rows_reordered: List[Tuple[float, float]] = field(default_factory=list)
+    with_rows_repeated: List[Tuple[float, float]] = field(default_factory=list)
+    on_single_rows: List[Tuple[float, ...]] = field(default_factory=list)
     with_rows_shifted: Optional[float] = None
     after_another_epoch: Optional[float] = None
-    alone: Optional[float] = None
-    quantum: float = 0.0
+    in_first_epoch: Optional[float] = None
+    resolution: float = 0.0
     rows: int = 0
-    answers: Optional[int] = None
+    distinct_predictions: Optional[int] = None
     error: str = ""
     shapes: str = ""
 
@@ -353,25 +353,25 @@ def _mean(values: List[float]) -> float:
 class Evidence:
     """All that was seen; see the parts.
 
-    ``place_of_ids`` is the index of the token ids among a batch's tensors, ``looked_at`` what a healthy diagnosis may
+    ``ids_index`` is the index of the token ids among a batch's tensors, ``examined`` what a healthy diagnosis may
     say it examined.
     """
 
     wiring: Optional[Wiring] = None
     graph: Optional[Graph] = None
     stepping: Optional[Stepping] = None
-    hyper: Optional[Hyper] = None
+    hyper: Optional[HyperParams] = None
     outputs: Optional[Outputs] = None
-    loss: Optional[LossShape] = None
+    loss: Optional[LossBehavior] = None
     inputs: Optional[Inputs] = None
     labels: Optional[Labels] = None
     weights: Optional[Weights] = None
-    metrics: List[MetricSeen] = field(default_factory=list)
+    metrics: List[MetricEvidence] = field(default_factory=list)
     precision: Optional[Precision] = None
     history: Optional[History] = None
-    place_of_ids: Optional[int] = None
-    looked_at: List[str] = field(default_factory=list)
-    not_looked_at: List[str] = field(default_factory=list)
+    ids_index: Optional[int] = None
+    examined: List[str] = field(default_factory=list)
+    skipped: List[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def to_dict(self) -> Dict[str, Any]:

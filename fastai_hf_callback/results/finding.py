@@ -2,7 +2,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Optional
 
-from fastai_hf_callback.errors import BridgeError
+from fastai_hf_callback.errors import FastaiHFError
 
 __all__ = ["Finding", "SEVERITIES"]
 
@@ -44,11 +44,11 @@ class Finding:
 
         Raises
         ------
-        BridgeError
+        FastaiHFError
             Where there is no such cure; ``fix`` says what to do by hand.
         """
         if self.cure is None:
-            raise BridgeError(f"{self.cause} has no cure that is mechanical and safe. Do by hand: {self.fix}",
+            raise FastaiHFError(f"{self.cause} has no cure that is mechanical and safe. Do by hand: {self.fix}",
                               self.cause)
         return self.cure(learn)
 

@@ -81,7 +81,7 @@ class Trace:
         Numbers of target values seen in the first epoch and in the validation set.
     base_rates : dict of str to float
         What the best constant predictor scores on the validation set.
-    single_answers : dict of str to list of float
+    constant_prediction_scores : dict of str to list of float
         By metric, what models score there that say one thing of every text: each class, all labels on, all off.
     """
 
@@ -97,18 +97,18 @@ class Trace:
     n_train_targets: int = 0
     n_valid_targets: int = 0
     base_rates: Dict[str, float] = field(default_factory=dict)
-    single_answers: Dict[str, List[float]] = field(default_factory=dict)
+    constant_prediction_scores: Dict[str, List[float]] = field(default_factory=dict)
 
     def observations(self) -> Iterator[Observation]:
         """Everything that must agree between two arms, in the order of time."""
         if self.before is not None:
-            yield from _of_epoch(self.before)
+            yield from _observe_epoch(self.before)
         steps, epochs = list(self.steps), list(self.epochs)
         while steps or epochs:
-            if steps and (not epochs or _place(steps[0]) <= _place(epochs[0])):
-                yield from _of_step(steps.pop(0))
+            if steps and (not epochs or _get_fit_and_epoch(steps[0]) <= _get_fit_and_epoch(epochs[0])):
+                yield from _observe_step(steps.pop(0))
             else:
-                yield from _of_epoch(epochs.pop(0))
+                yield from _observe_epoch(epochs.pop(0))
         for name, value in self.final_weights.items():
             yield Observation(-1, -1, -1, f"weight {name}", value)
         yield Observation(-1, -1, -1, "predictions", self.predictions)
@@ -128,39 +128,39 @@ def digest(value: Any) -> str:
         Tensors on any device and numpy arrays count with dtype, shape and bytes; numbers and text with
         their value; lists, tuples and dicts with what they hold; anything else with its type's name.
     """
-    return hashlib.sha256(b"".join(_bytes_of(value))).hexdigest()[:16]
+    return hashlib.sha256(b"".join(_iter_bytes(value))).hexdigest()[:16]
 
 
-def _bytes_of(value: Any) -> Iterator[bytes]:
+def _iter_bytes(value: Any) -> Iterator[bytes]:
     if isinstance(value, Tensor):
         value = value.detach().cpu().contiguous()
         yield f"{value.dtype}{tuple(value.shape)}".encode()
         exact = value.float() if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
         yield exact.numpy().tobytes()
     elif isinstance(value, np.ndarray) and value.dtype == object:
-        yield from _bytes_of(value.tolist())
+        yield from _iter_bytes(value.tolist())
     elif isinstance(value, (np.ndarray, np.generic)):
         yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):  # fastai 2's L is one, and no list
         yield f"{len(value)} of (".encode()
         for part in value:
-            yield from _bytes_of(part)
+            yield from _iter_bytes(part)
             yield b","
     elif hasattr(value, "items"):
         for name, part in value.items():
             yield f"{name!r}:".encode()
-            yield from _bytes_of(part)
+            yield from _iter_bytes(part)
             yield b","
     else:
         yield repr(value).encode() if isinstance(value, (str, bytes, int, float, type(None))) else \
             type(value).__name__.encode()
 
 
-def _place(moment: Any) -> Tuple[int, int]:
-    return moment.fit, moment.epoch
+def _get_fit_and_epoch(record: Any) -> Tuple[int, int]:
+    return record.fit, record.epoch
 
 
-def _of_step(step: Step) -> Iterator[Observation]:
+def _observe_step(step: Step) -> Iterator[Observation]:
     at = (step.fit, step.epoch, step.step)
     yield Observation(*at, "loss", step.loss)
     yield Observation(*at, "gradient norm", step.grad_norm)
@@ -168,7 +168,7 @@ def _of_step(step: Step) -> Iterator[Observation]:
         yield Observation(*at, f"learning rate of group {group}", lr)
 
 
-def _of_epoch(epoch: Epoch) -> Iterator[Observation]:
+def _observe_epoch(epoch: Epoch) -> Iterator[Observation]:
     at = (epoch.fit, epoch.epoch, -1)
     yield Observation(*at, "valid_loss", epoch.valid_loss)
     for name, value in epoch.metrics.items():

@@ -9,22 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 
-__all__ = ["agreed", "bare", "gathered", "rank", "refuse_several", "world_size"]
+__all__ = ["broadcast_order", "unwrap_ddp", "all_gather_rows", "rank", "require_single_process", "world_size"]
 
 
 def rank() -> int:
     """The number of this process."""
-    return distributed.get_rank() if _in_a_group() else 0
+    return distributed.get_rank() if _is_distributed() else 0
 
 
 def world_size() -> int:
     """How many processes there are."""
-    return distributed.get_world_size() if _in_a_group() else 1
+    return distributed.get_world_size() if _is_distributed() else 1
 
 
-def agreed(order: Sequence[int], drawn: bool = True) -> np.ndarray:
+def broadcast_order(order: Sequence[int], is_random: bool = True) -> np.ndarray:
     """`order` as process 0 has it, int64, (rows,): the others draw from random states of their own.
 
     Parameters
@@ -35,57 +35,57 @@ def agreed(order: Sequence[int], drawn: bool = True) -> np.ndarray:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         In every process, when they do not have the same number of rows, or another order that is not drawn.
     """
     order = np.asarray(order, dtype=np.int64)
     if world_size() == 1:
         return order
-    told = [part.tolist() for part in _from_each(torch.tensor([len(order), 0 if drawn else crc32(order.tobytes())]))]
-    if len({count for count, _ in told}) > 1:
-        raise UnusableInput(f"The processes have {', '.join(str(count) for count, _ in told)} rows; expected the same "
+    received = [part.tolist() for part in _all_gather(torch.tensor([len(order), 0 if is_random else crc32(order.tobytes())]))]
+    if len({count for count, _ in received}) > 1:
+        raise InvalidInputError(f"The processes have {', '.join(str(count) for count, _ in received)} rows; expected the same "
                             f"rows in each: text_data with the same files and the same seed")
-    if len({check for _, check in told}) > 1:
-        raise UnusableInput("An order drawn by each process for itself was given to predict in; expected one for all: "
+    if len({check for _, check in received}) > 1:
+        raise InvalidInputError("An order drawn by each process for itself was given to predict in; expected one for all: "
                             "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
-    told = torch.from_numpy(order.copy()).to(_device())
-    distributed.broadcast(told, 0)
-    return told.cpu().numpy()
+    received = torch.from_numpy(order.copy()).to(_get_group_device())
+    distributed.broadcast(received, 0)
+    return received.cpu().numpy()
 
 
-def gathered(rows: Tensor) -> List[Tensor]:
+def all_gather_rows(rows: Tensor) -> List[Tensor]:
     """The `rows` of each process, in the order of their numbers; they may differ in how many they are."""
-    counts = [int(count) for count in _from_each(torch.tensor([len(rows)]))]
-    padded = rows.new_zeros((max(counts), *rows.shape[1:]), device=_device())
+    counts = [int(count) for count in _all_gather(torch.tensor([len(rows)]))]
+    padded = rows.new_zeros((max(counts), *rows.shape[1:]), device=_get_group_device())
     padded[:len(rows)] = rows
-    return [part[:count].to(rows.device) for part, count in zip(_from_each(padded), counts)]
+    return [part[:count].to(rows.device) for part, count in zip(_all_gather(padded), counts)]
 
 
-def bare(model: nn.Module) -> nn.Module:
+def unwrap_ddp(model: nn.Module) -> nn.Module:
     """The model inside ``DistributedDataParallel``: calling it sends nothing, so that one process may do so alone."""
     wrapped = distributed.is_available() and isinstance(model, nn.parallel.DistributedDataParallel)
     return model.module if wrapped else model
 
 
-def refuse_several(what: str) -> None:
+def require_single_process(what: str) -> None:
     """Raise where a process group is there: `what` is for one process."""
     if world_size() > 1:
-        raise UnusableInput(f"{what} was called in a group of {world_size()} processes; expected one process: start it "
+        raise InvalidInputError(f"{what} was called in a group of {world_size()} processes; expected one process: start it "
                             f"with python, not with torchrun or accelerate launch")
 
 
-def _from_each(values: Tensor) -> List[Tensor]:
-    values = values.to(_device()).contiguous()
+def _all_gather(values: Tensor) -> List[Tensor]:
+    values = values.to(_get_group_device()).contiguous()
     found = [torch.empty_like(values) for _ in range(world_size())]
     distributed.all_gather(found, values)
     return found
 
 
-def _in_a_group() -> bool:
+def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def _device() -> torch.device:
+def _get_group_device() -> torch.device:
     """Where the group's tensors must be: nccl sends between GPUs alone."""
     on_gpu = distributed.get_backend() == "nccl"
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")

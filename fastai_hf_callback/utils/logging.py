@@ -3,11 +3,11 @@ import logging
 from contextlib import contextmanager
 from typing import Iterator
 
-__all__ = ["logs_silenced"]
+__all__ = ["silence_logs"]
 
 
 @contextmanager
-def logs_silenced(really: bool = True) -> Iterator[None]:
+def silence_logs(enabled: bool = True) -> Iterator[None]:
     """Nothing is logged inside, by whatever library.
 
     Parameters
@@ -17,7 +17,7 @@ def logs_silenced(really: bool = True) -> Iterator[None]:
     """
     # By level of the whole module, since Hugging Face's libraries set their own loggers' levels when imported.
     before = logging.root.manager.disable
-    if really:
+    if enabled:
         logging.disable(logging.CRITICAL)
     try:
         yield

@@ -4,13 +4,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
-__all__ = ["Progress", "arm_bars"]
+__all__ = ["Progress", "show_arm_progress"]
 
 Progress = Callable[[str, int, int], None]
 
 
 @contextmanager
-def arm_bars(arms: Sequence[str], log: bool = False) -> Iterator[Optional[Progress]]:
+def show_arm_progress(arms: Sequence[str], log: bool = False) -> Iterator[Optional[Progress]]:
     """A bar per arm in a terminal or notebook.
 
     Parameters
@@ -24,9 +24,9 @@ def arm_bars(arms: Sequence[str], log: bool = False) -> Iterator[Optional[Progre
     callable or None
         To be called as ``progress(arm, steps_done, steps_expected)``.
     """
-    console = _console()
+    console = _get_console()
     if console is None or not (console.is_terminal or console.is_jupyter):
-        yield _lines() if log else None
+        yield _build_line_printer() if log else None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -36,20 +36,20 @@ def arm_bars(arms: Sequence[str], log: bool = False) -> Iterator[Optional[Progre
         yield lambda arm, done, expected: bars.update(tasks[arm], completed=done, total=expected)
 
 
-def _console() -> Optional[Any]:
+def _get_console() -> Optional[Any]:
     if find_spec("rich") is None:
         return None
     from rich.console import Console
     return Console(stderr=True)
 
 
-def _lines() -> Progress:
+def _build_line_printer() -> Progress:
     last: Dict[str, int] = {}
 
-    def tell(arm: str, done: int, expected: int) -> None:
+    def print_step(arm: str, done: int, expected: int) -> None:
         tenth = 10 * done // max(1, expected)
         if last.get(arm) != tenth:
             last[arm] = tenth
             print(f"  {arm}: step {done} of {expected}", file=sys.stderr, flush=True)
 
-    return tell
+    return print_step

@@ -6,7 +6,7 @@ from typing import Iterator
 import numpy as np
 import torch
 
-__all__ = ["rng_preserved", "seed_everything"]
+__all__ = ["preserve_rng_state", "seed_everything"]
 
 
 def seed_everything(seed: int) -> None:
@@ -17,7 +17,7 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def rng_preserved() -> Iterator[None]:
+def preserve_rng_state() -> Iterator[None]:
     """Put every generator back on leaving, whatever drew from it inside."""
     python, numbers, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None

@@ -8,19 +8,19 @@ from typing import Any, Dict, Iterable, List, Set
 
 from torch import Tensor, nn
 
-__all__ = ["Memory", "every_module", "copied_state", "own_copy"]
+__all__ = ["Snapshot", "find_all_modules", "copy_optimizer_state", "copy_with_shared"]
 
 
-class Memory:
+class Snapshot:
     """What was there, in the order in which it has to come back."""
 
     def __init__(self) -> None:
         self._things: List[Any] = []
         self._containers: List[Any] = []
         self._weights: List[Any] = []
-        self._known: Set[int] = set()
+        self._saved_ids: Set[int] = set()
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Everything that was set aside, as it was."""
         for thing, attributes in reversed(self._things):
             vars(thing).clear()
@@ -31,30 +31,30 @@ class Memory:
             parameter.data, parameter.grad = weight, gradient
             parameter.requires_grad_(wants)
 
-    def weights(self, parameters: Iterable[Tensor]) -> None:
+    def save_weights(self, parameters: Iterable[Tensor]) -> None:
         """Keep each parameter's values, gradient and ``requires_grad``; it goes on with a copy and no gradient."""
         for parameter in parameters:
-            if id(parameter) not in self._known:
-                self._known.add(id(parameter))
+            if id(parameter) not in self._saved_ids:
+                self._saved_ids.add(id(parameter))
                 self._weights.append((parameter, parameter.data, parameter.grad, parameter.requires_grad))
                 parameter.data, parameter.grad = parameter.data.clone(), None
 
     def attributes(self, thing: Any) -> None:
         """Keep a thing's attributes, and the content of the lists, dicts and sets among them."""
-        if id(thing) in self._known or not hasattr(thing, "__dict__") or isinstance(thing, type):
+        if id(thing) in self._saved_ids or not hasattr(thing, "__dict__") or isinstance(thing, type):
             return
-        self._known.add(id(thing))
+        self._saved_ids.add(id(thing))
         self._things.append((thing, dict(vars(thing))))
         for value in vars(thing).values():
             self.container(value)
 
     def container(self, value: Any) -> None:
         """Keep the content of a list, dict or set; anything else is left alone."""
-        if isinstance(value, (list, dict, set)) and id(value) not in self._known:
-            self._known.add(id(value))
-            self._containers.append((value, _kind_of(value)(value)))
+        if isinstance(value, (list, dict, set)) and id(value) not in self._saved_ids:
+            self._saved_ids.add(id(value))
+            self._containers.append((value, _builtin_type_of(value)(value)))
 
-    def buffers(self, modules: Iterable[nn.Module]) -> None:
+    def copy_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Let modules whose attributes are kept go on with copies of their buffers."""
         for module in modules:
             for name, buffer in module._buffers.items():
@@ -62,25 +62,25 @@ class Memory:
                     module._buffers[name] = buffer.detach().clone()
 
 
-def _kind_of(container: Any) -> Any:
+def _builtin_type_of(container: Any) -> Any:
     return next(kind for kind in (OrderedDict, dict, set, list) if isinstance(container, kind))
 
 
 def _refill(container: Any, content: Any) -> None:
     """The built-in way, whatever a subclass makes of it: transformers' outputs are dicts that refuse ``update``."""
-    kind = _kind_of(container)
+    kind = _builtin_type_of(container)
     kind.clear(container)
     (list.extend if kind is list else kind.update)(container, content)
 
 
-def copied_state(state: Dict[Any, Any]) -> Dict[Any, Any]:
+def copy_optimizer_state(state: Dict[Any, Any]) -> Dict[Any, Any]:
     """An optimizer's state: the keys stay the very parameters, the values are copies."""
     made = copy.copy(state)
     made.update({p: copy.deepcopy(values) for p, values in state.items()})
     return made
 
 
-def own_copy(thing: Any, shared: Iterable[Any]) -> Any:
+def copy_with_shared(thing: Any, shared: Iterable[Any]) -> Any:
     """A copy with a state of its own that still refers to what is `shared`: the live learner and its parts."""
     memo = {id(one): one for one in shared if one is not None and one is not thing}
     try:
@@ -92,7 +92,7 @@ def own_copy(thing: Any, shared: Iterable[Any]) -> Any:
     return made
 
 
-def every_module(model: nn.Module) -> List[nn.Module]:
+def find_all_modules(model: nn.Module) -> List[nn.Module]:
     """The model's modules, and those in its modules' plain lists, tuples and dicts."""
     found: Dict[int, nn.Module] = {}
     waiting: List[Any] = [model]

@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("jinja2")
 
-from tests.report.example_comparisons import different, glued, long, moved, not_finite, stuck  # noqa: E402
+from tests.report.example_comparisons import different, metric_at_base_rate, long, moved, not_finite, stuck  # noqa: E402
 from tests.report.test_page import HOSTILE, hostile_comparison, hostile_diagnosis, several  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-PAGES = (moved, different, glued, not_finite, stuck, several)
+PAGES = (moved, different, metric_at_base_rate, not_finite, stuck, several)
 every_page = pytest.mark.parametrize("make", PAGES, ids=lambda make: make.__name__)
 
 READ = """

@@ -8,7 +8,7 @@ from fastai_hf_callback.cli.main import main
 from fastai_hf_callback.demo import stage
 from fastai_hf_callback.demo.comments import LABELS, write_csv
 from tests.installed_stack import FASTAI_1
-from tests.tiny_models import VOCAB, model_of_today, tiny_model
+from tests.tiny_models import VOCAB, tiny_transformers_model, tiny_model
 
 pytest.importorskip("fastai")
 
@@ -69,7 +69,7 @@ def model_folder(tmp_path_factory):
     """A real model folder, tiny: weights, config, vocabulary."""
     folder = tmp_path_factory.mktemp("folder")
     # pytorch-transformers writes no model_type.
-    (tiny_model if FASTAI_1 else model_of_today)("bert", 2).save_pretrained(str(folder))
+    (tiny_model if FASTAI_1 else tiny_transformers_model)("bert", 2).save_pretrained(str(folder))
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
     (folder / "vocab.txt").write_text("\n".join(words[:VOCAB]))

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from fastai_hf_callback.comparison.runner import ARMS, made_by
+from fastai_hf_callback.comparison.runner import ARMS, build_learner
 
 SAID = "some weights were newly initialised"
 
@@ -15,7 +15,7 @@ def make():
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_first_arms_factory_may_log_and_the_others_may_not(caplog, arm):
-    made_by(make, dict, arm)
+    build_learner(make, dict, arm)
     assert (SAID in caplog.text) == (arm == "callback")
     logging.getLogger("a library").warning("after it")
     assert "after it" in caplog.text
@@ -24,5 +24,5 @@ def test_the_first_arms_factory_may_log_and_the_others_may_not(caplog, arm):
 def test_logging_comes_back_when_the_factory_fails():
     before = logging.root.manager.disable
     with pytest.raises(ZeroDivisionError):
-        made_by(lambda: 1 / 0, dict, "broken")
+        build_learner(lambda: 1 / 0, dict, "broken")
     assert logging.root.manager.disable == before

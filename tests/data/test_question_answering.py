@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback import UnusableInput
+from fastai_hf_callback import InvalidInputError
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import read_examples
 from tests.tiny_texts import OTHERS, fast_tokenizer, slow_tokenizer
@@ -30,8 +30,8 @@ def read(train=None, labels="answer", valid=None, **kwargs):
     return read_examples(table() if train is None else train, valid, "question", labels, **{**settings, **kwargs})
 
 
-def refused(*args, **kwargs):
-    with pytest.raises(UnusableInput) as caught:
+def read_error(*args, **kwargs):
+    with pytest.raises(InvalidInputError) as caught:
         read(*args, **kwargs)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -47,7 +47,7 @@ def answers(examples):
 
 def test_answers_are_found_in_their_contexts():
     found = read()
-    assert found.task == "answer" and found.names == ["start", "end"] and found.said == []
+    assert found.task == "answer" and found.names == ["start", "end"] and found.messages == []
     assert found.train.texts == ["who", "what", "how many"] and found.train.pairs == CONTEXTS
     assert answers(found.train) == answers(found.valid) == ["old fox", "toad hides", "two"]
     assert found.train.targets.dtype == np.int64
@@ -69,7 +69,7 @@ def test_two_columns_say_which():
 def test_an_answer_that_stands_there_twice_is_told_and_taken_where_it_stands_first():
     found = read(table(answer=["old fox", "hides", None]))
     assert found.train.targets.tolist() == [[4, 11], [7, 12], NOWHERE]
-    assert found.said == ["1 answer(s) of train stand in their context more than once (train.iloc[[1]]): the first "
+    assert found.messages == ["1 answer(s) of train stand in their context more than once (train.iloc[[1]]): the first "
                           "place is taken; two columns, labels=[answer, its first character], say which"]
 
 
@@ -108,12 +108,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_answers_that_cannot_be_used_are_named(name):
-    columns, asked, said = REFUSED[name]
-    assert refused(table(**columns), valid=table(**columns), **asked) == said
+    columns, asked, messages = REFUSED[name]
+    assert read_error(table(**columns), valid=table(**columns), **asked) == messages
 
 
 def test_too_many_columns_are_no_answers():
-    assert refused(labels=["answer", "answer_start", "x"], train=table(answer_start=0, x=1),
+    assert read_error(labels=["answer", "answer_start", "x"], train=table(answer_start=0, x=1),
                    valid=table(answer_start=0, x=1)).startswith("task='answer': 3 label columns were given")
 
 
@@ -121,90 +121,90 @@ def test_too_many_columns_are_no_answers():
 
 
 def feeding_of(folder, max_len=32, side="right", cut="right"):
-    from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
+    from fastai_hf_callback.data.batches.qa_encoding import QACollator
 
     tokenizer = fast_tokenizer(folder)
     tokenizer.padding_side, tokenizer.truncation_side = side, cut
-    return PassageFeeding(TextEncoder(tokenizer, max_len=max_len))
+    return QACollator(TextEncoder(tokenizer, max_len=max_len))
 
 
 @pytest.fixture(params=["right", "left"])
-def feeding(request, tmp_path):
+def collator(request, tmp_path):
     return feeding_of(tmp_path, side=request.param)
 
 
-def spans(feeding, items, labels):
+def spans(collator, items, labels):
     """The rows, their padded tensors, and the targets."""
-    rows = feeding.encoded(items)
-    feeding.name_tensors(rows)
-    return rows, feeding.tensors(rows), feeding.targets(rows, labels)
+    rows = collator.encode_texts(items)
+    collator.set_tensor_names(rows)
+    return rows, collator.tensors(rows), collator.targets(rows, labels)
 
 
-def test_tokens_of_an_answer_are_those_of_its_characters(feeding):
+def test_tokens_of_an_answer_are_those_of_its_characters(collator):
     items = [("who", "The OLD foxs hide near two ferns"), ("a", "an owl")]
-    rows, tensors, targets = spans(feeding, items, [(4, 12), (3, 6)])
+    rows, tensors, targets = spans(collator, items, [(4, 12), (3, 6)])
     assert targets.dtype == torch.int64 and targets.shape == (2, 2)
-    tokens = [feeding.encoder.tokenizer.convert_ids_to_tokens(ids[first:last + 1].tolist())
+    tokens = [collator.encoder.tokenizer.convert_ids_to_tokens(ids[first:last + 1].tolist())
               for ids, (first, last) in zip(tensors[0], targets.tolist())]
     assert tokens == [["old", "fox", "##s"], ["owl"]]
-    read = [feeding.answer(feeding.row_of([tensor[at] for tensor in tensors], rows)[0], targets[at].tolist())
+    read = [collator.answer(collator.recover_row([tensor[at] for tensor in tensors], rows)[0], targets[at].tolist())
             for at in range(2)]
     assert read == ["OLD foxs", "owl"]  # as the context writes it
-    assert feeding.answer(rows[1], (targets[1] + 1).tolist()) != "owl"  # the broken arm
+    assert collator.answer(rows[1], (targets[1] + 1).tolist()) != "owl"  # the broken arm
 
 
-def test_an_encoding_is_the_tokenizers_own_and_leaves_it_as_it_was(feeding):
-    tokenizer = feeding.encoder.tokenizer
+def test_an_encoding_is_the_tokenizers_own_and_leaves_it_as_it_was(collator):
+    tokenizer = collator.encoder.tokenizer
     before = tokenizer.backend_tokenizer.truncation, tokenizer.backend_tokenizer.padding
-    row = feeding.encoded([("the fox", "an owl")])[0]
+    row = collator.encode_texts([("the fox", "an owl")])[0]
     assert row.ids.tolist() == tokenizer("the fox", "an owl")["input_ids"]
     assert row.types.tolist() == tokenizer("the fox", "an owl")["token_type_ids"]
     assert (tokenizer.backend_tokenizer.truncation, tokenizer.backend_tokenizer.padding) == before
 
 
-def test_without_an_answer_the_target_is_the_first_special_token(feeding):
-    rows, tensors, targets = spans(feeding, [("who", "the fox"), ("a", "the old foxs")], [NOWHERE, NOWHERE])
+def test_without_an_answer_the_target_is_the_first_special_token(collator):
+    rows, tensors, targets = spans(collator, [("who", "the fox"), ("a", "the old foxs")], [NOWHERE, NOWHERE])
     assert [int(ids[first]) for ids, (first, _) in zip(tensors[0], targets.tolist())] == [2, 2]
-    assert feeding.answer(feeding.row_of([tensor[0] for tensor in tensors], rows)[0], targets[0].tolist()) == ""
+    assert collator.answer(collator.recover_row([tensor[0] for tensor in tensors], rows)[0], targets[0].tolist()) == ""
 
 
 @pytest.mark.parametrize("cut, label", (("right", (13, 16)), ("left", (4, 7))))
 def test_an_answer_cut_off_with_its_context_is_no_target_and_is_told(tmp_path, cut, label):
-    feeding = feeding_of(tmp_path, max_len=7, cut=cut)
+    collator = feeding_of(tmp_path, max_len=7, cut=cut)
     context = "the fox sees owl"
-    rows, _, targets = spans(feeding, [("a", f"{context} {context}" if cut == "left" else context), ("a", "the fox")],
+    rows, _, targets = spans(collator, [("a", f"{context} {context}" if cut == "left" else context), ("a", "the fox")],
                              [label, (4, 7)])
     assert len(rows[0].ids) == 7 and targets.tolist() == [[-100, -100], [4, 4]]
-    assert feeding.answer(rows[0], [-100, -100]) == "(cut off)"
-    said, = feeding.say_cut_off(rows, [label, (4, 7)], "train")
-    assert said.startswith("1 of 2 answer(s) of train are cut off with their contexts at max_len=7 tokens (the first "
+    assert collator.answer(rows[0], [-100, -100]) == "(cut off)"
+    messages, = collator.report_truncated_answers(rows, [label, (4, 7)], "train")
+    assert messages.startswith("1 of 2 answer(s) of train are cut off with their contexts at max_len=7 tokens (the first "
                            "context: 'the fox")
-    assert feeding.say_cut_off(rows[1:], [(4, 7)], "train") == feeding.say_cut_off(rows, None, "test") == []
-    with pytest.raises(UnusableInput, match="there is nothing to learn; write a larger max_len"):
-        feeding.say_cut_off(rows[:1], [label], "train")
+    assert collator.report_truncated_answers(rows[1:], [(4, 7)], "train") == collator.report_truncated_answers(rows, None, "test") == []
+    with pytest.raises(InvalidInputError, match="there is nothing to learn; write a larger max_len"):
+        collator.report_truncated_answers(rows[:1], [label], "train")
 
 
 def test_the_question_is_kept_whole_or_refused(tmp_path):
-    feeding = feeding_of(tmp_path, max_len=8)
-    row = feeding.encoded([("the old red fox", "the fox")])[0]
-    assert row.ids[1:5].tolist() == feeding.encoder.tokenizer("the old red fox")["input_ids"][1:-1]
-    with pytest.raises(UnusableInput, match="max_len=8 was given, and the question 'the old red fox sees' has 5 "):
-        feeding.encoded([("the fox", "a"), ("the old red fox sees", "the fox")])
+    collator = feeding_of(tmp_path, max_len=8)
+    row = collator.encode_texts([("the old red fox", "the fox")])[0]
+    assert row.ids[1:5].tolist() == collator.encoder.tokenizer("the old red fox")["input_ids"][1:-1]
+    with pytest.raises(InvalidInputError, match="max_len=8 was given, and the question 'the old red fox sees' has 5 "):
+        collator.encode_texts([("the fox", "a"), ("the old red fox sees", "the fox")])
 
 
 def test_a_slow_tokenizer_is_refused(tmp_path):
-    from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
+    from fastai_hf_callback.data.batches.qa_encoding import QACollator
 
-    with pytest.raises(UnusableInput, match="is a slow tokenizer.*expected a fast one for task 'answer'"):
-        PassageFeeding(TextEncoder(slow_tokenizer(tmp_path)))
+    with pytest.raises(InvalidInputError, match="is a slow tokenizer.*expected a fast one for task 'answer'"):
+        QACollator(TextEncoder(slow_tokenizer(tmp_path)))
 
 
 def test_a_prediction_outside_the_context_is_no_answer(tmp_path):
-    feeding = feeding_of(tmp_path)
-    row = feeding.encoded([("the fox", "an owl sees")])[0]  # [CLS] the fox [SEP] [UNK] owl sees [SEP]
+    collator = feeding_of(tmp_path)
+    row = collator.encode_texts([("the fox", "an owl sees")])[0]  # [CLS] the fox [SEP] [UNK] owl sees [SEP]
     for span, told in (((5, 6), "owl sees"), ((0, 0), ""), ((1, 2), ""), ((2, 6), ""), ((3, 5), ""),
                        ((5, 7), "owl sees"), ((5, 99), "owl sees"), ((7, 7), "")):
-        assert feeding.answer(row, span) == told, span
+        assert collator.answer(row, span) == told, span
 
 
 @given(words=st.lists(st.sampled_from([*OTHERS, "foxs", "Fox", "(owl)", "newt-toad", "\u4e2d"]), min_size=1,
@@ -216,11 +216,11 @@ def test_every_answer_of_whole_words_comes_back(tmp_path_factory, words, space, 
     last = at.draw(st.integers(first, len(words) - 1))
     begin = len(space.join(words[:first])) + len(space) * bool(first)
     end = len(space.join(words[:last + 1]))
-    feeding = _feeding_once(tmp_path_factory)
-    rows, tensors, targets = spans(feeding, [("the", context), ("the", context + " a a a")], [(begin, end)] * 2)
+    collator = _feeding_once(tmp_path_factory)
+    rows, tensors, targets = spans(collator, [("the", context), ("the", context + " a a a")], [(begin, end)] * 2)
     for row in range(2):
-        found, _ = feeding.row_of([tensor[row] for tensor in tensors], rows)
-        assert feeding.answer(found, targets[row].tolist()) == context[begin:end]
+        found, _ = collator.recover_row([tensor[row] for tensor in tensors], rows)
+        assert collator.answer(found, targets[row].tolist()) == context[begin:end]
 
 
 def _feeding_once(tmp_path_factory, made=[]):  # noqa: B006

@@ -11,7 +11,7 @@ from statistics import mean, median
 import pytest
 
 from fastai_hf_callback.demo import comments as module
-from fastai_hf_callback.demo.comments import BANK, LABELS, LONGEST, RATES, SHORTEST, SPELLINGS, comments, write_csv
+from fastai_hf_callback.demo.comments import TEMPLATES, LABELS, MAX_WORDS, RATES, MIN_WORDS, SPELLINGS, comments, write_csv
 
 # What follows a stem counts too, except where the line says \b. Nothing here may be in a text.
 UNWANTED = re.compile(r"""\b(
@@ -141,7 +141,7 @@ def test_length_does_not_tell_labels(seed):
 
 def signal_words():
     return {word.split()[-1].lower() for kind in ("nonsense", "rubbishy", "oath", "oathy", "insulting", "crowd")
-            for word in BANK[kind]} | {"shut up", "go away", "get lost", "grow up", "nobody asked", "who let", "edits"}
+            for word in TEMPLATES[kind]} | {"shut up", "go away", "get lost", "grow up", "nobody asked", "who let", "edits"}
 
 
 # -- the texts -------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_no_two_are_equal(n, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_lengths(seed):
     lengths = [len(comment.text.split()) for comment in cached(2000, seed)]
-    assert SHORTEST <= min(lengths) and max(lengths) <= LONGEST
+    assert MIN_WORDS <= min(lengths) and max(lengths) <= MAX_WORDS
     assert 16 <= median(lengths) <= 20
     assert sum(length > 40 for length in lengths) > 50 and sum(length < 10 for length in lengths) > 100
 
@@ -171,14 +171,14 @@ def test_vocabulary():
 
 
 def test_every_slot_of_every_template_can_be_filled():
-    topics = [kind for kind in BANK if "." in kind]
-    for options in BANK.values():
+    topics = [kind for kind in TEMPLATES if "." in kind]
+    for options in TEMPLATES.values():
         for slot in re.findall(r"\{(.*?)\}", " ".join(options)):
-            assert slot in BANK or any(kind.endswith("." + slot) for kind in topics), slot
+            assert slot in TEMPLATES or any(kind.endswith("." + slot) for kind in topics), slot
 
 
 def test_tame(made):
-    every_word = " ".join(option for options in BANK.values() for option in options) + " ".join(SPELLINGS.values())
+    every_word = " ".join(option for options in TEMPLATES.values() for option in options) + " ".join(SPELLINGS.values())
     assert UNWANTED.findall(every_word.lower()) == []
     assert UNWANTED.findall(" ".join(comment.text for comment in made).lower()) == []
 

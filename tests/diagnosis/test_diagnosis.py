@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback.diagnosis import checks
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
-from fastai_hf_callback.errors import BridgeError
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
+from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
-from tests.recorded_evidence import PARTS, healthy, seen
+from tests.recorded_evidence import PARTS, healthy, evidence_with
 from tests.diagnosis.checks.test_checks import CASES
 from tests.diagnosis.checks.test_data_checks import CASES as CASES_OF_DATA
 
@@ -33,14 +33,14 @@ def finding(cause="target-shape", severity="error", message="It does not fit.", 
 
 
 def test_errors_before_warnings_before_notes_and_then_by_rank():
-    assert diagnosed(seen(**SEVERAL)).causes == ["non-finite-weights", "parameters-hidden", "validation-one-class",
+    assert build_diagnosis(evidence_with(**SEVERAL)).causes == ["non-finite-weights", "parameters-hidden", "validation-one-class",
                                                  "metric-at-base-rate"]
 
 
 def test_a_warning_of_high_rank_stands_behind_an_error_of_low_rank():
-    found = diagnosed(seen(wiring__patch="loss_batch", outputs__answers_to_tokens=0.0))
+    found = build_diagnosis(evidence_with(wiring__patch="loss_batch", outputs__changes_with_tokens=0.0))
     assert found.causes == ["input-ignored", "patch-left-active"]
-    assert checks.RANK.index("patch-left-active") < checks.RANK.index("input-ignored")
+    assert checks.CAUSE_ORDER.index("patch-left-active") < checks.CAUSE_ORDER.index("input-ignored")
 
 
 WHOLE = [case for case in CASES + CASES_OF_DATA if not set(PARTS) & set(case.fires)]  # no part left out
@@ -49,9 +49,9 @@ WHOLE = [case for case in CASES + CASES_OF_DATA if not set(PARTS) & set(case.fir
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(WHOLE), max_size=5))
 def test_whatever_is_found_is_ranked_and_explains_itself_once(cases):
-    evidence = seen(**{name: value for case in cases for name, value in case.fires.items()})
-    found = diagnosed(evidence)
-    places = [(-SEVERITIES.index(f.severity), checks.RANK.index(f.cause)) for f in found.findings]
+    evidence = evidence_with(**{name: value for case in cases for name, value in case.fires.items()})
+    found = build_diagnosis(evidence)
+    places = [(-SEVERITIES.index(f.severity), checks.CAUSE_ORDER.index(f.cause)) for f in found.findings]
     assert places == sorted(places)
     grave = {f.cause for f in found.at_least("warning")}
     for f in found.findings:
@@ -60,9 +60,9 @@ def test_whatever_is_found_is_ranked_and_explains_itself_once(cases):
 
 
 def test_what_is_explained_by_another_finding_is_left_out():
-    frozen = seen(graph__trainable=0, graph__output_has_graph=False, loss__fitted=1.1, stepping__moved=0)
-    assert diagnosed(frozen).causes == ["everything-frozen"]
-    assert diagnosed(seen(stepping__moved=0)).causes == ["weights-do-not-move"], "alone it is kept"
+    frozen = evidence_with(graph__trainable=0, graph__output_has_graph=False, loss__after_fitting=1.1, stepping__moved=0)
+    assert build_diagnosis(frozen).causes == ["everything-frozen"]
+    assert build_diagnosis(evidence_with(stepping__moved=0)).causes == ["weights-do-not-move"], "alone it is kept"
 
 
 @pytest.mark.parametrize("cause", sorted(checks.EXPLAINED_BY))
@@ -70,35 +70,35 @@ def test_every_explanation_works_whatever_the_order_of_the_checks(cause, monkeyp
     for by, order in itertools.product(checks.EXPLAINED_BY[cause], (1, -1)):
         both = [lambda evidence: finding(cause), lambda evidence, by=by: finding(by)]
         monkeypatch.setattr(checks, "ALL", both[::order])
-        assert diagnosed(Evidence()).causes == [by]
+        assert build_diagnosis(Evidence()).causes == [by]
 
 
 def test_two_causes_that_do_not_explain_one_another_both_stay():
-    assert len(diagnosed(seen(graph__hidden=4, outputs__answers_to_tokens=0.0)).findings) == 2
+    assert len(build_diagnosis(evidence_with(graph__hidden=4, outputs__changes_with_tokens=0.0)).findings) == 2
 
 
 # Once: a note ("what comes after the body reads padding", which costs little) leaves errors out of the diagnosis.
 @pytest.mark.parametrize("lost", [
-    dict(outputs__answers_to_tokens=0.0), dict(stepping__moved=0), dict(stepping__non_finite_losses=4)])
+    dict(outputs__changes_with_tokens=0.0), dict(stepping__moved=0), dict(stepping__non_finite_losses=4)])
 def test_a_note_does_not_explain_an_error(lost):
     note = dict(outputs__changes_with_padding=0.3)
-    assert [f.severity for f in diagnosed(seen(**note)).findings] == ["note"]
-    assert not diagnosed(seen(**lost)).healthy
-    assert not diagnosed(seen(**note, **lost)).healthy
+    assert [f.severity for f in build_diagnosis(evidence_with(**note)).findings] == ["note"]
+    assert not build_diagnosis(evidence_with(**lost)).healthy
+    assert not build_diagnosis(evidence_with(**note, **lost)).healthy
 
 
 def test_an_unknown_failure_is_left_out_where_a_known_error_explains_it():
-    failed = dict(wiring__train_error="unknown-failure", wiring__train_said="odd")
-    assert diagnosed(seen(**failed)).causes == ["unknown-failure"]
-    assert diagnosed(seen(**failed, graph__hidden=1)).causes == ["parameters-hidden"]
-    assert diagnosed(seen(**failed, labels__order_z=-9.0)).causes == ["unknown-failure", "labels-in-order"]
+    failed = dict(wiring__train_error="unknown-failure", wiring__train_message="odd")
+    assert build_diagnosis(evidence_with(**failed)).causes == ["unknown-failure"]
+    assert build_diagnosis(evidence_with(**failed, graph__hidden=1)).causes == ["parameters-hidden"]
+    assert build_diagnosis(evidence_with(**failed, labels__order_z=-9.0)).causes == ["unknown-failure", "labels-in-order"]
 
 
-# Once: causes of our own errors that are not in RANK (a model that wraps itself in forward, a user's BridgeError) end
+# Once: causes of our own errors that are not in RANK (a model that wraps itself in forward, a user's FastaiHFError) end
 # the diagnosis in ``ValueError: 'wrapped-twice' is not in list``.
 @pytest.mark.parametrize("cause", ["wrapped-twice", "not-a-module", "bad-pad-id", "input-names", "unknown", "my-own"])
 def test_a_cause_without_a_rank_is_told_all_the_same(cause):
-    found = diagnosed(seen(wiring__train_error=cause, wiring__train_said="said", graph__hidden=1))
+    found = build_diagnosis(evidence_with(wiring__train_error=cause, wiring__train_message="said", graph__hidden=1))
     assert set(found.causes) == {cause, "parameters-hidden"}
 
 
@@ -107,21 +107,21 @@ def test_a_cause_without_a_rank_is_told_all_the_same(cause):
     ("everything-frozen", dict(graph__trainable=0)), ("no-gradient-in-model", dict(graph__output_has_graph=False)),
     ("loss-broadcasts", dict(outputs__broadcasts=True)), ("batch-dimension-lost", dict(outputs__shape=(3,)))])
 def test_a_cause_that_is_seen_twice_is_told_once(cause, shown):
-    found = diagnosed(seen(wiring__train_error=cause, wiring__train_said="said", **shown))
+    found = build_diagnosis(evidence_with(wiring__train_error=cause, wiring__train_message="said", **shown))
     assert found.causes.count(cause) == 1
 
 
 def test_the_evidence_is_kept_and_not_changed():
-    evidence = seen(**SEVERAL)
+    evidence = evidence_with(**SEVERAL)
     before = copy.deepcopy(evidence)
-    assert diagnosed(evidence).evidence is evidence and evidence == before
+    assert build_diagnosis(evidence).evidence is evidence and evidence == before
 
 
 # -- healthy, at_least ---------------------------------------------------------------------------------------------
 
 
 def test_a_healthy_run_is_healthy():
-    assert diagnosed(healthy()).healthy and diagnosed(healthy()).findings == []
+    assert build_diagnosis(healthy()).healthy and build_diagnosis(healthy()).findings == []
 
 
 @pytest.mark.parametrize("severity, well", [("note", True), ("warning", False), ("error", False)])
@@ -136,7 +136,7 @@ def test_at_least():
 
 
 def test_at_least_refuses_a_severity_that_does_not_exist():
-    with pytest.raises(BridgeError, match="severity 'fatal' was given; expected one of note, warning, error"):
+    with pytest.raises(FastaiHFError, match="severity 'fatal' was given; expected one of note, warning, error"):
         Diagnosis().at_least("fatal")
 
 
@@ -146,71 +146,71 @@ def test_at_least_refuses_a_severity_that_does_not_exist():
 def test_apply_without_a_cure_says_what_to_do_by_hand():
     found = finding(fix="learn.unfreeze()")
     assert not found.can_apply
-    with pytest.raises(BridgeError, match=r"target-shape has no cure.*Do by hand: learn\.unfreeze\(\)") as caught:
+    with pytest.raises(FastaiHFError, match=r"target-shape has no cure.*Do by hand: learn\.unfreeze\(\)") as caught:
         found.apply("learner")
     assert caught.value.cause == "target-shape"
 
 
 def test_apply_with_a_cure_calls_it_with_the_learner_and_hands_on_what_it_returns():
     given = []
-    (found,) = diagnosed(seen(graph__trainable=0),
+    (found,) = build_diagnosis(evidence_with(graph__trainable=0),
                          cures=lambda f: lambda learn: given.append((f.cause, learn)) or "cured").findings
     assert found.can_apply and found.apply("learner") == "cured"
     assert given == [("everything-frozen", "learner")]
 
 
 def test_only_what_has_a_cure_can_be_applied():
-    found = diagnosed(seen(**SEVERAL), cures=lambda f: print if f.cause == "parameters-hidden" else None)
+    found = build_diagnosis(evidence_with(**SEVERAL), cures=lambda f: print if f.cause == "parameters-hidden" else None)
     assert [f.cause for f in found.findings if f.can_apply] == ["parameters-hidden"]
     assert str(found).count("finding.apply(learn) does it") == 1
 
 
 def test_without_cures_nothing_can_be_applied():
-    assert not any(f.can_apply for f in diagnosed(seen(**SEVERAL)).findings)
+    assert not any(f.can_apply for f in build_diagnosis(evidence_with(**SEVERAL)).findings)
 
 
 # -- text ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_text_of_a_healthy_run_says_what_was_looked_at():
-    said = str(diagnosed(healthy())).splitlines()
+    said = str(build_diagnosis(healthy())).splitlines()
     assert said[0] == "HEALTHY: looked at inputs, outputs in 1.2 s and found nothing that keeps metrics still"
     assert "  gradients     the loss reaches 39 of 41 parameters, 40 of them trainable" in said
     assert max(map(len, said)) <= 100
-    ill = str(diagnosed(seen(graph__hidden=4)))
+    ill = str(build_diagnosis(evidence_with(graph__hidden=4)))
     assert "of them trainable" not in ill  # its findings say what there is to say
 
 
 def test_notes_are_named_and_a_doubt_is_no_health():
-    noted = diagnosed(seen(metric__value=0.4))
+    noted = build_diagnosis(evidence_with(metric__value=0.4))
     assert str(noted).startswith("HEALTHY, with 1 note (metric-at-base-rate): looked at") and not noted.in_doubt
     nothing = dict(labels__signal_within_train=0.5, labels__signal_within_valid=0.5, labels__signal_together=0.5)
-    doubted = diagnosed(seen(metric__value=0.4, history__losses=[1.1] * 30, loss__constant_of_all=1.09, **nothing))
+    doubted = build_diagnosis(evidence_with(metric__value=0.4, history__losses=[1.1] * 30, loss__constant_all_targets=1.09, **nothing))
     said = "IN DOUBT, with 3 notes (labels-unrelated-to-texts, metric-at-base-rate, nothing-learned-yet): looked at "
     assert str(doubted).startswith(said) and "and found no sure fault" in str(doubted).splitlines()[0]
     assert doubted.healthy and doubted.in_doubt
 
 
 def test_a_doubt_beside_a_fault_is_a_fault():
-    assert not diagnosed(seen(graph__hidden=4, history__losses=[1.1] * 30, loss__constant_of_all=1.09)).in_doubt
+    assert not build_diagnosis(evidence_with(graph__hidden=4, history__losses=[1.1] * 30, loss__constant_all_targets=1.09)).in_doubt
 
 
 def test_a_doctor_that_watched_a_fit_says_over_how_many_steps():
-    watched = seen(seconds=0.0, stepping__steps=120, stepping__sampled_steps=6)
-    said = str(diagnosed(watched)).splitlines()
+    watched = evidence_with(seconds=0.0, stepping__steps=120, stepping__sampled_steps=6)
+    said = str(build_diagnosis(watched)).splitlines()
     assert said[0] == "HEALTHY: looked at inputs, outputs over 120 step(s) and found nothing that keeps metrics still"
     assert "  optimizer     holds 40 of 40 trainable parameters; 6 of 120 steps watched" in said
 
 
 def test_the_text_says_what_could_not_be_looked_at():
-    said = str(diagnosed(seen(not_looked_at=["metrics (TypeError)"]))).splitlines()
+    said = str(build_diagnosis(evidence_with(skipped=["metrics (TypeError)"]))).splitlines()
     assert said[0].endswith("could not look at metrics (TypeError)")
-    assert "looked at nothing yet" in str(diagnosed(Evidence()))
+    assert "looked at nothing yet" in str(build_diagnosis(Evidence()))
     assert str(Diagnosis()) == "HEALTHY"
 
 
 def test_the_text_of_findings():
-    lines = str(diagnosed(seen(**SEVERAL))).splitlines()
+    lines = str(build_diagnosis(evidence_with(**SEVERAL))).splitlines()
     assert lines[0] == "3 finding(s), the most probable first: non-finite-weights"
     assert [line for line in lines if line[:1].isdigit()][1:] == [
         "1. ERROR  non-finite-weights", "2. ERROR  parameters-hidden", "3. WARNING  validation-one-class",
@@ -225,7 +225,7 @@ def test_a_finding_in_one_line():
 
 @pytest.mark.parametrize("case", CASES + CASES_OF_DATA, ids=lambda case: case.cause)
 def test_every_finding_is_told_in_text_json_and_html(case):
-    found = diagnosed(seen(**case.fires))
+    found = build_diagnosis(evidence_with(**case.fires))
     assert case.cause in found.causes or case.cause in checks.EXPLAINED_BY
     assert max(map(len, str(found).splitlines())) < 200
     json.loads(found.to_json(), parse_constant=pytest.fail)
@@ -239,7 +239,7 @@ def test_every_finding_is_told_in_text_json_and_html(case):
 
 def test_the_json_is_strict_and_keeps_what_is_not_finite_as_words():
     found = Diagnosis([finding(evidence={"nan": NAN, "inf": INF, "list": [-INF, 1.5], "none": None, "yes": True})],
-                      seen(loss__first=NAN, outputs__lowest=-INF))
+                      evidence_with(loss__first=NAN, outputs__lowest=-INF))
     told = json.loads(found.to_json(), parse_constant=pytest.fail)
     assert told["findings"][0]["evidence"] == {"nan": "nan", "inf": "inf", "list": ["-inf", 1.5], "none": None,
                                                "yes": True}
@@ -248,7 +248,7 @@ def test_the_json_is_strict_and_keeps_what_is_not_finite_as_words():
 
 
 def test_the_json_holds_all_evidence():
-    told = json.loads(diagnosed(healthy()).to_json())
+    told = json.loads(build_diagnosis(healthy()).to_json())
     assert told["evidence"] == json.loads(json.dumps(healthy().to_dict())) and told["findings"] == []
     assert json.loads(Diagnosis().to_json())["evidence"] is None
 
@@ -262,7 +262,7 @@ def test_the_json_of_anything_else_is_its_words():
 
 
 def test_a_diagnosis_can_be_copied_and_pickled():
-    found = diagnosed(seen(**SEVERAL))
+    found = build_diagnosis(evidence_with(**SEVERAL))
     assert copy.deepcopy(found) == found and pickle.loads(pickle.dumps(found)) == found
 
 

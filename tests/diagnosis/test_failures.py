@@ -10,15 +10,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from fastai_hf_callback.errors import (
-    BridgeError,
+    FastaiHFError,
     ComparisonError,
     GradientError,
     InputError,
     OutputError,
     PatchError,
-    UnusableInput,
+    InvalidInputError,
 )
-from fastai_hf_callback.diagnosis.failures import _PATTERNS, REASONS, advice_on, explain, explained, finding_for
+from fastai_hf_callback.diagnosis.failures import _PATTERNS, REASONS, suggest_fix, explain, classify_exception, build_finding
 from fastai_hf_callback.model.wrapper import HFModel
 from fastai_hf_callback.model.output import unwrap
 from tests.tiny_models import VOCAB, ClassifierOutput, ids, tiny_model
@@ -198,13 +198,13 @@ def test_half_and_full_precision_in_one_layer():
 
 
 def test_our_own_errors_keep_their_cause_and_say_what_to_write():
-    finding = explained(raised_by(lambda: unwrap({"a": logits, "b": logits})))
+    finding = classify_exception(raised_by(lambda: unwrap({"a": logits, "b": logits})))
     assert (finding.cause, finding.severity) == ("ambiguous-output", "error")
     assert "none is called 'logits'" in finding.message and finding.fix
 
 
 def test_an_input_error_names_what_to_write():
-    finding = explained(raised_by(lambda: HFModel(nn.Linear(2, 2), inputs=None)(ids(), ids())))
+    finding = classify_exception(raised_by(lambda: HFModel(nn.Linear(2, 2), inputs=None)(ids(), ids())))
     assert finding.cause == "inputs-unnamed" and finding.fix.startswith("HFModel(model, inputs=")
 
 
@@ -212,14 +212,14 @@ def test_an_input_error_names_what_to_write():
     (OutputError("x"), "ambiguous-output"), (InputError("x"), "input-names"),
     (GradientError("x"), "no-gradient-in-model"), (GradientError("x", "loss-detached"), "loss-detached"),
     (PatchError("x"), "patch-active"), (OutputError("x", "loss-broadcasts"), "loss-broadcasts"),
-    (ComparisonError("x"), "arms-differ"), (UnusableInput("x"), "unusable-input")])
+    (ComparisonError("x"), "arms-differ"), (InvalidInputError("x"), "unusable-input")])
 def test_every_error_of_ours_is_explained_under_its_own_cause(error, cause):
     assert explain(error).causes == [cause]
     assert not explain(error).healthy
 
 
 def test_an_error_of_ours_is_known_by_its_cause_and_not_by_its_words():
-    assert explain(BridgeError("CUDA out of memory", "registration")).causes == ["registration"]
+    assert explain(FastaiHFError("CUDA out of memory", "registration")).causes == ["registration"]
 
 
 def test_what_an_unknown_exception_was_raised_from_is_explained():
@@ -243,7 +243,7 @@ def test_an_unknown_exception_without_a_cause_stays_unknown():
 def test_another_builds_torchvision_is_to_be_taken_out(error):
     (finding,) = explain(error).findings
     assert finding.cause == "torchvision-and-torch-differ" and "pip uninstall -y torchvision" in finding.fix
-    assert advice_on(error) == f"; {finding.fix}" and advice_on(ZeroDivisionError()) == ""
+    assert suggest_fix(error) == f"; {finding.fix}" and suggest_fix(ZeroDivisionError()) == ""
 
 
 # -- no false causes -----------------------------------------------------------------------------------------------
@@ -296,21 +296,21 @@ def test_every_pattern_leads_to_a_reason():
 
 @pytest.mark.parametrize("cause", sorted(REASONS))
 def test_every_reason_says_what_it_means_and_what_to_do(cause):
-    finding = finding_for(cause, "TypeError: said\nin two lines")
+    finding = build_finding(cause, "TypeError: said\nin two lines")
     assert finding.cause == cause and finding.severity == "error" and finding.fix == REASONS[cause].fix
     assert finding.message == f"{REASONS[cause].meaning} Seen: TypeError: said in two lines"
 
 
 def test_a_long_message_is_cut_to_one_line():
-    finding = finding_for("target-shape", "word\n" * 500)
+    finding = build_finding("target-shape", "word\n" * 500)
     assert len(finding.evidence["said"]) == 300 and finding.evidence["said"].endswith("...")
 
 
 def test_a_cause_without_a_reason_says_what_its_error_says():
-    finding = finding_for("bad-element", "Given x; expected y. Write element=0.")
+    finding = build_finding("bad-element", "Given x; expected y. Write element=0.")
     assert (finding.message, finding.fix) == ("Given x; expected y. Write element=0.", "element=0")
-    assert finding_for("bad-element", "Given x. Give y").fix == "Give y"
-    assert finding_for("bad-element", "Given x").fix == "Given x"
-    assert finding_for("registration", "Given x: y. It goes on. Hand on z, or unfreeze: f().").fix == \
+    assert build_finding("bad-element", "Given x. Give y").fix == "Give y"
+    assert build_finding("bad-element", "Given x").fix == "Given x"
+    assert build_finding("registration", "Given x: y. It goes on. Hand on z, or unfreeze: f().").fix == \
         "Hand on z, or unfreeze: f()"
-    assert finding_for("unusable-input", "a.csv: no column 'b'; write a.rename()").fix == "a.rename()"
+    assert build_finding("unusable-input", "a.csv: no column 'b'; write a.rename()").fix == "a.rename()"

@@ -4,14 +4,14 @@ from fastai.train import Learner
 
 from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, patched_loop, text_data, trusted
 from tests.fastai1.learners import make_learner
-from tests.message_triggers import a_tokenizer, asked
+from tests.message_triggers import make_tokenizer, make_questions
 from tests.tiny_texts import frame
 from tests.tiny_models import tiny_model
 
 
 def text_learner():
     """A learner of `text_data`."""
-    data = text_data(frame(20), frame(8, 1), a_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
+    data = text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
     return Learner(data, HFModel(tiny_model("bert", data.c), inputs=data.inputs), callbacks=[HFCallback()])
 
 
@@ -47,7 +47,7 @@ def trusting(*paths):
 
 def answers():
     """Questions, and answers in their contexts."""
-    return text_data(asked(), asked(), a_tokenizer(), text="question", labels="answer", pair="context", task="answer",
+    return text_data(make_questions(), make_questions(), make_tokenizer(), text="question", labels="answer", pair="context", task="answer",
                      max_len=32)
 
 

@@ -30,7 +30,7 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import heal, patched_loop  # noqa: E402
 from fastai_hf_callback.demo.comments import LABELS, write_csv  # noqa: E402
-from tests.fastai1.compat.heal.patched_state import same, world  # noqa: E402
+from tests.fastai1.compat.heal.patched_state import same_state, world  # noqa: E402
 
 pytestmark = pytest.mark.slow
 ROWS, BATCH, MAX_LEN = 300, 16, 256
@@ -70,7 +70,7 @@ def watched(script, argv):
             seen["figures"] = script.main(argv)
     finally:
         script.report = original
-    seen["put back"] = same(before, world())
+    seen["put back"] = same_state(before, world())
     seen["alone"] = measure.alone(seen["learn"].model, seen["tokenizer"], seen["test"]["comment_text"], MAX_LEN)
     with open(seen["config"].out, encoding="utf-8") as file:
         seen["submission"] = list(csv.DictReader(file))

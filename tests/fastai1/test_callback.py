@@ -14,8 +14,8 @@ from fastai.callbacks.fp16 import MixedPrecision  # noqa: E402
 from fastai.layers import MSELossFlat  # noqa: E402
 from fastai.train import Learner  # noqa: E402
 
-from fastai_hf_callback import BridgeError, GradientError, HFCallback, OutputError, patched_loop, unwrap  # noqa: E402
-from fastai_hf_callback.model.gradient_flow import Reach  # noqa: E402
+from fastai_hf_callback import FastaiHFError, GradientError, HFCallback, OutputError, patched_loop, unwrap  # noqa: E402
+from fastai_hf_callback.model.gradient_flow import ReachedLeaves  # noqa: E402
 from tests.fastai1.learners import databunch, make_learner  # noqa: E402
 
 
@@ -196,7 +196,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
     from fastai_hf_callback.model import sanity_checks as room
-    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or Reach(opaque=["x"]))
+    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
     learn = learner(callbacks=[HFCallback()])
     learn.validate()
     assert looks == []
@@ -210,14 +210,14 @@ def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
 
 
 def test_callback_fns_is_refused_with_the_cure():
-    with pytest.raises(BridgeError, match=r"callback_fns.*callbacks=\[HFCallback\(\)\]") as caught:
+    with pytest.raises(FastaiHFError, match=r"callback_fns.*callbacks=\[HFCallback\(\)\]") as caught:
         learner(callback_fns=[HFCallback]).fit(1, 1e-2)
     assert caught.value.cause == "registration"
 
 
 def test_the_class_instead_of_an_instance_is_refused_with_the_cure():
     for use in (lambda learn: learn.fit(1, 1e-2), lambda learn: learn.validate()):
-        with pytest.raises(BridgeError, match=r"The class HFCallback was given.*Write callbacks=\[HFCallback\(\)\]"):
+        with pytest.raises(FastaiHFError, match=r"The class HFCallback was given.*Write callbacks=\[HFCallback\(\)\]"):
             use(learner(callbacks=[HFCallback]))
 
 
@@ -276,7 +276,7 @@ def test_without_keep_there_is_no_output():
                          ids=("deepcopy", "pickle", "load_callback"))
 def test_its_arguments_survive_and_nothing_else(survive):
     callback = HFCallback(element=("a", 1), check=False, keep=True)
-    callback._hold(torch.ones(2, requires_grad=True) * 2, torch.ones(2))
+    callback._store_output(torch.ones(2, requires_grad=True) * 2, torch.ones(2))
     again = survive(callback)
     assert (again.element, again.check, again.keep) == (("a", 1), False, True)
     assert again.output is None

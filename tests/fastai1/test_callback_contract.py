@@ -18,14 +18,14 @@ from fastai.train import Learner  # noqa: E402
 from torch import nn  # noqa: E402
 
 import fastai_hf_callback.fastai1  # noqa: E402
-from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel, WordAccuracy  # noqa: E402
+from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, HFModel, WordAccuracy  # noqa: E402
 from tests.fastai1.data_block import block_data, trusted_pickles  # noqa: E402
 from tests.fastai1.learners import PAD, make_learner  # noqa: E402
 from tests.tiny_models import tiny_model  # noqa: E402
 
 # Each with arguments that are not its defaults.
 MADE = {HFCallback: dict(element=("logits", 0), check=False, keep=True), ColumnwiseAUC: dict(name="auc"),
-        BaseRate: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
+        ConstantBaseline: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
 
 
 def callbacks_of(package):
@@ -41,7 +41,7 @@ def callbacks_of(package):
 
 def test_every_public_callback_is_held_to_the_contract():
     # Never registered by a user; and the doctor, which holds a learner: see test_doctor.py.
-    inside_only = {"TraceRecorder", "LossBefore", "Relay", "Doctor"}
+    inside_only = {"TraceRecorder", "RawLossRecorder", "Relay", "Doctor"}
     public = {cls for cls in callbacks_of(fastai_hf_callback.fastai1) if not cls.__name__.startswith("_")}
     assert {cls.__name__ for cls in public} - inside_only == {cls.__name__ for cls in MADE}
 
@@ -73,7 +73,7 @@ def test_the_callback_runs_before_every_callback_of_fastai():
 def test_nothing_is_held_after_the_fit(cls):
     learn = make_learner(task="classes" if cls is WordAccuracy else "labels")
     callback = {HFCallback: HFCallback(keep=True), ColumnwiseAUC: ColumnwiseAUC(),
-                BaseRate: BaseRate(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
+                ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
     if cls is HFCallback:
         learn.callbacks = [callback]
     else:
@@ -84,7 +84,7 @@ def test_nothing_is_held_after_the_fit(cls):
 
 def test_purge_export_and_load_keep_callback_and_metrics(tmp_path):
     learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_id=PAD), silent=True, path=tmp_path,
-                    loss_func=nn.CrossEntropyLoss(), metrics=[accuracy, BaseRate(accuracy)],
+                    loss_func=nn.CrossEntropyLoss(), metrics=[accuracy, ConstantBaseline(accuracy)],
                     callbacks=[HFCallback(keep=True)])
     learn.fit(1, 1e-2)
     with trusted_pickles():
@@ -94,7 +94,7 @@ def test_purge_export_and_load_keep_callback_and_metrics(tmp_path):
         loaded = load_learner(tmp_path)
     for one in (learn, loaded):
         assert [type(cb) for cb in one.callbacks] == [HFCallback] and one.callbacks[0].keep
-        assert [type(metric) for metric in one.metrics[1:]] == [BaseRate]
+        assert [type(metric) for metric in one.metrics[1:]] == [ConstantBaseline]
 
 
 def _share_of_zeros(outputs, targets):

@@ -12,7 +12,7 @@ pytest.importorskip("fastai.basic_train")
 from fastai.torch_core import ParameterModule, flatten_model  # noqa: E402
 
 from fastai_hf_callback import InputError, layer_groups  # noqa: E402
-from fastai_hf_callback.model.layer_groups import grouped_parts  # noqa: E402
+from fastai_hf_callback.model.layer_groups import build_layer_groups  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 from tests.tiny_models import ARCHITECTURES, tiny_model  # noqa: E402
 
@@ -160,7 +160,7 @@ def without_lone_parameters(model):
 def whole_linears(model):
     """The same groups as fastai would flatten them."""
     return [[ParameterModule(part) if isinstance(part, nn.Parameter) else part for part in group]
-            for group in grouped_parts(model)]
+            for group in build_layer_groups(model)]
 
 
 def unflattened(model):

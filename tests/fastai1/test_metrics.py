@@ -9,7 +9,7 @@ pytest.importorskip("fastai.basic_train")
 from fastai.callback import CallbackHandler  # noqa: E402
 from fastai.metrics import accuracy, accuracy_thresh  # noqa: E402
 
-from fastai_hf_callback import BaseRate, ColumnwiseAUC, WordAccuracy  # noqa: E402
+from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, WordAccuracy  # noqa: E402
 from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh  # noqa: E402
 from fastai_hf_callback.fastai1.metrics import score_constant  # noqa: E402
 from fastai_hf_callback.model.metrics import mean_columnwise_auc  # noqa: E402
@@ -48,14 +48,14 @@ def test_the_mean_of_batch_aucs_would_be_another_number():
 
 def test_the_base_rate_of_accuracy_thresh_is_the_share_of_zeros():
     metric = partial(accuracy_thresh, thresh=0.45)
-    assert run(BaseRate(metric)) == pytest.approx(float((TARGETS == 0).float().mean()))
-    assert BaseRate(metric).name == "base_accuracy_thresh"
-    assert run(metric) != run(BaseRate(metric))
+    assert run(ConstantBaseline(metric)) == pytest.approx(float((TARGETS == 0).float().mean()))
+    assert ConstantBaseline(metric).name == "base_accuracy_thresh"
+    assert run(metric) != run(ConstantBaseline(metric))
 
 
 def test_the_base_rate_stands_in_fastais_own_table():
     learn = make_learner("bert")
-    learn.metrics = [accuracy, BaseRate(accuracy)]
+    learn.metrics = [accuracy, ConstantBaseline(accuracy)]
     learn.fit(2, 1e-3)
     assert learn.recorder.metrics_names == ["accuracy", "base_accuracy"]
     rates = {float(metrics[1]) for metrics in learn.recorder.metrics}

@@ -17,11 +17,11 @@ from fastai_hf_callback import (
     WordAccuracy,
     layer_groups,
     span_logits,
-    span_match,
-    span_overlap,
+    span_exact_match,
+    span_f1,
 )
-from tests.fastai2.learners import BATCH, IGNORED, LENGTH, PAD, hushed, texts_and_targets
-from tests.tiny_models import VOCAB, model_of_today
+from tests.fastai2.learners import BATCH, IGNORE_INDEX, LENGTH, PAD, without_progress_bar, texts_and_targets
+from tests.tiny_models import VOCAB, tiny_transformers_model
 
 ROWS = 16
 
@@ -52,13 +52,13 @@ def masked_words(ids, mask, seed):
     hidden = torch.zeros_like(ids)
     hidden[:, 1] = 1
     return (torch.where(hidden == 1, torch.full_like(ids, 4), said * mask), mask), (
-        torch.where(hidden == 1, said, torch.full_like(ids, IGNORED)),)
+        torch.where(hidden == 1, said, torch.full_like(ids, IGNORE_INDEX)),)
 
 
 def next_words(ids, mask, seed):
     """Each word is the one before it plus 7."""
     said = (ids[:, :1] + 7 * torch.arange(LENGTH)[None] - 5) % (VOCAB - 5) + 5
-    return (said * mask, mask), (torch.where(mask == 1, said, torch.full_like(said, IGNORED)),)
+    return (said * mask, mask), (torch.where(mask == 1, said, torch.full_like(said, IGNORE_INDEX)),)
 
 
 def spans(ids, mask, seed):
@@ -75,7 +75,7 @@ def two_positions(ids, mask, seed):
 
 def translations(ids, mask, seed):
     """The translation are the words themselves; labels go into the model, too, which makes decoder inputs of them."""
-    labels = torch.where(mask == 1, ids, torch.full_like(ids, IGNORED))
+    labels = torch.where(mask == 1, ids, torch.full_like(ids, IGNORE_INDEX))
     return (ids, mask, labels), (labels,)
 
 
@@ -90,7 +90,7 @@ def ends_marked(ids, mask, seed):
 
 
 def usual(name, n_outputs, head):
-    return lambda: model_of_today(name, n_outputs, head)
+    return lambda: tiny_transformers_model(name, n_outputs, head)
 
 
 def causal():
@@ -133,12 +133,12 @@ HEADS = {
                                            lambda: [accuracy]),
     "words": Head(usual("roberta", 3, "TokenClassification"), targets_of("words"), CrossEntropyLossFlat,
                   lambda: [WordAccuracy()]),
-    "an answer": Head(usual("bert", 2, "QuestionAnswering"), spans, SpanLoss, lambda: [span_match, span_overlap],
+    "an answer": Head(usual("bert", 2, "QuestionAnswering"), spans, SpanLoss, lambda: [span_exact_match, span_f1],
                       element=span_logits),
     "an answer, fastai's loss": Head(usual("electra", 2, "QuestionAnswering"), spans, CrossEntropyLossFlat,
-                                     lambda: [span_match], element=span_logits),
+                                     lambda: [span_exact_match], element=span_logits),
     "an answer, two tensors": Head(usual("distilbert", 2, "QuestionAnswering"), two_positions, SpanLoss,
-                                   lambda: [span_match], element=("start_logits", "end_logits")),
+                                   lambda: [span_exact_match], element=("start_logits", "end_logits")),
     "hidden words": Head(usual("bert", 2, "MaskedLM"), masked_words, CrossEntropyLossFlat, lambda: [WordAccuracy()]),
     "the next word": Head(causal, next_words, NextTokenLoss, lambda: [Perplexity(), WordAccuracy(ahead=1)]),
     "the next word, llama": Head(llama, next_words, NextTokenLoss, lambda: [WordAccuracy(ahead=1)]),
@@ -161,4 +161,4 @@ def make_learner(name, **kwargs):
     dls = DataLoaders.from_dsets(part(0), part(1), bs=BATCH, num_workers=0, device=torch.device("cpu"))
     settings = dict(loss_func=head.loss(), metrics=head.metrics(), splitter=layer_groups,
                     cbs=[HFCallback(element=head.element)])
-    return hushed(Learner(dls, HFModel(head.model(), inputs=head.inputs), **{**settings, **kwargs}))
+    return without_progress_bar(Learner(dls, HFModel(head.model(), inputs=head.inputs), **{**settings, **kwargs}))

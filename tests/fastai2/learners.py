@@ -12,9 +12,9 @@ from fastai.torch_core import params
 from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel, WordAccuracy
-from tests.tiny_models import VOCAB, model_of_today
+from tests.tiny_models import VOCAB, tiny_transformers_model
 
-ROWS, LENGTH, BATCH, PAD, IGNORED = 48, 8, 8, 0, -100
+ROWS, LENGTH, BATCH, PAD, IGNORE_INDEX = 48, 8, 8, 0, -100
 MODELS = ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra", "albert")
 TASKS = ("classes", "labels", "number")
 LOSSES = {"classes": CrossEntropyLossFlat, "labels": BCEWithLogitsLossFlat, "number": MSELossFlat,
@@ -38,7 +38,7 @@ def texts_and_targets(task, rows=ROWS, seed=0):
     if task == "number":
         return ids, mask, first[:, None]
     of_words = ids * 3 // VOCAB if task == "words" else ids
-    return ids, mask, torch.where(mask == 1, of_words, torch.full_like(ids, IGNORED))
+    return ids, mask, torch.where(mask == 1, of_words, torch.full_like(ids, IGNORE_INDEX))
 
 
 def loaders(task="classes", masked=True, rows=ROWS, bs=BATCH, **kwargs):
@@ -53,9 +53,9 @@ def loaders(task="classes", masked=True, rows=ROWS, bs=BATCH, **kwargs):
 def make_learner(model="bert", task="classes", masked=True, cbs=None, wrap=True, **kwargs):
     """A new learner on a new model: the smallest real thing."""
     inputs = ("input_ids", "attention_mask") if masked else None
-    bare = model_of_today(model, OUTPUTS[task], HEADS.get(task, "SequenceClassification"))
+    bare = tiny_transformers_model(model, OUTPUTS[task], HEADS.get(task, "SequenceClassification"))
     settings = dict(loss_func=LOSSES[task](), metrics=metrics(task), splitter=two_groups)
-    return hushed(Learner(loaders(task, masked), HFModel(bare, inputs=inputs, pad_id=PAD) if wrap else bare,
+    return without_progress_bar(Learner(loaders(task, masked), HFModel(bare, inputs=inputs, pad_id=PAD) if wrap else bare,
                           cbs=[HFCallback()] if cbs is None else cbs, **{**settings, **kwargs}))
 
 
@@ -64,14 +64,14 @@ def metrics(task):
             "number": [mse], "words": [WordAccuracy()], "blanks": [WordAccuracy()]}[task]
 
 
-def hushed(learn):
+def without_progress_bar(learn):
     """Without bars and tables."""
     learn.remove_cb(ProgressCallback)
-    learn.logger = no_table
+    learn.logger = discard_table
     return learn
 
 
-def no_table(*args):
+def discard_table(*args):
     pass
 
 

@@ -3,21 +3,21 @@ from fastai.learner import Learner
 
 import fastai_hf_callback
 from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, patched_loop, text_data
-from tests.fastai2.learners import hushed, make_learner
-from tests.message_triggers import a_tokenizer
+from tests.fastai2.learners import without_progress_bar, make_learner
+from tests.message_triggers import make_tokenizer
 from tests.tiny_texts import frame
-from tests.tiny_models import model_of_today
+from tests.tiny_models import tiny_transformers_model
 
 
-def text_loaders():
+def build_text_loaders():
     """Those of `text_data`."""
-    return text_data(frame(20), frame(8, 1), a_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
+    return text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
 
 
 def text_learner():
     """A learner of `text_data`."""
-    dls = text_loaders()
-    return hushed(Learner(dls, HFModel(model_of_today("bert", dls.c), inputs=dls.inputs), cbs=[HFCallback()]))
+    dls = build_text_loaders()
+    return without_progress_bar(Learner(dls, HFModel(tiny_transformers_model("bert", dls.c), inputs=dls.inputs), cbs=[HFCallback()]))
 
 
 def without_rows(learn):
@@ -40,7 +40,7 @@ def patched_twice():
 
 TRIGGERS = [
     lambda: fastai_hf_callback.heal,
-    lambda: text_loaders().test_dl(frame(4), with_labels=True),
+    lambda: build_text_loaders().test_dl(frame(4), with_labels=True),
     lambda: HFCallback(make_learner()),
     lambda: make_learner(cbs=[HFCallback(), HFCallback()]).fit(1),
     fit_under_the_patch,

@@ -12,7 +12,7 @@ from fastai.losses import MSELossFlat
 from torch import nn
 
 from fastai_hf_callback import (
-    BridgeError,
+    FastaiHFError,
     GradientError,
     HFCallback,
     InputError,
@@ -20,8 +20,8 @@ from fastai_hf_callback import (
     explain,
     patched_loop,
 )
-from fastai_hf_callback.model.gradient_flow import Reach
-from tests.fastai2.learners import hushed, loaders, make_learner
+from fastai_hf_callback.model.gradient_flow import ReachedLeaves
+from tests.fastai2.learners import without_progress_bar, loaders, make_learner
 
 
 class WithHiddenStates(nn.Module):
@@ -37,7 +37,7 @@ class WithHiddenStates(nn.Module):
 
 
 def learner(model=None, task="classes", loss_func=None, **kwargs):
-    return hushed(Learner(loaders(task, masked=False), model or WithHiddenStates(),
+    return without_progress_bar(Learner(loaders(task, masked=False), model or WithHiddenStates(),
                           loss_func=loss_func or nn.CrossEntropyLoss(), **kwargs))
 
 
@@ -247,7 +247,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
     from fastai_hf_callback.model import sanity_checks as room
-    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or Reach(opaque=["x"]))
+    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
     learn = learner(cbs=[HFCallback()])
     learn.validate()
     learn.get_preds()
@@ -268,7 +268,7 @@ def test_the_class_serves_as_well_since_fastai_makes_the_instance():
 
 
 def test_a_learner_as_argument_is_refused_with_the_cure():
-    with pytest.raises(BridgeError, match=r"given a Learner.*Write Learner\(..., cbs=\[HFCallback\(\)\]\)") as caught:
+    with pytest.raises(FastaiHFError, match=r"given a Learner.*Write Learner\(..., cbs=\[HFCallback\(\)\]\)") as caught:
         HFCallback(learner())
     assert caught.value.cause == "registration"
 

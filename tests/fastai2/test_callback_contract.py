@@ -13,12 +13,12 @@ from fastai.learner import Metric
 from fastai.metrics import accuracy
 
 import fastai_hf_callback.fastai2
-from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, WordAccuracy
+from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, WordAccuracy
 from tests.fastai2.learners import make_learner
 
 # Each with arguments that are not its defaults.
 MADE = {HFCallback: dict(element=("logits", 0), check=False, keep=True), ColumnwiseAUC: dict(name="auc"),
-        BaseRate: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
+        ConstantBaseline: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
 
 
 def classes_of(package, *kinds):
@@ -34,7 +34,7 @@ def classes_of(package, *kinds):
 
 def test_every_public_callback_and_metric_is_held_to_the_contract():
     # Never registered by a user; and the doctor, which watches a learner: see test_doctor.py.
-    inside_only = {"TraceRecorder", "LossBefore", "Relay", "Doctor"}
+    inside_only = {"TraceRecorder", "RawLossRecorder", "Relay", "Doctor"}
     public = {cls for cls in classes_of(fastai_hf_callback.fastai2, Callback, Metric)
               if not cls.__name__.startswith("_")}
     assert {cls.__name__ for cls in public} - inside_only == {cls.__name__ for cls in MADE}
@@ -75,7 +75,7 @@ def test_the_callback_runs_before_every_callback_of_fastai():
 @pytest.mark.parametrize("cls", MADE)
 def test_nothing_is_held_after_the_fit(cls):
     one = {HFCallback: HFCallback(keep=True), ColumnwiseAUC: ColumnwiseAUC(),
-           BaseRate: BaseRate(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
+           ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
     settings = dict(cbs=[one]) if cls is HFCallback else dict(metrics=[one])
     make_learner(task="classes" if cls is WordAccuracy else "labels", **settings).fit(1, 1e-2)
     assert not [name for name, value in vars(one).items() if _holds_tensors(value)]

@@ -5,7 +5,7 @@ from fastai.torch_basics import ItemTransform
 
 from fastai_hf_callback import HFModel, InputError
 from tests.fastai2.learners import loaders, make_learner
-from tests.tiny_models import model_of_today
+from tests.tiny_models import tiny_transformers_model
 
 
 class AsDict(ItemTransform):
@@ -26,7 +26,7 @@ def test_a_batch_may_be_a_dict():
 
 def test_names_that_do_not_fit_stop_the_first_batch():
     learn = make_learner("bert")
-    learn.model = HFModel(model_of_today("bert", 3), inputs=("input_ids",))
+    learn.model = HFModel(tiny_transformers_model("bert", 3), inputs=("input_ids",))
     with pytest.raises(InputError, match=r"A batch of 2 .* was given, but inputs=.* names 1"):
         learn.fit(1, 1e-2)
 
@@ -38,7 +38,7 @@ def test_without_names_a_lone_tensor_is_the_ids():
 
 
 def test_the_mask_makes_predictions_independent_of_batch_mates():
-    model = HFModel(model_of_today("bert"), pad_id=0).eval()
+    model = HFModel(tiny_transformers_model("bert"), pad_id=0).eval()
     short, longer = torch.tensor([[5, 6, 7]]), torch.tensor([[5, 6, 7, 0, 0], [9, 8, 7, 6, 5]])
     alone, together = model(short)[0][0], model(longer)[0][0]
     assert torch.allclose(alone, together, atol=1e-6)

@@ -10,7 +10,7 @@ from torch import nn
 
 from fastai_hf_callback import InputError, layer_groups
 from tests.fastai2.learners import MODELS, OUTPUTS, make_learner
-from tests.tiny_models import model_of_today
+from tests.tiny_models import tiny_transformers_model
 
 LR = 1e-2
 every_architecture = pytest.mark.parametrize("name", [*MODELS, "mpnet", "deberta", "roformer"])
@@ -94,7 +94,7 @@ def test_a_bare_model_and_a_wrapped_one_split_alike():
 
 
 def test_the_groups_hold_the_models_own_parameters_and_survive_pickle():
-    model = model_of_today("xlnet", OUTPUTS["classes"])
+    model = tiny_transformers_model("xlnet", OUTPUTS["classes"])
     groups = layer_groups(model)
     own = {id(p) for p in model.parameters()}
     assert all(isinstance(p, nn.Parameter) and id(p) in own for group in groups for p in group)

@@ -14,17 +14,17 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from torch import nn
 
-from fastai_hf_callback import BaseRate, HFCallback, HFModel, layer_groups
+from fastai_hf_callback import ConstantBaseline, HFCallback, HFModel, layer_groups
 from tests.fastai2.data_block import NAMES, block_loaders
-from tests.fastai2.learners import PAD, hushed, make_learner
-from tests.tiny_models import model_of_today
+from tests.fastai2.learners import PAD, without_progress_bar, make_learner
+from tests.tiny_models import tiny_transformers_model
 
 
 @pytest.fixture
 def learn(tmp_path):
-    model = HFModel(model_of_today("bert", 3), inputs=("input_ids", "attention_mask"), pad_id=PAD)
-    learn = hushed(Learner(block_loaders(tmp_path), model, loss_func=CrossEntropyLossFlat(), path=tmp_path,
-                           cbs=[HFCallback(keep=True)], metrics=[accuracy, BaseRate(accuracy)], splitter=layer_groups))
+    model = HFModel(tiny_transformers_model("bert", 3), inputs=("input_ids", "attention_mask"), pad_id=PAD)
+    learn = without_progress_bar(Learner(block_loaders(tmp_path), model, loss_func=CrossEntropyLossFlat(), path=tmp_path,
+                           cbs=[HFCallback(keep=True)], metrics=[accuracy, ConstantBaseline(accuracy)], splitter=layer_groups))
     learn.fit(1, 1e-2)
     return learn
 
@@ -64,7 +64,7 @@ def test_export_and_load_learner(learn, tmp_path):
 
 
 def test_save_and_load_between_wrapped_and_bare(learn, tmp_path):
-    bare = hushed(Learner(learn.dls, model_of_today("bert", 3), loss_func=learn.loss_func, path=tmp_path,
+    bare = without_progress_bar(Learner(learn.dls, tiny_transformers_model("bert", 3), loss_func=learn.loss_func, path=tmp_path,
                           cbs=[HFCallback()]))
     learn.save("wrapped", with_opt=False)
     bare.load("wrapped", with_opt=False)
@@ -120,4 +120,4 @@ def test_data_parallel():
     learn.model = nn.DataParallel(learn.model)
     learn.create_opt()
     learn.fit(1, 1e-2)
-    assert set(learn.model.state_dict()) == {f"module.{name}" for name in model_of_today("bert", 3).state_dict()}
+    assert set(learn.model.state_dict()) == {f"module.{name}" for name in tiny_transformers_model("bert", 3).state_dict()}

@@ -6,9 +6,9 @@ import torch
 from fastai.learner import AvgMetric
 from fastai.metrics import RocAucMulti, accuracy, accuracy_multi
 
-from fastai_hf_callback import BaseRate, ColumnwiseAUC, WordAccuracy
+from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, WordAccuracy
 from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh
-from fastai_hf_callback.fastai2.metrics import LearnerOfABatch, score_constant
+from fastai_hf_callback.fastai2.metrics import SingleBatchLearner, score_constant
 from fastai_hf_callback.model.metrics import mean_columnwise_auc
 from tests.fastai2.learners import make_learner
 
@@ -24,7 +24,7 @@ def run(metric, sizes=(4, 4, 2)):
 def drive(metric, outputs, targets, sizes):
     metric.reset()
     for output, target in zip(outputs.split(sizes), targets.split(sizes)):
-        metric.accumulate(LearnerOfABatch(output, target))
+        metric.accumulate(SingleBatchLearner(output, target))
     return metric.value
 
 
@@ -52,13 +52,13 @@ def test_a_value_may_be_read_twice_and_a_reset_forgets_it():
 
 def test_the_base_rate_of_accuracy_multi_is_the_share_of_zeros():
     metric = partial(accuracy_multi, thresh=0.45)
-    assert run(BaseRate(metric)) == pytest.approx(float((TARGETS == 0).float().mean()))
-    assert BaseRate(metric).name == "base_accuracy_multi"
-    assert float(run(AvgMetric(metric))) != run(BaseRate(metric))
+    assert run(ConstantBaseline(metric)) == pytest.approx(float((TARGETS == 0).float().mean()))
+    assert ConstantBaseline(metric).name == "base_accuracy_multi"
+    assert float(run(AvgMetric(metric))) != run(ConstantBaseline(metric))
 
 
 def test_the_base_rate_stands_in_fastais_own_table():
-    learn = make_learner("bert", metrics=[accuracy, BaseRate(accuracy)])
+    learn = make_learner("bert", metrics=[accuracy, ConstantBaseline(accuracy)])
     learn.fit(2, 1e-3)
     assert list(learn.recorder.metric_names)[-3:-1] == ["accuracy", "base_accuracy"]
     rates = {float(values[-1]) for values in learn.recorder.values}

@@ -14,7 +14,7 @@ Row = Dict[str, Any]
 Learner = stack.Learner
 
 
-def judge_fault(fault: Fault, architecture: str) -> Row:
+def evaluate_fault(fault: Fault, architecture: str) -> Row:
     """Ask `diagnose` when its user would, `Doctor` during the fit, `explain` where something raises.
 
     Returns
@@ -27,17 +27,17 @@ def judge_fault(fault: Fault, architecture: str) -> Row:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            row["diagnose"], row["says"] = _asked(fault, architecture)
-            row["doctor"], row["explain"], row["changed"], row["flat"] = _watched(fault, architecture)
+            row["diagnose"], row["says"] = _diagnose(fault, architecture)
+            row["doctor"], row["explain"], row["changed"], row["flat"] = _fit_under_doctor(fault, architecture)
             if fault.cure:
-                row["cure"] = cured(fault, architecture)
+                row["cure"] = is_cured(fault, architecture)
         finally:
             if fault.undo:
                 fault.undo()
     return row
 
 
-def judge_control(control: Control) -> Row:
+def evaluate_control(control: Control) -> Row:
     """Ask before the fit and after it, and watch it; whatever is worse than a note is a false alarm."""
     row: Row = {"spec": dict(control.spec)}
     with warnings.catch_warnings():
@@ -51,12 +51,12 @@ def judge_control(control: Control) -> Row:
         after = diagnose(learn)
     row["alarms"] = {"before": _causes(before), "watching": _causes(doctor.diagnosis), "after": _causes(after)}
     row["said"] = len(said) - (not doctor.diagnosis.healthy)
-    row["missed looks"] = [x for d in (before, doctor.diagnosis, after) for x in d.evidence.not_looked_at]
+    row["missed looks"] = [x for d in (before, doctor.diagnosis, after) for x in d.evidence.skipped]
     row["changed"], row["flat"] = _changed(learn, weights), _flat(first, _metric(learn))
     return row
 
 
-def cured(fault: Fault, architecture: str) -> Optional[bool]:
+def is_cured(fault: Fault, architecture: str) -> Optional[bool]:
     """Apply the first right finding that can be; whether the learner then moves."""
     learn = fault.build(architecture)
     if fault.fitted:
@@ -81,7 +81,7 @@ def moved(before: Any, after: Any, targets: int) -> bool:
     return after.valid_loss < 0.99 * before.valid_loss or any(e > 1.5 / targets for e in excursions)
 
 
-def _asked(fault: Fault, architecture: str) -> Tuple[List[str], Optional[Dict[str, str]]]:
+def _diagnose(fault: Fault, architecture: str) -> Tuple[List[str], Optional[Dict[str, str]]]:
     learn = fault.build(architecture)
     if fault.fitted:
         _fit(fault, learn)
@@ -91,7 +91,7 @@ def _asked(fault: Fault, architecture: str) -> Tuple[List[str], Optional[Dict[st
                                                           "cause": right.cause, "severity": right.severity}
 
 
-def _watched(fault: Fault, architecture: str) -> Tuple[List[str], List[str], bool, bool]:
+def _fit_under_doctor(fault: Fault, architecture: str) -> Tuple[List[str], List[str], bool, bool]:
     learn = fault.build(architecture)
     with stack.watched_by_doctor(learn, lambda text: None) as doctor:
         weights, first = _weights(learn), _metric(learn)
@@ -99,9 +99,9 @@ def _watched(fault: Fault, architecture: str) -> Tuple[List[str], List[str], boo
         last = _metric(learn)
         if failure is None and fault.loud:
             failure = _failure_of(lambda: learn.validate())
-    explained = [] if failure is None else explain(failure).causes
+    classify_exception = [] if failure is None else explain(failure).causes
     seen = [] if doctor.diagnosis is None else _causes(doctor.diagnosis, fault.severity)
-    return seen, explained, _changed(learn, weights), _flat(first, last)
+    return seen, classify_exception, _changed(learn, weights), _flat(first, last)
 
 
 def _fit(fault: Fault, learn: Learner) -> Optional[Exception]:

@@ -15,7 +15,7 @@ from typing import Any, Dict, List
 from tests.parity.golden import ENVIRONMENT, ROOT
 
 # One of each family, and of each kind of cure: a call, a line to paste, a sentence.
-PATIENTS = ("callback-detaches-output", "split-without-body", "rate-nought", "mask-inverted", "labels-all-the-first",
+GOLDEN_FAULTS = ("callback-detaches-output", "split-without-body", "rate-nought", "mask-inverted", "labels-all-the-first",
             "targets-with-targets", "patch-without-step", "nothing-unwraps")
 
 
@@ -23,7 +23,7 @@ def path_of(stack: str) -> Path:
     return Path(__file__).parent / "golden" / f"{stack}.json"
 
 
-def said_in_a_process_of_its_own() -> Dict[str, List[List[str]]]:
+def diagnose_in_subprocess() -> Dict[str, List[List[str]]]:
     """Fault -> findings, most probable first: cause, severity, fix."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.faults.golden", "--inside"], check=True,
@@ -51,14 +51,14 @@ def said() -> Dict[str, List[List[str]]]:
     logging.disable(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {fault.name: findings(fault) for fault in FAULTS if fault.name in PATIENTS}
+        return {fault.name: findings(fault) for fault in FAULTS if fault.name in GOLDEN_FAULTS}
 
 
 def main(arguments: List[str]) -> None:
     if "--inside" in arguments:
         print(json.dumps(said()))
         return
-    found = json.dumps(said_in_a_process_of_its_own(), indent=1)
+    found = json.dumps(diagnose_in_subprocess(), indent=1)
     if "--write" in arguments:
         from tests.parity.matrix import stack_name
         path_of(stack_name()).parent.mkdir(exist_ok=True)

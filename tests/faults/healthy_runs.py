@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fastai_hf_callback import BaseRate, ColumnwiseAUC, HFCallback, HFModel, unwrap
+from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, HFModel, unwrap
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.faults import tasks
 from tests.faults.fault import Reader, body_for, hidden_states, position_for
 from tests.faults.healthy_specs import Spec, specs
 from tests.faults.stacks import stack
-from tests.faults.tasks import PAD, TASKS, TELLING, Texts, bare_model, head_and_body, of_today, padded
+from tests.faults.tasks import PAD, TASKS, LABEL_WORDS, Texts, bare_model, head_and_body, of_today, padded
 
-ROWS, IGNORED, LONGEST = 256, -100, 30
+ROWS, IGNORE_INDEX, LONGEST = 256, -100, 30
 Learner = stack.Learner
 
 
@@ -65,8 +65,8 @@ def _tensors(spec: Spec, part: Texts) -> List[Tensor]:
 
 def _kinds_of_words(ids: Tensor) -> Tensor:
     """0 for most words, 1 and 2 for those that tell, and padding is not asked for."""
-    kinds = sum((k // 3 + 1) * (ids[:, :, None] == TELLING[k]).any(2).long() for k in range(6))
-    return torch.where(ids == PAD, torch.full_like(ids, IGNORED), kinds)
+    kinds = sum((k // 3 + 1) * (ids[:, :, None] == LABEL_WORDS[k]).any(2).long() for k in range(6))
+    return torch.where(ids == PAD, torch.full_like(ids, IGNORE_INDEX), kinds)
 
 
 def _names(spec: Spec) -> Tuple[str, ...]:
@@ -182,7 +182,7 @@ def _loss(spec: Spec) -> Any:
 
 
 def token_accuracy(output: Tensor, target: Tensor) -> Tensor:
-    asked = target != IGNORED
+    asked = target != IGNORE_INDEX
     return (output.argmax(1) == target)[asked].float().mean()
 
 
@@ -195,9 +195,9 @@ def _metrics(spec: Spec) -> List[Any]:
         return [token_accuracy]
     if spec["task"] == "labels":
         thresholded = partial(stack.accuracy_multi, thresh=0.25, sigmoid=spec["loss"] != "bce after sigmoid")
-        return [thresholded, ColumnwiseAUC()] + [BaseRate(stack.accuracy_multi)] * (spec["metrics"] == "several")
+        return [thresholded, ColumnwiseAUC()] + [ConstantBaseline(stack.accuracy_multi)] * (spec["metrics"] == "several")
     usual = TASKS[spec["task"]].make_metrics()
-    return usual + ([BaseRate(stack.accuracy)] if spec["metrics"] == "several" and usual == [stack.accuracy] else [])
+    return usual + ([ConstantBaseline(stack.accuracy)] if spec["metrics"] == "several" and usual == [stack.accuracy] else [])
 
 
 class FirstOfTuple(stack.ChangesOutput):

@@ -24,7 +24,7 @@ from tests.faults.catalogue import FAULTS, all_cases, held_out_cases
 from tests.faults.cause_descriptions import CAUSES
 from tests.faults.one_fastai_only import ONLY_ON
 from tests.faults.healthy_runs import controls
-from tests.faults.evaluation import Row, judge_control, judge_fault
+from tests.faults.evaluation import Row, evaluate_control, evaluate_fault
 from tests.faults.stacks import stack
 from tests.faults.synthetic_texts import PRETRAINED, pretrain
 
@@ -51,9 +51,9 @@ def main() -> None:
     cases = sorted((f.name, a) for f, a in (held_out_cases() if arguments.held_out else all_cases())
                    if f.name in wanted and a in f.architectures[:arguments.each] + stack.HELD_OUT)
     pretrain_all([a for _, a in cases] + [a for a in stack.ALL if stack.available(a)], arguments.jobs)
-    faults = judged(_judge_case, cases, arguments.jobs, arguments.rows)
+    faults = evaluate_all(_evaluate_case, cases, arguments.jobs, arguments.rows)
     seeds = [(arguments.seed, arguments.controls, i) for i in range(arguments.controls)]
-    healthy = judged(_judge_seed, seeds, arguments.jobs, arguments.rows)
+    healthy = evaluate_all(_evaluate_seed, seeds, arguments.jobs, arguments.rows)
     page = written(faults, healthy, arguments)
     print(page.split("## The catalogue")[0])
     if arguments.out:
@@ -67,7 +67,7 @@ def pretrain_all(architectures: Iterable[str], jobs: int) -> None:
         PRETRAINED.update(zip(names, pool.map(pretrain, names)))
 
 
-def judged(judge: Callable[..., Row], cases: List[Any], jobs: int, rows: Optional[Path]) -> List[Row]:
+def evaluate_all(judge: Callable[..., Row], cases: List[Any], jobs: int, rows: Optional[Path]) -> List[Row]:
     """All cases in `jobs` processes, with a line of progress; in the order of `cases`."""
     found = {case: row for case, row in _known(rows) if case in set(cases)}
     with ProcessPoolExecutor(jobs, initializer=_alone) as pool:
@@ -106,19 +106,19 @@ def _alone() -> None:
     sys.stdout = open(os.devnull, "w")  # fastai's bars
 
 
-def _judge_case(case: Any) -> Row:
+def _evaluate_case(case: Any) -> Row:
     name, architecture = case
-    return judge_fault(next(f for f in FAULTS if f.name == name), architecture)
+    return evaluate_fault(next(f for f in FAULTS if f.name == name), architecture)
 
 
 _drawn: Dict[Any, Any] = {}
 
 
-def _judge_seed(case: Any) -> Row:
+def _evaluate_seed(case: Any) -> Row:
     seed, n, i = case
     if (seed, n) not in _drawn:
         _drawn[seed, n] = controls(seed, n)
-    return judge_control(_drawn[seed, n][i])
+    return evaluate_control(_drawn[seed, n][i])
 
 
 # -- figures -----------------------------------------------------------------------------------------------------

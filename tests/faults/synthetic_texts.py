@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback import HFModel, unwrap
-from fastai_hf_callback.utils.rng import rng_preserved, seed_everything
+from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
 from tests.tiny_models import VOCAB, tiny_model
 
 PAD, UNK, CLS, SEP, FIRST_WORD = 0, 1, 2, 3, 5
@@ -28,7 +28,7 @@ class Texts(NamedTuple):
 
 # A language's words: their order by frequency has nothing to do with their ids, and those that tell are not common.
 _BY_FREQUENCY = torch.randperm(VOCAB - FIRST_WORD, generator=torch.Generator().manual_seed(11)) + FIRST_WORD
-TELLING = _BY_FREQUENCY[12:30].view(6, 3)  # three words each, for up to six classes or labels
+LABEL_WORDS = _BY_FREQUENCY[12:30].view(6, 3)  # three words each, for up to six classes or labels
 _BACKGROUND = torch.cat([_BY_FREQUENCY[:12], _BY_FREQUENCY[30:]])
 _COMMONNESS = 1.0 / torch.arange(1.0, len(_BACKGROUND) + 1)
 
@@ -63,7 +63,7 @@ def _numbers(n: int, shares: Optional[Sequence[float]]) -> Tuple[Rows, Tensor]:
 
 
 def _telling(kind: int, count: int) -> List[int]:
-    return [int(TELLING[kind, int(torch.randint(3, ()))]) for _ in range(count)]
+    return [int(LABEL_WORDS[kind, int(torch.randint(3, ()))]) for _ in range(count)]
 
 
 def _row(told: List[int], lengths: Tuple[int, int], at_end: bool) -> List[int]:
@@ -138,9 +138,9 @@ def _pretrained(architecture: str) -> Dict[str, Tensor]:
 
 def pretrain(architecture: str) -> Dict[str, Tensor]:
     """Weights that know which kinds of words stand in a text: what pre-training gives, in seconds."""
-    with rng_preserved():
+    with preserve_rng_state():
         seed_everything(1234)
-        kinds = torch.cat([TELLING, _BACKGROUND[torch.randperm(len(_BACKGROUND))][:24].view(8, 3)])
+        kinds = torch.cat([LABEL_WORDS, _BACKGROUND[torch.randperm(len(_BACKGROUND))][:24].view(8, 3)])
         model = bare_model(architecture, len(kinds), pretrained=False)
         _spread(model)
         optimizer = torch.optim.Adam(model.parameters(), 3e-3)

@@ -19,7 +19,7 @@ from tests.faults.synthetic_texts import (  # noqa: F401  the catalogue takes th
     RATES,
     ROWS,
     SEP,
-    TELLING,
+    LABEL_WORDS,
     UNK,
     VALID_ROWS,
     WIDTH,

@@ -20,11 +20,11 @@ def stored():
 
 @pytest.mark.slow
 def test_the_doctor_says_what_is_stored(stored):
-    assert golden.said_in_a_process_of_its_own() == stored
+    assert golden.diagnose_in_subprocess() == stored
 
 
 def test_what_is_stored_begins_with_a_right_cause(stored):
     right = {fault.name: fault.causes for fault in FAULTS}
-    assert set(stored) == set(golden.PATIENTS)
+    assert set(stored) == set(golden.GOLDEN_FAULTS)
     assert all(found[0][0] in right[name] for name, found in stored.items())
     assert len({cause for (cause, *_), *_ in stored.values()}) == len(stored)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from fastai_hf_callback import HFModel
-from tests.installed_stack import has
+from tests.installed_stack import is_installed
 from tests.tiny_models import ids, tiny_model
 
 pytestmark = pytest.mark.slow
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 if not hasattr(nn.Module, "compile"):
     pytest.skip("this torch compiles nothing", allow_module_level=True)
 
-NAME = "bert of transformers 5" if has("transformers") else "bert"
+NAME = "bert of transformers 5" if is_installed("transformers") else "bert"
 LENGTHS = (8, 11, 6, 14, 9)
 
 

@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from fastai_hf_callback import unwrap
-from fastai_hf_callback.model.gradient_flow import reach
+from fastai_hf_callback.model.gradient_flow import find_reached_leaves
 from tests.tiny_models import ARCHITECTURES, ids, tiny_model
 
 
@@ -48,7 +48,7 @@ def same_objects(a, b):
 def test_it_reaches_exactly_the_parameters_that_backward_does(name):
     model = tiny_model(name)
     loss = unwrap(model(ids())).sum()
-    found = reach(loss)
+    found = find_reached_leaves(loss)
     loss.backward()
     assert found.has_graph and found.may_train and found.parameters
     assert same_objects(found.parameters, [p for p in model.parameters() if p.grad is not None])
@@ -59,31 +59,31 @@ def test_frozen_parameters_are_not_reached():
     body, head = layer(), nn.Linear(2, 1)
     for parameter in body.parameters():
         parameter.requires_grad = False
-    assert same_objects(reach(head(body(torch.ones(4, 3))).sum()).parameters, head.parameters())
+    assert same_objects(find_reached_leaves(head(body(torch.ones(4, 3))).sum()).parameters, head.parameters())
 
 
 def test_a_parameter_used_twice_is_counted_once():
     model = nn.Linear(3, 3)
-    assert len(reach(model(model(torch.ones(4, 3))).sum()).parameters) == 2
+    assert len(find_reached_leaves(model(model(torch.ones(4, 3))).sum()).parameters) == 2
 
 
 def test_an_output_with_no_graph_is_seen():
     with torch.no_grad():
         loss = layer()(torch.ones(4, 3)).sum()
-    found = reach(loss)
+    found = find_reached_leaves(loss)
     assert (found.has_graph, found.may_train, found.parameters, found.foreign) == (False, False, [], [])
 
 
 def test_a_detached_output_made_to_require_grad_is_seen_as_foreign():
     output = layer()(torch.ones(4, 3)).detach().requires_grad_()
-    found = reach(output.sum())
+    found = find_reached_leaves(output.sum())
     assert found.has_graph and not found.may_train and not found.parameters
     assert found.foreign[0] is output
 
 
 def test_an_input_that_requires_grad_is_foreign_beside_the_parameters():
     given, model = torch.ones(4, 3, requires_grad=True), layer()
-    found = reach(model(given).sum())
+    found = find_reached_leaves(model(given).sum())
     assert found.may_train and found.foreign[0] is given
     assert same_objects(found.parameters, model.parameters())
 
@@ -91,7 +91,7 @@ def test_an_input_that_requires_grad_is_foreign_beside_the_parameters():
 def test_what_hides_behind_a_python_function_may_train():
     model = layer()
     loss = checkpoint(model, torch.ones(4, 3, requires_grad=True), **reentrant()).sum()
-    found = reach(loss)
+    found = find_reached_leaves(loss)
     assert found.opaque == ["CheckpointFunctionBackward"] and found.may_train and not found.parameters
     loss.backward()
     assert model.weight.grad is not None
@@ -99,14 +99,14 @@ def test_what_hides_behind_a_python_function_may_train():
 
 def test_parameters_in_front_of_a_python_function_are_found_all_the_same():
     model = layer()
-    found = reach(Doubled.apply(model(torch.ones(4, 3))).sum())
+    found = find_reached_leaves(Doubled.apply(model(torch.ones(4, 3))).sum())
     assert found.opaque == ["DoubledBackward"]
     assert same_objects(found.parameters, model.parameters())
 
 
 def test_a_python_function_is_no_leaf_whatever_it_keeps():
     model = layer()
-    found = reach(Named.apply(model(torch.ones(4, 3))).sum())
+    found = find_reached_leaves(Named.apply(model(torch.ones(4, 3))).sum())
     assert found.opaque == ["NamedBackward"] and not found.foreign
     assert same_objects(found.parameters, model.parameters())
 
@@ -114,7 +114,7 @@ def test_a_python_function_is_no_leaf_whatever_it_keeps():
 def test_the_graph_is_left_as_it_was():
     model = layer()
     loss = Doubled.apply(model(torch.ones(4, 3))).sum()
-    reach(loss)
+    find_reached_leaves(loss)
     assert model.weight.grad is None
     loss.backward()
     assert torch.equal(model.weight.grad, torch.full((2, 3), 8.0))
@@ -124,7 +124,7 @@ def test_a_graph_can_be_walked_after_backward_has_freed_it():
     model = layer()
     loss = Doubled.apply(model(torch.ones(4, 3))).sum()
     loss.backward()
-    assert same_objects(reach(loss).parameters, model.parameters())
+    assert same_objects(find_reached_leaves(loss).parameters, model.parameters())
 
 
 def test_a_saved_tensor_changed_in_place_is_for_backward_to_refuse():
@@ -132,7 +132,7 @@ def test_a_saved_tensor_changed_in_place_is_for_backward_to_refuse():
     saved = model(torch.ones(4, 3))
     loss = Doubled.apply(saved).sum()
     saved.detach().add_(1)
-    assert same_objects(reach(loss).parameters, model.parameters())
+    assert same_objects(find_reached_leaves(loss).parameters, model.parameters())
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
@@ -142,7 +142,7 @@ def test_any_shape_will_do_and_depth_is_no_matter():
     output = weight
     for _ in range(5000):
         output = output + 1
-    assert reach(output).parameters[0] is weight
+    assert find_reached_leaves(output).parameters[0] is weight
 
 
 def reentrant():

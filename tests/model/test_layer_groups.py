@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from fastai_hf_callback import HFModel, InputError
-from fastai_hf_callback.model.layer_groups import grouped_parts
-from tests.slow_marks import first_quick
+from fastai_hf_callback.model.layer_groups import build_layer_groups
+from tests.slow_marks import mark_slow_after
 from tests.tiny_models import ARCHITECTURES, VOCAB, tiny_model
 
 BLOCKS = 5
@@ -97,7 +97,7 @@ def check_even(model, groups):
 
 def check_all(model):
     for n in (None, 2, 3):
-        groups = grouped_parts(model, n)
+        groups = build_layer_groups(model, n)
         assert len(groups) == (n or (3 if "Albert" in type(model).__name__ else 5))
         check_each_parameter_once(model, groups)
         check_order(model, groups)
@@ -113,7 +113,7 @@ def test_every_head_of_pytorch_transformers(name):
         check_all(model)
 
 
-@pytest.mark.parametrize("name", first_quick(4, FAMILIES))
+@pytest.mark.parametrize("name", mark_slow_after(4, FAMILIES))
 def test_every_head_of_transformers_5(name):
     for model in heads_of_now(name):
         check_all(model)
@@ -135,21 +135,21 @@ BESIDE = {  # family, head class, a part that stands beside the blocks, and the 
 @pytest.mark.parametrize("family, kind, part, group", sorted(BESIDE))
 def test_what_stands_beside_the_blocks(family, kind, part, group):
     model = next(model for model in heads_of_now(family, only=kind))
-    assert part in names_in(model, grouped_parts(model))[group]
+    assert part in names_in(model, build_layer_groups(model))[group]
 
 
 def test_wrappers_change_nothing():
     bare = tiny_model("bert")
-    expected = [list(map(id, parameters_in(group))) for group in grouped_parts(bare)]
+    expected = [list(map(id, parameters_in(group))) for group in build_layer_groups(bare)]
     for wrapped in (HFModel(bare), nn.DataParallel(bare), nn.DataParallel(HFModel(bare))):
-        assert [list(map(id, parameters_in(group))) for group in grouped_parts(wrapped)] == expected
+        assert [list(map(id, parameters_in(group))) for group in build_layer_groups(wrapped)] == expected
 
 
 # -- broken splitters fail the same checks ---------------------------------------------------------------------------
 
 
 def without_lone_parameters(model):
-    return [[part for part in group if not isinstance(part, nn.Parameter)] for group in grouped_parts(model)]
+    return [[part for part in group if not isinstance(part, nn.Parameter)] for group in build_layer_groups(model)]
 
 
 def by_thirds(model):
@@ -161,7 +161,7 @@ def by_thirds(model):
 
 def test_a_splitter_that_forgets_lone_parameters_is_seen():
     model = tiny_model("xlnet")
-    check_each_parameter_once(model, grouped_parts(model))
+    check_each_parameter_once(model, build_layer_groups(model))
     with pytest.raises(AssertionError):
         check_each_parameter_once(model, without_lone_parameters(model))
 
@@ -169,7 +169,7 @@ def test_a_splitter_that_forgets_lone_parameters_is_seen():
 def test_a_splitter_by_count_is_seen():
     for model, check in [(heads_of_then("bert")[0], check_each_parameter_once), (tiny_model("bert"), check_order),
                          (tiny_model("distilbert"), check_even)]:
-        check(model, grouped_parts(model))
+        check(model, build_layer_groups(model))
         with pytest.raises(AssertionError):
             check(model, by_thirds(model))
 
@@ -178,7 +178,7 @@ def test_a_splitter_back_to_front_is_seen():
     model = tiny_model("bert")
     for check in (check_order, check_even):
         with pytest.raises(AssertionError):
-            check(model, grouped_parts(model)[::-1])
+            check(model, build_layer_groups(model)[::-1])
 
 
 # -- other people's models -------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ class Own(nn.Module):
 
 
 def own_names(model, n=None):
-    return [sorted({name.split(".")[0] for name in group}) for group in names_in(model, grouped_parts(model, n))]
+    return [sorted({name.split(".")[0] for name in group}) for group in names_in(model, build_layer_groups(model, n))]
 
 
 def test_a_transformer_of_ones_own_with_everything_side_by_side():
@@ -217,7 +217,7 @@ def test_blocks_in_a_sequential():
 def test_a_head_registered_before_the_body_and_a_lone_parameter_beside_it_are_the_head():
     model = Own(out=nn.Linear(16, 2), temperature=nn.Parameter(torch.ones(1)), bert=tiny_model("bert").bert)
     assert own_names(model)[-1] == ["bert", "out", "temperature"]  # bert: its pooler
-    assert names_in(model, grouped_parts(model))[-1] == {"out.weight", "out.bias", "temperature",
+    assert names_in(model, build_layer_groups(model))[-1] == {"out.weight", "out.bias", "temperature",
                                                          "bert.pooler.dense.weight", "bert.pooler.dense.bias"}
 
 
@@ -237,25 +237,25 @@ def test_blocks_that_share_all_weights_are_one():
 
 def test_frozen_parameters_are_in_their_groups_too():
     model = tiny_model("bert").requires_grad_(False)
-    check_each_parameter_once(model, grouped_parts(model))
+    check_each_parameter_once(model, build_layer_groups(model))
 
 
 # -- refused, in words -----------------------------------------------------------------------------------------------
 
 
 REFUSED = {
-    "no blocks": (lambda: grouped_parts(nn.Linear(2, 2)), "no-blocks", "Linear was given, in which no repeated blocks "
+    "no blocks": (lambda: build_layer_groups(nn.Linear(2, 2)), "no-blocks", "Linear was given, in which no repeated blocks "
                   "were found; expected a model whose encoder is an nn.ModuleList of layers"),
-    "no head": (lambda: grouped_parts(tiny_model("xlnet").transformer), "no-head",
+    "no head": (lambda: build_layer_groups(tiny_model("xlnet").transformer), "no-head",
                 "XLNetModel was given, in which nothing comes after the blocks; expected a model with a head"),
-    "a class": (lambda: grouped_parts(nn.Linear), "class-instead-of-instance", "The class Linear was given; expected"),
-    "a name": (lambda: grouped_parts("bert"), "not-a-module", "str was given; expected a model"),
-    "one group": (lambda: grouped_parts(tiny_model("bert"), 1), "bad-group-count",
+    "a class": (lambda: build_layer_groups(nn.Linear), "class-instead-of-instance", "The class Linear was given; expected"),
+    "a name": (lambda: build_layer_groups("bert"), "not-a-module", "str was given; expected a model"),
+    "one group": (lambda: build_layer_groups(tiny_model("bert"), 1), "bad-group-count",
                   "n=1 was given; expected a number of groups from 2 (body, head) to 4 (every layer its own). Write "
                   "partial(layer_groups, n=3)."),
-    "too many": (lambda: grouped_parts(tiny_model("bert"), 5), "bad-group-count", "n=5 was given"),
-    "a bool": (lambda: grouped_parts(tiny_model("bert"), True), "bad-group-count", "n=True was given"),
-    "a float": (lambda: grouped_parts(tiny_model("bert"), 3.0), "bad-group-count", "n=3.0 was given"),
+    "too many": (lambda: build_layer_groups(tiny_model("bert"), 5), "bad-group-count", "n=5 was given"),
+    "a bool": (lambda: build_layer_groups(tiny_model("bert"), True), "bad-group-count", "n=True was given"),
+    "a float": (lambda: build_layer_groups(tiny_model("bert"), 3.0), "bad-group-count", "n=3.0 was given"),
 }
 
 

@@ -10,14 +10,14 @@ from fastai_hf_callback import (
     NextTokenLoss,
     OutputError,
     SpanLoss,
-    UnusableInput,
+    InvalidInputError,
     span_logits,
-    span_match,
-    span_overlap,
+    span_exact_match,
+    span_f1,
 )
 from fastai_hf_callback.model.question_answering import best_spans
-from fastai_hf_callback.data.batches.token_labels import words_right
-from tests.tiny_models import VOCAB, ids, model_of_today
+from fastai_hf_callback.data.batches.token_labels import count_correct_words
+from tests.tiny_models import VOCAB, ids, tiny_transformers_model
 
 quick = settings(deadline=None, max_examples=40)
 LOGITS = torch.randn(4, 2, 6, generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ SPANS = torch.tensor([[1, 2], [0, 0], [3, 5], [2, 2]])
 @pytest.mark.parametrize("name", ("bert", "roberta", "distilbert", "electra"))
 def test_the_loss_of_a_span_is_the_models_own(name):
     torch.manual_seed(0)
-    model, texts = model_of_today(name, 2, "QuestionAnswering").eval(), ids(4, 6)
+    model, texts = tiny_transformers_model(name, 2, "QuestionAnswering").eval(), ids(4, 6)
     with torch.no_grad():
         output = model(input_ids=texts, start_positions=SPANS[:, 0], end_positions=SPANS[:, 1])
     for outputs in (span_logits(output), (output.start_logits, output.end_logits)):
@@ -117,24 +117,24 @@ def scores_of(spans, width=6):
 
 
 def test_span_match_and_overlap():
-    assert float(span_match(scores_of(SPANS.tolist()), SPANS)) == float(span_overlap(scores_of(SPANS), SPANS)) == 1
+    assert float(span_exact_match(scores_of(SPANS.tolist()), SPANS)) == float(span_f1(scores_of(SPANS), SPANS)) == 1
     near = scores_of([[1, 3], [1, 1], [3, 5], [2, 2]])  # two of three tokens, none, all, all
-    assert float(span_match(near, SPANS)) == 0.5
-    assert float(span_overlap(near, SPANS)) == pytest.approx((2 * 2 / 5 + 0 + 1 + 1) / 4)
-    assert torch.equal(span_match(near, SPANS), span_match((near[:, 0], near[:, 1]), SPANS[:, 0], SPANS[:, 1]))
+    assert float(span_exact_match(near, SPANS)) == 0.5
+    assert float(span_f1(near, SPANS)) == pytest.approx((2 * 2 / 5 + 0 + 1 + 1) / 4)
+    assert torch.equal(span_exact_match(near, SPANS), span_exact_match((near[:, 0], near[:, 1]), SPANS[:, 0], SPANS[:, 1]))
 
 
 def test_an_answer_that_was_cut_off_counts_as_missed():
     cut = torch.tensor([[1, 2], [-100, -100]])
-    assert float(span_match(scores_of([[1, 2], [0, 0]]), cut)) == float(
-        span_overlap(scores_of([[1, 2], [0, 0]]), cut)) == 0.5
+    assert float(span_exact_match(scores_of([[1, 2], [0, 0]]), cut)) == float(
+        span_f1(scores_of([[1, 2], [0, 0]]), cut)) == 0.5
 
 
 def test_words_right_ahead_of_their_time():
     targets = torch.tensor([[5, 6, 7, -100]])
     foretold = F.one_hot(torch.tensor([[6, 7, 0, 0]]), 8).float()
-    assert words_right(foretold, targets, ahead=1) == (2, 2)
-    assert words_right(foretold, targets) == (0, 3)  # the broken arm: what counts unshifted
+    assert count_correct_words(foretold, targets, ahead=1) == (2, 2)
+    assert count_correct_words(foretold, targets) == (0, 3)  # the broken arm: what counts unshifted
 
 
 # -- what cannot be used ------------------------------------------------------------------------------------------
@@ -164,11 +164,11 @@ def test_an_output_without_both_is_refused(output, said):
     (LOGITS, (SPANS, SPANS, SPANS), "was given for the targets of a span"),
 ))
 def test_shapes_that_are_no_spans_are_refused(outputs, targets, said):
-    for use in (SpanLoss(), span_match, span_overlap):
-        with pytest.raises(UnusableInput, match=said):
+    for use in (SpanLoss(), span_exact_match, span_f1):
+        with pytest.raises(InvalidInputError, match=said):
             use(outputs, *targets)
 
 
 def test_shapes_that_are_no_next_tokens_are_refused():
-    with pytest.raises(UnusableInput, match=r"float32 \(4, 6\) and int64 \(4, 2\) were given for the next token"):
+    with pytest.raises(InvalidInputError, match=r"float32 \(4, 6\) and int64 \(4, 2\) were given for the next token"):
         NextTokenLoss()(LOGITS[:, 0], SPANS)

@@ -1,4 +1,4 @@
-"""mean_columnwise_auc and constant_outputs, against the definitions spelled out."""
+"""mean_columnwise_auc and compute_constant_output, against the definitions spelled out."""
 import math
 
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback import UnusableInput
-from fastai_hf_callback.model.metrics import accuracy_thresh, constant_outputs, mean_columnwise_auc, single_answers
+from fastai_hf_callback import InvalidInputError
+from fastai_hf_callback.model.metrics import accuracy_thresh, compute_constant_output, mean_columnwise_auc, build_single_class_outputs
 
 pytest.importorskip("sklearn")
 quick = settings(deadline=None, max_examples=40)
@@ -82,32 +82,32 @@ BITS = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 0]])
 
 
 def test_of_classes_it_is_the_log_frequencies():
-    row = constant_outputs(torch.tensor([0, 1, 1, 1]), 3)
+    row = compute_constant_output(torch.tensor([0, 1, 1, 1]), 3)
     assert row.exp().tolist() == pytest.approx([0.25, 0.75, 0], abs=1e-5)
-    assert torch.equal(constant_outputs(torch.tensor([[0], [1], [1], [1]]), 3), row)
+    assert torch.equal(compute_constant_output(torch.tensor([[0], [1], [1], [1]]), 3), row)
 
 
 def test_of_classes_the_ignored_positions_do_not_count():
-    row = constant_outputs(torch.tensor([0, 1, 1, -100, -100, -100]), 2)
+    row = compute_constant_output(torch.tensor([0, 1, 1, -100, -100, -100]), 2)
     assert row.exp().tolist() == pytest.approx([1 / 3, 2 / 3])
 
 
 def test_of_bits_it_is_the_log_odds():
-    assert constant_outputs(BITS, 2).sigmoid().tolist() == pytest.approx([0.75, 0], abs=1e-5)
-    assert torch.equal(constant_outputs(BITS.long(), 2), constant_outputs(BITS, 2))
+    assert compute_constant_output(BITS, 2).sigmoid().tolist() == pytest.approx([0.75, 0], abs=1e-5)
+    assert torch.equal(compute_constant_output(BITS.long(), 2), compute_constant_output(BITS, 2))
 
 
 def test_of_numbers_it_is_the_mean():
-    assert constant_outputs(torch.tensor([1.0, 2, 6]), 1).tolist() == [3]
-    assert constant_outputs(torch.tensor([[1.0, 0], [3, 5]]), 2).tolist() == [2, 2.5]
-    assert constant_outputs(torch.tensor([1.0, 2, 3, 6]), 2).tolist() == [3, 3], "one number a row is no matrix"
+    assert compute_constant_output(torch.tensor([1.0, 2, 6]), 1).tolist() == [3]
+    assert compute_constant_output(torch.tensor([[1.0, 0], [3, 5]]), 2).tolist() == [2, 2.5]
+    assert compute_constant_output(torch.tensor([1.0, 2, 3, 6]), 2).tolist() == [3, 3], "one number a row is no matrix"
 
 
 @pytest.mark.parametrize("targets, width", [(torch.tensor([0, 2, 1, 2]), 3), (BITS, 2), (torch.tensor([1.0, 2, 6]), 1),
                                             (torch.tensor([1.0, 0, 1]), 1)], ids=["classes", "bits", "numbers", "one"])
 def test_it_is_one_row_of_float32_and_the_targets_stay(targets, width):
     before = targets.clone()
-    row = constant_outputs(targets, width)
+    row = compute_constant_output(targets, width)
     assert row.dtype == torch.float32 and row.shape == (width,)
     assert torch.equal(targets, before)
 
@@ -119,15 +119,15 @@ def test_it_is_one_row_of_float32_and_the_targets_stay(targets, width):
     (lambda output, target: 1 / 0, math.log(3)),
 ], ids=["logits", "numbers", "probabilities", "a loss that fails"])
 def test_the_loss_chooses_between_odds_and_means(loss, expected):
-    assert constant_outputs(BITS[:, 0], 1, loss).tolist() == [pytest.approx(expected)]
-    assert constant_outputs(BITS[:, :1], 1, loss).tolist() == [pytest.approx(expected)]
+    assert compute_constant_output(BITS[:, 0], 1, loss).tolist() == [pytest.approx(expected)]
+    assert compute_constant_output(BITS[:, :1], 1, loss).tolist() == [pytest.approx(expected)]
 
 
 @quick
 @given(st.lists(st.integers(0, 2), min_size=3, max_size=12), st.lists(st.floats(-2, 2), min_size=3, max_size=3))
 def test_no_other_constant_has_a_lower_cross_entropy(classes, shift):
     targets = torch.tensor(classes)
-    best = constant_outputs(targets, 3, nn.CrossEntropyLoss())
+    best = compute_constant_output(targets, 3, nn.CrossEntropyLoss())
     other = best + torch.tensor(shift)
     losses = [float(nn.CrossEntropyLoss()(row.expand(len(classes), 3), targets)) for row in (best, other)]
     assert losses[0] <= losses[1] + 1e-5
@@ -154,7 +154,7 @@ def test_accuracy_thresh_is_read_at_its_threshold_and_of_probabilities_too():
 @pytest.mark.parametrize("metric, targets", [(accuracy_thresh, torch.zeros(4).long()),
                                              (mean_columnwise_auc, torch.zeros(4))])
 def test_one_target_per_text_is_no_matter_for_metrics_of_columns(metric, targets):
-    with pytest.raises(UnusableInput, match=r"was given outputs \(4, 2\) and targets \(4,\); expected both"):
+    with pytest.raises(InvalidInputError, match=r"was given outputs \(4, 2\) and targets \(4,\); expected both"):
         metric(torch.zeros(4, 2), targets)
 
 
@@ -165,9 +165,9 @@ def test_a_predictor_that_never_says_yes_scores_the_share_of_zeros():
 
 
 def test_single_answers_are_a_class_each_or_all_labels_off_and_on_and_none_for_numbers():
-    rows = single_answers(torch.tensor([2, 0, 2, -100]), 3)
+    rows = build_single_class_outputs(torch.tensor([2, 0, 2, -100]), 3)
     assert [int(row.argmax()) for row in rows] == [2, 0]
-    off, on = single_answers(torch.tensor([[0.0, 1.0], [0.0, 0.0]]), 2)
+    off, on = build_single_class_outputs(torch.tensor([[0.0, 1.0], [0.0, 0.0]]), 2)
     assert bool((off < 0).all()) and bool((on > 0).all())
-    assert single_answers(torch.tensor([[0.3], [1.5]]), 1) == []
-    assert len(single_answers(torch.arange(50), 50)) == 20
+    assert build_single_class_outputs(torch.tensor([[0.3], [1.5]]), 1) == []
+    assert len(build_single_class_outputs(torch.arange(50), 50)) == 20

@@ -123,7 +123,7 @@ def fault_of(comparison: Comparison) -> Optional[str]:
     callback = comparison.traces["callback"]
     if not comparison.identical:
         return str(comparison.difference) + (" (and two patched runs differ as well)" if comparison.noise else "")
-    if not comparison.proven or callback.returned == comparison.traces["broken"].returned:
+    if not comparison.broken_arm_differs or callback.returned == comparison.traces["broken"].returned:
         return "the broken arm did not differ"
     if len(callback.steps) != STEPS:
         return f"{len(callback.steps)} steps instead of {STEPS}"

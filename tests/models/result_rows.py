@@ -19,7 +19,7 @@ def rows_of(names: List[str], workers: int) -> Iterator[Dict[str, Any]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.models.preload"])
     with ThreadPoolExecutor(workers) as pool:
-        started = [pool.submit(row_from_a_process, context, name, _witness) for name in names]
+        started = [pool.submit(row_from_a_process, context, name, _check_model) for name in names]
         yield from (done.result() for done in as_completed(started))
 
 
@@ -50,7 +50,7 @@ def _within_limits(work: Callable[[str], Dict[str, Any]], name: str, connection)
         connection.send(work(name))
 
 
-def _witness(name: str) -> Dict[str, Any]:
+def _check_model(name: str) -> Dict[str, Any]:
     from tests.models.model_check import row_of
     return row_of(name)
 

@@ -13,7 +13,7 @@ from tests.models.special_cases import special_for
 
 __all__ = ["TASKS", "Task", "task_for", "span_of"]
 
-IGNORED = -100
+IGNORE_INDEX = -100
 CLASSES = 3
 OF_HEADS = {"SequenceClassification": "classes", "TokenClassification": "words", "QuestionAnswering": "span"}
 
@@ -75,7 +75,7 @@ def _of_first_word(ids: Tensor, mask: Tensor) -> Tuple[Tensor, ...]:
 
 
 def _of_each_word(ids: Tensor, mask: Tensor) -> Tuple[Tensor, ...]:
-    return (torch.where(mask == 1, _class_of_word(ids), torch.full_like(ids, IGNORED)),)
+    return (torch.where(mask == 1, _class_of_word(ids), torch.full_like(ids, IGNORE_INDEX)),)
 
 
 def span_of(ids: Tensor, mask: Tensor) -> Tuple[Tensor, ...]:
@@ -88,7 +88,7 @@ def _begins_and_follows(ids: Tensor, mask: Tensor) -> Tuple[Tensor, ...]:
     """Of each word its class, and where the next one stands; after the last one that is the length, for none."""
     following = torch.arange(1, ids.shape[1] + 1).expand_as(ids)
     following = torch.where(following < mask.sum(1, keepdim=True), following, torch.full_like(ids, ids.shape[1]))
-    return (*_of_each_word(ids, mask), torch.where(mask == 1, following, torch.full_like(ids, IGNORED)))
+    return (*_of_each_word(ids, mask), torch.where(mask == 1, following, torch.full_like(ids, IGNORE_INDEX)))
 
 
 TASKS: Dict[str, Task] = {

@@ -21,7 +21,7 @@ def path_of(stack: str) -> Path:
     return Path(__file__).parent / "golden" / f"{stack}.json"
 
 
-def computed_in_a_process_of_its_own():
+def compute_in_subprocess():
     """Exact losses of both arms as hexadecimal floats, and a digest of the CPU's arithmetic: name -> value."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.parity.golden", "--inside"], check=True,
@@ -53,7 +53,7 @@ def main(arguments) -> None:
     if "--inside" in arguments:
         print(json.dumps(computed()))
         return
-    found = computed_in_a_process_of_its_own()
+    found = compute_in_subprocess()
     if "--write" in arguments:
         from tests.parity.matrix import stack_name
         path_of(stack_name()).parent.mkdir(exist_ok=True)

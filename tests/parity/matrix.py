@@ -66,7 +66,7 @@ def fault_of(comparison: Comparison) -> Optional[str]:
     """What is wrong with a cell: arms that differ, a broken arm that does not, nothing trained. None: it passed."""
     if not comparison.identical:
         return str(comparison.difference)
-    if not comparison.proven:
+    if not comparison.broken_arm_differs:
         return "the broken arm did not differ"
     callback, broken = comparison.traces["callback"], comparison.traces["broken"]
     if len(callback.steps) < STEPS_AT_LEAST:

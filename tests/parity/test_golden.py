@@ -22,7 +22,7 @@ def stored():
 
 
 def test_both_arms_give_the_stored_losses(stored):
-    found = golden.computed_in_a_process_of_its_own()
+    found = golden.compute_in_subprocess()
     assert len(stored["losses"]) == golden.STEPS
     assert found["callback"] == found["patched"]
     if found["arithmetic"] != stored["arithmetic"]:

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.report.chart import COLUMNS, DOTS, chart_of, columns, ticks
-from fastai_hf_callback.report.curves import Series, gap, series_of
+from fastai_hf_callback.report.chart import MAX_COLUMNS, MAX_DOTS, build_chart, split_into_columns, ticks
+from fastai_hf_callback.report.curves import ArmSeries, build_gap_series, build_series
 from tests.report.example_comparisons import INF, NAN, different, every_comparison, long
 
 VALUES = st.lists(st.none() | st.floats(), min_size=1, max_size=60)
 
 
 def a_series(callback, per_epoch=4, **kwargs):
-    places = [(0, i // per_epoch, i % per_epoch) for i in range(len(callback))]
-    return Series("loss", places, {"callback": list(callback)}, **kwargs)
+    positions = [(0, i // per_epoch, i % per_epoch) for i in range(len(callback))]
+    return ArmSeries("loss", positions, {"callback": list(callback)}, **kwargs)
 
 
 def points(path):
@@ -23,22 +23,22 @@ def points(path):
 
 
 def train_loss(comparison):
-    return series_of(comparison)[0]
+    return build_series(comparison)[0]
 
 
 # -- columns -------------------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 5000), st.lists(st.integers(0, 5000), max_size=3), st.integers(1, 300))
-def test_columns_hold_every_place_once_and_marked_ones_alone(count, own, most):
-    cut = columns(count, own, most)
-    assert [i for column in cut for i in column] == list(range(count))
-    assert all(range(i, i + 1) in cut for i in own if i < count)
-    assert len(cut) <= most + 2 * len(own)
+def test_columns_hold_every_place_once_and_marked_ones_alone(count, isolated, limit):
+    column_ranges = split_into_columns(count, isolated, limit)
+    assert [i for column in column_ranges for i in column] == list(range(count))
+    assert all(range(i, i + 1) in column_ranges for i in isolated if i < count)
+    assert len(column_ranges) <= limit + 2 * len(isolated)
 
 
 def test_a_short_run_is_drawn_as_it_is():
-    assert columns(5) == [range(i, i + 1) for i in range(5)] and columns(0) == []
+    assert split_into_columns(5) == [range(i, i + 1) for i in range(5)] and split_into_columns(0) == []
 
 
 # -- lines ---------------------------------------------------------------------------------------------------------
@@ -47,18 +47,18 @@ def test_a_short_run_is_drawn_as_it_is():
 @settings(deadline=None)
 @given(VALUES, st.none() | st.floats())
 def test_whatever_the_values_everything_lies_in_the_frame(values, base_rate):
-    chart = chart_of(a_series(values, base_rate=base_rate))
+    chart = build_chart(a_series(values, base_rate=base_rate))
     drawn = points(chart.curves[0].line)
     assert all(0 <= x <= 1000 and 0 <= y <= 1000 for x, y in drawn)
-    assert all(0 <= tick.at <= 100 for tick in chart.levels + chart.times if tick is not None)
+    assert all(0 <= tick.at <= 100 for tick in chart.y_ticks + chart.x_ticks if tick is not None)
     assert chart.base_rate is None or 0 <= chart.base_rate.at <= 100
     assert len(drawn) == sum(value is not None and math.isfinite(value) for value in values)
-    assert math.isclose(sum(strip.width for strip in chart.strips), 100)
-    assert 1 <= len(chart.levels) <= 12
+    assert math.isclose(sum(strip.width for strip in chart.hover_regions), 100)
+    assert 1 <= len(chart.y_ticks) <= 12
 
 
 def test_the_highest_value_is_drawn_highest_and_where_it_is():
-    line = points(chart_of(a_series([1.0, 3.0, 2.0, 0.0])).curves[0].line)
+    line = points(build_chart(a_series([1.0, 3.0, 2.0, 0.0])).curves[0].line)
     assert [x for x, _ in line] == [125, 375, 625, 875]
     heights = [1000 - y for _, y in line]
     assert sorted(range(4), key=heights.__getitem__) == [3, 0, 2, 1]
@@ -66,47 +66,47 @@ def test_the_highest_value_is_drawn_highest_and_where_it_is():
 
 
 def test_what_is_not_finite_breaks_the_line_and_is_marked_where_it_begins():
-    chart = chart_of(a_series([1.0, 2.0, NAN, 3.0, INF, None, 2.0, 1.0]))
+    chart = build_chart(a_series([1.0, 2.0, NAN, 3.0, INF, None, 2.0, 1.0]))
     assert chart.curves[0].line.count("M") == 3 and len(points(chart.curves[0].line)) == 5
-    assert chart.lost.text == "no longer finite" and chart.lost.at == 100 * 2.5 / 8
-    assert chart_of(a_series([1.0, 2.0])).lost is None
+    assert chart.non_finite_at.text == "no longer finite" and chart.non_finite_at.at == 100 * 2.5 / 8
+    assert build_chart(a_series([1.0, 2.0])).non_finite_at is None
 
 
 def test_an_arm_that_recorded_nothing_somewhere_is_not_lost():
-    assert chart_of(a_series([1.0, None, 2.0])).lost is None
+    assert build_chart(a_series([1.0, None, 2.0])).non_finite_at is None
 
 
 def test_few_points_are_dots_too():
-    assert chart_of(a_series([1.0] * DOTS)).curves[0].dots.count("h0") == DOTS
-    assert chart_of(a_series([1.0] * (DOTS + 1))).curves[0].dots == ""
+    assert build_chart(a_series([1.0] * MAX_DOTS)).curves[0].dots.count("h0") == MAX_DOTS
+    assert build_chart(a_series([1.0] * (MAX_DOTS + 1))).curves[0].dots == ""
 
 
 # -- long runs -----------------------------------------------------------------------------------------------------
 
 
 def test_of_ten_thousand_steps_the_first_difference_and_the_spike_are_there():
-    chart = chart_of(train_loss(long()))
-    assert len(chart.strips) <= COLUMNS + 2
-    here = [strip for strip in chart.strips if "fit 0, epoch 77, step 77\n" in strip.text]
+    chart = build_chart(train_loss(long()))
+    assert len(chart.hover_regions) <= MAX_COLUMNS + 2
+    here = [strip for strip in chart.hover_regions if "fit 0, epoch 77, step 77\n" in strip.text]
     assert len(here) == 1 and here[0].width == pytest.approx(0.01)
     callback, patched = re.findall(r"(?:callback|patched) (\S+)", here[0].text)
     assert float(callback) - float(patched) == pytest.approx(2 ** -50, rel=0.2), "to the last bit"
-    assert chart.parting.at == pytest.approx(77.775)
+    assert chart.difference_at.at == pytest.approx(77.775)
     for curve in chart.curves[:2]:
         drawn = points(curve.line)
-        assert len(drawn) <= 2 * len(chart.strips)
+        assert len(drawn) <= 2 * len(chart.hover_regions)
         top = min(drawn, key=lambda point: point[1])
         assert top[0] == pytest.approx(432.15, abs=0.1) and sum(y < 300 for _, y in drawn) == 1
 
 
 def test_the_gap_of_one_step_in_ten_thousand_is_drawn():
-    drawn = points(chart_of(gap(train_loss(long()))).curves[0].line)
+    drawn = points(build_chart(build_gap_series(train_loss(long()))).curves[0].line)
     flat = max(y for _, y in drawn)
     assert [x for x, y in drawn if y < flat] == [pytest.approx(777.75)]
 
 
 def test_a_column_of_many_steps_tells_from_where_to_where():
-    strip = chart_of(train_loss(long())).strips[0]
+    strip = build_chart(train_loss(long())).hover_regions[0]
     assert strip.text.splitlines()[0] == "fit 0, epoch 0, step 0 to fit 0, epoch 0, step 41"
     assert strip.text.splitlines()[1] == "callback 0.960615 to 1"
 
@@ -115,23 +115,23 @@ def test_a_column_of_many_steps_tells_from_where_to_where():
 
 
 def test_what_differs_is_told_to_the_last_digit_and_the_rest_in_six():
-    strips = chart_of(train_loss(different())).strips
-    assert strips[0].text == "fit 0, epoch 0, step 0\ncallback 0.9\npatched 0.9\nbroken 0.9"
+    hover_regions = build_chart(train_loss(different())).hover_regions
+    assert hover_regions[0].text == "fit 0, epoch 0, step 0\ncallback 0.9\npatched 0.9\nbroken 0.9"
     exact = a_series([0.1 + 0.2])
     exact.arms["patched"] = [0.3]
-    assert chart_of(exact).strips[0].text.splitlines()[1:] == ["callback 0.30000000000000004", "patched 0.3"]
+    assert build_chart(exact).hover_regions[0].text.splitlines()[1:] == ["callback 0.30000000000000004", "patched 0.3"]
 
 
 def test_a_chart_is_described_in_words():
-    assert chart_of(train_loss(different())).described == (
+    assert build_chart(train_loss(different())).description == (
         "train_loss by step: callback from 0.9 to 0.3; patched from 0.9 to 0.4; broken from 0.9 to 0.9; first "
         "difference at fit 0, epoch 1, step 1")
 
 
 @every_comparison
 def test_every_chart_is_named_and_described(make):
-    for chart in map(chart_of, series_of(make())):
-        assert chart.described.startswith(f"{chart.quantity} by ") and chart.strips and chart.times
+    for chart in map(build_chart, build_series(make())):
+        assert chart.description.startswith(f"{chart.quantity} by ") and chart.hover_regions and chart.x_ticks
 
 
 # -- ticks ---------------------------------------------------------------------------------------------------------
@@ -158,6 +158,6 @@ def test_ticks_of_two_neighbouring_floats_do_not_run_away():
     ([(-1, -1, -1), (0, 0, -1), (0, 1, -1)], ["before", "epoch 0", "epoch 1"], False),
     ([(0, 0, 0)], ["step 0"], False),
 ])
-def test_times_are_named_as_a_difference_names_them(places, said, begins):
-    chart = chart_of(Series("loss", places, {"callback": [float(i) for i in range(len(places))]}))
-    assert [tick.text for tick in chart.times] == said and chart.epochs_begin is begins
+def test_times_are_named_as_a_difference_names_them(positions, said, begins):
+    chart = build_chart(ArmSeries("loss", positions, {"callback": [float(i) for i in range(len(positions))]}))
+    assert [tick.text for tick in chart.x_ticks] == said and chart.ticks_at_epoch_starts is begins

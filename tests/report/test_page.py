@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback.comparison.comparison import compare_traces
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
 from fastai_hf_callback.results.finding import Finding
-from tests.recorded_evidence import healthy, seen
-from tests.report.example_comparisons import COMPARISONS, alone, different, glued, long, moved, not_finite, stuck
+from tests.recorded_evidence import healthy, evidence_with
+from tests.report.example_comparisons import COMPARISONS, alone, different, metric_at_base_rate, long, moved, not_finite, stuck
 from tests.report.html_parser import Parsed
-from tests.tiny_models import a_broken_trace, a_trace
+from tests.tiny_models import make_broken_trace, make_trace
 
 pytest.importorskip("jinja2")
 
@@ -35,7 +35,7 @@ def several():
     ], healthy())
 
 
-DIAGNOSES = (several, Diagnosis, lambda: diagnosed(healthy()), lambda: Diagnosis(several().findings[2:], healthy()))
+DIAGNOSES = (several, Diagnosis, lambda: build_diagnosis(healthy()), lambda: Diagnosis(several().findings[2:], healthy()))
 TOLD = [*COMPARISONS, *DIAGNOSES]
 everything = pytest.mark.parametrize("make", TOLD, ids=lambda make: make.__name__)
 
@@ -49,11 +49,11 @@ def hostile_comparison(text):
         return replace(trace, before=None, epochs=[replace(e, metrics={text: 0.5}) for e in trace.epochs],
                        base_rates={text: 0.5}, final_weights={text: trace.arm})
 
-    return compare_traces([named(a_trace("callback")), named(a_trace("patched")), named(a_broken_trace())])
+    return compare_traces([named(make_trace("callback")), named(make_trace("patched")), named(make_broken_trace())])
 
 
 def hostile_diagnosis(text):
-    evidence = seen(metric__name=text, looked_at=[text], weights__non_finite_names=[text],
+    evidence = evidence_with(metric__name=text, examined=[text], weights__non_finite_names=[text],
                     history__metrics={text: [0.5, 0.6]})
     return Diagnosis([Finding(text, "error", text, {text: text}, text)], evidence)
 
@@ -143,7 +143,7 @@ def test_whatever_a_name_holds_the_page_has_the_same_tags(text):
 @settings(deadline=None, max_examples=60)
 @given(TEXTS)
 def test_whatever_a_name_holds_it_can_be_read(text):
-    shown = page_room._writable(text)
+    shown = page_room._escape_control_characters(text)
     for html in (hostile_comparison(text).to_html(title=text), hostile_diagnosis(text).to_html(title=text)):
         parsed = Parsed(html)
         assert parsed.text.count(shown) >= 3 and any(shown in value for _, _, value in parsed.attributes)
@@ -151,7 +151,7 @@ def test_whatever_a_name_holds_it_can_be_read(text):
 
 
 def test_without_escaping_these_tests_would_fail(monkeypatch):
-    careless = page_room._environment().overlay(autoescape=False)
+    careless = page_room._get_jinja_environment().overlay(autoescape=False)
     monkeypatch.setattr(page_room, "_environment", lambda: careless)
     assert skeleton(hostile_diagnosis("<b>x</b>").to_html()) != skeleton(hostile_diagnosis("name").to_html())
 
@@ -161,7 +161,7 @@ def test_without_escaping_these_tests_would_fail(monkeypatch):
     ("ß漢😀", "ß漢😀"),
 ])
 def test_what_cannot_be_written_or_would_mislead_is_shown_as_it_is_typed(text, shown):
-    assert page_room._writable(text) == shown
+    assert page_room._escape_control_characters(text) == shown
     assert shown in words(Diagnosis([Finding("cause", "note", text)]).to_html()) + shown[:0] or "\n" in shown
 
 
@@ -201,7 +201,7 @@ def test_the_piece_is_no_page_and_brings_no_switch():
 @pytest.mark.parametrize("make", [moved, several], ids=lambda make: make.__name__)
 def test_without_jinja2_a_notebook_shows_the_text_and_a_page_says_what_to_install(make, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    page_room._environment.cache_clear()
+    page_room._get_jinja_environment.cache_clear()
     assert words(make()._repr_html_()).split() == str(make()).split()
     with pytest.raises(ImportError, match="a page is made with jinja2, which is not installed; write: pip install "
                                           "jinja2"):
@@ -233,7 +233,7 @@ def test_the_first_difference_is_marked_in_the_curves():
 
 
 def test_the_metric_stands_beside_its_base_rate_and_what_it_cannot_see_is_said():
-    told = words(glued().to_html())
+    told = words(metric_at_base_rate().to_html())
     assert "thresh 0.900000 0.900000 at base rate 0.400000" in told
     assert "thresh stands at 0.900000, what a predictor that never reads the text scores" in told
     assert "base rate 0.9" in told
@@ -254,7 +254,7 @@ def test_findings_come_with_evidence_and_a_fix_to_copy():
 
 
 def test_a_healthy_diagnosis_says_what_was_looked_at():
-    told = words(diagnosed(healthy()).to_html())
+    told = words(build_diagnosis(healthy()).to_html())
     assert "Healthy Looked at inputs, outputs in 1.2 s and found nothing that keeps metrics still." in told
     noted = words(Diagnosis(several().findings[2:], healthy()).to_html())
     assert "There is something to know all the same: 1 note." in noted

@@ -5,7 +5,7 @@ import pytest
 
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.report.scope import looks
-from tests.recorded_evidence import healthy, seen
+from tests.recorded_evidence import healthy, evidence_with
 
 PART_OF = {"texts": "inputs", "outputs": "outputs", "loss": "loss", "gradients": "graph", "optimizer": "stepping",
            "targets": "labels", "the last fit": "history"}
@@ -28,7 +28,7 @@ def test_every_part_in_its_figures():
 @pytest.mark.parametrize("name, part", PART_OF.items())
 def test_what_was_not_looked_at_is_not_told(name, part):
     assert part in {field.name for field in fields(Evidence)}
-    assert name not in dict(looks(seen(**{part: None})))
+    assert name not in dict(looks(evidence_with(**{part: None})))
 
 
 def test_of_nothing_nothing_is_told():
@@ -46,4 +46,4 @@ def test_of_nothing_nothing_is_told():
     (dict(metric__base_rate=None), "metrics", "accuracy 0.6 on 200 of the validation rows"),
 ], ids=lambda value: "")
 def test_the_figures_are_those_of_the_evidence(changes, name, said):
-    assert dict(looks(seen(**changes)))[name].endswith(said)
+    assert dict(looks(evidence_with(**changes)))[name].endswith(said)

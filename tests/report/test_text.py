@@ -1,7 +1,7 @@
 """A comparison as plain text."""
 from fastai_hf_callback.comparison.comparison import compare_traces
-from tests.report.example_comparisons import different, every_comparison, glued, moved
-from tests.tiny_models import a_broken_trace, a_trace
+from tests.report.example_comparisons import different, every_comparison, metric_at_base_rate, moved
+from tests.tiny_models import make_broken_trace, make_trace
 
 
 def test_the_text_is_verdict_arms_and_table():
@@ -24,12 +24,12 @@ def test_the_text_says_where_the_arms_part():
 
 
 def test_the_text_says_when_the_broken_arm_is_equal():
-    comparison = compare_traces([a_trace("callback"), a_trace("patched"), a_trace("broken")])
+    comparison = compare_traces([make_trace("callback"), make_trace("patched"), make_trace("broken")])
     assert "  callback / broken arm     EQUAL" in str(comparison).splitlines()
 
 
 def test_the_text_says_which_metric_cannot_see_that_the_model_learns():
-    lines = str(glued()).splitlines()
+    lines = str(metric_at_base_rate()).splitlines()
     assert lines[0] == "IDENTICAL, and it moved"
     assert next(line for line in lines if line.startswith("  thresh")).endswith("no     0.900000   = the base rate")
     assert lines[-1] == ("  thresh stands at 0.900000, what a predictor that never reads the text scores, while the "
@@ -38,13 +38,13 @@ def test_the_text_says_which_metric_cannot_see_that_the_model_learns():
 
 def test_no_metric_is_blamed_where_nothing_moved():
     still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.1, 0.9, 0.9), base_rates={"accuracy": 0.9})
-    comparison = compare_traces([a_trace("callback", **still), a_trace("patched", **still), a_broken_trace()])
+    comparison = compare_traces([make_trace("callback", **still), make_trace("patched", **still), make_broken_trace()])
     assert "= the base rate" in str(comparison) and "cannot see it" not in str(comparison)
 
 
 def test_a_long_run_is_shown_by_its_ends():
     values = tuple(i / 10 for i in range(9))
-    comparison = compare_traces([a_trace("callback", losses=(0.5,) * 16, valid=values, accuracy=values)])
+    comparison = compare_traces([make_trace("callback", losses=(0.5,) * 16, valid=values, accuracy=values)])
     assert "0.000000 > 0.100000 > ... > 0.700000 > 0.800000" in str(comparison)
     assert "0.200000 >" not in str(comparison)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback.results.trace import Epoch, Step, Trace, digest
-from tests.tiny_models import a_trace
+from tests.tiny_models import make_trace
 
 quick = settings(deadline=None, max_examples=60)
 HALVES = [torch.float16, torch.bfloat16]
@@ -101,7 +101,7 @@ def test_the_tensor_is_left_as_it_was():
 
 
 def test_observations_come_in_the_order_of_time():
-    seen = [(*o[:3], o.quantity) for o in a_trace().observations()]
+    seen = [(*o[:3], o.quantity) for o in make_trace().observations()]
     step = ["loss", "gradient norm", "learning rate of group 0", "learning rate of group 1"]
     epoch = ["valid_loss", "accuracy"]
     assert seen == [
@@ -123,18 +123,18 @@ def test_an_empty_trace_has_its_end_and_nothing_else():
 
 
 def test_looking_changes_nothing():
-    trace, twin = a_trace(), a_trace()
+    trace, twin = make_trace(), make_trace()
     assert list(trace.observations()) == list(trace.observations())
     assert trace == twin
 
 
 def test_what_was_recorded_cannot_be_changed_by_accident():
     with pytest.raises(FrozenInstanceError):
-        a_trace().steps[0].loss = 0.0
+        make_trace().steps[0].loss = 0.0
 
 
 def test_to_dict_holds_everything_in_plain_types():
-    plain = a_trace(base_rates={"accuracy": 0.5}).to_dict()
+    plain = make_trace(base_rates={"accuracy": 0.5}).to_dict()
     assert plain["steps"][0] == {"fit": 0, "epoch": 0, "step": 0, "loss": 0.9, "grad_norm": 1.0, "lrs": (1e-3, 1e-4)}
     assert plain["before"]["metrics"] == {"accuracy": 0.5} and plain["base_rates"] == {"accuracy": 0.5}
     assert json.loads(json.dumps(plain))["arm"] == "callback"

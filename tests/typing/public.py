@@ -32,7 +32,7 @@ HFCallback(keeps=True)  # type: ignore[call-arg]
 
 assert_type(bridge.accuracy_thresh(tensor, tensor, thresh=0.25), Tensor)
 assert_type(bridge.layer_groups(bare, 3), List[List[nn.Parameter]])
-bridge.BaseRate(0.5)  # type: ignore[arg-type]
+bridge.ConstantBaseline(0.5)  # type: ignore[arg-type]
 bridge.layer_groups("bert")  # type: ignore[arg-type]
 
 # -- comparing ---------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ bridge.diagnose(learn, batches="two")  # type: ignore[arg-type]
 try:
     bridge.unwrap(None)
 except bridge.OutputError as error:
-    caught: bridge.BridgeError = error
+    caught: bridge.FastaiHFError = error
     assert_type(error.cause, str)
 
 # -- texts -------------------------------------------------------------------------------------------------------

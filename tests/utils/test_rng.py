@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastai_hf_callback.utils.rng import rng_preserved, seed_everything
+from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
 
 
 def draw():
@@ -44,7 +44,7 @@ def test_what_is_drawn_inside_does_not_show_outside():
     seed_everything(3)
     expected = draws()
     seed_everything(3)
-    with rng_preserved():
+    with preserve_rng_state():
         disturb()
     assert draws() == expected
 
@@ -61,7 +61,7 @@ def test_an_exception_puts_them_back_too():
     seed_everything(3)
     expected = draws()
     seed_everything(3)
-    with pytest.raises(KeyError), rng_preserved():
+    with pytest.raises(KeyError), preserve_rng_state():
         disturb()
         raise KeyError
     assert draws() == expected
@@ -71,10 +71,10 @@ def test_it_nests():
     seed_everything(3)
     expected = draws()
     seed_everything(3)
-    with rng_preserved():
+    with preserve_rng_state():
         disturb()
         inside = torch.get_rng_state()
-        with rng_preserved():
+        with preserve_rng_state():
             draws()
         assert torch.equal(torch.get_rng_state(), inside)
     assert draws() == expected

@@ -1,1 +1,1 @@
-"""Encoded rows -> batches: which rows, padded how, with which mask and targets."""
+"""EncodedText rows -> batches: which rows, padded how, with which mask and targets."""

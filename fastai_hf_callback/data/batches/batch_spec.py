@@ -8,10 +8,10 @@ from fastai_hf_callback.errors import InputError
 from .padding import NO_PADDING, Padding
 
 
-__all__ = ["TextInputs", "first_position"]
+__all__ = ["BatchSpec", "first_position"]
 
 
-class TextInputs(tuple):
+class BatchSpec(tuple):
     """The names of a batch's tensors, and what a model must have room for to take them.
 
     Parameters
@@ -27,14 +27,14 @@ class TextInputs(tuple):
         How many numbers per row, or per token, the labels ask for.
     """
 
-    def __new__(cls, names: Sequence[str], padding: Padding = NO_PADDING, longest: int = 0, vocabulary: int = 0,
-                outputs: int = 0) -> "TextInputs":
+    def __new__(cls, names: Sequence[str], padding: Padding = NO_PADDING, longest: int = 0, vocab_size: int = 0,
+                num_labels: int = 0) -> "BatchSpec":
         self = super().__new__(cls, names)
-        self.padding, self.longest, self.vocabulary, self.outputs = padding, longest, vocabulary, outputs
+        self.padding, self.longest, self.vocab_size, self.num_labels = padding, longest, vocab_size, num_labels
         return self
 
     def __getnewargs__(self) -> Any:
-        return tuple(self), self.padding, self.longest, self.vocabulary, self.outputs
+        return tuple(self), self.padding, self.longest, self.vocab_size, self.num_labels
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model that these batches would break, before anything is trained.
@@ -44,11 +44,11 @@ class TextInputs(tuple):
         InputError
             When the model has fewer positions, embeddings or outputs than the data need.
         """
-        name, rows, positions = type(model).__name__, _embedded_ids(model), _positions_of(model)
-        if rows is not None and self.vocabulary > rows:
+        name, rows, positions = type(model).__name__, _count_embeddings(model), _count_positions(model)
+        if rows is not None and self.vocab_size > rows:
             raise InputError(
-                f"The tokenizer has {self.vocabulary} ids, and {name} embeds {rows}. Load both from one folder, or "
-                f"write model.resize_token_embeddings({self.vocabulary}) if tokens were added.", "vocabulary-too-large")
+                f"The tokenizer has {self.vocab_size} ids, and {name} embeds {rows}. Load both from one folder, or "
+                f"write model.resize_token_embeddings({self.vocab_size}) if tokens were added.", "vocabulary-too-large")
         if positions is not None and self.longest > positions:
             raise InputError(f"The longest text has {self.longest} tokens, and {name} has {positions} positions. Write "
                              f"text_data(..., max_len={positions}).", "too-many-positions")
@@ -56,13 +56,13 @@ class TextInputs(tuple):
         if hasattr(model, "num_labels") and getattr(config, "pad_token_id", 0) is None:
             raise InputError(f"{name} has no padding id, and these batches are padded with {self.padding.id}. Write "
                              f"model.config.pad_token_id = {self.padding.id}.", "no-padding-id")
-        outputs = getattr(model, "num_labels", None)
-        if self.outputs and isinstance(outputs, int) and outputs != self.outputs:
-            raise InputError(f"The labels ask for {self.outputs} output(s), and {name} gives {outputs}. Write "
-                             f"from_pretrained(..., num_labels={self.outputs}).", "wrong-number-of-outputs")
+        num_labels = getattr(model, "num_labels", None)
+        if self.num_labels and isinstance(num_labels, int) and num_labels != self.num_labels:
+            raise InputError(f"The labels ask for {self.num_labels} output(s), and {name} gives {num_labels}. Write "
+                             f"from_pretrained(..., num_labels={self.num_labels}).", "wrong-number-of-outputs")
 
 
-def _embedded_ids(model: nn.Module) -> Optional[int]:
+def _count_embeddings(model: nn.Module) -> Optional[int]:
     """Rows of the embedding that reads ``input_ids``, where the model tells which it is."""
     try:
         return int(model.get_input_embeddings().weight.shape[0])
@@ -70,19 +70,19 @@ def _embedded_ids(model: nn.Module) -> Optional[int]:
         return getattr(getattr(model, "config", None), "vocab_size", None)
 
 
-def _positions_of(model: nn.Module) -> Optional[int]:
+def _count_positions(model: nn.Module) -> Optional[int]:
     """How many tokens a model has positions for, where it has a table of them."""
-    found = _position_table(model)
+    found = _find_position_table(model)
     return None if found is None else found[1].num_embeddings - _first_position(model, *found)
 
 
 def first_position(model: nn.Module) -> Optional[int]:
     """The position of a text's first token; None for a model without a table of positions."""
-    found = _position_table(model)
+    found = _find_position_table(model)
     return None if found is None else _first_position(model, *found)
 
 
-def _position_table(model: nn.Module) -> Optional[Tuple[str, nn.Embedding]]:
+def _find_position_table(model: nn.Module) -> Optional[Tuple[str, nn.Embedding]]:
     """The embedding that has the size its config gives to positions, and its name."""
     config = getattr(model, "config", None)
     size = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.errors import UnusableInput
-from .padding import IGNORED, Padding, mask_rows, pad_rows
-from .token_labels import piece_targets
+from fastai_hf_callback.errors import InvalidInputError
+from .padding import IGNORE_INDEX, Padding, build_attention_mask, pad_rows
+from .token_labels import align_labels_with_tokens
 from fastai_hf_callback.data.tables.columns import is_blank
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.splits import as_keyword, listed
-from fastai_hf_callback.data.tables.table import read_frame, renamed
-from fastai_hf_callback.data.encoding.tokenization import Encoded
+from fastai_hf_callback.data.tables.splits import format_as_keyword, format_names
+from fastai_hf_callback.data.tables.table import read_frame, suggest_rename
+from fastai_hf_callback.data.encoding.tokenization import EncodedText
 
-__all__ = ["Feeding", "as_objects"]
+__all__ = ["TextCollator", "to_object_array"]
 
 
-class Feeding:
-    """Texts -> ``Encoded`` rows, once and in bulk, and rows -> tensors. An export needs this and no text.
+class TextCollator:
+    """Texts -> ``EncodedText`` rows, once and in bulk, and rows -> tensors. An export needs this and no text.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Feeding:
     Attributes
     ----------
     names : tuple of str
-        Of a batch's tensors, once ``name_tensors`` has seen the first rows.
+        Of a batch's tensors, once ``set_tensor_names`` has seen the first rows.
     """
 
     def __init__(self, encoder: TextEncoder, paired: bool = False, words: bool = False, progress: Any = None,
@@ -50,43 +50,43 @@ class Feeding:
         self.encoder, self.paired, self.words, self.progress = encoder, paired, words, progress
         self.columns = tuple(columns)
         self.names: Tuple[str, ...] = ()
-        self.predicted: Optional[Tuple[Encoded, int]] = None  # the last row that `predict` was asked for, and its words
+        self.predicted: Optional[Tuple[EncodedText, int]] = None  # the last row that `predict` was asked for, and its words
 
     @property
     def padding(self) -> Padding:
-        return Padding(self.encoder.pad_id, self.encoder.pad_type_id, self.encoder.pad_side)
+        return Padding(self.encoder.pad_id, self.encoder.pad_token_type_id, self.encoder.padding_side)
 
     @property
-    def per_position(self) -> bool:
+    def predicts_per_token(self) -> bool:
         """Whether a model of these tasks gives something for each token, so that batches are to be of one width where
         predictions are put together."""
         return self.words
 
     # -- texts -> rows -----------------------------------------------------------------------------
 
-    def encoded(self, items: Sequence[Any]) -> List[Encoded]:
+    def encode_texts(self, items: Sequence[Any]) -> List[EncodedText]:
         """Rows of texts, or of (text, second text); rows are taken as they are."""
-        if not items or isinstance(items[0], Encoded):
+        if not items or isinstance(items[0], EncodedText):
             return list(items)
         texts, pairs = zip(*items) if self.paired else (items, None)
         return self.encoder.encode(list(texts), pairs and list(pairs), progress=self.progress)
 
-    def name_tensors(self, rows: Sequence[Encoded]) -> None:
+    def set_tensor_names(self, rows: Sequence[EncodedText]) -> None:
         """Token types are among the tensors where these rows, the first ones, have any."""
         if not self.names:
             types = ("token_type_ids",) if any(row.types is not None for row in rows) else ()
             self.names = ("input_ids", *types, "attention_mask")
 
-    def encoded_to_predict(self, item: Any, write: str) -> Encoded:
+    def encode_for_predict(self, item: Any, example_call: str) -> EncodedText:
         """The row of one text (or pair, or list of words, or the words as one str)."""
         if self.words and isinstance(item, str):
             item = item.split()
-        self.check_item(item, write)
-        row = self.encoded([tuple(item) if self.paired else item])[0]
+        self.check_item(item, example_call)
+        row = self.encode_texts([tuple(item) if self.paired else item])[0]
         self.predicted = (row, len(item)) if self.words else None
         return row
 
-    def texts_of(self, items: Any, write: str) -> List[Any]:
+    def read_texts_to_predict(self, items: Any, example_call: str) -> List[Any]:
         """What is to be predicted, a list or a DataFrame, as a list of texts (or pairs, or lists of words).
 
         Parameters
@@ -97,95 +97,95 @@ class Feeding:
         """
         items = items.to_pandas() if hasattr(items, "to_pandas") else items
         if _is_csv(items):
-            items = self._of_frame(read_frame(Path(items), option=as_keyword), str(items))
+            items = self._texts_from_frame(read_frame(Path(items), format_option=format_as_keyword), str(items))
         if hasattr(items, "columns") and getattr(items, "ndim", 0) == 2:
-            items = self._of_frame(items)
+            items = self._texts_from_frame(items)
         if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):
-            raise UnusableInput(f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame or "
-                                f"CSV file with the column {self.columns[0]!r}: {write.format('text')}")
+            raise InvalidInputError(f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame or "
+                                f"CSV file with the column {self.columns[0]!r}: {example_call.format('text')}")
         items = list(items)
         if not items:
-            raise UnusableInput(f"No text was given; expected at least one: {write.format('text')}")
+            raise InvalidInputError(f"No text was given; expected at least one: {example_call.format('text')}")
         for item in items:
-            self.check_item(item, write)
-        self._tell_of_blanks(items)
+            self.check_item(item, example_call)
+        self._warn_of_blanks(items)
         return [tuple(item) if self.paired else item for item in items]
 
-    def _tell_of_blanks(self, items: List[Any]) -> None:
+    def _warn_of_blanks(self, items: List[Any]) -> None:
         blank = [at for at, item in enumerate(items) if all(map(is_blank, item if self.paired else [item]))]
         if blank:
-            warnings.warn(f"{len(blank)} of {len(items)} texts to predict are blank, at {listed(blank)} (counted from "
+            warnings.warn(f"{len(blank)} of {len(items)} texts to predict are blank, at {format_names(blank)} (counted from "
                           f"0): they are predicted from special tokens alone; fill them, or leave them out and predict "
                           f"nothing", stacklevel=3)
 
-    def _of_frame(self, frame: Any, path: str = "") -> List[Any]:
+    def _texts_from_frame(self, frame: Any, path: str = "") -> List[Any]:
         missing = [column for column in self.columns if column not in frame.columns]
         if missing:
-            owner = f"pd.read_csv({path!r})" if path else "frame"
-            raise UnusableInput(f"{path or 'A DataFrame'} with the columns {', '.join(map(repr, frame.columns))} was "
+            frame_expression = f"pd.read_csv({path!r})" if path else "frame"
+            raise InvalidInputError(f"{path or 'A DataFrame'} with the columns {', '.join(map(repr, frame.columns))} was "
                                 f"given; expected {', '.join(map(repr, self.columns))}, as in training; write "
-                                f"{renamed(owner, list(frame.columns), missing[0])}")
+                                f"{suggest_rename(frame_expression, list(frame.columns), missing[0])}")
         columns = [frame[column].tolist() for column in self.columns]
         return list(zip(*columns)) if self.paired else columns[0]
 
-    def check_item(self, item: Any, write: str) -> None:
+    def check_item(self, item: Any, example_call: str) -> None:
         """Refuse what is no text (or pair, or list of words)."""
         given = f"{shorten(repr(item), 60)} ({type(item).__name__}) was given"
         if self.paired:
             if not (isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(one, str) for one in item)):
-                raise UnusableInput(f"{given}; expected a pair of texts, as these data have: "
-                                    f"{write.format('(first, second)')}")
+                raise InvalidInputError(f"{given}; expected a pair of texts, as these data have: "
+                                    f"{example_call.format('(first, second)')}")
         elif self.words:
             if isinstance(item, str) or not hasattr(item, "__len__") or not len(item) or \
                     not all(isinstance(word, str) for word in item):
-                raise UnusableInput(f"{given}; expected a list of words: {write.format('some text'.split())}")
+                raise InvalidInputError(f"{given}; expected a list of words: {example_call.format('some text'.split())}")
         elif not isinstance(item, str):
-            raise UnusableInput(f"{given}; expected a text: {write.format(repr('some text'))}")
+            raise InvalidInputError(f"{given}; expected a text: {example_call.format(repr('some text'))}")
 
     # -- rows -> tensors ---------------------------------------------------------------------------
 
-    def tensors(self, rows: Sequence[Encoded], width: Optional[int] = None) -> List[Tensor]:
+    def tensors(self, rows: Sequence[EncodedText], width: Optional[int] = None) -> List[Tensor]:
         """What ``names`` names, each int64 ``(rows, width)``; the longest row's width by default."""
-        return [self._tensor(name, rows, width) for name in self.names]
+        return [self._build_tensor(name, rows, width) for name in self.names]
 
-    def _tensor(self, name: str, rows: Sequence[Encoded], width: Optional[int]) -> Tensor:
+    def _build_tensor(self, name: str, rows: Sequence[EncodedText], width: Optional[int]) -> Tensor:
         padding = self.padding
         if name == "input_ids":
-            return self._padded([row.ids for row in rows], padding.id, width)
+            return self._pad([row.ids for row in rows], padding.id, width)
         if name == "token_type_ids":
-            return self._padded([np.zeros_like(row.ids) if row.types is None else row.types for row in rows],
+            return self._pad([np.zeros_like(row.ids) if row.types is None else row.types for row in rows],
                                 padding.type_id, width)
-        return mask_rows([row.ids for row in rows], padding.side, width)
+        return build_attention_mask([row.ids for row in rows], padding.side, width)
 
-    def targets(self, rows: Sequence[Encoded], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
+    def targets(self, rows: Sequence[EncodedText], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
         """The labels as the task's loss takes them; a label per word stands on the word's first piece."""
         if self.words:
-            return self._padded([piece_targets(row, label) for row, label in zip(rows, labels)], IGNORED, width)
+            return self._pad([align_labels_with_tokens(row, label) for row, label in zip(rows, labels)], IGNORE_INDEX, width)
         return torch.from_numpy(np.array(labels))
 
-    def _padded(self, rows: Sequence[np.ndarray], value: int, width: Optional[int]) -> Tensor:
+    def _pad(self, rows: Sequence[np.ndarray], value: int, width: Optional[int]) -> Tensor:
         return pad_rows(rows, value, self.padding.side, width)
 
     # -- tensors -> rows ---------------------------------------------------------------------------
 
-    def row_of(self, tensors: Sequence[Tensor], rows: Iterable[Encoded]) -> Tuple[Encoded, int]:
+    def recover_row(self, tensors: Sequence[Tensor], rows: Iterable[EncodedText]) -> Tuple[EncodedText, int]:
         """The row behind one line of each tensor, its padding taken away, and how many words it has.
 
         Parameters
         ----------
         tensors : sequence of Tensor
             A line of each of ``names``.
-        rows : iterable of Encoded
+        rows : iterable of EncodedText
             Among which it is. Which piece belongs to which word, no tensor says.
         """
         named = dict(zip(self.names, tensors))
         real = named["attention_mask"] > 0
         ids = named["input_ids"][real].numpy().astype(np.int32)
         types = named["token_type_ids"][real].numpy().astype(np.int32) if "token_type_ids" in named else None
-        words, n_words = self._words_of(ids, rows)
-        return Encoded(ids, types, words), n_words
+        words, n_words = self._find_words(ids, rows)
+        return EncodedText(ids, types, words), n_words
 
-    def _words_of(self, ids: np.ndarray, rows: Iterable[Encoded]) -> Tuple[Optional[np.ndarray], int]:
+    def _find_words(self, ids: np.ndarray, rows: Iterable[EncodedText]) -> Tuple[Optional[np.ndarray], int]:
         if not self.words:
             return None, 0
         predicted = [] if self.predicted is None else [self.predicted]
@@ -201,7 +201,7 @@ def _is_csv(items: Any) -> bool:
     return isinstance(items, os.PathLike) or isinstance(items, str) and items.lower().endswith(".csv")
 
 
-def as_objects(rows: Sequence[Any]) -> np.ndarray:
+def to_object_array(rows: Sequence[Any]) -> np.ndarray:
     """An object array with one row in each place, whatever the rows are (numpy would look into them)."""
     array = np.empty(len(rows), dtype=object)
     for at, row in enumerate(rows):

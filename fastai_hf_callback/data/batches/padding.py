@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 
-__all__ = ["IGNORED", "NO_PADDING", "Padding", "mask_rows", "pad_rows"]
+__all__ = ["IGNORE_INDEX", "NO_PADDING", "Padding", "build_attention_mask", "pad_rows"]
 
 # The target of padding, of special tokens and of a word's later pieces: cross entropy's own `ignore_index`.
-IGNORED = -100
+IGNORE_INDEX = -100
 
 
 class Padding(NamedTuple):
@@ -48,19 +48,19 @@ def pad_rows(rows: Sequence[Any], value: int, side: str = "right", width: Option
     Tensor, int64, (rows, width)
     """
     lengths = [len(row) for row in rows]
-    real = _real(lengths, max(lengths) if width is None else width, side)
+    real = _real_positions(lengths, max(lengths) if width is None else width, side)
     padded = np.full(real.shape, value, dtype=np.int64)
     padded[real] = np.concatenate(rows)  # row by row, as the places are taken
     return torch.from_numpy(padded)
 
 
-def mask_rows(rows: Sequence[Any], side: str = "right", width: Optional[int] = None) -> Tensor:
+def build_attention_mask(rows: Sequence[Any], side: str = "right", width: Optional[int] = None) -> Tensor:
     """1 where ``pad_rows`` puts something of a row, 0 elsewhere; int64, (rows, width)."""
     lengths = [len(row) for row in rows]
-    return torch.from_numpy(_real(lengths, max(lengths) if width is None else width, side).astype(np.int64))
+    return torch.from_numpy(_real_positions(lengths, max(lengths) if width is None else width, side).astype(np.int64))
 
 
-def _real(lengths: Sequence[int], width: int, side: str) -> np.ndarray:
+def _real_positions(lengths: Sequence[int], width: int, side: str) -> np.ndarray:
     """Which places rows of these lengths fill, bool, (rows, width)."""
     columns, of_each = np.arange(width), np.asarray(lengths)[:, None]
     return columns >= width - of_each if side == "left" else columns < of_each

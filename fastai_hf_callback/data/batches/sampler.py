@@ -5,10 +5,10 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 
 
-__all__ = ["LengthBuckets", "dealt", "dealt_evenly", "joint_sizes", "longest_first", "padded_share"]
+__all__ = ["LengthBucketSampler", "shard_batches", "shard_batches_evenly", "global_batch_sizes", "longest_first", "padding_ratio"]
 
 # Batches whose rows are sorted together: more waste less padding and mix less. On log-normal lengths (5 to 120 tokens,
 # 32 rows) 25, 50 and 100 batches compute 1.09, 1.04 and 1.02 tokens per real token; docs/evidence/benchmarks.md has the figures
@@ -16,7 +16,7 @@ __all__ = ["LengthBuckets", "dealt", "dealt_evenly", "joint_sizes", "longest_fir
 WINDOW = 100
 
 
-class LengthBuckets(Sampler):
+class LengthBucketSampler(Sampler):
     """Row numbers in an order in which every `bs` of them are of like length; another order at each pass.
 
     Rows are drawn at random, cut into windows of `window` batches, sorted by length within each, and the batches are
@@ -46,18 +46,18 @@ class LengthBuckets(Sampler):
         """One pass: every row number once, int64, (rows,)."""
         if not len(self):
             return np.zeros(0, dtype=np.int64)
-        batches = self._batches(torch.randperm(len(self)).numpy())
+        batches = self._build_batches(torch.randperm(len(self)).numpy())
         last = [batches.pop()] if len(batches[-1]) < self.bs else []
-        return np.concatenate(self._drawn(batches) + last)
+        return np.concatenate(self._shuffle_batches(batches) + last)
 
-    def _batches(self, rows: np.ndarray) -> List[np.ndarray]:
+    def _build_batches(self, rows: np.ndarray) -> List[np.ndarray]:
         batches = []
-        for part in _windows(rows, self.bs, self.window):
+        for part in _split_into_windows(rows, self.bs, self.window):
             part = part[np.argsort(-self.lengths[part], kind="stable")]
             batches += [part[at:at + self.bs] for at in range(0, len(part), self.bs)]
         return batches
 
-    def _drawn(self, batches: List[np.ndarray]) -> List[np.ndarray]:
+    def _shuffle_batches(self, batches: List[np.ndarray]) -> List[np.ndarray]:
         if not batches:
             return []
         longest = int(np.argmax([self.lengths[batch[0]] for batch in batches]))
@@ -65,7 +65,7 @@ class LengthBuckets(Sampler):
         return [batches[longest], *(others[at] for at in torch.randperm(len(others)).tolist())]
 
 
-def _windows(rows: np.ndarray, bs: int, window: int) -> List[np.ndarray]:
+def _split_into_windows(rows: np.ndarray, bs: int, window: int) -> List[np.ndarray]:
     """`rows` in parts of about `window` whole batches each; a small rest would be a badly sorted part of its own."""
     batches = -(-len(rows) // bs)
     parts = max(1, round(batches / window))
@@ -73,13 +73,13 @@ def _windows(rows: np.ndarray, bs: int, window: int) -> List[np.ndarray]:
     return np.split(rows, cuts)
 
 
-def joint_sizes(rows: int, bs: int, world: int) -> List[int]:
-    """How many rows `world` processes take together at each step: `bs` each, what is left at the last.
+def global_batch_sizes(rows: int, bs: int, world_size: int) -> List[int]:
+    """How many rows `world_size` processes take together at each step: `bs` each, what is left at the last.
 
     Parameters
     ----------
     rows : int
-        At least `world`.
+        At least `world_size`.
     bs : int
         Rows per batch and process.
     world : int
@@ -88,34 +88,34 @@ def joint_sizes(rows: int, bs: int, world: int) -> List[int]:
     Returns
     -------
     list of int
-        They add up to `rows`, and each is at least `world`: no process is without a row, which would leave the others
-        waiting for its gradients. Only where `bs` is 1 and `rows` no multiple of `world`, some take 2 rows at the last.
+        They add up to `rows`, and each is at least `world_size`: no process is without a row, which would leave the others
+        waiting for its gradients. Only where `bs` is 1 and `rows` no multiple of `world_size`, some take 2 rows at the last.
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When there are fewer rows than processes.
     """
-    if rows < world:
-        raise UnusableInput(f"{rows} row(s) for {world} processes were given; expected at least one for each: start "
+    if rows < world_size:
+        raise InvalidInputError(f"{rows} row(s) for {world_size} processes were given; expected at least one for each: start "
                             f"fewer processes")
-    steps = min(-(-rows // (bs * world)), rows // world)
-    sizes = [bs * world] * (steps - 1)
+    steps = min(-(-rows // (bs * world_size)), rows // world_size)
+    sizes = [bs * world_size] * (steps - 1)
     rest = rows - sum(sizes)
-    if rest < world:
-        sizes[-1] -= world - rest
-    return [*sizes, max(rest, world)]
+    if rest < world_size:
+        sizes[-1] -= world_size - rest
+    return [*sizes, max(rest, world_size)]
 
 
-def dealt(order: Sequence[int], bs: int, world: int, leveled: bool = False) -> List[List[np.ndarray]]:
-    """Rows in `order` dealt to `world` processes: the same number of batches for each, every row once.
+def shard_batches(order: Sequence[int], bs: int, world_size: int, interleave: bool = False) -> List[List[np.ndarray]]:
+    """Rows in `order` dealt to `world_size` processes: the same number of batches for each, every row once.
 
     Parameters
     ----------
     order : sequence of int
-        Rows, those of like length together; at least `world`.
+        Rows, those of like length together; at least `world_size`.
     bs, world : int
-        As in :func:`joint_sizes`.
+        As in :func:`global_batch_sizes`.
     leveled : bool
         Deal the rows of a step one by one, like cards, so that all processes have rows of the same lengths and none
         waits for the others; by default in one piece each, so that the pieces put together are `order` again.
@@ -128,35 +128,35 @@ def dealt(order: Sequence[int], bs: int, world: int, leveled: bool = False) -> L
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When there are fewer rows than processes.
     """
     order = np.asarray(order, dtype=np.int64)
-    steps = np.split(order, np.cumsum(joint_sizes(len(order), bs, world))[:-1])
-    if leveled:
-        return [[step[rank::world] for step in steps] for rank in range(world)]
-    return [list(shares) for shares in zip(*(np.array_split(step, world) for step in steps))]
+    steps = np.split(order, np.cumsum(global_batch_sizes(len(order), bs, world_size))[:-1])
+    if interleave:
+        return [[step[rank::world_size] for step in steps] for rank in range(world_size)]
+    return [list(shares) for shares in zip(*(np.array_split(step, world_size) for step in steps))]
 
 
-def dealt_evenly(order: Sequence[int], bs: int, world: int) -> Tuple[List[List[np.ndarray]], List[np.ndarray]]:
+def shard_batches_evenly(order: Sequence[int], bs: int, world_size: int) -> Tuple[List[List[np.ndarray]], List[np.ndarray]]:
     """The same number of rows for each process, and what cannot be divided for all of them: for evaluation.
 
     Parameters
     ----------
     order : sequence of int
     bs, world : int
-        As in :func:`joint_sizes`.
+        As in :func:`global_batch_sizes`.
 
     Returns
     -------
     shares : list of list of ndarray of int64
         For each process its batches; at each step all have as many rows, and put together they follow `order`.
     rest : list of ndarray of int64
-        Batches of the fewer than `world` rows that are left.
+        Batches of the fewer than `world_size` rows that are left.
     """
     order = np.asarray(order, dtype=np.int64)
-    whole = len(order) - len(order) % world
-    shares = dealt(order[:whole], bs, world) if whole else [[] for _ in range(world)]
+    whole = len(order) - len(order) % world_size
+    shares = shard_batches(order[:whole], bs, world_size) if whole else [[] for _ in range(world_size)]
     return shares, [order[at:at + bs] for at in range(whole, len(order), bs)]
 
 
@@ -165,7 +165,7 @@ def longest_first(lengths: Sequence[int]) -> np.ndarray:
     return np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
 
 
-def padded_share(lengths: Sequence[int], order: Sequence[int], bs: int) -> float:
+def padding_ratio(lengths: Sequence[int], order: Sequence[int], bs: int) -> float:
     """Tokens computed per real token when rows are taken in `order`, `bs` at a time, padded to the longest."""
     ordered = np.asarray(lengths)[np.asarray(order)]
     computed = sum(int(part.max()) * len(part) for part in

@@ -4,9 +4,9 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 from torch import Tensor, nn
 
-from .padding import IGNORED
+from .padding import IGNORE_INDEX
 
-__all__ = ["CrossEntropyLoss", "labels_of_words", "names_of", "words_right"]
+__all__ = ["CrossEntropyLoss", "gather_word_labels", "to_class_names", "count_correct_words"]
 
 NO_LABEL = "-"  # shown for a word of which the model saw no piece
 
@@ -23,14 +23,14 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         return super().forward(input, target)
 
 
-def labels_of_words(pieces: np.ndarray, row: Any, n_words: int, side: str) -> np.ndarray:
-    """The class of each word of a row, ``IGNORED`` for those of which the model saw no piece.
+def gather_word_labels(pieces: np.ndarray, row: Any, n_words: int, side: str) -> np.ndarray:
+    """The class of each word of a row, ``IGNORE_INDEX`` for those of which the model saw no piece.
 
     Parameters
     ----------
     pieces : ndarray of int, (width,)
         The class of each position of the padded row.
-    row : Encoded
+    row : EncodedText
         Without padding. Where it does not tell its words, `pieces` are targets, and all labelled ones are words.
     n_words : int
     side : str
@@ -39,45 +39,45 @@ def labels_of_words(pieces: np.ndarray, row: Any, n_words: int, side: str) -> np
     length = len(row.ids)
     real = pieces[len(pieces) - length:] if side == "left" else pieces[:length]
     if row.words is None:
-        return real[real != IGNORED]
-    first = first_pieces(row)
-    of_words = np.full(n_words, IGNORED, dtype=np.int64)
-    of_words[row.words[first]] = real[first]
-    return of_words
+        return real[real != IGNORE_INDEX]
+    first = find_first_subwords(row)
+    word_labels = np.full(n_words, IGNORE_INDEX, dtype=np.int64)
+    word_labels[row.words[first]] = real[first]
+    return word_labels
 
 
-def names_of(numbers: Sequence[int], classes: Sequence[str]) -> List[str]:
+def to_class_names(numbers: Sequence[int], classes: Sequence[str]) -> List[str]:
     """The class names of words."""
-    return [NO_LABEL if number == IGNORED else classes[number] for number in numbers]
+    return [NO_LABEL if number == IGNORE_INDEX else classes[number] for number in numbers]
 
 
-def words_right(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, int]:
+def count_correct_words(num_labels: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, int]:
     """How many words of a batch are labelled right, and how many there are.
 
     Parameters
     ----------
     outputs : Tensor, float, (rows, width, classes)
     targets : Tensor, int64, (rows, width)
-        ``IGNORED`` where there is no word.
+        ``IGNORE_INDEX`` where there is no word.
     ahead : int
         A position's output stands for the target so many positions later.
     """
     if ahead:
-        outputs, targets = outputs[:, :-ahead], targets[:, ahead:]
-    word = targets != IGNORED
-    return int((outputs.argmax(-1) == targets)[word].sum()), int(word.sum())
+        num_labels, targets = num_labels[:, :-ahead], targets[:, ahead:]
+    word = targets != IGNORE_INDEX
+    return int((num_labels.argmax(-1) == targets)[word].sum()), int(word.sum())
 
 
-def first_pieces(row: Any) -> np.ndarray:
+def find_first_subwords(row: Any) -> np.ndarray:
     """Where each word of an encoded row begins: positions, int64."""
     before = np.concatenate([[-1], row.words[:-1]])
     return np.flatnonzero((row.words >= 0) & (row.words != before))
 
 
-def piece_targets(row: Any, labels: Any) -> np.ndarray:
-    """The target of each piece: its word's class on the first, ``IGNORED`` elsewhere; int64, (pieces,)."""
-    targets = np.full(len(row.ids), IGNORED, dtype=np.int64)
-    first = first_pieces(row)
+def align_labels_with_tokens(row: Any, labels: Any) -> np.ndarray:
+    """The target of each piece: its word's class on the first, ``IGNORE_INDEX`` elsewhere; int64, (pieces,)."""
+    targets = np.full(len(row.ids), IGNORE_INDEX, dtype=np.int64)
+    first = find_first_subwords(row)
     # Rows of a test set, and of `predict`, bring none: 0 then, so that the places of words can be told.
     targets[first] = labels[row.words[first]] if isinstance(labels, np.ndarray) else 0
     return targets

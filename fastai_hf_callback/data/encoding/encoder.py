@@ -10,8 +10,8 @@ from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from fastai_hf_callback.errors import UnusableInput
-from .tokenization import Encoded, count_specials, job_for, pad_side, parts_of
+from fastai_hf_callback.errors import InvalidInputError
+from .tokenization import EncodedText, count_special_tokens, create_tokenization_job, padding_side, encode_in_chunks
 
 __all__ = ["TextEncoder"]
 
@@ -36,37 +36,37 @@ class TextEncoder:
 
     Attributes
     ----------
-    pad_id, pad_type_id : int
+    pad_id, pad_token_type_id : int
         What ids and types are to be padded with.
-    pad_side : str
+    padding_side : str
         ``"right"`` or ``"left"``.
     vocabulary : int
         One above the highest id that the tokenizer can give.
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When `tokenizer` is none, or `max_len` fits neither its special tokens nor its limit.
     """
 
     def __init__(self, tokenizer: Any, max_len: int = 128, n_workers: Optional[int] = None):
         _check_tokenizer(tokenizer)
-        _check_number("max_len", max_len)
-        _check_number("n_workers", 1 if n_workers is None else n_workers)
+        _check_integer("max_len", max_len)
+        _check_integer("n_workers", 1 if n_workers is None else n_workers)
         self.tokenizer, self.max_len, self.n_workers = tokenizer, max_len, n_workers
-        _check_room(tokenizer, max_len, pair=False)
-        _check_limit(tokenizer, max_len)
-        self.pad_id = _pad_id(tokenizer)
-        self.pad_type_id = int(getattr(tokenizer, "pad_token_type_id", 0) or 0)
-        self.pad_side = pad_side(tokenizer)
+        _check_special_tokens_fit(tokenizer, max_len, pair=False)
+        _check_model_max_length(tokenizer, max_len)
+        self.pad_id = _get_pad_token_id(tokenizer)
+        self.pad_token_type_id = int(getattr(tokenizer, "pad_token_type_id", 0) or 0)
+        self.padding_side = padding_side(tokenizer)
 
     @property
-    def vocabulary(self) -> int:
+    def vocab_size(self) -> int:
         highest = max(self.tokenizer.get_vocab().values()) if hasattr(self.tokenizer, "get_vocab") else -1
         return max(len(self.tokenizer), highest + 1)
 
     def encode(self, texts: Sequence[Any], pairs: Optional[Sequence[str]] = None,
-               progress: Optional[Progress] = None) -> List[Encoded]:
+               progress: Optional[Progress] = None) -> List[EncodedText]:
         """Token ids of every text, in their order.
 
         Parameters
@@ -80,42 +80,42 @@ class TextEncoder:
 
         Returns
         -------
-        list of Encoded
+        list of EncodedText
             A blank text has no tokens but the special ones. (`tokenize` of pytorch-transformers makes of it a
             special token that differs from one Python process to the next.)
 
         Raises
         ------
-        UnusableInput
+        InvalidInputError
             When a text is no str, or `pairs` does not fit.
         """
-        firsts, seconds, words = _checked(texts, pairs)
+        firsts, seconds, words = _validate_texts(texts, pairs)
         if seconds is not None:
-            _check_room(self.tokenizer, self.max_len, pair=True)
-        job = job_for(self.tokenizer, self.max_len, firsts, seconds, words)
-        parts, total = parts_of(job, self.n_workers)
-        with job.settings_kept(), closing(parts):
+            _check_special_tokens_fit(self.tokenizer, self.max_len, pair=True)
+        job = create_tokenization_job(self.tokenizer, self.max_len, firsts, seconds, words)
+        parts, total = encode_in_chunks(job, self.n_workers)
+        with job.preserve_tokenizer_settings(), closing(parts):
             return list(chain.from_iterable(progress(parts, total) if progress else parts))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Readable text; special tokens stay visible, and so does padding."""
         ids = [int(i) for i in ids]
         if hasattr(self.tokenizer, "add_special_tokens_single_sentence"):
-            return _old_decode(self.tokenizer, ids)
+            return _decode_pytorch_transformers(self.tokenizer, ids)
         return self.tokenizer.decode(ids, skip_special_tokens=False)
 
 
 # -- what pytorch-transformers' tokenizers lack --------------------------------------------------------------------
 
 
-def _pad_id(tokenizer: Any) -> int:
+def _get_pad_token_id(tokenizer: Any) -> int:
     if getattr(tokenizer, "_pad_token", "") is None:  # asked for its id, pytorch-transformers would fail
         return 0
     pad = getattr(tokenizer, "pad_token_id", None)
     return 0 if pad is None else int(pad)  # any id does: the mask built beside it hides it
 
 
-def _old_decode(tokenizer: Any, ids: List[int]) -> str:
+def _decode_pytorch_transformers(tokenizer: Any, ids: List[int]) -> str:
     # Its own decode cuts the text at each [SEP]. Added tokens are kept apart from byte-level pieces, as there.
     parts, run = [], []
     for token in tokenizer.convert_ids_to_tokens(ids):
@@ -134,38 +134,38 @@ def _check_tokenizer(tokenizer: Any) -> None:
     if isclass(tokenizer) or not all(callable(getattr(tokenizer, name, None))
                                      for name in ("tokenize", "convert_tokens_to_ids", "convert_ids_to_tokens")):
         given = f"the class {tokenizer.__name__}" if isclass(tokenizer) else \
-            f"{_shown(tokenizer)} ({type(tokenizer).__name__})"
-        raise UnusableInput(f"{given} was given as tokenizer; expected a tokenizer of pytorch-transformers or "
+            f"{_shorten_repr(tokenizer)} ({type(tokenizer).__name__})"
+        raise InvalidInputError(f"{given} was given as tokenizer; expected a tokenizer of pytorch-transformers or "
                             f"transformers; write AutoTokenizer.from_pretrained(name)")
 
 
-def _check_number(name: str, value: Any) -> None:
+def _check_integer(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise UnusableInput(f"{name}={value!r} was given; expected a whole number")
+        raise InvalidInputError(f"{name}={value!r} was given; expected a whole number")
     if name == "n_workers" and value < 1:
-        raise UnusableInput(f"n_workers={value} was given; expected at least 1; write n_workers=1 for no processes")
+        raise InvalidInputError(f"n_workers={value} was given; expected at least 1; write n_workers=1 for no processes")
 
 
-def _check_room(tokenizer: Any, max_len: int, pair: bool) -> None:
-    count = count_specials(tokenizer, pair)
+def _check_special_tokens_fit(tokenizer: Any, max_len: int, pair: bool) -> None:
+    count = count_special_tokens(tokenizer, pair)
     if max_len < count or max_len < 1:
-        raise UnusableInput(f"max_len={max_len} was given; expected at least 1 and the tokenizer's {count} special "
+        raise InvalidInputError(f"max_len={max_len} was given; expected at least 1 and the tokenizer's {count} special "
                             f"tokens{' of a pair' * pair}; write max_len={count + 1} or more")
 
 
-def _check_limit(tokenizer: Any, max_len: int) -> None:
+def _check_model_max_length(tokenizer: Any, max_len: int) -> None:
     limit = getattr(tokenizer, "model_max_length", None) or getattr(tokenizer, "max_len", None)
     if isinstance(limit, (int, float)) and max_len > limit and limit < NO_LIMIT:
-        raise UnusableInput(f"max_len={max_len} was given, and the tokenizer's own limit is {int(limit)} tokens; "
+        raise InvalidInputError(f"max_len={max_len} was given, and the tokenizer's own limit is {int(limit)} tokens; "
                             f"write max_len={int(limit)} or less")
 
 
-def _checked(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bool]:
+def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bool]:
     """Texts and pairs as lists, and whether the texts are lists of words."""
     firsts = _as_list("texts", texts)
     words = bool(firsts) and isinstance(firsts[0], (list, tuple))
     if words:
-        _refuse(firsts, [i for i, text in enumerate(firsts) if not _is_words(text)], "texts", "list of str",
+        _raise_for_bad_texts(firsts, [i for i, text in enumerate(firsts) if not _is_word_list(text)], "texts", "list of str",
                 "as the first one is, a list of words, for each")
         firsts = [list(text) for text in firsts]
     else:
@@ -173,42 +173,42 @@ def _checked(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bo
     if pairs is None:
         return firsts, None, words
     if words:
-        raise UnusableInput("texts of words and pairs were given; expected pairs only beside texts that are str; write "
+        raise InvalidInputError("texts of words and pairs were given; expected pairs only beside texts that are str; write "
                             "pairs=None")
     seconds = _as_list("pairs", pairs)
     if len(seconds) != len(firsts):
-        raise UnusableInput(f"{len(firsts)} texts and {len(seconds)} pairs were given; expected one pair for each text")
+        raise InvalidInputError(f"{len(firsts)} texts and {len(seconds)} pairs were given; expected one pair for each text")
     _check_strings("pairs", seconds)
     return firsts, seconds, words
 
 
 def _as_list(name: str, texts: Any) -> List[Any]:
     if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
-        raise UnusableInput(f"{name} is {_shown(texts)}; expected a sequence of str; write [text] for a single one")
+        raise InvalidInputError(f"{name} is {_shorten_repr(texts)}; expected a sequence of str; write [text] for a single one")
     if getattr(texts, "ndim", 1) != 1:  # a DataFrame would give the names of its columns
-        raise UnusableInput(f"{name} is a {type(texts).__name__} of {texts.ndim} dimensions; expected a sequence of "
+        raise InvalidInputError(f"{name} is a {type(texts).__name__} of {texts.ndim} dimensions; expected a sequence of "
                             "str; write dataframe[column]")
     return list(texts)
 
 
 def _check_strings(name: str, texts: List[Any]) -> None:
-    _refuse(texts, [i for i, text in enumerate(texts) if not isinstance(text, str)], name, "str",
+    _raise_for_bad_texts(texts, [i for i, text in enumerate(texts) if not isinstance(text, str)], name, "str",
             "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out")
 
 
-def _is_words(text: Any) -> bool:
+def _is_word_list(text: Any) -> bool:
     return isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text)
 
 
-def _refuse(texts: List[Any], bad: List[int], name: str, expected: str, write: str) -> None:
+def _raise_for_bad_texts(texts: List[Any], bad: List[int], name: str, expected: str, advice: str) -> None:
     if bad:
         where = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         first = texts[bad[0]]
-        raise UnusableInput(f"{len(bad)} of {len(texts)} {name} are no {expected} (positions {where}; the first is "
-                            f"{_shown(first)}, {type(first).__name__}); write {write}")
+        raise InvalidInputError(f"{len(bad)} of {len(texts)} {name} are no {expected} (positions {where}; the first is "
+                            f"{_shorten_repr(first)}, {type(first).__name__}); write {advice}")
 
 
-def _shown(value: Any) -> str:
+def _shorten_repr(value: Any) -> str:
     if getattr(value, "ndim", 0) == 2:
         return f"a table of {len(value)} rows"
     return shorten(repr(value), 60, placeholder=" ...")

@@ -5,49 +5,49 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Iterator, List, Optional, Tuple
 
-__all__ = ["cores", "in_processes", "in_this_process", "may_fork"]
+__all__ = ["count_available_cores", "run_in_processes", "run_in_this_process", "can_fork"]
 
 Span = Tuple[int, int]
 
 _job: Any = None  # in a worker process, what it works on
 
 
-def _begin(job: Any) -> None:
+def _init_worker(job: Any) -> None:
     global _job
     _job = job
 
 
-def _work(span: Span) -> Any:
+def _run_job(span: Span) -> Any:
     return _job(span)
 
 
-def in_this_process(job: Any, spans: List[Span]) -> Iterator[Any]:
+def run_in_this_process(job: Any, spans: List[Span]) -> Iterator[Any]:
     yield from map(job, spans)
 
 
-def in_processes(job: Any, spans: List[Span], n_workers: int) -> Iterator[Any]:
+def run_in_processes(job: Any, spans: List[Span], n_workers: int) -> Iterator[Any]:
     done = 0
     futures: List[Optional[Future]] = []
-    executor = ProcessPoolExecutor(n_workers, multiprocessing.get_context("fork"), _begin, (job,))
+    executor = ProcessPoolExecutor(n_workers, multiprocessing.get_context("fork"), _init_worker, (job,))
     try:
-        futures = [executor.submit(_work, span) for span in spans]
+        futures = [executor.submit(_run_job, span) for span in spans]
         for i, future in enumerate(futures):
             part = future.result()
             futures[i] = None  # so that rows that were handed on are not held twice
             done += 1
             yield part
     except BrokenProcessPool:  # a worker was killed, or its error could not be sent: here it is raised as it is
-        yield from in_this_process(job, spans[done:])
+        yield from run_in_this_process(job, spans[done:])
     finally:
         for future in filter(None, futures):
             future.cancel()
         executor.shutdown(wait=True)
 
 
-def cores() -> int:
+def count_available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def may_fork() -> bool:
+def can_fork() -> bool:
     """Only a forked process needs neither a guarded ``__main__`` nor the texts sent to it; macOS's is not safe."""
     return not multiprocessing.current_process().daemon and os.name == "posix" and os.uname().sysname == "Linux"

@@ -10,23 +10,23 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 import numpy as np
 
-from fastai_hf_callback.errors import UnusableInput
-from .multiprocess import Span, cores, in_processes, in_this_process, may_fork
+from fastai_hf_callback.errors import InvalidInputError
+from .multiprocess import Span, count_available_cores, run_in_processes, run_in_this_process, can_fork
 
-__all__ = ["Encoded", "count_specials", "job_for", "pad_side", "parts_of"]
+__all__ = ["EncodedText", "count_special_tokens", "create_tokenization_job", "padding_side", "encode_in_chunks"]
 
-ROWS_FAST, ROWS_SLOW = 10_000, 500  # rows per chunk: memory stays linear, and progress shows
+CHUNK_ROWS_FAST, CHUNK_ROWS_SLOW = 10_000, 500  # rows per chunk: memory stays linear, and progress shows
 # Characters; below, starting processes takes longer than they save. Where words are remembered, each has to learn them.
-PAYS_FROM, PAYS_FROM_REMEMBERED = 500_000, 2_000_000
+MIN_CHARS_FOR_PROCESSES, MIN_CHARS_FOR_PROCESSES_CACHED = 500_000, 2_000_000
 SAMPLED_ROWS = 16  # on which two ways of one tokenizer are compared
-CHUNKS_PAY_FROM = 32  # texts; below, looking whether words can be cut apart takes longer than it saves
-MOST_KNOWN = 1_000_000  # words remembered while a call lasts
+MIN_TEXTS_FOR_CHUNKS = 32  # texts; below, looking whether words can be cut apart takes longer than it saves
+MAX_CACHED_WORDS = 1_000_000  # words remembered while a call lasts
 # What differs where a word's pieces depend on its neighbours: leading spaces, sentence ends, contractions, digits.
-PROBES = ("cat. dog", "a  b", " a b ", "Mr. Smith can not , don 't ; 3 000 .", "a\nb \t c", "x\u00a0y \x1c z",
+PROBE_TEXTS = ("cat. dog", "a  b", " a b ", "Mr. Smith can not , don 't ; 3 000 .", "a\nb \t c", "x\u00a0y \x1c z",
           "\u4e2d \u6587")
 
 
-class Encoded(NamedTuple):
+class EncodedText(NamedTuple):
     """One row, special tokens included.
 
     Attributes
@@ -43,18 +43,18 @@ class Encoded(NamedTuple):
     words: Optional[np.ndarray]
 
 
-def job_for(tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool) -> Any:
+def create_tokenization_job(tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool) -> Any:
     """What encodes a span of these rows when it is called with one."""
-    return (_Slow if _is_slow(tokenizer) else _Fast)(tokenizer, max_len, firsts, seconds, words)
+    return (_SlowTokenizerJob if _is_slow(tokenizer) else _FastTokenizerJob)(tokenizer, max_len, firsts, seconds, words)
 
 
-def parts_of(job: Any, n_workers: Optional[int]) -> Tuple[Iterator[List[Encoded]], int]:
+def encode_in_chunks(job: Any, n_workers: Optional[int]) -> Tuple[Iterator[List[EncodedText]], int]:
     """The encoded rows, part by part, and how many parts there are."""
     total = len(job.firsts)
     spans = [(start, min(start + job.rows, total)) for start in range(0, total, job.rows)]
-    n_workers = min(n_workers or cores(), len(spans))
-    several = n_workers > 1 and job.may_be_shared()
-    return in_processes(job, spans, n_workers) if several else in_this_process(job, spans), len(spans)
+    n_workers = min(n_workers or count_available_cores(), len(spans))
+    several = n_workers > 1 and job.can_use_processes()
+    return run_in_processes(job, spans, n_workers) if several else run_in_this_process(job, spans), len(spans)
 
 
 # -- what is asked of the tokenizer --------------------------------------------------------------------------------
@@ -67,10 +67,10 @@ def _is_slow(tokenizer: Any) -> bool:
                                                                                "build_inputs_with_special_tokens")
 
 
-def pad_side(tokenizer: Any) -> str:
+def padding_side(tokenizer: Any) -> str:
     side = getattr(tokenizer, "padding_side", None)
     if side is None:
-        frame = _Frame(tokenizer)
+        frame = _SpecialTokenTemplate(tokenizer)
         side = "left" if not frame.before and frame.cls is not None and frame.after[-1:] == [frame.cls] else "right"
     return side
 
@@ -80,18 +80,18 @@ def _special_id(tokenizer: Any, name: str) -> Optional[int]:
     return None if token is None else tokenizer.convert_tokens_to_ids(token)
 
 
-class _Frame:
+class _SpecialTokenTemplate:
     """Where pytorch-transformers puts special tokens: asked once, with a mark for each text."""
 
     def __init__(self, tokenizer: Any, pair: bool = False):
         self.cls, self.sep = _special_id(tokenizer, "cls"), _special_id(tokenizer, "sep")
-        whole = self._whole(tokenizer, pair)
+        whole = self._encode_whole(tokenizer, pair)
         first, last = whole.index(-1), whole.index(-2 if pair else -1)
         self.before, self.between, self.after = whole[:first], whole[first + 1:last], whole[last + 1:]
         self.count = len(whole) - (2 if pair else 1)
 
     @staticmethod
-    def _whole(tokenizer: Any, pair: bool) -> List[int]:
+    def _encode_whole(tokenizer: Any, pair: bool) -> List[int]:
         join = tokenizer.add_special_tokens_sentences_pair if pair else tokenizer.add_special_tokens_single_sentence
         if getattr(join, "__qualname__", "").startswith("PreTrainedTokenizer."):
             return [-1, -2] if pair else [-1]  # the base class's adds nothing, and logs a warning at each call
@@ -115,14 +115,14 @@ class _Frame:
         return [0] * (len(self.before) + len(first) + len(self.between)) + [last] * len(second or ()) + after
 
 
-class _OldSpecials:
+class _LegacySpecialTokens:
     """Special tokens and types as pytorch-transformers 1.2 and its models have them."""
 
     def __init__(self, tokenizer: Any, pair: bool):
-        self.frame = _Frame(tokenizer, pair)
+        self.frame = _SpecialTokenTemplate(tokenizer, pair)
         # DistilBERT's tokenizer is BERT's in all but its class, and its model takes no types: only the name tells.
         named = any("DistilBert" in kind.__name__ for kind in type(tokenizer).__mro__)
-        self.typed = not named and (self.frame if pair else _Frame(tokenizer, True)).has_segments()
+        self.typed = not named and (self.frame if pair else _SpecialTokenTemplate(tokenizer, True)).has_segments()
         self.before, self.count = len(self.frame.before), self.frame.count
 
     def join(self, first: List[int], second: Optional[List[int]]) -> Tuple[List[int], Optional[List[int]]]:
@@ -145,156 +145,156 @@ class _NewSpecials:
 
 def _specials(tokenizer: Any, pair: bool) -> Any:
     old = hasattr(tokenizer, "add_special_tokens_single_sentence")
-    return (_OldSpecials if old else _NewSpecials)(tokenizer, pair)
+    return (_LegacySpecialTokens if old else _NewSpecials)(tokenizer, pair)
 
 
-def count_specials(tokenizer: Any, pair: bool) -> int:
+def count_special_tokens(tokenizer: Any, pair: bool) -> int:
     return _specials(tokenizer, pair).count if _is_slow(tokenizer) else tokenizer.num_special_tokens_to_add(pair)
 
 
 # -- the two kinds of tokenizer ------------------------------------------------------------------------------------
 
 
-class _Job:
+class _TokenizationJob:
     """What `TextEncoder.encode` was given; called with a span of rows."""
 
     def __init__(self, tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
         self.tokenizer, self.max_len, self.firsts, self.seconds, self.words = tokenizer, max_len, firsts, seconds, words
 
-    def may_be_shared(self) -> bool:
+    def can_use_processes(self) -> bool:
         return False
 
-    def settings_kept(self) -> Any:
-        return _settings_kept(self.tokenizer)
+    def preserve_tokenizer_settings(self) -> Any:
+        return _preserve_backend_settings(self.tokenizer)
 
 
-class _Fast(_Job):
+class _FastTokenizerJob(_TokenizationJob):
     """The tokenizer's own call for many texts; Rust threads inside it."""
 
-    rows = ROWS_FAST
+    rows = CHUNK_ROWS_FAST
 
-    def __call__(self, span: Span) -> List[Encoded]:
+    def __call__(self, span: Span) -> List[EncodedText]:
         firsts = self.firsts[slice(*span)]
         seconds = None if self.seconds is None else self.seconds[slice(*span)]
-        if not self.words and self._may_skip_offsets(firsts, seconds):
-            return self._without_offsets(firsts, seconds)
-        return self._by_its_own_call(firsts, seconds)
+        if not self.words and self._can_skip_offsets(firsts, seconds):
+            return self._encode_without_offsets(firsts, seconds)
+        return self._call_tokenizer(firsts, seconds)
 
-    def _by_its_own_call(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[Encoded]:
-        made = self.tokenizer(self._spaced(firsts) if self.words else firsts, seconds, truncation=True,
+    def _call_tokenizer(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[EncodedText]:
+        made = self.tokenizer(self._add_leading_space(firsts) if self.words else firsts, seconds, truncation=True,
                               max_length=self.max_len, is_split_into_words=self.words, padding=False,
                               return_attention_mask=False)
         types = made.get("token_type_ids") or [None] * len(firsts)
         words = (made.word_ids(i) if self.words else None for i in range(len(firsts)))
-        return [_row(*parts) for parts in zip(made["input_ids"], types, words)]
+        return [_build_row(*parts) for parts in zip(made["input_ids"], types, words)]
 
-    def _may_skip_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> bool:
+    def _can_skip_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> bool:
         """Whether the backend's call that leaves out where tokens stood (a third faster), gives the same."""
         if not hasattr(getattr(self.tokenizer, "backend_tokenizer", None), "encode_batch_fast"):
             return False
         rows = slice(0, None, max(1, len(firsts) // SAMPLED_ROWS))
         sample = firsts[rows], None if seconds is None else seconds[rows]
-        return all(map(_same_row, self._by_its_own_call(*sample), self._without_offsets(*sample)))
+        return all(map(_is_same_row, self._call_tokenizer(*sample), self._encode_without_offsets(*sample)))
 
-    def _without_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[Encoded]:
+    def _encode_without_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[EncodedText]:
         backend, typed = self.tokenizer.backend_tokenizer, "token_type_ids" in self.tokenizer.model_input_names
         backend.enable_truncation(self.max_len, direction=self.tokenizer.truncation_side)
         backend.no_padding()
         made = backend.encode_batch_fast(firsts if seconds is None else list(zip(firsts, seconds)))
-        return [_row(one.ids, one.type_ids if typed else None, None) for one in made]
+        return [_build_row(one.ids, one.type_ids if typed else None, None) for one in made]
 
-    def _spaced(self, texts: List[List[str]]) -> List[List[str]]:
-        space = _space_before(lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return [[_spaced(word, i, space) for i, word in enumerate(text)] for text in texts]
+    def _add_leading_space(self, texts: List[List[str]]) -> List[List[str]]:
+        space = _find_leading_space(lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return [[_add_leading_space(word, i, space) for i, word in enumerate(text)] for text in texts]
 
 
-class _Slow(_Job):
+class _SlowTokenizerJob(_TokenizationJob):
     """Tokens of one text after the other; what is known of a word is remembered as long as the call lasts."""
 
-    rows = ROWS_SLOW
+    rows = CHUNK_ROWS_SLOW
 
     def __init__(self, tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
-        super().__init__(_with_caches_of_its_own(tokenizer), max_len, firsts, seconds, words)
+        super().__init__(_copy_with_own_caches(tokenizer), max_len, firsts, seconds, words)
         self.specials = _specials(self.tokenizer, seconds is not None)
         self.room = max_len - self.specials.count
         self.from_left = getattr(tokenizer, "truncation_side", "right") == "left"
         self.special_tokens = {*getattr(tokenizer, "added_tokens_encoder", ()), *tokenizer.all_special_tokens}
-        self.known: Dict[str, List[int]] = {}
-        self.space = _space_before(self._whole) if words else ""
-        self.by_chunk = not words and len(firsts) >= CHUNKS_PAY_FROM and self._chunks_are_independent()
+        self.cache: Dict[str, List[int]] = {}
+        self.space = _find_leading_space(self._encode_whole) if words else ""
+        self.by_chunk = not words and len(firsts) >= MIN_TEXTS_FOR_CHUNKS and self._chunks_are_independent()
 
-    def may_be_shared(self) -> bool:
+    def can_use_processes(self) -> bool:
         texts = chain(self.firsts, self.seconds or ())
         size = sum(sum(map(len, text)) if self.words else len(text) for text in texts)
-        if size < (PAYS_FROM_REMEMBERED if self.by_chunk else PAYS_FROM) or not may_fork():
+        if size < (MIN_CHARS_FOR_PROCESSES_CACHED if self.by_chunk else MIN_CHARS_FOR_PROCESSES) or not can_fork():
             return False
-        return _can_be_pickled(self.tokenizer)
+        return _is_picklable(self.tokenizer)
 
-    def __call__(self, span: Span) -> List[Encoded]:
-        return [self._encoded(i) for i in range(*span)]
+    def __call__(self, span: Span) -> List[EncodedText]:
+        return [self._encode_row(i) for i in range(*span)]
 
-    def _encoded(self, i: int) -> Encoded:
+    def _encode_row(self, i: int) -> EncodedText:
         words = None
         if self.words:
-            first, words = self._of_words(self.firsts[i])
+            first, words = self._encode_words(self.firsts[i])
         else:
-            first = self._of_text(self.firsts[i])
-        second = None if self.seconds is None else self._of_text(self.seconds[i])
-        keep, keep_second = _shares(self.room, len(first), len(second or ()))
-        second = None if second is None else self._cut(second, keep_second)
-        ids, types = self.specials.join(self._cut(first, keep), second)
+            first = self._encode_text(self.firsts[i])
+        second = None if self.seconds is None else self._encode_text(self.seconds[i])
+        keep, keep_second = _truncated_lengths(self.room, len(first), len(second or ()))
+        second = None if second is None else self._truncate(second, keep_second)
+        ids, types = self.specials.join(self._truncate(first, keep), second)
         if words is not None:
-            words = [-1] * self.specials.before + self._cut(words, keep)
+            words = [-1] * self.specials.before + self._truncate(words, keep)
             words += [-1] * (len(ids) - len(words))
-        return _row(ids, types, words)
+        return _build_row(ids, types, words)
 
-    def _cut(self, values: List[int], keep: int) -> List[int]:
+    def _truncate(self, values: List[int], keep: int) -> List[int]:
         return values[max(len(values) - keep, 0):] if self.from_left else values[:keep]
 
-    def _of_text(self, text: str) -> List[int]:
-        return self._of_chunks(text) if self.by_chunk and text.strip() else self._whole(text)
+    def _encode_text(self, text: str) -> List[int]:
+        return self._encode_chunks(text) if self.by_chunk and text.strip() else self._encode_whole(text)
 
-    def _of_words(self, words: List[str]) -> Tuple[List[int], List[int]]:
-        pieces = [self._remembered(_spaced(word, i, self.space), self._whole) for i, word in enumerate(words)]
+    def _encode_words(self, words: List[str]) -> Tuple[List[int], List[int]]:
+        pieces = [self._get_or_encode(_add_leading_space(word, i, self.space), self._encode_whole) for i, word in enumerate(words)]
         return list(chain.from_iterable(pieces)), [i for i, piece in enumerate(pieces) for _ in piece]
 
-    def _of_chunks(self, text: str) -> List[int]:
+    def _encode_chunks(self, text: str) -> List[int]:
         ids: List[int] = []
         for chunk in text.split(" "):
-            ids += self._remembered(chunk, self._of_chunk)
+            ids += self._get_or_encode(chunk, self._encode_chunk)
             if len(ids) >= self.room and not self.from_left:
                 break  # each chunk's tokens are appended, so those still to come would be cut off
         return ids
 
-    def _remembered(self, text: str, make: Callable[[str], List[int]]) -> List[int]:
-        ids = self.known.get(text)
+    def _get_or_encode(self, text: str, make: Callable[[str], List[int]]) -> List[int]:
+        ids = self.cache.get(text)
         if ids is None:
-            if len(self.known) >= MOST_KNOWN:
-                self.known.clear()
-            ids = self.known[text] = make(text)
+            if len(self.cache) >= MAX_CACHED_WORDS:
+                self.cache.clear()
+            ids = self.cache[text] = make(text)
         return ids
 
-    def _of_chunk(self, chunk: str) -> List[int]:
-        return self._ids(self._tokens_of_chunk(chunk))
+    def _encode_chunk(self, chunk: str) -> List[int]:
+        return self._convert_to_ids(self._tokenize_chunk(chunk))
 
-    def _tokens_of_chunk(self, chunk: str) -> List[str]:
+    def _tokenize_chunk(self, chunk: str) -> List[str]:
         if any(token in chunk for token in self.special_tokens):
-            return self._tokens(chunk)
+            return self._tokenize_text(chunk)
         return self.tokenizer._tokenize(chunk)  # `tokenize` looks for special tokens first, for long
 
-    def _whole(self, text: str) -> List[int]:
-        return self._ids(self._tokens(text))
+    def _encode_whole(self, text: str) -> List[int]:
+        return self._convert_to_ids(self._tokenize_text(text))
 
-    def _tokens(self, text: str) -> List[str]:
+    def _tokenize_text(self, text: str) -> List[str]:
         tokens = self.tokenizer.tokenize(text) if text else []
         # Of a blank text pytorch-transformers makes a special token, whichever comes first out of a set.
         return [] if not text.strip() and self.special_tokens.issuperset(tokens) else tokens
 
-    def _ids(self, tokens: List[str]) -> List[int]:
+    def _convert_to_ids(self, tokens: List[str]) -> List[int]:
         # One by one: given a list, the tokenizer warns at each one longer than its limit, also where it is cut.
         ids = [self.tokenizer.convert_tokens_to_ids(token) for token in tokens]
         if None in ids:
-            raise UnusableInput(f"the tokenizer has no id for {tokens[ids.index(None)]!r}; expected a vocabulary with "
+            raise InvalidInputError(f"the tokenizer has no id for {tokens[ids.index(None)]!r}; expected a vocabulary with "
                                 f"its unknown token, {self.tokenizer.unk_token!r}, in it")
         return ids
 
@@ -308,11 +308,11 @@ class _Slow(_Job):
         if any(" " in token for token in self.special_tokens):
             return False
         step = max(len(self.firsts) // 8, 1)
-        sample = [text[:2000] for text in chain(PROBES, self.firsts[::step], (self.seconds or ())[::step])]
-        return all(sum(map(self._tokens_of_chunk, text.split(" ")), []) == self._tokens(text) for text in sample)
+        sample = [text[:2000] for text in chain(PROBE_TEXTS, self.firsts[::step], (self.seconds or ())[::step])]
+        return all(sum(map(self._tokenize_chunk, text.split(" ")), []) == self._tokenize_text(text) for text in sample)
 
 
-def _with_caches_of_its_own(tokenizer: Any) -> Any:
+def _copy_with_own_caches(tokenizer: Any) -> Any:
     """The tokenizer; or a shallow copy where it would remember, in itself, every word it has seen."""
     caches = {name: dict(value) for name, value in vars(tokenizer).items()
               if name.startswith("cache") and isinstance(value, dict)}
@@ -323,35 +323,35 @@ def _with_caches_of_its_own(tokenizer: Any) -> Any:
     return twin
 
 
-def _space_before(tokens_of: Callable[[str], List[int]]) -> str:
+def _find_leading_space(tokens_of: Callable[[str], List[int]]) -> str:
     """What a word needs before it to get the pieces that it has within a text; byte-level ones carry the space."""
     first, both = list(tokens_of("a")), list(tokens_of("a a"))
     return " " if first + first != both and first + list(tokens_of(" a")) == both else ""
 
 
-def _spaced(word: str, i: int, space: str) -> str:
+def _add_leading_space(word: str, i: int, space: str) -> str:
     return (space if i else "") + word if word.strip() else ""
 
 
-def _shares(room: int, first: int, second: int) -> Tuple[int, int]:
+def _truncated_lengths(room: int, first: int, second: int) -> Tuple[int, int]:
     """Tokens kept of each text, "longest first": the odd one is the first text's."""
     keep_second = min(second, max(room // 2, room - first))
     return min(first, room - keep_second), keep_second
 
 
-def _row(ids: List[int], types: Optional[List[int]], words: Optional[List[Optional[int]]]) -> Encoded:
-    return Encoded(np.array(ids, dtype=np.int32),
+def _build_row(ids: List[int], types: Optional[List[int]], words: Optional[List[Optional[int]]]) -> EncodedText:
+    return EncodedText(np.array(ids, dtype=np.int32),
                    np.array(types, dtype=np.int32) if types is not None and any(types) else None,
                    None if words is None else np.array([-1 if w is None else w for w in words], dtype=np.int32))
 
 
-def _same_row(one: Encoded, other: Encoded) -> bool:
+def _is_same_row(one: EncodedText, other: EncodedText) -> bool:
     return np.array_equal(one.ids, other.ids) and \
         (one.types is None) == (other.types is None) and (one.types is None or np.array_equal(one.types, other.types))
 
 
 @contextmanager
-def _settings_kept(tokenizer: Any) -> Iterator[None]:
+def _preserve_backend_settings(tokenizer: Any) -> Iterator[None]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         yield
@@ -364,7 +364,7 @@ def _settings_kept(tokenizer: Any) -> Iterator[None]:
         backend.enable_padding(**padding) if padding else backend.no_padding()
 
 
-def _can_be_pickled(tokenizer: Any) -> bool:
+def _is_picklable(tokenizer: Any) -> bool:
     try:  # one that cannot holds what a second process may not share
         pickle.dumps(tokenizer)
     except Exception:

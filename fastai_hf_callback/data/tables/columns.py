@@ -7,16 +7,16 @@ from typing import Any, Optional, Tuple
 
 import numpy as np
 
-from fastai_hf_callback.errors import UnusableInput
-from .splits import Part
+from fastai_hf_callback.errors import InvalidInputError
+from .splits import Split
 
-__all__ = ["BITS", "as_numbers", "bits_of", "check_missing", "holds_lists", "holds_words", "is_blank", "is_categorical",
-           "is_list", "is_missing", "value_at"]
+__all__ = ["BINARY_VALUES", "to_numbers", "parse_binary_column", "check_no_missing", "has_lists", "has_strings", "is_blank", "is_categorical",
+           "is_list", "is_missing", "describe_first_wrong"]
 
-BITS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
+BINARY_VALUES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
 
-def holds_lists(column: Any) -> bool:
+def has_lists(column: Any) -> bool:
     """Whether the first value that is there is a list, tuple or array."""
     return is_list(next((value for value in column if is_list(value) or not is_missing(value)), None))
 
@@ -42,28 +42,28 @@ def is_categorical(column: Any) -> bool:
     return isinstance(column.dtype, pd.CategoricalDtype)
 
 
-def holds_words(column: Any) -> bool:
+def has_strings(column: Any) -> bool:
     return column.dtype.kind not in "biuf" and any(isinstance(value, str) for value in column.tolist())
 
 
-def check_missing(part: Part, label: Any) -> None:
+def check_no_missing(part: Split, label: Any) -> None:
     column = part.column(label)
     missing = column.isna().to_numpy(dtype=bool)
     if column.dtype.kind not in "biufmM" and not is_categorical(column):
         missing = missing | np.array([isinstance(value, str) and not value.strip() for value in column.tolist()])
     if missing.any():
-        drop = f", or leave the column out: {part.leaving_out([label])}" if part.split == "test" else ""
-        raise UnusableInput(f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
-                            f"row(s), {part.at(missing)}; fill or remove these rows{drop}")
+        drop = f", or leave the column out: {part.format_drop([label])}" if part.split == "test" else ""
+        raise InvalidInputError(f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
+                            f"row(s), {part.locate_rows(missing)}; fill or remove these rows{drop}")
 
 
-def value_at(part: Part, label: Any, wrong: np.ndarray) -> str:
+def describe_first_wrong(part: Split, label: Any, wrong: np.ndarray) -> str:
     value = part.column(label).iloc[int(wrong.argmax())]
     value = value.item() if isinstance(value, np.generic) else value
     return repr(value) if isinstance(value, (str, Number)) else f"a value of type {type(value).__name__}"
 
 
-def as_numbers(column: Any) -> np.ndarray:
+def to_numbers(column: Any) -> np.ndarray:
     """Every value as float64; NaN where it is none."""
     import pandas as pd
 
@@ -79,17 +79,17 @@ def as_numbers(column: Any) -> np.ndarray:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def bits_of(part: Part, label: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+def parse_binary_column(part: Split, label: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
     """The column as 0.0 and 1.0, and a mask of what is neither (None: nothing)."""
     import pandas as pd
 
     column = part.column(label)
     if column.dtype.kind in "biuf":
         bits = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    elif holds_lists(column):
+    elif has_lists(column):
         bits = np.full(part.size, np.nan)
     else:
         codes, values = pd.factorize(column.map(str))
-        bits = np.array([BITS.get(str(value).strip().lower(), np.nan) for value in values])[codes]
+        bits = np.array([BINARY_VALUES.get(str(value).strip().lower(), np.nan) for value in values])[codes]
     wrong = (bits != 0) & (bits != 1)
     return bits.astype(np.float32), wrong if wrong.any() else None

@@ -9,14 +9,14 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from fastai_hf_callback.errors import UnusableInput
-from .qa_answers import holds_answers, read_answers
+from fastai_hf_callback.errors import InvalidInputError
+from .qa_answers import has_squad_answers, read_answers
 from .columns import is_blank, is_list
-from .splits import Part, listed, open_parts, whole_tables
+from .splits import Split, format_names, open_splits, unique_tables
 from .targets import TASKS as TASKS
 from .targets import choose_task, read_targets
 
-__all__ = ["Examples", "Labelled", "read_examples"]
+__all__ = ["Examples", "LabeledSplits", "read_examples"]
 
 
 class Examples(NamedTuple):
@@ -40,7 +40,7 @@ class Examples(NamedTuple):
     targets: Any
 
 
-class Labelled(NamedTuple):
+class LabeledSplits(NamedTuple):
     """Every split, and what the numbers mean.
 
     Attributes
@@ -62,11 +62,11 @@ class Labelled(NamedTuple):
     test: Optional[Examples]
     task: str
     names: List[str]
-    said: List[str]
+    messages: List[str]
 
 
 def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = None, test: Any = None,
-                  task: Optional[str] = None, classes: Optional[Sequence[Any]] = None, seed: int = 42) -> Labelled:
+                  task: Optional[str] = None, classes: Optional[Sequence[Any]] = None, seed: int = 42) -> LabeledSplits:
     """Read and check texts and labels.
 
     Parameters
@@ -95,46 +95,46 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
 
     Returns
     -------
-    Labelled
+    LabeledSplits
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         With one line that says what was given, what was expected and what to write.
     """
     columns = _as_list(labels)
     _check_names([text, pair, *columns])
-    needed = [text] if pair is None else [text, pair]
-    parts = [part for part in open_parts(train, valid, test, text, needed, columns, seed) if part is not None]
+    required = [text] if pair is None else [text, pair]
+    parts = [part for part in open_splits(train, valid, test, text, required, columns, seed) if part is not None]
     classes = parts[0].classes if classes is None else classes
-    if task is None and holds_answers(parts[0].column(columns[0])):
+    if task is None and has_squad_answers(parts[0].column(columns[0])):
         task = "answer"
-    chosen, task = task is not None, choose_task(parts[0], text, columns, task)
+    task_given, task = task is not None, choose_task(parts[0], text, columns, task)
     _check_pair_fits(task, pair)
-    for table in whole_tables(parts):
-        _check_no_text_missing(table, needed)
-    texts = [_texts(part, text, of_words=task == "tokens") for part in parts]
-    pairs = [None if pair is None else _texts(part, pair, of_words=False) for part in parts]
-    labelled = [part for part in parts if _is_labelled(part, columns)]
-    told: List[str] = []
+    for table in unique_tables(parts):
+        _check_no_text_missing(table, required)
+    texts = [_read_texts(part, text, is_split_into_words=task == "tokens") for part in parts]
+    pairs = [None if pair is None else _read_texts(part, pair, is_split_into_words=False) for part in parts]
+    labelled = [part for part in parts if _has_labels(part, columns)]
+    answer_messages: List[str] = []
     if task == "answer":
-        names, targets, told = _answers(labelled, pairs, columns, classes)
+        names, targets, answer_messages = _read_qa_targets(labelled, pairs, columns, classes)
     else:
-        names, targets = read_targets(labelled, columns, task, classes, chosen)
+        names, targets = read_targets(labelled, columns, task, classes, task_given)
     if task == "tokens":
         for part, words, target in zip(parts, texts, targets):
-            _check_lengths(part, words, target, text, columns[0])
+            _check_label_counts(part, words, target, text, columns[0])
     targets = (targets + [None])[:len(parts)]
     splits = [Examples(*each) for each in zip(texts, pairs, targets)]
-    said = [line for part, split in zip(parts, splits) for line in _blanks(part, split)]
-    said += _numbers(parts[0], text, splits[0].texts) + _twins(parts[1], splits) + told
-    return Labelled(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, said)
+    messages = [line for part, split in zip(parts, splits) for line in _describe_blanks(part, split)]
+    messages += _describe_numeric_texts(parts[0], text, splits[0].texts) + _describe_duplicates(parts[1], splits) + answer_messages
+    return LabeledSplits(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, messages)
 
 
 def _as_list(labels: Any) -> List[Any]:
     columns = list(labels) if is_list(labels) or hasattr(labels, "tolist") else [labels]
     if not columns or columns == [None]:
-        raise UnusableInput(f"labels={labels!r} was given; expected the name of a column, or a list of names: "
+        raise InvalidInputError(f"labels={labels!r} was given; expected the name of a column, or a list of names: "
                             f"labels='label'")
     return columns
 
@@ -142,110 +142,110 @@ def _as_list(labels: Any) -> List[Any]:
 def _check_names(names: List[Any]) -> None:
     odd = [name for name in names if isinstance(name, (dict, set)) or is_list(name) or hasattr(name, "iloc")]
     if odd:
-        raise UnusableInput(f"a {type(odd[0]).__name__} was given for a column; expected the name of one: text='text', "
+        raise InvalidInputError(f"a {type(odd[0]).__name__} was given for a column; expected the name of one: text='text', "
                             f"labels='label' or labels=['a', 'b']")
 
 
 def _check_pair_fits(task: str, pair: Any) -> None:
     if task == "tokens" and pair is not None:
-        raise UnusableInput(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
+        raise InvalidInputError(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
                             f"pair out")
     if task == "answer" and pair is None:
-        raise UnusableInput("task is 'answer' and no pair was given; expected the column of questions and that of "
+        raise InvalidInputError("task is 'answer' and no pair was given; expected the column of questions and that of "
                             "their contexts: write text='question', pair='context'")
 
 
-def _answers(parts: List[Part], contexts: List[Any], labels: List[Any],
+def _read_qa_targets(parts: List[Split], contexts: List[Any], labels: List[Any],
              classes: Any) -> Tuple[List[str], List[Any], List[str]]:
     if classes is not None:
-        raise UnusableInput("classes was given and task is 'answer', which has none; leave classes out")
+        raise InvalidInputError("classes was given and task is 'answer', which has none; leave classes out")
     found = [read_answers(part, of_part, labels) for part, of_part in zip(parts, contexts)]
-    return ["start", "end"], [places for places, _ in found], [line for _, said in found for line in said]
+    return ["start", "end"], [char_spans for char_spans, _ in found], [line for _, messages in found for line in messages]
 
 
-def _is_labelled(part: Part, labels: List[Any]) -> bool:
+def _has_labels(part: Split, labels: List[Any]) -> bool:
     there = [label for label in labels if label in part.frame.columns]
     if there and len(there) < len(labels):
         lacking = [label for label in labels if label not in there]
-        raise UnusableInput(f"{part.split} has the label column(s) {listed(there)} and lacks {listed(lacking)}; "
-                            f"expected all or none: write {part.leaving_out(there)}, or add the others")
+        raise InvalidInputError(f"{part.split} has the label column(s) {format_names(there)} and lacks {format_names(lacking)}; "
+                            f"expected all or none: write {part.format_drop(there)}, or add the others")
     return bool(there)
 
 
 # -- texts -----------------------------------------------------------------------------------------
 
 
-def _check_no_text_missing(table: Part, columns: List[Any]) -> None:
+def _check_no_text_missing(table: Split, columns: List[Any]) -> None:
     for column in columns:
         missing = table.column(column).isna().to_numpy(dtype=bool)
         if missing.any():
-            raise UnusableInput(f"text column {column!r} of {table.split} is missing in {missing.sum()} of "
-                                f"{table.size} row(s), {table.at(missing)}; fill them, as with .fillna(''), or remove "
+            raise InvalidInputError(f"text column {column!r} of {table.split} is missing in {missing.sum()} of "
+                                f"{table.size} row(s), {table.locate_rows(missing)}; fill them, as with .fillna(''), or remove "
                                 f"these rows")
 
 
-def _texts(part: Part, column: Any, of_words: bool) -> List[Any]:
+def _read_texts(part: Split, column: Any, is_split_into_words: bool) -> List[Any]:
     values = part.column(column).tolist()
-    return _words(part, column, values) if of_words else _strings(part, column, values)
+    return _read_words(part, column, values) if is_split_into_words else _read_strings(part, column, values)
 
 
-def _strings(part: Part, column: Any, values: List[Any]) -> List[str]:
+def _read_strings(part: Split, column: Any, values: List[Any]) -> List[str]:
     wrong = [row for row, value in enumerate(values) if not isinstance(value, str)]
     if wrong:
         first = values[wrong[0]]
         cure = ".str.join(' ')" if is_list(first) else ".astype(str)"
-        raise UnusableInput(f"text column {column!r} of {part.split} holds {type(first).__name__}, no str, in "
-                            f"{len(wrong)} of {part.size} row(s), {part.at(wrong)}; expected a str each: name the "
+        raise InvalidInputError(f"text column {column!r} of {part.split} holds {type(first).__name__}, no str, in "
+                            f"{len(wrong)} of {part.size} row(s), {part.locate_rows(wrong)}; expected a str each: name the "
                             f"column of texts, or turn it into str with {cure}")
     return values
 
 
-def _words(part: Part, column: Any, values: List[Any]) -> List[List[str]]:
+def _read_words(part: Split, column: Any, values: List[Any]) -> List[List[str]]:
     wrong = [row for row, words in enumerate(values)
              if not is_list(words) or not all(isinstance(word, str) for word in words)]
     if wrong:
         first = values[wrong[0]]
         held = (f"a list with {next(type(word).__name__ for word in first if not isinstance(word, str))}"
                 if is_list(first) else type(first).__name__)
-        raise UnusableInput(f"text column {column!r} of {part.split} holds {held} in {len(wrong)} of {part.size} "
-                            f"row(s), {part.at(wrong)}; task 'tokens' needs a list of str in each, as "
+        raise InvalidInputError(f"text column {column!r} of {part.split} holds {held} in {len(wrong)} of {part.size} "
+                            f"row(s), {part.locate_rows(wrong)}; task 'tokens' needs a list of str in each, as "
                             f".str.split() gives")
     return [list(words) for words in values]
 
 
-def _check_lengths(part: Part, texts: List[List[str]], targets: Any, text: Any, label: Any) -> None:
+def _check_label_counts(part: Split, texts: List[List[str]], targets: Any, text: Any, label: Any) -> None:
     if targets is None:
         return
     wrong = [row for row, (words, target) in enumerate(zip(texts, targets)) if len(words) != len(target)]
     if wrong:
-        raise UnusableInput(f"{len(wrong)} row(s) of {part.split} have other numbers of words and labels, "
-                            f"{part.at(wrong)} (the first: {len(texts[wrong[0]])} words in {text!r}, "
+        raise InvalidInputError(f"{len(wrong)} row(s) of {part.split} have other numbers of words and labels, "
+                            f"{part.locate_rows(wrong)} (the first: {len(texts[wrong[0]])} words in {text!r}, "
                             f"{len(targets[wrong[0]])} labels in {label!r}); expected one label per word")
 
 
 # -- what the user is told -------------------------------------------------------------------------
 
 
-def _blanks(part: Part, split: Examples) -> List[str]:
+def _describe_blanks(part: Split, split: Examples) -> List[str]:
     first = np.array([is_blank(text) for text in split.texts])
     second = first if split.pairs is None else np.array([is_blank(text) for text in split.pairs])
     does = "train" if part.split == "train" else "count"
     return [line for line in (
-        _counted(part, first & second, "text", "blank", f"{does} as special tokens alone"),
-        _counted(part, first ^ second, "pair", "half blank", f"{does} with one text and special tokens"),
+        _describe_count(part, first & second, "text", "blank", f"{does} as special tokens alone"),
+        _describe_count(part, first ^ second, "pair", "half blank", f"{does} with one text and special tokens"),
     ) if line]
 
 
-def _counted(part: Part, rows: np.ndarray, what: str, how: str, then: str) -> str:
+def _describe_count(part: Split, rows: np.ndarray, what: str, how: str, then: str) -> str:
     n = int(rows.sum())
     if not n:
         return ""
     verb, rest = then.split(" ", 1)
-    return (f"1 {what} of {part.split} is {how} ({part.at(rows)}): it {verb}s {rest}" if n == 1 else
-            f"{n} {what}s of {part.split} are {how} ({part.at(rows)}): they {verb} {rest}")
+    return (f"1 {what} of {part.split} is {how} ({part.locate_rows(rows)}): it {verb}s {rest}" if n == 1 else
+            f"{n} {what}s of {part.split} are {how} ({part.locate_rows(rows)}): they {verb} {rest}")
 
 
-def _numbers(train: Part, column: Any, texts: List[Any]) -> List[str]:
+def _describe_numeric_texts(train: Split, column: Any, texts: List[Any]) -> List[str]:
     """An id, a date or a label is easily named for the texts."""
     if not all(isinstance(text, str) and re.fullmatch(r"\s*[-+]?[\d.,:/-]+\s*", text) for text in texts):
         return []
@@ -253,16 +253,16 @@ def _numbers(train: Part, column: Any, texts: List[Any]) -> List[str]:
             f"the texts? text=... names it"]
 
 
-def _keys(split: Examples) -> List[Tuple[Any, Any]]:
+def _text_keys(split: Examples) -> List[Tuple[Any, Any]]:
     texts = split.texts if not split.texts or isinstance(split.texts[0], str) else list(map(tuple, split.texts))
     return list(zip(texts, split.pairs or [None] * len(texts)))
 
 
-def _twins(valid: Part, splits: List[Examples]) -> List[str]:
-    trained_on = set(_keys(splits[0]))
-    twins = [row for row, key in enumerate(_keys(splits[1])) if key in trained_on]
-    if not twins:
+def _describe_duplicates(valid: Split, splits: List[Examples]) -> List[str]:
+    trained_on = set(_text_keys(splits[0]))
+    duplicates = [row for row, key in enumerate(_text_keys(splits[1])) if key in trained_on]
+    if not duplicates:
         return []
-    are = "is" if len(twins) == 1 else "are"
-    return [f"{len(twins)} of {valid.size} texts of valid {are} also in train: the score on valid counts what was "
-            f"learned by heart; remove these rows from one of the two ({valid.at(twins)})"]
+    are = "is" if len(duplicates) == 1 else "are"
+    return [f"{len(duplicates)} of {valid.size} texts of valid {are} also in train: the score on valid counts what was "
+            f"learned by heart; remove these rows from one of the two ({valid.locate_rows(duplicates)})"]

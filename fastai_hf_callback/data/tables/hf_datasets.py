@@ -6,9 +6,9 @@ Stands below ``parts.py``, which opens what the caller gave.
 from collections.abc import Mapping
 from typing import Any, List, Optional, Sequence, Tuple
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 
-__all__ = ["frame_of", "is_dataset", "refuse_many_splits"]
+__all__ = ["dataset_to_frame", "is_dataset", "check_single_split"]
 
 
 def is_dataset(given: Any) -> bool:
@@ -16,20 +16,20 @@ def is_dataset(given: Any) -> bool:
     return isinstance(getattr(given, "features", None), Mapping) and callable(getattr(given, "to_pandas", None))
 
 
-def refuse_many_splits(given: Any, split: str) -> None:
+def check_single_split(given: Any, split: str) -> None:
     """Say what to write for a ``DatasetDict``, which holds several splits.
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
     """
     if isinstance(given, Mapping) and given and all(is_dataset(part) for part in given.values()):
         names = [str(name) for name in given]
-        raise UnusableInput(f"{split} is a {type(given).__name__} with the splits {', '.join(map(repr, names))}; "
+        raise InvalidInputError(f"{split} is a {type(given).__name__} with the splits {', '.join(map(repr, names))}; "
                             f"expected one of them: write dataset[{names[0]!r}]")
 
 
-def frame_of(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[Any, Optional[List[str]]]:
+def dataset_to_frame(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[Any, Optional[List[str]]]:
     """The rows of a dataset, and the classes of lists of labels in the dataset's own order.
 
     Parameters
@@ -52,17 +52,17 @@ def frame_of(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[Any, Opti
     column, feature = labels[0], dataset.features.get(labels[0])
     names = getattr(feature, "names", None)
     if names is not None:
-        return _named(frame, column, list(names), split), None
-    names = getattr(_inner(feature), "names", None)
-    return (frame, None) if names is None else _lists_named(frame, column, list(names))
+        return _name_classes(frame, column, list(names), split), None
+    names = getattr(_list_element_feature(feature), "names", None)
+    return (frame, None) if names is None else _name_classes_in_lists(frame, column, list(names))
 
 
-def _inner(feature: Any) -> Any:
+def _list_element_feature(feature: Any) -> Any:
     """What a list of something holds; older releases write it as a list of one feature."""
     return feature[0] if isinstance(feature, list) and len(feature) == 1 else getattr(feature, "feature", None)
 
 
-def _named(frame: Any, column: Any, names: List[str], split: str) -> Any:
+def _name_classes(frame: Any, column: Any, names: List[str], split: str) -> Any:
     import pandas as pd
 
     codes = frame[column].fillna(-1).astype("int64")
@@ -71,7 +71,7 @@ def _named(frame: Any, column: Any, names: List[str], split: str) -> Any:
     return frame.assign(**{column: pd.Categorical.from_codes(codes, categories=names)})
 
 
-def _lists_named(frame: Any, column: Any, names: List[str]) -> Tuple[Any, List[str]]:
+def _name_classes_in_lists(frame: Any, column: Any, names: List[str]) -> Tuple[Any, List[str]]:
     lists = [None if value is None else [names[code] if code >= 0 else None for code in value]
              for value in frame[column]]
     held = {name for value in lists if value is not None for name in value}

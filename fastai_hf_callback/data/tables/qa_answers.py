@@ -7,11 +7,11 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 from .columns import is_missing
-from .splits import Part, listed
+from .splits import Split, format_names
 
-__all__ = ["NO_ANSWER", "holds_answers", "read_answers"]
+__all__ = ["NO_ANSWER", "has_squad_answers", "read_answers"]
 
 NO_ANSWER = (-1, -1)  # the question has none in its context
 
@@ -23,12 +23,12 @@ class Answer(NamedTuple):
     begin: Optional[int]
 
 
-def holds_answers(column: Any) -> bool:
+def has_squad_answers(column: Any) -> bool:
     """Whether the first value that is there is one of SQuAD's: ``{"text": [...], "answer_start": [...]}``."""
-    return _is_squads(next((value for value in column if isinstance(value, Mapping) or not is_missing(value)), None))
+    return _is_squad_answer(next((value for value in column if isinstance(value, Mapping) or not is_missing(value)), None))
 
 
-def read_answers(part: Part, contexts: Sequence[str], labels: Sequence[Any]) -> Tuple[np.ndarray, List[str]]:
+def read_answers(part: Split, contexts: Sequence[str], labels: Sequence[Any]) -> Tuple[np.ndarray, List[str]]:
     """Where the answers of a split stand.
 
     Parameters
@@ -48,37 +48,37 @@ def read_answers(part: Part, contexts: Sequence[str], labels: Sequence[Any]) -> 
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When an answer does not stand in its context word for word, or not where it is said to.
     """
-    answers = _given(part, labels)
-    places = np.array([_place(answer, context) for answer, context in zip(answers, contexts)], dtype=np.int64)
-    _refuse_missing(part, labels, answers, contexts, places)
+    answers = _read_answer_columns(part, labels)
+    char_spans = np.array([_locate_answer(answer, context) for answer, context in zip(answers, contexts)], dtype=np.int64)
+    _check_answers_found(part, labels, answers, contexts, char_spans)
     several = [row for row, (answer, context) in enumerate(zip(answers, contexts))
                if answer.text and answer.begin is None and context.count(answer.text) > 1]
-    said = [f"{len(several)} answer(s) of {part.split} stand in their context more than once ({part.at(several)}): the "
+    messages = [f"{len(several)} answer(s) of {part.split} stand in their context more than once ({part.locate_rows(several)}): the "
             f"first place is taken; two columns, labels=[answer, its first character], say which"] if several else []
-    return places.reshape(-1, 2), said
+    return char_spans.reshape(-1, 2), messages
 
 
-def _is_squads(value: Any) -> bool:
+def _is_squad_answer(value: Any) -> bool:
     return isinstance(value, Mapping) and "text" in value and "answer_start" in value
 
 
 # -- what was given --------------------------------------------------------------------------------
 
 
-def _given(part: Part, labels: Sequence[Any]) -> List[Answer]:
+def _read_answer_columns(part: Split, labels: Sequence[Any]) -> List[Answer]:
     if len(labels) > 2:
-        raise UnusableInput(f"task='answer': {len(labels)} label columns were given, {listed(labels)}; expected one, "
+        raise InvalidInputError(f"task='answer': {len(labels)} label columns were given, {format_names(labels)}; expected one, "
                             f"of answers, or two, of answers and of the place of their first character")
     values = [part.column(label).tolist() for label in labels]
-    return [_answer(part, labels, row, given) for row, given in enumerate(zip(*values))]
+    return [_parse_answer(part, labels, row, given) for row, given in enumerate(zip(*values))]
 
 
-def _answer(part: Part, labels: Sequence[Any], row: int, given: Tuple[Any, ...]) -> Answer:
+def _parse_answer(part: Split, labels: Sequence[Any], row: int, given: Tuple[Any, ...]) -> Answer:
     text, begin = given[0], given[1] if len(given) > 1 else None
-    if _is_squads(text):
+    if _is_squad_answer(text):
         texts, begins = list(text["text"]), list(text["answer_start"])
         text, begin = (texts[0], begins[0] if begins else None) if texts else ("", None)
     if text is None or not isinstance(text, str) and is_missing(text):
@@ -86,13 +86,13 @@ def _answer(part: Part, labels: Sequence[Any], row: int, given: Tuple[Any, ...])
     if isinstance(text, (int, np.integer)) and part.path is not None:
         text = str(text)  # a file whose answers are years, read as numbers
     if not isinstance(text, str):
-        raise UnusableInput(f"label column {labels[0]!r} of {part.split} holds {type(text).__name__}, "
-                            f"{part.at([row])}; expected the answer as it stands in the context, a str, or "
+        raise InvalidInputError(f"label column {labels[0]!r} of {part.split} holds {type(text).__name__}, "
+                            f"{part.locate_rows([row])}; expected the answer as it stands in the context, a str, or "
                             f"{{'text': [...], 'answer_start': [...]}}")
-    return _stripped(text, None if len(given) == 1 and begin is None else _whole(part, labels, row, begin, text))
+    return _strip_answer(text, None if len(given) == 1 and begin is None else _parse_start(part, labels, row, begin, text))
 
 
-def _whole(part: Part, labels: Sequence[Any], row: int, begin: Any, text: str) -> Optional[int]:
+def _parse_start(part: Split, labels: Sequence[Any], row: int, begin: Any, text: str) -> Optional[int]:
     if not text.strip():
         return None
     try:
@@ -100,12 +100,12 @@ def _whole(part: Part, labels: Sequence[Any], row: int, begin: Any, text: str) -
     except (TypeError, ValueError):
         number = float("nan")
     if number != int(number) if number == number else True:
-        raise UnusableInput(f"label column {labels[-1]!r} of {part.split} holds {begin!r} for the place of an answer's "
-                            f"first character, {part.at([row])}; expected a whole number from 0 on")
+        raise InvalidInputError(f"label column {labels[-1]!r} of {part.split} holds {begin!r} for the place of an answer's "
+                            f"first character, {part.locate_rows([row])}; expected a whole number from 0 on")
     return int(number)
 
 
-def _stripped(text: str, begin: Optional[int]) -> Answer:
+def _strip_answer(text: str, begin: Optional[int]) -> Answer:
     """Without the space around it, which is no token's."""
     return Answer(text.strip(), begin if begin is None else begin + len(text) - len(text.lstrip()))
 
@@ -113,7 +113,7 @@ def _stripped(text: str, begin: Optional[int]) -> Answer:
 # -- where it stands -------------------------------------------------------------------------------
 
 
-def _place(answer: Answer, context: str) -> Tuple[int, int]:
+def _locate_answer(answer: Answer, context: str) -> Tuple[int, int]:
     """`NO_ANSWER`, too, where it does not stand there."""
     if not answer.text:
         return NO_ANSWER
@@ -122,17 +122,17 @@ def _place(answer: Answer, context: str) -> Tuple[int, int]:
     return (begin, end) if begin >= 0 and context[begin:end] == answer.text else NO_ANSWER
 
 
-def _refuse_missing(part: Part, labels: Sequence[Any], answers: List[Answer], contexts: Sequence[str],
-                    places: np.ndarray) -> None:
-    lost = [row for row, answer in enumerate(answers) if answer.text and places[row][0] < 0]
+def _check_answers_found(part: Split, labels: Sequence[Any], answers: List[Answer], contexts: Sequence[str],
+                    char_spans: np.ndarray) -> None:
+    lost = [row for row, answer in enumerate(answers) if answer.text and char_spans[row][0] < 0]
     if not lost:
         return
     first, context = answers[lost[0]], contexts[lost[0]]
     if first.begin is None or first.text not in context:
-        raise UnusableInput(f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand in their context word "
-                            f"for word, {part.at(lost)} (the first: {first.text!r}); expected a part of the context "
+        raise InvalidInputError(f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand in their context word "
+                            f"for word, {part.locate_rows(lost)} (the first: {first.text!r}); expected a part of the context "
                             f"each, or an empty text where it holds none: correct them, or leave these rows out")
-    raise UnusableInput(f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand where {labels[-1]!r} says, "
-                        f"{part.at(lost)} (the first: {first.text!r} at {first.begin}, where "
+    raise InvalidInputError(f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand where {labels[-1]!r} says, "
+                        f"{part.locate_rows(lost)} (the first: {first.text!r} at {first.begin}, where "
                         f"{context[first.begin:first.begin + len(first.text)]!r} stands); expected the place of the "
                         f"first character, counted from 0: correct them, or give the answers' column alone")

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from .examples import Examples, Labelled
+from .examples import Examples, LabeledSplits
 from .table import Table
 
-__all__ = ["Split", "describe_split", "encode_split"]
+__all__ = ["TableSplit", "describe_split", "encode_split"]
 
 
-class Split(NamedTuple):
+class TableSplit(NamedTuple):
     """A table and which of its rows train and validate."""
 
     table: Table
@@ -21,21 +21,21 @@ class Split(NamedTuple):
     valid: np.ndarray
 
 
-def encode_split(split: Split, encoder: TextEncoder) -> Labelled:
+def encode_split(split: TableSplit, encoder: TextEncoder) -> LabeledSplits:
     """Token ids for texts, in bulk; targets and names as the table has them."""
     table = split.table
     rows = encoder.encode(table.texts)
     train, valid = (Examples([rows[i] for i in which], None, table.targets[which])
                     for which in (split.train, split.valid))
-    return Labelled(train, valid, None, "several" if table.several_labels else "single", table.names, [])
+    return LabeledSplits(train, valid, None, "several" if table.is_multi_label else "single", table.names, [])
 
 
-def describe_split(split: Split) -> str:
+def describe_split(split: TableSplit) -> str:
     """What trains and what validates, in a line or two; label columns without a positive are named."""
     table = split.table
-    kind = f"{len(table.names)} labels" if table.several_labels else f"{len(table.names)} classes"
+    kind = f"{len(table.names)} labels" if table.is_multi_label else f"{len(table.names)} classes"
     lines = [f"{len(table.texts)} texts, {kind}: {len(split.train)} to train, {len(split.valid)} to validate"]
-    if table.several_labels:
+    if table.is_multi_label:
         one_sided = [name for name, column in zip(table.names, table.targets[split.valid].T)
                      if column.min() == column.max()]
         if one_sided:

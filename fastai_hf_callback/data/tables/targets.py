@@ -8,30 +8,30 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 from .columns import (
-    BITS,
-    as_numbers,
-    bits_of,
-    check_missing,
-    holds_lists,
-    holds_words,
+    BINARY_VALUES,
+    to_numbers,
+    parse_binary_column,
+    check_no_missing,
+    has_lists,
+    has_strings,
     is_categorical,
     is_list,
-    value_at,
+    describe_first_wrong,
 )
-from .splits import Part, listed, whole_tables
-from .table import as_number_or_text, nearest
+from .splits import Split, format_names, unique_tables
+from .table import natural_sort_key, suggest_nearest
 
 __all__ = ["TASKS", "choose_task", "read_targets"]
 
 TASKS = ("single", "several", "number", "tokens", "answer")
-MANY = 20
+MANY_CLASSES = 20
 # Share of values that are neither 0 nor 1 below which columns are taken for labels with mistakes in them.
-ODD_ONES_OUT = 0.5
+MAX_STRAY_SHARE = 0.5
 
 
-class Coded(NamedTuple):
+class CodedLabels(NamedTuple):
     """Labels as numbers: `codes` into `names`, `rows` of the split that each belongs to."""
 
     codes: np.ndarray
@@ -43,120 +43,120 @@ class Coded(NamedTuple):
 # -- which task ------------------------------------------------------------------------------------
 
 
-def choose_task(train: Part, text: Any, labels: List[Any], given: Optional[str]) -> str:
+def choose_task(train: Split, text: Any, labels: List[Any], given: Optional[str]) -> str:
     """The task that was given, or the one that the columns of train speak for."""
     if given is not None:
-        return _checked_task(given, labels)
+        return _validate_task(given, labels)
     for label in labels:
-        check_missing(whole_tables([train])[0], label)
+        check_no_missing(unique_tables([train])[0], label)
     if len(labels) > 1:
-        return _several_or_numbers(train, labels)
+        return _choose_multi_label_or_regression(train, labels)
     column = train.column(labels[0])
-    if holds_lists(column):
-        return "tokens" if holds_lists(train.column(text)) else _several_unless_per_word(train, text, labels[0], column)
+    if has_lists(column):
+        return "tokens" if has_lists(train.column(text)) else _choose_multi_label_of_lists(train, text, labels[0], column)
     if is_categorical(column):
         return "single"
-    _refuse_written_lists(column, labels[0])
-    numbers = as_numbers(column)
-    if np.isnan(numbers).any() or holds_words(column):
+    _check_no_stringified_lists(column, labels[0])
+    numbers = to_numbers(column)
+    if np.isnan(numbers).any() or has_strings(column):
         return "single"
     return "single" if np.array_equal(numbers, np.floor(numbers)) and np.isfinite(numbers).all() else "number"
 
 
-def _checked_task(given: Any, labels: List[Any]) -> str:
+def _validate_task(given: Any, labels: List[Any]) -> str:
     if given not in TASKS:
-        raise UnusableInput(f"task={given!r} was given{nearest(str(given), TASKS)}; expected one of "
+        raise InvalidInputError(f"task={given!r} was given{suggest_nearest(str(given), TASKS)}; expected one of "
                             f"{', '.join(TASKS)}")
     if given in ("single", "tokens") and len(labels) > 1:
-        raise UnusableInput(f"task={given!r} takes one label column and {len(labels)} were given, {listed(labels)}; "
+        raise InvalidInputError(f"task={given!r} takes one label column and {len(labels)} were given, {format_names(labels)}; "
                             f"give one, or write task='several' (columns of 0 and 1) or task='number'")
     return given
 
 
-def _several_or_numbers(train: Part, labels: List[Any]) -> str:
-    wrong = [bits_of(train, label)[1] for label in labels]
+def _choose_multi_label_or_regression(train: Split, labels: List[Any]) -> str:
+    wrong = [parse_binary_column(train, label)[1] for label in labels]
     if all(mask is None for mask in wrong):
         return "several"
-    if all(mask is None or mask.mean() < ODD_ONES_OUT for mask in wrong):  # a stray value changes no task
+    if all(mask is None or mask.mean() < MAX_STRAY_SHARE for mask in wrong):  # a stray value changes no task
         for label in labels:
-            _checked_bits(train, label)
-    return _numbers_or_neither(train, labels)
+            _read_binary_column(train, label)
+    return _check_regression_columns(train, labels)
 
 
-def _numbers_or_neither(train: Part, labels: List[Any]) -> str:
+def _check_regression_columns(train: Split, labels: List[Any]) -> str:
     for label in labels:
-        numbers = as_numbers(train.column(label))
+        numbers = to_numbers(train.column(label))
         wrong = np.isnan(numbers)
         if wrong.any():
-            raise UnusableInput(f"label column {label!r} holds {value_at(train, label, wrong)}, {train.at(wrong)}; "
+            raise InvalidInputError(f"label column {label!r} holds {describe_first_wrong(train, label, wrong)}, {train.locate_rows(wrong)}; "
                                 f"several label columns must hold 0 and 1 (several labels per text) or numbers; give "
                                 f"one column of classes alone")
     return "number"
 
 
-def _several_unless_per_word(train: Part, text: Any, label: Any, column: Any) -> str:
+def _choose_multi_label_of_lists(train: Split, text: Any, label: Any, column: Any) -> str:
     """A label for each word of a text that is not yet in words would be misread as several labels per text."""
     per_word = [isinstance(of_text, str) and is_list(held) and len(of_text.split()) == len(held)
                 for of_text, held in zip(train.column(text), column)]
     if all(per_word) and train.column(label).map(len).max() > 1:
-        raise UnusableInput(f"label column {label!r} holds as many labels as {text!r} has words, in every row of "
+        raise InvalidInputError(f"label column {label!r} holds as many labels as {text!r} has words, in every row of "
                             f"train; write task='several' if they belong to the text, or give lists of words (one "
                             f"label per word): train[{text!r}] = train[{text!r}].str.split()")
     return "several"
 
 
-def _refuse_written_lists(column: Any, label: Any) -> None:
+def _check_no_stringified_lists(column: Any, label: Any) -> None:
     """What ``to_csv`` makes of lists."""
     texts = [value for value in column.tolist() if isinstance(value, str)]
     if len(texts) == len(column) and all(text.startswith("[") and text.endswith("]") for text in texts):
-        raise UnusableInput(f"label column {label!r} holds lists written as text, as {texts[0]!r}; expected lists: "
+        raise InvalidInputError(f"label column {label!r} holds lists written as text, as {texts[0]!r}; expected lists: "
                             f"frame[{label!r}] = frame[{label!r}].map(ast.literal_eval), and give the frame")
 
 
 # -- targets ---------------------------------------------------------------------------------------
 
 
-def read_targets(parts: Sequence[Part], labels: List[Any], task: str, classes: Optional[Sequence[Any]],
-                 chosen: bool = False) -> Tuple[List[str], List[Any]]:
-    """Names, and the targets of each part; the first is train. `chosen`: by the caller, and not from the columns."""
-    for table in whole_tables(parts):
+def read_targets(parts: Sequence[Split], labels: List[Any], task: str, classes: Optional[Sequence[Any]],
+                 task_given: bool = False) -> Tuple[List[str], List[Any]]:
+    """Names, and the targets of each part; the first is train. `task_given`: by the caller, and not from the columns."""
+    for table in unique_tables(parts):
         for label in labels:
-            check_missing(table, label)
-    of_lists = task == "several" and len(labels) == 1 and holds_lists(parts[0].column(labels[0]))
+            check_no_missing(table, label)
+    of_lists = task == "several" and len(labels) == 1 and has_lists(parts[0].column(labels[0]))
     if classes is not None and (task == "number" or task == "several" and not of_lists):
-        raise UnusableInput(f"classes was given and task is {task!r}, whose names are its label columns, "
-                            f"{listed(labels)}; leave classes out")
+        raise InvalidInputError(f"classes was given and task is {task!r}, whose names are its label columns, "
+                            f"{format_names(labels)}; leave classes out")
     if task == "number":
-        return [str(label) for label in labels], [_numbers(part, labels) for part in parts]
+        return [str(label) for label in labels], [_read_numbers(part, labels) for part in parts]
     if task == "several" and not of_lists:
-        return [str(label) for label in labels], _matrices_of_columns(parts, labels)
+        return [str(label) for label in labels], _read_binary_matrices(parts, labels)
     if of_lists:
-        _check_not_bits(parts[0], labels[0])
-    coded = [_coded(part, labels[0], in_lists=task != "single") for part in parts]
-    if task == "single" and not chosen and classes is None:
+        _check_not_packed_columns(parts[0], labels[0])
+    coded = [_encode_labels(part, labels[0], in_lists=task != "single") for part in parts]
+    if task == "single" and not task_given and classes is None:
         _check_not_ids(parts[0], labels[0], coded[0])
-    coded, names = _in_one_order(parts, labels[0], coded, classes)
+    coded, names = _align_class_order(parts, labels[0], coded, classes)
     if task == "single":
         return names, [each.codes for each in coded]
     if task == "tokens":
-        return names, [_per_row(each, part.size) for each, part in zip(coded, parts)]
-    matrices = [_matrix(each, part.size, len(names)) for each, part in zip(coded, parts)]
-    _check_no_constant(parts[0], names, matrices[0], f"label {{!r}} of column {labels[0]!r}", "those lists")
+        return names, [_split_by_row(each, part.size) for each, part in zip(coded, parts)]
+    matrices = [_to_multi_hot(each, part.size, len(names)) for each, part in zip(coded, parts)]
+    _check_no_constant_label(parts[0], names, matrices[0], f"label {{!r}} of column {labels[0]!r}", "those lists")
     return names, matrices
 
 
-def _numbers(part: Part, labels: List[Any]) -> np.ndarray:
+def _read_numbers(part: Split, labels: List[Any]) -> np.ndarray:
     columns = []
     for label in labels:
-        numbers = as_numbers(part.column(label))
+        numbers = to_numbers(part.column(label))
         with np.errstate(over="ignore"):
             small = numbers.astype(np.float32)
         for wrong, expected in ((np.isnan(numbers), "numbers: write task='single' for classes, or turn them into "
                                                     "numbers first"),
                                 (~np.isfinite(small), "finite numbers that float32 holds: fill or remove these rows")):
             if wrong.any():
-                raise UnusableInput(f"label column {label!r} of {part.split} holds {value_at(part, label, wrong)}, "
-                                    f"{part.at(wrong)}; expected {expected}")
+                raise InvalidInputError(f"label column {label!r} of {part.split} holds {describe_first_wrong(part, label, wrong)}, "
+                                    f"{part.locate_rows(wrong)}; expected {expected}")
         columns.append(small)
     return columns[0] if len(labels) == 1 else np.stack(columns, axis=1)
 
@@ -164,77 +164,77 @@ def _numbers(part: Part, labels: List[Any]) -> np.ndarray:
 # -- several columns of 0 and 1 --------------------------------------------------------------------
 
 
-def _matrices_of_columns(parts: Sequence[Part], labels: List[Any]) -> List[np.ndarray]:
-    matrices = [np.stack([_checked_bits(part, label) for label in labels], axis=1) for part in parts]
-    _check_no_constant(parts[0], labels, matrices[0], "label column {!r}", "labels")
+def _read_binary_matrices(parts: Sequence[Split], labels: List[Any]) -> List[np.ndarray]:
+    matrices = [np.stack([_read_binary_column(part, label) for label in labels], axis=1) for part in parts]
+    _check_no_constant_label(parts[0], labels, matrices[0], "label column {!r}", "labels")
     return matrices
 
 
-def _checked_bits(part: Part, label: Any) -> np.ndarray:
-    bits, wrong = bits_of(part, label)
+def _read_binary_column(part: Split, label: Any) -> np.ndarray:
+    bits, wrong = parse_binary_column(part, label)
     if wrong is not None:
-        raise UnusableInput(f"label column {label!r} of {part.split} holds {value_at(part, label, wrong)}, "
-                            f"{part.at(wrong)}; several labels need columns that hold 0 and 1 only: write 1 for yes "
+        raise InvalidInputError(f"label column {label!r} of {part.split} holds {describe_first_wrong(part, label, wrong)}, "
+                            f"{part.locate_rows(wrong)}; several labels need columns that hold 0 and 1 only: write 1 for yes "
                             f"and 0 for no (numbers: task='number'; one column of classes: give it alone)")
     return bits
 
 
-def _check_no_constant(train: Part, names: Sequence[Any], matrix: np.ndarray, what: str, where: str) -> None:
+def _check_no_constant_label(train: Split, names: Sequence[Any], matrix: np.ndarray, what: str, where: str) -> None:
     sums = matrix.sum(axis=0, dtype=np.float64)
     for constant, always in ((sums == 0, "never"), (sums == train.size, "always")):
         if constant.any():
             found = [name for name, is_it in zip(names, constant) if is_it]
-            others = f" ({len(found) - 1} more like it: {listed(found[1:])})" if len(found) > 1 else ""
-            raise UnusableInput(f"{what.format(found[0])} is {always} 1 in the {train.size} row(s) of train{others}: "
+            others = f" ({len(found) - 1} more like it: {format_names(found[1:])})" if len(found) > 1 else ""
+            raise InvalidInputError(f"{what.format(found[0])} is {always} 1 in the {train.size} row(s) of train{others}: "
                                 f"nothing can be learned of it; leave it out of {where}, or give more rows")
 
 
 # -- classes ---------------------------------------------------------------------------------------
 
 
-def _check_not_bits(train: Part, label: Any) -> None:
+def _check_not_packed_columns(train: Split, label: Any) -> None:
     """Lists of 0 and 1 of one length are columns packed together, not names."""
     lists = train.column(label)
     lengths = {len(value) for value in lists if is_list(value)}
     if len(lengths) == 1 and max(lengths) > 1 and all(
-            BITS.get(str(bit).lower()) is not None for value in lists if is_list(value) for bit in value):
-        raise UnusableInput(f"label column {label!r} holds lists of {max(lengths)} times 0 or 1; expected lists of the "
+            BINARY_VALUES.get(str(bit).lower()) is not None for value in lists if is_list(value) for bit in value):
+        raise InvalidInputError(f"label column {label!r} holds lists of {max(lengths)} times 0 or 1; expected lists of the "
                             f"names of labels, or columns of 0 and 1: train[names] = train[{label!r}].tolist() and "
                             f"labels=names")
 
 
-def _coded(part: Part, label: Any, in_lists: bool) -> Coded:
+def _encode_labels(part: Split, label: Any, in_lists: bool) -> CodedLabels:
     import pandas as pd
 
     column = part.column(label)
     rows = np.arange(part.size)
     if in_lists:
-        column, rows = _flat(part, label, column)
+        column, rows = _flatten_lists(part, label, column)
     elif is_categorical(column):
         column = column.cat.remove_unused_categories()
-        return _by_name(column.cat.codes.to_numpy().astype(np.int64), list(column.cat.categories), rows, ordered=True)
+        return _merge_by_name(column.cat.codes.to_numpy().astype(np.int64), list(column.cat.categories), rows, ordered=True)
     else:
-        _check_kinds(part, label, column.tolist(), rows)
+        _check_label_types(part, label, column.tolist(), rows)
     codes, values = pd.factorize(column)
-    return _by_name(codes, list(values), rows)
+    return _merge_by_name(codes, list(values), rows)
 
 
-def _flat(part: Part, label: Any, column: Any) -> Tuple[np.ndarray, np.ndarray]:
+def _flatten_lists(part: Split, label: Any, column: Any) -> Tuple[np.ndarray, np.ndarray]:
     """All labels of all lists in one array, and the row of each."""
     lists = [value.tolist() if isinstance(value, np.ndarray) else value for value in column]
     wrong = np.array([not is_list(value) for value in lists])
     if wrong.any():
-        raise UnusableInput(f"label column {label!r} of {part.split} holds {value_at(part, label, wrong)}, "
-                            f"{part.at(wrong)}; expected a list in every row, as in the others")
+        raise InvalidInputError(f"label column {label!r} of {part.split} holds {describe_first_wrong(part, label, wrong)}, "
+                            f"{part.locate_rows(wrong)}; expected a list in every row, as in the others")
     rows = np.repeat(np.arange(part.size), [len(value) for value in lists])
     values = list(chain.from_iterable(lists))
-    _check_kinds(part, label, values, rows, in_lists=True)
+    _check_label_types(part, label, values, rows, in_lists=True)
     flat = np.empty(len(values), dtype=object)
     flat[:] = values
     return flat, rows
 
 
-def _check_kinds(part: Part, label: Any, values: Any, rows: np.ndarray, in_lists: bool = False) -> None:
+def _check_label_types(part: Split, label: Any, values: Any, rows: np.ndarray, in_lists: bool = False) -> None:
     """Labels are str, bool or numbers; None and NaN are found in lists here."""
     kinds = set(map(type, values))
     if all(issubclass(kind, (str, int, np.integer, np.bool_)) for kind in kinds):
@@ -245,15 +245,15 @@ def _check_kinds(part: Part, label: Any, values: Any, rows: np.ndarray, in_lists
     if wrong.any():
         first = values[int(wrong.argmax())]
         held = repr(first) if first is None or isinstance(first, Number) else f"a {type(first).__name__}"
-        raise UnusableInput(f"label column {label!r} of {part.split} holds {held}, which is no label, "
-                            f"{part.at(np.unique(rows[wrong]))}; expected str, whole numbers or bools")
+        raise InvalidInputError(f"label column {label!r} of {part.split} holds {held}, which is no label, "
+                            f"{part.locate_rows(np.unique(rows[wrong]))}; expected str, whole numbers or bools")
 
 
 def _is_fraction(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and not float(value).is_integer()
 
 
-def _name(value: Any) -> str:
+def _class_name(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
@@ -261,94 +261,94 @@ def _name(value: Any) -> str:
     return str(value.item() if isinstance(value, np.generic) else value)
 
 
-def _by_name(codes: np.ndarray, values: Sequence[Any], rows: np.ndarray, ordered: bool = False) -> Coded:
+def _merge_by_name(codes: np.ndarray, values: Sequence[Any], rows: np.ndarray, ordered: bool = False) -> CodedLabels:
     """One code per name, as 1 and ``"1"`` in one column are one class."""
     number: Dict[str, int] = {}
-    merged = [number.setdefault(_name(value), len(number)) for value in values]
-    return Coded(np.array(merged, dtype=np.int64)[codes], list(number), rows, ordered)
+    merged = [number.setdefault(_class_name(value), len(number)) for value in values]
+    return CodedLabels(np.array(merged, dtype=np.int64)[codes], list(number), rows, ordered)
 
 
-def _check_not_ids(train: Part, label: Any, coded: Coded) -> None:
+def _check_not_ids(train: Split, label: Any, coded: CodedLabels) -> None:
     n = len(coded.names)
-    if n <= MANY or 2 * n <= train.size:
+    if n <= MANY_CLASSES or 2 * n <= train.size:
         return
     column = train.column(label)
-    are_numbers = not is_categorical(column) and not np.isnan(as_numbers(column)).any()
+    are_numbers = not is_categorical(column) and not np.isnan(to_numbers(column)).any()
     held, what = ("numbers", "write task='number', or ") if are_numbers else ("ids or texts", "")
-    raise UnusableInput(f"label column {label!r} holds {n} different values in {train.size} rows of train, as {held} "
+    raise InvalidInputError(f"label column {label!r} holds {n} different values in {train.size} rows of train, as {held} "
                         f"do; {what}give a column of classes (task='single' if these are classes)")
 
 
-def _in_one_order(parts: Sequence[Part], label: Any, coded: List[Coded],
-                  classes: Optional[Sequence[Any]]) -> Tuple[List[Coded], List[str]]:
+def _align_class_order(parts: Sequence[Split], label: Any, coded: List[CodedLabels],
+                  classes: Optional[Sequence[Any]]) -> Tuple[List[CodedLabels], List[str]]:
     train = coded[0]
     if classes is not None:
-        names = _checked_classes(classes)
-        if _classes_name_numbers(names, train.names):
-            coded = [_renamed(each, names) for each in coded]
+        names = _validate_classes(classes)
+        if _are_names_of_numbers(names, train.names):
+            coded = [_rename_numbers(each, names) for each in coded]
         _check_classes_fit(parts[0], label, coded[0], names)
     else:
-        names = train.names if train.ordered else sorted(train.names, key=as_number_or_text)
+        names = train.names if train.ordered else sorted(train.names, key=natural_sort_key)
     if len(names) < 2:
-        raise UnusableInput(f"label column {label!r} holds only {listed(names) or 'empty lists'} in the "
+        raise InvalidInputError(f"label column {label!r} holds only {format_names(names) or 'empty lists'} in the "
                             f"{parts[0].size} row(s) of train; expected at least two classes: give rows of another")
-    return [_numbered(part, label, each, names) for part, each in zip(parts, coded)], names
+    return [_apply_class_order(part, label, each, names) for part, each in zip(parts, coded)], names
 
 
-def _checked_classes(classes: Any) -> List[str]:
+def _validate_classes(classes: Any) -> List[str]:
     names = None if isinstance(classes, (str, dict, set)) or not hasattr(classes, "__iter__") else [
-        _name(each) for each in classes]
+        _class_name(each) for each in classes]
     if not names or len(set(names)) < len(names):
-        raise UnusableInput(f"classes={classes!r} was given; expected a list of names, each once, in the order of "
+        raise InvalidInputError(f"classes={classes!r} was given; expected a list of names, each once, in the order of "
                             f"their numbers")
     return names
 
 
-def _classes_name_numbers(names: List[str], held: List[str]) -> bool:
+def _are_names_of_numbers(names: List[str], held: List[str]) -> bool:
     """Labels 0, 1, .. with ``classes=["no", "yes"]``: the classes are the names of these numbers."""
     numbers = {str(i) for i in range(len(names))}
-    return set(held) <= numbers and not any(as_number_or_text(name)[0] == 0 for name in names)
+    return set(held) <= numbers and not any(natural_sort_key(name)[0] == 0 for name in names)
 
 
-def _renamed(coded: Coded, names: List[str]) -> Coded:
+def _rename_numbers(coded: CodedLabels, names: List[str]) -> CodedLabels:
     number = {str(i): name for i, name in enumerate(names)}
     return coded._replace(names=[number.get(name, name) for name in coded.names])
 
 
-def _check_classes_fit(train: Part, label: Any, coded: Coded, names: List[str]) -> None:
+def _check_classes_fit(train: Split, label: Any, coded: CodedLabels, names: List[str]) -> None:
     unknown = [name for name in coded.names if name not in set(names)]
     if unknown:
         rows = np.unique(coded.rows[np.isin(coded.codes, [coded.names.index(name) for name in unknown])])
-        raise UnusableInput(f"label column {label!r} of train holds {listed(unknown)}, {train.at(rows)}, and classes "
-                            f"does not{nearest(unknown[0], names)}; add to classes, or remove these rows")
+        raise InvalidInputError(f"label column {label!r} of train holds {format_names(unknown)}, {train.locate_rows(rows)}, and classes "
+                            f"does not{suggest_nearest(unknown[0], names)}; add to classes, or remove these rows")
     lacking = [name for name in names if name not in set(coded.names)]
     if lacking:
-        raise UnusableInput(f"classes holds {listed(lacking)} and the {train.size} row(s) of train never do; leave it "
+        raise InvalidInputError(f"classes holds {format_names(lacking)} and the {train.size} row(s) of train never do; leave it "
                             f"out of classes, or give rows of it")
 
 
-def _numbered(part: Part, label: Any, coded: Coded, names: List[str]) -> Coded:
+def _apply_class_order(part: Split, label: Any, coded: CodedLabels, names: List[str]) -> CodedLabels:
     number = {name: i for i, name in enumerate(names)}
     codes = np.array([number.get(name, -1) for name in coded.names], dtype=np.int64)[coded.codes]
     if (codes < 0).any():
-        unknown = sorted({name for name in coded.names if name not in number}, key=as_number_or_text)
+        unknown = sorted({name for name in coded.names if name not in number}, key=natural_sort_key)
         rows = np.unique(coded.rows[codes < 0])
         numbers = "; numbers to be predicted: task='number'" if all(map(_is_number, [*names, *unknown])) else ""
-        raise UnusableInput(f"label column {label!r} of {part.split} holds {listed(unknown)} in {len(rows)} row(s), "
-                            f"{part.at(rows)}, and train never does{nearest(unknown[0], names)}; give train rows of "
+        raise InvalidInputError(f"label column {label!r} of {part.split} holds {format_names(unknown)} in {len(rows)} row(s), "
+                            f"{part.locate_rows(rows)}, and train never does{suggest_nearest(unknown[0], names)}; give train rows of "
                             f"it, or leave these out{numbers}")
     return coded._replace(codes=codes, names=names)
 
 
 def _is_number(name: str) -> bool:
-    return as_number_or_text(name)[0] == 0
+    return natural_sort_key(name)[0] == 0
 
 
-def _per_row(coded: Coded, n: int) -> List[np.ndarray]:
+def _split_by_row(coded: CodedLabels, n: int) -> List[np.ndarray]:
     return np.split(coded.codes, np.cumsum(np.bincount(coded.rows, minlength=n))[:-1])
 
 
-def _matrix(coded: Coded, n: int, n_names: int) -> np.ndarray:
+def _to_multi_hot(coded: CodedLabels, n: int, n_names: int) -> np.ndarray:
     matrix = np.zeros((n, n_names), dtype=np.float32)
     matrix[coded.rows, coded.codes] = 1
     return matrix

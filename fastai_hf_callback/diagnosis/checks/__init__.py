@@ -1,15 +1,15 @@
 """One small function per cause: ``Evidence`` -> ``Finding`` or None. Imports ``evidence`` and ``finding`` only.
 
 A file per family. To add a check: write the function, list it in its file's ``CHECKS``, and give its cause a place
-in ``RANK``; where it is only the consequence of another cause, a line in ``EXPLAINED_BY``.
+in ``CAUSE_ORDER``; where it is only the consequence of another cause, a line in ``EXPLAINED_BY``.
 """
 from typing import Callable, Dict, List, Tuple
 
 from . import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
 
-__all__ = ["ALL", "DOUBTS", "RANK", "EXPLAINED_BY"]
+__all__ = ["ALL_CHECKS", "DOUBTFUL_CAUSES", "CAUSE_ORDER", "EXPLAINED_BY"]
 
-ALL: List[Callable] = [check for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels,
+ALL_CHECKS: List[Callable] = [check for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels,
                                             metrics) for check in family.CHECKS]
 
 # Which cause comes first among findings of one severity: what makes the others moot, then the specific before the
@@ -17,10 +17,10 @@ ALL: List[Callable] = [check for family in (wiring, weights, gradient, optimizer
 _BY_FAMILY: List[str] = [cause for family in (wiring, weights, gradient, precision, optimizer, outputs, inputs, labels,
                                         metrics) for cause in family.CAUSES] + ["unknown-failure"]
 # What a fit came to stands after all that may have kept it there.
-RANK: List[str] = sorted(_BY_FAMILY, key=lambda cause: cause == "nothing-learned-yet")
+CAUSE_ORDER: List[str] = sorted(_BY_FAMILY, key=lambda cause: cause == "nothing-learned-yet")
 
 # No fault is proven, and yet a fit may be in vain: with a note of one of these nobody should be told that all is well.
-DOUBTS = ("labels-unrelated-to-texts", "texts-truncated", "nothing-learned-yet", "validation-worse-than-constant",
+DOUBTFUL_CAUSES = ("labels-unrelated-to-texts", "texts-truncated", "nothing-learned-yet", "validation-worse-than-constant",
           "epsilon-outweighs-gradients")
 
 # A finding is left out where one of these was found: it is only its consequence.

@@ -17,11 +17,11 @@ EXPLAINED_BY = {"no-gradient-in-model": ("everything-frozen",),
                                       "non-finite-weights", "clipped-to-nothing", "loss-scale-collapsed",
                                       "loss-scale-overflows", "input-ignored", "patch-left-active"),
                 "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped")}
-_VAIN = "Steps go on, weight decay even moves the weights, and the metrics stay where they are."
+_CONSEQUENCE = "Steps go on, weight decay even moves the weights, and the metrics stay where they are."
 
 
-def everything_frozen(seen: Evidence) -> Optional[Finding]:
-    graph = seen.graph
+def check_everything_frozen(evidence: Evidence) -> Optional[Finding]:
+    graph = evidence.graph
     if graph is None or graph.trainable > 0 or graph.registered == 0:
         return None
     return Finding("everything-frozen", "error",
@@ -29,20 +29,20 @@ def everything_frozen(seen: Evidence) -> Optional[Finding]:
                    {"parameters": graph.registered, "trainable": 0}, "learn.unfreeze()")
 
 
-def no_gradient_in_model(seen: Evidence) -> Optional[Finding]:
-    graph = seen.graph
+def check_no_gradient_in_model(evidence: Evidence) -> Optional[Finding]:
+    graph = evidence.graph
     if graph is None or graph.trainable == 0 or graph.output_has_graph or graph.opaque:
         return None
     return Finding("no-gradient-in-model", "error",
                    f"The output has no graph at all although {graph.trainable} parameters are trainable: the model ran "
-                   f"under no_grad, or its output was copied. {_VAIN}",
+                   f"under no_grad, or its output was copied. {_CONSEQUENCE}",
                    {"trainable": graph.trainable, "reached": 0},
                    "Take torch.no_grad(), .detach(), .data, .numpy() out of forward and of the callbacks before the "
                    "loss")
 
 
-def body_without_gradient(seen: Evidence) -> Optional[Finding]:
-    step, graph = seen.stepping, seen.graph
+def check_body_without_gradient(evidence: Evidence) -> Optional[Finding]:
+    step, graph = evidence.stepping, evidence.graph
     if step is None or graph is None or graph.opaque or graph.reached == 0 or not step.executed_elements:
         return None
     # Unused parameters do not run; of what runs, a loss leaves out small things only (a pooler, an auxiliary head).
@@ -57,8 +57,8 @@ def body_without_gradient(seen: Evidence) -> Optional[Finding]:
                    "Take torch.no_grad() and .detach() out of forward; to freeze on purpose: learn.freeze()")
 
 
-def output_detached(seen: Evidence) -> Optional[Finding]:
-    graph = seen.graph
+def check_output_detached(evidence: Evidence) -> Optional[Finding]:
+    graph = evidence.graph
     if graph is None or graph.trainable == 0 or graph.opaque or not graph.output_has_graph:
         return None
     if graph.reached_by_output > 0 or graph.hidden > 0:
@@ -66,25 +66,25 @@ def output_detached(seen: Evidence) -> Optional[Finding]:
     return Finding("output-detached", "error",
                    f"The output requires a gradient, but its graph ends at {graph.foreign} tensor(s) that are no "
                    f"parameters, before the model's {graph.trainable} trainable ones: it was detached and made to "
-                   f"require a gradient again, or rebuilt from its values. {_VAIN}",
+                   f"require a gradient again, or rebuilt from its values. {_CONSEQUENCE}",
                    {"trainable": graph.trainable, "reached": 0, "leaves that are no parameters": graph.foreign},
                    "Hand on the model's own tensor: no .detach(), .data, torch.tensor(...) or requires_grad_() on it")
 
 
-def loss_detached(seen: Evidence) -> Optional[Finding]:
-    graph = seen.graph
+def check_loss_detached(evidence: Evidence) -> Optional[Finding]:
+    graph = evidence.graph
     if graph is None or graph.opaque or graph.reached_by_output == 0 or graph.reached > 0:
         return None
     return Finding("loss-detached", "error",
                    f"The output reaches {graph.reached_by_output} parameters and the loss handed to backward() none: "
-                   f"the loss function, or a callback's on_backward_begin, detached or replaced it. {_VAIN}",
+                   f"the loss function, or a callback's on_backward_begin, detached or replaced it. {_CONSEQUENCE}",
                    {"reached by the output": graph.reached_by_output, "reached by the loss": 0},
                    "Return the loss itself from loss_func and on_backward_begin: no .item(), .detach() or "
                    "torch.tensor(loss)")
 
 
-def loss_scaled_away(seen: Evidence) -> Optional[Finding]:
-    step = seen.stepping
+def check_loss_scaled_to_zero(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
     if step is None or step.loss_factor != 0:  # a loss scale may be as small as it likes
         return None
     return Finding("loss-detached", "error",
@@ -93,8 +93,8 @@ def loss_scaled_away(seen: Evidence) -> Optional[Finding]:
                    "Return the loss unchanged from on_backward_begin")
 
 
-def gradient_vanishes(seen: Evidence) -> Optional[Finding]:
-    step, graph = seen.stepping, seen.graph
+def check_gradient_vanishes(evidence: Evidence) -> Optional[Finding]:
+    step, graph = evidence.stepping, evidence.graph
     if step is None or graph is None or step.gradient_share is None or graph.reached < 8 or graph.opaque:
         return None
     if step.gradient_share > 0.3 or step.skipped_backwards:
@@ -107,8 +107,8 @@ def gradient_vanishes(seen: Evidence) -> Optional[Finding]:
                    "Look for dropout p=1, relu or clamp on the logits, and layers of zeros")
 
 
-def parameters_hidden(seen: Evidence) -> Optional[Finding]:
-    graph = seen.graph
+def check_parameters_hidden(evidence: Evidence) -> Optional[Finding]:
+    graph = evidence.graph
     if graph is None or graph.hidden == 0:
         return None
     return Finding("parameters-hidden", "error",
@@ -118,62 +118,62 @@ def parameters_hidden(seen: Evidence) -> Optional[Finding]:
                    "self.layers = nn.ModuleList(layers)  # ModuleDict for a dict")
 
 
-def backward_skipped(seen: Evidence) -> Optional[Finding]:
-    step = seen.stepping
-    ends = seen.wiring.ends_training if seen.wiring is not None else []
+def check_backward_skipped(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
+    ends = evidence.wiring.ends_training if evidence.wiring is not None else []
     if ends:
         return Finding("backward-skipped", "error",
-                       f"The first epoch is ended before its first step{_by(ends)}: nothing is propagated in it.",
-                       {"steps before the end": 0, "who": ends}, _without(ends))
+                       f"The first epoch is ended before its first step{_format_callbacks(ends)}: nothing is propagated in it.",
+                       {"steps before the end": 0, "who": ends}, _removal_fix(ends))
     if step is None or step.steps < 1 or step.skipped_backwards < step.steps:
         return None
     return Finding("backward-skipped", "error",
                    f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback returns "
-                   f"skip_bwd{_by(step.who)}.",
-                   {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.who},
-                   _without(step.who)
-                   if step.who else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped")
+                   f"skip_bwd{_format_callbacks(step.skipped_by)}.",
+                   {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.skipped_by},
+                   _removal_fix(step.skipped_by)
+                   if step.skipped_by else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped")
 
 
-def steps_never_happen(seen: Evidence) -> Optional[Finding]:
-    step = seen.stepping
+def check_step_skipped(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
     if step is None or step.steps < 1 or step.skipped_steps < step.steps or step.skipped_backwards == step.steps:
         return None
     if step.steps_simulated is None or step.steps_simulated > 0:
         return None
-    kept = step.kept_gradients >= step.steps
-    fix = _without(step.who) if step.who \
+    kept = step.skipped_zero_grads >= step.steps
+    fix = _removal_fix(step.skipped_by) if step.skipped_by \
         else "Return {'skip_step': True} from on_backward_end only where a step is to be left out"
     if kept:
         return Finding("accumulation-never-steps", "error",
-                       f"Gradients are accumulated{_by(step.who)} and no step is made in an epoch of "
+                       f"Gradients are accumulated{_format_callbacks(step.skipped_by)} and no step is made in an epoch of "
                        f"{step.steps_in_an_epoch} batches.",
-                       {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.who}, fix)
+                       {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by}, fix)
     return Finding("step-skipped", "error",
-                   f"opt.step() is skipped in every batch of an epoch: a callback returns skip_step{_by(step.who)}.",
-                   {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.who}, fix)
+                   f"opt.step() is skipped in every batch of an epoch: a callback returns skip_step{_format_callbacks(step.skipped_by)}.",
+                   {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by}, fix)
 
 
-def gradients_never_zeroed(seen: Evidence) -> Optional[Finding]:
-    step = seen.stepping
-    if step is None or step.steps < 3 or step.kept_gradients < step.steps or step.skipped_steps > 0:
+def check_gradients_never_zeroed(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
+    if step is None or step.steps < 3 or step.skipped_zero_grads < step.steps or step.skipped_steps > 0:
         return None
     return Finding("gradients-never-zeroed", "warning",
                    f"A step is made and the gradients are kept in all {step.steps} steps: a callback returns "
-                   f"skip_zero{_by(step.who)}, so every step repeats all gradients since the first.",
-                   {"kept": step.kept_gradients, "steps": step.steps, "who": step.who},
-                   _without(step.who)
-                   if step.who else "Return {'skip_zero': True} only together with {'skip_step': True}")
+                   f"skip_zero{_format_callbacks(step.skipped_by)}, so every step repeats all gradients since the first.",
+                   {"kept": step.skipped_zero_grads, "steps": step.steps, "who": step.skipped_by},
+                   _removal_fix(step.skipped_by)
+                   if step.skipped_by else "Return {'skip_zero': True} only together with {'skip_step': True}")
 
 
-def _by(who: list) -> str:
-    return f" ({', '.join(who)})" if who else ""
+def _format_callbacks(skipped_by: list) -> str:
+    return f" ({', '.join(skipped_by)})" if skipped_by else ""
 
 
-def _without(who: list) -> str:
-    return f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {who!r}]"
+def _removal_fix(skipped_by: list) -> str:
+    return f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {skipped_by!r}]"
 
 
-CHECKS = [everything_frozen, no_gradient_in_model, body_without_gradient, output_detached, loss_detached,
-          loss_scaled_away, gradient_vanishes, parameters_hidden, backward_skipped, steps_never_happen,
-          gradients_never_zeroed]
+CHECKS = [check_everything_frozen, check_no_gradient_in_model, check_body_without_gradient, check_output_detached, check_loss_detached,
+          check_loss_scaled_to_zero, check_gradient_vanishes, check_parameters_hidden, check_backward_skipped, check_step_skipped,
+          check_gradients_never_zeroed]

@@ -14,19 +14,19 @@ EXPLAINED_BY = {"validation-worse-than-constant": ("train-and-valid-disagree", "
                 "validation-one-class": ("labels-constant",)}
 
 # Standard errors of an area under the ROC curve where no word foretells a label.
-CHANCE, CERTAIN, EXPECTED = 2.0, 4.0, 6.0
-CONTRARY = -4.5  # one column in three hundred thousand lies there by chance
+CHANCE_ERRORS, CERTAIN_ERRORS, EXPECTED_ERRORS = 2.0, 4.0, 6.0
+REVERSED_Z = -4.5  # one column in three hundred thousand lies there by chance
 # With fewer rows, or a wider error, nothing can be said about a weak signal.
-ENOUGH_ROWS, SHARP_ENOUGH = 200, 0.04
+MIN_ROWS, MAX_STANDARD_ERROR = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
-IN_ORDER = -5.0
+SORTED_Z = -5.0
 # Training that pays a fifth less than a constant predictor has learned something; validation that pays a twentieth more
 # was not what it learned.
-LEARNED, WORSE = 0.8, 1.05
+LEARNED_LOSS_SHARE, WORSE_LOSS_RATIO = 0.8, 1.05
 
 
-def constant(seen: Evidence) -> Optional[Finding]:
-    labels = seen.labels
+def constant(evidence: Evidence) -> Optional[Finding]:
+    labels = evidence.labels
     if labels is None or not labels.train_constant or labels.train_rows < 16:
         return None
     return Finding("labels-constant", "error",
@@ -35,55 +35,55 @@ def constant(seen: Evidence) -> Optional[Finding]:
                    "print(train_df[label_column].value_counts())")
 
 
-def truncated(seen: Evidence) -> Optional[Finding]:
-    labels, inputs = seen.labels, seen.inputs
-    if labels is None or inputs is None or inputs.cut_share < 0.9 or not _nothing_foretells(labels):
+def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
+    labels, inputs = evidence.labels, evidence.inputs
+    if labels is None or inputs is None or inputs.truncated_share < 0.9 or not _nothing_predicts(labels):
         return None
     return Finding("texts-truncated", "note",
-                   f"{inputs.cut_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
+                   f"{inputs.truncated_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
                    f"is left foretells a label (area {labels.signal_within_train:.2f} +- "
                    f"{labels.error_within_train:.2f}, chance .50).",
-                   {"cut": inputs.cut_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
+                   {"cut": inputs.truncated_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
                    "max_len=256  # or keep the end of the texts instead of their beginning")
 
 
-def unrelated(seen: Evidence) -> Optional[Finding]:
-    labels = seen.labels
+def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
+    labels = evidence.labels
     if labels is None or labels.signal_within_train is None:
         return None
     figures = {"within training rows": labels.signal_within_train, "within validation rows": labels.signal_within_valid,
                "together": labels.signal_together, "standard error": labels.error_within_train}
     look = "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart"
-    if _only_validation_makes_sense(labels):
+    if _only_validation_is_predictable(labels):
         return Finding("labels-unrelated-to-texts", "warning",
                        f"Words foretell labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
                        f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
                        f"labels stand beside other texts.", figures, look)
-    if _disagree(labels):
+    if _sets_disagree(labels):
         return Finding("train-and-valid-disagree", "warning",
                        f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}) and the "
                        f"same words do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance .50): "
                        f"validation labels stand beside other texts, mean something else, or the texts are encoded "
                        f"differently.", {**figures, "from training to validation": labels.signal_train_to_valid},
                        "print(valid_df.sample(5))  # one tokenizer and one class list for both")
-    if _a_part_disagrees(labels):
+    if _some_classes_disagree(labels):
         what = "class" if labels.kind == "classes" else "label column"
         return Finding("train-and-valid-disagree", "warning",
                        f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}), and on "
-                       f"the validation rows the same words foretell the contrary for {what} {labels.most_contrary} "
-                       f"({labels.most_contrary_area:.2f}; chance .50): some labels of the two sets do not mean the "
+                       f"the validation rows the same words foretell the contrary for {what} {labels.worst_column} "
+                       f"({labels.worst_column_auc:.2f}; chance .50): some labels of the two sets do not mean the "
                        f"same.",
-                       {**figures, f"{what} {labels.most_contrary}": labels.most_contrary_area},
+                       {**figures, f"{what} {labels.worst_column}": labels.worst_column_auc},
                        "text_data(train, valid, ...)  # numbers both sets' classes alike; no factorize of each alone")
     # A note: order, counts and pairs tell labels too, and no list of words sees them.
-    if _nothing_foretells(labels):
+    if _nothing_predicts(labels):
         return Finding("labels-unrelated-to-texts", "note",
-                       f"No word foretells a label among {_where(labels)} (chance .50): labels may stand beside other "
+                       f"No word foretells a label among {_describe_signal(labels)} (chance .50): labels may stand beside other "
                        f"texts.", figures, look)
     return None
 
 
-def _where(labels: Labels) -> str:
+def _describe_signal(labels: Labels) -> str:
     within = f"{labels.signal_within_train:.2f} +- {labels.error_within_train:.2f}"
     there = f"{labels.train_rows} training rows (area {within})"
     if labels.signal_within_valid is None:
@@ -92,9 +92,9 @@ def _where(labels: Labels) -> str:
     return f"{there}, nor surely among {labels.valid_rows} validation rows ({within})"
 
 
-def in_order(seen: Evidence) -> Optional[Finding]:
-    labels = seen.labels
-    if labels is None or labels.order_z is None or labels.order_z > IN_ORDER:
+def check_labels_in_order(evidence: Evidence) -> Optional[Finding]:
+    labels = evidence.labels
+    if labels is None or labels.order_z is None or labels.order_z > SORTED_Z:
         return None
     return Finding("labels-in-order", "warning",
                    f"The first training batches come sorted by label ({-labels.order_z:.0f} standard deviations fewer "
@@ -103,11 +103,11 @@ def in_order(seen: Evidence) -> Optional[Finding]:
                    "DataBunch.create(train_ds, ...)  # whose train_dl shuffles; or train_df.sample(frac=1)")
 
 
-def one_class(seen: Evidence) -> Optional[Finding]:
-    labels = seen.labels
+def check_validation_one_class(evidence: Evidence) -> Optional[Finding]:
+    labels = evidence.labels
     if labels is None or not labels.valid_constant or labels.kind == "number" or labels.valid_rows < 8:
         return None
-    if labels.train_constant or not labels.train_shares or _by_chance(labels) > 1e-4:
+    if labels.train_constant or not labels.train_shares or _chance_probability(labels) > 1e-4:
         return None
     return Finding("validation-one-class", "warning",
                    f"All {labels.valid_rows} validation targets that were sampled are the same, the training targets "
@@ -116,12 +116,12 @@ def one_class(seen: Evidence) -> Optional[Finding]:
                    "train_test_split(df, stratify=df[label_column])")
 
 
-def valid_worse(seen: Evidence) -> Optional[Finding]:
-    history, constant = seen.history, None if seen.loss is None else seen.loss.constant_of_all
+def check_validation_worse_than_constant(evidence: Evidence) -> Optional[Finding]:
+    history, constant = evidence.history, None if evidence.loss is None else evidence.loss.constant_all_targets
     if history is None or not constant or constant < 0 or not history.metrics.get("valid_loss"):
         return None
     valid = history.metrics["valid_loss"][-1]
-    if len(history.losses) < 20 or history.late > LEARNED * constant or valid < WORSE * constant:
+    if len(history.losses) < 20 or history.late > LEARNED_LOSS_SHARE * constant or valid < WORSE_LOSS_RATIO * constant:
         return None
     # A note: many epochs on few rows end so, too.
     return Finding("validation-worse-than-constant", "note",
@@ -132,44 +132,44 @@ def valid_worse(seen: Evidence) -> Optional[Finding]:
                    "text_data(train, valid, ...)  # numbers both sets' classes alike; or train for fewer epochs")
 
 
-def _by_chance(labels: Labels) -> float:
+def _chance_probability(labels: Labels) -> float:
     """How likely a validation set of this size is all one, drawn from the training shares."""
     shares = labels.train_shares
     same = max(shares) if labels.kind == "classes" else math.prod(max(p, 1 - p) for p in shares)
     return same ** labels.valid_rows
 
 
-def _nothing_foretells(labels: Labels) -> bool:
-    if labels.train_rows < ENOUGH_ROWS or labels.signal_within_train is None or labels.signal_together is None:
+def _nothing_predicts(labels: Labels) -> bool:
+    if labels.train_rows < MIN_ROWS or labels.signal_within_train is None or labels.signal_together is None:
         return False
-    return (labels.error_together <= SHARP_ENOUGH and not _above(labels.signal_together, labels.error_together, CHANCE)
-            and not _above(labels.signal_within_train, labels.error_within_train, CHANCE)
-            and not _above(labels.signal_within_valid, labels.error_within_valid, CERTAIN))
+    return (labels.error_together <= MAX_STANDARD_ERROR and not _is_above_chance(labels.signal_together, labels.error_together, CHANCE_ERRORS)
+            and not _is_above_chance(labels.signal_within_train, labels.error_within_train, CHANCE_ERRORS)
+            and not _is_above_chance(labels.signal_within_valid, labels.error_within_valid, CERTAIN_ERRORS))
 
 
-def _only_validation_makes_sense(labels: Labels) -> bool:
+def _only_validation_is_predictable(labels: Labels) -> bool:
     if labels.signal_within_valid is None or labels.train_rows < labels.valid_rows:
         return False
-    return (_above(labels.signal_within_valid, labels.error_within_valid, CERTAIN)
-            and not _above(labels.signal_within_train, labels.error_within_train, CHANCE))
+    return (_is_above_chance(labels.signal_within_valid, labels.error_within_valid, CERTAIN_ERRORS)
+            and not _is_above_chance(labels.signal_within_train, labels.error_within_train, CHANCE_ERRORS))
 
 
-def _a_part_disagrees(labels: Labels) -> bool:
+def _some_classes_disagree(labels: Labels) -> bool:
     """Some classes exchanged leave the mean area above chance; their own lie below it, by more than chance does."""
-    return (_above(labels.signal_within_train, labels.error_within_train, CERTAIN)
-            and labels.most_contrary_errors <= CONTRARY)
+    return (_is_above_chance(labels.signal_within_train, labels.error_within_train, CERTAIN_ERRORS)
+            and labels.worst_column_z <= REVERSED_Z)
 
 
-def _disagree(labels: Labels) -> bool:
+def _sets_disagree(labels: Labels) -> bool:
     """The words of the training rows foretell nothing on the validation rows, where they should by many errors."""
     cross, within, error = labels.signal_train_to_valid, labels.signal_within_train, labels.error_within_valid
     if cross is None or within is None or labels.valid_rows < 64:
         return False
-    return within - 0.5 > EXPECTED * error and not _above(cross, error, CHANCE)
+    return within - 0.5 > EXPECTED_ERRORS * error and not _is_above_chance(cross, error, CHANCE_ERRORS)
 
 
-def _above(area: Optional[float], error: float, errors: float) -> bool:
+def _is_above_chance(area: Optional[float], error: float, errors: float) -> bool:
     return area is not None and not area - 0.5 <= errors * error
 
 
-CHECKS = [constant, truncated, unrelated, in_order, one_class, valid_worse]
+CHECKS = [constant, check_texts_truncated, check_labels_unrelated_to_texts, check_labels_in_order, check_validation_one_class, check_validation_worse_than_constant]

@@ -5,7 +5,7 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Finding
 
 # Rounding changes a row by 1e-6 of the spread in float32, by 1e-2 at the worst in half precision.
-WITH_BATCH_MATES = 0.05
+MAX_BATCH_CHANGE = 0.05
 
 CAUSES = ["non-finite-outputs", "non-finite-loss", "batch-dimension-lost", "output-is-the-loss", "loss-broadcasts",
           "hidden-state-as-logits", "head-of-no-use", "loss-ignores-targets", "loss-sign-flipped",
@@ -37,8 +37,8 @@ EXPLAINED_BY = {
 }
 
 
-def not_finite(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
+def check_non_finite_outputs(evidence: Evidence) -> Optional[Finding]:
+    out = evidence.outputs
     if out is None or out.finite:
         return None
     return Finding("non-finite-outputs", "error", "The model's outputs hold NaN or infinity in eval mode.",
@@ -46,8 +46,8 @@ def not_finite(seen: Evidence) -> Optional[Finding]:
                    "torch.autograd.set_detect_anomaly(True)  # then one learn.fit(1) names the operation")
 
 
-def loss_not_finite(seen: Evidence) -> Optional[Finding]:
-    step = seen.stepping
+def check_non_finite_loss(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
     if step is None or step.non_finite_losses == 0:
         return None
     return Finding("non-finite-loss", "error",
@@ -56,8 +56,8 @@ def loss_not_finite(seen: Evidence) -> Optional[Finding]:
                    "learn.clip_grad(1.0) and a tenth of the rate, on a freshly loaded model")
 
 
-def is_the_loss(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
+def check_output_is_the_loss(evidence: Evidence) -> Optional[Finding]:
+    out = evidence.outputs
     if out is None or len(out.shape) > 0:
         return None
     return Finding("output-is-the-loss", "error",
@@ -67,8 +67,8 @@ def is_the_loss(seen: Evidence) -> Optional[Finding]:
                    "Learner(..., callbacks=[HFCallback()])  # takes the logits; and leave labels out of the inputs")
 
 
-def batch_lost(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
+def check_batch_dimension_lost(evidence: Evidence) -> Optional[Finding]:
+    out = evidence.outputs
     if out is None or not out.shape or out.rows < 2 or not out.target_shape:
         return None
     rows = out.target_shape[0]
@@ -85,8 +85,8 @@ def batch_lost(seen: Evidence) -> Optional[Finding]:
                    "Unwrap once: Learner(..., callbacks=[HFCallback()]) and no [0] elsewhere")
 
 
-def rows_compared_with_all(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
+def check_loss_broadcasts(evidence: Evidence) -> Optional[Finding]:
+    out = evidence.outputs
     if out is None or not out.broadcasts:
         return None
     return Finding("loss-broadcasts", "error",
@@ -96,13 +96,13 @@ def rows_compared_with_all(seen: Evidence) -> Optional[Finding]:
                    "HFCallback(element=lambda output: output[0].squeeze(-1))  # or targets of the output's shape")
 
 
-def hidden_state(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
+def check_hidden_state_as_logits(evidence: Evidence) -> Optional[Finding]:
+    out = evidence.outputs
     if out is None or not out.shape or out.hidden_size is None or out.shape[-1] != out.hidden_size:
         return None
-    if out.num_labels == out.hidden_size and not _head_unused(seen):
+    if out.num_labels == out.hidden_size and not _is_head_unused(evidence):
         return None
-    unused = " and the model's last layer has no part in it" if _head_unused(seen) else ""
+    unused = " and the model's last layer has no part in it" if _is_head_unused(evidence) else ""
     return Finding("hidden-state-as-logits", "error",
                    f"The output is {out.hidden_size} wide, which is the model's hidden size{unused}: a hidden state is "
                    f"taken for the logits.",
@@ -110,26 +110,26 @@ def hidden_state(seen: Evidence) -> Optional[Finding]:
                    "HFCallback(element='logits')  # on a model with a head: ...ForSequenceClassification")
 
 
-def head_of_no_use(seen: Evidence) -> Optional[Finding]:
-    if not _head_unused(seen):
+def check_head_of_no_use(evidence: Evidence) -> Optional[Finding]:
+    if not _is_head_unused(evidence):
         return None
     # A note: the layer that ran last may be an auxiliary head.
     return Finding("head-of-no-use", "note",
                    "The last layer the model ran has trainable weights and no part in the output: something before the "
                    "head is taken for the logits.",
-                   {"reached by the output": seen.graph.reached_by_output, "trainable": seen.graph.trainable},
+                   {"reached by the output": evidence.graph.reached_by_output, "trainable": evidence.graph.trainable},
                    "HFCallback(element='logits')  # or the head's position: HFCallback(element=0)")
 
 
-def _head_unused(seen: Evidence) -> bool:
-    return seen.graph is not None and bool(seen.graph.head_unreached)
+def _is_head_unused(evidence: Evidence) -> bool:
+    return evidence.graph is not None and bool(evidence.graph.head_unreached)
 
 
-def ignores_targets(seen: Evidence) -> Optional[Finding]:
-    loss = seen.loss
-    if loss is None or loss.answers_to_order is not False:
+def check_loss_ignores_targets(evidence: Evidence) -> Optional[Finding]:
+    loss = evidence.loss
+    if loss is None or loss.depends_on_order is not False:
         return None
-    if loss.answers_to_targets is False:
+    if loss.depends_on_targets is False:
         return Finding("loss-ignores-targets", "error",
                        "The loss of the same outputs stays the same when the targets change: it does not read them.",
                        {"change of the loss": 0.0}, "def loss_func(outputs, target): ...  # and use both")
@@ -140,21 +140,21 @@ def ignores_targets(seen: Evidence) -> Optional[Finding]:
                    "Compare row by row, and take the mean last: loss_func(outputs, target).mean()")
 
 
-def ignores_a_target(seen: Evidence) -> Optional[Finding]:
-    loss = seen.loss
-    if loss is None or not loss.at_no_cost:
+def check_loss_ignores_a_target(evidence: Evidence) -> Optional[Finding]:
+    loss = evidence.loss
+    if loss is None or not loss.ignored_targets:
         return None
     return Finding("loss-ignores-a-target", "warning",
-                   f"Where the target is {' or '.join(loss.at_no_cost[:4])} the loss is the same for right answers "
+                   f"Where the target is {' or '.join(loss.ignored_targets[:4])} the loss is the same for right answers "
                    f"and for contrary ones: a weight of 0, or ignore_index. The loss falls, and nothing is learned of "
                    f"them.",
-                   {"at no cost": loss.at_no_cost},
+                   {"at no cost": loss.ignored_targets},
                    "learn.loss_func = nn.CrossEntropyLoss()  # or weights above 0, no class for ignore_index")
 
 
-def batch_mates(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
-    if out is None or out.changes_with_batch_mates is None or out.changes_with_batch_mates < WITH_BATCH_MATES:
+def check_depends_on_batch_mates(evidence: Evidence) -> Optional[Finding]:
+    out = evidence.outputs
+    if out is None or out.changes_with_batch_mates is None or out.changes_with_batch_mates < MAX_BATCH_CHANGE:
         return None
     return Finding("depends-on-batch-mates", "warning",
                    f"A row's logits change by {out.changes_with_batch_mates:.2g} of their spread when it comes alone, "
@@ -163,8 +163,8 @@ def batch_mates(seen: Evidence) -> Optional[Finding]:
                    "softmax(dim=-1) and mean(dim=1): never over dim 0")
 
 
-def sign_flipped(seen: Evidence) -> Optional[Finding]:
-    loss, step = seen.loss, seen.stepping
+def check_loss_sign_flipped(evidence: Evidence) -> Optional[Finding]:
+    loss, step = evidence.loss, evidence.stepping
     if step is not None and step.loss_factor is not None and step.loss_factor < 0:
         return Finding("loss-sign-flipped", "error",
                        f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
@@ -181,8 +181,8 @@ def sign_flipped(seen: Evidence) -> Optional[Finding]:
                    "learn.loss_func = nn.CrossEntropyLoss()  # without the minus")
 
 
-def softmax_twice(seen: Evidence) -> Optional[Finding]:
-    out, loss = seen.outputs, seen.loss
+def check_softmax_before_cross_entropy(evidence: Evidence) -> Optional[Finding]:
+    out, loss = evidence.outputs, evidence.loss
     if out is None or loss is None or not out.bounded or not out.rows_sum_to_one:
         return None
     if not (loss.shift_invariant or loss.takes_logits):
@@ -195,8 +195,8 @@ def softmax_twice(seen: Evidence) -> Optional[Finding]:
                    "Return logits from forward: take the softmax away before the loss")
 
 
-def sigmoid_twice(seen: Evidence) -> Optional[Finding]:
-    out, loss = seen.outputs, seen.loss
+def check_sigmoid_before_logits_loss(evidence: Evidence) -> Optional[Finding]:
+    out, loss = evidence.outputs, evidence.loss
     if out is None or loss is None or not out.bounded or out.rows_sum_to_one and out.shape[-1:] > (1,):
         return None
     takes_logits = loss.takes_logits or loss.shift_invariant
@@ -209,8 +209,8 @@ def sigmoid_twice(seen: Evidence) -> Optional[Finding]:
                    "Return logits from forward: take the sigmoid away before the loss")
 
 
-def no_log_softmax(seen: Evidence) -> Optional[Finding]:
-    out, loss = seen.outputs, seen.loss
+def check_no_log_softmax_before_nll(evidence: Evidence) -> Optional[Finding]:
+    out, loss = evidence.outputs, evidence.loss
     if out is None or loss is None or not loss.falls_with_shift or out.rows_are_log_probabilities or not out.finite:
         return None
     given = "probabilities" if out.bounded else "logits"
@@ -221,9 +221,9 @@ def no_log_softmax(seen: Evidence) -> Optional[Finding]:
                    "learn.loss_func = nn.CrossEntropyLoss()  # on logits; NLLLoss expects log_softmax(logits, -1)")
 
 
-def ignores_input(seen: Evidence) -> Optional[Finding]:
-    out = seen.outputs
-    if out is None or out.answers_to_tokens is None or out.answers_to_tokens > 0:
+def check_input_ignored(evidence: Evidence) -> Optional[Finding]:
+    out = evidence.outputs
+    if out is None or out.changes_with_tokens is None or out.changes_with_tokens > 0:
         return None
     return Finding("input-ignored", "error",
                    f"The output of {out.rows} rows stays the same to the last bit when their words are exchanged: "
@@ -232,28 +232,28 @@ def ignores_input(seen: Evidence) -> Optional[Finding]:
                    "print(learn.model)  # and see that forward hands input_ids on; check attention_mask")
 
 
-def cannot_fit(seen: Evidence) -> Optional[Finding]:
-    loss, graph = seen.loss, seen.graph
-    if loss is None or loss.fitted is None or loss.before_fitting is None or loss.fitted_steps < 8:
+def check_cannot_fit_one_batch(evidence: Evidence) -> Optional[Finding]:
+    loss, graph = evidence.loss, evidence.graph
+    if loss is None or loss.after_fitting is None or loss.before_fitting is None or loss.fitting_steps < 8:
         return None
     if graph is not None and graph.trainable < 1:
         return None
     # A model that has already fitted the batch cannot fit it better.
     if loss.constant is not None and loss.before_fitting < 0.5 * abs(loss.constant):
         return None
-    if not abs(loss.fitted - loss.before_fitting) <= 1e-4 * abs(loss.before_fitting):
+    if not abs(loss.after_fitting - loss.before_fitting) <= 1e-4 * abs(loss.before_fitting):
         return None
     return Finding("cannot-fit-one-batch", "warning",
-                   f"{loss.fitted_steps} steps of a fresh optimizer on one small batch leave the loss at "
-                   f"{loss.fitted:.4g} (before: {loss.before_fitting:.4g}): what is trained hardly touches what the "
+                   f"{loss.fitting_steps} steps of a fresh optimizer on one small batch leave the loss at "
+                   f"{loss.after_fitting:.4g} (before: {loss.before_fitting:.4g}): what is trained hardly touches what the "
                    f"loss sees.",
-                   {"before": loss.before_fitting, "after": loss.fitted, "steps": loss.fitted_steps},
+                   {"before": loss.before_fitting, "after": loss.after_fitting, "steps": loss.fitting_steps},
                    "learn.unfreeze()  # and see that loss_func uses its first argument")
 
 
-CHECKS = [not_finite, loss_not_finite, is_the_loss, batch_lost, rows_compared_with_all, hidden_state,
-          head_of_no_use, ignores_targets, sign_flipped, ignores_a_target, batch_mates, softmax_twice, sigmoid_twice,
-          no_log_softmax, ignores_input, cannot_fit]
+CHECKS = [check_non_finite_outputs, check_non_finite_loss, check_output_is_the_loss, check_batch_dimension_lost, check_loss_broadcasts, check_hidden_state_as_logits,
+          check_head_of_no_use, check_loss_ignores_targets, check_loss_sign_flipped, check_loss_ignores_a_target, check_depends_on_batch_mates, check_softmax_before_cross_entropy, check_sigmoid_before_logits_loss,
+          check_no_log_softmax_before_nll, check_input_ignored, check_cannot_fit_one_batch]
 
 
 def _numel(shape: tuple) -> int:

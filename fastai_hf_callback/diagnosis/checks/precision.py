@@ -6,16 +6,16 @@ from fastai_hf_callback.results.finding import Finding
 
 CAUSES = ["half-weights-without-master", "loss-scale-overflows", "loss-scale-collapsed"]
 # Where both fastais begin; halved at each overflow, it is at 256 after eight.
-USUAL_SCALE, STEPS_TO_FALL, LARGEST_HALF = 2.0 ** 16, 8, 65504.0
+INITIAL_SCALE, MAX_SETTLING_STEPS, MAX_FLOAT16 = 2.0 ** 16, 8, 65504.0
 EXPLAINED_BY = {"loss-scale-collapsed": ("loss-scale-overflows",),
                 "loss-scale-overflows": ("non-finite-weights",)}
 
 
-def half_without_master(seen: Evidence) -> Optional[Finding]:
-    weights = seen.weights
+def check_half_weights_without_master(evidence: Evidence) -> Optional[Finding]:
+    weights = evidence.weights
     if weights is None or weights.half == 0 or weights.has_master_copies:
         return None
-    lost = seen.stepping.lost_in_rounding if seen.stepping is not None else None
+    lost = evidence.stepping.lost_in_rounding if evidence.stepping is not None else None
     return Finding("half-weights-without-master", "error",
                    f"{weights.half} of {weights.parameters} parameters are float16 and the optimizer steps them "
                    f"directly{'' if lost is None else f': {lost:.0%} of their elements did not change in a step'}. "
@@ -24,20 +24,20 @@ def half_without_master(seen: Evidence) -> Optional[Finding]:
                    "learn.to_fp32()  # then learn.to_fp16() on this very learner")
 
 
-def _finds_its_way(seen: Evidence) -> bool:
+def _is_scale_settling(evidence: Evidence) -> bool:
     """Whether a dynamic scale is falling from where it usually begins, and has not had the steps that takes.
 
     A loss that is too large for half precision itself takes it below 1, and then it has collapsed.
     """
-    precision, loss = seen.precision, seen.loss
-    falls = precision.first_scale is not None and precision.loss_scale < precision.first_scale <= USUAL_SCALE
-    bearable = loss is None or loss.first is None or loss.first < LARGEST_HALF
-    return falls and bearable and precision.steps < STEPS_TO_FALL
+    precision, loss = evidence.precision, evidence.loss
+    falls = precision.first_scale is not None and precision.loss_scale < precision.first_scale <= INITIAL_SCALE
+    bearable = loss is None or loss.first is None or loss.first < MAX_FLOAT16
+    return falls and bearable and precision.steps < MAX_SETTLING_STEPS
 
 
-def scale_overflows(seen: Evidence) -> Optional[Finding]:
-    precision = seen.precision
-    if precision is None or precision.steps < 2 or precision.overflows < precision.steps or _finds_its_way(seen):
+def check_loss_scale_overflows(evidence: Evidence) -> Optional[Finding]:
+    precision = evidence.precision
+    if precision is None or precision.steps < 2 or precision.overflows < precision.steps or _is_scale_settling(evidence):
         return None
     return Finding("loss-scale-overflows", "error",
                    f"All {precision.steps} steps overflowed in half precision and were dropped; the loss scale stands "
@@ -46,8 +46,8 @@ def scale_overflows(seen: Evidence) -> Optional[Finding]:
                    "learn.to_fp32(); learn.to_fp16(dynamic=True)")
 
 
-def scale_collapsed(seen: Evidence) -> Optional[Finding]:
-    precision = seen.precision
+def check_loss_scale_collapsed(evidence: Evidence) -> Optional[Finding]:
+    precision = evidence.precision
     # Dynamic scaling starts at 65536 and halves on an overflow; below 2 gradients of 1e-5 are lost in half.
     if precision is None or precision.loss_scale >= 2:
         return None
@@ -57,4 +57,4 @@ def scale_collapsed(seen: Evidence) -> Optional[Finding]:
                    {"loss scale": precision.loss_scale}, "learn.to_fp32(); learn.to_fp16(dynamic=True)")
 
 
-CHECKS = [half_without_master, scale_overflows, scale_collapsed]
+CHECKS = [check_half_weights_without_master, check_loss_scale_overflows, check_loss_scale_collapsed]

@@ -10,18 +10,18 @@ EXPLAINED_BY = {"pretrained-weights-not-loaded": ("untrained-body-frozen",),
 
 # Logits that differ between rows by less than this share of their own size, whatever the words: a transformer whose
 # attention or layer norms have saturated. Fresh models differ by 1e-2 and more.
-COLLAPSED = 1e-4
+COLLAPSED_SPREAD = 1e-4
 # Matrices amplify by about 1 (root mean square times root of the width) in trained and fresh models alike; a run at
 # a learning rate of 1 leaves ten and more.
-GAIN, BEYOND_DOUBT = 6.0, 15.0
+HIGH_GAIN, CERTAIN_GAIN = 6.0, 15.0
 # From scratch on fewer tokens than this share of the weights is not what anybody means by fine-tuning.
-FROM_SCRATCH_ELEMENTS = 1_000_000
+MIN_PRETRAINED_ELEMENTS = 1_000_000
 # Models come with .1, heads of small data with .5; .9 is what some libraries called keep_prob.
-DROPPED = 0.8
+HIGH_DROPOUT = 0.8
 
 
-def not_finite(seen: Evidence) -> Optional[Finding]:
-    weights = seen.weights
+def check_non_finite_weights(evidence: Evidence) -> Optional[Finding]:
+    weights = evidence.weights
     if weights is None or weights.non_finite == 0:
         return None
     return Finding("non-finite-weights", "error",
@@ -32,15 +32,15 @@ def not_finite(seen: Evidence) -> Optional[Finding]:
                    "Load the model anew (Model.from_pretrained(...)) and build a new Learner on it")
 
 
-def diverged(seen: Evidence) -> Optional[Finding]:
-    weights, outputs, loss = seen.weights, seen.outputs, seen.loss
-    if weights is None or weights.gain is None or outputs is None or weights.gain < GAIN:
+def check_weights_diverged(evidence: Evidence) -> Optional[Finding]:
+    weights, outputs, loss = evidence.weights, evidence.outputs, evidence.loss
+    if weights is None or weights.gain is None or outputs is None or weights.gain < HIGH_GAIN:
         return None
-    collapsed = outputs.spread <= COLLAPSED * max(outputs.size, 1e-12)
+    collapsed = outputs.spread <= COLLAPSED_SPREAD * max(outputs.size, 1e-12)
     ruined = loss is not None and loss.first is not None and loss.constant is not None \
         and loss.first > 1.2 * abs(loss.constant) + 0.05
-    unmoved = outputs.answers_to_tokens is not None and outputs.answers_to_tokens < 0.01
-    if not (collapsed or ruined or unmoved or weights.gain >= BEYOND_DOUBT):
+    unmoved = outputs.changes_with_tokens is not None and outputs.changes_with_tokens < 0.01
+    if not (collapsed or ruined or unmoved or weights.gain >= CERTAIN_GAIN):
         return None
     return Finding("weights-diverged", "error",
                    f"The weights are those of a run that diverged: a matrix amplifies {weights.gain:.3g} times (about "
@@ -51,9 +51,9 @@ def diverged(seen: Evidence) -> Optional[Finding]:
                    "Load the model anew (Model.from_pretrained(...)) and build a new Learner on it")
 
 
-def dropout(seen: Evidence) -> Optional[Finding]:
-    weights = seen.weights
-    if weights is None or weights.dropout < DROPPED:
+def dropout(evidence: Evidence) -> Optional[Finding]:
+    weights = evidence.weights
+    if weights is None or weights.dropout < HIGH_DROPOUT:
         return None
     return Finding("dropout-too-high", "warning",
                    f"A dropout layer sets {weights.dropout:.0%} of what passes to 0 in training; 10% is usual: hardly "
@@ -63,17 +63,17 @@ def dropout(seen: Evidence) -> Optional[Finding]:
                    f"calls it")
 
 
-def not_pretrained(seen: Evidence) -> Optional[Finding]:
-    weights = seen.weights
-    if weights is None or not weights.body_at_initialisation:
+def check_pretrained_weights_not_loaded(evidence: Evidence) -> Optional[Finding]:
+    weights = evidence.weights
+    if weights is None or not weights.body_at_init:
         return None
-    claim, large = weights.claims_pretrained, weights.elements >= FROM_SCRATCH_ELEMENTS
-    seen_so = f"came from {claim!r}, and" if claim else f"has {weights.elements:,} weights, and"
+    claim, large = weights.pretrained_name, weights.elements >= MIN_PRETRAINED_ELEMENTS
+    origin = f"came from {claim!r}, and" if claim else f"has {weights.elements:,} weights, and"
     return Finding("pretrained-weights-not-loaded", "warning" if claim or large else "note",
-                   f"The model {seen_so} every layer norm of it is at its initial value: no pretrained weight is in "
+                   f"The model {origin} every layer norm of it is at its initial value: no pretrained weight is in "
                    f"it. Where from_pretrained matches no name it says so in its log only.",
                    {"layer norms at their initial value": "all", "weights": weights.elements},
                    "model, info = Model.from_pretrained(folder, output_loading_info=True); print(info)")
 
 
-CHECKS = [not_finite, diverged, dropout, not_pretrained]
+CHECKS = [check_non_finite_weights, check_weights_diverged, dropout, check_pretrained_weights_not_loaded]

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.model.output import tensors_in
-from .inputs import first_rows
-from .labels import Sampled
+from .inputs import take_rows
+from .labels import SampledRows
 
-__all__ = ["Batch", "shrunk", "rows_of", "is_per_token", "evenly", "sampled"]
+__all__ = ["Batch", "truncate_batch", "count_rows", "is_per_token", "pick_evenly", "sample_rows"]
 
-ROWS = 16                # of a batch, in the forward and backward passes
+PROBE_ROWS = 16                # of a batch, in the forward and backward passes
 LABEL_ROWS, LABEL_SECONDS = 512, 1.5
 
 
@@ -21,15 +21,15 @@ class Batch(NamedTuple):
     yb: Any
 
 
-def shrunk(batch: Batch, n: int = ROWS) -> Batch:
+def truncate_batch(batch: Batch, n: int = PROBE_ROWS) -> Batch:
     """The first rows, where every tensor has as many rows as the others; else the whole batch."""
     rows = {t.shape[0] for t in tensors_in((batch.xb, batch.yb)) if t.dim()}
     if len(rows) != 1:
         return batch
-    return Batch(first_rows(batch.xb, n), first_rows(batch.yb, n))
+    return Batch(take_rows(batch.xb, n), take_rows(batch.yb, n))
 
 
-def rows_of(part: Any) -> int:
+def count_rows(part: Any) -> int:
     return next((t.shape[0] for t in tensors_in(part) if t.dim()), 0)
 
 
@@ -38,14 +38,14 @@ def is_per_token(target: Any, ids: Tensor) -> bool:
     return isinstance(target, Tensor) and target.shape == ids.shape and not target.is_floating_point()
 
 
-def evenly(n: int) -> List[int]:
+def pick_evenly(n: int) -> List[int]:
     """Row numbers drawn evenly from `n`, no more than are looked at."""
     return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, LABEL_ROWS)).astype(int))]
 
 
-def sampled(picks: List[int], collated: Callable[[List[int]], Any], place: Optional[int],
-            pads: List[int]) -> Optional[Sampled]:
-    """The ids and targets of the rows `picks`, as long as there is time; None where there is no target a row.
+def sample_rows(row_numbers: List[int], collate: Callable[[List[int]], Any], ids_index: Optional[int],
+            pad_ids: List[int]) -> Optional[SampledRows]:
+    """The ids and targets of the rows `row_numbers`, as long as there is time; None where there is no target a row.
 
     Parameters
     ----------
@@ -60,17 +60,17 @@ def sampled(picks: List[int], collated: Callable[[List[int]], Any], place: Optio
     ids: List[np.ndarray] = []
     targets: List[Tensor] = []
     until = time.perf_counter() + LABEL_SECONDS
-    for start in range(0, len(picks), 32):
-        batch = collated(picks[start:start + 32])
+    for start in range(0, len(row_numbers), 32):
+        batch = collate(row_numbers[start:start + 32])
         target = batch.yb
         if not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
             return None
         targets.append(target.detach().cpu())
-        if place is not None:
-            table = list(tensors_in(batch.xb))[place].cpu().numpy()
-            ids += [row[~np.isin(row, pads)] for row in table]
+        if ids_index is not None:
+            table = list(tensors_in(batch.xb))[ids_index].cpu().numpy()
+            ids += [row[~np.isin(row, pad_ids)] for row in table]
         if time.perf_counter() > until:
             break
     joined = torch.cat(targets)
     values = joined.double().numpy() if joined.is_floating_point() or joined.dim() == 2 else joined.long().numpy()
-    return Sampled(ids if place is not None and len(ids) == len(values) else None, values)
+    return SampledRows(ids if ids_index is not None and len(ids) == len(values) else None, values)

@@ -13,8 +13,8 @@ from fastai_hf_callback.results.evidence import Inputs
 from fastai_hf_callback.model.wrapper import MASK_NAMES
 from fastai_hf_callback.model.output import tensors_in
 
-__all__ = ["agreed_on_padding", "EmbeddingCall", "embeddings_watched", "executed_watched", "look_at_inputs",
-           "takes_mask", "TokenView", "view_tokens", "word_embedding_call"]
+__all__ = ["unify_padding", "EmbeddingCall", "record_embedding_calls", "record_executed_modules", "probe_inputs",
+           "takes_mask", "TokenView", "build_token_view", "find_word_embedding_call"]
 
 
 class EmbeddingCall(NamedTuple):
@@ -25,36 +25,36 @@ class EmbeddingCall(NamedTuple):
 
 
 @contextmanager
-def embeddings_watched(model: nn.Module) -> Iterator[List[EmbeddingCall]]:
+def record_embedding_calls(model: nn.Module) -> Iterator[List[EmbeddingCall]]:
     """Collect what every ``nn.Embedding`` is given while inside; the hooks are taken off on leaving."""
     calls: List[EmbeddingCall] = []
-    with _hooked(model, lambda m: isinstance(m, nn.Embedding),
+    with _forward_pre_hooks(model, lambda m: isinstance(m, nn.Embedding),
                  lambda m, args: calls.append(EmbeddingCall(m, args[0].detach().clone()))
-                 if args and isinstance(args[0], Tensor) and args[0].dim() == 2 and not _given_a_mask(m, args[0])
+                 if args and isinstance(args[0], Tensor) and args[0].dim() == 2 and not _receives_mask(m, args[0])
                  else None):
         yield calls
 
 
-def _given_a_mask(module: nn.Module, given: Tensor) -> bool:
+def _receives_mask(module: nn.Module, given: Tensor) -> bool:
     """OPT's and BioGPT's positions are looked up by an embedding whose own forward counts them from the mask."""
     return type(module).forward is not nn.Embedding.forward and _is_mask(given)
 
 
 @contextmanager
-def executed_watched(model: nn.Module) -> Iterator[List[nn.Module]]:
+def record_executed_modules(model: nn.Module) -> Iterator[List[nn.Module]]:
     """Collect, in the order of their calls, the modules that have parameters of their own."""
     calls: List[nn.Module] = []
-    with _hooked(model, lambda m: bool(m._parameters) and any(p is not None for p in m._parameters.values()),
+    with _forward_pre_hooks(model, lambda m: bool(m._parameters) and any(p is not None for p in m._parameters.values()),
                  lambda m, args: calls.append(m)):
         yield calls
 
 
 @contextmanager
-def _hooked(model: nn.Module, wanted: Any, note: Any) -> Iterator[None]:
+def _forward_pre_hooks(model: nn.Module, select: Any, on_call: Any) -> Iterator[None]:
     def hook(module, args):
-        note(module, args)
+        on_call(module, args)
 
-    handles = [m.register_forward_pre_hook(hook) for m in model.modules() if wanted(m)]
+    handles = [m.register_forward_pre_hook(hook) for m in model.modules() if select(m)]
     try:
         yield
     finally:
@@ -63,12 +63,12 @@ def _hooked(model: nn.Module, wanted: Any, note: Any) -> Iterator[None]:
 
 
 @contextmanager
-def arguments_watched(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
+def record_arguments(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
     """Collect by name what every module is given whose ``forward`` takes ``input_ids``; undone on leaving."""
     calls: List[Dict[str, Any]] = []
     watched = [m for m in model.modules() if _takes_ids(m)]
     for module in watched:
-        vars(module)["forward"] = _Noting(module.forward, calls)
+        vars(module)["forward"] = _RecordingForward(module.forward, calls)
     try:
         yield calls
     finally:
@@ -76,7 +76,7 @@ def arguments_watched(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
             del vars(module)["forward"]
 
 
-class _Noting:
+class _RecordingForward:
     """A module's ``forward`` that notes its arguments; a copy of the module, made meanwhile, has its own again."""
 
     def __init__(self, forward: Any, calls: List[Dict[str, Any]]):
@@ -106,8 +106,8 @@ def _takes_ids(module: nn.Module) -> bool:
 
 def takes_mask(model: nn.Module) -> bool:
     """Whether a module that takes ``input_ids`` takes a mask beside them, or may; True where none takes ids."""
-    takers = [m for m in model.modules() if _takes_ids(m)]
-    return not takers or any(name in MASK_NAMES for m in takers for name in inspect.signature(m.forward).parameters)
+    accepting = [m for m in model.modules() if _takes_ids(m)]
+    return not accepting or any(name in MASK_NAMES for m in accepting for name in inspect.signature(m.forward).parameters)
 
 
 class TokenView(NamedTuple):
@@ -121,37 +121,37 @@ class TokenView(NamedTuple):
     mask: Optional[Tensor]
 
 
-def word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional[EmbeddingCall]:
+def find_word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional[EmbeddingCall]:
     """The call that looked up words: the largest table whose ids are no positions."""
-    rows = _rows(batch)
-    candidates = [c for c in calls if not c.ids.is_floating_point() and not _positions(c.ids)]
+    rows = _count_rows(batch)
+    candidates = [c for c in calls if not c.ids.is_floating_point() and not _are_positions(c.ids)]
     # Texts of one single id look like token types: they count where nothing else looks like words.
     candidates = [c for c in candidates if len(c.ids.unique()) > 1] or \
-        [c for c in candidates if any(_equal(t, c.ids) for t in _tables(batch))]
+        [c for c in candidates if any(_equal(t, c.ids) for t in _matrices(batch))]
     if not candidates:
         return None
     call = max(candidates, key=lambda c: c.embedding.num_embeddings)
     turned = rows is not None and call.ids.shape[0] != rows and call.ids.shape[1] == rows
     if not turned:  # XLNet puts length first; a square one is told by which way it lies in the batch
-        turned = any(_equal(t, call.ids.t()) and not _equal(t, call.ids) for t in _tables(batch))
+        turned = any(_equal(t, call.ids.t()) and not _equal(t, call.ids) for t in _matrices(batch))
     return EmbeddingCall(call.embedding, call.ids.t() if turned else call.ids)
 
 
-def view_tokens(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
+def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
     """Find ids, padding and mask in what a forward pass saw; None where no word embedding was called."""
-    call = word_embedding_call(calls, batch)
+    call = find_word_embedding_call(calls, batch)
     if call is None:
         return None
     ids = call.ids
-    pad_id, side, is_pad = _padding(ids)
-    masks = [t for t in _tables(batch) if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids)
+    pad_id, side, is_pad = _find_padding(ids)
+    masks = [t for t in _matrices(batch) if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids)
              and not bool((t == 0).all())]
     # Token types of pairs are 0 and 1 too: the mask is the one that says most of what the padding says.
     mask = max(masks, key=lambda t: float(((t.to(ids.device) != 0) == ~is_pad).float().mean()), default=None)
     return TokenView(ids, call.embedding, pad_id, side, is_pad, mask)
 
 
-def agreed_on_padding(views: List[TokenView]) -> List[TokenView]:
+def unify_padding(views: List[TokenView]) -> List[TokenView]:
     """The views with the padding that one of them shows: batches of like length hold too little to tell it by.
 
     A view in which that id stands inside the texts too is left as it is.
@@ -159,18 +159,18 @@ def agreed_on_padding(views: List[TokenView]) -> List[TokenView]:
     shown = next((v for v in views if v.pad_id is not None), None)
     if shown is None:
         return views
-    return [view if view.pad_id is not None else _padded_alike(view, shown) for view in views]
+    return [view if view.pad_id is not None else _apply_padding(view, shown) for view in views]
 
 
-def _padded_alike(view: TokenView, shown: TokenView) -> TokenView:
-    runs = _runs(view.ids, shown.pad_id, shown.pad_side)
+def _apply_padding(view: TokenView, shown: TokenView) -> TokenView:
+    runs = _find_runs(view.ids, shown.pad_id, shown.pad_side)
     inside = int((view.ids == shown.pad_id).sum()) - int(runs.sum())
     if inside or not bool(runs.any()):
         return view
     return view._replace(pad_id=shown.pad_id, pad_side=shown.pad_side, is_pad=runs)
 
 
-def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]],
+def probe_inputs(views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]],
                    config: Any = None) -> Inputs:
     """Sum up the tokens of several batches.
 
@@ -186,62 +186,62 @@ def look_at_inputs(views: List[TokenView], batches: List[Any], arguments: List[L
         The model's, for its ``pad_token_id``.
     """
     first = views[0]
-    config = config if names_words(batches[0], first) else None  # CANINE looks up hashes of ids: 0 is padding no more
+    config = config if contains_ids(batches[0], first) else None  # CANINE looks up hashes of ids: 0 is padding no more
     place = next((i for i, v in enumerate(views) if v.pad_id is not None), 0)
     padded = views[place]
     ids = [v.ids for v in views]
     real = [~v.is_pad if v.pad_id == padded.pad_id else torch.ones_like(v.is_pad) for v in views]
     rows = [row[keep] for table, keeps in zip(ids, real) for row, keep in zip(table, keeps)]
     rows = [row for row in rows if len(row)]
-    seen = Inputs(rows=len(rows), length=max(t.shape[1] for t in ids),
-                  seen_distinct=len(torch.cat([t.reshape(-1) for t in ids]).unique()),
-                  batch_has_other_ids=_other_ids(ids[0], batches[0]), pad_id=padded.pad_id, pad_side=padded.pad_side,
+    evidence = Inputs(rows=len(rows), length=max(t.shape[1] for t in ids),
+                  distinct_ids=len(torch.cat([t.reshape(-1) for t in ids]).unique()),
+                  batch_has_other_ids=_has_other_ids(ids[0], batches[0]), pad_id=padded.pad_id, pad_side=padded.pad_side,
                   pad_share=float(torch.cat([v.is_pad.reshape(-1) for v in views]).float().mean()),
-                  embedding_pad_id=getattr(first.embedding, "padding_idx", None), config_pad_id=_config_pad(config),
-                  mask_given=any(v.mask is not None for v in views) or bool(_mask_argument(arguments)),
-                  mask_marks_padding=_agreement(padded, arguments[place])
+                  embedding_pad_id=getattr(first.embedding, "padding_idx", None), config_pad_id=_config_pad_id(config),
+                  mask_given=any(v.mask is not None for v in views) or bool(_has_mask_argument(arguments)),
+                  mask_marks_padding=_mask_agreement(padded, arguments[place])
                   if padded.pad_id is not None else None,
-                  mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _lands_in(v, calls)}),
-                  mask_argument_given=_mask_argument(arguments),
-                  mask_hides_everything=any(bool((m == 0).all()) for calls in arguments for m in _masks_in(calls)
+                  mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _mask_argument_names(v, calls)}),
+                  mask_argument_given=_has_mask_argument(arguments),
+                  mask_hides_everything=any(bool((m == 0).all()) for calls in arguments for m in _collect_masks(calls)
                                             if m.dim() == 2),
                   distinct_rows=len({tuple(row.tolist()) for row in rows}))
-    _add_words(seen, rows, ids)
-    return seen
+    _add_word_statistics(evidence, rows, ids)
+    return evidence
 
 
-def _add_words(seen: Inputs, rows: List[Tensor], tables: List[Tensor]) -> None:
+def _add_word_statistics(evidence: Inputs, rows: List[Tensor], tables: List[Tensor]) -> None:
     starts, ends = torch.stack([r[0] for r in rows]), torch.stack([r[-1] for r in rows])
-    first, first_share = _mode(starts)
-    last, last_share = _mode(ends)
+    first, first_share = _most_common(starts)
+    last, last_share = _most_common(ends)
     fronts = torch.cat([t[:, 0] for t in tables])
-    seen.first_token = first if first_share > 0.9 and len(rows) > 3 else None
-    seen.ends_alike = last_share > 0.9 and first_share <= 0.9
-    if seen.first_token is not None:
-        seen.first_token_in_front = float((fronts == first).float().mean())
+    evidence.first_token = first if first_share > 0.9 and len(rows) > 3 else None
+    evidence.same_last_token = last_share > 0.9 and first_share <= 0.9
+    if evidence.first_token is not None:
+        evidence.first_token_in_front = float((fronts == first).float().mean())
     seconds = torch.stack([r[1] for r in rows if len(r) > 1] or [starts[0]])
-    seen.second_position_token, seen.second_position_share = _mode(seconds)
+    evidence.second_position_token, evidence.second_position_share = _most_common(seconds)
     frame = {t for t, share in ((first, first_share), (last, last_share)) if share > 0.9}
     everything = words = torch.cat(rows)
     for token in frame:
         words = words[words != token]
     words = words if len(words) else everything
     if len(words):
-        top, share = _mode(words)
-        seen.top_token, seen.top_token_share = top, share
-        seen.words, seen.distinct_words = len(words), len(words.unique())
+        top, share = _most_common(words)
+        evidence.top_token, evidence.top_token_share = top, share
+        evidence.words, evidence.distinct_words = len(words), len(words.unique())
     lengths = torch.tensor([float(len(r)) for r in rows])
-    seen.mean_length = float(lengths.mean())
-    seen.cut_share = float((lengths == lengths.max()).float().mean())
+    evidence.mean_length = float(lengths.mean())
+    evidence.truncated_share = float((lengths == lengths.max()).float().mean())
 
 
-def _padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
+def _find_padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
     """The id that fills rows up, by what it does: runs of different length at one end, and nothing inside."""
     nothing = torch.zeros_like(ids, dtype=torch.bool)
     best: Tuple[float, Optional[int], Optional[str], Tensor] = (0.0, None, None, nothing)
     for side in ("back", "front"):
         for token in ids[:, -1 if side == "back" else 0].unique().tolist():
-            runs = _runs(ids, token, side)
+            runs = _find_runs(ids, token, side)
             lengths = runs.sum(1)
             inside = int((ids == token).sum()) - int(runs.sum())
             share = float(runs.float().mean())
@@ -252,26 +252,26 @@ def _padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
     return best[1], best[2], best[3]
 
 
-def _runs(ids: Tensor, token: int, side: str) -> Tensor:
+def _find_runs(ids: Tensor, token: int, side: str) -> Tensor:
     """Where rows begin (``"front"``) or end (``"back"``) with `token`, over and over; bool, of the ids' shape."""
     alike = (ids == token).long()  # torch 1.4 flips no bool
     return (alike.flip(1).cumprod(1).flip(1) if side == "back" else alike.cumprod(1)).bool()
 
 
-def _mode(values: Tensor) -> Tuple[int, float]:
+def _most_common(values: Tensor) -> Tuple[int, float]:
     distinct, counts = values.unique(return_counts=True)
     most = int(counts.argmax())
     return int(distinct[most]), float(counts[most]) / len(values)
 
 
-def _positions(ids: Tensor) -> bool:
+def _are_positions(ids: Tensor) -> bool:
     """Whether a table counts its columns (or rows) instead of naming words."""
     if min(ids.shape) == 0:
         return True
-    return any(_counts(t) for t in (ids, ids.t()))
+    return any(_counts_up(t) for t in (ids, ids.t()))
 
 
-def _counts(table: Tensor) -> bool:
+def _counts_up(table: Tensor) -> bool:
     if table.shape[1] > 3:
         return bool((table[:, 1:4] - table[:, :3] == 1).all())
     # So short, a text's own ids may follow each other by chance, but not those of all texts alike.
@@ -283,7 +283,7 @@ def _is_mask(table: Tensor) -> bool:
     return table.dtype == torch.bool or bool(((table == 0) | (table == 1)).all())
 
 
-def _agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
+def _mask_agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
     """The share of positions where the mask the model was given, or else the batch's, says what the padding says."""
     handed = [(name, call[name]) for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
     name, mask = next(((n, m) for n, m in handed if m.shape == view.ids.shape), ("", view.mask))
@@ -294,7 +294,7 @@ def _agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
     return float((marks == ~view.is_pad).float().mean())
 
 
-def _lands_in(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:
+def _mask_argument_names(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:
     """The arguments, other than masks, in which the batch's mask arrives."""
     if view.mask is None or view.pad_id is None or not bool(((view.mask != 0) == ~view.is_pad).all()):
         return []
@@ -302,34 +302,34 @@ def _lands_in(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:
             and isinstance(given, Tensor) and given.dim() == 2 and _equal(given, view.mask)]
 
 
-def _mask_argument(arguments: List[List[Dict[str, Any]]]) -> Optional[bool]:
+def _has_mask_argument(arguments: List[List[Dict[str, Any]]]) -> Optional[bool]:
     calls = [call for batch in arguments for call in batch]
     if not calls:
         return None
-    return any(_masks_in(batch) for batch in arguments)
+    return any(_collect_masks(batch) for batch in arguments)
 
 
-def _masks_in(calls: List[Dict[str, Any]]) -> List[Tensor]:
+def _collect_masks(calls: List[Dict[str, Any]]) -> List[Tensor]:
     return [call[name] for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
 
 
-def _other_ids(seen: Tensor, batch: Any) -> bool:
-    distinct = len(seen.unique())
-    return distinct <= 2 and any(t.shape == seen.shape and not t.is_floating_point() and len(t.unique()) > 2 * distinct
-                                 for t in _tables(batch))
+def _has_other_ids(evidence: Tensor, batch: Any) -> bool:
+    distinct = len(evidence.unique())
+    return distinct <= 2 and any(t.shape == evidence.shape and not t.is_floating_point() and len(t.unique()) > 2 * distinct
+                                 for t in _matrices(batch))
 
 
-def _config_pad(config: Any) -> Optional[int]:
+def _config_pad_id(config: Any) -> Optional[int]:
     pad = getattr(config, "pad_token_id", None)
     pad = getattr(config, "pad_index", None) if pad is None else pad
     return pad if isinstance(pad, int) else None
 
 
-def _tables(batch: Any) -> List[Tensor]:
+def _matrices(batch: Any) -> List[Tensor]:
     return [t for t in tensors_in(batch) if t.dim() == 2]
 
 
-def _rows(batch: Any) -> Optional[int]:
+def _count_rows(batch: Any) -> Optional[int]:
     first = next((t for t in tensors_in(batch) if t.dim() > 0), None)
     return None if first is None else first.shape[0]
 
@@ -354,36 +354,36 @@ def map_tensors(batch: Any, change: Any) -> Any:
     return batch
 
 
-def first_rows(batch: Any, rows: int) -> Any:
+def take_rows(batch: Any, rows: int) -> Any:
     """The first `rows` rows of every tensor."""
     return map_tensors(batch, lambda t: t[:rows] if t.dim() else t)
 
 
-def one_row(batch: Any, row: int) -> Any:
+def take_row(batch: Any, row: int) -> Any:
     """One row alone, padded as it is."""
     return map_tensors(batch, lambda t: t[row:row + 1] if t.dim() else t)
 
 
-def unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
+def take_unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
     """One row alone, with the columns of its padding taken out of every table of the ids' shape."""
     keep = ~view.is_pad[row]
     return map_tensors(batch, lambda t: t[row:row + 1][:, keep.to(t.device)] if t.shape[:2] == view.ids.shape
                        else t[row:row + 1] if t.dim() and t.shape[0] == view.ids.shape[0] else t)
 
 
-def names_words(batch: Any, view: TokenView) -> bool:
+def contains_ids(batch: Any, view: TokenView) -> bool:
     """Whether a tensor of the batch holds the ids as the word embedding saw them."""
-    return any(_equal_to_ids(t, view.ids) for t in tensors_in(batch))
+    return any(_equals_ids(t, view.ids) for t in tensors_in(batch))
 
 
-def other_words(batch: Any, view: TokenView, draw: torch.Generator) -> Any:
+def shuffle_words(batch: Any, view: TokenView, generator: torch.Generator) -> Any:
     """The same batch with its words exchanged all over; padding, mask and frame stay where they were."""
     spots = ~view.is_pad
     words = view.ids[spots]
     changed = view.ids.clone()
-    changed[spots] = words[torch.randperm(len(words), generator=draw).to(words.device)]
-    return map_tensors(batch, lambda t: changed.to(t) if _equal_to_ids(t, view.ids) else t)
+    changed[spots] = words[torch.randperm(len(words), generator=generator).to(words.device)]
+    return map_tensors(batch, lambda t: changed.to(t) if _equals_ids(t, view.ids) else t)
 
 
-def _equal_to_ids(tensor: Tensor, ids: Tensor) -> bool:
+def _equals_ids(tensor: Tensor, ids: Tensor) -> bool:
     return tensor.dim() == 2 and not tensor.is_floating_point() and tensor.dtype != torch.bool and _equal(tensor, ids)

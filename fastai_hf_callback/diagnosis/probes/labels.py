@@ -11,19 +11,19 @@ from torch import Tensor
 
 from fastai_hf_callback.results.evidence import Labels
 
-__all__ = ["Sampled", "look_at_labels"]
+__all__ = ["SampledRows", "probe_labels"]
 
-ENOUGH_OF_A_CLASS = 20  # an area over fewer rows says next to nothing
+MIN_CLASS_ROWS = 20  # an area over fewer rows says next to nothing
 
 
-class Sampled(NamedTuple):
+class SampledRows(NamedTuple):
     """Rows of a data set: token ids of each (or None), and targets, float64 (n, columns) or int64 (n,)."""
 
     ids: Optional[List[np.ndarray]]
     targets: np.ndarray
 
 
-def look_at_labels(train: Sampled, valid: Optional[Sampled], batches: Sequence[Tensor],
+def probe_labels(train: SampledRows, valid: Optional[SampledRows], batches: Sequence[Tensor],
                    skip_ids: Sequence[int] = (), together: bool = True) -> Optional[Labels]:
     """Compare targets with one another, with their order, and with the words.
 
@@ -43,20 +43,20 @@ def look_at_labels(train: Sampled, valid: Optional[Sampled], batches: Sequence[T
     Labels or None
         None where targets are neither classes, nor 0 and 1, nor numbers.
     """
-    kind = _kind(train.targets)
+    kind = _infer_kind(train.targets)
     if kind is None:
         return None
-    seen = Labels(kind, len(train.targets), 0 if valid is None else len(valid.targets),
-                  train_constant=_constant(train.targets), train_shares=_shares(train.targets, kind),
-                  order_z=_order_z(batches, kind, train.targets))
+    evidence = Labels(kind, len(train.targets), 0 if valid is None else len(valid.targets),
+                  train_constant=_is_constant(train.targets), train_shares=_class_shares(train.targets, kind),
+                  order_z=_compute_order_z(batches, kind, train.targets))
     if valid is not None and len(valid.targets):
-        seen.valid_constant = _constant(valid.targets)
-        seen.valid_shares = _shares(valid.targets, kind)
-    _add_signal(seen, train, valid, kind, set(skip_ids), together)
-    return seen
+        evidence.valid_constant = _is_constant(valid.targets)
+        evidence.valid_shares = _class_shares(valid.targets, kind)
+    _add_word_signal(evidence, train, valid, kind, set(skip_ids), together)
+    return evidence
 
 
-def _kind(targets: np.ndarray) -> Optional[str]:
+def _infer_kind(targets: np.ndarray) -> Optional[str]:
     if targets.dtype.kind in "iub" and targets.ndim == 1:
         return "classes"
     if targets.ndim == 2 and np.isin(targets, (0, 1)).all():
@@ -64,34 +64,34 @@ def _kind(targets: np.ndarray) -> Optional[str]:
     return "number" if targets.ndim in (1, 2) else None
 
 
-def _constant(targets: np.ndarray) -> bool:
+def _is_constant(targets: np.ndarray) -> bool:
     return bool((targets == targets[:1]).all())
 
 
-def _shares(targets: np.ndarray, kind: str) -> List[float]:
+def _class_shares(targets: np.ndarray, kind: str) -> List[float]:
     if kind == "classes":
         counts = np.bincount(targets[targets >= 0])
         return [float(c) for c in counts / max(1, counts.sum())]
     return [float(m) for m in targets.reshape(len(targets), -1).mean(0)[:20]]
 
 
-def _order_z(batches: Sequence[Tensor], kind: str, sampled: np.ndarray) -> Optional[float]:
+def _compute_order_z(batches: Sequence[Tensor], kind: str, sampled: np.ndarray) -> Optional[float]:
     """How many standard deviations fewer changes of class from row to row than after shuffling."""
     if kind == "number" or not batches:
         return None
     rows = torch.cat([b.reshape(len(b), -1) if kind == "labels" else b.reshape(-1) for b in batches]).numpy()
-    groups = _as_groups(rows)
-    population = _as_groups(sampled)
+    groups = _group_ids(rows)
+    population = _group_ids(sampled)
     _, counts = np.unique(population, return_counts=True)
     change = 1 - float(((counts / counts.sum()) ** 2).sum())   # of two rows drawn at random
     n = len(groups) - 1
     if n < 15 or change < 0.05:
         return None
-    seen = int((groups[1:] != groups[:-1]).sum())
-    return float((seen - n * change) / np.sqrt(n * change * (1 - change) + 1e-9))
+    evidence = int((groups[1:] != groups[:-1]).sum())
+    return float((evidence - n * change) / np.sqrt(n * change * (1 - change) + 1e-9))
 
 
-def _as_groups(rows: np.ndarray) -> np.ndarray:
+def _group_ids(rows: np.ndarray) -> np.ndarray:
     if rows.ndim == 1:
         return rows
     return np.array([hash(tuple(row)) for row in rows.astype(np.int64)])
@@ -100,51 +100,51 @@ def _as_groups(rows: np.ndarray) -> np.ndarray:
 # -- do the words foretell the labels at all? ------------------------------------------------------------------
 
 
-def _add_signal(seen: Labels, train: Sampled, valid: Optional[Sampled], kind: str, skip: set,
+def _add_word_signal(evidence: Labels, train: SampledRows, valid: Optional[SampledRows], kind: str, skip: set,
                 together: bool) -> None:
-    if train.ids is None or len(train.ids) < 64 or seen.train_constant or not _finite(train, valid):
+    if train.ids is None or len(train.ids) < 64 or evidence.train_constant or not _all_finite(train, valid):
         return
-    words = _vocabulary(train.ids, skip)
-    x, y = _features(train.ids, words), _columns(train.targets, kind)
-    seen.signal_within_train, seen.error_within_train = _within(x, y, kind)
-    seen.signal_together, seen.error_together = seen.signal_within_train, seen.error_within_train
-    if valid is None or valid.ids is None or len(valid.ids) < 64 or seen.valid_constant:
+    words = _build_vocabulary(train.ids, skip)
+    x, y = _word_features(train.ids, words), _target_columns(train.targets, kind)
+    evidence.signal_within_train, evidence.error_within_train = _cross_validate(x, y, kind)
+    evidence.signal_together, evidence.error_together = evidence.signal_within_train, evidence.error_within_train
+    if valid is None or valid.ids is None or len(valid.ids) < 64 or evidence.valid_constant:
         return
-    xv, yv = _features(valid.ids, words), _columns(valid.targets, kind)
+    xv, yv = _word_features(valid.ids, words), _target_columns(valid.targets, kind)
     if yv.shape[1] != y.shape[1]:
         return
-    seen.signal_within_valid, seen.error_within_valid = _within(xv, yv, kind)
-    guesses = _ridge(x, y, xv)
-    seen.signal_train_to_valid, _ = _score(guesses, yv, kind)
+    evidence.signal_within_valid, evidence.error_within_valid = _cross_validate(xv, yv, kind)
+    predictions = _predict_with_ridge(x, y, xv)
+    evidence.signal_train_to_valid, _ = _score_predictions(predictions, yv, kind)
     if kind != "number":
-        _find_most_contrary(seen, guesses, yv)
+        _find_worst_column(evidence, predictions, yv)
     if together:
-        seen.signal_together, seen.error_together = _within(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
+        evidence.signal_together, evidence.error_together = _cross_validate(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
 
 
-def _find_most_contrary(seen: Labels, guesses: np.ndarray, y: np.ndarray) -> None:
+def _find_worst_column(evidence: Labels, predictions: np.ndarray, y: np.ndarray) -> None:
     for column in range(y.shape[1]):
         yes = y[:, column] > 0
         n, others = int(yes.sum()), int((~yes).sum())
-        if min(n, others) < ENOUGH_OF_A_CLASS:
+        if min(n, others) < MIN_CLASS_ROWS:
             continue
-        area = _area(yes, guesses[:, column])
+        area = _roc_auc(yes, predictions[:, column])
         errors = (area - 0.5) / np.sqrt((1 / n + 1 / others) / 12)
-        if errors < seen.most_contrary_errors:
-            seen.most_contrary, seen.most_contrary_area, seen.most_contrary_errors = column, area, float(errors)
+        if errors < evidence.worst_column_z:
+            evidence.worst_column, evidence.worst_column_auc, evidence.worst_column_z = column, area, float(errors)
 
 
-def _finite(*parts: Optional[Sampled]) -> bool:
+def _all_finite(*parts: Optional[SampledRows]) -> bool:
     return all(bool(np.isfinite(part.targets).all()) for part in parts if part is not None)
 
 
-def _vocabulary(rows: Sequence[np.ndarray], skip: set) -> dict:
+def _build_vocabulary(rows: Sequence[np.ndarray], skip: set) -> dict:
     values, counts = np.unique(np.concatenate(rows), return_counts=True)
     common = values[np.argsort(-counts)][:4000]
     return {int(v): i for i, v in enumerate(v for v in common if int(v) not in skip)}
 
 
-def _features(rows: Sequence[np.ndarray], words: dict) -> np.ndarray:
+def _word_features(rows: Sequence[np.ndarray], words: dict) -> np.ndarray:
     """Which words a row holds, and which stand at its first places and at its last."""
     width, places = len(words), (0, 1, 2, -2, -1)
     bag = np.zeros((len(rows), width * 2), dtype=np.float32)
@@ -160,21 +160,21 @@ def _features(rows: Sequence[np.ndarray], words: dict) -> np.ndarray:
     return bag - bag.mean(0)
 
 
-def _columns(targets: np.ndarray, kind: str) -> np.ndarray:
+def _target_columns(targets: np.ndarray, kind: str) -> np.ndarray:
     if kind == "classes":
         return np.eye(int(targets.max()) + 1)[np.maximum(targets, 0)]
     return targets.reshape(len(targets), -1).astype(np.float64)
 
 
-def _within(x: np.ndarray, y: np.ndarray, kind: str, folds: int = 4) -> Tuple[Optional[float], float]:
-    guesses = np.zeros_like(y)
+def _cross_validate(x: np.ndarray, y: np.ndarray, kind: str, folds: int = 4) -> Tuple[Optional[float], float]:
+    predictions = np.zeros_like(y)
     for fold in range(folds):
-        held = np.arange(len(x)) % folds == fold
-        guesses[held] = _ridge(x[~held], y[~held], x[held])
-    return _score(guesses, y, kind)
+        held_out = np.arange(len(x)) % folds == fold
+        predictions[held_out] = _predict_with_ridge(x[~held_out], y[~held_out], x[held_out])
+    return _score_predictions(predictions, y, kind)
 
 
-def _ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _predict_with_ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Ridge regression with an intercept, by its dual: there are many more words than rows.
 
     The penalty is of the features' own size.
@@ -186,7 +186,7 @@ def _ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return ((wanted - middle) @ centred.T) @ dual + offset
 
 
-def _area(yes: np.ndarray, scores: np.ndarray) -> float:
+def _roc_auc(yes: np.ndarray, scores: np.ndarray) -> float:
     """The area under the ROC curve, by ranks (Hanley and McNeil, 1982); ties count half."""
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
@@ -194,16 +194,16 @@ def _area(yes: np.ndarray, scores: np.ndarray) -> float:
     return float((ranks[yes].sum() - n * (n + 1) / 2) / (n * (len(yes) - n)))
 
 
-def _score(guesses: np.ndarray, y: np.ndarray, kind: str) -> Tuple[Optional[float], float]:
+def _score_predictions(predictions: np.ndarray, y: np.ndarray, kind: str) -> Tuple[Optional[float], float]:
     """Mean area under the ROC curve (numbers: the rank correlation mapped to the same scale), and the
     standard error it has where nothing foretells anything."""
     if kind == "number":
-        ranks = [np.corrcoef(_ranks(guesses[:, i]), _ranks(y[:, i]))[0, 1] for i in range(y.shape[1])]
+        ranks = [np.corrcoef(_ranks(predictions[:, i]), _ranks(y[:, i]))[0, 1] for i in range(y.shape[1])]
         return 0.5 + 0.5 * float(np.nanmean(ranks)), 0.5 / np.sqrt(len(y))
     usable = [i for i in range(y.shape[1]) if 5 <= y[:, i].sum() <= len(y) - 5]
     if not usable:
         return None, 1.0
-    areas = [_area(y[:, i] > 0, guesses[:, i]) for i in usable]
+    areas = [_roc_auc(y[:, i] > 0, predictions[:, i]) for i in usable]
     variances = [(1 / y[:, i].sum() + 1 / (len(y) - y[:, i].sum())) / 12 for i in usable]
     # One class against the rest is not independent of the others: two classes are one column, seen twice.
     independent = max(1, len(usable) - (kind == "classes"))

@@ -5,19 +5,19 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import LossShape
-from fastai_hf_callback.model.metrics import constant_outputs
-from .synthetic_outputs import StandIns, stand_ins
+from fastai_hf_callback.results.evidence import LossBehavior
+from fastai_hf_callback.model.metrics import compute_constant_output
+from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs
 
-__all__ = ["answers_at_no_cost", "ask_about_all_targets", "loss_shape"]
+__all__ = ["find_ignored_targets", "probe_all_targets", "probe_loss"]
 
 LossFunc = Callable[..., Any]
-MOST_COLUMNS = 20
+MAX_COLUMNS = 20
 # A weight that somebody chose is a hundredth, or a thousandth; none is nothing.
-NOTHING = 1e-5
+NEGLIGIBLE_SHARE = 1e-5
 
 
-def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
+def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior:
     """Ask `loss_func` about outputs of the shape of `logits`, in ``no_grad``.
 
     Parameters
@@ -30,40 +30,40 @@ def loss_shape(loss_func: LossFunc, logits: Tensor, target: Any) -> LossShape:
 
     Returns
     -------
-    LossShape
+    LossBehavior
         Parts that cannot be asked are None.
     """
     with torch.no_grad():
-        seen = LossShape(first=value_of(loss_func, logits, target))
-        standing = stand_ins(logits.shape, target)
-        if standing is None:
-            return seen
-        seen.constant = _constant(loss_func, logits, target)
-        ideal, worst = standing.ideal, standing.worst
-        seen.at_ideal, seen.at_worst = (value_of(loss_func, o.to(logits), target) for o in (ideal, worst))
-        if standing.kind == "labels":
+        evidence = LossBehavior(first=compute_loss(loss_func, logits, target))
+        synthetic = build_synthetic_outputs(logits.shape, target)
+        if synthetic is None:
+            return evidence
+        evidence.constant = _constant_loss(loss_func, logits, target)
+        ideal, worst = synthetic.ideal, synthetic.worst
+        evidence.at_ideal, evidence.at_worst = (compute_loss(loss_func, o.to(logits), target) for o in (ideal, worst))
+        if synthetic.kind == "labels":
             # A loss of probabilities refuses -10 or calls it worse than 0; one of logits likes it better.
-            near = _near(standing.ideal)
-            modest = value_of(loss_func, near.to(logits), target)
-            seen.takes_logits = _less(seen.at_ideal, modest)
-            if seen.at_ideal is None:
-                seen.at_ideal = modest
-                seen.at_worst = value_of(loss_func, (1 - near).to(logits), target)
-        if standing.kind == "classes":
-            _ask_about_shifts(seen, loss_func, logits, target)
-        _ask_about_targets(seen, loss_func, logits, target)
-        return seen
+            near = _as_probabilities(synthetic.ideal)
+            modest = compute_loss(loss_func, near.to(logits), target)
+            evidence.takes_logits = _is_less(evidence.at_ideal, modest)
+            if evidence.at_ideal is None:
+                evidence.at_ideal = modest
+                evidence.at_worst = compute_loss(loss_func, (1 - near).to(logits), target)
+        if synthetic.kind == "classes":
+            _probe_shifts(evidence, loss_func, logits, target)
+        _probe_targets(evidence, loss_func, logits, target)
+        return evidence
 
 
-def ask_about_all_targets(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
-    """Add to `seen` what more targets than `logits` has rows tell: ``constant_of_all`` and ``at_no_cost``."""
+def probe_all_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
+    """Add to `evidence` what more targets than `logits` has rows tell: ``constant_all_targets`` and ``ignored_targets``."""
     outputs = logits[:1].expand(len(target), *logits.shape[1:]) if logits.dim() else logits
     with torch.no_grad():
-        seen.constant_of_all = _constant(loss_func, outputs, target)
-    seen.at_no_cost = answers_at_no_cost(loss_func, logits, target)
+        evidence.constant_all_targets = _constant_loss(loss_func, outputs, target)
+    evidence.ignored_targets = find_ignored_targets(loss_func, logits, target)
 
 
-def answers_at_no_cost(loss_func: LossFunc, logits: Tensor, target: Tensor) -> List[str]:
+def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) -> List[str]:
     """The targets that may be answered wrongly at no cost, while others cost something.
 
     Right outputs are made wrong where the target is one class, or where one label column is 0, or 1: the loss has to
@@ -83,86 +83,86 @@ def answers_at_no_cost(loss_func: LossFunc, logits: Tensor, target: Tensor) -> L
     list of str
     """
     shape = (len(target), *logits.shape[1:])
-    standing = stand_ins(shape, target) if target.dim() <= 2 and len(shape) <= 2 else None
-    if standing is None or standing.kind == "number":
+    synthetic = build_synthetic_outputs(shape, target) if target.dim() <= 2 and len(shape) <= 2 else None
+    if synthetic is None or synthetic.kind == "number":
         return []
     with torch.no_grad():
-        right = value_of(loss_func, standing.ideal.to(logits), target)
-        if standing.kind == "labels":
-            near = StandIns(standing.kind, _near(standing.ideal), _near(standing.worst))
-            as_near = value_of(loss_func, near.ideal.to(logits), target)
+        right = compute_loss(loss_func, synthetic.ideal.to(logits), target)
+        if synthetic.kind == "labels":
+            near = SyntheticOutputs(synthetic.kind, _as_probabilities(synthetic.ideal), _as_probabilities(synthetic.worst))
+            as_near = compute_loss(loss_func, near.ideal.to(logits), target)
             if right is None or as_near is not None and as_near < right:  # a loss of probabilities, or of distances
-                standing, right = near, as_near
+                synthetic, right = near, as_near
         if right is None:
             return []
         costs = []
-        for name, where in _kinds_of_targets(standing, target.detach().cpu()):
-            wrong = value_of(loss_func, torch.where(where, standing.worst, standing.ideal).to(logits), target)
+        for name, where in _target_masks(synthetic, target.detach().cpu()):
+            wrong = compute_loss(loss_func, torch.where(where, synthetic.worst, synthetic.ideal).to(logits), target)
             costs.append((name, None if wrong is None else (wrong - right) / float(where.float().mean())))
     most = max((cost for _, cost in costs if cost is not None), default=0.0)
-    return [name for name, cost in costs if cost is not None and most > 0 and abs(cost) <= NOTHING * most]
+    return [name for name, cost in costs if cost is not None and most > 0 and abs(cost) <= NEGLIGIBLE_SHARE * most]
 
 
-def _kinds_of_targets(standing: StandIns, target: Tensor) -> Iterator[Tuple[str, Tensor]]:
+def _target_masks(synthetic: SyntheticOutputs, target: Tensor) -> Iterator[Tuple[str, Tensor]]:
     """Names, and masks of the outputs' shape."""
-    shape = standing.ideal.shape
-    if standing.kind == "classes":
-        for kind in target[target >= 0].unique()[:MOST_COLUMNS].tolist():
+    shape = synthetic.ideal.shape
+    if synthetic.kind == "classes":
+        for kind in target[target >= 0].unique()[:MAX_COLUMNS].tolist():
             yield f"class {kind}", (target == kind).reshape(-1, 1).expand(shape)
         return
     values = target.float().reshape(shape[0], -1)
     columns = values.shape[1]
-    for at in range(min(columns, MOST_COLUMNS)):
+    for at in range(min(columns, MAX_COLUMNS)):
         for value in values[:, at].unique().tolist():
             where = torch.zeros(values.shape, dtype=torch.bool)
             where[:, at] = values[:, at] == value
             yield f"{value:.0f}{f' in label column {at}' if columns > 1 else ''}", where.reshape(shape)
 
 
-def _near(outputs: Tensor) -> Tensor:
+def _as_probabilities(outputs: Tensor) -> Tensor:
     """The same answers as probabilities."""
     return (outputs > 0).float() * 0.98 + 0.01
 
 
-def _ask_about_shifts(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
+def _probe_shifts(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
     """What a number added to all outputs does: nothing under a softmax; a loss of log-probabilities falls with it."""
     noise = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape).to(logits)
-    one, other, third = (value_of(loss_func, noise + shift, target) for shift in (0.0, 3.0, 6.0))
-    seen.shift_invariant = one is not None and other is not None and abs(one - other) < 1e-3 * (1 + abs(one))
+    one, other, third = (compute_loss(loss_func, noise + shift, target) for shift in (0.0, 3.0, 6.0))
+    evidence.shift_invariant = one is not None and other is not None and abs(one - other) < 1e-3 * (1 + abs(one))
     if one is not None and other is not None and third is not None:
         fall = one - other
-        seen.falls_with_shift = fall > 1.0 and abs(other - third - fall) < 1e-3 * fall
+        evidence.falls_with_shift = fall > 1.0 and abs(other - third - fall) < 1e-3 * fall
 
 
-def _ask_about_targets(seen: LossShape, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
+def _probe_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
     """Whether the loss of fixed outputs changes when targets change places, and when they change at all."""
     turned = target.flip(0)
     if bool((turned == target).all()):
         return
-    noise = _unrelated_outputs(logits, target)
-    before = value_of(loss_func, noise, target)
-    after, other = value_of(loss_func, noise, turned), value_of(loss_func, noise, _first_row_everywhere(target))
+    noise = _random_outputs(logits, target)
+    before = compute_loss(loss_func, noise, target)
+    after, other = compute_loss(loss_func, noise, turned), compute_loss(loss_func, noise, _repeat_first_row(target))
     if before is not None and after is not None and other is not None:
-        seen.answers_to_order = abs(after - before) > 1e-6 * (1 + abs(before))
-        seen.answers_to_targets = seen.answers_to_order or abs(other - before) > 1e-6 * (1 + abs(before))
+        evidence.depends_on_order = abs(after - before) > 1e-6 * (1 + abs(before))
+        evidence.depends_on_targets = evidence.depends_on_order or abs(other - before) > 1e-6 * (1 + abs(before))
 
 
-def _unrelated_outputs(logits: Tensor, target: Tensor) -> Tensor:
+def _random_outputs(logits: Tensor, target: Tensor) -> Tensor:
     """Outputs at random: between 0 and 1, for losses of probabilities; of numbers as the targets lie, so that errors
     of both signs occur (an absolute error to one side sums up the same in any order)."""
-    draw = torch.Generator().manual_seed(0)
-    noise = 0.1 + 0.8 * torch.rand(logits.shape, generator=draw)
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 + 0.8 * torch.rand(logits.shape, generator=generator)
     if target.is_floating_point() and not bool(((target == 0) | (target == 1)).all()):
         values = target.detach().float().cpu()
-        noise = values.mean() + 2 * values.std() * torch.randn(logits.shape, generator=draw)
+        noise = values.mean() + 2 * values.std() * torch.randn(logits.shape, generator=generator)
     return noise.to(logits)
 
 
-def _first_row_everywhere(target: Tensor) -> Tensor:
+def _repeat_first_row(target: Tensor) -> Tensor:
     return target[:1].expand_as(target).contiguous()
 
 
-def value_of(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[float]:
+def compute_loss(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[float]:
     """The loss as a float, or None where it raises or is not finite."""
     try:
         value = float(loss_func(outputs, target).detach().float().mean())
@@ -171,17 +171,17 @@ def value_of(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[floa
     return value if math.isfinite(value) else None
 
 
-def _constant(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optional[float]:
+def _constant_loss(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optional[float]:
     width = logits.shape[-1] if logits.dim() > 1 else 1
     try:
-        row = constant_outputs(target.detach().cpu(), width, lambda o, t: loss_func(o.to(logits), t.to(target.device)))
+        row = compute_constant_output(target.detach().cpu(), width, lambda o, t: loss_func(o.to(logits), t.to(target.device)))
     except Exception:
         return None
     outputs = row.expand(logits.shape) if logits.dim() > 1 else row[0].expand(logits.shape)
-    return value_of(loss_func, outputs.to(logits).contiguous(), target)
+    return compute_loss(loss_func, outputs.to(logits).contiguous(), target)
 
 
-def _less(one: Optional[float], other: Optional[float]) -> Optional[bool]:
+def _is_less(one: Optional[float], other: Optional[float]) -> Optional[bool]:
     if one is None:
         return False
     return None if other is None else one < other

@@ -4,23 +4,23 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricSeen
-from fastai_hf_callback.model.metrics import constant_outputs
-from .synthetic_outputs import stand_ins
+from fastai_hf_callback.results.evidence import MetricEvidence
+from fastai_hf_callback.model.metrics import compute_constant_output
+from .synthetic_outputs import build_synthetic_outputs
 
-__all__ = ["look_at_metric", "Score"]
+__all__ = ["probe_metric", "ScoreFunc"]
 
 SINGLE_ROWS = 12
 
 # From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; raises what the
 # metric raises.
-Ask = Callable[[List[Any]], float]
+MetricFunc = Callable[[List[Any]], float]
 # The same; None where the metric refuses, or gives no number.
-Score = Callable[[List[Any]], Optional[float]]
+ScoreFunc = Callable[[List[Any]], Optional[float]]
 
 
-def look_at_metric(name: str, ask: Ask, outputs: List[Tensor], targets: List[Tensor],
-                   loss_func: Callable) -> MetricSeen:
+def probe_metric(name: str, compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor],
+                   loss_func: Callable) -> MetricEvidence:
     """Score real, right, contrary, random and constant outputs of a few validation batches.
 
     Parameters
@@ -32,76 +32,76 @@ def look_at_metric(name: str, ask: Ask, outputs: List[Tensor], targets: List[Ten
     loss_func : callable
         Chooses among the constant predictors.
     """
-    seen = MetricSeen(name, quantum=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets)))
-    score = _score(ask)
-    seen.value = seen.alone = score([(outputs, targets)])
-    if seen.value is None:
-        seen.error, seen.shapes = _failure(ask, outputs, targets), f"{_shape(outputs[0])} and {_shape(targets[0])}"
-    standing = [stand_ins(o.shape, t) for o, t in zip(outputs, targets)]
-    if any(s is None for s in standing):
-        return seen
-    ideal, worst = ([s.ideal.to(o) for s, o in zip(standing, outputs)],
-                    [s.worst.to(o) for s, o in zip(standing, outputs)])
-    draw = torch.Generator().manual_seed(0)
-    one, other = ([5 * torch.randn(o.shape, generator=draw).to(o) for o in outputs] for _ in range(2))
-    seen.at_ideal, seen.at_worst = score([(ideal, targets)]), score([(worst, targets)])
-    seen.at_random, seen.at_other_random = score([(one, targets)]), score([(other, targets)])
+    evidence = MetricEvidence(name, resolution=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets)))
+    score = _make_score(compute)
+    evidence.value = evidence.in_first_epoch = score([(outputs, targets)])
+    if evidence.value is None:
+        evidence.error, evidence.shapes = _describe_failure(compute, outputs, targets), f"{_shape(outputs[0])} and {_shape(targets[0])}"
+    synthetic = [build_synthetic_outputs(o.shape, t) for o, t in zip(outputs, targets)]
+    if any(s is None for s in synthetic):
+        return evidence
+    ideal, worst = ([s.ideal.to(o) for s, o in zip(synthetic, outputs)],
+                    [s.worst.to(o) for s, o in zip(synthetic, outputs)])
+    generator = torch.Generator().manual_seed(0)
+    one, other = ([5 * torch.randn(o.shape, generator=generator).to(o) for o in outputs] for _ in range(2))
+    evidence.at_ideal, evidence.at_worst = score([(ideal, targets)]), score([(worst, targets)])
+    evidence.at_random, evidence.at_other_random = score([(one, targets)]), score([(other, targets)])
     # Of numbers the ideal is no extreme of every measure (a likelihood's depends on the targets' own size).
-    seen.ideal_of_halves = _halves(score, ideal, targets) if standing[0].kind != "number" else []
+    evidence.ideal_on_halves = _score_halves(score, ideal, targets) if synthetic[0].kind != "number" else []
     nearly = [o + 0.05 * n for o, n in zip(ideal, one)]
-    seen.in_another_order, seen.with_every_row_twice = _of_the_same_rows(
+    evidence.with_rows_reordered, evidence.with_rows_repeated = _score_rearranged_rows(
         score, [nearly, one, other, [a + b for a, b in zip(one, other)]], targets)
-    if standing[0].kind == "classes":
-        seen.answers = len(torch.cat([o.argmax(-1).flatten() for o in outputs]).unique())
-        seen.of_single_rows = _of_single_rows(score, [ideal, worst, one], targets)
-        if seen.at_random is not None:
-            seen.with_rows_shifted = _farthest(seen.at_random, [
-                score([([_shifted(o, order) for o in one], targets)]) for order in _ORDERS])
-    seen.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
-    seen.base_rate = _base_rate(score, outputs, targets, loss_func)
-    return seen
+    if synthetic[0].kind == "classes":
+        evidence.distinct_predictions = len(torch.cat([o.argmax(-1).flatten() for o in outputs]).unique())
+        evidence.on_single_rows = _score_single_rows(score, [ideal, worst, one], targets)
+        if evidence.at_random is not None:
+            evidence.with_rows_shifted = _farthest(evidence.at_random, [
+                score([([_shift_rows(o, order) for o in one], targets)]) for order in _ROW_ORDERS])
+    evidence.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
+    evidence.base_rate = _compute_base_rate(score, outputs, targets, loss_func)
+    return evidence
 
 
-def _score(ask: Ask) -> Score:
+def _make_score(compute: MetricFunc) -> ScoreFunc:
     def score(epochs: List[Any]) -> Optional[float]:
         try:
-            value = float(ask(epochs))
+            value = float(compute(epochs))
         except Exception:
             return None
         return value if value == value else None
     return score
 
 
-def _failure(ask: Ask, outputs: List[Tensor], targets: List[Tensor]) -> str:
+def _describe_failure(compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor]) -> str:
     """What the metric raises of these batches, if it does of any targets in their place: an AUC wants both classes."""
-    drawn = [_any_targets(target, output) for target, output in zip(targets, outputs)]
-    said = [_raised(ask, outputs, of) for of in (targets, drawn)]
-    return said[0] if all(said) else ""
+    drawn = [_random_targets(target, output) for target, output in zip(targets, outputs)]
+    messages = [_error_message(compute, outputs, of) for of in (targets, drawn)]
+    return messages[0] if all(messages) else ""
 
 
-def _raised(ask: Ask, outputs: List[Tensor], targets: List[Tensor]) -> str:
+def _error_message(compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor]) -> str:
     try:
-        ask([(outputs, targets)])
+        compute([(outputs, targets)])
     except Exception as error:
         return " ".join(f"{type(error).__name__}: {error}".split())[:120]
     return ""
 
 
-def _any_targets(target: Tensor, output: Tensor) -> Tensor:
-    draw = torch.Generator().manual_seed(0)
+def _random_targets(target: Tensor, output: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
     if not target.is_floating_point():
         width = max(2, output.shape[-1] if output.dim() > 1 else 2)
-        return torch.randint(width if target.shape != output.shape else 2, target.shape, generator=draw).to(target)
-    return (torch.rand(target.shape, generator=draw) < 0.5).to(target)
+        return torch.randint(width if target.shape != output.shape else 2, target.shape, generator=generator).to(target)
+    return (torch.rand(target.shape, generator=generator) < 0.5).to(target)
 
 
 def _shape(tensor: Tensor) -> Tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def _halves(score: Score, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
+def _score_halves(score: ScoreFunc, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
     """The value of right outputs in two halves of every batch's rows, each with all classes, and in both together."""
-    rows = [_two_halves(t) for t in targets]
+    rows = [_split_in_halves(t) for t in targets]
     if any(len(one) < 2 for one, _ in rows):
         return []
     parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair).sort()[0] for pair in rows]]
@@ -110,7 +110,7 @@ def _halves(score: Score, ideal: List[Tensor], targets: List[Tensor]) -> List[fl
     return [] if None in scores else scores
 
 
-def _of_the_same_rows(score: Score, predictors: List[List[Tensor]],
+def _score_rearranged_rows(score: ScoreFunc, predictors: List[List[Tensor]],
                       targets: List[Tensor]) -> Tuple[List[Tuple[float, float]], List[Tuple[float, float]]]:
     """For each predictor the value of the rows as they come and in another order; and of each row once and twice.
 
@@ -122,12 +122,12 @@ def _of_the_same_rows(score: Score, predictors: List[List[Tensor]],
             or not _rows_have_columns(predictors[0], targets):
         return [], []  # a metric that draws rows is another number each time
     for outputs, value in zip(predictors, values[0]):
-        orders.append((value, _farthest(value, [_at_rows(score, outputs, targets, order) for order in _ORDERS])))
-        copies.append((value, _at_rows(score, outputs, targets, _twice)))
-    return _answered(orders), _answered(copies)
+        orders.append((value, _farthest(value, [_score_at_rows(score, outputs, targets, order) for order in _ROW_ORDERS])))
+        copies.append((value, _score_at_rows(score, outputs, targets, _repeat_rows)))
+    return _if_complete(orders), _if_complete(copies)
 
 
-def _answered(pairs: List[Tuple[float, Optional[float]]]) -> List[Tuple[float, float]]:
+def _if_complete(pairs: List[Tuple[float, Optional[float]]]) -> List[Tuple[float, float]]:
     return [] if any(other is None for _, other in pairs) else pairs
 
 
@@ -136,20 +136,20 @@ def _rows_have_columns(outputs: List[Tensor], targets: List[Tensor]) -> bool:
     return all(o.dim() > 1 and o.shape[-1] > 1 and len(o) == len(t) > 1 for o, t in zip(outputs, targets))
 
 
-def _at_rows(score: Score, outputs: List[Tensor], targets: List[Tensor],
+def _score_at_rows(score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor],
              chosen: Callable[[int], Tensor]) -> Optional[float]:
     rows = [chosen(len(t)) for t in targets]
     return score([([o[r] for o, r in zip(outputs, rows)], [t[r] for t, r in zip(targets, rows)])])
 
 
-def _shuffled(seed: int) -> Callable[[int], Tensor]:
+def _shuffle(seed: int) -> Callable[[int], Tensor]:
     return lambda rows: torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
 
 
-_ORDERS = [lambda rows: torch.arange(rows).flip(0), *map(_shuffled, range(7))]
+_ROW_ORDERS = [lambda rows: torch.arange(rows).flip(0), *map(_shuffle, range(7))]
 
 
-def _twice(rows: int) -> Tensor:
+def _repeat_rows(rows: int) -> Tensor:
     return torch.arange(rows).repeat(2)
 
 
@@ -157,20 +157,20 @@ def _farthest(value: float, others: List[Optional[float]]) -> Optional[float]:
     return None if None in others else max(others, key=lambda other: abs(other - value))
 
 
-def _of_single_rows(score: Score, predictors: List[List[Tensor]], targets: List[Tensor]) -> List[Tuple[float, ...]]:
+def _score_single_rows(score: ScoreFunc, predictors: List[List[Tensor]], targets: List[Tensor]) -> List[Tuple[float, ...]]:
     """For a few rows, each a batch of its own, the value of each predictor; empty where a row alone has none."""
     values = [tuple(score([([outputs[0][row:row + 1]], [targets[0][row:row + 1]])]) for outputs in predictors)
               for row in range(min(SINGLE_ROWS, len(targets[0])))]
     return [] if any(None in of_row for of_row in values) else values
 
 
-def _shifted(outputs: Tensor, order: Callable[[int], Tensor]) -> Tensor:
+def _shift_rows(outputs: Tensor, order: Callable[[int], Tensor]) -> Tensor:
     """Another number added to each row: a softmax over classes, and its cross entropy, stay the same."""
     shifts = torch.linspace(-30, 30, len(outputs))[order(len(outputs))].to(outputs)
     return outputs + shifts.reshape(-1, *[1] * (outputs.dim() - 1))
 
 
-def _two_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
+def _split_in_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
     """Row numbers of two halves of one size that hold the same classes; rows that would be alone are left out."""
     even = len(target) // 2 * 2
     order = torch.arange(even)
@@ -183,10 +183,10 @@ def _two_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
     return (one, other) if varied else (one[:0], other[:0])
 
 
-def _base_rate(score: Score, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:
+def _compute_base_rate(score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:
     width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
     try:
-        row = constant_outputs(torch.cat([t.cpu() for t in targets]), width, lambda o, t: loss_func(o, t))
+        row = compute_constant_output(torch.cat([t.cpu() for t in targets]), width, lambda o, t: loss_func(o, t))
     except Exception:
         return None
     constant = [(row.expand(o.shape) if o.dim() > 1 else row[0].expand(o.shape)).to(o).contiguous() for o in outputs]

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.results.evidence import Outputs
 
-__all__ = ["look_at_outputs"]
+__all__ = ["probe_outputs"]
 
-LOG_SUM = 0.05  # of the log of a row's probabilities' sum: rounding in half precision
+LOG_SUM_TOLERANCE = 0.05  # of the log of a row's probabilities' sum: rounding in half precision
 
 
-def look_at_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module) -> Outputs:
+def probe_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module) -> Outputs:
     """Shape, range and spread over rows.
 
     Parameters
@@ -36,11 +36,11 @@ def look_at_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module)
     return Outputs(shape=tuple(first.shape), target_shape=tuple(getattr(targets[0], "shape", ())), rows=rows,
                    finite=finite, lowest=float(table.min()), highest=float(table.max()), spread=spread,
                    size=float(table.abs().max()) if finite else float("inf"),
-                   hidden_size=_first_of(config, ("hidden_size", "d_model", "dim", "n_embd", "emb_dim")),
-                   num_labels=_first_of(config, ("num_labels",)),
-                   rows_are_log_probabilities=bool((rows_sum_to.abs() < LOG_SUM).all()))
+                   hidden_size=_first_int(config, ("hidden_size", "d_model", "dim", "n_embd", "emb_dim")),
+                   num_labels=_first_int(config, ("num_labels",)),
+                   rows_are_log_probabilities=bool((rows_sum_to.abs() < LOG_SUM_TOLERANCE).all()))
 
 
-def _first_of(config: Any, names: Any) -> Optional[int]:
+def _first_int(config: Any, names: Any) -> Optional[int]:
     values = (getattr(config, name, None) for name in names)
     return next((v for v in values if isinstance(v, int) and not isinstance(v, bool)), None)

@@ -8,71 +8,71 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.results.evidence import Outputs
-from .inputs import TokenView, names_words, one_row, other_words, unpadded_row
+from .inputs import TokenView, contains_ids, take_row, shuffle_words, take_unpadded_row
 
-__all__ = ["answer_to_batch_mates", "answer_to_padding", "answer_to_weights", "answer_to_words",
-           "answer_with_other_weights"]
+__all__ = ["measure_batch_sensitivity", "measure_padding_sensitivity", "probe_output_bounds", "measure_word_sensitivity",
+           "measure_word_sensitivity_with_noise"]
 
-LogitsOf = Callable[[Any], Tensor]
-BATCHES, ROWS_ALONE = 2, 2
-BOUND = 1e-4  # beyond 0 and 1: rounding in half precision
+LogitsFunc = Callable[[Any], Tensor]
+MAX_BATCHES, MAX_SINGLE_ROWS = 2, 2
+ROUNDING_TOLERANCE = 1e-4  # beyond 0 and 1: rounding in half precision
 
 
-def answer_to_weights(logits_of: LogitsOf, batch: Any, out: Outputs, model: nn.Module) -> Tuple[bool, bool]:
+def probe_output_bounds(logits_func: LogitsFunc, batch: Any, out: Outputs, model: nn.Module) -> Tuple[bool, bool]:
     """Whether the outputs stay between 0 and 1 whatever the weights, and whether rows then sum to 1.
 
     Tried with every weight at ten times and at minus a hundred times its value; put back afterwards.
     """
-    if not out.finite or out.spread == 0 or out.lowest < -BOUND or out.highest > 1 + BOUND:
+    if not out.finite or out.spread == 0 or out.lowest < -ROUNDING_TOLERANCE or out.highest > 1 + ROUNDING_TOLERANCE:
         return False, False
     sums = True
     for factor in (10.0, -100.0):
-        with torch.no_grad(), _scaled(model, factor):
-            changed = logits_of(batch).float()
-        if not bool(torch.isfinite(changed).all()) or float(changed.min()) < -BOUND or float(changed.max()) > 1 + BOUND:
+        with torch.no_grad(), _ScaledWeights(model, factor):
+            changed = logits_func(batch).float()
+        if not bool(torch.isfinite(changed).all()) or float(changed.min()) < -ROUNDING_TOLERANCE or float(changed.max()) > 1 + ROUNDING_TOLERANCE:
             return False, False
         sums &= bool(((changed.sum(-1) - 1).abs() < 1e-2).all())
     return True, sums and len(out.shape) > 1 and out.shape[-1] > 1
 
 
-def answer_to_words(logits_of: LogitsOf, batches: List[Any], views: List[TokenView], outputs: List[Tensor],
+def measure_word_sensitivity(logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor],
                     out: Outputs) -> Optional[float]:
     """The largest change when words change places all over a batch; None where shapes change with it."""
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     changes = []
-    if not all(names_words(batch, view) for batch, view in zip(batches, views)):
+    if not all(contains_ids(batch, view) for batch, view in zip(batches, views)):
         return None
-    for batch, view, logits in list(zip(batches, views, outputs))[:BATCHES]:
-        other = logits_of(other_words(batch, view, draw))
+    for batch, view, logits in list(zip(batches, views, outputs))[:MAX_BATCHES]:
+        other = logits_func(shuffle_words(batch, view, generator))
         if other.shape != logits.shape:
             return None
         changes.append(_relative_change(logits, other, out))
     return max(changes)
 
 
-def answer_to_batch_mates(logits_of: LogitsOf, batches: List[Any], outputs: List[Tensor],
+def measure_batch_sensitivity(logits_func: LogitsFunc, batches: List[Any], outputs: List[Tensor],
                           out: Outputs) -> Optional[float]:
     """The largest change of a row's logits when it comes alone, padded as it was in its batch."""
     logits, changes = outputs[0], []
     if logits.dim() == 0 or logits.shape[0] != out.rows or out.rows < 2:
         return None
-    for row in range(min(ROWS_ALONE, out.rows)):
-        alone = logits_of(one_row(batches[0], row))
+    for row in range(min(MAX_SINGLE_ROWS, out.rows)):
+        alone = logits_func(take_row(batches[0], row))
         if alone.shape == logits[row:row + 1].shape:
             changes.append(_relative_change(logits[row:row + 1], alone, out))
     return max(changes) if changes else None
 
 
-def answer_to_padding(logits_of: LogitsOf, batches: List[Any], views: List[TokenView], outputs: List[Tensor],
+def measure_padding_sensitivity(logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor],
                       out: Outputs) -> Optional[float]:
     """The largest change of a row's logits when it comes alone and unpadded; None where nothing is padded."""
     changes = []
-    for batch, view, logits in list(zip(batches, views, outputs))[:BATCHES]:
+    for batch, view, logits in list(zip(batches, views, outputs))[:MAX_BATCHES]:
         if view.pad_id is None or logits.dim() == 0 or logits.shape[0] != view.ids.shape[0]:
             continue
         most_padded = sorted(range(len(view.ids)), key=lambda i: -int(view.is_pad[i].sum()))
-        for row in [i for i in most_padded if bool(view.is_pad[i].any())][:ROWS_ALONE]:
-            alone, before = logits_of(unpadded_row(batch, view, row)), logits_of(one_row(batch, row))
+        for row in [i for i in most_padded if bool(view.is_pad[i].any())][:MAX_SINGLE_ROWS]:
+            alone, before = logits_func(take_unpadded_row(batch, view, row)), logits_func(take_row(batch, row))
             if before.dim() == 3 and before.shape[1] == view.ids.shape[1]:
                 before = before[:, ~view.is_pad[row]]
             if alone.shape == before.shape:
@@ -85,31 +85,31 @@ def _relative_change(one: Tensor, other: Tensor, out: Outputs) -> float:
     return float((one.float() - other.float()).abs().max()) / scale
 
 
-def answer_with_other_weights(logits_of: LogitsOf, batch: Any, view: TokenView, model: nn.Module,
+def measure_word_sensitivity_with_noise(logits_func: LogitsFunc, batch: Any, view: TokenView, model: nn.Module,
                               out: Outputs) -> Optional[float]:
     """The same with a little noise on every weight: a last layer that begins at zero answers then."""
-    kept = [(p, p.data) for p in model.parameters()]
-    draw = torch.Generator().manual_seed(1)
+    original = [(p, p.data) for p in model.parameters()]
+    generator = torch.Generator().manual_seed(1)
     try:
-        for p, data in kept:
-            p.data = data + 0.05 * torch.randn(data.shape, generator=draw).to(data)
-        return answer_to_words(logits_of, [batch], [view], [logits_of(batch)], out)
+        for p, data in original:
+            p.data = data + 0.05 * torch.randn(data.shape, generator=generator).to(data)
+        return measure_word_sensitivity(logits_func, [batch], [view], [logits_func(batch)], out)
     finally:
-        for p, data in kept:
+        for p, data in original:
             p.data = data
 
 
-class _scaled:
+class _ScaledWeights:
     """Every weight multiplied, and put back."""
 
     def __init__(self, model: nn.Module, factor: float):
         self.parameters, self.factor = list(model.parameters()), factor
 
     def __enter__(self) -> None:
-        self.kept = [p.data for p in self.parameters]
+        self.original = [p.data for p in self.parameters]
         for p in self.parameters:
             p.data = p.data * self.factor
 
     def __exit__(self, *exception: Any) -> None:
-        for p, data in zip(self.parameters, self.kept):
+        for p, data in zip(self.parameters, self.original):
             p.data = data

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple, Optional, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["StandIns", "kind_of", "stand_ins"]
+__all__ = ["SyntheticOutputs", "infer_target_kind", "build_synthetic_outputs"]
 
 
-class StandIns(NamedTuple):
+class SyntheticOutputs(NamedTuple):
     """Outputs of one shape, float32: ``ideal`` says what the targets say, ``worst`` the contrary."""
 
     kind: str
@@ -15,7 +15,7 @@ class StandIns(NamedTuple):
     worst: Tensor
 
 
-def kind_of(shape: Sequence[int], target: Any) -> Optional[str]:
+def infer_target_kind(shape: Sequence[int], target: Any) -> Optional[str]:
     """``classes``, ``labels`` (0 or 1, one per output) or ``number``; None where the two do not fit together.
 
     Parameters
@@ -38,7 +38,7 @@ def kind_of(shape: Sequence[int], target: Any) -> Optional[str]:
     return "labels" if bool(((values == 0) | (values == 1)).all()) else "number"
 
 
-def stand_ins(shape: Sequence[int], target: Any, size: float = 10.0) -> Optional[StandIns]:
+def build_synthetic_outputs(shape: Sequence[int], target: Any, size: float = 10.0) -> Optional[SyntheticOutputs]:
     """Make both, or None where outputs and targets do not fit together.
 
     Parameters
@@ -49,17 +49,17 @@ def stand_ins(shape: Sequence[int], target: Any, size: float = 10.0) -> Optional
     size : float
         How far logits lie from zero; a number's worst output is this many standard deviations off.
     """
-    kind = kind_of(shape, target)
+    kind = infer_target_kind(shape, target)
     if kind is None:
         return None
     target = target.detach().cpu()
     if kind == "classes":
-        return StandIns(kind, _one_hot(shape, target, 0) * size, _one_hot(shape, target, 1) * size)
+        return SyntheticOutputs(kind, _one_hot(shape, target, 0) * size, _one_hot(shape, target, 1) * size)
     values = target.float().reshape(tuple(shape))
     if kind == "labels":
-        return StandIns(kind, (2 * values - 1) * size, (1 - 2 * values) * size)
+        return SyntheticOutputs(kind, (2 * values - 1) * size, (1 - 2 * values) * size)
     spread = float(values.std()) if values.numel() > 1 else 0.0
-    return StandIns(kind, values, values + size * (spread or 1.0))
+    return SyntheticOutputs(kind, values, values + size * (spread or 1.0))
 
 
 def _one_hot(shape: Sequence[int], target: Tensor, off: int) -> Tensor:

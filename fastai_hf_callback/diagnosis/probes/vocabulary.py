@@ -9,11 +9,11 @@ import torch
 from fastai_hf_callback.results.evidence import Inputs
 from .inputs import TokenView
 
-__all__ = ["see_with_tokenizer"]
+__all__ = ["add_tokenizer_evidence"]
 
 
-def see_with_tokenizer(seen: Inputs, views: List[TokenView], tokenizer: Any, max_len: int) -> None:
-    """Add ``unknown_share`` to `seen`; of texts of one length that are shorter than `max_len` none was cut.
+def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: Any, max_len: int) -> None:
+    """Add ``unknown_share`` to `evidence`; of texts of one length that are shorter than `max_len` none was cut.
 
     Parameters
     ----------
@@ -25,18 +25,18 @@ def see_with_tokenizer(seen: Inputs, views: List[TokenView], tokenizer: Any, max
     max_len : int
         At how many tokens it cuts.
     """
-    if seen.length < max_len:
-        seen.cut_share = 0.0
-    unknown = _id_of(tokenizer, "unk_token")
-    others = {_id_of(tokenizer, name) for name in ("pad_token", "cls_token", "sep_token", "bos_token", "eos_token")}
+    if evidence.length < max_len:
+        evidence.truncated_share = 0.0
+    unknown = _token_id(tokenizer, "unk_token")
+    others = {_token_id(tokenizer, name) for name in ("pad_token", "cls_token", "sep_token", "bos_token", "eos_token")}
     if unknown is None or unknown in others:  # GPT-2's is its end of text; it knows every byte
         return
     ids = torch.cat([view.ids.reshape(-1) for view in views])
     words = ids[~torch.tensor([int(i) in others for i in ids.tolist()])]
-    seen.unknown_share = float((words == unknown).float().mean()) if len(words) else None
+    evidence.unknown_share = float((words == unknown).float().mean()) if len(words) else None
 
 
-def _id_of(tokenizer: Any, name: str) -> Optional[int]:
+def _token_id(tokenizer: Any, name: str) -> Optional[int]:
     token = tokenizer.special_tokens_map.get(name)  # the attribute of a token that is not set is logged as a mistake
     found = None if token is None else tokenizer.convert_tokens_to_ids(str(token))
     return found if isinstance(found, int) else None

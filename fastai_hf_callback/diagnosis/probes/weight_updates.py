@@ -8,23 +8,23 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Sample", "Move", "GroupHyper"]
+__all__ = ["WeightSample", "WeightUpdate", "GroupHyperparameters"]
 
-GroupHyper = Tuple[float, float]  # learning rate and decoupled weight decay of a parameter's group
+GroupHyperparameters = Tuple[float, float]  # learning rate and decoupled weight decay of a parameter's group
 
 
-class Move(NamedTuple):
+class WeightUpdate(NamedTuple):
     """One parameter's step: norms over its sampled elements."""
 
     weight: float
     gradient_part: float
     decay_part: float
     moved: bool
-    swallowed: Optional[float]
+    rounded_away: Optional[float]
     is_matrix: bool
 
 
-class Sample:
+class WeightSample:
     """Elements of parameters, remembered before a step and compared after it.
 
     Parameters
@@ -38,14 +38,14 @@ class Sample:
     def __init__(self, parameters: Sequence[nn.Parameter], per_parameter: int = 256):
         self.parameters = list(parameters)
         self.per_parameter = per_parameter
-        self.before = [self._taken(p.detach()) for p in self.parameters]
+        self.before = [self._sample_elements(p.detach()) for p in self.parameters]
         self.gradients: List[Optional[Tensor]] = [None] * len(self.parameters)
 
-    def note_gradients(self) -> None:
+    def record_gradients(self) -> None:
         """Remember the sampled gradients, before ``zero_grad`` takes them away."""
-        self.gradients = [None if p.grad is None else self._taken(p.grad.detach()) for p in self.parameters]
+        self.gradients = [None if p.grad is None else self._sample_elements(p.grad.detach()) for p in self.parameters]
 
-    def moves(self, hyper: Dict[int, GroupHyper]) -> List[Move]:
+    def weight_updates(self, hyper: Dict[int, GroupHyperparameters]) -> List[WeightUpdate]:
         """Compare with what was remembered.
 
         Parameters
@@ -53,27 +53,27 @@ class Sample:
         hyper : dict of id(parameter) to (lr, decoupled wd)
             Parameters that are missing are taken as not decayed.
         """
-        return [self._move(i, *hyper.get(id(p), (0.0, 0.0))) for i, p in enumerate(self.parameters)]
+        return [self._compute_update(i, *hyper.get(id(p), (0.0, 0.0))) for i, p in enumerate(self.parameters)]
 
-    def _move(self, i: int, lr: float, wd: float) -> Move:
+    def _compute_update(self, i: int, lr: float, wd: float) -> WeightUpdate:
         parameter = self.parameters[i]
-        before, after = self.before[i].float(), self._taken(parameter.detach()).float()
+        before, after = self.before[i].float(), self._sample_elements(parameter.detach()).float()
         decayed = before * (1 - lr * wd)
         by_gradient = after - decayed
         # Two roundings of the parameter's own precision are no movement.
-        grain = before.abs().max() * torch.finfo(parameter.dtype).eps * 2 if before.numel() else torch.zeros(())
-        moved = bool((by_gradient.abs() > grain + 1e-45).any())
-        return Move(float(before.norm()), float(by_gradient.norm()), float((decayed - before).norm()), moved,
-                    _swallowed(before, after, self.gradients[i]), parameter.dim() > 1)
+        rounding = before.abs().max() * torch.finfo(parameter.dtype).eps * 2 if before.numel() else torch.zeros(())
+        moved = bool((by_gradient.abs() > rounding + 1e-45).any())
+        return WeightUpdate(float(before.norm()), float(by_gradient.norm()), float((decayed - before).norm()), moved,
+                    _rounded_away_share(before, after, self.gradients[i]), parameter.dim() > 1)
 
-    def _taken(self, tensor: Tensor) -> Tensor:
+    def _sample_elements(self, tensor: Tensor) -> Tensor:
         # Strided, not contiguous: a slice of an embedding would hold a few words only.
         flat = tensor.reshape(-1)
         step = max(1, -(-flat.numel() // self.per_parameter))
         return flat[::step][:self.per_parameter].clone()
 
 
-def _swallowed(before: Tensor, after: Tensor, gradient: Optional[Tensor]) -> Optional[float]:
+def _rounded_away_share(before: Tensor, after: Tensor, gradient: Optional[Tensor]) -> Optional[float]:
     """The share of elements with a gradient that did not change at all."""
     if gradient is None:
         return None

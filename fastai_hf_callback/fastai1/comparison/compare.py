@@ -11,23 +11,23 @@ from fastai.basic_train import Learner
 from fastai_hf_callback.comparison.comparison import Comparison, check_same_weights
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.utils.progress import Progress
-from fastai_hf_callback.utils.distributed import refuse_several
-from fastai_hf_callback.utils.rng import rng_preserved, seed_everything
+from fastai_hf_callback.utils.distributed import require_single_process
+from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
 from fastai_hf_callback.results.trace import Trace, digest
 from fastai_hf_callback.comparison.runner import (
     ARMS,
-    as_the_article_would,
-    checked_arms,
-    cut_off,
-    made_by,
-    paths_moved,
+    get_patched_loop_element,
+    validate_arms,
+    detach_output,
+    build_learner,
+    redirect_paths,
     run_arms,
-    weight_digests,
+    compute_weight_digests,
 )
 from fastai_hf_callback.fastai1.callback import HFCallback
-from .patched_loop import patched_loop, refuse_if_patched
+from .patched_loop import patched_loop, raise_if_patched
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
-from .recorder import TraceRecorder, base_rates, evaluate, single_answers
+from .recorder import TraceRecorder, base_rates, evaluate, constant_prediction_scores
 
 __all__ = ["compare", "ARMS"]
 
@@ -70,56 +70,56 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
     The learners' ``path`` and ``model_dir`` are a temporary folder meanwhile, so that no arm overwrites
     a file of yours. On a GPU deterministic algorithms are switched on, and back afterwards.
     """
-    refuse_several("compare")
-    arms = checked_arms(arms)
-    refuse_if_patched()
-    return run_arms(partial(_run_arm, make_learner, fit or _two_epochs, seed), arms, progress)
+    require_single_process("compare")
+    arms = validate_arms(arms)
+    raise_if_patched()
+    return run_arms(partial(_run_arm, make_learner, fit or _fit_two_epochs, seed), arms, progress)
 
 
-def _two_epochs(learn: Learner) -> None:
+def _fit_two_epochs(learn: Learner) -> None:
     learn.fit_one_cycle(2)
 
 
 def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress],
              earlier: List[Trace]) -> Trace:
     seed_everything(seed)
-    learn = made_by(make_learner, Learner, arm)
-    trace = Trace(arm, initial_weights=weight_digests(learn.model))
+    learn = build_learner(make_learner, Learner, arm)
+    trace = Trace(arm, initial_weights=compute_weight_digests(learn.model))
     if earlier:
         check_same_weights(earlier[0], trace)
     on_step = None if progress is None else lambda done, expected: progress(arm, done, expected)
     recorder = TraceRecorder(learn, trace, on_step)
     with ExitStack() as stack:
-        stack.enter_context(_out_of_the_way(learn))
+        stack.enter_context(_use_temporary_folder(learn))
         stack.enter_context(quiet(learn))
-        stack.enter_context(_arm(arm, learn))
+        stack.enter_context(_install_arm(arm, learn))
         before = evaluate(learn)
-        trace.before = before and before.figures
-        with _added(learn, recorder):
+        trace.before = before and before.epoch
+        with _add_recorder(learn, recorder):
             seed_everything(seed)
             trace.returned = digest(fit(learn))
-        _record_end(learn, trace, recorder.n_train_targets)
+        _record_final_state(learn, trace, recorder.n_train_targets)
     return trace
 
 
-def _record_end(learn: Learner, trace: Trace, n_train_targets: int) -> None:
-    trace.final_weights = weight_digests(learn.model)
+def _record_final_state(learn: Learner, trace: Trace, n_train_targets: int) -> None:
+    trace.final_weights = compute_weight_digests(learn.model)
     trace.n_train_targets = n_train_targets
     after = evaluate(learn)
     if after is None:
         return
     trace.predictions = digest(list(tensors_in(after.outputs)))
     trace.n_valid_targets = sum(t.numel() for t in tensors_in(after.targets))
-    with rng_preserved():
+    with preserve_rng_state():
         trace.base_rates = base_rates(learn, after)
-        trace.single_answers = single_answers(learn, after)
+        trace.constant_prediction_scores = constant_prediction_scores(learn, after)
 
 
 # -- the arms ------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _arm(arm: str, learn: Learner) -> Iterator[None]:
+def _install_arm(arm: str, learn: Learner) -> Iterator[None]:
     """Give the learner this arm's way of unwrapping."""
     own = [cb for cb in learn.callbacks if isinstance(cb, HFCallback)]
     others = [cb for cb in learn.callbacks if not isinstance(cb, HFCallback)]
@@ -129,32 +129,32 @@ def _arm(arm: str, learn: Learner) -> Iterator[None]:
             learn.callbacks = others + (own or [HFCallback()])
         elif arm == "patched":
             learn.callbacks = others
-            stack.enter_context(patched_loop(as_the_article_would(element)))
+            stack.enter_context(patched_loop(get_patched_loop_element(element)))
         else:
-            learn.callbacks = others + [_DetachedOutput(element)]
+            learn.callbacks = others + [_DetachedOutputCallback(element)]
         yield
 
 
-class _DetachedOutput(HFCallback):
+class _DetachedOutputCallback(HFCallback):
     """The broken arm: an output cut from the model, yet requiring grad, so that nothing complains."""
 
     def __init__(self, element: Any = None):
         super().__init__(element, check=False)
 
     def on_loss_begin(self, **kwargs: Any) -> Dict[str, Any]:
-        return {"last_output": cut_off(super().on_loss_begin(**kwargs)["last_output"])}
+        return {"last_output": detach_output(super().on_loss_begin(**kwargs)["last_output"])}
 
 
 # -- what is put back --------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _out_of_the_way(learn: Learner) -> Iterator[None]:
+def _use_temporary_folder(learn: Learner) -> Iterator[None]:
     """Let the learner and its callbacks write to a temporary folder; attributes come back on leaving."""
     kept = {name: getattr(learn, name) for name in ("path", "model_dir", "callbacks")}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for callback in learn.callbacks:
-            stack.enter_context(paths_moved(vars(callback), Path(learn.path), Path(folder)))
+            stack.enter_context(redirect_paths(vars(callback), Path(learn.path), Path(folder)))
         learn.path, learn.model_dir = Path(folder), "models"
         try:
             yield
@@ -164,7 +164,7 @@ def _out_of_the_way(learn: Learner) -> Iterator[None]:
 
 
 @contextmanager
-def _added(learn: Learner, recorder: TraceRecorder) -> Iterator[None]:
+def _add_recorder(learn: Learner, recorder: TraceRecorder) -> Iterator[None]:
     learn.callbacks = [*learn.callbacks, recorder]
     try:
         yield

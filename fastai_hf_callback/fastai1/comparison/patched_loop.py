@@ -14,7 +14,7 @@ from fastai.torch_core import to_detach
 
 from fastai_hf_callback.errors import PatchError
 
-__all__ = ["patched_loop", "refuse_if_patched", "active_patch", "running_callbacks", "running_loss_func"]
+__all__ = ["patched_loop", "raise_if_patched", "find_active_patch", "find_running_callbacks", "find_running_loss_func"]
 
 
 @contextmanager
@@ -36,24 +36,24 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     -----
     On leaving, also through an exception, the very function object that was there comes back.
     """
-    refuse_if_patched()
+    raise_if_patched()
     original = basic_train.loss_batch
-    basic_train.loss_batch = _article_loss_batch(element)
+    basic_train.loss_batch = _build_article_loss_batch(element)
     try:
         yield
     finally:
         basic_train.loss_batch = original
 
 
-def refuse_if_patched() -> None:
+def raise_if_patched() -> None:
     """Raise ``PatchError`` when the loop is already patched, by this or by anybody's code."""
-    foreign = active_patch()
+    foreign = find_active_patch()
     if foreign is not None:
         raise PatchError(f"fastai.basic_train.loss_batch is already patched, by {foreign}; expected fastai's own. "
                          f"Leave that patch first: take it out of the cell or file that makes it, and restart Python.")
 
 
-def active_patch() -> Optional[str]:
+def find_active_patch() -> Optional[str]:
     """Where the code of ``fastai.basic_train.loss_batch`` comes from, or None where it is fastai's own."""
     code = getattr(basic_train.loss_batch, "__code__", None)
     if code is None:
@@ -63,7 +63,7 @@ def active_patch() -> Optional[str]:
     return f"{code.co_name} in {code.co_filename}, line {code.co_firstlineno}"
 
 
-def running_loss_func() -> Optional[Callable[..., Any]]:
+def find_running_loss_func() -> Optional[Callable[..., Any]]:
     """The loss function of the ``loss_batch`` that is running, seen from inside a callback; else None.
 
     fastai 1 hands a plain callback everything but this, so it is read from the loop's frame, which is
@@ -79,8 +79,8 @@ def running_loss_func() -> Optional[Callable[..., Any]]:
     return None
 
 
-def running_callbacks() -> Sequence[Callback]:
-    """All callbacks of the handler that is calling one of them, read from its frame as ``running_loss_func`` is."""
+def find_running_callbacks() -> Sequence[Callback]:
+    """All callbacks of the handler that is calling one of them, read from its frame as ``find_running_loss_func`` is."""
     frame = sys._getframe(1)
     for _ in range(12):
         if frame is None:
@@ -92,7 +92,7 @@ def running_callbacks() -> Sequence[Callback]:
     return ()
 
 
-def _article_loss_batch(element):
+def _build_article_loss_batch(element):
     """The article's ``loss_batch_bert``: fastai 1's loop body with one line changed."""
     take = element if callable(element) else lambda output: output[element]
 

@@ -9,17 +9,17 @@ from typing import Any, ContextManager, Dict, Optional
 
 from fastai.basic_train import Learner
 
-from fastai_hf_callback.compat.patching import Part, replaced
+from fastai_hf_callback.compat.patching import Patch, replace_attributes
 
-__all__ = ["PARTS"]
+__all__ = ["DISTRIBUTED_PATCHES"]
 
 
-def _distributed() -> Optional[ModuleType]:
+def _get_distributed_module() -> Optional[ModuleType]:
     return sys.modules.get("fastai.distributed")
 
 
-def _on_cpu() -> Optional[ContextManager[None]]:
-    distributed = _distributed()
+def _patch_distributed_on_cpu() -> Optional[ContextManager[None]]:
+    distributed = _get_distributed_module()
     if distributed is None:
         return None
     original = distributed.DistributedDataParallel
@@ -30,11 +30,11 @@ def _on_cpu() -> Optional[ContextManager[None]]:
             kwargs.update(device_ids=None, output_device=None)
         return original(module, *args, **kwargs)
 
-    return replaced(distributed, DistributedDataParallel=on_its_device)
+    return replace_attributes(distributed, DistributedDataParallel=on_its_device)
 
 
-def _validate() -> Optional[ContextManager[None]]:
-    distributed = _distributed()
+def _patch_validate() -> Optional[ContextManager[None]]:
+    distributed = _get_distributed_module()
     if distributed is None:
         return None
     original, ours = Learner.validate, (distributed.DistributedTrainer, distributed.DistributedRecorder)
@@ -49,11 +49,11 @@ def _validate() -> Optional[ContextManager[None]]:
         finally:
             self.callbacks = callbacks
 
-    return replaced(Learner, validate=validate)
+    return replace_attributes(Learner, validate=validate)
 
 
-def _metrics() -> Optional[ContextManager[None]]:
-    distributed = _distributed()
+def _patch_metrics() -> Optional[ContextManager[None]]:
+    distributed = _get_distributed_module()
     if distributed is None:
         return None
     original = distributed.DistributedTrainer.on_train_begin
@@ -64,8 +64,8 @@ def _metrics() -> Optional[ContextManager[None]]:
         if vars(self).get("old_valid_dl") is not None:
             self.learn.data.valid_dl = self.old_valid_dl
 
-    return replaced(distributed.DistributedTrainer, on_train_begin=on_train_begin)
+    return replace_attributes(distributed.DistributedTrainer, on_train_begin=on_train_begin)
 
 
-PARTS: Dict[str, Part] = {"distributed-on-cpu": _on_cpu, "distributed-validate": _validate,
-                          "distributed-metrics": _metrics}
+DISTRIBUTED_PATCHES: Dict[str, Patch] = {"distributed-on-cpu": _patch_distributed_on_cpu, "distributed-validate": _patch_validate,
+                          "distributed-metrics": _patch_metrics}

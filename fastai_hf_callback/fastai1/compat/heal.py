@@ -14,9 +14,9 @@ from fastai import core, metrics
 from fastai.basic_train import Learner
 from fastai.train import AccumulateScheduler
 
-from fastai_hf_callback.compat.patching import Part, healed, rebound, replaced, works
+from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_in_modules, replace_attributes, works
 from fastai_hf_callback.model.output import tensors_in
-from .distributed import PARTS
+from .distributed import DISTRIBUTED_PATCHES
 
 __all__ = ["heal"]
 
@@ -52,7 +52,7 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When there is no part of such a name.
 
     Notes
@@ -61,13 +61,13 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
     ``fastai.text`` and ``fastai.distributed`` before the block. What your own module took from fastai by ``import *``
     stays as it was. ``torch.load`` keeps loading weights only; `trusted` is for the rest.
     """
-    return healed(which, _PARTS)
+    return apply_patches(which, _PATCHES)
 
 
 # -- parts: each a context manager, or None where nothing is broken ------------------------------------
 
 
-def _ragged_arrays() -> Optional[ContextManager[None]]:
+def _patch_ragged_arrays() -> Optional[ContextManager[None]]:
     original = core.array
     if works(lambda: original([[1], [1, 2]])):
         return None
@@ -82,16 +82,16 @@ def _ragged_arrays() -> Optional[ContextManager[None]]:
                 raise
             return original(a, dtype=object, **kwargs)  # what numpy did by itself before 1.24
 
-    return rebound("array", original, array)
+    return replace_in_modules("array", original, array)
 
 
-def _numpy_names() -> Optional[ContextManager[None]]:
+def _patch_numpy_names() -> Optional[ContextManager[None]]:
     if all(works(lambda name=name: getattr(np, name)) for name in ("object", "int", "float")):
         return None
-    return rebound("np", np, _NumpyOf2019("numpy"))
+    return replace_in_modules("np", np, _NumpyWithOldNames("numpy"))
 
 
-class _NumpyOf2019(ModuleType):
+class _NumpyWithOldNames(ModuleType):
     """numpy, and beside it the names of Python's types that it once had and fastai still writes."""
 
     object, int, float = object, int, float
@@ -100,7 +100,7 @@ class _NumpyOf2019(ModuleType):
         return getattr(np, name)
 
 
-def _sortish_sampler() -> Optional[ContextManager[None]]:
+def _patch_sortish_sampler() -> Optional[ContextManager[None]]:
     if "fastai.text.data" not in sys.modules:
         return None
     sampler = sys.modules["fastai.text.data"].SortishSampler
@@ -110,14 +110,14 @@ def _sortish_sampler() -> Optional[ContextManager[None]]:
 
     if works(lambda: draws(5)) and works(lambda: draws(2)):
         return None
-    return replaced(sampler, __iter__=_sortish)
+    return replace_attributes(sampler, __iter__=_iterate_sortish)
 
 
-def _sortish(self) -> Iterator[int]:
+def _iterate_sortish(self) -> Iterator[int]:
     """fastai's ``SortishSampler.__iter__`` without arrays of unequal rows: the same draws, the same order."""
     rows = np.random.permutation(len(self.data_source))
-    by_length = [row for part in _cut(rows, self.bs * 50) for row in sorted(part, key=self.key, reverse=True)]
-    batches = _cut(by_length, self.bs)
+    by_length = [row for part in _cut_into_chunks(rows, self.bs * 50) for row in sorted(part, key=self.key, reverse=True)]
+    batches = _cut_into_chunks(by_length, self.bs)
     longest = int(np.argmax([self.key(batch[0]) for batch in batches]))
     batches[0], batches[longest] = batches[longest], batches[0]
     first, rest = batches[0], batches[1:]
@@ -125,32 +125,32 @@ def _sortish(self) -> Iterator[int]:
     return iter(np.array([*first, *(row for at in order for row in rest[at])]))
 
 
-def _cut(rows: Any, size: int) -> List[Any]:
+def _cut_into_chunks(rows: Any, size: int) -> List[Any]:
     return [rows[at:at + size] for at in range(0, len(rows), size)]
 
 
-def _optimizer_load() -> Optional[ContextManager[None]]:
-    if works(_load_a_numpy_scalar) or not hasattr(torch.serialization, "safe_globals"):
+def _patch_optimizer_load() -> Optional[ContextManager[None]]:
+    if works(_load_numpy_scalar) or not hasattr(torch.serialization, "safe_globals"):
         return None
     original = Learner.load
 
     @wraps(original)
     def load(self, *args, **kwargs):
         known = torch.serialization.get_safe_globals()
-        with torch.serialization.safe_globals([one for one in _numpy_scalars() if one not in known]):
+        with torch.serialization.safe_globals([one for one in _list_numpy_scalar_globals() if one not in known]):
             return original(self, *args, **kwargs)
 
-    return replaced(Learner, load=load)
+    return replace_attributes(Learner, load=load)
 
 
-def _load_a_numpy_scalar() -> None:
+def _load_numpy_scalar() -> None:
     file = io.BytesIO()
     torch.save({"lr": np.float64(1)}, file)
     file.seek(0)
     torch.load(file)
 
 
-def _numpy_scalars() -> List[Any]:
+def _list_numpy_scalar_globals() -> List[Any]:
     """What a pickled numpy number is made of, under numpy 1's and numpy 2's names: numbers and nothing else."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = (np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_)
@@ -158,8 +158,8 @@ def _numpy_scalars() -> List[Any]:
             (np.dtype, "numpy.dtype"), *(type(np.dtype(kind)) for kind in kinds)]
 
 
-def _accumulate() -> ContextManager[None]:
-    return replaced(AccumulateScheduler, on_batch_begin=_on_batch_begin, on_backward_end=_on_backward_end,
+def _patch_accumulate_scheduler() -> ContextManager[None]:
+    return replace_attributes(AccumulateScheduler, on_batch_begin=_on_batch_begin, on_backward_end=_on_backward_end,
                      on_epoch_end=_on_epoch_end)
 
 
@@ -173,7 +173,7 @@ def _on_backward_end(self, **kwargs: Any) -> Optional[Dict[str, bool]]:
     """fastai's, which counts on every parameter having a gradient."""
     if self.acc_batches % self.n_step:
         return {"skip_step": True, "skip_zero": True}
-    for gradient in _gradients(self.learn.model):
+    for gradient in _get_gradients(self.learn.model):
         gradient.div_(self.acc_samples)
     self.acc_samples = 0
     return None
@@ -181,7 +181,7 @@ def _on_backward_end(self, **kwargs: Any) -> Optional[Dict[str, bool]]:
 
 def _on_epoch_end(self, **kwargs: Any) -> None:
     """fastai's "step the rest of the accumulated grads if not perfectly divisible", where there is a rest."""
-    rest = _gradients(self.learn.model)
+    rest = _get_gradients(self.learn.model)
     for gradient in rest:
         gradient.div_(self.acc_samples)
     if rest and not self.drop_last:
@@ -189,11 +189,11 @@ def _on_epoch_end(self, **kwargs: Any) -> None:
     self.learn.opt.zero_grad()
 
 
-def _gradients(model: torch.nn.Module) -> List[torch.Tensor]:
+def _get_gradients(model: torch.nn.Module) -> List[torch.Tensor]:
     return [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
 
 
-def _accuracy_thresh() -> Optional[ContextManager[None]]:
+def _patch_accuracy_thresh() -> Optional[ContextManager[None]]:
     original, outputs = metrics.accuracy_thresh, torch.tensor([1.0, 1.0])
     targets = [torch.tensor([1, 0]).to(kind) for kind in (torch.bool, torch.uint8, torch.float32, torch.int64)]
     if works(lambda: all(float(original(outputs, target)) == 0.5 for target in targets)):
@@ -204,10 +204,10 @@ def _accuracy_thresh() -> Optional[ContextManager[None]]:
         y_pred = y_pred.sigmoid() if sigmoid else y_pred
         return ((y_pred > thresh).byte() == y_true.byte()).float().mean()
 
-    return rebound("accuracy_thresh", original, accuracy_thresh)
+    return replace_in_modules("accuracy_thresh", original, accuracy_thresh)
 
 
-_PARTS: Dict[str, Part] = {
-    "ragged-arrays": _ragged_arrays, "numpy-names": _numpy_names, "sortish-sampler": _sortish_sampler,
-    "optimizer-load": _optimizer_load, "accumulate": _accumulate, **PARTS, "accuracy-thresh": _accuracy_thresh,
+_PATCHES: Dict[str, Patch] = {
+    "ragged-arrays": _patch_ragged_arrays, "numpy-names": _patch_numpy_names, "sortish-sampler": _patch_sortish_sampler,
+    "optimizer-load": _patch_optimizer_load, "accumulate": _patch_accumulate_scheduler, **DISTRIBUTED_PATCHES, "accuracy-thresh": _patch_accuracy_thresh,
 }

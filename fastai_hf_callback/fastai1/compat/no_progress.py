@@ -14,8 +14,8 @@ def quiet(learn: Learner) -> Iterator[None]:
     """Silence the loop's bars and the Recorder's table; both come back on leaving."""
     bars = basic_train.master_bar, basic_train.progress_bar
     callback_fns = learn.callback_fns
-    basic_train.master_bar = basic_train.progress_bar = NoBar
-    learn.callback_fns = [_silent(fn) for fn in callback_fns]
+    basic_train.master_bar = basic_train.progress_bar = SilentProgressBar
+    learn.callback_fns = [_silence_recorder(fn) for fn in callback_fns]
     try:
         yield
     finally:
@@ -23,7 +23,7 @@ def quiet(learn: Learner) -> Iterator[None]:
         learn.callback_fns = callback_fns
 
 
-class NoBar:
+class SilentProgressBar:
     """What the loop and the Recorder ask of a progress bar, without the bar."""
 
     def __init__(self, iterable: Iterable[Any], *args: Any, **kwargs: Any):
@@ -36,7 +36,7 @@ class NoBar:
         pass
 
 
-def _silent(callback_fn: Any) -> Any:
+def _silence_recorder(callback_fn: Any) -> Any:
     if getattr(callback_fn, "func", None) is Recorder:
         return partial(Recorder, *callback_fn.args, **{**callback_fn.keywords, "silent": True})
     return callback_fn

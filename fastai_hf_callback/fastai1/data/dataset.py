@@ -6,9 +6,9 @@ from fastai.core import ItemBase, show_some
 from fastai.data_block import ItemList, PreProcessor
 from torch import Tensor
 
-from fastai_hf_callback.data.encoding.encoder import Encoded, TextEncoder
-from fastai_hf_callback.data.batches.collate import Feeding, as_objects
-from fastai_hf_callback.data.display import cut, show_table
+from fastai_hf_callback.data.encoding.encoder import EncodedText, TextEncoder
+from fastai_hf_callback.data.batches.collate import TextCollator, to_object_array
+from fastai_hf_callback.data.display import truncate, show_table
 from .loaders import TextBunch
 
 __all__ = ["TextItem", "TextList", "TextProcessor"]
@@ -17,7 +17,7 @@ __all__ = ["TextItem", "TextList", "TextProcessor"]
 class TextItem(ItemBase):
     """One encoded text; printed as the tokenizer reads it."""
 
-    def __init__(self, row: Encoded, encoder: TextEncoder, n_words: int = 0):
+    def __init__(self, row: EncodedText, encoder: TextEncoder, n_words: int = 0):
         self.data = self.obj = row
         self.encoder, self.n_words = encoder, n_words
 
@@ -31,21 +31,21 @@ class TextItem(ItemBase):
         return self
 
 
-class TextProcessor(Feeding, PreProcessor):
-    """The core's ``Feeding`` where fastai 1 looks for it and exports it: among the item list's processors."""
+class TextProcessor(TextCollator, PreProcessor):
+    """The core's ``TextCollator`` where fastai 1 looks for it and exports it: among the item list's processors."""
 
     def process(self, ds: "TextList") -> None:
-        rows = self.encoded(list(ds.items))
-        self.name_tensors(rows)
-        ds.items = as_objects(rows)
+        rows = self.encode_texts(list(ds.items))
+        self.set_tensor_names(rows)
+        ds.items = to_object_array(rows)
 
     def process_one(self, item: Any) -> TextItem:
         """The item of one text (or pair, or list of words), for ``predict``."""
-        return TextItem(self.encoded_to_predict(item, "learn.predict({})"), self.encoder)
+        return TextItem(self.encode_for_predict(item, "learn.predict({})"), self.encoder)
 
 
 class TextList(ItemList):
-    """Encoded texts."""
+    """EncodedText texts."""
 
     _bunch = TextBunch
 
@@ -55,9 +55,9 @@ class TextList(ItemList):
     def new(self, items: Any, processor: Any = None, **kwargs: Any) -> "TextList":
         """As fastai's; texts to add, for ``add_test`` and ``load_learner(test=...)``, may be a list or a DataFrame."""
         rows = isinstance(items, np.ndarray) and items.dtype == object and (not len(items) or isinstance(
-            items[0], Encoded))
+            items[0], EncodedText))
         if not rows:
-            items = as_objects(self.feeding.texts_of(items, "data.add_test([{}, ...])"))
+            items = to_object_array(self.collator.read_texts_to_predict(items, "data.add_test([{}, ...])"))
         return super().new(items, processor, **kwargs)
 
     def _relative_item_paths(self) -> List[str]:
@@ -66,10 +66,10 @@ class TextList(ItemList):
 
     @property
     def encoder(self) -> TextEncoder:
-        return self.feeding.encoder
+        return self.collator.encoder
 
     @property
-    def feeding(self) -> TextProcessor:
+    def collator(self) -> TextProcessor:
         """How these texts become batches."""
         return self.processor[0] if isinstance(self.processor, (list, tuple)) else self.processor
 
@@ -80,18 +80,18 @@ class TextList(ItemList):
 
     def reconstruct(self, tensors: Sequence[Tensor]) -> TextItem:
         """The item behind one row of a batch: its padding taken away."""
-        row, n_words = self.feeding.row_of(tensors, self.items)
+        row, n_words = self.collator.recover_row(tensors, self.items)
         return TextItem(row, self.encoder, n_words)
 
     def show_xys(self, xs: Sequence[TextItem], ys: Sequence[Any], max_chars: int = 300, **kwargs: Any) -> None:
         """Show texts and targets, as ``show_batch`` asks."""
-        show_table({"text": [cut(str(x), max_chars) for x in xs], "target": ys})
+        show_table({"text": [truncate(str(x), max_chars) for x in xs], "target": ys})
 
     def show_xyzs(self, xs: Sequence[TextItem], ys: Sequence[Any], zs: Sequence[Any], max_chars: int = 300,
                   **kwargs: Any) -> None:
         """Show texts, targets and predictions, as ``show_results`` asks."""
-        show_table({"text": [cut(str(x), max_chars) for x in xs], "target": ys, "prediction": zs})
+        show_table({"text": [truncate(str(x), max_chars) for x in xs], "target": ys, "prediction": zs})
 
     def __repr__(self) -> str:
-        shown = [cut(str(self[i]), 100) for i in range(min(5, len(self.items)))]
+        shown = [truncate(str(self[i]), 100) for i in range(min(5, len(self.items)))]
         return f"{type(self).__name__} ({len(self.items)} items)\n{show_some(shown)}\nPath: {self.path}"

@@ -9,14 +9,14 @@ from fastai.basic_data import DeviceDataLoader
 from torch.utils.data import Sampler
 from torch.utils.data.distributed import DistributedSampler
 
-from fastai_hf_callback.utils.distributed import agreed, rank, world_size
-from fastai_hf_callback.data.batches.sampler import LengthBuckets, dealt, joint_sizes
+from fastai_hf_callback.utils.distributed import broadcast_order, rank, world_size
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, shard_batches, global_batch_sizes
 
-__all__ = ["SharedBuckets", "TextLoader"]
+__all__ = ["ShardedLengthBucketSampler", "TextLoader"]
 
 
-class SharedBuckets(Sampler):
-    """This process's batches of rows, drawn anew at each pass: see ``batching.dealt``.
+class ShardedLengthBucketSampler(Sampler):
+    """This process's batches of rows, drawn anew at each pass: see ``batching.shard_batches``.
 
     All processes must begin a pass together: process 0 tells the others what it has drawn.
 
@@ -29,16 +29,16 @@ class SharedBuckets(Sampler):
     """
 
     def __init__(self, lengths: Sequence[int], bs: int):
-        self.world, self.bs = world_size(), bs
-        self.buckets = LengthBuckets(lengths, bs * self.world)
-        self.steps = len(joint_sizes(len(self.buckets), bs, self.world))
+        self.world_size, self.bs = world_size(), bs
+        self.buckets = LengthBucketSampler(lengths, bs * self.world_size)
+        self.steps = len(global_batch_sizes(len(self.buckets), bs, self.world_size))
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[List[int]]:
         # A generator, as torch's own batch samplers: it draws after the loader has, as in one process.
-        for batch in dealt(agreed(self.buckets.draw()), self.bs, self.world, leveled=True)[rank()]:
+        for batch in shard_batches(broadcast_order(self.buckets.draw()), self.bs, self.world_size, interleave=True)[rank()]:
             yield batch.tolist()
 
 
@@ -53,7 +53,7 @@ class TextLoader(DeviceDataLoader):
         if isinstance(kwargs.get("sampler"), DistributedSampler):
             kwargs["sampler"] = None
             buckets = self.dl.sampler
-            if isinstance(buckets, LengthBuckets):
-                kwargs.update(batch_sampler=SharedBuckets(buckets.lengths, buckets.bs), batch_size=1, drop_last=False)
+            if isinstance(buckets, LengthBucketSampler):
+                kwargs.update(batch_sampler=ShardedLengthBucketSampler(buckets.lengths, buckets.bs), batch_size=1, drop_last=False)
         made = super().new(**kwargs)
         return type(self)(made.dl, made.device, made.tfms, made.collate_fn)

@@ -15,14 +15,14 @@ from fastai.data_block import (
 from fastai.layers import FlattenedLoss
 from torch import Tensor
 
-from fastai_hf_callback.data.batches.padding import IGNORED
-from fastai_hf_callback.data.batches.collate import as_objects
-from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, labels_of_words, names_of
+from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
+from fastai_hf_callback.data.batches.collate import to_object_array
+from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, gather_word_labels, to_class_names
 
-__all__ = ["label_list"]
+__all__ = ["build_label_list"]
 
 
-def label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList:
+def build_label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList:
     """fastai's own label list for `task`, processed: its loss, its ``predict`` and its classes come with it.
 
     Parameters
@@ -37,8 +37,8 @@ def label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList
     if task == "several":
         return MultiCategoryList(targets, classes=names, one_hot=True, path=path)
     if task == "tokens":
-        return WordLabelList(as_objects(targets), classes=names, path=path)
-    return NumberList(targets, classes=names, path=path)
+        return WordLabelList(to_object_array(targets), classes=names, path=path)
+    return RegressionList(targets, classes=names, path=path)
 
 
 class WordLabels(ItemBase):
@@ -56,7 +56,7 @@ class WordLabels(ItemBase):
         return hash(str(self))
 
 
-class NumberProcessor(PreProcessor):
+class RegressionProcessor(PreProcessor):
     """Keeps the names of the columns of numbers."""
 
     def __init__(self, ds: Any):
@@ -65,14 +65,14 @@ class NumberProcessor(PreProcessor):
     def process_one(self, item: Any) -> Any:
         return item
 
-    def process(self, ds: "NumberList") -> None:
+    def process(self, ds: "RegressionList") -> None:
         ds.classes, ds.c = self.classes, len(self.classes)
 
 
-class NumberList(FloatList):
+class RegressionList(FloatList):
     """Numbers to predict; ``classes`` are the names of their columns, ``c`` how many there are, also when loaded."""
 
-    _processor = NumberProcessor
+    _processor = RegressionProcessor
 
     def __init__(self, items: Any, classes: Optional[List[str]] = None, **kwargs: Any):
         super().__init__(items, **kwargs)
@@ -91,23 +91,23 @@ class WordLabelProcessor(CategoryProcessor):
 
 
 class WordLabelList(CategoryListBase):
-    """A label per word; the loss looks at each word's first piece alone (the others' targets are ``IGNORED``)."""
+    """A label per word; the loss looks at each word's first piece alone (the others' targets are ``IGNORE_INDEX``)."""
 
     _processor = WordLabelProcessor
 
     def __init__(self, items: Any, classes: Optional[List[str]] = None, **kwargs: Any):
         super().__init__(items, classes=classes, **kwargs)
-        self.loss_func = FlattenedLoss(CrossEntropyLoss, axis=-1, ignore_index=IGNORED)
+        self.loss_func = FlattenedLoss(CrossEntropyLoss, axis=-1, ignore_index=IGNORE_INDEX)
 
     def get(self, i: int) -> WordLabels:
-        return self._named(self.items[i])
+        return self._to_word_labels(self.items[i])
 
     def analyze_pred(self, pred: Tensor) -> Tensor:
         return pred.argmax(-1)
 
     def reconstruct(self, t: Tensor, x: Any) -> WordLabels:
         """The words' labels from those of a padded row's pieces."""
-        return self._named(labels_of_words(t.numpy(), x.data, x.n_words, x.encoder.pad_side))
+        return self._to_word_labels(gather_word_labels(t.numpy(), x.data, x.n_words, x.encoder.padding_side))
 
-    def _named(self, numbers: np.ndarray) -> WordLabels:
-        return WordLabels(numbers, names_of(numbers, self.classes))
+    def _to_word_labels(self, numbers: np.ndarray) -> WordLabels:
+        return WordLabels(numbers, to_class_names(numbers, self.classes))

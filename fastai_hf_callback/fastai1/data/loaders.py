@@ -6,31 +6,31 @@ from fastai.basic_data import DataBunch, DeviceDataLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.data.batches.batch_spec import TextInputs
-from fastai_hf_callback.data.batches.sampler import LengthBuckets
+from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler
 from .distributed_loader import TextLoader
 
-__all__ = ["Collate", "TextBunch"]
+__all__ = ["ItemCollator", "TextBunch"]
 
 
-class Collate:
+class ItemCollator:
     """``[(row, target), ...]`` -> ``([input_ids, ..., attention_mask], targets)``; a class, so that it pickles.
 
     Parameters
     ----------
-    feeding : Feeding
+    feeding : TextCollator
     width : int, optional
         Columns; the longest row of the batch by default.
     """
 
-    def __init__(self, feeding: Any, width: Optional[int] = None):
-        self.feeding, self.width = feeding, width
+    def __init__(self, collator: Any, width: Optional[int] = None):
+        self.collator, self.width = collator, width
 
     def __call__(self, items: Sequence[Tuple[Any, Any]]) -> Tuple[List[Tensor], Tensor]:
         rows = [x.data for x, _ in items]
         labels = [getattr(y, "data", y) for _, y in items]
-        return self.feeding.tensors(rows, self.width), self.feeding.targets(rows, labels, self.width)
+        return self.collator.tensors(rows, self.width), self.collator.targets(rows, labels, self.width)
 
 
 class TextBunch(DataBunch):
@@ -43,27 +43,27 @@ class TextBunch(DataBunch):
                **dl_kwargs: Any) -> "TextBunch":
         """As ``DataBunch.create``; `collate_fn` is passed over: ``load_data`` and ``load_learner`` hand in fastai's."""
         datasets, val_bs = cls._init_ds(train_ds, valid_ds, test_ds), bs if val_bs is None else val_bs
-        buckets = LengthBuckets(train_ds.x.lengths, bs) if len(train_ds.x.items) else None
+        buckets = LengthBucketSampler(train_ds.x.lengths, bs) if len(train_ds.x.items) else None
         loaders = [DataLoader(dataset, size, sampler=sampler, num_workers=num_workers, **dl_kwargs) for
                    dataset, size, sampler in zip(datasets, (bs, val_bs, val_bs, val_bs), (buckets, None, None, None))]
-        bunch = cls(*loaders, path=path, device=device, dl_tfms=dl_tfms, collate_fn=Collate(train_ds.x.feeding),
+        bunch = cls(*loaders, path=path, device=device, dl_tfms=dl_tfms, collate_fn=ItemCollator(train_ds.x.collator),
                     no_check=no_check)
-        bunch.train_dl, bunch.valid_dl = bunch.shareable(bunch.train_dl), bunch.shareable(bunch.valid_dl)
-        bunch._widen()
+        bunch.train_dl, bunch.valid_dl = bunch.to_text_loader(bunch.train_dl), bunch.to_text_loader(bunch.valid_dl)
+        bunch._pad_to_common_width()
         return bunch
 
     @staticmethod
-    def shareable(loader: DeviceDataLoader) -> TextLoader:
+    def to_text_loader(loader: DeviceDataLoader) -> TextLoader:
         """`loader` as one that ``learn.to_distributed`` shares between its processes by length."""
         return TextLoader(loader.dl, loader.device, loader.tfms, loader.collate_fn)
 
     @property
-    def inputs(self) -> TextInputs:
+    def inputs(self) -> BatchSpec:
         """The names of a batch's tensors, and what a model must have room for: ``HFModel(..., inputs=data.inputs)``."""
-        feeding = self.train_ds.x.feeding
+        collator = self.train_ds.x.collator
         lengths = [loader.dataset.x.lengths for loader in (self.train_dl, self.valid_dl, self.test_dl) if loader]
         longest = max([int(rows.max()) for rows in lengths if len(rows)], default=0)
-        return TextInputs(feeding.names, feeding.padding, longest, feeding.encoder.vocabulary, self.c)
+        return BatchSpec(collator.names, collator.padding, longest, collator.encoder.vocab_size, self.c)
 
     @property
     def c(self) -> int:
@@ -82,9 +82,9 @@ class TextBunch(DataBunch):
     def add_test(self, items: Any, label: Any = None, tfms: Any = None, tfm_y: Any = None) -> None:
         """Add texts (or pairs, or lists of words; or a DataFrame with their columns) to predict; see fastai's own."""
         if label is not None and label not in getattr(self.train_ds.y, "classes", [label]):
-            raise UnusableInput(f"label={label!r} was given; expected one of the classes, or none")
+            raise InvalidInputError(f"label={label!r} was given; expected one of the classes, or none")
         super().add_test(items, label=label, tfms=tfms, tfm_y=tfm_y)
-        self._widen()
+        self._pad_to_common_width()
 
     def one_item(self, item: Any, **kwargs: Any) -> Any:
         """fastai's, which leaves the item in the validation set when tokenising or collating it fails."""
@@ -93,11 +93,11 @@ class TextBunch(DataBunch):
         finally:
             self.single_ds.item = None
 
-    def _widen(self) -> None:
+    def _pad_to_common_width(self) -> None:
         """With a label per word, one width for all batches that are predicted: fastai puts predictions together."""
-        if not self.train_ds.x.feeding.words:
+        if not self.train_ds.x.collator.words:
             return
         for loader in (self.valid_dl, self.fix_dl, self.test_dl):
             if loader is not None and len(loader.dataset.x.items):
-                collate = Collate(self.train_ds.x.feeding, int(loader.dataset.x.lengths.max()))
+                collate = ItemCollator(self.train_ds.x.collator, int(loader.dataset.x.lengths.max()))
                 loader.collate_fn = loader.dl.collate_fn = collate

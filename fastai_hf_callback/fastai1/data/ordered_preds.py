@@ -10,12 +10,12 @@ from fastai.callback import Callback
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.data.batches.sampler import longest_first
 
 __all__ = ["ordered_preds"]
 
-_ATTRIBUTES = {DatasetType.Train: "train_dl", DatasetType.Valid: "valid_dl", DatasetType.Test: "test_dl",
+_LOADER_ATTRIBUTES = {DatasetType.Train: "train_dl", DatasetType.Valid: "valid_dl", DatasetType.Test: "test_dl",
                DatasetType.Fix: "fix_dl"}
 
 
@@ -41,49 +41,49 @@ def ordered_preds(learn: Learner, ds_type: DatasetType = DatasetType.Valid, acti
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When the learner's data were not made by ``text_data``, or there is no such set.
     """
     if not isinstance(learn, Learner):
-        raise UnusableInput(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
-    loader = _loader(learn, ds_type)
+        raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
+    loader = _find_loader(learn, ds_type)
     order = longest_first(loader.dataset.x.lengths)
-    with _replaced(learn.data, _ATTRIBUTES[ds_type], _in_order(loader, order)), _callbacks_kept(learn):
+    with _replace_attribute(learn.data, _LOADER_ATTRIBUTES[ds_type], _reorder_loader(loader, order)), _preserve_callbacks(learn):
         found = learn.get_preds(ds_type, activ=activ, with_loss=with_loss, pbar=pbar)
     back = torch.from_numpy(np.argsort(order))
-    return [_rows_at(back, rows) for rows in found]
+    return [_reorder_rows(back, rows) for rows in found]
 
 
-def _rows_at(order: Tensor, values: Tensor) -> Tensor:
+def _reorder_rows(order: Tensor, values: Tensor) -> Tensor:
     """`values` with its rows in `order`; fastai hands out the losses of a label per word flattened."""
     return values.reshape(len(order), -1)[order].reshape(values.shape)
 
 
-def _loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
-    if not isinstance(ds_type, DatasetType) or ds_type not in _ATTRIBUTES:
+def _find_loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
+    if not isinstance(ds_type, DatasetType) or ds_type not in _LOADER_ATTRIBUTES:
         given = ds_type if isinstance(ds_type, (str, DatasetType)) else type(ds_type).__name__
-        raise UnusableInput(f"ordered_preds of {given} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
+        raise InvalidInputError(f"ordered_preds of {given} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
                             f"for new texts write data.add_test(texts), then DatasetType.Test; for one text "
                             f"learn.predict(text)")
     # Of the training rows, the loader that keeps their order: it pads them so that predictions can be put together.
     loader = learn.data.fix_dl if ds_type == DatasetType.Train else learn.data.dl(ds_type)
     if loader is None:
-        raise UnusableInput(f"these data have no {ds_type.name.lower()} set; write text_data(..., test=frame), or "
+        raise InvalidInputError(f"these data have no {ds_type.name.lower()} set; write text_data(..., test=frame), or "
                             f"data.add_test(texts)")
     if not len(getattr(getattr(loader.dataset, "x", None), "items", [0])):
-        raise UnusableInput(f"the {ds_type.name.lower()} set has no rows, as that of load_learner; write "
+        raise InvalidInputError(f"the {ds_type.name.lower()} set has no rows, as that of load_learner; write "
                             f"load_learner(path, test=texts) and DatasetType.Test")
     if not hasattr(getattr(loader.dataset, "x", None), "lengths"):
-        raise UnusableInput(f"{type(loader.dataset).__name__} was given, whose rows have no lengths; expected data of "
+        raise InvalidInputError(f"{type(loader.dataset).__name__} was given, whose rows have no lengths; expected data of "
                             f"text_data: learn.get_preds keeps their order as it is")
     return loader
 
 
-def _in_order(loader: DeviceDataLoader, order: np.ndarray) -> DeviceDataLoader:
-    return loader.new(shuffle=False, drop_last=False, sampler=_Rows(order))
+def _reorder_loader(loader: DeviceDataLoader, order: np.ndarray) -> DeviceDataLoader:
+    return loader.new(shuffle=False, drop_last=False, sampler=_FixedOrderSampler(order))
 
 
-class _Rows(Sampler):
+class _FixedOrderSampler(Sampler):
     """These rows, in this order."""
 
     def __init__(self, rows: np.ndarray):
@@ -97,7 +97,7 @@ class _Rows(Sampler):
 
 
 @contextmanager
-def _callbacks_kept(learn: Learner) -> Iterator[None]:
+def _preserve_callbacks(learn: Learner) -> Iterator[None]:
     """fastai's get_preds makes all of ``callback_fns`` anew: the last fit's recorder and doctor would be lost."""
     kept = {name: value for name, value in vars(learn).items() if isinstance(value, Callback)}
     try:
@@ -107,7 +107,7 @@ def _callbacks_kept(learn: Learner) -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def _replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

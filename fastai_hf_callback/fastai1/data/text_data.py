@@ -7,17 +7,17 @@ import torch
 from fastai.data_block import EmptyLabelList, LabelList, LabelLists
 from fastprogress import progress_bar
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.examples import Examples, Labelled, read_examples
-from fastai_hf_callback.data.batches.collate import as_objects
-from fastai_hf_callback.data.arguments import check_settings
-from fastai_hf_callback.data.display import is_watched
+from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits, read_examples
+from fastai_hf_callback.data.batches.collate import to_object_array
+from fastai_hf_callback.data.arguments import check_arguments
+from fastai_hf_callback.data.display import is_interactive
 from .loaders import TextBunch
 from .dataset import TextList, TextProcessor
-from .labels import label_list
+from .labels import build_label_list
 
-__all__ = ["text_bunch", "text_data"]
+__all__ = ["build_text_loaders", "text_data"]
 
 
 def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, test: Any = None,
@@ -73,46 +73,46 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         Before anything is tokenised, with the rows or names concerned.
     """
-    check_settings(bs, val_bs, num_workers, path, device)
+    check_arguments(bs, val_bs, num_workers, path, device)
     encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
     if examples.task == "answer":
-        raise UnusableInput("task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on "
+        raise InvalidInputError("task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on "
                             "fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), "
                             "loss_func=SpanLoss()")
-    for line in examples.said:
+    for line in examples.messages:
         warnings.warn(line, stacklevel=2)
-    bar, columns = _bar if progress and is_watched() else None, [text] if pair is None else [text, pair]
+    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if pair is None else [text, pair]
     processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
                               columns=columns)
-    return text_bunch(examples, processor, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
+    return build_text_loaders(examples, processor, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
                       num_workers=int(num_workers), device=None if device is None else torch.device(device))
 
 
-def text_bunch(examples: Labelled, processor: TextProcessor, path: Any = ".", **settings: Any) -> TextBunch:
+def build_text_loaders(examples: LabeledSplits, processor: TextProcessor, path: Any = ".", **settings: Any) -> TextBunch:
     """Checked examples -> their ``DataBunch``; texts that are encoded already are taken as they are."""
-    return _label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
+    return _build_label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
 
 
-def _bar(iterable: Any, total: int) -> Any:
+def _progress_bar(iterable: Any, total: int) -> Any:
     return progress_bar(iterable, total=total, leave=False)
 
 
-def _label_lists(examples: Labelled, processor: TextProcessor, path: Any) -> LabelLists:
-    def labelled(split: Examples) -> LabelList:
+def _build_label_lists(examples: LabeledSplits, processor: TextProcessor, path: Any) -> LabelLists:
+    def label_split(split: Examples) -> LabelList:
         y = (EmptyLabelList([0] * len(split.texts), path=path) if split.targets is None else
-             label_list(split.targets, examples.task, examples.names, path))
-        return LabelList(TextList(_raw(split), path=path, processor=processor), y)
+             build_label_list(split.targets, examples.task, examples.names, path))
+        return LabelList(TextList(_raw_texts(split), path=path, processor=processor), y)
 
-    lists = LabelLists(path, labelled(examples.train), labelled(examples.valid)).process()
+    lists = LabelLists(path, label_split(examples.train), label_split(examples.valid)).process()
     if examples.test is not None:
-        lists.test = labelled(examples.test)
+        lists.test = label_split(examples.test)
         lists.test.process(lists.train.x.processor, None if examples.test.targets is None else lists.train.y.processor)
     return lists
 
 
-def _raw(split: Examples) -> np.ndarray:
-    return as_objects(list(zip(split.texts, split.pairs)) if split.pairs is not None else split.texts)
+def _raw_texts(split: Examples) -> np.ndarray:
+    return to_object_array(list(zip(split.texts, split.pairs)) if split.pairs is not None else split.texts)

@@ -11,28 +11,28 @@ from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.fastai1.callback import HFCallback
-from .step_monitor import StepWatch
-from fastai_hf_callback.fastai1.compat.no_progress import NoBar
-from .snapshot import callback_copy
+from .step_monitor import StepMonitor
+from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
+from .snapshot import copy_callback
 
-__all__ = ["Relay", "Spy", "peak_rate", "quietly_copied", "simulated_steps", "takes_part"]
+__all__ = ["StepEventForwarder", "CallbackMonitor", "find_peak_lr", "copy_without_checks", "count_simulated_steps", "is_batch_callback"]
 
 BATCH_EVENTS = ("on_batch_begin", "on_loss_begin", "on_backward_begin", "on_backward_end", "on_step_end",
                 "on_batch_end")
-SKIPS = ("skip_step", "skip_bwd", "skip_zero")
+SKIP_FLAGS = ("skip_step", "skip_bwd", "skip_zero")
 
 
-def takes_part(callback: Any) -> bool:
+def is_batch_callback(callback: Any) -> bool:
     """Whether a callback changes or watches batches; the others write files and tables at the ends of epochs."""
-    if isinstance(callback, Recorder) or getattr(type(callback), "_watches_only", False):
+    if isinstance(callback, Recorder) or getattr(type(callback), "_is_read_only", False):
         return False
     return any(getattr(type(callback), event, None) is not getattr(Callback, event) for event in BATCH_EVENTS)
 
 
-def quietly_copied(callback: Any, learn: Learner) -> Any:
+def copy_without_checks(callback: Any, learn: Learner) -> Any:
     if not isinstance(callback, Callback):
         return callback
-    made = callback_copy(callback, learn)
+    made = copy_callback(callback, learn)
     if isinstance(made, HFCallback):
         made.check = False  # what it would raise is what is to be looked at
     if isinstance(made, LearnerCallback) and "_learn" in vars(made):
@@ -40,77 +40,77 @@ def quietly_copied(callback: Any, learn: Learner) -> Any:
     return made
 
 
-class Spy:
+class CallbackMonitor:
     """Notes which callback asks to skip something: on the copies, by an attribute of the instance."""
 
     def __init__(self, callbacks: List[Callback]):
-        self.who, self.guilty = set(), []
+        self.skipped_by, self.skipping_callbacks = set(), []
         for callback in callbacks:
             for event in ("on_batch_begin", "on_backward_begin", "on_backward_end", "on_step_end"):
-                setattr(callback, event, self._watched(callback, getattr(callback, event)))
+                setattr(callback, event, self._wrap_event(callback, getattr(callback, event)))
 
-    def _watched(self, callback: Callback, event: Callable) -> Callable:
-        def watched(**kwargs: Any) -> Any:
+    def _wrap_event(self, callback: Callback, event: Callable) -> Callable:
+        def wrapped_event(**kwargs: Any) -> Any:
             returned = event(**kwargs)
-            if isinstance(returned, dict) and any(returned.get(key) for key in SKIPS):
-                self.who.add(type(callback).__name__)
-                if callback not in self.guilty:
-                    self.guilty.append(callback)
+            if isinstance(returned, dict) and any(returned.get(key) for key in SKIP_FLAGS):
+                self.skipped_by.add(type(callback).__name__)
+                if callback not in self.skipping_callbacks:
+                    self.skipping_callbacks.append(callback)
             return returned
-        return watched
+        return wrapped_event
 
 
-class Relay(Callback):
-    """The last callback of all: hands what it sees to a ``StepWatch``."""
+class StepEventForwarder(Callback):
+    """The last callback of all: hands what it sees to a ``StepMonitor``."""
 
     _order = 3000
 
-    def __init__(self, watch: StepWatch):
+    def __init__(self, watch: StepMonitor):
         self.watch = watch
 
     def on_batch_begin(self, last_target: Any, train: bool, **kwargs: Any) -> None:
-        self.watch.batch_begins(last_target)
+        self.watch.begin_batch(last_target)
 
     def on_loss_begin(self, last_output: Any, **kwargs: Any) -> None:
-        self.watch.loss_begins(last_output)
+        self.watch.begin_loss(last_output)
 
     def on_backward_begin(self, last_loss: Tensor, **kwargs: Any) -> None:
-        self.watch.backward_begins(last_loss)
+        self.watch.begin_backward(last_loss)
 
     def on_backward_end(self, skip_step: bool, skip_bwd: bool, **kwargs: Any) -> None:
-        self.watch.backward_ended(skip_step, skip_bwd)
+        self.watch.finish_backward(skip_step, skip_bwd)
 
     def on_step_end(self, skip_zero: bool, **kwargs: Any) -> None:
-        self.watch.step_ended(skip_zero)
+        self.watch.finish_step(skip_zero)
 
     def on_batch_end(self, **kwargs: Any) -> None:
-        self.watch.batch_ended()
+        self.watch.finish_batch()
 
 
-def simulated_steps(learn: Learner, guilty: List[Callback], batch: Batch) -> int:
+def count_simulated_steps(learn: Learner, skipping_callbacks: List[Callback], batch: Batch) -> int:
     """Steps in an epoch of the loader's length, asking only the callbacks that skip; no model runs."""
     made: List[int] = []
     learn.opt.step = lambda: made.append(1)  # what a callback does itself at the end of an epoch counts too
     try:
-        for stepped in _epoch_of_events(learn, guilty, batch):
+        for stepped in _simulate_epoch_events(learn, skipping_callbacks, batch):
             made += [1] * stepped
     finally:
         del learn.opt.step
     return len(made)
 
 
-def peak_rate(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
+def find_peak_lr(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
     """The highest learning rate in an epoch, asking the callbacks only."""
     highest = 0.0
-    for _ in _epoch_of_events(learn, [cb for cb in callbacks if "loss_scale" not in vars(cb)], batch):
+    for _ in _simulate_epoch_events(learn, [cb for cb in callbacks if "loss_scale" not in vars(cb)], batch):
         highest = max(highest, *(float(group["lr"]) for group in learn.opt.param_groups))
     return highest
 
 
-def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[bool]:
+def _simulate_epoch_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[bool]:
     """The events of an epoch without a model: after each batch, whether a step was made."""
     handler = CallbackHandler(list(callbacks))
-    handler.on_train_begin(1, pbar=NoBar(range(1)), metrics=[])
+    handler.on_train_begin(1, pbar=SilentProgressBar(range(1)), metrics=[])
     handler.on_epoch_begin()
     loss = torch.zeros((), requires_grad=True)
     for _ in range(min(len(learn.data.train_dl), 5000)):

@@ -5,22 +5,22 @@ from typing import Any, List
 from fastai.basic_train import Learner
 from fastai.callback import Callback
 
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
+from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.results.evidence import Evidence, Wiring
-from fastai_hf_callback.diagnosis.examination import FirstLook, reported
-from fastai_hf_callback.diagnosis.failures import explained
-from fastai_hf_callback.diagnosis.probes.batches import Batch, shrunk
-from fastai_hf_callback.utils.distributed import bare
+from fastai_hf_callback.diagnosis.examination import FirstBatchEvidence, format_error
+from fastai_hf_callback.diagnosis.failures import classify_exception
+from fastai_hf_callback.diagnosis.probes.batches import Batch, truncate_batch
+from fastai_hf_callback.utils.distributed import unwrap_ddp
 from fastai_hf_callback.utils.rng import seed_everything
 from fastai_hf_callback.fastai1.callback import HFCallback
-from .fixes import cure_for
+from .fixes import find_fix
 from .examination import Examination
-from fastai_hf_callback.fastai1.comparison.patched_loop import active_patch
-from .callback_replay import quietly_copied, takes_part
-from .snapshot import everything_put_back
+from fastai_hf_callback.fastai1.comparison.patched_loop import find_active_patch
+from .callback_replay import copy_without_checks, is_batch_callback
+from .snapshot import preserve_everything
 
-__all__ = ["diagnose", "examine", "first_look"]
+__all__ = ["diagnose", "examine", "probe_first_batch"]
 
 
 def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
@@ -43,36 +43,36 @@ def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         Where `learn` is no Learner, or has no training batch.
 
     Notes
     -----
     Callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write files.
     """
-    return diagnosed(examine(learn, batches), cure_for)
+    return build_diagnosis(examine(learn, batches), find_fix)
 
 
 def examine(learn: Learner, batches: int = 4) -> Evidence:
     """The evidence alone; parameters as in :func:`diagnose`."""
     if not isinstance(learn, Learner):
-        raise UnusableInput(f"{type(learn).__name__} was given; expected a fastai Learner: diagnose(learn).")
+        raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: diagnose(learn).")
     if batches < 1 or not len(learn.data.train_dl):
-        raise UnusableInput(f"batches={batches} and a training loader of {len(learn.data.train_dl)} batches were "
+        raise InvalidInputError(f"batches={batches} and a training loader of {len(learn.data.train_dl)} batches were "
                             f"given; expected at least one of each.")
     if not len(getattr(learn.data.train_ds, "items", [0])):
-        raise UnusableInput("The learner has no training rows, as one of load_learner; expected data to look at: give "
+        raise InvalidInputError("The learner has no training rows, as one of load_learner; expected data to look at: give "
                             "the learner its data, learn.data = text_data(...)")
     started = time.perf_counter()
-    with everything_put_back(learn):
+    with preserve_everything(learn):
         seed_everything(0)
-        learn.model = bare(learn.model)  # sends nothing: other processes may not be asked
-        seen = Examination(learn, batches).run()
-    seen.seconds = time.perf_counter() - started
-    return seen
+        learn.model = unwrap_ddp(learn.model)  # sends nothing: other processes may not be asked
+        evidence = Examination(learn, batches).run()
+    evidence.seconds = time.perf_counter() - started
+    return evidence
 
 
-def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: int = 4) -> FirstLook:
+def probe_first_batch(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: int = 4) -> FirstBatchEvidence:
     """Eval mode on a few rows of one batch: inputs, outputs and the loss, for ``Doctor``; nothing changed.
 
     Parameters
@@ -85,23 +85,23 @@ def first_look(learn: Learner, xb: Any, yb: Any, others: List[Callback], rows: i
     rows : int
         How many rows are read.
     """
-    with everything_put_back(learn):
-        learn.model = bare(learn.model)
+    with preserve_everything(learn):
+        learn.model = unwrap_ddp(learn.model)
         look = Examination(learn, 1)
-        seen = look.seen
-        seen.wiring = Wiring(patch=active_patch(),
+        evidence = look.evidence
+        evidence.wiring = Wiring(patch=find_active_patch(),
                              hf_callback=any(isinstance(cb, HFCallback) for cb in learn.callbacks))
-        look.whole, look.train = [Batch(xb, yb)], [shrunk(Batch(xb, yb), rows)]
-        look.always = [quietly_copied(cb, learn) for cb in learn.callbacks if takes_part(cb)]
-        look.fitting = look.always + [quietly_copied(cb, learn) for cb in others if takes_part(cb)]
+        look.full_batches, look.train = [Batch(xb, yb)], [truncate_batch(Batch(xb, yb), rows)]
+        look.learner_callbacks = [copy_without_checks(cb, learn) for cb in learn.callbacks if is_batch_callback(cb)]
+        look.fit_callbacks = look.learner_callbacks + [copy_without_checks(cb, learn) for cb in others if is_batch_callback(cb)]
         try:
-            float(look.loss_batch(look.train[0], learn.loss_func, look.always))
+            float(look.loss_batch(look.train[0], learn.loss_func, look.learner_callbacks))
         except Exception as error:
-            seen.wiring.valid_error, seen.wiring.valid_said = explained(error).cause, reported(error)
-            seen.wiring.only_in_callback_fns = [type(cb).__name__ for cb in others
+            evidence.wiring.valid_error, evidence.wiring.valid_message = classify_exception(error).cause, format_error(error)
+            evidence.wiring.only_in_callback_fns = [type(cb).__name__ for cb in others
                                                 if type(cb).on_loss_begin is not Callback.on_loss_begin] \
                 or ["A callback given to fit"]
-        if look.look_in_eval_mode():
-            look.attempt("outputs", look.look_closer)
-        seen.wiring.train_error = seen.wiring.train_said = None  # the fit that is running will say so itself
-    return FirstLook(seen, look.ran)
+        if look.probe_in_eval_mode():
+            look.attempt("outputs", look.probe_outputs_and_loss)
+        evidence.wiring.train_error = evidence.wiring.train_message = None  # the fit that is running will say so itself
+    return FirstBatchEvidence(evidence, look.executed)

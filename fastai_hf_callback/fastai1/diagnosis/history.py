@@ -4,13 +4,13 @@ from typing import Dict, List, Optional
 from fastai.basic_train import Learner
 from fastai.callback import OptimWrapper
 
-from fastai_hf_callback.results.evidence import History, Hyper
-from fastai_hf_callback.diagnosis.learning_rates import is_range_test, share_without_rate
+from fastai_hf_callback.results.evidence import History, HyperParams
+from fastai_hf_callback.diagnosis.learning_rates import is_range_test, compute_near_zero_lr_share
 
-__all__ = ["history_of", "hyper_of", "put_in_force"]
+__all__ = ["read_history", "read_hyperparameters", "set_learning_rate"]
 
 
-def history_of(learn: Learner) -> Optional[History]:
+def read_history(learn: Learner) -> Optional[History]:
     """The last fit's losses, as fastai smooths them, and its metrics."""
     recorder = vars(learn).get("recorder")
     losses = [float(v) for v in getattr(recorder, "losses", [])] if recorder is not None else []
@@ -22,21 +22,21 @@ def history_of(learn: Learner) -> Optional[History]:
     return History(losses, metrics, smoothed=True)
 
 
-def hyper_of(learn: Learner) -> Hyper:
+def read_hyperparameters(learn: Learner) -> HyperParams:
     recorder, optimizer = vars(learn).get("recorder"), vars(learn).get("opt")
     wd = float(optimizer.wd) if optimizer else float(learn.wd)
     steps = len(learn.data.train_dl)
     kind = type(getattr(optimizer, "opt", None)).__name__ if optimizer else ""
     rates = [float(v) for v in getattr(recorder, "lrs", [])] if recorder is not None else []
     if not rates or is_range_test(rates):
-        return Hyper(None, None, wd, None, steps, "no fit yet" if not rates else "only a range test so far", kind)
+        return HyperParams(None, None, wd, None, steps, "no fit yet" if not rates else "only a range test so far", kind)
     highest = max(rates)
     wd = max(wd, 0.0)
-    return Hyper(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind,
-                 share_without_rate(rates))
+    return HyperParams(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind,
+                 compute_near_zero_lr_share(rates))
 
 
-def put_in_force(optimizer: OptimWrapper, lr: float) -> None:
+def set_learning_rate(optimizer: OptimWrapper, lr: float) -> None:
     """The highest rate again, the groups in the proportions they have now."""
     # create_opt may have been called with fastai's default, a slice, which only fit turns into numbers.
     rates = [float(r) if isinstance(r, (int, float)) else 0.0 for r in optimizer._lr]

@@ -6,16 +6,16 @@ from typing import Any, Callable, List
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricSeen
-from fastai_hf_callback.diagnosis.probes.metrics import look_at_metric
-from fastai_hf_callback.fastai1.metrics import BaseRate, metrics_alone
+from fastai_hf_callback.results.evidence import MetricEvidence
+from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
+from fastai_hf_callback.fastai1.metrics import ConstantBaseline, build_metrics_handler
 from fastai_hf_callback.fastai1.comparison.recorder import metric_names
 
-__all__ = ["look_at_metrics"]
+__all__ = ["probe_metrics"]
 
 
-def look_at_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Tensor],
-                    loss_func: Callable) -> List[MetricSeen]:
+def probe_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Tensor],
+                    loss_func: Callable) -> List[MetricEvidence]:
     """Score real, right, contrary, random and constant outputs; metrics are copied first.
 
     Parameters
@@ -28,14 +28,14 @@ def look_at_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Ten
         Chooses among the constant predictors.
     """
     names = metric_names(metrics)
-    # A BaseRate is constant on purpose.
-    return [look_at_metric(name, partial(_value, metric), outputs, targets, loss_func)
-            for name, metric in zip(names, metrics) if not isinstance(metric, BaseRate)]
+    # A ConstantBaseline is constant on purpose.
+    return [probe_metric(name, partial(_compute_value, metric), outputs, targets, loss_func)
+            for name, metric in zip(names, metrics) if not isinstance(metric, ConstantBaseline)]
 
 
-def _value(metric: Any, epochs: List[Any]) -> float:
+def _compute_value(metric: Any, epochs: List[Any]) -> float:
     """The value after the last of `epochs`, each a pair of lists of batches."""
-    handler = metrics_alone([copy.deepcopy(metric)])
+    handler = build_metrics_handler([copy.deepcopy(metric)])
     handler.on_train_begin(1, None, [])
     for outputs, targets in epochs:
         handler.on_epoch_begin()

@@ -11,15 +11,15 @@ from fastai import basic_train
 from fastai.basic_train import Learner
 from fastai.callback import Callback
 
-from fastai_hf_callback.utils.rng import rng_preserved
-from fastai_hf_callback.utils.snapshot import Memory, copied_state, every_module, own_copy
+from fastai_hf_callback.utils.rng import preserve_rng_state
+from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, find_all_modules, copy_with_shared
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 
-__all__ = ["everything_put_back", "callback_copy"]
+__all__ = ["preserve_everything", "copy_callback"]
 
 
 @contextmanager
-def everything_put_back(learn: Learner) -> Iterator[None]:
+def preserve_everything(learn: Learner) -> Iterator[None]:
     """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
 
     Put back, also when an exception passes through: weights, gradients, buffers, modes and attributes of every
@@ -27,37 +27,37 @@ def everything_put_back(learn: Learner) -> Iterator[None]:
     function, loaders and data sets (attributes, and lists or dicts among them), fastai's loop, random states,
     gradient mode, warnings. Files are not: callbacks that write are not called (see ``probe``).
     """
-    memory = Memory()
+    memory = Snapshot()
     patch, gradient_mode = basic_train.loss_batch, torch.is_grad_enabled()
-    with rng_preserved(), warnings.catch_warnings(), quiet(learn):
+    with preserve_rng_state(), warnings.catch_warnings(), quiet(learn):
         warnings.simplefilter("ignore")
         try:
-            _set_aside(learn, memory)
+            _save_state(learn, memory)
             yield
         finally:
-            memory.put_back()
+            memory.restore()
             basic_train.loss_batch = patch
             torch.set_grad_enabled(gradient_mode)
 
 
-def _set_aside(learn: Learner, memory: Memory) -> None:
-    modules = every_module(learn.model)
+def _save_state(learn: Learner, memory: Snapshot) -> None:
+    modules = find_all_modules(learn.model)
     optimizer = learn.__dict__.get("opt")
-    memory.weights([p for m in modules for p in m._parameters.values() if p is not None])
-    memory.weights([p for group in learn.layer_groups for p in group.parameters()])
-    memory.weights([p for group in getattr(optimizer, "param_groups", None) or [] for p in group["params"]])
-    for part in [learn, *_parts_of(learn), *modules]:
+    memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None])
+    memory.save_weights([p for group in learn.layer_groups for p in group.parameters()])
+    memory.save_weights([p for group in getattr(optimizer, "param_groups", None) or [] for p in group["params"]])
+    for part in [learn, *_list_stateful_objects(learn), *modules]:
         memory.attributes(part)
-    memory.buffers(modules)
+    memory.copy_buffers(modules)
     inner = getattr(optimizer, "opt", None)
     if inner is not None:
         for group in inner.param_groups:
             memory.container(group)
             memory.container(group["params"])
-        inner.state = copied_state(inner.state)
+        inner.state = copy_optimizer_state(inner.state)
 
 
-def _parts_of(learn: Learner) -> List[Any]:
+def _list_stateful_objects(learn: Learner) -> List[Any]:
     optimizer = learn.__dict__.get("opt")
     callbacks = [value for value in [*learn.callbacks, *learn.metrics, *vars(learn).values()]
                  if isinstance(value, Callback)]
@@ -69,9 +69,9 @@ def _parts_of(learn: Learner) -> List[Any]:
     return [part for part in parts if part is not None]
 
 
-def callback_copy(callback: Callback, learn: Learner) -> Callback:
+def copy_callback(callback: Callback, learn: Learner) -> Callback:
     """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
     shared = [learn, learn.model, learn.data, learn.loss_func, learn.__dict__.get("opt"), *learn.callbacks,
-              *(v for v in vars(learn).values() if isinstance(v, Callback)), *every_module(learn.model),
+              *(v for v in vars(learn).values() if isinstance(v, Callback)), *find_all_modules(learn.model),
               *learn.model.parameters(), *learn.layer_groups]
-    return own_copy(callback, shared)
+    return copy_with_shared(callback, shared)

@@ -11,24 +11,24 @@ from fastai.learner import Learner
 from fastai_hf_callback.comparison.comparison import Comparison, check_same_weights
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.utils.progress import Progress
-from fastai_hf_callback.utils.distributed import refuse_several
-from fastai_hf_callback.utils.rng import rng_preserved, seed_everything
+from fastai_hf_callback.utils.distributed import require_single_process
+from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
 from fastai_hf_callback.results.trace import Trace, digest
 from fastai_hf_callback.comparison.runner import (
     ARMS,
-    as_the_article_would,
-    checked_arms,
-    cut_off,
-    made_by,
-    paths_moved,
+    get_patched_loop_element,
+    validate_arms,
+    detach_output,
+    build_learner,
+    redirect_paths,
     run_arms,
-    weight_digests,
+    compute_weight_digests,
 )
 from fastai_hf_callback.fastai2.callback import HFCallback
-from fastai_hf_callback.fastai2.compat.learner_state import learner_kept, seed_loaders
-from .patched_loop import patched_loop, refuse_if_patched
+from fastai_hf_callback.fastai2.compat.learner_state import preserve_learner, seed_loaders
+from .patched_loop import patched_loop, raise_if_patched
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
-from .recorder import TraceRecorder, base_rates, evaluate, single_answers
+from .recorder import TraceRecorder, base_rates, evaluate, constant_prediction_scores
 
 __all__ = ["compare", "ARMS"]
 
@@ -73,58 +73,58 @@ def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner
     a file of yours. Afterwards a learner has the attributes that it had, its model what it learned. On a GPU
     deterministic algorithms are switched on, and back afterwards.
     """
-    refuse_several("compare")
-    arms = checked_arms(arms)
-    refuse_if_patched()
-    return run_arms(partial(_run_arm, make_learner, fit or _two_epochs, seed), arms, progress)
+    require_single_process("compare")
+    arms = validate_arms(arms)
+    raise_if_patched()
+    return run_arms(partial(_run_arm, make_learner, fit or _fit_two_epochs, seed), arms, progress)
 
 
-def _two_epochs(learn: Learner) -> None:
+def _fit_two_epochs(learn: Learner) -> None:
     learn.fit_one_cycle(2)
 
 
 def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress],
              earlier: List[Trace]) -> Trace:
     seed_everything(seed)
-    learn = made_by(make_learner, Learner, arm)
-    trace = Trace(arm, initial_weights=weight_digests(learn.model))
+    learn = build_learner(make_learner, Learner, arm)
+    trace = Trace(arm, initial_weights=compute_weight_digests(learn.model))
     if earlier:
         check_same_weights(earlier[0], trace)
     on_step = None if progress is None else lambda done, expected: progress(arm, done, expected)
     recorder = TraceRecorder(trace, on_step)
     with ExitStack() as stack:
-        stack.enter_context(_out_of_the_way(learn))
+        stack.enter_context(_use_temporary_folder(learn))
         stack.enter_context(quiet(learn))
-        stack.enter_context(_arm(arm, learn))
+        stack.enter_context(_install_arm(arm, learn))
         before = evaluate(learn)
-        trace.before = before and before.figures
+        trace.before = before and before.epoch
         with learn.added_cbs(recorder):
             seed_everything(seed)
             seed_loaders(learn, seed)
             trace.returned = digest(fit(learn))
-        _record_end(learn, trace, recorder.n_train_targets)
+        _record_final_state(learn, trace, recorder.n_train_targets)
     return trace
 
 
-def _record_end(learn: Learner, trace: Trace, n_train_targets: int) -> None:
-    trace.final_weights = weight_digests(learn.model)
+def _record_final_state(learn: Learner, trace: Trace, n_train_targets: int) -> None:
+    trace.final_weights = compute_weight_digests(learn.model)
     trace.n_train_targets = n_train_targets
     after = evaluate(learn)
     if after is None:
         return
     trace.predictions = digest(list(tensors_in(after.outputs)))
     trace.n_valid_targets = sum(t.numel() for t in tensors_in(after.targets))
-    with rng_preserved():
+    with preserve_rng_state():
         trace.base_rates = base_rates(learn, after)
-        trace.single_answers = single_answers(learn, after)
+        trace.constant_prediction_scores = constant_prediction_scores(learn, after)
 
 
 # -- the arms ------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _arm(arm: str, learn: Learner) -> Iterator[None]:
-    """Give the learner this arm's way of unwrapping; ``_out_of_the_way`` takes it back."""
+def _install_arm(arm: str, learn: Learner) -> Iterator[None]:
+    """Give the learner this arm's way of unwrapping; ``_use_temporary_folder`` takes it back."""
     own = [cb for cb in learn.cbs if isinstance(cb, HFCallback)]
     element = own[0].element if own else None
     with ExitStack() as stack:
@@ -133,13 +133,13 @@ def _arm(arm: str, learn: Learner) -> Iterator[None]:
         if arm == "callback" and not own:
             learn.add_cb(HFCallback())
         elif arm == "patched":
-            stack.enter_context(patched_loop(as_the_article_would(element)))
+            stack.enter_context(patched_loop(get_patched_loop_element(element)))
         elif arm == "broken":
-            learn.add_cb(_DetachedOutput(element))
+            learn.add_cb(_DetachedOutputCallback(element))
         yield
 
 
-class _DetachedOutput(HFCallback):
+class _DetachedOutputCallback(HFCallback):
     """The broken arm: an output cut from the model, yet requiring grad, so that nothing complains."""
 
     def __init__(self, element: Any = None):
@@ -147,18 +147,18 @@ class _DetachedOutput(HFCallback):
 
     def after_pred(self) -> None:
         super().after_pred()
-        self.learn.pred = cut_off(self.learn.pred)
+        self.learn.pred = detach_output(self.learn.pred)
 
 
 # -- what is put back --------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _out_of_the_way(learn: Learner) -> Iterator[None]:
+def _use_temporary_folder(learn: Learner) -> Iterator[None]:
     """Let the learner and its callbacks write to a temporary folder; every attribute comes back on leaving."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for callback in learn.cbs:
-            stack.enter_context(paths_moved(vars(callback), Path(learn.path), Path(folder)))
-        stack.enter_context(learner_kept(learn))
+            stack.enter_context(redirect_paths(vars(callback), Path(learn.path), Path(folder)))
+        stack.enter_context(preserve_learner(learn))
         learn.path, learn.model_dir = Path(folder), "models"
         yield

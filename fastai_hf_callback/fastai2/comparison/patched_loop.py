@@ -11,7 +11,7 @@ from fastai.learner import Learner
 
 from fastai_hf_callback.errors import PatchError
 
-__all__ = ["patched_loop", "refuse_if_patched", "active_patch"]
+__all__ = ["patched_loop", "raise_if_patched", "find_active_patch"]
 
 
 @contextmanager
@@ -34,24 +34,24 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     All of fastai's events are kept. On leaving, also through an exception, the very function object that was there
     comes back.
     """
-    refuse_if_patched()
+    raise_if_patched()
     original = Learner._do_one_batch
-    Learner._do_one_batch = _article_do_one_batch(element)
+    Learner._do_one_batch = _build_article_do_one_batch(element)
     try:
         yield
     finally:
         Learner._do_one_batch = original
 
 
-def refuse_if_patched() -> None:
+def raise_if_patched() -> None:
     """Raise ``PatchError`` when the loop is already patched, by this or by anybody's code."""
-    foreign = active_patch()
+    foreign = find_active_patch()
     if foreign is not None:
         raise PatchError(f"fastai's Learner._do_one_batch is already patched, by {foreign}; expected fastai's own. "
                          f"Leave that patch first: take it out of the cell or file that makes it, and restart Python.")
 
 
-def active_patch() -> Optional[str]:
+def find_active_patch() -> Optional[str]:
     """Where the code of ``Learner._do_one_batch`` comes from, or None where it is fastai's own."""
     code = getattr(Learner._do_one_batch, "__code__", None)
     if code is None:
@@ -61,7 +61,7 @@ def active_patch() -> Optional[str]:
     return f"{code.co_name} in {code.co_filename}, line {code.co_firstlineno}"
 
 
-def _article_do_one_batch(element):
+def _build_article_do_one_batch(element):
     """fastai 2's own ``_do_one_batch`` with one line changed; a test holds it to the installed fastai's."""
     take = element if callable(element) else lambda output: output[element]
 

@@ -13,21 +13,21 @@ import torch
 from fastai.learner import AvgLoss, AvgMetric, Learner
 from fastai.torch_core import apply, find_bs, to_detach
 
-from fastai_hf_callback.compat.patching import Part, replaced
-from fastai_hf_callback.utils.distributed import gathered
+from fastai_hf_callback.compat.patching import Patch, replace_attributes
+from fastai_hf_callback.utils.distributed import all_gather_rows
 
-__all__ = ["PARTS", "slots_in_order"]
+__all__ = ["DISTRIBUTED_PATCHES", "compute_gather_positions"]
 
 
-def _distributed() -> Optional[ModuleType]:
+def _get_distributed_module() -> Optional[ModuleType]:
     return sys.modules.get("fastai.distributed")
 
 
 # -- the order of the rows, sent to all ------------------------------------------------------------
 
 
-def _on_cpu() -> Optional[ContextManager[None]]:
-    distributed = _distributed()
+def _patch_distributed_on_cpu() -> Optional[ContextManager[None]]:
+    distributed = _get_distributed_module()
     if distributed is None:
         return None
     original = distributed.DistributedDL._broadcast
@@ -36,40 +36,40 @@ def _on_cpu() -> Optional[ContextManager[None]]:
     def broadcast(self: Any, t: Any, rank: int) -> List[int]:
         if torch.distributed.get_backend() == "nccl":
             return original(self, t, rank)
-        told = torch.as_tensor(t, dtype=torch.int64)
-        torch.distributed.broadcast(told, rank)
-        return told.tolist()
+        indices = torch.as_tensor(t, dtype=torch.int64)
+        torch.distributed.broadcast(indices, rank)
+        return indices.tolist()
 
-    return replaced(distributed.DistributedDL, _broadcast=broadcast)
+    return replace_attributes(distributed.DistributedDL, _broadcast=broadcast)
 
 
 # -- predictions in the order of the loader ---------------------------------------------------------
 
 
-def _predictions() -> Optional[ContextManager[None]]:
-    distributed = _distributed()
-    return None if distributed is None else _in_order(distributed.DistributedDL)
+def _patch_predictions() -> Optional[ContextManager[None]]:
+    distributed = _get_distributed_module()
+    return None if distributed is None else _gather_in_loader_order(distributed.DistributedDL)
 
 
 @contextmanager
-def _in_order(kind: Any) -> Iterator[None]:
+def _gather_in_loader_order(kind: Any) -> Iterator[None]:
     with ExitStack() as stack:
-        stack.enter_context(replaced(kind, get_idxs=_idxs_in_order))
-        stack.enter_context(replaced(Learner, to_detach=_of_this_process))
+        stack.enter_context(replace_attributes(kind, get_idxs=_get_idxs_in_loader_order))
+        stack.enter_context(replace_attributes(Learner, to_detach=_detach_by_loader))
         yield
 
 
-def _idxs_in_order(self: Any) -> List[int]:
+def _get_idxs_in_loader_order(self: Any) -> List[int]:
     """fastai's, which gives each process one piece of the order, while batches are put together step by step."""
     idxs = self._broadcast(list(self.dl.get_idxs()), 0)
     self.n, share = len(idxs), -(-len(idxs) // self.world_size)
     self.n_padded = share * self.world_size
     slots = np.resize(np.array(idxs, dtype=np.int64), self.n_padded)  # what is left over repeats the first rows
-    slots[slots_in_order(self.n, self.world_size, self.bs or 1)] = idxs
+    slots[compute_gather_positions(self.n, self.world_size, self.bs or 1)] = idxs
     return slots[self.rank * share:(self.rank + 1) * share].tolist()
 
 
-def slots_in_order(rows: int, world: int, bs: int) -> np.ndarray:
+def compute_gather_positions(rows: int, world_size: int, bs: int) -> np.ndarray:
     """Where among all processes' rows, one process's after the other's, those stand that are put together as 0, 1, ...
 
     Parameters
@@ -83,13 +83,13 @@ def slots_in_order(rows: int, world: int, bs: int) -> np.ndarray:
     -------
     ndarray of int64, (rows,)
     """
-    share = -(-rows // world)
+    share = -(-rows // world_size)
     slots = np.arange(rows)
     process, at = slots // share, slots % share
     return slots[np.lexsort((at, process, at // bs))]
 
 
-def _of_this_process(self: Any, b: Any, cpu: bool = True, gather: bool = True) -> Any:
+def _detach_by_loader(self: Any, b: Any, cpu: bool = True, gather: bool = True) -> Any:
     """fastai's, which gathers what a loader that is not shared gives in every process, and so has it several times."""
     loader = getattr(self, "dl", None)
     return loader.to_detach(b, cpu, gather) if hasattr(loader, "to_detach") else to_detach(b, cpu, gather=False)
@@ -98,50 +98,50 @@ def _of_this_process(self: Any, b: Any, cpu: bool = True, gather: bool = True) -
 # -- metrics over each row once --------------------------------------------------------------------
 
 
-def _metrics() -> Optional[ContextManager[None]]:
-    distributed = _distributed()
-    return None if distributed is None else _each_row_once(distributed.DistributedDL)
+def _patch_metrics() -> Optional[ContextManager[None]]:
+    distributed = _get_distributed_module()
+    return None if distributed is None else _count_each_row_once(distributed.DistributedDL)
 
 
 @contextmanager
-def _each_row_once(kind: Any) -> Iterator[None]:
+def _count_each_row_once(kind: Any) -> Iterator[None]:
     with ExitStack() as stack:
-        for metric, value_of in ((AvgMetric, _metric_of), (AvgLoss, _loss_of)):
-            accumulate = _weighed(metric.accumulate, kind, value_of)
-            stack.enter_context(replaced(metric, accumulate=accumulate))
+        for metric, value_of in ((AvgMetric, _compute_metric), (AvgLoss, _compute_loss)):
+            accumulate = _build_weighted_accumulate(metric.accumulate, kind, value_of)
+            stack.enter_context(replace_attributes(metric, accumulate=accumulate))
         yield
 
 
-def _weighed(original: Callable[..., None], kind: Any, value_of: Callable[..., Any]) -> Callable[..., None]:
+def _build_weighted_accumulate(original: Callable[..., None], kind: Any, value_of: Callable[..., Any]) -> Callable[..., None]:
     @wraps(original)
     def accumulate(self: Any, learn: Learner) -> None:
         if type(learn.dl) is not kind:
             return original(self, learn)
-        real = _real_rows(learn.dl, find_bs(learn.yb))
+        real = _count_real_rows(learn.dl, find_bs(learn.yb))
         value = float(value_of(self, learn, real)) if real else 0.0
-        total, count = torch.cat(gathered(torch.tensor([[value * real, real]], dtype=torch.float64))).sum(0).tolist()
+        total, count = torch.cat(all_gather_rows(torch.tensor([[value * real, real]], dtype=torch.float64))).sum(0).tolist()
         self.total, self.count = self.total + torch.tensor(total), self.count + count
         return None
     return accumulate
 
 
-def _real_rows(loader: Any, rows: int) -> int:
+def _count_real_rows(loader: Any, rows: int) -> int:
     """How many of the first rows of this process's batch are no repeats."""
     first = loader.rank * loader.n_padded // loader.world_size + loader.i - rows
     return min(max(loader.n - first, 0), rows)
 
 
-def _metric_of(metric: AvgMetric, learn: Learner, real: int) -> Any:
-    return metric.func(_first(learn.pred, real), *_first(learn.yb, real))
+def _compute_metric(metric: AvgMetric, learn: Learner, real: int) -> Any:
+    return metric.func(_take_first_rows(learn.pred, real), *_take_first_rows(learn.yb, real))
 
 
-def _loss_of(metric: AvgLoss, learn: Learner, real: int) -> Any:
-    return learn.loss_func(_first(learn.pred, real), *_first(learn.yb, real)).mean()
+def _compute_loss(metric: AvgLoss, learn: Learner, real: int) -> Any:
+    return learn.loss_func(_take_first_rows(learn.pred, real), *_take_first_rows(learn.yb, real)).mean()
 
 
-def _first(found: Any, rows: int) -> Any:
+def _take_first_rows(found: Any, rows: int) -> Any:
     return apply(lambda part: part[:rows], found)
 
 
-PARTS: Dict[str, Part] = {"distributed-on-cpu": _on_cpu, "distributed-predictions": _predictions,
-                          "distributed-metrics": _metrics}
+DISTRIBUTED_PATCHES: Dict[str, Patch] = {"distributed-on-cpu": _patch_distributed_on_cpu, "distributed-predictions": _patch_predictions,
+                          "distributed-metrics": _patch_metrics}

@@ -9,8 +9,8 @@ from typing import ContextManager, Dict, Optional, Tuple
 import torch
 from fastai.callback.fp16 import MixedPrecision
 
-from fastai_hf_callback.compat.patching import Part, healed, replaced
-from .distributed import PARTS
+from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_attributes
+from .distributed import DISTRIBUTED_PATCHES
 
 __all__ = ["heal"]
 
@@ -44,7 +44,7 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When there is no part of such a name.
 
     Notes
@@ -52,10 +52,10 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
     Blocks may nest or overlap: the first mends, the last puts back. Only what is loaded is mended: import
     ``fastai.distributed`` before the block.
     """
-    return healed(which, _PARTS)
+    return apply_patches(which, _PATCHES)
 
 
-def _bf16_on_cpu() -> Optional[ContextManager[None]]:
+def _patch_bf16_on_cpu() -> Optional[ContextManager[None]]:
     if not hasattr(torch, "autocast"):
         return None
     original = MixedPrecision.before_fit
@@ -69,7 +69,7 @@ def _bf16_on_cpu() -> Optional[ContextManager[None]]:
             original(self)
         self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)
 
-    return replaced(MixedPrecision, before_fit=before_fit)
+    return replace_attributes(MixedPrecision, before_fit=before_fit)
 
 
-_PARTS: Dict[str, Part] = {**PARTS, "bf16-on-cpu": _bf16_on_cpu}
+_PATCHES: Dict[str, Patch] = {**DISTRIBUTED_PATCHES, "bf16-on-cpu": _patch_bf16_on_cpu}

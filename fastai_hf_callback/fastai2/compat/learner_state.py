@@ -7,18 +7,18 @@ from fastai.learner import Learner
 from fastcore.foundation import L
 from torch import nn
 
-__all__ = ["learner_kept", "attributes_kept", "modes_kept", "seed_loaders"]
+__all__ = ["preserve_learner", "preserve_attributes", "preserve_training_modes", "seed_loaders"]
 
 
 @contextmanager
-def learner_kept(learn: Learner) -> Iterator[None]:
+def preserve_learner(learn: Learner) -> Iterator[None]:
     """Every attribute of the learner and of its loaders comes back on leaving; fastai 2 leaves ``dl``, ``xb``, ``pred``
     and the like behind, and all of them after an exception."""
-    callbacks, loaders = learn.cbs, _loaders_of(learn)
+    callbacks, loaders = learn.cbs, _get_loaders(learn)
     learners = [(vars(callback), vars(callback).get("learn")) for callback in callbacks]
     with ExitStack() as stack:
-        stack.enter_context(attributes_kept([learn, learn.dls, *loaders]))
-        stack.enter_context(_generators_kept(loaders))
+        stack.enter_context(preserve_attributes([learn, learn.dls, *loaders]))
+        stack.enter_context(_preserve_generators(loaders))
         learn.cbs = L(list(callbacks))
         if loaders:
             learn.dls.loaders = list(loaders)
@@ -30,7 +30,7 @@ def learner_kept(learn: Learner) -> Iterator[None]:
 
 
 @contextmanager
-def attributes_kept(objects: Iterable[Any]) -> Iterator[None]:
+def preserve_attributes(objects: Iterable[Any]) -> Iterator[None]:
     """The very attributes that each object has now, and no others, are there on leaving."""
     held = [(vars(one), dict(vars(one))) for one in objects]
     try:
@@ -42,7 +42,7 @@ def attributes_kept(objects: Iterable[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
+def preserve_training_modes(model: nn.Module) -> Iterator[None]:
     """Train or eval mode of each module comes back on leaving."""
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -54,13 +54,13 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 def seed_loaders(learn: Learner, seed: int) -> None:
     """Let each loader draw from `seed`: fastai 2's draw from a generator of their own, made with the loader."""
-    for loader in _loaders_of(learn):
+    for loader in _get_loaders(learn):
         if isinstance(vars(loader).get("rng"), random.Random):
             loader.rng = random.Random(seed)
 
 
 @contextmanager
-def _generators_kept(loaders: List[Any]) -> Iterator[None]:
+def _preserve_generators(loaders: List[Any]) -> Iterator[None]:
     generators = [vars(loader).get("rng") for loader in loaders]
     states = [(rng, rng.getstate()) for rng in generators if isinstance(rng, random.Random)]
     try:
@@ -70,5 +70,5 @@ def _generators_kept(loaders: List[Any]) -> Iterator[None]:
             rng.setstate(state)
 
 
-def _loaders_of(learn: Learner) -> List[Any]:
+def _get_loaders(learn: Learner) -> List[Any]:
     return list(getattr(learn.dls, "loaders", []))

@@ -6,7 +6,7 @@ from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.learner import Learner
 from fastcore.foundation import L
 
-from .learner_state import attributes_kept
+from .learner_state import preserve_attributes
 
 __all__ = ["quiet"]
 
@@ -17,8 +17,8 @@ def quiet(learn: Learner) -> Iterator[None]:
     drawing = [callback for callback in learn.cbs if isinstance(callback, (ProgressCallback, ShowGraphCallback))]
     logger, callbacks = learn.logger, learn.cbs
     by_name = {name: value for name, value in vars(learn).items() if any(value is one for one in drawing)}
-    with attributes_kept(drawing):
-        learn.logger = _no_table
+    with preserve_attributes(drawing):
+        learn.logger = _ignore_log
         learn.cbs = L([callback for callback in callbacks if callback not in drawing])
         for name in by_name:
             delattr(learn, name)
@@ -29,5 +29,5 @@ def quiet(learn: Learner) -> Iterator[None]:
             vars(learn).update(by_name)
 
 
-def _no_table(*args: Any, **kwargs: Any) -> None:
+def _ignore_log(*args: Any, **kwargs: Any) -> None:
     pass

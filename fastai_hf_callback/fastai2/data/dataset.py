@@ -4,10 +4,10 @@ from typing import Any, NamedTuple, Optional, Sequence
 import numpy as np
 from fastcore.foundation import L
 
-from fastai_hf_callback.data.batches.batch_spec import TextInputs
-from fastai_hf_callback.data.encoding.encoder import Encoded
-from fastai_hf_callback.data.batches.collate import Feeding
-from .labels import Labels
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec
+from fastai_hf_callback.data.encoding.encoder import EncodedText
+from fastai_hf_callback.data.batches.collate import TextCollator
+from .labels import TaskLabels
 
 __all__ = ["TextDataset", "TextItem"]
 
@@ -15,63 +15,63 @@ __all__ = ["TextDataset", "TextItem"]
 class TextItem(NamedTuple):
     """One encoded text and its target, None where there is none."""
 
-    row: Encoded
+    row: EncodedText
     target: Any
-    feeding: Feeding
+    collator: TextCollator
 
     def __str__(self) -> str:
-        return self.feeding.encoder.decode(self.row.ids)
+        return self.collator.encoder.decode(self.row.ids)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r}, target={self.target})"
 
 
 class TextDataset:
-    """Encoded texts with their targets.
+    """EncodedText texts with their targets.
 
     Parameters
     ----------
-    rows : sequence of Encoded
+    rows : sequence of EncodedText
     targets : sequence or None
         As ``examples.read_examples`` gives them.
-    feeding : Feeding
+    feeding : TextCollator
         How these rows become batches.
     labels : Labels
         What the targets mean.
     """
 
-    def __init__(self, rows: Sequence[Encoded], targets: Optional[Sequence[Any]], feeding: Feeding, labels: Labels):
-        self.rows, self.targets, self.feeding, self.labels = list(rows), targets, feeding, labels
+    def __init__(self, rows: Sequence[EncodedText], targets: Optional[Sequence[Any]], collator: TextCollator, labels: TaskLabels):
+        self.rows, self.targets, self.collator, self.labels = list(rows), targets, collator, labels
         self.lengths = np.array([len(row.ids) for row in self.rows], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, at: int) -> TextItem:
-        return TextItem(self.rows[at], None if self.targets is None else self.targets[at], self.feeding)
+        return TextItem(self.rows[at], None if self.targets is None else self.targets[at], self.collator)
 
     def new_empty(self) -> "TextDataset":
         """The same without rows: what ``learn.export`` writes."""
-        return TextDataset([], None, self.feeding, self.labels)
+        return TextDataset([], None, self.collator, self.labels)
 
-    def to_predict(self, items: Any) -> "TextDataset":
+    def build_prediction_set(self, items: Any) -> "TextDataset":
         """The rows that ``dls.test_dl`` was given, as texts or as ``items`` of a set, their targets kept."""
         items = list(items) if isinstance(items, (list, tuple, L)) else items
         if isinstance(items, list) and items and all(isinstance(item, TextItem) for item in items):
             targets = [item.target for item in items]
-            return TextDataset([item.row for item in items], None if targets[0] is None else targets, self.feeding,
+            return TextDataset([item.row for item in items], None if targets[0] is None else targets, self.collator,
                                self.labels)
         if isinstance(items, list) and len(items) == 1:  # as `predict` gives it
-            rows = [self.feeding.encoded_to_predict(items[0], "learn.predict({0}), or dls.test_dl([{0}, ...])")]
+            rows = [self.collator.encode_for_predict(items[0], "learn.predict({0}), or dls.test_dl([{0}, ...])")]
         else:
-            rows = self.feeding.encoded(self.feeding.texts_of(items, "dls.test_dl([{}, ...])"))
-        return TextDataset(rows, None, self.feeding, self.labels)
+            rows = self.collator.encode_texts(self.collator.read_texts_to_predict(items, "dls.test_dl([{}, ...])"))
+        return TextDataset(rows, None, self.collator, self.labels)
 
     # -- what fastai looks for ---------------------------------------------------------------------
 
     @property
     def n_inp(self) -> int:
-        return len(self.feeding.names)
+        return len(self.collator.names)
 
     @property
     def items(self) -> list:
@@ -90,6 +90,6 @@ class TextDataset:
     def c(self) -> int:
         return len(self.labels.names)
 
-    def inputs(self, longest: int) -> TextInputs:
+    def inputs(self, longest: int) -> BatchSpec:
         """The names of a batch's tensors, and what a model must have room for."""
-        return TextInputs(self.feeding.names, self.feeding.padding, longest, self.feeding.encoder.vocabulary, self.c)
+        return BatchSpec(self.collator.names, self.collator.padding, longest, self.collator.encoder.vocab_size, self.c)

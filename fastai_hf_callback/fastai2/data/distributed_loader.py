@@ -13,26 +13,26 @@ from fastai.torch_core import apply, to_detach
 from fastcore.basics import chunked
 from torch import Tensor
 
-from fastai_hf_callback.utils.distributed import agreed, gathered
-from fastai_hf_callback.data.batches.sampler import dealt, dealt_evenly, joint_sizes
+from fastai_hf_callback.utils.distributed import broadcast_order, all_gather_rows
+from fastai_hf_callback.data.batches.sampler import shard_batches, shard_batches_evenly, global_batch_sizes
 from .loaders import TextLoader
 
-__all__ = ["SharedLoader", "shared"]
+__all__ = ["ShardedTextLoader", "shard_loader"]
 
 NO_ROW = -1
 
 
-def shared(learn: Learner) -> Any:
+def shard_loader(learn: Learner) -> Any:
     """``learn.dl``, and inside ``distrib_ctx``, where it is a ``TextLoader``, this process's share of it."""
     if not any(isinstance(callback, DistributedTrainer) for callback in learn.cbs):
         return learn.dl
     loader = learn.dl.dl if type(learn.dl) is DistributedDL else learn.dl
     if not isinstance(loader, TextLoader):
         return learn.dl
-    return SharedLoader(loader, device=next(learn.model.parameters()).device)
+    return ShardedTextLoader(loader, device=next(learn.model.parameters()).device)
 
 
-class SharedLoader(DistributedDL):
+class ShardedTextLoader(DistributedDL):
     """One process's share of a ``TextLoader``.
 
     All processes have the same number of batches. Where rows are drawn, each row is in one process, and each step has
@@ -41,23 +41,23 @@ class SharedLoader(DistributedDL):
     divided are read by all and count once: so all find the same metrics, to the last bit, and decide alike.
     """
 
-    _step = -1
+    _step_index = -1
 
     def __len__(self) -> int:
-        rows, bs, world = self._kept(self.dl.n), self.dl.bs, self.world_size
-        if self.dl.is_drawn:
-            return len(joint_sizes(max(rows, world), bs, world)) if rows else 0
+        rows, bs, world = self._count_kept_rows(self.dl.n), self.dl.bs, self.world_size
+        if self.dl.is_reshuffled:
+            return len(global_batch_sizes(max(rows, world), bs, world)) if rows else 0
         return -(-(rows // world) // bs) + -(-(rows % world) // bs)
 
     def get_idxs(self) -> List[int]:
         """This process's rows, each batch filled up to the same width: workers cut at equal places."""
-        order = agreed(self.dl.joint_order(self.world_size), drawn=self.dl.is_drawn)
-        order = order[:self._kept(len(order))]
+        order = broadcast_order(self.dl.build_global_order(self.world_size), is_random=self.dl.is_reshuffled)
+        order = order[:self._count_kept_rows(len(order))]
         self.n = len(order)
         if not self.n:
             return []
-        shares = self._shares(order)
-        self.bs = int(self._rows.max())
+        shares = self._shard_order(order)
+        self.bs = int(self._row_counts.max())
         return [int(row) for batch in shares[self.rank]
                 for row in np.pad(batch, (0, self.bs - len(batch)), constant_values=NO_ROW)]
 
@@ -67,53 +67,53 @@ class SharedLoader(DistributedDL):
 
     def before_iter(self) -> None:
         super().before_iter()
-        self._step = -1
+        self._step_index = -1
 
     def after_batch(self, b: Any) -> Any:
-        self._step += 1
+        self._step_index += 1
         return super().after_batch(b)
 
     def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
         """`b` of all processes, its rows in the order of the loader, none twice; a number as the mean over them."""
         b = to_detach(b, cpu=False, gather=False)
-        return to_detach(apply(self._of_all, b) if gather and self._step >= 0 else b, cpu=cpu, gather=False)
+        return to_detach(apply(self._gather_value, b) if gather and self._step_index >= 0 else b, cpu=cpu, gather=False)
 
     # -- rows --------------------------------------------------------------------------------------
 
-    def _kept(self, rows: int) -> int:
+    def _count_kept_rows(self, rows: int) -> int:
         return rows - rows % (self.dl.bs * self.world_size) if self.dl.drop_last else rows
 
-    def _shares(self, order: np.ndarray) -> List[List[np.ndarray]]:
+    def _shard_order(self, order: np.ndarray) -> List[List[np.ndarray]]:
         """Each process's batches; notes how many rows they have, and how many of these count: (processes, steps)."""
-        if self.dl.is_drawn:
-            shares, rest = dealt(order, self.dl.bs, self.world_size, leveled=True), []
+        if self.dl.is_reshuffled:
+            shares, rest = shard_batches(order, self.dl.bs, self.world_size, interleave=True), []
         else:
-            shares, rest = dealt_evenly(order, self.dl.bs, self.world_size)
+            shares, rest = shard_batches_evenly(order, self.dl.bs, self.world_size)
         shares = [[*share, *rest] for share in shares]
-        self._rows = np.array([[len(batch) for batch in share] for share in shares])
-        self._real = self._rows.copy()
-        self._real[1:, len(shares[0]) - len(rest):] = 0
+        self._row_counts = np.array([[len(batch) for batch in share] for share in shares])
+        self._counted_rows = self._row_counts.copy()
+        self._counted_rows[1:, len(shares[0]) - len(rest):] = 0
         return shares
 
     # -- what was found ----------------------------------------------------------------------------
 
-    def _of_all(self, found: Any) -> Any:
+    def _gather_value(self, found: Any) -> Any:
         if not isinstance(found, Tensor):
             return found
         found = found.as_subclass(Tensor)
         if found.dim() == 0:
-            return self._mean_of_all(found)
-        return torch.cat([part for part, real in zip(gathered(found), self._real[:, self._step]) if real])
+            return self._gather_mean(found)
+        return torch.cat([part for part, real in zip(all_gather_rows(found), self._counted_rows[:, self._step_index]) if real])
 
-    def _mean_of_all(self, found: Tensor) -> Tensor:
+    def _gather_mean(self, found: Tensor) -> Tensor:
         """The mean over the rows of all processes, for fastai to weigh with this process's rows.
 
         fastai multiplies what it gets at a step by the rows that this process has there, and divides the sum by all
         that this process has had. That is the mean over all rows of all only if each step comes with the weight that
         it has among all: 1 unless the rows cannot be divided by the processes.
         """
-        real = torch.as_tensor(self._real[:, self._step], dtype=torch.float64)
-        values = torch.cat(gathered(found[None])).to(real)
-        here = self._rows[self.rank]
-        weight = (real.sum() / self.n) * (here.sum() / here[self._step])
+        real = torch.as_tensor(self._counted_rows[:, self._step_index], dtype=torch.float64)
+        values = torch.cat(all_gather_rows(found[None])).to(real)
+        here = self._row_counts[self.rank]
+        weight = (real.sum() / self.n) * (here.sum() / here[self._step_index])
         return ((values * real).sum() / real.sum() * weight).to(found)

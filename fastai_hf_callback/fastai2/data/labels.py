@@ -6,12 +6,12 @@ from fastai.data.transforms import CategoryMap
 from fastai.losses import BaseLoss, BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 
 from fastai_hf_callback.model.losses import SpanLoss
-from fastai_hf_callback.data.batches.padding import IGNORED
-from fastai_hf_callback.data.encoding.encoder import Encoded
-from fastai_hf_callback.data.batches.collate import Feeding
-from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, labels_of_words, names_of
+from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
+from fastai_hf_callback.data.encoding.encoder import EncodedText
+from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, gather_word_labels, to_class_names
 
-__all__ = ["Labels", "WordLabels", "WordLossFlat"]
+__all__ = ["TaskLabels", "WordLabels", "WordLossFlat"]
 
 
 class WordLabels(list):
@@ -25,14 +25,14 @@ class WordLossFlat(CrossEntropyLossFlat):
     """fastai's, of a batch without a single word 0: for a label per word, whose first pieces alone count."""
 
     def __init__(self) -> None:
-        BaseLoss.__init__(self, CrossEntropyLoss, axis=-1, ignore_index=IGNORED)
+        BaseLoss.__init__(self, CrossEntropyLoss, axis=-1, ignore_index=IGNORE_INDEX)
 
 
-LOSSES = {"single": CrossEntropyLossFlat, "several": BCEWithLogitsLossFlat, "number": MSELossFlat,
+LOSS_BY_TASK = {"single": CrossEntropyLossFlat, "several": BCEWithLogitsLossFlat, "number": MSELossFlat,
           "tokens": WordLossFlat, "answer": SpanLoss}
 
 
-class Labels:
+class TaskLabels:
     """A task and its names.
 
     Parameters
@@ -46,14 +46,14 @@ class Labels:
 
     def __init__(self, task: str, names: List[str]):
         self.task, self.names = task, list(names)
-        self.loss_func = LOSSES[task]()
+        self.loss_func = LOSS_BY_TASK[task]()
 
     @property
     def vocab(self) -> CategoryMap:
         # A plain list would be taken for one vocabulary per input by ClassificationInterpretation.
         return CategoryMap(self.names, sort=False)
 
-    def read(self, numbers: np.ndarray, row: Encoded, n_words: int, feeding: Feeding) -> Any:
+    def decode_target(self, numbers: np.ndarray, row: EncodedText, n_words: int, collator: TextCollator) -> Any:
         """The label that one row's decoded prediction, or its target, stands for.
 
         Parameters
@@ -61,20 +61,20 @@ class Labels:
         numbers : ndarray
             A class, a 0 or 1 for each label, numbers, a class for each piece, or an answer's first and last token.
         row, n_words
-            The text, as ``Feeding.row_of`` gives it.
-        feeding : Feeding
+            The text, as ``TextCollator.row_of`` gives it.
+        feeding : TextCollator
         """
         if self.task == "single":
             return self.names[int(numbers)]
         if self.task == "several":
-            return [name for name, there in zip(self.names, _flat(numbers)) if there]
+            return [name for name, there in zip(self.names, _flatten(numbers)) if there]
         if self.task == "answer":
-            return feeding.answer(row, _flat(numbers))
+            return collator.answer(row, _flatten(numbers))
         if self.task == "number":
-            values = [float(value) for value in _flat(numbers)]
+            values = [float(value) for value in _flatten(numbers)]
             return values[0] if len(self.names) == 1 else values
-        return WordLabels(names_of(labels_of_words(numbers, row, n_words, feeding.padding.side), self.names))
+        return WordLabels(to_class_names(gather_word_labels(numbers, row, n_words, collator.padding.side), self.names))
 
 
-def _flat(numbers: np.ndarray) -> Sequence[Any]:
+def _flatten(numbers: np.ndarray) -> Sequence[Any]:
     return np.asarray(numbers).reshape(-1).tolist()

@@ -8,10 +8,10 @@ from fastai.torch_core import to_cpu, to_detach
 from fastcore.foundation import L
 from torch import Tensor
 
-from fastai_hf_callback.errors import UnusableInput
-from fastai_hf_callback.data.batches.batch_spec import TextInputs
-from fastai_hf_callback.data.batches.sampler import LengthBuckets, longest_first
-from fastai_hf_callback.data.display import cut, show_table
+from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, longest_first
+from fastai_hf_callback.data.display import truncate, show_table
 from .dataset import TextDataset, TextItem
 
 __all__ = ["TextLoader", "TextLoaders"]
@@ -27,22 +27,22 @@ class TextLoader(TfmdDL):
     _n_inp, _types = 1, None  # fastai reads a batch to learn these, which a set without rows has not
 
     def shuffle_fn(self, idxs: Sequence[int]) -> List[int]:
-        return self._drawn(idxs, self.bs).tolist()
+        return self._draw_rows(idxs, self.bs).tolist()
 
     @property
-    def is_drawn(self) -> bool:
+    def is_reshuffled(self) -> bool:
         """Whether rows are drawn anew at each pass; ``get_preds`` hands in their order, and only then they are not."""
         return bool(self.shuffle) and isinstance(self.get_idxs, MethodType)
 
-    def joint_order(self, world: int) -> np.ndarray:
-        """One pass over the rows for `world` processes together: each ``bs * world`` of like length, if drawn."""
-        if not self.is_drawn:
+    def build_global_order(self, world_size: int) -> np.ndarray:
+        """One pass over the rows for `world_size` processes together: each ``bs * world`` of like length, if drawn."""
+        if not self.is_reshuffled:
             return np.array(list(self.get_idxs()), dtype=np.int64)
-        return self._drawn(range(self.n), self.bs * world)
+        return self._draw_rows(range(self.n), self.bs * world_size)
 
-    def _drawn(self, idxs: Sequence[int], bs: int) -> np.ndarray:
+    def _draw_rows(self, idxs: Sequence[int], bs: int) -> np.ndarray:
         rows = np.asarray(idxs, dtype=np.int64)
-        return rows[LengthBuckets(self.dataset.lengths[rows], bs).draw()]
+        return rows[LengthBucketSampler(self.dataset.lengths[rows], bs).draw()]
 
     def longest_first(self) -> "TextLoader":
         """The same rows by falling length; ``learn.get_preds`` puts what it finds back in their own order."""
@@ -51,11 +51,11 @@ class TextLoader(TfmdDL):
     # -- a batch -----------------------------------------------------------------------------------
 
     def create_batch(self, items: Sequence[TextItem]) -> Tuple[Tensor, ...]:
-        feeding, width = self.dataset.feeding, self._width()
+        collator, width = self.dataset.collator, self._padded_width()
         rows, targets = [item.row for item in items], [item.target for item in items]
-        inputs = tuple(feeding.tensors(rows, width))
+        inputs = tuple(collator.tensors(rows, width))
         # Words without labels have targets all the same: they tell where the words are.
-        return (*inputs, feeding.targets(rows, targets, width)) if feeding.words or targets[0] is not None else inputs
+        return (*inputs, collator.targets(rows, targets, width)) if collator.words or targets[0] is not None else inputs
 
     def retain(self, batch: Any, items: Any) -> Any:
         return batch
@@ -64,9 +64,9 @@ class TextLoader(TfmdDL):
         """Of this process alone, which has seen every row: in a process of ``torchrun`` fastai would gather."""
         return to_detach(b, cpu=cpu, gather=False)
 
-    def _width(self) -> Optional[int]:
+    def _padded_width(self) -> Optional[int]:
         """With outputs per token, one width for all batches that are predicted: fastai puts predictions together."""
-        return None if self.is_drawn or not self.dataset.feeding.per_position else int(self.dataset.lengths.max())
+        return None if self.is_reshuffled or not self.dataset.collator.predicts_per_token else int(self.dataset.lengths.max())
 
     # -- a batch, shown ----------------------------------------------------------------------------
 
@@ -76,13 +76,13 @@ class TextLoader(TfmdDL):
     def decode_batch(self, b: Any, max_n: int = 9, full: bool = True) -> L:
         """For each row the text, the other inputs as they are, and the label in words if `b` has one."""
         n_inp, batch = self.n_inp, to_cpu(b)
-        return L(self._decoded([part[at] for part in batch], n_inp) for at in range(min(max_n, len(batch[0]))))
+        return L(self._decode_row([part[at] for part in batch], n_inp) for at in range(min(max_n, len(batch[0]))))
 
-    def _decoded(self, parts: List[Tensor], n_inp: int) -> Tuple[Any, ...]:
+    def _decode_row(self, parts: List[Tensor], n_inp: int) -> Tuple[Any, ...]:
         dataset = self.dataset
-        row, n_words = dataset.feeding.row_of(parts[:n_inp], dataset.rows)
-        labels = [dataset.labels.read(part.numpy(), row, n_words, dataset.feeding) for part in parts[n_inp:]]
-        return (dataset.feeding.encoder.decode(row.ids), *parts[1:n_inp], *labels)
+        row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)
+        labels = [dataset.labels.decode_target(part.numpy(), row, n_words, dataset.collator) for part in parts[n_inp:]]
+        return (dataset.collator.encoder.decode(row.ids), *parts[1:n_inp], *labels)
 
     def _pre_show_batch(self, b: Any, max_n: int = 9) -> Tuple[Any, Any, L]:
         batch, n_inp = to_cpu(b), self.n_inp
@@ -95,7 +95,7 @@ class TextLoader(TfmdDL):
         if not show:
             return self._pre_show_batch(b, max_n)
         rows, n_inp = self.decode_batch(b, max_n), self.n_inp
-        columns = {"text": [cut(row[0], max_chars) for row in rows]}
+        columns = {"text": [truncate(row[0], max_chars) for row in rows]}
         if self._has_labels(b):
             columns["target"] = [row[n_inp] for row in rows]
         show_table(columns)
@@ -105,13 +105,13 @@ class TextLoader(TfmdDL):
         """Show texts, labels and what was predicted, a row each; arguments as fastai's."""
         n_inp = self.n_inp
         out = out[0] if isinstance(out, (list, tuple)) and len(out) == 1 else out
-        given, told = self.decode_batch(b, max_n), self.decode_batch((*b[:n_inp], out), max_n)
+        given, predicted = self.decode_batch(b, max_n), self.decode_batch((*b[:n_inp], out), max_n)
         if not show:
-            return b[:n_inp], b[n_inp:], given, told.itemgot(slice(n_inp, None))
-        columns = {"text": [cut(row[0], max_chars) for row in given]}
+            return b[:n_inp], b[n_inp:], given, predicted.itemgot(slice(n_inp, None))
+        columns = {"text": [truncate(row[0], max_chars) for row in given]}
         if self._has_labels(b):
             columns["target"] = [row[n_inp] for row in given]
-        show_table({**columns, "prediction": [row[n_inp] for row in told]})
+        show_table({**columns, "prediction": [row[n_inp] for row in predicted]})
 
     def _has_labels(self, b: Any) -> bool:
         return len(b) > self.n_inp and self.dataset.targets is not None
@@ -126,7 +126,7 @@ class TextLoaders(DataLoaders):
         return self.loaders[2] if len(self.loaders) > 2 else None
 
     @property
-    def inputs(self) -> TextInputs:
+    def inputs(self) -> BatchSpec:
         """The names of a batch's tensors, and what a model must have room for: ``HFModel(..., inputs=dls.inputs)``."""
         longest = max((int(loader.dataset.lengths.max()) for loader in self.loaders if len(loader.dataset)), default=0)
         return self.train_ds.inputs(longest)
@@ -160,12 +160,12 @@ class TextLoaders(DataLoaders):
 
         Raises
         ------
-        UnusableInput
+        InvalidInputError
             When an item is no text, or labels are asked for.
         """
         if with_labels and hasattr(test_items, "columns"):
-            raise UnusableInput("with_labels=True was given; expected texts alone: for labels too, write "
+            raise InvalidInputError("with_labels=True was given; expected texts alone: for labels too, write "
                                 "text_data(..., test=frame) and learn.validate(dl=dls.test)")
-        dataset: TextDataset = self.valid_ds.to_predict(test_items)
+        dataset: TextDataset = self.valid_ds.build_prediction_set(test_items)
         kwargs.pop("process", None)  # of tables, as Interpretation asks
         return self.valid.new(dataset, **kwargs)

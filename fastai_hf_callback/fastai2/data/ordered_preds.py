@@ -4,13 +4,13 @@ from typing import Any, Callable, Optional
 
 from fastai.learner import Learner
 
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.errors import InvalidInputError
 from .loaders import TextLoader, TextLoaders
-from fastai_hf_callback.fastai2.compat.learner_state import attributes_kept, learner_kept
+from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes, preserve_learner
 
 __all__ = ["ordered_preds"]
 
-_NAMES = {"train": 0, "valid": 1, "test": 2}
+_LOADER_POSITIONS = {"train": 0, "valid": 1, "test": 2}
 
 
 def ordered_preds(learn: Learner, ds: Any = "valid", act: Optional[Callable[..., Any]] = None,
@@ -39,43 +39,43 @@ def ordered_preds(learn: Learner, ds: Any = "valid", act: Optional[Callable[...,
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         When the learner's data were not made by ``text_data``, or there is no such set.
     """
     if not isinstance(learn, Learner):
-        raise UnusableInput(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
-    loader = _loader(learn, ds if dl is None else dl)
+        raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
+    loader = _find_loader(learn, ds if dl is None else dl)
     # fastai lets `get_preds` begin like a fit, which empties the last fit's recorder.
-    with learner_kept(learn), attributes_kept(list(learn.cbs)):
+    with preserve_learner(learn), preserve_attributes(list(learn.cbs)):
         return learn.get_preds(dl=loader.longest_first(), act=act, with_input=with_input, with_loss=with_loss,
                                with_decoded=with_decoded)
 
 
-def _loader(learn: Learner, ds: Any) -> TextLoader:
-    loader, name = _asked_for(learn, ds)
+def _find_loader(learn: Learner, ds: Any) -> TextLoader:
+    loader, name = _resolve_loader(learn, ds)
     if not isinstance(loader, TextLoader):
-        raise UnusableInput(f"{type(loader).__name__} was given, whose rows have no lengths; expected data of "
+        raise InvalidInputError(f"{type(loader).__name__} was given, whose rows have no lengths; expected data of "
                             f"text_data: learn.get_preds keeps their order as it is")
     if not len(loader.dataset):
-        raise UnusableInput(f"{name} has no rows, as that of load_learner; write "
+        raise InvalidInputError(f"{name} has no rows, as that of load_learner; write "
                             f"ordered_preds(learn, texts)")
     return loader
 
 
-def _asked_for(learn: Learner, ds: Any) -> Any:
+def _resolve_loader(learn: Learner, ds: Any) -> Any:
     if isinstance(learn.dls, TextLoaders) and _is_texts(ds):
         return learn.dls.test_dl(ds), "the list of texts"
     if hasattr(ds, "__iter__") and not isinstance(ds, str):
         return ds, "the loader"
-    if isinstance(ds, str) and ds not in _NAMES and Path(ds).is_file():
-        return _asked_for(learn, Path(ds))
-    at = _NAMES.get(ds, ds) if isinstance(ds, (str, int)) else None
+    if isinstance(ds, str) and ds not in _LOADER_POSITIONS and Path(ds).is_file():
+        return _resolve_loader(learn, Path(ds))
+    at = _LOADER_POSITIONS.get(ds, ds) if isinstance(ds, (str, int)) else None
     if isinstance(at, bool) or not isinstance(at, int) or at < 0:
-        raise UnusableInput(f"ordered_preds of {ds!r} was asked for; expected 'valid', 'test', 'train', texts or a "
+        raise InvalidInputError(f"ordered_preds of {ds!r} was asked for; expected 'valid', 'test', 'train', texts or a "
                             f"loader of them; for one text write learn.predict(text)")
-    name = next((name for name, place in _NAMES.items() if place == at), str(at))
+    name = next((name for name, place in _LOADER_POSITIONS.items() if place == at), str(at))
     if at >= len(learn.dls.loaders):
-        raise UnusableInput(f"these data have no {name} set; write text_data(..., test=frame), or "
+        raise InvalidInputError(f"these data have no {name} set; write text_data(..., test=frame), or "
                             f"ordered_preds(learn, texts)")
     return learn.dls.loaders[at], f"the {name} set"
 

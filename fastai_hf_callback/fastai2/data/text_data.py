@@ -6,18 +6,18 @@ import torch
 from fastai.torch_core import default_device
 from fastprogress import progress_bar
 
-from fastai_hf_callback.utils.rng import rng_preserved
+from fastai_hf_callback.utils.rng import preserve_rng_state
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.examples import Examples, Labelled, read_examples
-from fastai_hf_callback.data.batches.collate import Feeding
-from fastai_hf_callback.data.batches.qa_encoding import PassageFeeding
-from fastai_hf_callback.data.arguments import check_settings
-from fastai_hf_callback.data.display import is_watched
+from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits, read_examples
+from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.batches.qa_encoding import QACollator
+from fastai_hf_callback.data.arguments import check_arguments
+from fastai_hf_callback.data.display import is_interactive
 from .loaders import TextLoader, TextLoaders
 from .dataset import TextDataset
-from .labels import Labels
+from .labels import TaskLabels
 
-__all__ = ["text_data", "text_loaders"]
+__all__ = ["text_data", "build_text_loaders"]
 
 
 def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, test: Any = None,
@@ -76,47 +76,47 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         Before anything is tokenised, with the rows or names concerned.
     """
-    check_settings(bs, val_bs, num_workers, path, device)
+    check_arguments(bs, val_bs, num_workers, path, device)
     encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
     examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
-    for line in examples.said:
+    for line in examples.messages:
         warnings.warn(line, stacklevel=2)
-    bar, columns = _bar if progress and is_watched() else None, [text] if pair is None else [text, pair]
+    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if pair is None else [text, pair]
     if examples.task == "answer":
-        feeding: Feeding = PassageFeeding(encoder, bar, columns)
+        collator: TextCollator = QACollator(encoder, bar, columns)
     else:
-        feeding = Feeding(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
+        collator = TextCollator(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
                           columns=columns)
-    loaders = text_loaders(examples, feeding, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
+    loaders = build_text_loaders(examples, collator, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
                            num_workers=int(num_workers), device=None if device is None else torch.device(device))
-    if isinstance(feeding, PassageFeeding):
+    if isinstance(collator, QACollator):
         for name, loader in zip(("train", "valid", "test"), loaders.loaders):
-            for line in feeding.say_cut_off(loader.dataset.rows, loader.dataset.targets, name):
+            for line in collator.report_truncated_answers(loader.dataset.rows, loader.dataset.targets, name):
                 warnings.warn(line, stacklevel=2)
     return loaders
 
 
-def text_loaders(examples: Labelled, feeding: Feeding, path: Any = ".", bs: int = 32, val_bs: Optional[int] = None,
+def build_text_loaders(examples: LabeledSplits, collator: TextCollator, path: Any = ".", bs: int = 32, val_bs: Optional[int] = None,
                  num_workers: int = 0, device: Optional[torch.device] = None) -> TextLoaders:
     """Checked examples -> their ``DataLoaders``; texts that are encoded already are taken as they are."""
-    labels = Labels(examples.task, examples.names)
+    labels = TaskLabels(examples.task, examples.names)
     splits = [split for split in (examples.train, examples.valid, examples.test) if split is not None]
-    datasets = [_dataset(split, feeding, labels) for split in splits]
+    datasets = [_build_dataset(split, collator, labels) for split in splits]
     device = default_device() if device is None else device
-    with rng_preserved():  # fastai seeds each loader from python's generator
+    with preserve_rng_state():  # fastai seeds each loader from python's generator
         loaders = [TextLoader(dataset, bs=bs if at == 0 or val_bs is None else val_bs, shuffle=at == 0,
                               num_workers=num_workers, device=device) for at, dataset in enumerate(datasets)]
         return TextLoaders(*loaders, path=path, device=device)
 
 
-def _dataset(split: Examples, feeding: Feeding, labels: Labels) -> TextDataset:
-    rows = feeding.encoded(split.texts if split.pairs is None else list(zip(split.texts, split.pairs)))
-    feeding.name_tensors(rows)
-    return TextDataset(rows, split.targets, feeding, labels)
+def _build_dataset(split: Examples, collator: TextCollator, labels: TaskLabels) -> TextDataset:
+    rows = collator.encode_texts(split.texts if split.pairs is None else list(zip(split.texts, split.pairs)))
+    collator.set_tensor_names(rows)
+    return TextDataset(rows, split.targets, collator, labels)
 
 
-def _bar(iterable: Any, total: int) -> Any:
+def _progress_bar(iterable: Any, total: int) -> Any:
     return progress_bar(iterable, total=total, leave=False)

@@ -25,48 +25,48 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.model.output import tensors_in
-from .batches import as_fastai_has_it
+from .batches import to_fastai_batch
 from fastai_hf_callback.fastai2.callback import HFCallback
-from .step_monitor import StepWatch, gradients_left
-from .snapshot import callback_copy
+from .step_monitor import StepMonitor, has_remaining_gradients
+from .snapshot import copy_callback
 
-__all__ = ["CANCELS", "ENDS", "BATCH_EVENTS", "Relay", "Spy", "on_stage", "peak_rate", "quietly_copied",
-           "rehearsal", "simulated_steps", "takes_part"]
+__all__ = ["CANCEL_EXCEPTIONS", "ENDING_EXCEPTIONS", "BATCH_EVENTS", "StepEventForwarder", "CallbackMonitor", "enter_epoch", "find_peak_lr", "copy_without_checks",
+           "rehearsal", "count_simulated_steps", "is_batch_callback"]
 
 BATCH_EVENTS = ("before_batch", "after_pred", "after_loss", "before_backward", "after_cancel_backward",
                 "after_backward", "before_step", "after_cancel_step", "after_step", "after_cancel_batch", "after_batch")
 # What a batch does not catch itself: it ends the epoch or the fit.
-ENDS = (CancelTrainException, CancelValidException, CancelEpochException, CancelFitException)
-CANCELS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDS)
-STAGE_EVENTS = ("before_fit", "before_epoch", "before_train")
-WHAT_THE_LOOP_READS = ("xb", "yb", "pred", "loss_grad")
+ENDING_EXCEPTIONS = (CancelTrainException, CancelValidException, CancelEpochException, CancelFitException)
+CANCEL_EXCEPTIONS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDING_EXCEPTIONS)
+EPOCH_START_EVENTS = ("before_fit", "before_epoch", "before_train")
+LOOP_ATTRIBUTES = ("xb", "yb", "pred", "loss_grad")
 
 
-def takes_part(callback: Any) -> bool:
+def is_batch_callback(callback: Any) -> bool:
     """Whether a callback changes or watches batches; the others write files and tables at the ends of epochs."""
     if isinstance(callback, (Recorder, ProgressCallback, ShowGraphCallback)):
         return False
-    if getattr(type(callback), "_watches_only", False) or _speaks_to_other_processes(callback):
+    if getattr(type(callback), "_is_read_only", False) or _is_distributed_callback(callback):
         return False
-    return any(_has(callback, event) for event in (*BATCH_EVENTS, "before_train"))
+    return any(_handles_event(callback, event) for event in (*BATCH_EVENTS, "before_train"))
 
 
-def _speaks_to_other_processes(callback: Any) -> bool:
+def _is_distributed_callback(callback: Any) -> bool:
     """fastai's wrapping of the model for several processes: an examination may run in one of them alone."""
     room: Any = sys.modules.get("fastai.distributed")  # imported by who uses it; it needs accelerate
     return room is not None and isinstance(callback, room.DistributedTrainer)
 
 
-def quietly_copied(callback: Callback, learn: Learner) -> Callback:
+def copy_without_checks(callback: Callback, learn: Learner) -> Callback:
     """A copy that answers to the live learner; our own does not raise, what it would say is what is to be looked at."""
-    made = callback_copy(callback, learn)
+    made = copy_callback(callback, learn)
     if isinstance(made, HFCallback):
         vars(made)["check"] = False
     return made
 
 
 @contextmanager
-def on_stage(learn: Learner, callbacks: List[Callback], training: bool) -> Iterator[None]:
+def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> Iterator[None]:
     """The learner in the middle of an epoch, with these callbacks and no others."""
     learn.cbs = L(list(callbacks))
     for callback in callbacks:
@@ -84,114 +84,114 @@ def on_stage(learn: Learner, callbacks: List[Callback], training: bool) -> Itera
         yield
 
 
-class Spy:
+class CallbackMonitor:
     """Notes who cancels something, and who sets on itself what it means for the learner: on copies, by attributes."""
 
     def __init__(self, callbacks: List[Callback]):
-        self.who: set = set()
-        self.guilty: List[Callback] = []
-        self.kept_to_itself: Dict[str, str] = {}
-        self.shown_only: set = set()
+        self.skipped_by: set = set()
+        self.skipping_callbacks: List[Callback] = []
+        self.shadowed_attributes: Dict[str, str] = {}
+        self.changed_display_loss_only: set = set()
         for callback in callbacks:
-            for event in (*STAGE_EVENTS, *BATCH_EVENTS):
-                if _has(callback, event):
-                    vars(callback)[event] = self._watched(callback, event, getattr(callback, event))
+            for event in (*EPOCH_START_EVENTS, *BATCH_EVENTS):
+                if _handles_event(callback, event):
+                    vars(callback)[event] = self._wrap_event(callback, event, getattr(callback, event))
 
-    def _watched(self, callback: Callback, name: str, event: Callable) -> Callable:
-        def watched() -> None:
-            before = _losses(callback.learn) if name == "after_loss" else (None, None)
+    def _wrap_event(self, callback: Callback, name: str, event: Callable) -> Callable:
+        def wrapped_event() -> None:
+            before = _read_losses(callback.learn) if name == "after_loss" else (None, None)
             try:
                 event()
-            except CANCELS:
-                self.who.add(type(callback).__name__)
-                if callback not in self.guilty:
-                    self.guilty.append(callback)
+            except CANCEL_EXCEPTIONS:
+                self.skipped_by.add(type(callback).__name__)
+                if callback not in self.skipping_callbacks:
+                    self.skipping_callbacks.append(callback)
                 raise
             finally:
-                self._look_for_shadows(callback)
-                self._look_at_losses(callback, before)
-        return watched
+                self._find_shadowed_attributes(callback)
+                self._compare_losses(callback, before)
+        return wrapped_event
 
-    def _look_at_losses(self, callback: Callback, before: Tuple[Any, Any]) -> None:
-        shown, propagated = _losses(callback.learn)
+    def _compare_losses(self, callback: Callback, before: Tuple[Any, Any]) -> None:
+        shown, propagated = _read_losses(callback.learn)
         if callback.learn.training and None not in before and shown != before[0] and propagated == before[1]:
-            self.shown_only.add(type(callback).__name__)
+            self.changed_display_loss_only.add(type(callback).__name__)
 
-    def _look_for_shadows(self, callback: Callback) -> None:
-        for name in WHAT_THE_LOOP_READS:
+    def _find_shadowed_attributes(self, callback: Callback) -> None:
+        for name in LOOP_ATTRIBUTES:
             own, live = vars(callback).get(name), getattr(callback.learn, name, None)
-            if own is not None and own is not live and list(tensors_in(own)) and not _alike(own, live):
-                self.kept_to_itself[type(callback).__name__] = name
+            if own is not None and own is not live and list(tensors_in(own)) and not _is_equal(own, live):
+                self.shadowed_attributes[type(callback).__name__] = name
 
 
-class Relay(Callback):
-    """The last callback of all: hands what it sees to a ``StepWatch``."""
+class StepEventForwarder(Callback):
+    """The last callback of all: hands what it sees to a ``StepMonitor``."""
 
     order = 3000
 
-    def __init__(self, watch: StepWatch):
+    def __init__(self, watch: StepMonitor):
         self.watch = watch
-        self._forget()
+        self._reset()
 
     def before_batch(self) -> None:
         if self.learn.training:
-            self._begin()
+            self._start_batch()
 
     def after_pred(self) -> None:
         if self.learn.training:
-            self.watch.loss_begins(self.learn.pred)
+            self.watch.begin_loss(self.learn.pred)
 
     def before_backward(self) -> None:
-        self._propagated = True
-        self.watch.backward_begins(self.learn.loss_grad)
+        self._backward_ran = True
+        self.watch.begin_backward(self.learn.loss_grad)
 
     def after_cancel_backward(self) -> None:
-        self._propagated = False
+        self._backward_ran = False
 
     def before_step(self) -> None:
-        self._end_backward(stepped=True)
+        self._finish_backward(stepped=True)
 
     def after_cancel_step(self) -> None:
-        self._end_backward(stepped=False)
+        self._finish_backward(stepped=False)
 
     def after_batch(self) -> None:
         if not self.learn.training:
             return
-        self._begin()
-        self._end_backward(stepped=False)
-        self.watch.step_ended(gradients_left(self.learn))
-        self.watch.batch_ended()
-        self._forget()
+        self._start_batch()
+        self._finish_backward(stepped=False)
+        self.watch.finish_step(has_remaining_gradients(self.learn))
+        self.watch.finish_batch()
+        self._reset()
 
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
+    def _start_batch(self) -> None:
+        if not self._batch_started:
+            self._batch_started = True
             targets = self.learn.yb
-            self.watch.batch_begins(targets[0] if len(targets) == 1 else targets)
+            self.watch.begin_batch(targets[0] if len(targets) == 1 else targets)
 
-    def _end_backward(self, stepped: bool) -> None:
-        if not self._ended:
-            self._ended = True
-            self.watch.backward_ended(not stepped, not self._propagated)
+    def _finish_backward(self, stepped: bool) -> None:
+        if not self._backward_finished:
+            self._backward_finished = True
+            self.watch.finish_backward(not stepped, not self._backward_ran)
 
-    def _forget(self) -> None:
-        self._begun = self._ended = self._propagated = False
+    def _reset(self) -> None:
+        self._batch_started = self._backward_finished = self._backward_ran = False
 
 
-def simulated_steps(learn: Learner, guilty: List[Callback], batch: Batch) -> int:
+def count_simulated_steps(learn: Learner, skipping_callbacks: List[Callback], batch: Batch) -> int:
     """Steps in an epoch of the loader's length, asking only the callbacks that cancel; no model runs."""
-    return sum(_epoch_of_events(learn, guilty, batch))
+    return sum(_simulate_epoch_events(learn, skipping_callbacks, batch))
 
 
-def peak_rate(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
+def find_peak_lr(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
     """The highest learning rate in an epoch, asking the callbacks only."""
     highest = 0.0
-    for _ in _epoch_of_events(learn, callbacks, batch):
+    for _ in _simulate_epoch_events(learn, callbacks, batch):
         highest = max(highest, *(float(hyper["lr"]) for hyper in learn.opt.hypers))
     return highest
 
 
-class _SaidOnce(nn.Module):
+class _CachedOutputModel(nn.Module):
     """In the model's place: what it says to the first batch, and from then on at no cost; callbacks may unwrap it.
 
     One number gets the gradient.
@@ -216,11 +216,11 @@ class _SaidOnce(nn.Module):
         return type(part)([self._with_graph(value) for value in part]) if type(part) in (tuple, list) else part
 
 
-def _mean_of(output: Any, *targets: Any) -> Tensor:
+def _mean_output_loss(output: Any, *targets: Any) -> Tensor:
     return next(t for t in tensors_in(output) if t.is_floating_point()).float().mean()
 
 
-class _Counting:
+class _StepCounter:
     """In the optimizer's place: what the callbacks set is set, steps are counted, nothing is stepped."""
 
     def __init__(self, optimizer: Any):
@@ -237,24 +237,24 @@ class _Counting:
 
 
 @contextmanager
-def rehearsal(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_Counting"]:
+def rehearsal(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepCounter"]:
     """The loop with a model that runs once and an optimizer that steps nothing: what the callbacks do, at no cost."""
     before = learn.model, learn.loss_func, learn.opt
-    counting = _Counting(learn.opt)
-    learn.model, learn.loss_func, learn.opt = _SaidOnce(learn.model), loss_func, counting
+    counting = _StepCounter(learn.opt)
+    learn.model, learn.loss_func, learn.opt = _CachedOutputModel(learn.model), loss_func, counting
     try:
         yield counting
     finally:
         learn.model, learn.loss_func, learn.opt = before
 
 
-def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
+def _simulate_epoch_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
     """The events of an epoch, the model having run once: after each batch, how many steps were made."""
-    with rehearsal(learn, _mean_of) as counting, suppress(*CANCELS), on_stage(learn, callbacks, True):
+    with rehearsal(learn, _mean_output_loss) as counting, suppress(*CANCEL_EXCEPTIONS), enter_epoch(learn, callbacks, True):
         for i in range(min(learn.n_iter, 5000)):
             before = counting.steps
             learn.train_iter, learn.pct_train = i, i / learn.n_iter  # fastai's own callback may count, too
-            learn.one_batch(i, as_fastai_has_it(batch))
+            learn.one_batch(i, to_fastai_batch(batch))
             yield counting.steps - before
         before = counting.steps
         learn("after_train")
@@ -262,17 +262,17 @@ def _epoch_of_events(learn: Learner, callbacks: List[Callback], batch: Batch) ->
         yield counting.steps - before
 
 
-def _losses(learn: Learner) -> Tuple[Optional[float], Optional[float]]:
+def _read_losses(learn: Learner) -> Tuple[Optional[float], Optional[float]]:
     """The loss that is shown and the one that is propagated, of a batch that has both."""
     return tuple(float(loss.detach()) if isinstance(loss, Tensor) and loss.numel() == 1 else None
                  for loss in (vars(learn).get("loss"), vars(learn).get("loss_grad")))
 
 
-def _has(callback: Any, event: str) -> bool:
+def _handles_event(callback: Any, event: str) -> bool:
     return event in vars(callback) or hasattr(type(callback), event)
 
 
-def _alike(one: Any, other: Optional[Any]) -> bool:
+def _is_equal(one: Any, other: Optional[Any]) -> bool:
     pairs = list(tensors_in(one)), list(tensors_in(other))
     return isinstance(one, Tensor) == isinstance(other, Tensor) and len(pairs[0]) == len(pairs[1]) and all(
         a.shape == b.shape and bool((a == b).all()) for a, b in zip(*pairs))

@@ -3,20 +3,20 @@ import time
 
 from fastai.learner import Learner
 
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
+from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.diagnosis.examination import FirstLook, NothingReachedTheLoss, reported
-from fastai_hf_callback.diagnosis.failures import explained
-from fastai_hf_callback.diagnosis.probes.batches import Batch, shrunk
-from fastai_hf_callback.utils.distributed import bare
+from fastai_hf_callback.diagnosis.examination import FirstBatchEvidence, LossNotReachedError, format_error
+from fastai_hf_callback.diagnosis.failures import classify_exception
+from fastai_hf_callback.diagnosis.probes.batches import Batch, truncate_batch
+from fastai_hf_callback.utils.distributed import unwrap_ddp
 from fastai_hf_callback.utils.rng import seed_everything
-from .fixes import PHRASES, cure_for
+from .fixes import FASTAI2_PHRASES, find_fix
 from .examination import Examination
 from fastai_hf_callback.fastai2.compat.learner_state import seed_loaders
-from .snapshot import everything_put_back
+from .snapshot import preserve_everything
 
-__all__ = ["diagnose", "examine", "first_look"]
+__all__ = ["diagnose", "examine", "probe_first_batch"]
 
 
 def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
@@ -39,7 +39,7 @@ def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
 
     Raises
     ------
-    UnusableInput
+    InvalidInputError
         Where `learn` is no Learner, or has no training batch.
 
     Notes
@@ -47,30 +47,30 @@ def diagnose(learn: Learner, batches: int = 4) -> Diagnosis:
     Callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write files. Nor
     are callbacks that were given to ``fit``: they have left the learner.
     """
-    return diagnosed(examine(learn, batches), cure_for, PHRASES)
+    return build_diagnosis(examine(learn, batches), find_fix, FASTAI2_PHRASES)
 
 
 def examine(learn: Learner, batches: int = 4) -> Evidence:
     """The evidence alone; parameters as in :func:`diagnose`."""
     if not isinstance(learn, Learner):
-        raise UnusableInput(f"{type(learn).__name__} was given; expected a fastai Learner: diagnose(learn).")
+        raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: diagnose(learn).")
     if not getattr(learn.dls, "loaders", None) or not len(learn.dls.train.dataset):
-        raise UnusableInput("The learner has no training rows, as one of load_learner; expected data to look at: give "
+        raise InvalidInputError("The learner has no training rows, as one of load_learner; expected data to look at: give "
                             "the learner its data, learn.dls = text_data(...)")
     if batches < 1 or not len(learn.dls.train):
-        raise UnusableInput(f"batches={batches} and a training loader of {len(learn.dls.train)} batches were given; "
+        raise InvalidInputError(f"batches={batches} and a training loader of {len(learn.dls.train)} batches were given; "
                             f"expected at least one of each.")
     started = time.perf_counter()
-    with everything_put_back(learn):
+    with preserve_everything(learn):
         seed_everything(0)
         seed_loaders(learn, 0)
-        learn.model = bare(learn.model)  # sends nothing: other processes may not be asked
-        seen = Examination(learn, batches).run()
-    seen.seconds = time.perf_counter() - started
-    return seen
+        learn.model = unwrap_ddp(learn.model)  # sends nothing: other processes may not be asked
+        evidence = Examination(learn, batches).run()
+    evidence.seconds = time.perf_counter() - started
+    return evidence
 
 
-def first_look(learn: Learner, batch: Batch, rows: int = 4) -> FirstLook:
+def probe_first_batch(learn: Learner, batch: Batch, rows: int = 4) -> FirstBatchEvidence:
     """Eval mode on a few rows of one batch: inputs, outputs and the loss, for ``Doctor``; nothing changed.
 
     Parameters
@@ -81,21 +81,21 @@ def first_look(learn: Learner, batch: Batch, rows: int = 4) -> FirstLook:
     rows : int
         How many rows are read.
     """
-    with everything_put_back(learn):
-        learn.model = bare(learn.model)
+    with preserve_everything(learn):
+        learn.model = unwrap_ddp(learn.model)
         look = Examination(learn, 1)
-        seen = look.seen
-        seen.wiring = look.wiring()
-        look.whole, look.train = [batch], [shrunk(batch, rows)]
+        evidence = look.evidence
+        evidence.wiring = look.wiring()
+        look.full_batches, look.train = [batch], [truncate_batch(batch, rows)]
         look.prepare_callbacks()
         try:
             look.validation_loss(look.train[0])
-        except NothingReachedTheLoss:
+        except LossNotReachedError:
             pass
         except Exception as error:
-            seen.wiring.valid_error, seen.wiring.valid_said = explained(error).cause, reported(error)
-        if look.look_in_eval_mode():
-            look.attempt("outputs", look.look_closer)
-        look.spy_on_a_step()
-        seen.wiring.train_error = seen.wiring.train_said = None  # the fit that is running will say so itself
-    return FirstLook(seen, look.ran)
+            evidence.wiring.valid_error, evidence.wiring.valid_message = classify_exception(error).cause, format_error(error)
+        if look.probe_in_eval_mode():
+            look.attempt("outputs", look.probe_outputs_and_loss)
+        look.replay_one_step()
+        evidence.wiring.train_error = evidence.wiring.train_message = None  # the fit that is running will say so itself
+    return FirstBatchEvidence(evidence, look.executed)

@@ -9,20 +9,20 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 from torch import Tensor
 
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, diagnosed
-from fastai_hf_callback.errors import BridgeError
-from fastai_hf_callback.results.evidence import Evidence, MetricSeen
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
+from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
 from fastai_hf_callback.diagnosis.probes.batches import Batch
-from fastai_hf_callback.diagnosis.fit_monitor import SAMPLED_ELEMENTS, SAMPLED_PARAMETERS, AnyDoctor, harmless
-from .fixes import PHRASES, cure_for
-from .metric_probe import look_at_metrics
-from .step_monitor import StepWatch, gradients_left
-from .diagnose import first_look
+from fastai_hf_callback.diagnosis.fit_monitor import SAMPLED_ELEMENTS, SAMPLED_PARAMETERS, FitMonitor, never_raises
+from .fixes import FASTAI2_PHRASES, find_fix
+from .metric_probe import probe_metrics
+from .step_monitor import StepMonitor, has_remaining_gradients
+from .diagnose import probe_first_batch
 
 __all__ = ["Doctor"]
 
 
-class Doctor(Callback, AnyDoctor):
+class Doctor(Callback, FitMonitor):
     """Watch a fit; speak at the first sound evidence; sum up in ``diagnosis``.
 
     Write ``Learner(..., cbs=[HFCallback(), Doctor()])`` or ``learn.add_cb(Doctor())``. It reads and never changes: the
@@ -46,123 +46,123 @@ class Doctor(Callback, AnyDoctor):
     """
 
     order = 3000  # after all others: what it sees is what the loss, the optimizer and the weights get
-    _watches_only = True
+    _is_read_only = True
 
     def __init__(self, every: int = 50, say: Callable[[str], Any] = print):
         if isinstance(every, Learner):
-            raise BridgeError("Doctor was given a Learner; on fastai 2 it takes none. Write Learner(..., "
+            raise FastaiHFError("Doctor was given a Learner; on fastai 2 it takes none. Write Learner(..., "
                               "cbs=[HFCallback(), Doctor()]).", "registration")
         self.every, self.say = every, say
-        self._last: Optional[Diagnosis] = None
-        self._forget()
-        self._forget_batch()
+        self._last_diagnosis: Optional[Diagnosis] = None
+        self._reset_state()
+        self._clear_batch()
 
     @property
     def diagnosis(self) -> Optional[Diagnosis]:
-        return self._judged(self._seen) if self._fitting else self._last
+        return self._build_diagnosis(self._evidence) if self._fitting else self._last_diagnosis
 
     # -- the fit's events --------------------------------------------------------------------------------------
 
-    @harmless
+    @never_raises
     def before_fit(self) -> None:
         self._fitting = False  # validate and get_preds begin with this event too, and a fit that failed ends here
 
-    @harmless
+    @never_raises
     def before_train(self) -> None:
         if not self._fitting:
-            self._last = None
-            self._fit_begins()
+            self._last_diagnosis = None
+            self._begin_fit()
 
-    @harmless
+    @never_raises
     def before_batch(self) -> None:
-        self._forget_batch()
+        self._clear_batch()
         if self._fitting and self.learn.training:
-            self._begin()
+            self._start_batch()
         elif self._fitting:
-            self._keep_validation(tuple(self.learn.xb), _alone(self.learn.yb))
+            self._collect_validation_batch(tuple(self.learn.xb), _unpack_single(self.learn.yb))
 
-    @harmless
+    @never_raises
     def after_pred(self) -> None:
-        self._logits_arrive(self.learn.pred, self.learn.training)
+        self._receive_logits(self.learn.pred, self.learn.training)
 
-    @harmless
+    @never_raises
     def before_backward(self) -> None:
-        self._propagated = True
+        self._backward_ran = True
         loss = self.learn.loss
-        self._backward_begins(self.learn.loss_grad, float(loss.detach()) if isinstance(loss, Tensor) else 0.0)
+        self._begin_backward(self.learn.loss_grad, float(loss.detach()) if isinstance(loss, Tensor) else 0.0)
 
-    @harmless
+    @never_raises
     def after_cancel_backward(self) -> None:
-        self._propagated = False
+        self._backward_ran = False
 
-    @harmless
+    @never_raises
     def before_step(self) -> None:
-        self._end_backward(stepped=True)
+        self._finish_backward(stepped=True)
 
-    @harmless
+    @never_raises
     def after_cancel_step(self) -> None:
-        self._end_backward(stepped=False)
+        self._finish_backward(stepped=False)
 
-    @harmless
+    @never_raises
     def after_batch(self) -> None:
         if not self._fitting or not self.learn.training:
             return
-        self._begin()
-        self._end_backward(stepped=False)
-        self._step_ended(gradients_left(self.learn))
-        self._batch_ended(float(self.learn.loss.detach()))
-        self._forget_batch()
+        self._start_batch()
+        self._finish_backward(stepped=False)
+        self._finish_step(has_remaining_gradients(self.learn))
+        self._finish_batch(float(self.learn.loss.detach()))
+        self._clear_batch()
 
-    @harmless
+    @never_raises
     def after_epoch(self) -> None:
         if self._fitting:
             figures, asked = list(getattr(self.learn, "final_record", [])), len(self.learn.metrics)
-            self._epoch_ended(figures[len(figures) - asked:] if self._outputs else [])
+            self._finish_epoch(figures[len(figures) - asked:] if self._outputs else [])
 
-    @harmless
+    @never_raises
     def after_fit(self) -> None:
         if not self._fitting:
             return
         if self._steps:
-            self._carefully("the fit", self._look_at_steps)
-        self._last = self._judged(self._seen)
-        self._forget()
-        self._sum_up()
+            self._attempt("the fit", self._probe_steps)
+        self._last_diagnosis = self._build_diagnosis(self._evidence)
+        self._reset_state()
+        self._report_summary()
 
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._batch_begins(tuple(self.learn.xb), _alone(self.learn.yb))
+    def _start_batch(self) -> None:
+        if not self._batch_started:
+            self._batch_started = True
+            self._begin_batch(tuple(self.learn.xb), _unpack_single(self.learn.yb))
 
-    def _end_backward(self, stepped: bool) -> None:
-        if not self._ended:
-            self._ended = True
-            self._backward_ended(not stepped, not self._propagated, float(self.learn.opt.hypers[-1]["lr"]))
+    def _finish_backward(self, stepped: bool) -> None:
+        if not self._backward_finished:
+            self._backward_finished = True
+            self._record_backward(not stepped, not self._backward_ran, float(self.learn.opt.hypers[-1]["lr"]))
 
-    def _forget_batch(self) -> None:
-        self._begun = self._ended = self._propagated = False
+    def _clear_batch(self) -> None:
+        self._batch_started = self._backward_finished = self._backward_ran = False
 
     # -- what the core asks ------------------------------------------------------------------------------------
 
-    def _new_watch(self) -> StepWatch:
-        return StepWatch(self.learn, SAMPLED_PARAMETERS, SAMPLED_ELEMENTS)
+    def _build_monitor(self) -> StepMonitor:
+        return StepMonitor(self.learn, SAMPLED_PARAMETERS, SAMPLED_ELEMENTS)
 
-    def _look_at_first_batch(self, batch: Any, target: Any) -> None:
-        self._keep_first_look(first_look(self.learn, Batch(batch, target)))
+    def _probe_first_batch(self, batch: Any, target: Any) -> None:
+        self._keep_first_batch_evidence(probe_first_batch(self.learn, Batch(batch, target)))
 
-    def _metrics_copied(self) -> List[Any]:
+    def _copy_metrics(self) -> List[Any]:
         return copy.deepcopy(list(self.learn.metrics))
 
-    def _metrics_seen(self, outputs: List[Any], targets: List[Any]) -> List[MetricSeen]:
-        return look_at_metrics(self._metrics_asked, outputs, targets, self.learn.loss_func)
+    def _collect_metric_evidence(self, outputs: List[Any], targets: List[Any]) -> List[MetricEvidence]:
+        return probe_metrics(self._metric_copies, outputs, targets, self.learn.loss_func)
 
-    def _judged(self, seen: Evidence) -> Diagnosis:
-        return diagnosed(seen, cure_for, PHRASES)
+    def _build_diagnosis(self, evidence: Evidence) -> Diagnosis:
+        return build_diagnosis(evidence, find_fix, FASTAI2_PHRASES)
 
-    def _decay(self) -> float:
+    def _read_weight_decay(self) -> float:
         return max((float(hyper.get("wd", 0.0) or 0.0) for hyper in self.learn.opt.hypers), default=0.0)
 
-    def _kind_of_optimizer(self) -> str:
+    def _optimizer_name(self) -> str:
         optimizer = self.learn.opt
         return type(vars(optimizer).get("opt") or optimizer).__name__
 
@@ -173,9 +173,9 @@ class Doctor(Callback, AnyDoctor):
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         vars(self).update({**state, "say": print, "_last": None})
-        self._forget()
-        self._forget_batch()
+        self._reset_state()
+        self._clear_batch()
 
 
-def _alone(targets: Any) -> Any:
+def _unpack_single(targets: Any) -> Any:
     return targets[0] if len(targets) == 1 else targets

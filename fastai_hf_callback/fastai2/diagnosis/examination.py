@@ -1,4 +1,4 @@
-"""One examination of a live fastai 2 learner; lives inside ``everything_put_back``. See ``probe``.
+"""One examination of a live fastai 2 learner; lives inside ``preserve_everything``. See ``probe``.
 
 What is common to both fastais stands in the core's ``examination.py``.
 """
@@ -9,33 +9,33 @@ import torch
 from fastai.callback.core import Callback
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import Graph, History, Hyper, MetricSeen, Wiring
-from fastai_hf_callback.diagnosis.examination import AnyExamination, NothingReachedTheLoss, reported
-from fastai_hf_callback.diagnosis.failures import explained
+from fastai_hf_callback.results.evidence import Graph, History, HyperParams, MetricEvidence, Wiring
+from fastai_hf_callback.diagnosis.examination import AnyExamination, LossNotReachedError, format_error
+from fastai_hf_callback.diagnosis.failures import classify_exception
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView
-from fastai_hf_callback.diagnosis.probes.labels import Sampled
-from fastai_hf_callback.diagnosis.probes.steps import look_at_graph
+from fastai_hf_callback.diagnosis.probes.labels import SampledRows
+from fastai_hf_callback.diagnosis.probes.steps import probe_graph
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from .batches import as_fastai_has_it, batches_of, rows_drawn
+from .batches import to_fastai_batch, read_batches, draw_rows
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.fastai2.data.dataset import TextDataset
-from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch
-from .metric_probe import look_at_metrics
-from .step_monitor import LossBefore, StepWatch
-from .history import history_of, hyper_of, put_in_force
+from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch
+from .metric_probe import probe_metrics
+from .step_monitor import RawLossRecorder, StepMonitor
+from .history import read_history, read_hyperparameters, set_learning_rate
 from fastai_hf_callback.fastai2.comparison.recorder import has_validation
 from .callback_replay import (
-    CANCELS,
-    ENDS,
-    Relay,
-    Spy,
-    on_stage,
-    peak_rate,
-    quietly_copied,
+    CANCEL_EXCEPTIONS,
+    ENDING_EXCEPTIONS,
+    StepEventForwarder,
+    CallbackMonitor,
+    enter_epoch,
+    find_peak_lr,
+    copy_without_checks,
     rehearsal,
-    simulated_steps,
-    takes_part,
+    count_simulated_steps,
+    is_batch_callback,
 )
 
 __all__ = ["Examination"]
@@ -44,10 +44,10 @@ PROBING_LR = 1e-4        # where no fit has named a rate, one is needed for the 
 
 
 class Examination(AnyExamination):
-    """One examination; lives inside ``everything_put_back``."""
+    """One examination; lives inside ``preserve_everything``."""
 
     def wiring(self) -> Wiring:
-        return Wiring(patch=active_patch(), hf_callback=any(isinstance(cb, HFCallback) for cb in self.learn.cbs),
+        return Wiring(patch=find_active_patch(), hf_callback=any(isinstance(cb, HFCallback) for cb in self.learn.cbs),
                       only_in_training=[type(cb).__name__ for cb in self.learn.cbs
                                         if not cb.run_valid and hasattr(cb, "after_pred")])
 
@@ -55,23 +55,23 @@ class Examination(AnyExamination):
         return has_validation(self.learn)
 
     def training_batches(self) -> List[Batch]:
-        return batches_of(self.learn, self.learn.dls.train, self.wanted)
+        return read_batches(self.learn, self.learn.dls.train, self.n_batches)
 
     def validation_batches(self, n: int) -> List[Batch]:
-        return batches_of(self.learn, self.learn.dls.valid, n)
+        return read_batches(self.learn, self.learn.dls.valid, n)
 
-    def rows_drawn(self, train: bool, place: Optional[int], pads: List[int]) -> Optional[Sampled]:
-        return rows_drawn(self.learn, self.learn.dls[0 if train else 1], place, pads)
+    def draw_rows(self, train: bool, ids_index: Optional[int], pad_ids: List[int]) -> Optional[SampledRows]:
+        return draw_rows(self.learn, self.learn.dls[0 if train else 1], ids_index, pad_ids)
 
-    def past(self) -> Tuple[Optional[History], Hyper]:
-        return history_of(self.learn), hyper_of(self.learn)
+    def past(self) -> Tuple[Optional[History], HyperParams]:
+        return read_history(self.learn), read_hyperparameters(self.learn)
 
-    def metrics_seen(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricSeen]:
-        return look_at_metrics(self.learn.metrics, outputs, targets, self.loss_func)
+    def collect_metric_evidence(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricEvidence]:
+        return probe_metrics(self.learn.metrics, outputs, targets, self.loss_func)
 
     def encoder(self) -> Optional[TextEncoder]:
         rows = self.learn.dls.train.dataset
-        return rows.feeding.encoder if isinstance(rows, TextDataset) else None
+        return rows.collator.encoder if isinstance(rows, TextDataset) else None
 
     def foreign_tokens(self, views: List[TokenView]) -> List[str]:
         vocabularies = getattr(self.learn.dls, "vocab", None)  # fastai's text data: words first, then classes
@@ -84,117 +84,117 @@ class Examination(AnyExamination):
     # -- the two paths to the loss ----------------------------------------------------------------------------
 
     def prepare_callbacks(self) -> bool:
-        self.callbacks = [quietly_copied(cb, self.learn) for cb in self.learn.cbs if takes_part(cb)]
+        self.callbacks = [copy_without_checks(cb, self.learn) for cb in self.learn.cbs if is_batch_callback(cb)]
         return True
 
     def validation_loss(self, batch: Batch) -> float:
-        self._through_the_loop(batch, self.loss_func)
+        self._run_through_loop(batch, self.loss_func)
         return float(self.learn.loss)
 
     def logits(self, batch: Batch) -> Any:
-        return self._caught(batch, with_graph=False)[0]
+        return self._capture_output(batch, with_graph=False)[0]
 
     def training_output(self, batch: Batch) -> Tuple[Any, Tuple[Any, ...]]:
-        return self._caught(batch, with_graph=True)
+        return self._capture_output(batch, with_graph=True)
 
-    def _caught(self, batch: Batch, with_graph: bool) -> Tuple[Any, Tuple[Any, ...]]:
+    def _capture_output(self, batch: Batch, with_graph: bool) -> Tuple[Any, Tuple[Any, ...]]:
         caught: List[Any] = []
 
         def catch(output: Any, *target: Any) -> Tensor:
             caught.append((output, target))
             return torch.zeros(())
 
-        self._through_the_loop(batch, catch, with_graph)
+        self._run_through_loop(batch, catch, with_graph)
         return caught[0]
 
-    def _through_the_loop(self, batch: Batch, loss_func: Callable[..., Any], with_graph: bool = False) -> None:
+    def _run_through_loop(self, batch: Batch, loss_func: Callable[..., Any], with_graph: bool = False) -> None:
         """One batch through fastai's loop in eval mode, as ``validate`` and ``get_preds`` send it."""
         learn, asked = self.learn, []
 
-        def noted(*given: Any) -> Any:
+        def recorded_loss_func(*given: Any) -> Any:
             asked.append(True)
             return loss_func(*given)
 
         try:
-            with on_stage(learn, self.callbacks, training=False), torch.set_grad_enabled(with_graph):
-                learn.loss_func = noted
-                learn.one_batch(0, as_fastai_has_it(batch))
-        except CANCELS:
+            with enter_epoch(learn, self.callbacks, training=False), torch.set_grad_enabled(with_graph):
+                learn.loss_func = recorded_loss_func
+                learn.one_batch(0, to_fastai_batch(batch))
+        except CANCEL_EXCEPTIONS:
             pass
         finally:
             learn.loss_func = self.loss_func
         if not asked:
-            raise NothingReachedTheLoss("a callback cancels the batch before the loss")
+            raise LossNotReachedError("a callback cancels the batch before the loss")
 
     # -- steps ------------------------------------------------------------------------------------------------
 
-    def watch_steps(self) -> None:
-        learn, seen = self.learn, self.seen
-        before, watch, spied = LossBefore(), StepWatch(learn), Spy(self.callbacks)
-        rate = PROBING_LR if seen.hyper.lr is None else seen.hyper.lr
+    def run_training_steps(self) -> None:
+        learn, evidence = self.learn, self.evidence
+        before, watch, monitor = RawLossRecorder(), StepMonitor(learn), CallbackMonitor(self.callbacks)
+        rate = PROBING_LR if evidence.hyper.lr is None else evidence.hyper.lr
         try:
-            self._ready_to_step(rate)
-            with on_stage(learn, [before, *self.callbacks, Relay(watch)], training=True):
+            self._prepare_optimizer(rate)
+            with enter_epoch(learn, [before, *self.callbacks, StepEventForwarder(watch)], training=True):
                 for i, batch in enumerate(self.train):
-                    learn.one_batch(i, as_fastai_has_it(batch))
-        except ENDS:
+                    learn.one_batch(i, to_fastai_batch(batch))
+        except ENDING_EXCEPTIONS:
             if not watch.stepping.steps:
-                seen.wiring.ends_training = sorted(spied.who)
+                evidence.wiring.ends_training = sorted(monitor.skipped_by)
         except Exception as error:
             if not any(p.requires_grad for p in learn.model.parameters()):
-                watch.graph = watch.graph or self.attempt("the graph", self._graph_without_steps)
+                watch.graph = watch.graph or self.attempt("the graph", self._probe_graph_without_steps)
             if watch.graph is None or (watch.graph.trainable and watch.graph.loss_has_graph):
-                seen.wiring.train_error, seen.wiring.train_said = explained(error).cause, reported(error)
-        seen.graph, seen.precision = watch.graph, watch.precision
-        self._note_what_is_in_vain(spied)
+                evidence.wiring.train_error, evidence.wiring.train_message = classify_exception(error).cause, format_error(error)
+        evidence.graph, evidence.precision = watch.graph, watch.precision
+        self._record_ineffective_assignments(monitor)
         if watch.stepping.steps:
-            seen.stepping = watch.finish()
-            seen.stepping.loss_factor = before.factor_of(watch.losses)
-            self.attempt("rates set by callbacks", lambda: self._judge_rates_of_callbacks(rate))
-            self._judge_cancelled(spied)
-            seen.looked_at += ["gradients", "optimizer"]
-        watch.see_executed(self.ran)
+            evidence.stepping = watch.summarize()
+            evidence.stepping.loss_factor = before.compute_loss_factor(watch.losses)
+            self.attempt("rates set by callbacks", lambda: self._probe_callback_lr(rate))
+            self._record_cancelled_steps(monitor)
+            evidence.examined += ["gradients", "optimizer"]
+        watch.compare_executed(self.executed)
 
-    def spy_on_a_step(self) -> None:
+    def replay_one_step(self) -> None:
         """The events of one step on the first batch, for what the callbacks set in vain alone."""
-        spied = Spy(self.callbacks)
+        monitor = CallbackMonitor(self.callbacks)
         with suppress(Exception), rehearsal(self.learn, self.loss_func):  # the fit itself will say what it raises
-            with on_stage(self.learn, self.callbacks, training=True):
-                self.learn.one_batch(0, as_fastai_has_it(self.train[0]))
-        self._note_what_is_in_vain(spied)
+            with enter_epoch(self.learn, self.callbacks, training=True):
+                self.learn.one_batch(0, to_fastai_batch(self.train[0]))
+        self._record_ineffective_assignments(monitor)
 
-    def _note_what_is_in_vain(self, spied: Spy) -> None:
-        self.seen.wiring.set_on_itself = dict(spied.kept_to_itself)
-        self.seen.wiring.loss_only_shown = sorted(spied.shown_only)
+    def _record_ineffective_assignments(self, monitor: CallbackMonitor) -> None:
+        self.evidence.wiring.set_on_itself = dict(monitor.shadowed_attributes)
+        self.evidence.wiring.loss_only_shown = sorted(monitor.changed_display_loss_only)
 
-    def _graph_without_steps(self) -> Graph:
+    def _probe_graph_without_steps(self) -> Graph:
         """Where no step can be made: fastai 2 makes no optimizer for a model whose every parameter is frozen."""
         output, target = self.training_output(self.train[0])
-        return look_at_graph(self.learn.model, output, self.loss_func(output, *target))
+        return probe_graph(self.learn.model, output, self.loss_func(output, *target))
 
-    def _ready_to_step(self, rate: float) -> None:
-        learn, hyper = self.learn, self.seen.hyper
+    def _prepare_optimizer(self, rate: float) -> None:
+        learn, hyper = self.learn, self.evidence.hyper
         if learn.opt is None:
             learn.create_opt()
-        put_in_force(learn.opt, rate)
+        set_learning_rate(learn.opt, rate)
         if hyper.lr is None and learn.wd is not None:  # what fit would put in force
             learn.opt.set_hypers(wd=learn.wd)
         hyper.wd = max((float(group.get("wd", 0.0) or 0.0) for group in learn.opt.hypers), default=0.0)
 
-    def _judge_cancelled(self, spied: Spy) -> None:
-        step = self.seen.stepping
-        step.who = sorted(spied.who)
+    def _record_cancelled_steps(self, monitor: CallbackMonitor) -> None:
+        step = self.evidence.stepping
+        step.skipped_by = sorted(monitor.skipped_by)
         if step.skipped_steps >= step.steps:
             step.steps_simulated = self.attempt(
-                "an epoch of skipped steps", lambda: simulated_steps(self.learn, spied.guilty, self.train[0]))
+                "an epoch of skipped steps", lambda: count_simulated_steps(self.learn, monitor.skipping_callbacks, self.train[0]))
 
-    def _judge_rates_of_callbacks(self, put: float) -> None:
+    def _probe_callback_lr(self, initial_lr: float) -> None:
         """Where a callback sets the rate: the highest that it would set in an epoch, and the update that makes."""
-        step, hyper = self.seen.stepping, self.seen.hyper
-        if step.lr_in_force is None or abs(step.lr_in_force - put) <= 1e-6 * put:
+        step, hyper = self.evidence.stepping, self.evidence.hyper
+        if step.lr_in_force is None or abs(step.lr_in_force - initial_lr) <= 1e-6 * initial_lr:
             return
         setting: List[Callback] = [cb for cb in self.callbacks if "scaler" not in vars(cb)]
-        peak = max(peak_rate(self.learn, setting, self.train[0]), step.lr_in_force)
+        peak = max(find_peak_lr(self.learn, setting, self.train[0]), step.lr_in_force)
         if step.update is not None and step.lr_in_force > 0:
             step.update *= peak / step.lr_in_force
         step.lr_in_force, hyper.lr, hyper.source = peak, peak, "set by a callback"

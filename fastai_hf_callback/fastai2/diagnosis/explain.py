@@ -1,7 +1,7 @@
 """What an exception means, in fastai 2's words."""
 from fastai_hf_callback.diagnosis import failures
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, in_words_of
-from .fixes import PHRASES
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, translate_finding
+from .fixes import FASTAI2_PHRASES
 
 __all__ = ["explain"]
 
@@ -20,4 +20,4 @@ def explain(exception: BaseException) -> Diagnosis:
         With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
     """
     (finding,) = failures.explain(exception).findings
-    return Diagnosis([in_words_of(PHRASES, finding)])
+    return Diagnosis([translate_finding(FASTAI2_PHRASES, finding)])

@@ -14,13 +14,13 @@ from fastai_hf_callback.results.finding import Finding
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.fastai2.metrics import ColumnwiseAUC
 
-__all__ = ["PHRASES", "cure_for"]
+__all__ = ["FASTAI2_PHRASES", "find_fix"]
 
 WEIGHT_DECAY = 0.01  # fastai's own default
 EPSILON = 1e-8  # torch's own
 
 # The checks speak fastai 1's language; longer phrases before those that they hold.
-PHRASES: List[Tuple[str, str]] = [
+FASTAI2_PHRASES: List[Tuple[str, str]] = [
     ("Learner(..., callbacks=[HFCallback()])", "Learner(..., cbs=[HFCallback()])"),
     ("learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in",
      "[learn.remove_cb(cb) for cb in list(learn.cbs) if type(cb).__name__ in"),
@@ -64,94 +64,94 @@ PHRASES: List[Tuple[str, str]] = [
 ]
 
 
-def cure_for(finding: Finding) -> Optional[Callable[[Learner], None]]:
+def find_fix(finding: Finding) -> Optional[Callable[[Learner], None]]:
     """The function that heals `finding` on a learner, or None where that takes a person."""
-    if finding.cause in _BY_NAME and finding.evidence.get("who"):
+    if finding.cause in _FIXED_BY_REMOVAL and finding.evidence.get("who"):
         names = list(finding.evidence["who"])
-        return lambda learn: _without(learn, names)
+        return lambda learn: _remove_callbacks(learn, names)
     if finding.cause == "unwrapping-in-training-only" and "run_valid=False" in finding.evidence:
         names = finding.evidence["run_valid=False"].split(", ")
-        return lambda learn: _add_callback(_without(learn, names))
+        return lambda learn: _add_hf_callback(_remove_callbacks(learn, names))
     if finding.cause == "metric-at-base-rate" and "ColumnwiseAUC" not in finding.fix:
         return None
-    return _CURES.get(finding.cause)
+    return _FIXES.get(finding.cause)
 
 
-def _one_group(learn: Learner) -> None:
+def _merge_parameter_groups(learn: Learner) -> None:
     """All parameters in one group, everything trainable, and a new optimizer."""
     learn.splitter = trainable_params
-    _unfreeze(learn)
+    _unfreeze_all(learn)
 
 
-def _new_optimizer(learn: Learner) -> None:
+def _recreate_optimizer(learn: Learner) -> None:
     learn.create_opt()
 
 
-def _unfreeze(learn: Learner) -> None:
+def _unfreeze_all(learn: Learner) -> None:
     for parameter in learn.model.parameters():
         parameter.requires_grad_(True)
     learn.create_opt()
 
 
-def _usual_decay(learn: Learner) -> None:
+def _reset_weight_decay(learn: Learner) -> None:
     learn.wd = WEIGHT_DECAY
     if learn.opt is not None:
         learn.opt.set_hypers(wd=WEIGHT_DECAY)
 
 
-def _full_precision(learn: Learner) -> None:
+def _switch_to_full_precision(learn: Learner) -> None:
     learn.remove_cb(MixedPrecision)
     learn.model.float()
     learn.create_opt()
 
 
-def _fastais_own_loop(learn: Learner) -> None:
+def _restore_fastai_loop(learn: Learner) -> None:
     """``_do_one_batch`` as fastai's file has it, its globals those of the live module; and the callback for it."""
     source = importlib.util.find_spec("fastai.learner")
     klass = next(c for c in source.loader.get_code("fastai.learner").co_consts
                  if isinstance(c, types.CodeType) and c.co_name == "Learner")
     code = next(c for c in klass.co_consts if isinstance(c, types.CodeType) and c.co_name == "_do_one_batch")
     Learner._do_one_batch = types.FunctionType(code, vars(learner), "_do_one_batch")
-    if not any(_unwraps(cb) for cb in learn.cbs):
-        _add_callback(learn)
+    if not any(_is_unwrapping(cb) for cb in learn.cbs):
+        _add_hf_callback(learn)
 
 
-def _add_callback(learn: Learner) -> None:
+def _add_hf_callback(learn: Learner) -> None:
     if not any(isinstance(cb, HFCallback) for cb in learn.cbs):
         learn.add_cb(HFCallback())
 
 
-def _unwraps(callback: Callback) -> bool:
+def _is_unwrapping(callback: Callback) -> bool:
     return hasattr(callback, "after_pred") and callback.run_valid and not isinstance(callback, MixedPrecision)
 
 
-def _small_epsilon(learn: Learner) -> None:
+def _reset_epsilon(learn: Learner) -> None:
     learn.opt_func = partial(learn.opt_func, eps=EPSILON)
     learn.create_opt()
 
 
-def _gentle_clip(learn: Learner) -> None:
+def _relax_clipping(learn: Learner) -> None:
     for callback in learn.cbs:
         if isinstance(vars(callback).get("max_norm"), (int, float)):
             callback.max_norm = 1.0
 
 
-def _without(learn: Learner, names: List[str]) -> Learner:
+def _remove_callbacks(learn: Learner, names: List[str]) -> Learner:
     learn.remove_cbs([cb for cb in learn.cbs if type(cb).__name__ in names])
     return learn
 
 
-def _see_order(learn: Learner) -> None:
+def _add_auc_metric(learn: Learner) -> None:
     learn.metrics = [*learn.metrics, ColumnwiseAUC()]
 
 
-_BY_NAME = ("step-skipped", "backward-skipped", "gradients-never-zeroed", "accumulation-never-steps")
+_FIXED_BY_REMOVAL = ("step-skipped", "backward-skipped", "gradients-never-zeroed", "accumulation-never-steps")
 
-_CURES: Dict[str, Callable[[Learner], Any]] = {
-    "optimizer-holds-another-model": _one_group, "split-leaves-modules-out": _one_group,
-    "parameters-not-in-optimizer": _new_optimizer, "everything-frozen": _unfreeze, "head-frozen": _unfreeze,
-    "untrained-body-frozen": _unfreeze, "weight-decay-dominates": _usual_decay,
-    "half-weights-without-master": _full_precision, "patch-left-active": _fastais_own_loop,
-    "output-not-unwrapped": _add_callback, "clipped-to-nothing": _gentle_clip, "metric-at-base-rate": _see_order,
-    "epsilon-outweighs-gradients": _small_epsilon,
+_FIXES: Dict[str, Callable[[Learner], Any]] = {
+    "optimizer-holds-another-model": _merge_parameter_groups, "split-leaves-modules-out": _merge_parameter_groups,
+    "parameters-not-in-optimizer": _recreate_optimizer, "everything-frozen": _unfreeze_all, "head-frozen": _unfreeze_all,
+    "untrained-body-frozen": _unfreeze_all, "weight-decay-dominates": _reset_weight_decay,
+    "half-weights-without-master": _switch_to_full_precision, "patch-left-active": _restore_fastai_loop,
+    "output-not-unwrapped": _add_hf_callback, "clipped-to-nothing": _relax_clipping, "metric-at-base-rate": _add_auc_metric,
+    "epsilon-outweighs-gradients": _reset_epsilon,
 }

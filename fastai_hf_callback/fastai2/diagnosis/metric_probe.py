@@ -6,16 +6,16 @@ from typing import Any, Callable, List
 from fastai.learner import Metric
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricSeen
-from fastai_hf_callback.diagnosis.probes.metrics import look_at_metric
-from fastai_hf_callback.fastai2.metrics import AskedForMore, BaseRate, LearnerOfABatch
+from fastai_hf_callback.results.evidence import MetricEvidence
+from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
+from fastai_hf_callback.fastai2.metrics import UnavailableAttributeError, ConstantBaseline, SingleBatchLearner
 from fastai_hf_callback.fastai2.comparison.recorder import metric_names
 
-__all__ = ["look_at_metrics"]
+__all__ = ["probe_metrics"]
 
 
-def look_at_metrics(metrics: List[Metric], outputs: List[Tensor], targets: List[Tensor],
-                    loss_func: Callable) -> List[MetricSeen]:
+def probe_metrics(metrics: List[Metric], outputs: List[Tensor], targets: List[Tensor],
+                    loss_func: Callable) -> List[MetricEvidence]:
     """Score real, right, contrary, random and constant outputs; metrics are copied first.
 
     Parameters
@@ -28,20 +28,20 @@ def look_at_metrics(metrics: List[Metric], outputs: List[Tensor], targets: List[
         Chooses among the constant predictors.
     """
     names = metric_names(metrics)
-    # A BaseRate is constant on purpose.
-    return [look_at_metric(name, partial(_value, metric), outputs, targets, loss_func)
-            for name, metric in zip(names, metrics) if not isinstance(metric, BaseRate)]
+    # A ConstantBaseline is constant on purpose.
+    return [probe_metric(name, partial(_compute_value, metric), outputs, targets, loss_func)
+            for name, metric in zip(names, metrics) if not isinstance(metric, ConstantBaseline)]
 
 
-def _value(metric: Metric, epochs: List[Any]) -> float:
+def _compute_value(metric: Metric, epochs: List[Any]) -> float:
     """The value after the last of `epochs`, each a pair of lists of batches."""
     made, value = copy.deepcopy(metric), float("nan")
     for outputs, targets in epochs:
         made.reset()
         for output, target in zip(outputs, targets):
             try:
-                made.accumulate(LearnerOfABatch(output, target))
-            except AskedForMore:  # for the loss, or the inputs, as Perplexity does
+                made.accumulate(SingleBatchLearner(output, target))
+            except UnavailableAttributeError:  # for the loss, or the inputs, as Perplexity does
                 return float("nan")
         value = float(made.value)
     return value

@@ -14,15 +14,15 @@ from fastai.learner import Learner, Metric
 from fastcore.foundation import L
 from torch import Tensor
 
-from fastai_hf_callback.utils.rng import rng_preserved
-from fastai_hf_callback.utils.snapshot import Memory, copied_state, every_module, own_copy
+from fastai_hf_callback.utils.rng import preserve_rng_state
+from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, find_all_modules, copy_with_shared
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
 
-__all__ = ["everything_put_back", "callback_copy"]
+__all__ = ["preserve_everything", "copy_callback"]
 
 
 @contextmanager
-def everything_put_back(learn: Learner) -> Iterator[None]:
+def preserve_everything(learn: Learner) -> Iterator[None]:
     """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
 
     Put back, also when an exception passes through: weights, gradients, buffers, modes and attributes of every
@@ -31,45 +31,45 @@ def everything_put_back(learn: Learner) -> Iterator[None]:
     random states, gradient mode, autocast, warnings. Files are not: callbacks that write are not called (see
     ``probe``).
     """
-    memory = Memory()
+    memory = Snapshot()
     patch, gradient_mode = Learner._do_one_batch, torch.is_grad_enabled()
-    with rng_preserved(), warnings.catch_warnings(), quiet(learn), _autocast_kept():
+    with preserve_rng_state(), warnings.catch_warnings(), quiet(learn), _preserve_autocast():
         warnings.simplefilter("ignore")
-        generators = _generators_of(learn)
+        generators = _list_generators(learn)
         try:
-            _set_aside(learn, memory)
+            _save_state(learn, memory)
             yield
         finally:
-            memory.put_back()
+            memory.restore()
             for generator, state in generators:
                 (generator.set_state if isinstance(generator, torch.Generator) else generator.setstate)(state)
             Learner._do_one_batch = patch
             torch.set_grad_enabled(gradient_mode)
 
 
-def callback_copy(callback: Callback, learn: Learner) -> Callback:
+def copy_callback(callback: Callback, learn: Learner) -> Callback:
     """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
-    shared = [learn, learn.model, learn.dls, *_loaders_of(learn), learn.loss_func, learn.opt, *learn.cbs,
+    shared = [learn, learn.model, learn.dls, *_get_loaders(learn), learn.loss_func, learn.opt, *learn.cbs,
               *learn.metrics, *(v for v in vars(learn).values() if isinstance(v, Callback)),
-              *every_module(learn.model), *learn.model.parameters()]
-    return own_copy(callback, shared)
+              *find_all_modules(learn.model), *learn.model.parameters()]
+    return copy_with_shared(callback, shared)
 
 
-def _set_aside(learn: Learner, memory: Memory) -> None:
-    modules, optimizer = every_module(learn.model), learn.opt
-    memory.weights([p for m in modules for p in m._parameters.values() if p is not None])
-    memory.weights(_parameters_in(optimizer))
-    for part in [learn, *_parts_of(learn), *modules]:
+def _save_state(learn: Learner, memory: Snapshot) -> None:
+    modules, optimizer = find_all_modules(learn.model), learn.opt
+    memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None])
+    memory.save_weights(_list_parameters(optimizer))
+    for part in [learn, *_list_stateful_objects(learn), *modules]:
         memory.attributes(part)
         for value in [v for v in vars(part).values() if isinstance(v, L)]:  # it keeps what it holds in an attribute
             memory.attributes(value)
-    memory.buffers(modules)
+    memory.copy_buffers(modules)
     if optimizer is not None:
-        _set_optimizer_aside(optimizer, memory)
+        _save_optimizer_state(optimizer, memory)
 
 
-def _set_optimizer_aside(optimizer: Any, memory: Memory) -> None:
-    held = {id(p): p for p in _parameters_in(optimizer)}
+def _save_optimizer_state(optimizer: Any, memory: Snapshot) -> None:
+    held = {id(p): p for p in _list_parameters(optimizer)}
     inner = vars(optimizer).get("opt")  # torch's in an OptimWrapper, fastai's in a Lookahead
     for part in (optimizer,) if inner is None else (optimizer, inner):
         memory.attributes(part)
@@ -78,33 +78,33 @@ def _set_optimizer_aside(optimizer: Any, memory: Memory) -> None:
             memory.container(group.get("params") if isinstance(group, dict) else None)
         for name, value in list(vars(part).items()):
             if name == "state":
-                part.state = copied_state(value)
+                part.state = copy_optimizer_state(value)
             elif name not in ("hypers", "param_lists", "param_groups") and isinstance(value, (list, tuple, dict)):
                 vars(part)[name] = copy.deepcopy(value, dict(held))  # a Lookahead's slow weights
 
 
-def _parameters_in(optimizer: Any) -> List[Tensor]:
+def _list_parameters(optimizer: Any) -> List[Tensor]:
     return [] if optimizer is None else [p for group in optimizer.param_lists for p in group]
 
 
-def _parts_of(learn: Learner) -> List[Any]:
+def _list_stateful_objects(learn: Learner) -> List[Any]:
     callbacks = [value for value in [*learn.cbs, *vars(learn).values()] if isinstance(value, Callback)]
     metrics = [value for holder in callbacks for value in vars(holder).values() if isinstance(value, Metric)]
-    loaders = _loaders_of(learn)
+    loaders = _get_loaders(learn)
     inside = [vars(dl).get(name) for dl in loaders if hasattr(dl, "__dict__")
               for name in ("dataset", "sampler", "batch_sampler", "fake_l")]
     parts = [learn.opt, *callbacks, *learn.metrics, *metrics, learn.loss_func, learn.dls, *loaders, *inside]
     return [part for part in parts if hasattr(part, "__dict__") and not isinstance(part, type)]
 
 
-def _loaders_of(learn: Learner) -> List[Any]:
+def _get_loaders(learn: Learner) -> List[Any]:
     return list(getattr(learn.dls, "loaders", []))
 
 
-def _generators_of(learn: Learner) -> List[Any]:
+def _list_generators(learn: Learner) -> List[Any]:
     """fastai's loaders draw from a generator of their own, torch's from one that they may be given; with its state."""
     found = []
-    for loader in _loaders_of(learn):
+    for loader in _get_loaders(learn):
         for holder in (loader, getattr(loader, "sampler", None)):
             for generator in vars(holder).values() if hasattr(holder, "__dict__") else ():
                 if isinstance(generator, random.Random):
@@ -115,7 +115,7 @@ def _generators_of(learn: Learner) -> List[Any]:
 
 
 @contextmanager
-def _autocast_kept() -> Iterator[None]:
+def _preserve_autocast() -> Iterator[None]:
     """``MixedPrecision`` enters autocast in one event and leaves it in another: between them an exception leaves it on.
 
     torch counts how deep it is in autocast and empties its cache of cast weights at the outermost level only. Here
@@ -124,7 +124,7 @@ def _autocast_kept() -> Iterator[None]:
     cached = torch.is_autocast_cache_enabled()
     with ExitStack() as stack:
         for device in ("cpu", "cuda"):
-            stack.enter_context(_autocast_of(device))
+            stack.enter_context(_preserve_device_autocast(device))
         depth = torch.autocast_increment_nesting()
         torch.set_autocast_cache_enabled(False)
         try:
@@ -138,7 +138,7 @@ def _autocast_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _autocast_of(device: str) -> Iterator[None]:
+def _preserve_device_autocast(device: str) -> Iterator[None]:
     try:
         enabled = torch.is_autocast_enabled(device)
     except TypeError:  # an older torch asks about CUDA alone

@@ -8,77 +8,77 @@ from fastai.optimizer import weight_decay
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes import steps
-from fastai_hf_callback.diagnosis.probes.weight_updates import GroupHyper
+from fastai_hf_callback.diagnosis.probes.weight_updates import GroupHyperparameters
 
-__all__ = ["StepWatch", "LossBefore", "gradients_left"]
+__all__ = ["StepMonitor", "RawLossRecorder", "has_remaining_gradients"]
 
 
-def gradients_left(learn: Learner) -> bool:
+def has_remaining_gradients(learn: Learner) -> bool:
     """Whether a gradient is still there when its batch has ended; the last that the optimizer holds speaks for all."""
-    held = [p for group in (learn.opt.param_lists if learn.opt is not None else []) for p in group]
-    last = next((p for p in reversed(held) if p.grad is not None), None)
+    optimizer_parameters = [p for group in (learn.opt.param_lists if learn.opt is not None else []) for p in group]
+    last = next((p for p in reversed(optimizer_parameters) if p.grad is not None), None)
     return last is not None and bool(last.grad.any())
 
 
-class LossBefore(Callback, steps.Losses):
+class RawLossRecorder(Callback, steps.LossRecorder):
     """Notes the loss that ``loss_func`` gave, before any callback scales or replaces it."""
 
     order = -3000
 
     def __init__(self) -> None:
-        steps.Losses.__init__(self)
+        steps.LossRecorder.__init__(self)
 
     def after_loss(self) -> None:
         if self.learn.training:
-            self.note(self.learn.loss_grad)
+            self.record(self.learn.loss_grad)
 
 
-class StepWatch(steps.StepWatch):
+class StepMonitor(steps.StepMonitor):
     """Asks fastai 2's optimizer and splitter."""
 
-    def held(self) -> List[List[Tensor]]:
+    def optimizer_parameters(self) -> List[List[Tensor]]:
         return [] if self.learn.opt is None else [list(group) for group in self.learn.opt.param_lists]
 
-    def grouped(self) -> Set[int]:
+    def layer_group_ids(self) -> Set[int]:
         """Those of the groups in force, and those of the splitter, which is asked when an optimizer is made.
 
         None, where the optimizer in force holds nothing of the model: its groups are another model's.
         """
         own = {id(p) for p in self.learn.model.parameters()}
-        held = {id(p) for group in self.held() for p in group}
-        if held and not held & own:
+        optimizer_parameters = {id(p) for group in self.optimizer_parameters() for p in group}
+        if optimizer_parameters and not optimizer_parameters & own:
             return set()
-        return held | self._split()
+        return optimizer_parameters | self._get_splitter_ids()
 
-    def rates(self) -> List[float]:
+    def learning_rates(self) -> List[float]:
         return [] if self.learn.opt is None else [float(hyper["lr"]) for hyper in self.learn.opt.hypers]
 
-    def decoupled_decay(self) -> Dict[int, GroupHyper]:
-        return {} if not self._decays_apart() else {
+    def read_decoupled_decay(self) -> Dict[int, GroupHyperparameters]:
+        return {} if not self._has_decoupled_decay() else {
             id(p): (float(hyper["lr"]), float(hyper.get("wd", 0.0))) for p, _, state, hyper
             in self.learn.opt.all_params() if state.get("do_wd", True)}
 
-    def coupled_decay(self) -> Dict[int, float]:
-        if self.learn.opt is None or self._decays_apart():
+    def read_coupled_decay(self) -> Dict[int, float]:
+        if self.learn.opt is None or self._has_decoupled_decay():
             return {}
         return {id(p): float(hyper.get("wd", 0.0) or 0.0) * bool(state.get("do_wd", True))
                 for p, _, state, hyper in self.learn.opt.all_params()}
 
-    def epsilons(self) -> Dict[int, float]:
+    def read_epsilons(self) -> Dict[int, float]:
         """Of Adam and its like; Adadelta has an epsilon of another meaning."""
         if self.learn.opt is None:
             return {}
         return {id(p): float(hyper["eps"]) for p, _, _, hyper in self.learn.opt.all_params()
                 if hyper.get("eps") and "rho" not in hyper}
 
-    def batches_in_an_epoch(self) -> int:
+    def batches_per_epoch(self) -> int:
         return len(self.learn.dls.train)
 
     def loss_scale(self) -> Optional[float]:
         scaler = vars(self.learn).get("scaler")
         return float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else None
 
-    def _decays_apart(self) -> bool:
+    def _has_decoupled_decay(self) -> bool:
         """Whether weight decay is taken from the weights, not added to the gradient."""
         optimizer: Any = self.learn.opt
         inner = vars(optimizer).get("opt") if optimizer is not None else None
@@ -86,7 +86,7 @@ class StepWatch(steps.StepWatch):
             return isinstance(inner, torch.optim.AdamW)
         return optimizer is not None and weight_decay in list(optimizer.cbs)
 
-    def _split(self) -> Set[int]:
+    def _get_splitter_ids(self) -> Set[int]:
         try:
             groups = list(self.learn.splitter(self.learn.model))
         except Exception:  # a splitter that was right for another model

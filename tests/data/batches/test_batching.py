@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import HFModel
-from fastai_hf_callback.errors import InputError, UnusableInput
-from fastai_hf_callback.data.batches.batch_spec import TextInputs
-from fastai_hf_callback.data.batches.padding import Padding, mask_rows, pad_rows
-from fastai_hf_callback.data.batches.sampler import LengthBuckets, dealt, dealt_evenly, joint_sizes, longest_first, padded_share
+from fastai_hf_callback.errors import InputError, InvalidInputError
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec
+from fastai_hf_callback.data.batches.padding import Padding, build_attention_mask, pad_rows
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, shard_batches, shard_batches_evenly, global_batch_sizes, longest_first, padding_ratio
 from tests.tiny_models import VOCAB, tiny_model
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=300)
@@ -34,7 +34,7 @@ def batches(order, bs):
 @settings(max_examples=150, deadline=None)
 def test_every_row_comes_once_and_the_longest_in_the_first_full_batch(lengths, bs, window, seed):
     torch.manual_seed(seed)
-    order = list(LengthBuckets(lengths, bs, window))
+    order = list(LengthBucketSampler(lengths, bs, window))
     assert sorted(order) == list(range(len(lengths)))
     full = [batch for batch in batches(order, bs) if len(batch) == bs]
     longest = [max(lengths[row] for row in batch) for batch in full]
@@ -42,11 +42,11 @@ def test_every_row_comes_once_and_the_longest_in_the_first_full_batch(lengths, b
 
 
 def test_no_rows_are_an_empty_pass():
-    assert list(LengthBuckets([], 4)) == [] and len(LengthBuckets([], 4)) == 0
+    assert list(LengthBucketSampler([], 4)) == [] and len(LengthBucketSampler([], 4)) == 0
 
 
 def test_each_pass_makes_other_batches_and_a_seed_the_same_ones():
-    buckets = LengthBuckets(log_normal(1000), 16)
+    buckets = LengthBucketSampler(log_normal(1000), 16)
     torch.manual_seed(3)
     first, second = list(buckets), list(buckets)
     torch.manual_seed(3)
@@ -57,16 +57,16 @@ def test_each_pass_makes_other_batches_and_a_seed_the_same_ones():
 
 def test_only_torchs_generator_is_drawn_from():
     before = np.random.get_state()[1].copy()
-    list(LengthBuckets([3, 1, 2], 2))
+    list(LengthBucketSampler([3, 1, 2], 2))
     assert (np.random.get_state()[1] == before).all()
 
 
 @pytest.mark.parametrize("rows", (100, 800, 51 * 32, 76 * 32, 3000, 20000))
 def test_buckets_compute_hardly_more_than_all_rows_sorted_would_and_a_random_order_far_more(rows):
     lengths = log_normal(rows)
-    least = padded_share(lengths, longest_first(lengths), 32)
-    assert padded_share(lengths, LengthBuckets(lengths, 32).draw(), 32) <= 1.05 * least
-    assert padded_share(lengths, torch.randperm(rows).numpy(), 32) > 1.5 * least
+    least = padding_ratio(lengths, longest_first(lengths), 32)
+    assert padding_ratio(lengths, LengthBucketSampler(lengths, 32).draw(), 32) <= 1.05 * least
+    assert padding_ratio(lengths, torch.randperm(rows).numpy(), 32) > 1.5 * least
 
 
 def test_longest_first_keeps_the_order_of_equals():
@@ -92,17 +92,17 @@ def faults_of(shares, order, bs, world):
 
 @given(ROWS, BATCH, WORLD, st.booleans(), st.integers(0, 9))
 @settings(max_examples=400, deadline=None)
-def test_dealt_rows_are_all_there_once_and_no_process_has_a_batch_more(rows, bs, world, leveled, seed):
+def test_dealt_rows_are_all_there_once_and_no_process_has_a_batch_more(rows, bs, world, interleave, seed):
     order = np.random.RandomState(seed).permutation(rows)
     if rows < world:
-        with pytest.raises(UnusableInput, match=rf"{rows} row\(s\) for {world} processes"):
-            dealt(order, bs, world, leveled)
+        with pytest.raises(InvalidInputError, match=rf"{rows} row\(s\) for {world} processes"):
+            shard_batches(order, bs, world, interleave)
         return
-    shares = dealt(order, bs, world, leveled)
+    shares = shard_batches(order, bs, world, interleave)
     assert len(shares) == world and faults_of(shares, order, bs, world) == []
     joint = [np.concatenate(step) for step in zip(*shares)]
-    assert [len(step) for step in joint] == joint_sizes(rows, bs, world)
-    if leveled:
+    assert [len(step) for step in joint] == global_batch_sizes(rows, bs, world)
+    if interleave:
         assert sorted(np.concatenate(joint)) == sorted(order)
     else:
         assert np.concatenate(joint).tolist() == order.tolist(), "put together they are the order again"
@@ -123,7 +123,7 @@ def test_what_torchs_own_sampler_deals_is_seen_to_repeat_rows():
     (lambda shares: shares[0].insert(0, np.concatenate([shares[0].pop(0), shares[0].pop(0)])), "a batch too large"),
 ])
 def test_and_so_is_every_other_fault(spoil, fault):
-    shares = dealt(np.arange(40), 4, 2)
+    shares = shard_batches(np.arange(40), 4, 2)
     spoil(shares)
     assert fault in faults_of(shares, range(40), 4, 2)
 
@@ -137,8 +137,8 @@ def test_joint_batches_are_those_of_one_process(steps, bs, world, seed):
         return
     lengths = np.random.RandomState(seed).randint(1, 300, rows)
     torch.manual_seed(seed)
-    order = LengthBuckets(lengths, bs * world).draw()
-    joint = [set(np.concatenate(step)) for step in zip(*dealt(order, bs, world, leveled=True))]
+    order = LengthBucketSampler(lengths, bs * world).draw()
+    joint = [set(np.concatenate(step)) for step in zip(*shard_batches(order, bs, world, interleave=True))]
     assert joint == [set(batch) for batch in batches(order.tolist(), bs * world)]
 
 
@@ -146,7 +146,7 @@ def test_joint_batches_are_those_of_one_process(steps, bs, world, seed):
 @settings(max_examples=200, deadline=None)
 def test_evenly_dealt_rows_are_as_many_for_each_and_what_is_left_is_fewer_than_the_processes(rows, bs, world):
     order = np.random.RandomState(rows).permutation(rows)
-    shares, rest = dealt_evenly(order, bs, world)
+    shares, rest = shard_batches_evenly(order, bs, world)
     sizes = [[len(batch) for batch in share] for share in shares]
     assert len(shares) == world and all(one == sizes[0] for one in sizes)
     assert max([0, *(size for one in sizes for size in one), *map(len, rest)]) <= bs
@@ -159,12 +159,12 @@ def test_evenly_dealt_rows_are_as_many_for_each_and_what_is_left_is_fewer_than_t
 def test_no_process_waits_for_another_with_longer_texts(world):
     lengths = log_normal(32 * world * 60)
 
-    def waited(order, leveled):
+    def waited(order, interleave):
         """Token positions that processes wait for, per position computed: the longest process sets the pace."""
-        widths = np.array([[lengths[batch].max() for batch in share] for share in dealt(order, 32, world, leveled)])
+        widths = np.array([[lengths[batch].max() for batch in share] for share in shard_batches(order, 32, world, interleave)])
         return float((widths.max(0) - widths).sum() / widths.sum())
 
-    order = LengthBuckets(lengths, 32 * world).draw()
+    order = LengthBucketSampler(lengths, 32 * world).draw()
     assert waited(order, True) < 0.02
     assert waited(order, True) < waited(order, False) < waited(torch.randperm(len(lengths)).numpy(), True)
 
@@ -182,15 +182,15 @@ def test_rows_come_back_out_of_their_padding(rows, side, more):
     for row, line in zip(rows, padded.tolist()):
         missing = [-7] * (width - len(row))
         assert line == (missing + row if side == "left" else row + missing)
-    assert torch.equal(mask_rows(rows, side, width), (padded != -7).long())
-    assert mask_rows(rows, side).shape[1] == width - more
+    assert torch.equal(build_attention_mask(rows, side, width), (padded != -7).long())
+    assert build_attention_mask(rows, side).shape[1] == width - more
 
 
 # -- a model that does not fit -----------------------------------------------------------------------
 
 
 def inputs(**changed):
-    return TextInputs(("input_ids", "attention_mask"), **{**dict(longest=20, vocabulary=VOCAB, outputs=3), **changed})
+    return BatchSpec(("input_ids", "attention_mask"), **{**dict(longest=20, vocab_size=VOCAB, num_labels=3), **changed})
 
 
 @pytest.mark.parametrize("name", ("bert", "roberta", "distilbert", "xlnet", "xlm", "bert of transformers 5"))
@@ -203,12 +203,12 @@ def test_a_model_that_fits_is_taken(name):
 
 
 @pytest.mark.parametrize("changed, message", (
-    (dict(vocabulary=VOCAB + 2),
+    (dict(vocab_size=VOCAB + 2),
      "The tokenizer has 50 ids, and BertForSequenceClassification embeds 48. Load both from one folder, or write "
      "model.resize_token_embeddings(50) if tokens were added."),
     (dict(longest=33), "The longest text has 33 tokens, and BertForSequenceClassification has 32 positions. Write "
                        "text_data(..., max_len=32)."),
-    (dict(outputs=4), "The labels ask for 4 output(s), and BertForSequenceClassification gives 3. Write "
+    (dict(num_labels=4), "The labels ask for 4 output(s), and BertForSequenceClassification gives 3. Write "
                       "from_pretrained(..., num_labels=4)."),
 ))
 def test_a_model_that_does_not_fit_is_refused_before_training(changed, message):
@@ -241,4 +241,4 @@ def test_a_classifier_without_a_padding_id_is_refused():
 def test_names_travel_with_what_they_know():
     there = pickle.loads(pickle.dumps(inputs(padding=Padding(5, 3, "left"))))
     assert there == ("input_ids", "attention_mask") and there.padding == Padding(5, 3, "left")
-    assert (there.longest, there.vocabulary, there.outputs) == (20, VOCAB, 3)
+    assert (there.longest, there.vocab_size, there.num_labels) == (20, VOCAB, 3)

@@ -43,7 +43,7 @@ from tests.data.encoding.tiny_tokenizers import (
 def test_a_slow_tokenizer_s_rows_are_its_own(slow, make, texts, max_len):
     tokenizer = slow(make)
     for from_ in (1, 1000):  # with words remembered where they may be, and without
-        with patch.object(tokenizing, "CHUNKS_PAY_FROM", from_):
+        with patch.object(tokenizing, "MIN_TEXTS_FOR_CHUNKS", from_):
             rows = as_lists(TextEncoder(tokenizer, max_len).encode(texts))
         assert rows == [own_row(tokenizer, text, max_len) for text in texts]
 
@@ -53,7 +53,7 @@ def test_a_slow_tokenizer_s_rows_are_its_own(slow, make, texts, max_len):
 @given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_len=st.integers(4, 25))
 def test_a_slow_tokenizer_s_pairs_are_its_own(slow, make, rows, max_len):
     tokenizer, texts, pairs = slow(make), [a for a, _ in rows], [b for _, b in rows]
-    with patch.object(tokenizing, "CHUNKS_PAY_FROM", 1):
+    with patch.object(tokenizing, "MIN_TEXTS_FOR_CHUNKS", 1):
         encoded = as_lists(TextEncoder(tokenizer, max_len).encode(texts, pairs))
     assert encoded == [own_pair(tokenizer, text, pair, max_len) for text, pair in rows]
 
@@ -124,7 +124,7 @@ def test_a_fast_bert_and_a_slow_one_agree(fast, a_bert):
         assert as_lists(one.encode(texts)) == as_lists(other.encode(texts))
     for row, slow_row in zip(one.encode(texts, pairs), other.encode(texts, pairs)):
         assert row.ids.tolist() == slow_row.ids.tolist() and row.types.tolist() == slow_row.types.tolist()
-    assert (one.pad_id, one.pad_side, one.vocabulary) == (other.pad_id, other.pad_side, other.vocabulary)
+    assert (one.pad_id, one.padding_side, one.vocab_size) == (other.pad_id, other.padding_side, other.vocab_size)
 
 
 # -- special tokens, types, padding, and arms that break them -----------------------------------------
@@ -152,23 +152,23 @@ def test_a_single_text_has_types_only_where_some_are_not_0(slow, make):
 @every_slow
 def test_padding_as_the_tokenizer_would(slow, make):
     encoder = TextEncoder(slow(make), 40)
-    assert encoder.pad_side == ("left" if make is xlnet else "right")
+    assert encoder.padding_side == ("left" if make is xlnet else "right")
     assert encoder.pad_id == {roberta: 1, xlm: 2, xlnet: 5}.get(make, 0)
-    assert encoder.pad_type_id == 0
-    assert encoder.vocabulary == len(slow(make))
+    assert encoder.pad_token_type_id == 0
+    assert encoder.vocab_size == len(slow(make))
 
 
 def test_types_are_padded_as_the_tokenizer_says(slow):
     tokenizer = pickle.loads(pickle.dumps(slow(xlnet)))
     tokenizer.pad_token_type_id = 3
-    assert TextEncoder(tokenizer).pad_type_id == 3
+    assert TextEncoder(tokenizer).pad_token_type_id == 3
 
 
 def test_added_tokens_count_in_the_vocabulary(slow, tmp_path):
     tokenizer = bert(pytest.importorskip("pytorch_transformers"), tmp_path)
     encoder = TextEncoder(tokenizer)
     tokenizer.add_tokens(["[NAME]", "new york"])
-    assert encoder.vocabulary == len(WORDS) + 2
+    assert encoder.vocab_size == len(WORDS) + 2
     texts = ["good [NAME]! bad", "new york", "good new york a", "new  york", "x[NAME]y"] * 10  # words are remembered
     assert as_lists(encoder.encode(texts)) == [own_row(tokenizer, text, 128) for text in texts]
 
@@ -194,15 +194,15 @@ def test_special_tokens_and_types_stay_in_a_cut_row(a_bert):
 ], ids=["separator first", "ends swapped", "last separator lost", "types swapped", "types one early"])
 def test_a_broken_frame_is_noticed(a_bert, name, broken):
     encoder = TextEncoder(a_bert, 6)
-    with patch.object(tokenizing._Frame, name, broken):
+    with patch.object(tokenizing._SpecialTokenTemplate, name, broken):
         assert not frames_hold(encoder)
 
 
 def test_a_cut_of_the_whole_row_which_loses_the_last_separator_is_noticed(a_bert):
-    encoder, join = TextEncoder(a_bert, 6), tokenizing._Frame.join
+    encoder, join = TextEncoder(a_bert, 6), tokenizing._SpecialTokenTemplate.join
     with patch.object(tokenizing, "_shares", lambda room, first, second: (first, second)):
         assert not frames_hold(encoder)
-        with patch.object(tokenizing._Frame, "join", lambda *given_: join(*given_)[:6]):
+        with patch.object(tokenizing._SpecialTokenTemplate, "join", lambda *given_: join(*given_)[:6]):
             row, = encoder.encode(["good bad good bad good"])
             assert row.ids.tolist() == [CLS, 5, 6, 5, 6, 5] and not frames_hold(encoder)
 
@@ -212,14 +212,14 @@ def test_words_that_depend_on_their_neighbours_are_noticed_on_the_tokenizer_at_h
     """RoBERTa's pieces carry the space, XLM splits off a text's last full stop; here both say they have wordpieces."""
     tokenizer, texts = slow(make), ["good cat. good day ", "a"] * 20
     with patch.object(tokenizer, "wordpiece_tokenizer", None, create=True):
-        assert not tokenizing._Slow(tokenizer, 20, texts, None, False).by_chunk
-    with patch.object(tokenizing._Slow, "_chunks_are_independent", lambda self: True):  # the broken arm
+        assert not tokenizing._SlowTokenizerJob(tokenizer, 20, texts, None, False).by_chunk
+    with patch.object(tokenizing._SlowTokenizerJob, "_chunks_are_independent", lambda self: True):  # the broken arm
         broken = as_lists(TextEncoder(tokenizer, 20).encode(texts))
     assert broken != [own_row(tokenizer, text, 20) for text in texts]
 
 
 def test_words_are_remembered_for_a_bert_alone(slow):
-    jobs = {make.__name__: tokenizing._Slow(slow(make), 9, ["good a"] * 40, None, False) for make in SLOW}
+    jobs = {make.__name__: tokenizing._SlowTokenizerJob(slow(make), 9, ["good a"] * 40, None, False) for make in SLOW}
     assert {name for name, job in jobs.items() if job.by_chunk} == {"bert", "distilbert"}
 
 

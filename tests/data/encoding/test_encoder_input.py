@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastai_hf_callback import BridgeError
-from fastai_hf_callback.errors import UnusableInput
+from fastai_hf_callback import FastaiHFError
+from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from tests.data.encoding.tiny_tokenizers import CLS, SEP, Loud, as_lists, bert, encode, fast_bert, quick
 
@@ -23,7 +23,7 @@ from tests.data.encoding.tiny_tokenizers import CLS, SEP, Loud, as_lists, bert, 
     (None, "None (NoneType) was given as tokenizer"),
 ])
 def test_what_is_no_tokenizer_is_refused(given_, said):
-    with pytest.raises(UnusableInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         TextEncoder(given_)
     assert said in str(caught.value) and "write AutoTokenizer.from_pretrained(name)" in str(caught.value)
 
@@ -42,26 +42,26 @@ def test_what_is_no_tokenizer_is_refused(given_, said):
     ([["a"]], ["b"], "texts of words and pairs were given; expected pairs only beside texts that are str"),
 ])
 def test_texts_that_are_none_are_refused(a_bert, texts, pairs, said):
-    with pytest.raises(UnusableInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         TextEncoder(a_bert).encode(texts, pairs)
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("max_len", [1.5, "128", True, None])
 def test_a_length_that_is_no_number_is_refused(a_bert, max_len):
-    with pytest.raises(UnusableInput, match="expected a whole number"):
+    with pytest.raises(InvalidInputError, match="expected a whole number"):
         TextEncoder(a_bert, max_len)
 
 
 def test_a_number_of_processes_below_one_is_refused(a_bert):
-    with pytest.raises(UnusableInput, match="n_workers=0 was given; expected at least 1; write n_workers=1"):
+    with pytest.raises(InvalidInputError, match="n_workers=0 was given; expected at least 1; write n_workers=1"):
         TextEncoder(a_bert, n_workers=0)
 
 
 def test_a_length_with_room_for_one_text_but_not_for_a_pair_is_refused_with_pairs(a_bert):
     encoder = TextEncoder(a_bert, 2)
     assert as_lists(encoder.encode(["good"])) == [[CLS, SEP]]
-    with pytest.raises(UnusableInput, match="max_len=2 was given.*3 special tokens of a pair; write max_len=4 or more"):
+    with pytest.raises(InvalidInputError, match="max_len=2 was given.*3 special tokens of a pair; write max_len=4 or more"):
         encoder.encode(["good"], ["bad"])
 
 
@@ -69,21 +69,21 @@ def test_a_length_above_the_tokenizer_s_own_limit_is_refused(tmp_path):
     tokenizer = bert(pytest.importorskip("pytorch_transformers"), tmp_path, max_len=64)
     TextEncoder(tokenizer, 64)
     said = "max_len=65 was given, and the tokenizer's own limit is 64 tokens; write max_len=64 or less"
-    with pytest.raises(UnusableInput, match=said):
+    with pytest.raises(InvalidInputError, match=said):
         TextEncoder(tokenizer, 65)
 
 
 def test_a_length_above_a_fast_tokenizer_s_own_limit_is_refused(fast):
     tokenizer = pickle.loads(pickle.dumps(fast(fast_bert)))
     tokenizer.model_max_length = 100
-    with pytest.raises(UnusableInput, match="max_len=128 was given, and the tokenizer's own limit is 100 tokens"):
+    with pytest.raises(InvalidInputError, match="max_len=128 was given, and the tokenizer's own limit is 100 tokens"):
         TextEncoder(tokenizer)
 
 
 def test_a_vocabulary_without_its_unknown_token_is_named(tmp_path):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[CLS]\n[SEP]\ngood", encoding="utf-8")
     tokenizer = pytest.importorskip("pytorch_transformers").BertTokenizer(str(tmp_path / "vocab.txt"))
-    with pytest.raises(UnusableInput, match=r"the tokenizer has no id for '\[UNK\]'"):
+    with pytest.raises(InvalidInputError, match=r"the tokenizer has no id for '\[UNK\]'"):
         TextEncoder(tokenizer).encode(["good what"])
 
 
@@ -106,7 +106,7 @@ def test_no_row_is_longer_than_asked_and_all_keep_their_special_tokens(a_bert, t
 
 @pytest.mark.parametrize("max_len", [1, 0, -3])
 def test_a_length_with_no_room_for_the_special_tokens_is_refused(a_bert, max_len):
-    with pytest.raises(BridgeError, match=f"max_len={max_len}.*2 special tokens"):
+    with pytest.raises(FastaiHFError, match=f"max_len={max_len}.*2 special tokens"):
         encode(a_bert, ["good fish good fish"], max_len)
 
 

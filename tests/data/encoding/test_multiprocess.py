@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastai_hf_callback.data import tokenizing
-from fastai_hf_callback.data.encoding.encoder import Encoded, TextEncoder
+from fastai_hf_callback.data.encoding.encoder import EncodedText, TextEncoder
 from tests.data.encoding.tiny_tokenizers import Loud, as_lists, every_slow, fast_bert, listed
 
 NUMBERED = [f"good bad fishy {'a ' * (i % 7)}! [SEP] {i}" for i in range(60)]
@@ -16,9 +16,9 @@ NUMBERED = [f"good bad fishy {'a ' * (i % 7)}! [SEP] {i}" for i in range(60)]
 @pytest.fixture
 def in_processes(monkeypatch):
     """A few rows are many."""
-    monkeypatch.setattr(tokenizing, "PAYS_FROM", 0)
-    monkeypatch.setattr(tokenizing, "PAYS_FROM_REMEMBERED", 0)
-    monkeypatch.setattr(tokenizing._Slow, "rows", 7)
+    monkeypatch.setattr(tokenizing, "MIN_CHARS_FOR_PROCESSES", 0)
+    monkeypatch.setattr(tokenizing, "MIN_CHARS_FOR_PROCESSES_CACHED", 0)
+    monkeypatch.setattr(tokenizing._SlowTokenizerJob, "rows", 7)
 
 
 @every_slow
@@ -78,7 +78,7 @@ def test_what_a_killed_process_had_to_do_is_done_here(in_processes):
                 os._exit(1)
             return super().tokenize(text)
 
-    with patch.object(tokenizing, "_can_be_pickled", lambda tokenizer: True):
+    with patch.object(tokenizing, "_is_picklable", lambda tokenizer: True):
         rows = as_lists(TextEncoder(Dying(), n_workers=2).encode(["a bb"] * 20 + ["ccc"] * 20))
     assert rows == [[1, 2]] * 20 + [[3]] * 20
     assert not multiprocessing.active_children()
@@ -109,7 +109,7 @@ def test_progress_sees_every_chunk_and_their_number(a_bert, in_processes, n_work
 
 
 def test_a_fast_tokenizer_is_called_once_for_each_chunk(fast, monkeypatch):
-    monkeypatch.setattr(tokenizing._Fast, "rows", 25)
+    monkeypatch.setattr(tokenizing._FastTokenizerJob, "rows", 25)
     encoder, totals = TextEncoder(fast(fast_bert)), []
     rows = encoder.encode(NUMBERED, progress=lambda parts, total: totals.append(total) or parts)
     assert totals == [3]
@@ -118,5 +118,5 @@ def test_a_fast_tokenizer_is_called_once_for_each_chunk(fast, monkeypatch):
 
 def test_rows_are_small_arrays(a_bert):
     row, = TextEncoder(a_bert).encode([["good", "bad"]])
-    assert isinstance(row, Encoded) and row.ids.dtype == row.words.dtype == np.int32
+    assert isinstance(row, EncodedText) and row.ids.dtype == row.words.dtype == np.int32
     assert TextEncoder(a_bert).encode([]) == []

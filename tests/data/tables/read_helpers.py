@@ -2,7 +2,7 @@
 import pytest
 from hypothesis import settings
 
-from fastai_hf_callback import UnusableInput
+from fastai_hf_callback import InvalidInputError
 from fastai_hf_callback.data.tables.examples import read_examples
 
 pd = pytest.importorskip("pandas")
@@ -21,7 +21,7 @@ def frame(**columns):
                         index=["x", "x", 3, None, "y", 3.5, "x", -1])
 
 
-def valid_of(**columns):
+def make_valid_frame(**columns):
     """Two rows that train has not."""
     return frame(text=[f"v{i}" for i in range(N)], **columns).iloc[:2]
 
@@ -35,7 +35,7 @@ def words(**columns):
 
 def read(train=None, valid=None, text="text", labels="label", **kwargs):
     train = frame() if train is None else train
-    return read_examples(train, valid_of() if valid is None else valid, text, labels, **kwargs)
+    return read_examples(train, make_valid_frame() if valid is None else valid, text, labels, **kwargs)
 
 
 def read_words(train=None, valid=None, labels="tags", text="words", **kwargs):
@@ -44,13 +44,13 @@ def read_words(train=None, valid=None, labels="tags", text="words", **kwargs):
                                       ).iloc[:1] if valid is None else valid, text, labels, **kwargs)
 
 
-def refusal(reader, *args, **kwargs):
-    with pytest.raises(UnusableInput) as error:
+def error_line(reader, *args, **kwargs):
+    with pytest.raises(InvalidInputError) as error:
         reader(*args, **kwargs)
     line = str(error.value)
     assert "\n" not in line
     return line
 
 
-def refused(*args, **kwargs):
-    return refusal(read, *args, **kwargs)
+def read_error(*args, **kwargs):
+    return error_line(read, *args, **kwargs)

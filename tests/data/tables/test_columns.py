@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.tables.read_helpers import N, frame, pd, read, read_words, refused, valid_of, words
+from tests.data.tables.read_helpers import N, frame, pd, read, read_words, read_error, make_valid_frame, words
 
 # -- frames, files and their columns ---------------------------------------------------------------
 
@@ -20,10 +20,10 @@ class Dataset:
 
 def test_what_turns_into_a_frame_is_a_frame():
     assert read(Dataset(frame())).train.texts == read().train.texts
-    assert refused(Dataset(frame(label=["a", None] * 4))) == (
+    assert read_error(Dataset(frame(label=["a", None] * 4))) == (
         "label column 'label' of train is empty in 4 of 8 row(s), train.to_pandas().iloc[[1, 3, 5, 7]]; fill or remove "
         "these rows")
-    assert refused(Dataset("no frame")).startswith("train is Dataset; expected a DataFrame")
+    assert read_error(Dataset("no frame")).startswith("train is Dataset; expected a DataFrame")
 
 
 @pytest.mark.parametrize("given, what", [
@@ -31,10 +31,10 @@ def test_what_turns_into_a_frame_is_a_frame():
     (pd.Series(["x"]), "Series of shape (1,)"), (3, "int 3"), (print, "builtin_function_or_method"),
 ], ids=["list", "array", "dict", "series", "int", "function"])
 def test_what_is_no_frame_is_described(given, what):
-    assert refused(given) == (f"train is {what}; expected a DataFrame, a Hugging Face Dataset or the path of a CSV "
+    assert read_error(given) == (f"train is {what}; expected a DataFrame, a Hugging Face Dataset or the path of a CSV "
                               f"file: write pd.DataFrame({{'text': [...], 'label': [...]}})")
     if not isinstance(given, int):
-        assert refused(valid=given).startswith(f"valid is {what}; expected a DataFrame, a Hugging Face Dataset")
+        assert read_error(valid=given).startswith(f"valid is {what}; expected a DataFrame, a Hugging Face Dataset")
 
 
 @pytest.mark.parametrize("kwargs, line", [
@@ -57,13 +57,13 @@ def test_what_is_no_frame_is_described(given, what):
      "train: 2 columns are called 'label'; expected one: rename or drop the others"),
 ], ids=["label", "text", "pair", "valid", "text as label", "twice", "no labels", "None", "list", "two of a name"])
 def test_columns_that_are_not_there_or_given_twice(kwargs, line):
-    assert refused(**kwargs) == line
+    assert read_error(**kwargs) == line
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_no_split_may_be_empty(split):
     also = ", or leave test out" if split == "test" else ""
-    assert refused(**{split: frame()[:0]}) == (
+    assert read_error(**{split: frame()[:0]}) == (
         f"{split} has 0 rows; expected at least one: look at what was filtered before{also}")
 
 
@@ -83,9 +83,9 @@ def test_a_file_reads_as_the_frame_it_was_written_from(csv):
 
 def test_rows_of_a_file_are_counted_below_its_header(csv):
     path = csv("text,label\nx,a\ny,\nz,b\nw\n")
-    assert refused(path) == (f"label column 'label' of train is empty in 2 of 4 row(s), row(s) 2, 4 (counted from 1 "
+    assert read_error(path) == (f"label column 'label' of train is empty in 2 of 4 row(s), row(s) 2, 4 (counted from 1 "
                              f"below the header) of {path}; fill or remove these rows")
-    assert refused(valid=path) == (f"label column 'label' of valid is empty in 2 of 4 row(s), row(s) 2, 4 (counted "
+    assert read_error(valid=path) == (f"label column 'label' of valid is empty in 2 of 4 row(s), row(s) 2, 4 (counted "
                                    f"from 1 below the header) of {path}; fill or remove these rows")
 
 
@@ -103,13 +103,13 @@ def test_rows_of_a_file_are_counted_below_its_header(csv):
 ], ids=["separator", "ragged", "index", "encoding", "empty", "column"])
 def test_a_file_that_cannot_be_used_names_what_python_can_do(csv, content, line):
     path = csv(content)
-    assert refused(path).replace(str(path), "PATH") == line
+    assert read_error(path).replace(str(path), "PATH") == line
 
 
 def test_a_missing_file_names_its_neighbours(csv):
     path = csv(frame(), "comments.csv").with_name("coments.csv")
-    assert refused(path) == f"{path}: no such file; expected a CSV file; nearest: comments.csv"
-    assert refused(valid=Path("nowhere")) == "nowhere: no such file; expected a CSV file"
+    assert read_error(path) == f"{path}: no such file; expected a CSV file; nearest: comments.csv"
+    assert read_error(valid=Path("nowhere")) == "nowhere: no such file; expected a CSV file"
 
 
 # -- texts -----------------------------------------------------------------------------------------
@@ -124,42 +124,42 @@ def test_a_missing_file_names_its_neighbours(csv):
                   "more; expected a str each: name the column of texts, or turn it into str with .str.join(' ')"),
 ], ids=["missing", "int", "lists"])
 def test_texts_that_are_none(texts, line):
-    assert refused(frame(text=texts)) == line
-    assert refused(frame(pair=texts), frame(pair="x"), pair="pair") == line.replace("'text'", "'pair'")
+    assert read_error(frame(text=texts)) == line
+    assert read_error(frame(pair=texts), frame(pair="x"), pair="pair") == line.replace("'text'", "'pair'")
 
 
 def test_pairs_are_read_beside_the_texts():
     got = read(frame(pair=list("ABCDEFGH")), frame(pair=list("abcdefgh")), pair="pair", test=frame(pair="z"))
     assert got.train.pairs == list("ABCDEFGH") and got.valid.pairs == list("abcdefgh")
-    assert got.test.pairs == ["z"] * N and got.said == [], "another pair is another row"
+    assert got.test.pairs == ["z"] * N and got.messages == [], "another pair is another row"
 
 
 def test_blank_texts_are_kept_and_told():
     got = read(frame(text=["", " \n", "c", "d", "e", "f", "g", "h"]), test=["x", "\t"])
     assert len(got.train.texts) == N
-    assert got.said == ["2 texts of train are blank (train.iloc[[0, 1]]): they train as special tokens alone",
+    assert got.messages == ["2 texts of train are blank (train.iloc[[0, 1]]): they train as special tokens alone",
                         "1 text of test is blank ([test[i] for i in [1]]): it counts as special tokens alone"]
 
 
 def test_a_column_of_numbers_is_told_of():
-    said = read(frame(text=[f"10{i}" for i in range(N)])).said
-    assert said[0] == ("column 'text' holds a number in each of 8 row(s) of train, as '100': is it that of the texts? "
+    messages = read(frame(text=[f"10{i}" for i in range(N)])).messages
+    assert messages[0] == ("column 'text' holds a number in each of 8 row(s) of train, as '100': is it that of the texts? "
                        "text=... names it")
-    assert not any("holds a number" in line for line in read(frame(text=["7", *"abcdefg"])).said)
+    assert not any("holds a number" in line for line in read(frame(text=["7", *"abcdefg"])).messages)
 
 
 def test_a_pair_is_blank_when_both_are_and_half_blank_is_told_too():
-    got = read(frame(text=["", "b", ""] + ["c"] * 5, pair=["", "", "x"] + ["d"] * 5), valid_of(pair="v"), pair="pair")
-    assert got.said == ["1 text of train is blank (train.iloc[[0]]): it trains as special tokens alone",
+    got = read(frame(text=["", "b", ""] + ["c"] * 5, pair=["", "", "x"] + ["d"] * 5), make_valid_frame(pair="v"), pair="pair")
+    assert got.messages == ["1 text of train is blank (train.iloc[[0]]): it trains as special tokens alone",
                         "2 pairs of train are half blank (train.iloc[[1, 2]]): they train with one text and special "
                         "tokens"]
 
 
 def test_rows_that_are_in_train_and_valid_are_told():
-    twins = read(valid=frame(text=["t3", "v", "t3", "w", "t0", "x", "y", "z"])).said
+    twins = read(valid=frame(text=["t3", "v", "t3", "w", "t0", "x", "y", "z"])).messages
     assert twins == ["3 of 8 texts of valid are also in train: the score on valid counts what was learned by heart; "
                      "remove these rows from one of the two (valid.iloc[[0, 2, 4]])"]
     assert read_words(words(words=[["a"], ["b"], ["c"], ["d"]], tags=[["O"], ["B"]] * 2),
-                      words(words=[["a"], ["ab"], ["b", "c"], ["x"]], tags=[["O"], ["B"], ["O", "O"], ["O"]])).said == [
+                      words(words=[["a"], ["ab"], ["b", "c"], ["x"]], tags=[["O"], ["B"], ["O", "O"], ["O"]])).messages == [
         "1 of 4 texts of valid is also in train: the score on valid counts what was learned by heart; remove these "
         "rows from one of the two (valid.iloc[[0]])"]

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastai_hf_callback import UnusableInput
+from fastai_hf_callback import InvalidInputError
 from fastai_hf_callback.data.tables.examples import TASKS, read_examples
-from tests.data.tables.read_helpers import N, frame, pd, quick, read, read_words, refused, valid_of, words
+from tests.data.tables.read_helpers import N, frame, pd, quick, read, read_words, read_error, make_valid_frame, words
 
 # -- the four tasks --------------------------------------------------------------------------------
 
 
 def test_one_label_per_text():
     got = read()
-    assert (got.task, got.names, got.said, got.test) == ("single", ["a", "b"], [], None)
+    assert (got.task, got.names, got.messages, got.test) == ("single", ["a", "b"], [], None)
     assert got.train.texts == [f"t{i}" for i in range(N)] and got.train.pairs is None
     assert got.train.targets.tolist() == [0, 1] * 4 and got.train.targets.dtype == np.int64
     assert got.valid.texts == ["v0", "v1"] and got.valid.targets.tolist() == [0, 1]
@@ -45,7 +45,7 @@ def test_a_label_per_word():
     assert got.train.texts == [["EU", "rejects"], ["Peter"], [], ["in", "Bonn"]]
     assert [target.tolist() for target in got.train.targets] == [[0, 1], [0], [], [1, 0]]
     assert all(target.dtype == np.int64 for target in got.train.targets)
-    assert got.said == ["1 text of train is blank (train.iloc[[2]]): it trains as special tokens alone"]
+    assert got.messages == ["1 text of train is blank (train.iloc[[2]]): it trains as special tokens alone"]
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array])
@@ -97,7 +97,7 @@ def test_a_task_that_is_given_is_taken():
     assert read(labels=["a", "b"], task="number").task == "number"
     assert read(labels="score", task="single").names == ["0.5", "1", "2", "3", "4", "5", "6", "7"]
     assert read(frame(label=["0.5", "1"] * 4), frame(label=["1", "2"] * 4), task="number").valid.targets.sum() == 12
-    assert read(frame(label=[Decimal("0.5")] * N), valid_of(label=[1] * N)).task == "number"
+    assert read(frame(label=[Decimal("0.5")] * N), make_valid_frame(label=[1] * N)).task == "number"
 
 
 @pytest.mark.parametrize("kwargs, line", [
@@ -120,7 +120,7 @@ def test_a_task_that_is_given_is_taken():
      "(several labels per text) or numbers; give one column of classes alone"),
 ])
 def test_a_task_that_does_not_fit(kwargs, line):
-    assert refused(**kwargs) == line
+    assert read_error(**kwargs) == line
 
 
 def test_the_tasks_are_these():
@@ -148,7 +148,7 @@ def test_any_split_of_any_frame_holds_its_rows_in_order_and_decodes_to_its_label
     before = held.copy(deep=True)
     try:
         got = read_examples(held, fraction, "text", "label", task="single", seed=seed)
-    except UnusableInput as error:
+    except InvalidInputError as error:
         assert any(why in str(error) for why in ("holds only", "train never does", "expected both above 0"))
     else:
         rows = list(zip(held.text, held.label.map(str)))
@@ -157,7 +157,7 @@ def test_any_split_of_any_frame_holds_its_rows_in_order_and_decodes_to_its_label
         for side in sides:
             left = iter(rows)
             assert all(row in left for row in side), "a subsequence: in order"
-        assert any("also in train" in line for line in got.said) == bool(set(got.train.texts) & set(got.valid.texts))
+        assert any("also in train" in line for line in got.messages) == bool(set(got.train.texts) & set(got.valid.texts))
     pd.testing.assert_frame_equal(held, before)
 
 
@@ -167,7 +167,7 @@ def test_marked_rows_are_exactly_the_rows_of_valid(held, marks):
     held["mark"] = marks[:len(held)]
     try:
         got = read_examples(held, "mark", "text", "label", task="single")
-    except UnusableInput as error:
+    except InvalidInputError as error:
         assert any(why in str(error) for why in ("holds only", "train never does", "expected some to train"))
     else:
         assert got.valid.texts == [text for text, mark in zip(held.text, held.mark) if mark]
@@ -186,7 +186,7 @@ def test_lists_decode_to_the_sets_and_sequences_they_were(lists):
         several = read_examples(held, held, "text", "held", task="several")
         assert [{name for name, bit in zip(several.names, row) if bit} for row in several.valid.targets] == list(
             map(set, lists))
-    except UnusableInput as error:
+    except InvalidInputError as error:
         assert "holds only" in str(error) or "is always 1" in str(error)
 
 
@@ -195,14 +195,14 @@ def test_lists_decode_to_the_sets_and_sequences_they_were(lists):
     dict(test=frame()), dict(train=frame(text=["", None] * 4)), dict(labels="lable"), dict(pair="label", labels="a"),
 ], ids=str)
 def test_the_caller_s_frames_are_never_changed(kwargs):
-    given = dict(dict(train=frame(), valid=valid_of()), **kwargs)
+    given = dict(dict(train=frame(), valid=make_valid_frame()), **kwargs)
     frames_given = [each for each in given.values() if isinstance(each, pd.DataFrame)]
     before = [each.copy(deep=True) for each in frames_given]
     try:
         got = read(**given)
         got.train.targets[:] = 0
         got.train.texts[:] = []
-    except UnusableInput:
+    except InvalidInputError:
         pass
     for each, was in zip(frames_given, before):
         pd.testing.assert_frame_equal(each, was)
@@ -218,10 +218,10 @@ def test_numpy_s_own_generator_is_not_touched():
 
 
 def test_a_stray_value_among_bits_is_told_and_changes_no_task():
-    assert refused(frame(a=[0, 1, 2, 1, 0, 1, 0, 1]), labels=["a", "b"]) == (
+    assert read_error(frame(a=[0, 1, 2, 1, 0, 1, 0, 1]), labels=["a", "b"]) == (
         "label column 'a' of train holds 2, train.iloc[[2]]; several labels need columns that hold 0 and 1 only: write "
         "1 for yes and 0 for no (numbers: task='number'; one column of classes: give it alone)")
-    assert read(frame(a=range(N), b=range(N)), valid_of(a=range(N), b=range(N)), labels=["a", "b"]).task == "number"
+    assert read(frame(a=range(N), b=range(N)), make_valid_frame(a=range(N), b=range(N)), labels=["a", "b"]).task == "number"
 
 
 def test_codes_with_a_leading_zero_stay_as_they_are_written(csv):
@@ -233,16 +233,16 @@ def test_codes_with_a_leading_zero_stay_as_they_are_written(csv):
 
 def test_lists_that_a_file_turned_into_text_are_told(csv):
     path = csv(pd.DataFrame(dict(text=["a", "b", "c", "d"], label=[["x"], ["y"], ["x", "y"], ["x"]])))
-    assert refused(path, 0.25) == (
+    assert read_error(path, 0.25) == (
         "label column 'label' holds lists written as text, as \"['x']\"; expected lists: frame['label'] = "
         "frame['label'].map(ast.literal_eval), and give the frame")
 
 
 def test_a_whole_number_that_train_never_has_may_be_one_to_predict():
-    line = refused(frame(label=[1, 2, 3, 4] * 2), valid_of(label=[9] * N))
+    line = read_error(frame(label=[1, 2, 3, 4] * 2), make_valid_frame(label=[9] * N))
     assert line.endswith("give train rows of it, or leave these out; numbers to be predicted: task='number'")
 
 
 @pytest.mark.parametrize("seed", ["a", -1, 1.5, None, True])
 def test_a_seed_is_a_whole_number(seed):
-    assert refused(frame(), 0.25, seed=seed) == f"seed={seed!r} was given; expected a whole number from 0 on"
+    assert read_error(frame(), 0.25, seed=seed) == f"seed={seed!r} was given; expected a whole number from 0 on"

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from fastai_hf_callback import UnusableInput
+from fastai_hf_callback import InvalidInputError
 from fastai_hf_callback.data.tables.examples import read_examples
 
 pytest.importorskip("datasets", reason="datasets is not installed: pip install datasets")
@@ -32,8 +32,8 @@ def read(labels="kind", train=TRAIN, valid=VALID, text="text", **kwargs):
     return read_examples(train, valid, text, labels, **kwargs)
 
 
-def refused(*args, **kwargs):
-    with pytest.raises(UnusableInput) as caught:
+def read_error(*args, **kwargs):
+    with pytest.raises(InvalidInputError) as caught:
         read(*args, **kwargs)
     return str(caught.value)
 
@@ -106,20 +106,20 @@ def test_a_published_test_without_labels_is_one_without_labels():
 
 def test_rows_are_named_as_the_caller_can_write_them():
     some = TRAIN.map(lambda row, at: {"kind": -1 if at in (2, 5) else row["kind"]}, with_indices=True)
-    assert refused(train=some) == ("label column 'kind' of train is empty in 2 of 8 row(s), train.select([2, 5]); fill "
+    assert read_error(train=some) == ("label column 'kind' of train is empty in 2 of 8 row(s), train.select([2, 5]); fill "
                                    "or remove these rows")
-    assert refused(test=some).endswith("or leave the column out: test.remove_columns(['kind'])")
+    assert read_error(test=some).endswith("or leave the column out: test.remove_columns(['kind'])")
     assert len(some.select([2, 5])) == 2 and "kind" not in some.remove_columns(["kind"]).column_names
     inside = TRAIN.map(lambda row: {"tags": [-1, 0]})
-    assert "holds None, which is no label, train.select([0, 1, 2, 3, 4]) and 3 more" in refused(
+    assert "holds None, which is no label, train.select([0, 1, 2, 3, 4]) and 3 more" in read_error(
         "tags", train=inside, text="words")
 
 
 def test_several_splits_at_once_are_told_apart():
-    assert refused(train=SPLITS) == ("train is a DatasetDict with the splits 'train', 'validation', 'test'; expected "
+    assert read_error(train=SPLITS) == ("train is a DatasetDict with the splits 'train', 'validation', 'test'; expected "
                                      "one of them: write dataset['train']")
-    assert refused(valid=SPLITS).startswith("valid is a DatasetDict with the splits")
+    assert read_error(valid=SPLITS).startswith("valid is a DatasetDict with the splits")
 
 
 def test_a_column_that_is_not_there():
-    assert "no column 'lable'; nearest: label" in refused("lable", train=TRAIN.rename_column("kind", "label"))
+    assert "no column 'lable'; nearest: label" in read_error("lable", train=TRAIN.rename_column("kind", "label"))

@@ -2,9 +2,9 @@
 import numpy as np
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.split import Split, describe_split, encode_split
+from fastai_hf_callback.data.tables.split import TableSplit, describe_split, encode_split
 from fastai_hf_callback.data.tables.table import Table
-from tests.installed_stack import has
+from tests.installed_stack import is_installed
 from tests.tiny_texts import fast_tokenizer, slow_tokenizer
 
 TEXTS = ["the old fox", "a fern", "two toads", "red moss here", "old owl"]
@@ -12,11 +12,11 @@ TRAIN, VALID = np.array([0, 2, 3]), np.array([1, 4])
 
 
 def several(*columns):
-    return Split(Table(TEXTS, np.array(columns, dtype=np.float32).T, ["animal", "plant"]), TRAIN, VALID)
+    return TableSplit(Table(TEXTS, np.array(columns, dtype=np.float32).T, ["animal", "plant"]), TRAIN, VALID)
 
 
 def one_of(*numbers):
-    return Split(Table(TEXTS, np.array(numbers, dtype=np.int64), ["animal", "plant"]), TRAIN, VALID)
+    return TableSplit(Table(TEXTS, np.array(numbers, dtype=np.int64), ["animal", "plant"]), TRAIN, VALID)
 
 
 def test_a_split_is_told_in_a_line():
@@ -30,7 +30,7 @@ def test_a_label_that_validation_never_sees_is_named():
 
 
 def test_rows_keep_their_targets(tmp_path):
-    tokenizer = (fast_tokenizer if has("transformers") else slow_tokenizer)(tmp_path)
+    tokenizer = (fast_tokenizer if is_installed("transformers") else slow_tokenizer)(tmp_path)
     made = encode_split(several([1, 0, 1, 0, 1], [0, 1, 0, 1, 0]), TextEncoder(tokenizer, 16))
     assert made.task == "several" and made.names == ["animal", "plant"] and made.test is None
     assert made.train.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and made.valid.targets.tolist() == [[0, 1], [1, 0]]
@@ -39,6 +39,6 @@ def test_rows_keep_their_targets(tmp_path):
 
 
 def test_classes_are_a_task_of_their_own(tmp_path):
-    tokenizer = (fast_tokenizer if has("transformers") else slow_tokenizer)(tmp_path)
+    tokenizer = (fast_tokenizer if is_installed("transformers") else slow_tokenizer)(tmp_path)
     made = encode_split(one_of(0, 1, 0, 1, 0), TextEncoder(tokenizer, 16))
     assert made.task == "single" and made.valid.targets.tolist() == [1, 0]

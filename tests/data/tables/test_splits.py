@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fastai_hf_callback.data.tables.examples import read_examples
-from tests.data.tables.read_helpers import N, frame, pd, read, read_words, refusal, refused, valid_of
+from tests.data.tables.read_helpers import N, frame, pd, read, read_words, error_line, read_error, make_valid_frame
 
 # -- valid -----------------------------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ def test_a_column_of_train_marks_the_rows_to_validate_on(yes, no):
 
 
 def test_a_name_is_a_column_first_and_a_path_if_there_is_none(csv, monkeypatch):
-    path = csv(valid_of(), "mark")
+    path = csv(make_valid_frame(), "mark")
     monkeypatch.chdir(path.parent)
     assert read(valid="mark").valid.texts == ["t0"]
     assert read(frame(mark=None), valid="mark").valid.texts == ["v0", "v1"]
@@ -49,11 +49,11 @@ def test_a_name_is_a_column_first_and_a_path_if_there_is_none(csv, monkeypatch):
               "expected each once"),
 ], ids=str)
 def test_what_valid_cannot_be(valid, line):
-    assert refused(valid=valid) == line
+    assert read_error(valid=valid) == line
 
 
 def test_valid_must_be_given():
-    assert refusal(read_examples, frame(), None, "text", "label").startswith("valid=None was given; expected a DataFr")
+    assert error_line(read_examples, frame(), None, "text", "label").startswith("valid=None was given; expected a DataFr")
 
 
 @pytest.mark.parametrize("mark, line", [
@@ -70,22 +70,22 @@ def test_valid_must_be_given():
                 "expected True and False, 1 and 0, or 'valid' and 'train': take other rows out of train first"),
 ], ids=["none", "all", "another word", "missing", "lists"])
 def test_marks_that_mark_nothing(mark, line):
-    assert refused(frame(mark=mark), valid="mark") == line
+    assert read_error(frame(mark=mark), valid="mark") == line
 
 
 def test_rows_of_a_drawn_or_marked_split_are_named_as_rows_of_train():
     text = [f"t{i}" for i in range(5)] + ["", " ", "t7"]
-    said = read(frame(text=text, mark=[0, 0, 0, 0, 0, 1, 1, 1]), valid="mark").said
-    assert said == ["2 texts of valid are blank (train.iloc[[5, 6]]): they count as special tokens alone"]
+    messages = read(frame(text=text, mark=[0, 0, 0, 0, 0, 1, 1, 1]), valid="mark").messages
+    assert messages == ["2 texts of valid are blank (train.iloc[[5, 6]]): they count as special tokens alone"]
 
 
 @pytest.mark.parametrize("how", (dict(valid="mark"), dict(valid=0.5)), ids=("marked", "drawn"))
 def test_what_is_missing_is_counted_over_the_whole_table(how):
     mark = [0, 1] * 4
-    assert refused(frame(text=[None, None] + ["t"] * 6, mark=mark), **how) == (
+    assert read_error(frame(text=[None, None] + ["t"] * 6, mark=mark), **how) == (
         "text column 'text' of train is missing in 2 of 8 row(s), train.iloc[[0, 1]]; fill them, as with .fillna(''), "
         "or remove these rows")
-    assert refused(frame(label=["a", "b"] * 3 + [None, None], mark=mark), **how) == (
+    assert read_error(frame(label=["a", "b"] * 3 + [None, None], mark=mark), **how) == (
         "label column 'label' of train is empty in 2 of 8 row(s), train.iloc[[6, 7]]; fill or remove these rows")
 
 
@@ -124,4 +124,4 @@ def test_a_test_with_labels_without_or_as_a_list():
                 "write pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
 ], ids=["some labels", "no labels", "no text", "pairs", "missing", "int", "empty", "set"])
 def test_what_test_cannot_be(test, kwargs, line):
-    assert refused(test=test, **kwargs) == line
+    assert read_error(test=test, **kwargs) == line

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from tests.data.tables.read_helpers import frame, pd, read, read_words, refusal, refused, words
+from tests.data.tables.read_helpers import frame, pd, read, read_words, error_line, read_error, words
 
 # -- labels ----------------------------------------------------------------------------------------
 
@@ -12,16 +12,16 @@ from tests.data.tables.read_helpers import frame, pd, read, read_words, refusal,
                                           (pd.Categorical(["a", None] * 4), "single"), ([0, np.nan] * 4, "several")],
                          ids=["None", "blank", "nan", "NA", "category", "bits"])
 def test_labels_that_are_missing(column, task):
-    assert refused(frame(label=column), task=task) == (
+    assert read_error(frame(label=column), task=task) == (
         "label column 'label' of train is empty in 4 of 8 row(s), train.iloc[[1, 3, 5, 7]]; fill or remove these rows")
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_a_class_that_train_never_has(split):
-    assert refused(**{split: frame(label=list("abaBcabB"))}) == (
+    assert read_error(**{split: frame(label=list("abaBcabB"))}) == (
         f"label column 'label' of {split} holds 'B', 'c' in 3 row(s), {split}.iloc[[3, 4, 7]], and train never does; "
         f"give train rows of it, or leave these out")
-    assert refusal(read_words, **{split: words(tags=[["O", "I"], ["B"], [], ["O", "I"]])}) == (
+    assert error_line(read_words, **{split: words(tags=[["O", "I"], ["B"], [], ["O", "I"]])}) == (
         f"label column 'tags' of {split} holds 'I' in 2 row(s), {split}.iloc[[0, 3]], and train never does; give train "
         f"rows of it, or leave these out")
 
@@ -29,7 +29,7 @@ def test_a_class_that_train_never_has(split):
 def test_an_unused_category_is_no_class_but_one_that_valid_uses_must_be_in_train():
     kinds = pd.CategoricalDtype(list("cba"))
     assert read(frame().astype({"label": kinds}), frame().astype({"label": kinds})).names == ["b", "a"]
-    assert "holds 'c' in 8 row(s)" in refused(frame().astype({"label": kinds}), frame(label="c"))
+    assert "holds 'c' in 8 row(s)" in read_error(frame().astype({"label": kinds}), frame(label="c"))
 
 
 def test_classes_fix_names_and_order():
@@ -45,7 +45,7 @@ def test_classes_are_the_names_of_labels_0_and_1():
     assert got.names == ["no", "yes"] and got.train.targets.tolist() == [0, 1] * 4
     got = read_words(words(tags=[[1, 0], [1], [], [0, 1]]), words(tags=[[0, 0], [1], [], [0, 1]]), classes=["O", "B"])
     assert got.names == ["O", "B"] and got.train.targets[0].tolist() == [1, 0]
-    assert "holds '2' in 8 row(s)" in refused(labels="a", classes=["no", "yes"], valid=frame(a=2))
+    assert "holds '2' in 8 row(s)" in read_error(labels="a", classes=["no", "yes"], valid=frame(a=2))
 
 
 @pytest.mark.parametrize("kwargs, line", [
@@ -62,44 +62,44 @@ def test_classes_are_the_names_of_labels_0_and_1():
                                              "columns, 'a', 'b'; leave classes out"),
 ], ids=["too many", "too few", "str", "twice", "number", "several"])
 def test_classes_that_do_not_fit(kwargs, line):
-    assert refused(**kwargs) == line
+    assert read_error(**kwargs) == line
 
 
 def test_one_class_is_none():
-    assert refused(frame(label="a")) == ("label column 'label' holds only 'a' in the 8 row(s) of train; expected at "
+    assert read_error(frame(label="a")) == ("label column 'label' holds only 'a' in the 8 row(s) of train; expected at "
                                          "least two classes: give rows of another")
-    assert refusal(read_words, words(tags=[["O", "O"], ["O"], [], ["O", "O"]])).startswith(
+    assert error_line(read_words, words(tags=[["O", "O"], ["O"], [], ["O", "O"]])).startswith(
         "label column 'tags' holds only 'O' in the 4 row(s) of train")
-    assert refusal(read_words, words(tags=[[], [], [], []])).startswith(
+    assert error_line(read_words, words(tags=[[], [], [], []])).startswith(
         "label column 'tags' holds only empty lists in the 4 row(s) of train")
 
 
 @pytest.mark.parametrize("bit, always", [(0, "never"), (1, "always")])
 def test_a_label_that_is_always_the_same_in_train(bit, always):
-    assert refused(frame(b=bit), labels=["a", "b"]) == (
+    assert read_error(frame(b=bit), labels=["a", "b"]) == (
         f"label column 'b' is {always} 1 in the 8 row(s) of train: nothing can be learned of it; leave it out of "
         f"labels, or give more rows")
-    assert refused(frame(a=bit, b=bit), labels=["a", "b", "mark"]) == (
+    assert read_error(frame(a=bit, b=bit), labels=["a", "b", "mark"]) == (
         f"label column 'a' is {always} 1 in the 8 row(s) of train (1 more like it: 'b'): nothing can be learned of it; "
         f"leave it out of labels, or give more rows")
     assert read(valid=frame(b=bit), labels=["a", "b"]).task == "several", "valid may"
 
 
 def test_a_name_that_is_in_every_list_of_train():
-    assert refusal(read_words, words(names=[["x"], ["x", "y"]] * 2), text="text", labels="names") == (
+    assert error_line(read_words, words(names=[["x"], ["x", "y"]] * 2), text="text", labels="names") == (
         "label 'x' of column 'names' is always 1 in the 4 row(s) of train: nothing can be learned of it; leave it out "
         "of those lists, or give more rows")
 
 
 def test_other_values_than_bits_in_valid_are_refused_though_train_has_none():
-    assert refused(valid=frame(b=[0, 1, 2, 0.5, 0, 1, 0, 1]), labels=["a", "b"]) == (
+    assert read_error(valid=frame(b=[0, 1, 2, 0.5, 0, 1, 0, 1]), labels=["a", "b"]) == (
         "label column 'b' of valid holds 2.0, valid.iloc[[2, 3]]; several labels need columns that hold 0 and 1 only: "
         "write 1 for yes and 0 for no (numbers: task='number'; one column of classes: give it alone)")
 
 
 @pytest.mark.parametrize("value, shown", [(np.inf, "inf"), (-np.inf, "-inf"), (1e300, "1e+300")])
 def test_numbers_that_are_infinite(value, shown):
-    assert refused(frame(score=[.5, value] * 4), labels="score") == (
+    assert read_error(frame(score=[.5, value] * 4), labels="score") == (
         f"label column 'score' of train holds {shown}, train.iloc[[1, 3, 5, 7]]; expected finite numbers that float32 "
         f"holds: fill or remove these rows")
 
@@ -109,10 +109,10 @@ def long(values):
 
 
 def test_very_many_different_values_are_no_classes():
-    assert refused(long(range(30)), long([1])) == (
+    assert read_error(long(range(30)), long([1])) == (
         "label column 'label' holds 30 different values in 30 rows of train, as numbers do; write task='number', or "
         "give a column of classes (task='single' if these are classes)")
-    assert refused(long([f"id{i}" for i in range(30)]), long(["id1"])) == (
+    assert read_error(long([f"id{i}" for i in range(30)]), long(["id1"])) == (
         "label column 'label' holds 30 different values in 30 rows of train, as ids or texts do; give a column of "
         "classes (task='single' if these are classes)")
 
@@ -130,7 +130,7 @@ def test_as_many_as_classes_may_be(train, kwargs):
     ([{}] * 4, "a dict"), ([{1}] * 4, "a set"), ([pd.Timestamp("2020")] * 4, "a Timestamp"),
 ])
 def test_what_is_no_label(values, held):
-    assert refusal(read_words, words(names=values), text="text", labels="names") == (
+    assert error_line(read_words, words(names=values), text="text", labels="names") == (
         f"label column 'names' of train holds {held}, which is no label, train.iloc[[0, 1, 2, 3]]; expected str, whole "
         f"numbers or bools")
 
@@ -152,18 +152,18 @@ def test_what_is_no_label(values, held):
      "1: train[names] = train['names'].tolist() and labels=names"),
 ], ids=["None", "nan", "numbers", "no list", "bits"])
 def test_lists_that_hold_no_names(values, line):
-    assert refusal(read_words, words(names=values), words().iloc[1:2], text="text", labels="names") == line
+    assert error_line(read_words, words(names=values), words().iloc[1:2], text="text", labels="names") == line
 
 
 def test_lists_of_another_task_are_refused():
-    assert refusal(read_words, text="text", labels="names", task="single") == (
+    assert error_line(read_words, text="text", labels="names", task="single") == (
         "label column 'names' of train holds a list, which is no label, train.iloc[[0, 1, 2, 3]]; expected str, whole "
         "numbers or bools")
 
 
 def test_a_label_per_word_of_a_text_that_is_not_in_words_is_not_guessed_at():
     train = words(text=["EU rejects", "Peter", "", "in Bonn"])
-    assert refusal(read_words, train, text="text") == (
+    assert error_line(read_words, train, text="text") == (
         "label column 'tags' holds as many labels as 'text' has words, in every row of train; write task='several' if "
         "they belong to the text, or give lists of words (one label per word): train['text'] = "
         "train['text'].str.split()")
@@ -177,14 +177,14 @@ def test_one_label_of_one_word_is_no_sign_of_a_label_per_word():
 
 def test_words_and_labels_must_be_as_many():
     for split in ("train", "valid", "test"):
-        assert refusal(read_words, **{split: words(tags=[["B", "O"], ["B", "O"], [], ["O"]])}) == (
+        assert error_line(read_words, **{split: words(tags=[["B", "O"], ["B", "O"], [], ["O"]])}) == (
             f"2 row(s) of {split} have other numbers of words and labels, {split}.iloc[[1, 3]] (the first: 1 words in "
             f"'words', 2 labels in 'tags'); expected one label per word")
 
 
 def test_words_that_are_none():
-    assert refusal(read_words, words(words=[["EU", 3], ["Peter"], [], ["in", None]])) == (
+    assert error_line(read_words, words(words=[["EU", 3], ["Peter"], [], ["in", None]])) == (
         "text column 'words' of train holds a list with int in 2 of 4 row(s), train.iloc[[0, 3]]; task 'tokens' needs "
         "a list of str in each, as .str.split() gives")
-    assert refusal(read_words, words(), words(), pair="text") == (
+    assert error_line(read_words, words(), words(), pair="text") == (
         "pair='text' was given and task is 'tokens'; expected one text of words per row: leave pair out")

@@ -12,7 +12,7 @@ from fastai_hf_callback.diagnosis.checks import gradient, inputs, labels, metric
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.diagnosis.failures import REASONS
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
-from tests.recorded_evidence import PARTS, healthy, seen
+from tests.recorded_evidence import PARTS, healthy, evidence_with
 
 Case = namedtuple("Case", "check cause severity figures fires silent")
 
@@ -22,22 +22,22 @@ NAN, INF = float("nan"), float("inf")
 
 CASES = [
     # -- wiring ----------------------------------------------------------------------------------------------------
-    Case(wiring.train_path, "output-not-unwrapped", "error", ["not tuple"],
-         dict(wiring__train_error="output-not-unwrapped", wiring__train_said="must be Tensor, not tuple"),
+    Case(wiring.check_train_path, "output-not-unwrapped", "error", ["not tuple"],
+         dict(wiring__train_error="output-not-unwrapped", wiring__train_message="must be Tensor, not tuple"),
          [dict(wiring__train_error=None), dict(wiring=None)]),
-    Case(wiring.valid_path, "target-shape", "error", ["sizes 3 and 4"],
-         dict(wiring__valid_error="target-shape", wiring__valid_said="sizes 3 and 4"),
+    Case(wiring.check_valid_path, "target-shape", "error", ["sizes 3 and 4"],
+         dict(wiring__valid_error="target-shape", wiring__valid_message="sizes 3 and 4"),
          [dict(wiring__valid_error=None), dict(wiring__train_error="target-shape"), dict(wiring=None)]),
-    Case(wiring.valid_path, "unwrapping-in-callback-fns", "error", ["Unwrap, Other", "not tuple"],
+    Case(wiring.check_valid_path, "unwrapping-in-callback-fns", "error", ["Unwrap, Other", "not tuple"],
          dict(wiring__only_in_callback_fns=["Unwrap", "Other"], wiring__hf_callback=False,
-              wiring__valid_error="output-not-unwrapped", wiring__valid_said="must be Tensor, not tuple"),
+              wiring__valid_error="output-not-unwrapped", wiring__valid_message="must be Tensor, not tuple"),
          [dict(wiring__valid_error=None)]),
-    Case(wiring.valid_path, "unwrapping-in-training-only", "error", ["Unwrap, Other", "run_valid=False", "not tuple"],
+    Case(wiring.check_valid_path, "unwrapping-in-training-only", "error", ["Unwrap, Other", "run_valid=False", "not tuple"],
          dict(wiring__only_in_training=["Unwrap", "Other"], wiring__valid_error="output-not-unwrapped",
-              wiring__valid_said="must be Tensor, not tuple"),
+              wiring__valid_message="must be Tensor, not tuple"),
          [dict(wiring__valid_error=None), dict(wiring=None)]),
-    Case(wiring.valid_path, "unwrapping-in-training-only", "error", ["not on validation batches", "not tuple"],
-         dict(wiring__valid_error="output-not-unwrapped", wiring__valid_said="must be Tensor, not tuple"),
+    Case(wiring.check_valid_path, "unwrapping-in-training-only", "error", ["not on validation batches", "not tuple"],
+         dict(wiring__valid_error="output-not-unwrapped", wiring__valid_message="must be Tensor, not tuple"),
          [dict(wiring__valid_error=None), dict(wiring=None)]),
     Case(wiring.set_on_itself, "set-on-callback", "warning", ["Mine sets self.pred", "learn.pred"],
          dict(wiring__set_on_itself={"Mine": "pred"}), [dict(wiring__set_on_itself={}), dict(wiring=None)]),
@@ -49,260 +49,260 @@ CASES = [
          [dict(wiring__set_on_itself={})]),
     Case(wiring.loss_only_shown, "loss-only-shown", "warning", ["Mine, Yours", "learn.loss_grad"],
          dict(wiring__loss_only_shown=["Mine", "Yours"]), [dict(wiring__loss_only_shown=[]), dict(wiring=None)]),
-    Case(wiring.patch_left, "patch-left-active", "warning", ["loss_batch in cell 3", "nothing to unwrap"],
+    Case(wiring.check_patch_left_active, "patch-left-active", "warning", ["loss_batch in cell 3", "nothing to unwrap"],
          dict(wiring__patch="loss_batch in cell 3"), [dict(wiring__patch=None), dict(wiring=None)]),
-    Case(wiring.patch_left, "patch-left-active", "error", [],
+    Case(wiring.check_patch_left_active, "patch-left-active", "error", [],
          dict(wiring__patch="loss_batch", wiring__train_error="target-shape"), [dict(wiring__patch=None)]),
-    Case(wiring.patch_left, "patch-left-active", "error", [],
+    Case(wiring.check_patch_left_active, "patch-left-active", "error", [],
          dict(wiring__patch="loss_batch", graph__reached=0), [dict(wiring__patch=None)]),
-    Case(wiring.patch_left, "patch-left-active", "error", [],
+    Case(wiring.check_patch_left_active, "patch-left-active", "error", [],
          dict(wiring__patch="loss_batch", stepping__skipped_backwards=4), [dict(wiring__patch=None)]),
-    Case(wiring.patch_left, "patch-left-active", "error", [],
+    Case(wiring.check_patch_left_active, "patch-left-active", "error", [],
          dict(wiring__patch="loss_batch", outputs__shape=(3,)), [dict(wiring__patch=None)]),
     # -- weights ---------------------------------------------------------------------------------------------------
-    Case(weights.not_finite, "non-finite-weights", "error", ["3 of 40", "a, b, c)"],
+    Case(weights.check_non_finite_weights, "non-finite-weights", "error", ["3 of 40", "a, b, c)"],
          dict(weights__non_finite=3, weights__non_finite_names=["a", "b", "c", "d"]),
          [dict(weights__non_finite=0), dict(weights=None)]),
-    Case(weights.diverged, "weights-diverged", "error", ["15 times", "0.5 over 8 rows", "size of 1.5"],
+    Case(weights.check_weights_diverged, "weights-diverged", "error", ["15 times", "0.5 over 8 rows", "size of 1.5"],
          dict(weights__gain=15.0), [dict(weights__gain=14.99), dict(weights__gain=None), dict(outputs=None)]),
-    Case(weights.diverged, "weights-diverged", "error", ["6 times"],
+    Case(weights.check_weights_diverged, "weights-diverged", "error", ["6 times"],
          dict(weights__gain=6.0, outputs__spread=1.5e-4),
          [dict(weights__gain=5.99), dict(outputs__spread=1.6e-4)]),
-    Case(weights.diverged, "weights-diverged", "error", [], dict(weights__gain=6.0, loss__first=1.37),
+    Case(weights.check_weights_diverged, "weights-diverged", "error", [], dict(weights__gain=6.0, loss__first=1.37),
          [dict(loss__first=1.35), dict(loss=None), dict(loss__constant=None), dict(loss__first=None)]),
-    Case(weights.diverged, "weights-diverged", "error", [], dict(weights__gain=6.0, outputs__answers_to_tokens=0.009),
-         [dict(outputs__answers_to_tokens=0.01), dict(outputs__answers_to_tokens=None)]),
-    Case(weights.not_pretrained, "pretrained-weights-not-loaded", "note", ["20,000 weights"],
-         dict(weights__body_at_initialisation=True),
-         [dict(weights__body_at_initialisation=False), dict(weights__body_at_initialisation=None)]),
-    Case(weights.not_pretrained, "pretrained-weights-not-loaded", "warning", ["1,000,000 weights"],
-         dict(weights__body_at_initialisation=True, weights__elements=1_000_000), [dict(weights=None)]),
-    Case(weights.not_pretrained, "pretrained-weights-not-loaded", "warning", ["'bert-base-uncased'"],
-         dict(weights__body_at_initialisation=True, weights__claims_pretrained="bert-base-uncased"),
-         [dict(weights__body_at_initialisation=False)]),
+    Case(weights.check_weights_diverged, "weights-diverged", "error", [], dict(weights__gain=6.0, outputs__changes_with_tokens=0.009),
+         [dict(outputs__changes_with_tokens=0.01), dict(outputs__changes_with_tokens=None)]),
+    Case(weights.check_pretrained_weights_not_loaded, "pretrained-weights-not-loaded", "note", ["20,000 weights"],
+         dict(weights__body_at_init=True),
+         [dict(weights__body_at_init=False), dict(weights__body_at_init=None)]),
+    Case(weights.check_pretrained_weights_not_loaded, "pretrained-weights-not-loaded", "warning", ["1,000,000 weights"],
+         dict(weights__body_at_init=True, weights__elements=1_000_000), [dict(weights=None)]),
+    Case(weights.check_pretrained_weights_not_loaded, "pretrained-weights-not-loaded", "warning", ["'bert-base-uncased'"],
+         dict(weights__body_at_init=True, weights__pretrained_name="bert-base-uncased"),
+         [dict(weights__body_at_init=False)]),
     # -- gradient --------------------------------------------------------------------------------------------------
-    Case(gradient.everything_frozen, "everything-frozen", "error", ["41 parameters"],
+    Case(gradient.check_everything_frozen, "everything-frozen", "error", ["41 parameters"],
          dict(graph__trainable=0), [dict(graph__trainable=1), dict(graph__registered=0), dict(graph=None)]),
-    Case(gradient.no_gradient_in_model, "no-gradient-in-model", "error", ["40 parameters"],
+    Case(gradient.check_no_gradient_in_model, "no-gradient-in-model", "error", ["40 parameters"],
          dict(graph__output_has_graph=False),
          [dict(graph__output_has_graph=True), dict(graph__trainable=0), dict(graph__opaque=1)]),
-    Case(gradient.body_without_gradient, "no-gradient-in-model", "error", ["30%", "pooler.weight"],
+    Case(gradient.check_body_without_gradient, "no-gradient-in-model", "error", ["30%", "pooler.weight"],
          dict(stepping__executed_unreached=300),
          [dict(stepping__executed_unreached=299), dict(stepping__executed_elements=0), dict(graph__reached=0),
           dict(graph__opaque=1), dict(graph=None), dict(stepping=None)]),
-    Case(gradient.output_detached, "output-detached", "error", ["2 tensor(s)", "40 trainable"],
+    Case(gradient.check_output_detached, "output-detached", "error", ["2 tensor(s)", "40 trainable"],
          dict(graph__reached_by_output=0, graph__reached=0, graph__foreign=2),
          [dict(graph__reached_by_output=1), dict(graph__hidden=1), dict(graph__opaque=1), dict(graph__trainable=0),
           dict(graph__output_has_graph=False)]),
-    Case(gradient.loss_detached, "loss-detached", "error", ["39 parameters"], dict(graph__reached=0),
+    Case(gradient.check_loss_detached, "loss-detached", "error", ["39 parameters"], dict(graph__reached=0),
          [dict(graph__reached=1), dict(graph__reached_by_output=0), dict(graph__opaque=1), dict(graph=None)]),
-    Case(gradient.parameters_hidden, "parameters-hidden", "error", ["4 parameters"], dict(graph__hidden=4),
+    Case(gradient.check_parameters_hidden, "parameters-hidden", "error", ["4 parameters"], dict(graph__hidden=4),
          [dict(graph__hidden=0), dict(graph=None)]),
-    Case(gradient.backward_skipped, "backward-skipped", "error", ["4 of 4", "(Dropper)"],
-         dict(stepping__skipped_backwards=4, stepping__who=["Dropper"]),
+    Case(gradient.check_backward_skipped, "backward-skipped", "error", ["4 of 4", "(Dropper)"],
+         dict(stepping__skipped_backwards=4, stepping__skipped_by=["Dropper"]),
          [dict(stepping__skipped_backwards=3), dict(stepping__steps=0), dict(stepping=None)]),
-    Case(gradient.backward_skipped, "backward-skipped", "error", ["before its first step (Ender)"],
+    Case(gradient.check_backward_skipped, "backward-skipped", "error", ["before its first step (Ender)"],
          dict(wiring__ends_training=["Ender"], stepping=None), [dict(wiring__ends_training=[]), dict(wiring=None)]),
-    Case(gradient.steps_never_happen, "accumulation-never-steps", "error", ["(Accumulate)", "10 batches"],
-         dict(stepping__skipped_steps=4, stepping__kept_gradients=4, stepping__steps_simulated=0,
-              stepping__who=["Accumulate"]),
+    Case(gradient.check_step_skipped, "accumulation-never-steps", "error", ["(Accumulate)", "10 batches"],
+         dict(stepping__skipped_steps=4, stepping__skipped_zero_grads=4, stepping__steps_simulated=0,
+              stepping__skipped_by=["Accumulate"]),
          [dict(stepping__skipped_steps=3), dict(stepping__steps_simulated=1), dict(stepping__steps_simulated=None),
           dict(stepping__skipped_backwards=4), dict(stepping__steps=0)]),
-    Case(gradient.steps_never_happen, "step-skipped", "error", ["skip_step (Skip)"],
-         dict(stepping__skipped_steps=4, stepping__kept_gradients=3, stepping__steps_simulated=0,
-              stepping__who=["Skip"]),
+    Case(gradient.check_step_skipped, "step-skipped", "error", ["skip_step (Skip)"],
+         dict(stepping__skipped_steps=4, stepping__skipped_zero_grads=3, stepping__steps_simulated=0,
+              stepping__skipped_by=["Skip"]),
          [dict(stepping__skipped_steps=3), dict(stepping=None)]),
-    Case(gradient.gradients_never_zeroed, "gradients-never-zeroed", "warning", ["all 4 steps"],
-         dict(stepping__kept_gradients=4),
-         [dict(stepping__kept_gradients=3), dict(stepping__steps=2), dict(stepping__skipped_steps=1)]),
+    Case(gradient.check_gradients_never_zeroed, "gradients-never-zeroed", "warning", ["all 4 steps"],
+         dict(stepping__skipped_zero_grads=4),
+         [dict(stepping__skipped_zero_grads=3), dict(stepping__steps=2), dict(stepping__skipped_steps=1)]),
     # -- optimizer -------------------------------------------------------------------------------------------------
-    Case(optimizer.another_model, "optimizer-holds-another-model", "error", ["39 parameters", "40 trainable"],
-         dict(stepping__in_optimizer=0, stepping__in_layer_groups=0, stepping__held_elsewhere=39),
-         [dict(stepping__held_elsewhere=0), dict(stepping__in_optimizer=1), dict(stepping__in_layer_groups=1),
+    Case(optimizer.check_optimizer_holds_another_model, "optimizer-holds-another-model", "error", ["39 parameters", "40 trainable"],
+         dict(stepping__in_optimizer=0, stepping__in_layer_groups=0, stepping__in_optimizer_only=39),
+         [dict(stepping__in_optimizer_only=0), dict(stepping__in_optimizer=1), dict(stepping__in_layer_groups=1),
           dict(stepping__trainable=0)]),
-    Case(optimizer.split_leaves_out, "split-leaves-modules-out", "error", ["19 of 40", "other 21", "a, b, c, ..."],
+    Case(optimizer.check_split_leaves_modules_out, "split-leaves-modules-out", "error", ["19 of 40", "other 21", "a, b, c, ..."],
          dict(stepping__in_layer_groups=19, stepping__in_optimizer=19,
               stepping__not_in_optimizer_names=["a", "b", "c", "d"]),
          [dict(stepping__in_layer_groups=40), dict(stepping__in_layer_groups=0), dict(stepping=None)]),
-    Case(optimizer.split_leaves_out, "split-leaves-modules-out", "warning", ["20 of 40"],
+    Case(optimizer.check_split_leaves_modules_out, "split-leaves-modules-out", "warning", ["20 of 40"],
          dict(stepping__in_layer_groups=20, stepping__in_optimizer=20), [dict(stepping__in_layer_groups=40)]),
-    Case(optimizer.split_leaves_out, "parameters-not-in-optimizer", "warning", ["2 of 40", "holds 2 that"],
-         dict(stepping__in_layer_groups=38, stepping__in_optimizer=38, stepping__held_elsewhere=2),
+    Case(optimizer.check_split_leaves_modules_out, "parameters-not-in-optimizer", "warning", ["2 of 40", "holds 2 that"],
+         dict(stepping__in_layer_groups=38, stepping__in_optimizer=38, stepping__in_optimizer_only=2),
          [dict(stepping__in_layer_groups=40)]),
-    Case(optimizer.not_in_optimizer, "parameters-not-in-optimizer", "warning", ["1 of 40"],
+    Case(optimizer.check_parameters_not_in_optimizer, "parameters-not-in-optimizer", "warning", ["1 of 40"],
          dict(stepping__in_optimizer=39),
          [dict(stepping__in_optimizer=40), dict(stepping__in_layer_groups=0), dict(stepping__in_layer_groups=39)]),
-    Case(optimizer.not_in_optimizer, "parameters-not-in-optimizer", "error", ["38 of 40"],
+    Case(optimizer.check_parameters_not_in_optimizer, "parameters-not-in-optimizer", "error", ["38 of 40"],
          dict(stepping__in_optimizer=2), [dict(stepping__in_optimizer=40), dict(stepping=None)]),
-    Case(optimizer.untrained_body_frozen, "untrained-body-frozen", "error", ["2 of 41"],
-         dict(weights__body_at_initialisation=True, weights__body_trainable=False, graph__trainable=2),
-         [dict(weights__body_at_initialisation=False), dict(weights__body_trainable=True), dict(graph__trainable=0),
+    Case(optimizer.check_untrained_body_frozen, "untrained-body-frozen", "error", ["2 of 41"],
+         dict(weights__body_at_init=True, weights__body_trainable=False, graph__trainable=2),
+         [dict(weights__body_at_init=False), dict(weights__body_trainable=True), dict(graph__trainable=0),
           dict(graph=None), dict(weights=None)]),
-    Case(optimizer.head_frozen, "head-frozen", "warning", ["40 other"], dict(graph__head_trainable=False),
+    Case(optimizer.check_head_frozen, "head-frozen", "warning", ["40 other"], dict(graph__head_trainable=False),
          [dict(graph__head_trainable=True), dict(graph__head_trainable=None), dict(graph__trainable=0)]),
-    Case(optimizer.rate_zero, "learning-rate-zero", "error", ["highest of the last fit"],
+    Case(optimizer.check_learning_rate_zero, "learning-rate-zero", "error", ["highest of the last fit"],
          dict(hyper__lr=0.0, stepping__lr_in_force=None),
          [dict(hyper__lr=1e-12), dict(hyper__lr=None), dict(hyper=None)]),
-    Case(optimizer.rate_zero, "learning-rate-zero", "error", ["set by a callback"], dict(stepping__lr_in_force=0),
+    Case(optimizer.check_learning_rate_zero, "learning-rate-zero", "error", ["set by a callback"], dict(stepping__lr_in_force=0),
          [dict(stepping__lr_in_force=1e-12), dict(stepping__lr_in_force=None), dict(stepping=None)]),
-    Case(optimizer.rate_too_small, "learning-rate-too-small", "error", ["3e-05", "9.9e-08"],
+    Case(optimizer.check_learning_rate_too_small, "learning-rate-too-small", "error", ["3e-05", "9.9e-08"],
          dict(stepping__update=9.9e-8),
          [dict(stepping__update=1e-7), dict(stepping__update=0.0), dict(loss__first=0.01, loss__constant=1.0),
           dict(stepping__update=None), dict(hyper__lr=0.0), dict(hyper__lr=None),
           dict(stepping__lr_in_force=0), dict(stepping__skipped_steps=4), dict(stepping__in_optimizer=0)]),
-    Case(optimizer.rate_too_small, "learning-rate-too-small", "warning", ["60% of the steps", "3e-05"],
-         dict(hyper__steps_without_rate=0.6), [dict(hyper__steps_without_rate=0.59), dict(hyper=None)]),
-    Case(optimizer.reset_between_steps, "weights-changed-between-steps", "error", ["3 times"],
+    Case(optimizer.check_learning_rate_too_small, "learning-rate-too-small", "warning", ["60% of the steps", "3e-05"],
+         dict(hyper__near_zero_lr_share=0.6), [dict(hyper__near_zero_lr_share=0.59), dict(hyper=None)]),
+    Case(optimizer.check_weights_changed_between_steps, "weights-changed-between-steps", "error", ["3 times"],
          dict(stepping__changed_between_steps=3), [dict(stepping__changed_between_steps=2), dict(stepping=None)]),
-    Case(gradient.loss_scaled_away, "loss-detached", "error", ["0 times"], dict(stepping__loss_factor=0.0),
+    Case(gradient.check_loss_scaled_to_zero, "loss-detached", "error", ["0 times"], dict(stepping__loss_factor=0.0),
          [dict(stepping__loss_factor=1e-9), dict(stepping__loss_factor=None), dict(stepping=None)]),
-    Case(gradient.gradient_vanishes, "gradient-vanishes", "warning", ["70% of them"],
+    Case(gradient.check_gradient_vanishes, "gradient-vanishes", "warning", ["70% of them"],
          dict(stepping__gradient_share=0.3),
          [dict(stepping__gradient_share=0.31), dict(stepping__gradient_share=None), dict(graph__reached=7),
           dict(graph__opaque=1), dict(stepping__skipped_backwards=1), dict(graph=None)]),
-    Case(optimizer.rate_too_high, "learning-rate-too-high", "error", ["of 3 (", "5 of their size"],
+    Case(optimizer.check_learning_rate_too_high, "learning-rate-too-high", "error", ["of 3 (", "5 of their size"],
          dict(hyper__lr=3.0, stepping__largest_update=5.0),
          [dict(stepping__largest_update=4.99), dict(stepping__update=None), dict(hyper__lr=None), dict(hyper=None)]),
-    Case(optimizer.rate_too_high, "learning-rate-too-high", "error", ["rose from 0.9 to 1.1", "0.5 of their size"],
+    Case(optimizer.check_learning_rate_too_high, "learning-rate-too-high", "error", ["rose from 0.9 to 1.1", "0.5 of their size"],
          dict(hyper__lr=0.03, stepping__update=0.5, history__losses=RISING, loss__constant=1.2),
          [dict(stepping__update=0.499), dict(history__losses=RISING[::-1]), dict(history__losses=RISING[:6])]),
-    Case(optimizer.decay_dominates, "weight-decay-dominates", "error", ["wd=10", "0.10% of every", "0.1 times"],
+    Case(optimizer.check_weight_decay_dominates, "weight-decay-dominates", "error", ["wd=10", "0.10% of every", "0.1 times"],
          dict(hyper__wd=10.0, hyper__lr=1e-4, stepping__decay_over_gradient=0.1),
          [dict(stepping__decay_over_gradient=0.099), dict(hyper__lr=4.9e-5), dict(hyper__wd=0.0),
           dict(stepping__decay_over_gradient=None), dict(hyper=None)]),
-    Case(optimizer.decay_dominates, "weight-decay-dominates", "error", ["0.05% of every"],  # at the usual rate
+    Case(optimizer.check_weight_decay_dominates, "weight-decay-dominates", "error", ["0.05% of every"],  # at the usual rate
          dict(hyper__wd=0.5, hyper__lr=None, stepping__decay_over_gradient=2.0), [dict(hyper__wd=0.49)]),
-    Case(optimizer.clipped, "clipped-to-nothing", "error", ["1e-05", "0.001 of what"],
+    Case(optimizer.check_clipped_to_nothing, "clipped-to-nothing", "error", ["1e-05", "0.001 of what"],
          dict(stepping__gradient_norms=[1e-6, 1e-5], stepping__clip_ratio=1e-3),
          [dict(stepping__gradient_norms=[1.1e-5]), dict(stepping__gradient_norms=[]),
           dict(stepping__gradient_norms=[NAN, INF, 10.0, INF]), dict(stepping__gradient_norms=[NAN, INF]),
           dict(stepping__skipped_steps=4), dict(stepping__clip_ratio=1.1e-3), dict(stepping__clip_ratio=None)]),
-    Case(optimizer.epsilon_outweighs, "epsilon-outweighs-gradients", "warning",
+    Case(optimizer.check_epsilon_outweighs_gradients, "epsilon-outweighs-gradients", "warning",
          ["eps=1e-05", "1e-06 in the", "0.091 of"],
-         dict(stepping__epsilon=1e-5, stepping__kept_beside_epsilon=1 / 11),
-         [dict(stepping__kept_beside_epsilon=0.3), dict(stepping__kept_beside_epsilon=None),
+         dict(stepping__epsilon=1e-5, stepping__epsilon_damping=1 / 11),
+         [dict(stepping__epsilon_damping=0.3), dict(stepping__epsilon_damping=None),
           dict(stepping__skipped_steps=4), dict(loss__first=0.49 * 1.09), dict(history__losses=[0.5] * 4),
           dict(loss__constant=None), dict(loss=None)]),
-    Case(optimizer.epsilon_outweighs, "epsilon-outweighs-gradients", "note", ["0.2 of"],
-         dict(stepping__epsilon=1e-5, stepping__kept_beside_epsilon=0.2), [dict(stepping__kept_beside_epsilon=0.31)]),
-    Case(optimizer.epsilon_outweighs, "epsilon-outweighs-gradients", "warning", ["0.2 of"],
-         dict(stepping__epsilon=1e-5, stepping__kept_beside_epsilon=0.2, history__losses=[1.1] * 20),
+    Case(optimizer.check_epsilon_outweighs_gradients, "epsilon-outweighs-gradients", "note", ["0.2 of"],
+         dict(stepping__epsilon=1e-5, stepping__epsilon_damping=0.2), [dict(stepping__epsilon_damping=0.31)]),
+    Case(optimizer.check_epsilon_outweighs_gradients, "epsilon-outweighs-gradients", "warning", ["0.2 of"],
+         dict(stepping__epsilon=1e-5, stepping__epsilon_damping=0.2, history__losses=[1.1] * 20),
          [dict(loss=None)]),
-    Case(optimizer.epsilon_outweighs, "epsilon-outweighs-gradients", "error", ["eps=1", "0.005 of"],
-         dict(stepping__epsilon=1.0, stepping__kept_beside_epsilon=0.005), [dict(stepping=None)]),
+    Case(optimizer.check_epsilon_outweighs_gradients, "epsilon-outweighs-gradients", "error", ["eps=1", "0.005 of"],
+         dict(stepping__epsilon=1.0, stepping__epsilon_damping=0.005), [dict(stepping=None)]),
     Case(weights.dropout, "dropout-too-high", "warning", ["90%"], dict(weights__dropout=0.9),
          [dict(weights__dropout=0.79), dict(weights=None)]),
-    Case(optimizer.nothing_learned, "nothing-learned-yet", "note",
+    Case(optimizer.check_nothing_learned_yet, "nothing-learned-yet", "note",
          ["In 40 steps", "from 1.1 to 1.1", "pays 1.09", "rate of 0.001 a pretrained"],
          dict(history__losses=[1.1] * 40, hyper__lr=1e-3, loss__constant=1.09),
          [dict(history__losses=[1.1] * 19), dict(history__losses=[1.0] * 40), dict(loss__constant=None),
           dict(history__losses=[2.0] * 20 + [1.1] * 20), dict(stepping__loss_factor=0.5), dict(history=None)]),
-    Case(optimizer.nothing_learned, "nothing-learned-yet", "note", ["learned of the texts."],
-         dict(history__losses=[1.1] * 40, loss__constant=1.09, weights__body_at_initialisation=True),
+    Case(optimizer.check_nothing_learned_yet, "nothing-learned-yet", "note", ["learned of the texts."],
+         dict(history__losses=[1.1] * 40, loss__constant=1.09, weights__body_at_init=True),
          [dict(loss=None)]),
-    Case(optimizer.nothing_moves, "weights-do-not-move", "error", ["39 parameters", "4 steps"],
+    Case(optimizer.check_weights_do_not_move, "weights-do-not-move", "error", ["39 parameters", "4 steps"],
          dict(stepping__moved=0),
          [dict(stepping__moved=1), dict(stepping__steps=1), dict(stepping__with_gradient=0),
           dict(stepping__skipped_steps=1), dict(stepping=None)]),
     # -- precision -------------------------------------------------------------------------------------------------
-    Case(precision.half_without_master, "half-weights-without-master", "error", ["38 of 40", "97%"],
+    Case(precision.check_half_weights_without_master, "half-weights-without-master", "error", ["38 of 40", "97%"],
          dict(weights__half=38, stepping__lost_in_rounding=0.97),
          [dict(weights__half=0), dict(weights__has_master_copies=True), dict(weights=None)]),
-    Case(precision.half_without_master, "half-weights-without-master", "error", ["steps them directly. "],
+    Case(precision.check_half_weights_without_master, "half-weights-without-master", "error", ["steps them directly. "],
          dict(weights__half=38, stepping=None), [dict(weights__half=0)]),
-    Case(precision.scale_overflows, "loss-scale-overflows", "error", ["All 4 steps", "65536"],
+    Case(precision.check_loss_scale_overflows, "loss-scale-overflows", "error", ["All 4 steps", "65536"],
          dict(precision__overflows=4),
          [dict(precision__overflows=3), dict(precision__steps=1), dict(precision=None),
           dict(precision__first_scale=65536.0, precision__loss_scale=8192.0)]),
-    Case(precision.scale_overflows, "loss-scale-overflows", "error", ["8192"],  # the loss itself is no half number
+    Case(precision.check_loss_scale_overflows, "loss-scale-overflows", "error", ["8192"],  # the loss itself is no half number
          dict(precision__overflows=4, precision__first_scale=65536.0, precision__loss_scale=8192.0, loss__first=7e4),
          [dict(loss__first=6e4)]),
-    Case(precision.scale_overflows, "loss-scale-overflows", "error", ["All 8 steps"],
+    Case(precision.check_loss_scale_overflows, "loss-scale-overflows", "error", ["All 8 steps"],
          dict(precision__overflows=8, precision__steps=8, precision__first_scale=65536.0, precision__loss_scale=512.0),
          [dict(precision__overflows=7)]),
-    Case(precision.scale_collapsed, "loss-scale-collapsed", "warning", ["to 1.5"],
+    Case(precision.check_loss_scale_collapsed, "loss-scale-collapsed", "warning", ["to 1.5"],
          dict(precision__loss_scale=1.5), [dict(precision__loss_scale=2.0), dict(precision=None)]),
 ]
 
 RISING = [0.9, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.1]  # losses
 
 
-def fired(check, evidence):
+def findings_of(check, evidence):
     """The findings of a check, always a list."""
     found = check(evidence)
     return [] if found is None else [found] if isinstance(found, Finding) else list(found)
 
 
-def name_of(case):
+def case_id(case):
     return f"{case.check.__module__.split('.')[-1]}.{case.check.__name__}-{case.severity}"
 
 
-def shows(case):
-    (finding,) = fired(case.check, seen(**case.fires))
+def figures_shown_by(case):
+    (finding,) = findings_of(case.check, evidence_with(**case.fires))
     assert (finding.cause, finding.severity) == (case.cause, case.severity)
     assert [figure for figure in case.figures if figure not in finding.message] == []
     assert finding.fix and finding.evidence and not finding.can_apply
 
 
-def falls_silent(case):
-    assert [over for over in case.silent if fired(case.check, seen(**{**case.fires, **over}))] == []
+def stays_silent(case):
+    assert [over for over in case.silent if findings_of(case.check, evidence_with(**{**case.fires, **over}))] == []
 
 
-every_case = pytest.mark.parametrize("case", CASES, ids=name_of)
+every_case = pytest.mark.parametrize("case", CASES, ids=case_id)
 
 
 @every_case
 def test_it_fires_with_its_cause_its_severity_and_its_figures(case):
-    shows(case)
+    figures_shown_by(case)
 
 
 @every_case
 def test_it_is_silent_on_the_nearest_healthy_evidence(case):
     assert case.silent
-    falls_silent(case)
+    stays_silent(case)
 
 
 # -- all checks at once --------------------------------------------------------------------------------------------
 
-every_check = pytest.mark.parametrize("check", checks.ALL, ids=lambda c: f"{c.__module__.split('.')[-1]}.{c.__name__}")
+every_check = pytest.mark.parametrize("check", checks.ALL_CHECKS, ids=lambda c: f"{c.__module__.split('.')[-1]}.{c.__name__}")
 
 
 @every_check
 def test_a_healthy_run_has_no_finding(check):
-    assert fired(check, healthy()) == []
+    assert findings_of(check, healthy()) == []
 
 
 @every_check
 def test_what_was_not_looked_at_is_no_finding(check):
-    assert fired(check, Evidence()) == []
+    assert findings_of(check, Evidence()) == []
 
 
 @every_check
 def test_of_a_healthy_run_any_part_may_be_missing(check):
-    assert [part for part in PARTS if fired(check, seen(**{part: None}))] == []
+    assert [part for part in PARTS if findings_of(check, evidence_with(**{part: None}))] == []
 
 
 @every_case
 def test_of_a_sick_run_any_part_may_be_missing_too(case):
     for part in PARTS:
-        for finding in fired(case.check, seen(**{**case.fires, part: None})):
-            assert finding.cause in checks.RANK
+        for finding in findings_of(case.check, evidence_with(**{**case.fires, part: None})):
+            assert finding.cause in checks.CAUSE_ORDER
 
 
 def test_every_check_has_a_place_in_these_tables():
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
 
-    assert {case.check for case in CASES + MORE} == set(checks.ALL)
+    assert {case.check for case in CASES + MORE} == set(checks.ALL_CHECKS)
 
 
 # -- the tables of the checks themselves ---------------------------------------------------------------------------
 
 FAMILIES = (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels, metrics)
-KNOWN = set(checks.RANK) | set(REASONS)
+KNOWN = set(checks.CAUSE_ORDER) | set(REASONS)
 
 
 def test_every_cause_has_exactly_one_place_in_the_rank():
-    assert [cause for cause, times in Counter(checks.RANK).items() if times > 1] == []
+    assert [cause for cause, times in Counter(checks.CAUSE_ORDER).items() if times > 1] == []
 
 
 def test_every_cause_that_a_check_returned_here_is_its_familys():
@@ -314,7 +314,7 @@ def test_every_cause_that_a_check_returned_here_is_its_familys():
 
 
 def test_every_reason_of_a_failure_has_a_place_in_the_rank():
-    assert set(REASONS) - set(checks.RANK) == set()
+    assert set(REASONS) - set(checks.CAUSE_ORDER) == set()
 
 
 def test_what_explains_and_what_is_explained_is_known():
@@ -345,19 +345,19 @@ def test_the_severities_are_known_and_every_one_is_used():
 
 # Once: with a callback in callback_fns, any failure of validation is laid to it, also one that training has too.
 def test_a_failure_of_both_paths_is_no_matter_of_callback_fns():
-    both = seen(wiring__only_in_callback_fns=["Unwrap"], wiring__hf_callback=False,
+    both = evidence_with(wiring__only_in_callback_fns=["Unwrap"], wiring__hf_callback=False,
                 wiring__train_error="token-outside-vocabulary", wiring__valid_error="token-outside-vocabulary")
-    assert fired(wiring.valid_path, both) == []
+    assert findings_of(wiring.check_valid_path, both) == []
 
 
 # Once: 1-d outputs against 1-d targets are what a flattened regression has; the patch does no harm there.
 def test_a_patch_before_a_flat_regression_is_a_warning():
-    (finding,) = fired(wiring.patch_left, seen(wiring__patch="loss_batch", outputs__shape=(8,)))
+    (finding,) = findings_of(wiring.check_patch_left_active, evidence_with(wiring__patch="loss_batch", outputs__shape=(8,)))
     assert finding.severity == "warning"
 
 
 def test_who_asked_to_skip_is_in_the_fix():
-    (finding,) = fired(gradient.backward_skipped, seen(stepping__skipped_backwards=4, stepping__who=["Dropper"]))
+    (finding,) = findings_of(gradient.check_backward_skipped, evidence_with(stepping__skipped_backwards=4, stepping__skipped_by=["Dropper"]))
     assert "['Dropper']" in finding.fix
-    (finding,) = fired(gradient.backward_skipped, seen(stepping__skipped_backwards=4))
+    (finding,) = findings_of(gradient.check_backward_skipped, evidence_with(stepping__skipped_backwards=4))
     assert "skip_bwd" in finding.fix and "[]" not in finding.fix

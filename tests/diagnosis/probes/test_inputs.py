@@ -9,17 +9,17 @@ from torch import nn
 
 from fastai_hf_callback.diagnosis.probes.inputs import (
     EmbeddingCall,
-    agreed_on_padding,
-    arguments_watched,
-    embeddings_watched,
-    executed_watched,
-    first_rows,
-    look_at_inputs,
-    other_words,
+    unify_padding,
+    record_arguments,
+    record_embedding_calls,
+    record_executed_modules,
+    take_rows,
+    probe_inputs,
+    shuffle_words,
     takes_mask,
-    unpadded_row,
-    view_tokens,
-    word_embedding_call,
+    take_unpadded_row,
+    build_token_view,
+    find_word_embedding_call,
 )
 from tests.tiny_models import VOCAB, WITHOUT_MASK, ids, tiny_model
 
@@ -40,11 +40,11 @@ def padded(lengths, pad=0, side="back", seed=0, high=VOCAB):
 
 
 def view(table, batch=None):
-    return view_tokens([EmbeddingCall(nn.Embedding(VOCAB, 4, padding_idx=0), table)], table if batch is None else batch)
+    return build_token_view([EmbeddingCall(nn.Embedding(VOCAB, 4, padding_idx=0), table)], table if batch is None else batch)
 
 
-def looked_at(batches, arguments=None):
-    return look_at_inputs([view(b[0] if isinstance(b, list) else b, b) for b in batches], batches,
+def examined(batches, arguments=None):
+    return probe_inputs([view(b[0] if isinstance(b, list) else b, b) for b in batches], batches,
                           arguments or [[] for _ in batches])
 
 
@@ -96,7 +96,7 @@ def test_an_id_that_stands_inside_the_texts_too_is_no_padding():
 def test_a_batch_of_like_length_learns_its_padding_from_another(lengths, side, seed):
     little, mask = padded(lengths, 1, side, seed, high=10**9)  # else one word may end two rows by chance
     plenty = padded([4, 6, 8, 9], 1, side, seed, high=10**9)[0]
-    alone, shown = agreed_on_padding([view(little), view(plenty)])
+    alone, shown = unify_padding([view(little), view(plenty)])
     assert torch.equal(alone.is_pad, mask == 0) and alone.pad_id == (1 if LENGTH - 1 in lengths else None)
     assert (shown.pad_id, shown.pad_side) == (1, side)
 
@@ -104,8 +104,8 @@ def test_a_batch_of_like_length_learns_its_padding_from_another(lengths, side, s
 def test_what_is_a_word_elsewhere_is_no_padding_there():
     full, plenty = padded([LENGTH] * 4, 1)[0], padded([4, 6, 8, 9], 1)[0]
     full[0, -1] = full[1, 3] = 1
-    assert agreed_on_padding([view(full), view(plenty)])[0].pad_id is None
-    assert [v.pad_id for v in agreed_on_padding([view(full)] * 2)] == [None, None]
+    assert unify_padding([view(full), view(plenty)])[0].pad_id is None
+    assert [v.pad_id for v in unify_padding([view(full)] * 2)] == [None, None]
 
 
 # -- which call is the words', and which tensor the mask -----------------------------------------------------------
@@ -114,18 +114,18 @@ def test_what_is_a_word_elsewhere_is_no_padding_there():
 @pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2"])
 def test_the_words_of_real_models_are_found_among_positions_and_types(name):
     model, (table, mask) = tiny_model(name), padded([4, 6, 8, 9])
-    with embeddings_watched(model) as calls, torch.no_grad():
+    with record_embedding_calls(model) as calls, torch.no_grad():
         model.eval()(table)
-    found = view_tokens(calls, [table, mask])
+    found = build_token_view(calls, [table, mask])
     assert torch.equal(found.ids, table) and found.embedding.num_embeddings == VOCAB
     assert (found.pad_id, found.pad_side) == (0, "back") and torch.equal(found.mask, mask)
 
 
 def test_a_square_batch_of_a_model_that_puts_length_first_is_turned():
     model, table = tiny_model("xlnet"), ids(6, 6)
-    with embeddings_watched(model) as calls, torch.no_grad():
+    with record_embedding_calls(model) as calls, torch.no_grad():
         model.eval()(table)
-    assert torch.equal(word_embedding_call(calls, table).ids, table)
+    assert torch.equal(find_word_embedding_call(calls, table).ids, table)
 
 
 @pytest.mark.parametrize("table", [
@@ -144,16 +144,16 @@ class CountedFromTheMask(nn.Embedding):
 
 def test_an_embedding_that_counts_from_the_mask_looks_up_no_words():
     (table, mask), words, positions = padded([4, 6, 8, 9]), nn.Embedding(VOCAB, 4), CountedFromTheMask(2 * VOCAB, 4)
-    with embeddings_watched(nn.ModuleList([words, positions])) as calls:
+    with record_embedding_calls(nn.ModuleList([words, positions])) as calls:
         words(table), positions(mask)
-    assert word_embedding_call(calls, [table, mask]).embedding is words
+    assert find_word_embedding_call(calls, [table, mask]).embedding is words
 
 
 def test_a_word_embedding_that_is_given_the_mask_is_still_seen():
     (table, mask), words = padded([4, 6, 8, 9]), nn.Embedding(VOCAB, 4)
-    with embeddings_watched(words) as calls:
+    with record_embedding_calls(words) as calls:
         words(mask)
-    assert word_embedding_call(calls, [table, mask]).embedding is words
+    assert find_word_embedding_call(calls, [table, mask]).embedding is words
 
 
 class WithPad:
@@ -164,12 +164,12 @@ class WithPad:
                          ids=["ids", "hashes of ids, as CANINE does"])
 def test_the_config_speaks_of_the_ids_in_the_batch(looked_up, pad):
     table = padded([4, 6, 8, 9])[0]
-    seen = look_at_inputs([view(looked_up(table), table)], [table], [[]], WithPad())
+    seen = probe_inputs([view(looked_up(table), table)], [table], [[]], WithPad())
     assert seen.pad_id == int(looked_up(torch.tensor(0))) and seen.config_pad_id == pad
 
 
 def test_no_call_is_no_view():
-    assert view_tokens([], ids()) is None
+    assert build_token_view([], ids()) is None
 
 
 def test_a_table_of_zeros_is_no_mask_and_neither_are_the_ids():
@@ -184,38 +184,38 @@ def test_a_table_of_zeros_is_no_mask_and_neither_are_the_ids():
 
 def test_a_right_mask_agrees_and_a_contrary_one_does_not():
     table, mask = padded([4, 6, 8, 9])
-    assert looked_at([[table, mask]]).mask_marks_padding == 1
-    assert looked_at([[table, 1 - mask]]).mask_marks_padding == 0
-    assert looked_at([[table, torch.ones_like(mask)]]).mask_marks_padding == pytest.approx(27 / 40)
-    assert looked_at([table]).mask_marks_padding is None and not looked_at([table]).mask_given
+    assert examined([[table, mask]]).mask_marks_padding == 1
+    assert examined([[table, 1 - mask]]).mask_marks_padding == 0
+    assert examined([[table, torch.ones_like(mask)]]).mask_marks_padding == pytest.approx(27 / 40)
+    assert examined([table]).mask_marks_padding is None and not examined([table]).mask_given
 
 
 def test_what_the_model_is_handed_counts_before_what_the_batch_brings():
     table, mask = padded([4, 6, 8, 9])
-    seen = looked_at([[table, 1 - mask]], [[{"input_ids": table, "attention_mask": mask}]])
+    seen = examined([[table, 1 - mask]], [[{"input_ids": table, "attention_mask": mask}]])
     assert seen.mask_marks_padding == 1 and seen.mask_argument_given is True
-    assert looked_at([[table, mask]], [[{"input_ids": table}]]).mask_argument_given is False
-    assert looked_at([[table, mask]]).mask_argument_given is None
+    assert examined([[table, mask]], [[{"input_ids": table}]]).mask_argument_given is False
+    assert examined([[table, mask]]).mask_argument_given is None
 
 
 def test_a_mask_in_another_argument_is_named():
     table, mask = padded([4, 6, 8, 9])
-    wrong = looked_at([[table, mask]], [[{"input_ids": table, "token_type_ids": mask}]])
+    wrong = examined([[table, mask]], [[{"input_ids": table, "token_type_ids": mask}]])
     assert wrong.mask_arrives_as == ["token_type_ids"]
-    assert looked_at([[table, mask]], [[{"input_ids": table, "attention_mask": mask}]]).mask_arrives_as == []
+    assert examined([[table, mask]], [[{"input_ids": table, "attention_mask": mask}]]).mask_arrives_as == []
 
 
 def test_ids_that_the_embedding_did_not_see():
     table, mask = padded([4, 6, 8, 9])
-    assert looked_at([[mask, table]]).batch_has_other_ids and not looked_at([[table, mask]]).batch_has_other_ids
+    assert examined([[mask, table]]).batch_has_other_ids and not examined([[table, mask]]).batch_has_other_ids
 
 
 def test_words_first_tokens_and_ends():
     table, _ = padded([4, 6, 8, 9] * 4)
     table[:, 0] = 2
-    seen = looked_at([table])
-    assert (seen.first_token, seen.first_token_in_front, seen.ends_alike) == (2, 1.0, False)
-    assert seen.rows == 16 and seen.mean_length == 6.75 and seen.cut_share == 0.25
+    seen = examined([table])
+    assert (seen.first_token, seen.first_token_in_front, seen.same_last_token) == (2, 1.0, False)
+    assert seen.rows == 16 and seen.mean_length == 6.75 and seen.truncated_share == 0.25
     assert 2 not in (seen.top_token, 0) and seen.distinct_words > 10
     assert seen.pad_share == pytest.approx(1 - 6.75 / LENGTH) and seen.embedding_pad_id == 0
 
@@ -223,28 +223,28 @@ def test_words_first_tokens_and_ends():
 def test_padding_in_front_pushes_the_first_token_away():
     table, mask = padded([4, 6, 8, 10] * 4, side="front")
     table[torch.arange(16), (mask == 0).sum(1)] = 2
-    seen = looked_at([table])
+    seen = examined([table])
     assert (seen.first_token, seen.pad_side) == (2, "front")
 
 
 def test_one_word_over_and_over():
     table = some_ids(8, 0)
     table[:, 1:8] = 3
-    seen = looked_at([table])
+    seen = examined([table])
     assert seen.top_token == 3 and seen.top_token_share == 0.7 and seen.second_position_token == 3
-    assert looked_at([some_ids(8, 0)]).top_token_share < 0.2
+    assert examined([some_ids(8, 0)]).top_token_share < 0.2
 
 
 def test_a_batch_of_equal_rows_does_not_break_the_sum():
     table = torch.tensor([[7, 8, 9, 7]] * 4)
-    seen = looked_at([table])
+    seen = examined([table])
     assert seen.rows == 4 and seen.pad_id is None
 
 
 def test_the_batches_are_left_as_they_were():
     table, mask = padded([4, 6, 8, 9])
     before = table.clone(), mask.clone()
-    looked_at([[table, mask]])
+    examined([[table, mask]])
     assert torch.equal(table, before[0]) and torch.equal(mask, before[1])
 
 
@@ -259,7 +259,7 @@ def test_exchanged_words_keep_padding_mask_and_the_words_themselves(lengths, sid
     batch = {"ids": table, "rest": (mask, [torch.rand(len(lengths))])}
     before = table.clone()
     found = view(table)
-    changed = other_words(batch, found, torch.Generator().manual_seed(seed))
+    changed = shuffle_words(batch, found, torch.Generator().manual_seed(seed))
     assert changed["rest"][0] is mask and torch.equal(table, before)
     spots = ~found.is_pad
     assert torch.equal(changed["ids"][~spots], table[~spots])
@@ -270,32 +270,32 @@ def test_exchanged_words_keep_padding_mask_and_the_words_themselves(lengths, sid
 
 def test_a_mask_that_equals_the_ids_in_figures_is_no_ids_where_it_is_boolean():
     table = torch.tensor([[1, 0], [0, 1]])
-    changed = other_words([table, table.bool()], view(some_ids(2, 0, length=2))._replace(
+    changed = shuffle_words([table, table.bool()], view(some_ids(2, 0, length=2))._replace(
         ids=table, is_pad=torch.zeros(2, 2, dtype=torch.bool)), torch.Generator())
     assert changed[1].dtype == torch.bool
 
 
 def test_a_row_alone_and_unpadded():
     table, mask = padded([4, 6, 8, 9])
-    alone = unpadded_row([table, mask, torch.arange(4), torch.tensor(3)], view(table), 1)
+    alone = take_unpadded_row([table, mask, torch.arange(4), torch.tensor(3)], view(table), 1)
     assert torch.equal(alone[0], table[1:2, :6]) and alone[1].tolist() == [[1] * 6]
     assert alone[2].tolist() == [1] and alone[3].item() == 3
 
 
 def test_the_first_rows():
-    assert first_rows({"a": torch.arange(5), "b": (torch.tensor(1), "x")}, 2)["a"].tolist() == [0, 1]
+    assert take_rows({"a": torch.arange(5), "b": (torch.tensor(1), "x")}, 2)["a"].tolist() == [0, 1]
 
 
 # Once: a namedtuple is made from one generator and raises TypeError: type(batch)(...) is for lists and tuples alone.
 def test_a_batch_that_is_a_namedtuple():
     from collections import namedtuple
     batch = namedtuple("Batch", "ids mask")(torch.arange(5), torch.ones(5))
-    assert first_rows(batch, 2).ids.tolist() == [0, 1]
+    assert take_rows(batch, 2).ids.tolist() == [0, 1]
 
 
 # -- hooks ---------------------------------------------------------------------------------------------------------
 
-WATCHERS = {"embeddings": embeddings_watched, "executed": executed_watched, "arguments": arguments_watched}
+WATCHERS = {"embeddings": record_embedding_calls, "executed": record_executed_modules, "arguments": record_arguments}
 
 
 def traces_of_watching(model):
@@ -319,7 +319,7 @@ def test_what_is_watched_is_left_as_it_was_also_after_an_exception(watcher):
 def test_watching_changes_neither_the_output_nor_what_was_noted():
     model, table = tiny_model("bert").eval(), ids()
     before = model(table)[0]
-    with embeddings_watched(model) as calls, executed_watched(model) as ran, arguments_watched(model) as given_names:
+    with record_embedding_calls(model) as calls, record_executed_modules(model) as ran, record_arguments(model) as given_names:
         assert torch.equal(model(table)[0], before)
     table.zero_()
     assert int(calls[0].ids.max()) > 0, "a copy, not the batch's own tensor"
@@ -329,10 +329,10 @@ def test_watching_changes_neither_the_output_nor_what_was_noted():
 @pytest.mark.parametrize("name", ["bert", "xlnet", "distilbert"])
 def test_arguments_are_named_also_when_given_by_position(name):
     model, (table, mask) = tiny_model(name), padded([4, 6, 8, 9])
-    with arguments_watched(model) as calls:
+    with record_arguments(model) as calls:
         model(table, attention_mask=mask)
     assert any(call.get("attention_mask") is mask for call in calls) and name not in WITHOUT_MASK
-    with arguments_watched(model) as calls:
+    with record_arguments(model) as calls:
         model(table, mask)
     assert len(calls[0]) == 2
 
@@ -361,7 +361,7 @@ def test_whether_a_mask_could_be_given(model, expected):
 
 
 def test_a_call_that_does_not_bind_still_says_so_itself():
-    with arguments_watched(tiny_model("bert")) as calls, pytest.raises(TypeError):
+    with record_arguments(tiny_model("bert")) as calls, pytest.raises(TypeError):
         tiny_model("bert")(ids(), langs=1)
     assert calls == []
 
@@ -371,4 +371,4 @@ def test_a_table_of_three_positions_is_no_table_of_words():
     words = torch.tensor([[2, 9, 3], [2, 7, 3], [2, 9, 3], [2, 5, 3]])
     positions = torch.arange(3).expand(4, 3)
     calls = [EmbeddingCall(torch.nn.Embedding(12, 2), words), EmbeddingCall(torch.nn.Embedding(512, 2), positions)]
-    assert word_embedding_call(calls, [words]).ids.equal(words)
+    assert find_word_embedding_call(calls, [words]).ids.equal(words)

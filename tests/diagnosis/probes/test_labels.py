@@ -1,4 +1,4 @@
-"""look_at_labels: targets against one another, against their order and against the words."""
+"""probe_labels: targets against one another, against their order and against the words."""
 import numpy as np
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from fastai_hf_callback.diagnosis.probes.labels import Sampled, _area, _ridge, look_at_labels
+from fastai_hf_callback.diagnosis.probes.labels import SampledRows, _roc_auc, _predict_with_ridge, probe_labels
 
 WORDS = 25
 
@@ -31,7 +31,7 @@ def shuffled(targets, seed=7):
 
 
 def look(train_targets, train_ids=None, valid=None, batches=(), **kwargs):
-    return look_at_labels(Sampled(train_ids, train_targets), valid, batches, **kwargs)
+    return probe_labels(SampledRows(train_ids, train_targets), valid, batches, **kwargs)
 
 
 KINDS = pytest.mark.parametrize("kind", ["classes", "labels", "number"])
@@ -47,7 +47,7 @@ def above(area, error):
 @KINDS
 def test_words_that_tell_the_labels_are_found_on_both_sides(kind):
     ids, other = texts(300), texts(200, 1)
-    seen = look(told(ids, kind), ids, Sampled(other, told(other, kind)))
+    seen = look(told(ids, kind), ids, SampledRows(other, told(other, kind)))
     assert seen.kind == kind and (seen.train_rows, seen.valid_rows) == (300, 200)
     assert above(seen.signal_within_train, seen.error_within_train) > 3
     assert above(seen.signal_within_valid, seen.error_within_valid) > 3
@@ -58,16 +58,16 @@ def test_classes_exchanged_in_one_of_the_sets_are_found_where_the_mean_area_hide
     ids, other = texts(900), texts(600, 1)
     right = told(other, "classes")
     exchanged = np.array([1, 0, 2])[right]
-    good, bad = (look(told(ids, "classes"), ids, Sampled(other, labels)) for labels in (right, exchanged))
-    assert good.most_contrary is None and good.most_contrary_errors == 0
-    assert bad.most_contrary in (0, 1) and bad.most_contrary_errors < -3 and bad.most_contrary_area < 0.45
+    good, bad = (look(told(ids, "classes"), ids, SampledRows(other, labels)) for labels in (right, exchanged))
+    assert good.worst_column is None and good.worst_column_z == 0
+    assert bad.worst_column in (0, 1) and bad.worst_column_z < -3 and bad.worst_column_auc < 0.45
 
 
 @KINDS
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_beside_other_texts_have_no_signal(kind, seed):
     ids, other = texts(300, 2 * seed), texts(200, 2 * seed + 1)
-    seen = look(shuffled(told(ids, kind)), ids, Sampled(other, shuffled(told(other, kind))))
+    seen = look(shuffled(told(ids, kind)), ids, SampledRows(other, shuffled(told(other, kind))))
     assert above(seen.signal_within_train, seen.error_within_train) < 3.5
     assert above(seen.signal_together, seen.error_together) < 3.5
 
@@ -75,7 +75,7 @@ def test_labels_beside_other_texts_have_no_signal(kind, seed):
 @KINDS
 def test_training_labels_alone_beside_other_texts(kind):
     ids, other = texts(300), texts(300, 1)
-    seen = look(shuffled(told(ids, kind)), ids, Sampled(other, told(other, kind)))
+    seen = look(shuffled(told(ids, kind)), ids, SampledRows(other, told(other, kind)))
     assert above(seen.signal_within_valid, seen.error_within_valid) > 3
     assert above(seen.signal_within_train, seen.error_within_train) < 3.5
 
@@ -90,7 +90,7 @@ def test_too_few_rows_no_ids_or_constant_targets_have_no_signal():
 
 def test_without_validation_ids_the_whole_is_the_training_rows():
     ids = texts(100)
-    seen = look(told(ids, "classes"), ids, Sampled(None, told(ids, "classes")))
+    seen = look(told(ids, "classes"), ids, SampledRows(None, told(ids, "classes")))
     assert seen.signal_together == seen.signal_within_train and seen.signal_within_valid is None
 
 
@@ -106,7 +106,7 @@ def test_a_class_that_only_one_side_has():
     ids, other = texts(100), texts(100, 1)
     targets = told(other, "classes")
     targets[0] = 5
-    seen = look(told(ids, "classes"), ids, Sampled(other, targets))
+    seen = look(told(ids, "classes"), ids, SampledRows(other, targets))
     assert seen.signal_within_valid is None and seen.signal_within_train is not None
 
 
@@ -132,19 +132,19 @@ def test_constant_targets_and_the_nearest_that_are_not(kind):
     same = np.zeros(20, np.int64) if kind == "classes" else np.full((20, 2), 0.0 if kind == "labels" else 0.5)
     other = same.copy()
     other[7] = 1
-    seen = look(other, valid=Sampled(None, same))
+    seen = look(other, valid=SampledRows(None, same))
     assert not seen.train_constant and seen.valid_constant
-    assert look(same).train_constant and not look(same, valid=Sampled(None, other)).valid_constant
+    assert look(same).train_constant and not look(same, valid=SampledRows(None, other)).valid_constant
 
 
 def test_shares():
     assert look(np.array([0, 0, 2, -100])).train_shares == pytest.approx([2 / 3, 0, 1 / 3])
     assert look(np.array([[0.0, 1.0], [1.0, 1.0]])).train_shares == [0.5, 1.0]
-    assert look(np.array([0, 1]), valid=Sampled(None, np.array([1, 1]))).valid_shares == [0.0, 1.0]
+    assert look(np.array([0, 1]), valid=SampledRows(None, np.array([1, 1]))).valid_shares == [0.0, 1.0]
 
 
 def test_an_empty_validation_set_says_nothing():
-    seen = look(np.array([0, 1]), valid=Sampled(None, np.array([], dtype=np.int64)))
+    seen = look(np.array([0, 1]), valid=SampledRows(None, np.array([], dtype=np.int64)))
     assert seen.valid_rows == 0 and not seen.valid_constant and seen.valid_shares == []
 
 
@@ -187,7 +187,7 @@ def test_targets_and_ids_are_left_as_they_were():
     ids = texts(100)
     targets = told(ids, "number")
     before = targets.copy(), [row.copy() for row in ids]
-    look(targets, ids, Sampled(ids, targets))
+    look(targets, ids, SampledRows(ids, targets))
     assert (targets == before[0]).all() and all((a == b).all() for a, b in zip(ids, before[1]))
 
 
@@ -198,9 +198,9 @@ def test_ridge_and_area_are_scikit_learns(rows, words, columns, seed):
     x = draw.integers(0, 2, (rows, words)).astype(np.float32)
     y = draw.integers(0, 2, (rows, columns)).astype(np.float64)
     fitted = Ridge(alpha=max(1.0, float((x ** 2).sum(1).mean()))).fit(x, y)
-    np.testing.assert_allclose(_ridge(x, y, x[:5]), fitted.predict(x[:5]).reshape(5, -1), atol=1e-4)
+    np.testing.assert_allclose(_predict_with_ridge(x, y, x[:5]), fitted.predict(x[:5]).reshape(5, -1), atol=1e-4)
 
     scores = draw.integers(0, 9, rows) / 8   # ties among them
     yes = y[:, 0] > 0
     if 0 < yes.sum() < rows:
-        assert _area(yes, scores) == pytest.approx(roc_auc_score(yes, scores), abs=1e-12)
+        assert _roc_auc(yes, scores) == pytest.approx(roc_auc_score(yes, scores), abs=1e-12)

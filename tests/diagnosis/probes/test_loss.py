@@ -1,4 +1,4 @@
-"""loss_shape: what a loss expects, told from its answers to stand-ins."""
+"""probe_loss: what a loss expects, told from its answers to stand-ins."""
 import math
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.diagnosis.probes.loss import answers_at_no_cost, ask_about_all_targets, loss_shape, value_of
+from fastai_hf_callback.diagnosis.probes.loss import find_ignored_targets, probe_all_targets, probe_loss, compute_loss
 
 CLASSES = torch.tensor([0, 1, 2, 0, 1, 0])
 LABELS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
@@ -18,7 +18,7 @@ def minus(loss):
 
 
 def test_cross_entropy_takes_logits_and_does_not_mind_a_shift():
-    seen = loss_shape(nn.CrossEntropyLoss(), of_classes, CLASSES)
+    seen = probe_loss(nn.CrossEntropyLoss(), of_classes, CLASSES)
     assert seen.shift_invariant and seen.at_ideal < 0.01 < seen.at_worst
     assert seen.first == pytest.approx(float(F.cross_entropy(of_classes, CLASSES)))
     shares = torch.tensor([3, 2, 1]) / 6.0
@@ -26,7 +26,7 @@ def test_cross_entropy_takes_logits_and_does_not_mind_a_shift():
 
 
 def test_a_loss_of_log_probabilities_minds_a_shift():
-    seen = loss_shape(nn.NLLLoss(), of_classes.log_softmax(-1), CLASSES)
+    seen = probe_loss(nn.NLLLoss(), of_classes.log_softmax(-1), CLASSES)
     assert seen.shift_invariant is False and seen.falls_with_shift is True
 
 
@@ -34,28 +34,28 @@ def test_a_loss_of_log_probabilities_minds_a_shift():
                                   if "label_smoothing" in nn.CrossEntropyLoss.__init__.__code__.co_varnames else
                                   nn.CrossEntropyLoss(), lambda output, target: (output ** 2).mean()])
 def test_other_losses_do_not_fall_with_a_shift(loss):
-    assert loss_shape(loss, of_classes, CLASSES).falls_with_shift is False
+    assert probe_loss(loss, of_classes, CLASSES).falls_with_shift is False
 
 
 def test_binary_cross_entropy_with_logits_likes_far_outputs_better():
-    seen = loss_shape(nn.BCEWithLogitsLoss(), of_labels, LABELS)
+    seen = probe_loss(nn.BCEWithLogitsLoss(), of_labels, LABELS)
     assert seen.takes_logits is True and seen.shift_invariant is None
     assert seen.at_ideal < 0.01 < seen.at_worst and seen.constant == pytest.approx(math.log(2), abs=1e-3)
 
 
 def test_a_loss_of_probabilities_refuses_far_outputs_and_is_asked_with_near_ones():
-    seen = loss_shape(nn.BCELoss(), of_labels.sigmoid(), LABELS)
+    seen = probe_loss(nn.BCELoss(), of_labels.sigmoid(), LABELS)
     assert seen.takes_logits is False
     assert seen.at_ideal is not None and seen.at_ideal < 0.02 < 1 < seen.at_worst
 
 
 def test_the_squared_error_of_labels_takes_no_logits():
-    assert loss_shape(nn.MSELoss(), of_labels, LABELS).takes_logits is False
+    assert probe_loss(nn.MSELoss(), of_labels, LABELS).takes_logits is False
 
 
 def test_of_numbers_the_ideal_costs_nothing_and_a_constant_the_variance():
     target = torch.tensor([1.0, 2.0, 4.0])[:, None]
-    seen = loss_shape(nn.MSELoss(), torch.zeros(3, 1), target)
+    seen = probe_loss(nn.MSELoss(), torch.zeros(3, 1), target)
     assert seen.at_ideal == 0 < seen.at_worst
     assert seen.constant == pytest.approx(float(target.var(unbiased=False)), rel=1e-2)
 
@@ -64,33 +64,33 @@ def test_of_numbers_the_ideal_costs_nothing_and_a_constant_the_variance():
     (nn.CrossEntropyLoss(), of_classes, CLASSES), (nn.BCEWithLogitsLoss(), of_labels, LABELS),
     (nn.MSELoss(), torch.zeros(3, 1), torch.tensor([[1.0], [2.0], [4.0]]))], ids=["CE", "BCE", "MSE"])
 def test_a_minus_before_the_loss_is_seen_and_only_then(loss, logits, target):
-    good, bad = loss_shape(loss, logits, target), loss_shape(minus(loss), logits, target)
+    good, bad = probe_loss(loss, logits, target), probe_loss(minus(loss), logits, target)
     assert good.at_ideal < good.at_worst and bad.at_ideal > bad.at_worst
 
 
 def test_a_loss_of_one_value_per_row_is_averaged():
-    seen = loss_shape(nn.CrossEntropyLoss(reduction="none"), of_classes, CLASSES)
+    seen = probe_loss(nn.CrossEntropyLoss(reduction="none"), of_classes, CLASSES)
     assert seen.first == pytest.approx(float(F.cross_entropy(of_classes, CLASSES)))
 
 
 def test_a_loss_that_raises_has_answered_with_nothing():
     def refuses(output, target):
         raise RuntimeError
-    seen = loss_shape(refuses, of_classes, CLASSES)
+    seen = probe_loss(refuses, of_classes, CLASSES)
     assert (seen.first, seen.constant, seen.at_ideal, seen.at_worst, seen.shift_invariant) == (None,) * 4 + (False,)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_no_number_is_none(value):
-    assert value_of(lambda output, target: torch.tensor(value), of_classes, CLASSES) is None
+    assert compute_loss(lambda output, target: torch.tensor(value), of_classes, CLASSES) is None
 
 
 def test_a_float_instead_of_a_tensor_is_none():
-    assert value_of(lambda output, target: 1.0, of_classes, CLASSES) is None
+    assert compute_loss(lambda output, target: 1.0, of_classes, CLASSES) is None
 
 
 def test_of_targets_that_do_not_fit_only_the_loss_itself_is_asked():
-    seen = loss_shape(nn.MSELoss(), torch.zeros(3, 1), torch.zeros(3, 1, 1, 5))
+    seen = probe_loss(nn.MSELoss(), torch.zeros(3, 1), torch.zeros(3, 1, 1, 5))
     assert seen.first is not None and seen.at_ideal is None and seen.takes_logits is None
 
 
@@ -101,14 +101,14 @@ def test_nothing_is_asked_for_a_graph_and_nothing_is_changed():
     def loss(output, target):
         assert not torch.is_grad_enabled()
         return F.cross_entropy(output, target)
-    loss_shape(loss, logits, CLASSES)
+    probe_loss(loss, logits, CLASSES)
     assert torch.is_grad_enabled() and logits.grad is None and torch.equal(logits, before)
 
 
 # torch 1.4 once: the near outputs are multiplied in half precision, which its CPU cannot.
 def test_half_precision_logits_are_asked_in_their_own_dtype():
     asked = []
-    loss_shape(lambda output, target: asked.append(output.dtype) or output.float().mean(), of_labels.half(), LABELS)
+    probe_loss(lambda output, target: asked.append(output.dtype) or output.float().mean(), of_labels.half(), LABELS)
     assert set(asked) == {torch.float16}
 
 
@@ -151,18 +151,18 @@ AT_NONE = {
 
 @pytest.mark.parametrize("name", AT_A_COST)
 def test_every_target_costs_something(name):
-    assert answers_at_no_cost(*AT_A_COST[name]) == []
+    assert find_ignored_targets(*AT_A_COST[name]) == []
 
 
 @pytest.mark.parametrize("name", AT_NONE)
 def test_targets_at_no_cost_are_named(name):
     *given, wanted = AT_NONE[name]
-    assert answers_at_no_cost(*given) == wanted
+    assert find_ignored_targets(*given) == wanted
 
 
 def test_all_targets_tell_what_a_few_rows_do_not():
-    seen = loss_shape(nn.CrossEntropyLoss(), of_classes[:2], CLASSES[:2])
-    ask_about_all_targets(seen, nn.CrossEntropyLoss(), of_classes[:2], CLASSES)
+    seen = probe_loss(nn.CrossEntropyLoss(), of_classes[:2], CLASSES[:2])
+    probe_all_targets(seen, nn.CrossEntropyLoss(), of_classes[:2], CLASSES)
     shares = torch.tensor([3, 2, 1]) / 6.0
-    assert seen.constant_of_all == pytest.approx(float(-(shares * shares.log()).sum()), abs=1e-3)
-    assert seen.constant == pytest.approx(math.log(2), abs=1e-3) and seen.at_no_cost == []
+    assert seen.constant_all_targets == pytest.approx(float(-(shares * shares.log()).sum()), abs=1e-3)
+    assert seen.constant == pytest.approx(math.log(2), abs=1e-3) and seen.ignored_targets == []

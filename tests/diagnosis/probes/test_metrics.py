@@ -1,4 +1,4 @@
-"""look_at_metric: what a metric answers to stand-ins, and whether a row's worth hangs on the rest of its batch."""
+"""probe_metric: what a metric answers to stand-ins, and whether a row's worth hangs on the rest of its batch."""
 import warnings
 from functools import partial
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef, r2_score, roc_auc_score
 from torch import nn
 
-from fastai_hf_callback.diagnosis.checks.metrics import fails, wrong_axis
+from fastai_hf_callback.diagnosis.checks.metrics import check_metric_fails, check_metric_wrong_axis
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.diagnosis.probes.metrics import look_at_metric
+from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
 
 LOSSES = {"classes": nn.functional.cross_entropy, "labels": nn.functional.binary_cross_entropy_with_logits,
           "number": nn.functional.mse_loss}
@@ -32,9 +32,9 @@ def asked(metric, kind, seed, rows, width=4, batches=3):
     targets = {"classes": lambda: torch.randint(width, (rows,), generator=draw),
                "labels": lambda: (torch.rand(rows, width, generator=draw) < 0.3).float(),
                "number": lambda: 100 * torch.randn(rows, width, generator=draw)}
-    seen = look_at_metric("it", partial(value_of, metric), outputs, [targets[kind]() for _ in range(batches)],
+    seen = probe_metric("it", partial(value_of, metric), outputs, [targets[kind]() for _ in range(batches)],
                           LOSSES[kind])
-    return wrong_axis(Evidence(metrics=[seen]))
+    return check_metric_wrong_axis(Evidence(metrics=[seen]))
 
 
 def by_class(told, **kwargs):
@@ -95,16 +95,16 @@ def test_a_metric_that_draws_anew_each_time_is_not_judged_by_its_order():
         rows = torch.randperm(len(t))[:8]
         return (o[rows].argmax(1) == t[rows]).float().mean()
 
-    seen = look_at_metric("it", partial(value_of, of_some), [torch.randn(30, 4)] * 3, [torch.randint(4, (30,))] * 3,
+    seen = probe_metric("it", partial(value_of, of_some), [torch.randn(30, 4)] * 3, [torch.randint(4, (30,))] * 3,
                           LOSSES["classes"])
-    assert seen.in_another_order == seen.with_every_row_twice == []
+    assert seen.with_rows_reordered == seen.with_rows_repeated == []
 
 
 def test_a_metric_that_raises_whatever_the_targets_is_told_apart_from_one_that_wants_both_classes():
     outputs, targets = [torch.randn(8, 2)] * 2, [torch.zeros(8, dtype=torch.int64)] * 2
 
-    def looked_at(metric):
-        return fails(Evidence(metrics=[look_at_metric("it", partial(value_of, metric), outputs, targets,
+    def examined(metric):
+        return check_metric_fails(Evidence(metrics=[probe_metric("it", partial(value_of, metric), outputs, targets,
                                                       LOSSES["classes"])]))
 
     def cut(o, t):
@@ -115,6 +115,6 @@ def test_a_metric_that_raises_whatever_the_targets_is_told_apart_from_one_that_w
             raise ValueError("only one class")
         return 0.5
 
-    assert looked_at(wants_both) == [] == looked_at(lambda o, t: torch.tensor(float("nan")))
-    finding, = looked_at(cut)
+    assert examined(wants_both) == [] == examined(lambda o, t: torch.tensor(float("nan")))
+    finding, = examined(cut)
     assert "AssertionError: 2 and 8" in finding.message and "(8, 2) and (8,)" in finding.message

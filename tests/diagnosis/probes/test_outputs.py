@@ -1,11 +1,11 @@
-"""look_at_outputs: shape, range and spread over rows."""
+"""probe_outputs: shape, range and spread over rows."""
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.diagnosis.probes.outputs import look_at_outputs
+from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
 from tests.tiny_models import ids, tiny_model
 
 TARGET = torch.tensor([0, 1, 1, 0])
@@ -18,7 +18,7 @@ def with_config(**settings):
 
 
 def look(output, target=TARGET, model=None):
-    return look_at_outputs([output], [target], model or nn.Linear(2, 2))
+    return probe_outputs([output], [target], model or nn.Linear(2, 2))
 
 
 def test_the_figures_of_a_small_table():
@@ -34,12 +34,12 @@ def test_equal_rows_have_no_spread_whatever_their_columns():
 
 def test_the_spread_is_over_all_batches():
     ones = torch.ones(4, 2)
-    assert look_at_outputs([ones, ones * 3], [TARGET, TARGET], nn.Linear(2, 2)).spread > 1
-    assert look_at_outputs([ones, ones], [TARGET, TARGET], nn.Linear(2, 2)).spread == 0
+    assert probe_outputs([ones, ones * 3], [TARGET, TARGET], nn.Linear(2, 2)).spread > 1
+    assert probe_outputs([ones, ones], [TARGET, TARGET], nn.Linear(2, 2)).spread == 0
 
 
 def test_batches_of_different_length_are_no_trouble():
-    seen = look_at_outputs([torch.zeros(2, 5, 3), torch.ones(2, 7, 3)], [TARGET, TARGET], nn.Linear(2, 2))
+    seen = probe_outputs([torch.zeros(2, 5, 3), torch.ones(2, 7, 3)], [TARGET, TARGET], nn.Linear(2, 2))
     assert seen.shape == (2, 5, 3) and seen.highest == 0
 
 

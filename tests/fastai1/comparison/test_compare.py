@@ -24,7 +24,7 @@ def one_epoch(learn):
 
 
 @pytest.fixture(autouse=True)
-def the_loop_is_put_back():
+def check_loop_restored():
     yield
     assert {name: getattr(basic_train, name) for name in LOOP} == LOOP
 

@@ -11,7 +11,7 @@ from fastai import basic_train  # noqa: E402
 from fastai.train import Learner  # noqa: E402
 
 from fastai_hf_callback import PatchError, patched_loop  # noqa: E402
-from fastai_hf_callback.fastai1.comparison.patched_loop import active_patch  # noqa: E402
+from fastai_hf_callback.fastai1.comparison.patched_loop import find_active_patch  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 ORIGINAL = basic_train.loss_batch
@@ -22,10 +22,10 @@ def foreign(*args, **kwargs):
 
 
 @pytest.fixture(autouse=True)
-def loop_is_put_back():
+def check_loop_restored():
     yield
     assert basic_train.loss_batch is ORIGINAL
-    assert active_patch() is None
+    assert find_active_patch() is None
 
 
 def test_it_trains_without_the_callback():
@@ -37,7 +37,7 @@ def test_it_trains_without_the_callback():
 
 def test_it_says_where_the_patch_comes_from():
     with patched_loop():
-        assert "loss_batch in" in active_patch() and "loop.py" in active_patch()
+        assert "loss_batch in" in find_active_patch() and "loop.py" in find_active_patch()
 
 
 def test_it_refuses_to_nest():

@@ -10,7 +10,7 @@ from fastai import basic_train  # noqa: E402
 from fastai.metrics import accuracy  # noqa: E402
 
 from fastai_hf_callback.fastai1.compat.no_progress import quiet  # noqa: E402
-from fastai_hf_callback.fastai1.comparison.recorder import base_rates, evaluate, metric_names, single_answers  # noqa: E402
+from fastai_hf_callback.fastai1.comparison.recorder import base_rates, evaluate, metric_names, constant_prediction_scores  # noqa: E402
 from fastai_hf_callback.model.output import tensors_in  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
@@ -30,7 +30,7 @@ def test_evaluation_says_what_validate_says_and_changes_nothing():
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == states
     assert list(learn.recorder.losses) == recorded
     loss, score = learn.validate()
-    assert (evaluation.figures.valid_loss, evaluation.figures.metrics) == (float(loss), {"accuracy": float(score)})
+    assert (evaluation.epoch.valid_loss, evaluation.epoch.metrics) == (float(loss), {"accuracy": float(score)})
     assert torch.equal(torch.cat(evaluation.outputs).softmax(-1), learn.get_preds()[0])
 
 
@@ -47,8 +47,8 @@ def test_models_that_say_one_thing_of_every_text_score_each_classs_share():
     evaluation = evaluate(learn)
     targets = torch.cat(evaluation.targets)
     shares = [float((targets == c).float().mean()) for c in targets.unique()]
-    assert sorted(single_answers(learn, evaluation)["accuracy"]) == pytest.approx(sorted(shares))
-    assert single_answers(learn, evaluation._replace(outputs=[(o, o) for o in evaluation.outputs])) == {}
+    assert sorted(constant_prediction_scores(learn, evaluation)["accuracy"]) == pytest.approx(sorted(shares))
+    assert constant_prediction_scores(learn, evaluation._replace(outputs=[(o, o) for o in evaluation.outputs])) == {}
 
 
 @pytest.mark.parametrize("metrics, names", [([accuracy, accuracy], ["accuracy", "accuracy_2"]), ([], [])])

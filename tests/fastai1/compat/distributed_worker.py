@@ -30,7 +30,7 @@ from fastai_hf_callback import (
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.fastai1.data.distributed_loader import TextLoader
 from tests.fastai1.learners import databunch, make_learner
-from tests.distributed_launcher import this_rank, write
+from tests.distributed_launcher import current_rank, write
 from tests.tiny_texts import COLUMNS, frame, slow_tokenizer
 from tests.tiny_models import tiny_model
 
@@ -43,7 +43,7 @@ def make_data(folder, train=EVEN, bs=BS, **changed):
     return text_data(train, VALID, slow_tokenizer(folder), "text", list(COLUMNS), **{**settings, **changed})
 
 
-def a_learner(data, **kwargs):
+def make_text_learner(data, **kwargs):
     """Without dropout: it would draw for other rows in each process. Plain SGD: nothing but gradients moves weights."""
     torch.manual_seed(0)
     bare = tiny_model("bert", data.c)
@@ -76,16 +76,16 @@ class Steps(LearnerCallback):
         self.gradients.append(torch.cat([p.grad.flatten() for p in self.learn.model.parameters()]))
 
 
-class Unsynchronised(LearnerCallback):
+class UnsyncedGradients(LearnerCallback):
     """The broken arm: each process keeps its gradients to itself."""
 
     def on_batch_begin(self, **kwargs):
         self.learn.model.require_backward_grad_sync = False
 
 
-def a_fit(data, within, *kinds):
+def record_fit(data, within, *kinds):
     """Gradients, rows and weights of one epoch that begins from the same random state everywhere."""
-    learn = a_learner(data)
+    learn = make_text_learner(data)
     steps = Steps(learn)
     torch.manual_seed(7)
     with within(learn):
@@ -98,9 +98,9 @@ def weights(learn):
     return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
 
 
-def a_look(data, within):
+def record_predictions(data, within):
     """Validation, predictions of every kind, and a text."""
-    learn = a_learner(data)
+    learn = make_text_learner(data)
     with within(learn):
         learn.save("weights", with_opt=False)
         return {"valid": list(map(float, learn.validate())), "preds": learn.get_preds(),
@@ -109,7 +109,7 @@ def a_look(data, within):
                 "one text": learn.predict("the fox sees a fern")[2], "model": type(learn.model).__name__}
 
 
-def plain_fit(within, rows=45):
+def record_plain_fit(within, rows=45):
     """The figures of a fit of a learner whose loaders know nothing of texts, and what is left of its model."""
     torch.manual_seed(0)
     learn = make_learner("bert")
@@ -121,19 +121,19 @@ def plain_fit(within, rows=45):
 
 
 @contextmanager
-def one_process(learn):
+def in_one_process(learn):
     with quiet(learn):
         yield
 
 
 @contextmanager
 def bare_processes(learn):
-    learn.to_distributed(this_rank())
+    learn.to_distributed(current_rank())
     yield
 
 
 @contextmanager
-def two_processes(learn):
+def in_distributed_context(learn):
     with heal(*HEALED), quiet(learn), bare_processes(learn):
         yield
 
@@ -144,16 +144,16 @@ def all_healed(learn):
         yield
 
 
-def said_by_the_doctor(data, lr):
-    said, learn = [], a_learner(data)
+def record_doctor(data, lr):
+    said, learn = [], make_text_learner(data)
     learn.callbacks.append(Doctor(learn, say=said.append))
-    with two_processes(learn):
+    with in_distributed_context(learn):
         learn.fit(2, lr)
     seen = learn.doctor.diagnosis
-    return {"said": said, "causes": seen.causes, "missed": seen.evidence.not_looked_at}
+    return {"said": said, "causes": seen.causes, "missed": seen.evidence.skipped}
 
 
-def raised(act):
+def error_of(act):
     try:
         act()
     except Exception as error:
@@ -161,28 +161,28 @@ def raised(act):
     return None
 
 
-def everything(folder):
+def run_all(folder):
     even, odd = make_data(folder), make_data(folder, ODD)
-    found = {"without heal": raised(lambda: a_fit(even, bare_processes))}
-    found["even"], found["odd"] = a_fit(even, two_processes), a_fit(odd, two_processes)
-    found["workers"] = a_fit(make_data(folder, ODD, num_workers=1), two_processes)
-    found["unsynchronised"] = a_fit(even, two_processes, Unsynchronised)
-    found["look"] = a_look(odd, two_processes)
-    found["other rows"] = raised(lambda: a_fit(make_data(folder, ODD[:40 + this_rank()]), two_processes))
-    found["healthy"], found["fault"] = said_by_the_doctor(even, 0.01), said_by_the_doctor(even, 1e-12)
-    learn = a_learner(even)
-    with two_processes(learn):
-        found["diagnosis"] = diagnose(learn).causes if this_rank() == 0 else []
+    found = {"without heal": error_of(lambda: record_fit(even, bare_processes))}
+    found["even"], found["odd"] = record_fit(even, in_distributed_context), record_fit(odd, in_distributed_context)
+    found["workers"] = record_fit(make_data(folder, ODD, num_workers=1), in_distributed_context)
+    found["unsynchronised"] = record_fit(even, in_distributed_context, UnsyncedGradients)
+    found["look"] = record_predictions(odd, in_distributed_context)
+    found["other rows"] = error_of(lambda: record_fit(make_data(folder, ODD[:40 + current_rank()]), in_distributed_context))
+    found["healthy"], found["fault"] = record_doctor(even, 0.01), record_doctor(even, 1e-12)
+    learn = make_text_learner(even)
+    with in_distributed_context(learn):
+        found["diagnosis"] = diagnose(learn).causes if current_rank() == 0 else []
         found["diagnosis of all"] = diagnose(learn).causes
-    found["compare"] = raised(lambda: compare(lambda: a_learner(even)))
+    found["compare"] = error_of(lambda: compare(lambda: make_text_learner(even)))
     ours, TextLoader.new = TextLoader.new, TextLoader.__base__.new  # fastai's own sharing: the broken arm
     try:
-        found["fastai's fit"] = a_fit(odd, two_processes)
+        found["fastai's fit"] = record_fit(odd, in_distributed_context)
     finally:
         TextLoader.new = ours
     with heal("distributed-on-cpu"):
-        found["plain, on cpu"] = plain_fit(bare_processes)
-    found["plain, mended"] = plain_fit(all_healed)
+        found["plain, on cpu"] = record_plain_fit(bare_processes)
+    found["plain, mended"] = record_plain_fit(all_healed)
     return found
 
 
@@ -190,5 +190,5 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method="env://")
-    write(sys.argv[1], everything(Path(sys.argv[1])))
+    write(sys.argv[1], run_all(Path(sys.argv[1])))
     torch.distributed.destroy_process_group()

@@ -11,8 +11,8 @@ from pytorch_transformers import BertConfig, BertForSequenceClassification  # no
 
 from fastai_hf_callback.demo.comments import LABELS, write_csv  # noqa: E402
 from tests.fastai1.compat import distributed_worker  # noqa: E402
-from tests.fastai1.compat.distributed_worker import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_fit  # noqa: E402
-from tests.distributed_launcher import ROOT, in_two_processes, read  # noqa: E402
+from tests.fastai1.compat.distributed_worker import BS, EVEN, ODD, record_fit, make_text_learner, record_predictions, make_data, in_one_process, record_plain_fit  # noqa: E402
+from tests.distributed_launcher import ROOT, run_distributed, read  # noqa: E402
 from tests.tiny_texts import write_vocabulary  # noqa: E402
 from tests.tiny_models import VOCAB  # noqa: E402
 
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(folder):
     """What each of the two found."""
-    in_two_processes(distributed_worker.__file__, folder, cwd=str(folder))
+    run_distributed(distributed_worker.__file__, folder, cwd=str(folder))
     return read(folder)
 
 
@@ -35,10 +35,10 @@ def both(folder):
 def one(folder):
     """What one process finds, on batches twice as large."""
     with torch.random.fork_rng():
-        return {"even": a_fit(make_data(folder, EVEN, bs=2 * BS), one_process),
-                "odd": a_fit(make_data(folder, ODD, bs=2 * BS), one_process),
-                "workers": a_fit(make_data(folder, ODD, bs=2 * BS, num_workers=1), one_process),
-                "look": a_look(make_data(folder, ODD), one_process), "plain": plain_fit(one_process)}
+        return {"even": record_fit(make_data(folder, EVEN, bs=2 * BS), in_one_process),
+                "odd": record_fit(make_data(folder, ODD, bs=2 * BS), in_one_process),
+                "workers": record_fit(make_data(folder, ODD, bs=2 * BS, num_workers=1), in_one_process),
+                "look": record_predictions(make_data(folder, ODD), in_one_process), "plain": record_plain_fit(in_one_process)}
 
 
 def furthest(some, others):
@@ -84,7 +84,7 @@ def test_fastais_own_sharing_neither_draws_nor_sorts_repeats_rows_and_lets_proce
 def test_processes_with_other_rows_are_told(both):
     for process in both:
         assert process["other rows"] == (
-            "UnusableInput", "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
+            "InvalidInputError", "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
                              "files and the same seed")
 
 
@@ -116,7 +116,7 @@ def test_predictions_are_complete_and_in_the_callers_order(both, one):
 
 def test_a_checkpoint_written_meanwhile_has_the_bare_models_keys(both, folder):
     with torch.random.fork_rng():
-        learn = a_learner(make_data(folder))
+        learn = make_text_learner(make_data(folder))
     assert list(torch.load(str(folder / "models" / "weights.pth"))) == list(learn.model.model.state_dict())
     learn.load("weights", with_opt=False)
 
@@ -140,7 +140,7 @@ def test_diagnose_works_in_one_process_alone_and_in_all(both):
 def test_compare_is_refused_in_one_line(both):
     for process in both:
         assert process["compare"] == (
-            "UnusableInput", "compare was called in a group of 2 processes; expected one process: start it with "
+            "InvalidInputError", "compare was called in a group of 2 processes; expected one process: start it with "
                              "python, not with torchrun or accelerate launch")
 
 
@@ -177,7 +177,7 @@ def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
     settings.num_labels = len(LABELS)
     BertForSequenceClassification(settings).save_pretrained(str(tmp_path / "model"))
     write_vocabulary(tmp_path / "model")
-    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai1.py", tmp_path / "comments.csv", tmp_path / "model",
+    said = run_distributed(ROOT / "docs" / "distributed" / "fastai1.py", tmp_path / "comments.csv", tmp_path / "model",
                             cwd=str(tmp_path))
     assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
     assert (tmp_path / "models" / "trained.pth").is_file()

@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from fastai.basic_train import load_learner
 
 from fastai_hf_callback import (
-    UnusableInput,
+    InvalidInputError,
     trusted,
 )
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
@@ -53,7 +53,7 @@ def test_a_loaded_learner_forgets_an_item_that_failed_too(slow, tmp_path):
     make_learner(make_data(slow, path=tmp_path)).export("model.pkl")
     with trusted(tmp_path / "model.pkl"):
         learn = load_learner(tmp_path, "model.pkl")
-    with pytest.raises(UnusableInput):
+    with pytest.raises(InvalidInputError):
         learn.predict(None)
     assert learn.data.single_ds.item is None
 

@@ -14,12 +14,12 @@ with warnings.catch_warnings():
 from fastai_hf_callback import (
     HFModel,
     InputError,
-    UnusableInput,
+    InvalidInputError,
     heal,
     text_data,
 )
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
-from fastai_hf_callback.data.batches.sampler import padded_share
+from fastai_hf_callback.data.batches.sampler import padding_ratio
 from tests.fastai1.data.text_learners import TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
 from tests.tiny_texts import fast_tokenizer
 from tests.tiny_models import tiny_model
@@ -75,7 +75,7 @@ def test_training_batches_are_of_like_length_and_others_each_epoch(slow):
     torch.manual_seed(0)
     epochs = [list(data.train_dl.dl.sampler) for _ in range(2)]
     assert epochs[0] != epochs[1]
-    assert padded_share(lengths, epochs[0], 8) < padded_share(lengths, range(len(lengths)), 8) - 0.1
+    assert padding_ratio(lengths, epochs[0], 8) < padding_ratio(lengths, range(len(lengths)), 8) - 0.1
     torch.manual_seed(0)
     assert list(data.train_dl.dl.sampler) == epochs[0]
 
@@ -148,7 +148,7 @@ def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(slow):
 
 @pytest.mark.parametrize("asked", (dict(task="answer"), {}), ids=("asked for", "told by the column"))
 def test_answers_in_contexts_are_refused_in_one_line(asked):
-    with pytest.raises(UnusableInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", pair="text", labels="answers", **asked)
     assert str(caught.value) == (
         "task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "

@@ -14,7 +14,7 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import (
     Doctor,
-    UnusableInput,
+    InvalidInputError,
     diagnose,
     layer_groups,
     ordered_preds,
@@ -77,9 +77,9 @@ def test_ordered_preds_leave_the_learner_as_it_was_when_they_fail(slow):
 
 def test_ordered_preds_say_what_they_cannot_do(slow):
     learn = make_learner(make_data(slow, test=None))
-    with pytest.raises(UnusableInput, match="no test set; write text_data"):
+    with pytest.raises(InvalidInputError, match="no test set; write text_data"):
         ordered_preds(learn, DatasetType.Test)
-    with pytest.raises(UnusableInput, match="learn.predict"):
+    with pytest.raises(InvalidInputError, match="learn.predict"):
         ordered_preds(learn, DatasetType.Single)
 
 
@@ -163,19 +163,19 @@ def test_texts_to_add_may_be_a_frame(slow):
                           "data.add_test([(first, second), ...])"),
 ), ids=["a text", "none", "a number", "another column", "no pairs"])
 def test_what_cannot_be_added_is_refused(slow, task, items, said):
-    with pytest.raises(UnusableInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         make_data(slow, task).add_test(items)
     assert str(caught.value) == said
 
 
 def test_an_unknown_label_of_texts_to_add_is_refused(slow):
-    with pytest.raises(UnusableInput, match="label='zz' was given; expected one of the classes, or none"):
+    with pytest.raises(InvalidInputError, match="label='zz' was given; expected one of the classes, or none"):
         make_data(slow).add_test(["a"], label="zz")
 
 
 @pytest.mark.parametrize("item", (["the fox", "an owl"], ("a", "b"), 5))
 def test_several_texts_are_not_glued_into_one(slow, item):
-    with pytest.raises(UnusableInput, match=r"expected a text: learn.predict\('some text'\)"):
+    with pytest.raises(InvalidInputError, match=r"expected a text: learn.predict\('some text'\)"):
         make_learner(make_data(slow)).predict(item)
 
 
@@ -187,7 +187,7 @@ def test_several_numbers_keep_their_names_and_their_count_when_loaded(slow, tmp_
         loaded = load_learner(tmp_path, "model.pkl", test=VALID)
     assert loaded.data.c == 2 and loaded.data.classes == ["share", "plural"]
     assert ordered_preds(loaded, DatasetType.Test)[0].shape == (len(VALID), 2)
-    with pytest.raises(UnusableInput, match="the valid set has no rows"):
+    with pytest.raises(InvalidInputError, match="the valid set has no rows"):
         ordered_preds(loaded)
 
 
@@ -208,13 +208,13 @@ def test_ordered_preds_keep_the_last_fits_recorder_and_doctor(slow):
     (dict(path=None), "path=None was given; expected a folder: path='.'"),
 ))
 def test_settings_that_cannot_be_are_refused_before_anything_is_read(changed, said):
-    with pytest.raises(UnusableInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         text_data(None, None, None, text="text", labels="kind", **changed)
     assert str(caught.value) == said
 
 
 def test_a_device_that_is_none_is_refused(slow):
-    with pytest.raises(UnusableInput, match="device='gpu' was given, and torch cannot use it"):
+    with pytest.raises(InvalidInputError, match="device='gpu' was given, and torch cannot use it"):
         make_data(slow, device="gpu")
 
 
@@ -222,7 +222,7 @@ def test_a_learner_without_rows_is_not_called_healthy(slow, tmp_path):
     make_learner(make_data(slow, path=tmp_path)).export("model.pkl")
     with trusted(tmp_path / "model.pkl"):
         learn = load_learner(tmp_path, "model.pkl")
-    with pytest.raises(UnusableInput, match="no training rows"):
+    with pytest.raises(InvalidInputError, match="no training rows"):
         diagnose(learn)
 
 
@@ -236,7 +236,7 @@ def test_an_exception_inside_predict_leaves_the_learner_as_it_was(slow, item):
     data = make_data(slow)
     learn = make_learner(data)
     callbacks = list(learn.callbacks)
-    with pytest.raises(UnusableInput):
+    with pytest.raises(InvalidInputError):
         learn.predict(item)
     assert len(data.valid_ds) == len(VALID) and data.valid_ds.item is None and learn.callbacks == callbacks
 
@@ -252,5 +252,5 @@ def test_a_failing_batch_inside_predict_leaves_the_learner_as_it_was(slow, monke
 
 def test_a_pair_is_asked_for_where_the_data_have_pairs(slow):
     learn = make_learner(make_data(slow, "pairs"), "pairs")
-    with pytest.raises(UnusableInput, match=r"learn.predict\(\(first, second\)\)"):
+    with pytest.raises(InvalidInputError, match=r"learn.predict\(\(first, second\)\)"):
         learn.predict("the fox")

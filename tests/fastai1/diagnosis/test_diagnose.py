@@ -11,8 +11,8 @@ from fastai.callbacks.tracker import SaveModelCallback
 from fastai.train import GradientClipping
 from torch import nn
 
-from fastai_hf_callback import HFCallback, UnusableInput, diagnose
-from fastai_hf_callback.fastai1.diagnosis.snapshot import everything_put_back
+from fastai_hf_callback import HFCallback, InvalidInputError, diagnose
+from fastai_hf_callback.fastai1.diagnosis.snapshot import preserve_everything
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai1.learners import make_learner
 from tests.faults.stacks.fastai1 import half_runs_on_cpu
@@ -105,9 +105,9 @@ def run(make, examine, disturb=None):
 @pytest.mark.parametrize("make", STATES)
 def test_nothing_of_the_learner_is_another(make):
     learn = make()
-    before = everything(learn)
+    before = state_of(learn)
     diagnose(learn)
-    after = everything(learn)
+    after = state_of(learn)
     assert set(before) == set(after)
     for name, value in before.items():
         assert same(value, after[name]), name
@@ -135,7 +135,7 @@ def test_what_a_callback_keeps_deep_inside_is_not_touched():
     assert callback.heard["losses"] and callback.counts.all() and bool((callback.mean > 0).all())  # it does hear a fit
 
 
-def everything(learn):
+def state_of(learn):
     """By name: objects that must be the same objects, and tensors that must be equal."""
     found = {f"learn.{k}": v for k, v in vars(learn).items()}
     found.update({f"callbacks[{i}]": cb for i, cb in enumerate(learn.callbacks)})
@@ -192,21 +192,21 @@ def test_state_of_a_users_own_callback_and_lists_are_put_back():
 
 def test_put_back_also_when_something_raises():
     learn = fitted()
-    before = everything(learn)
+    before = state_of(learn)
     with pytest.raises(RuntimeError, match="in the middle"):
-        with everything_put_back(learn):
+        with preserve_everything(learn):
             learn.fit(1, 1e-2)
             learn.callbacks.clear()
             learn.model = None
             raise RuntimeError("in the middle")
-    after = everything(learn)
+    after = state_of(learn)
     assert all(same(value, after[name]) for name, value in before.items())
 
 
 def test_what_is_no_learner_is_refused_in_one_line():
-    with pytest.raises(UnusableInput, match="expected a fastai Learner"):
+    with pytest.raises(InvalidInputError, match="expected a fastai Learner"):
         diagnose(nn.Linear(2, 2))
-    with pytest.raises(UnusableInput, match="batches=0"):
+    with pytest.raises(InvalidInputError, match="batches=0"):
         diagnose(make_learner(), batches=0)
 
 

@@ -60,7 +60,7 @@ def test_as_callback_fns_it_is_found_on_the_learner():
     assert not hasattr(learn, "doctor")
     learn.fit(1, 1e-3)
     assert learn.doctor.diagnosis.healthy
-    assert "gradients" in learn.doctor.diagnosis.evidence.looked_at
+    assert "gradients" in learn.doctor.diagnosis.evidence.examined
 
 
 def test_a_failing_fit_is_explained_and_still_raises():
@@ -76,9 +76,9 @@ def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
     learn = make_learner()
     doctor = Doctor(learn)
     learn.callbacks.append(doctor)
-    monkeypatch.setattr("fastai_hf_callback.fastai1.diagnosis.doctor.StepWatch.batch_begins", lambda *args: 1 / 0)
+    monkeypatch.setattr("fastai_hf_callback.fastai1.diagnosis.doctor.StepMonitor.batch_begins", lambda *args: 1 / 0)
     learn.fit(1, 1e-3)
-    assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.not_looked_at)
+    assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.skipped)
 
 
 def test_holds_nothing_of_the_fit_afterwards():

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import ComparisonError, HFCallback, HFModel, PatchError, compare, patched_loop
-from tests.fastai2.learners import BATCH, LOSSES, OUTPUTS, loaders, make_learner, metrics, no_table
-from tests.tiny_models import model_of_today
+from tests.fastai2.learners import BATCH, LOSSES, OUTPUTS, loaders, make_learner, metrics, discard_table
+from tests.tiny_models import tiny_transformers_model
 
 LOOP = Learner._do_one_batch
 
@@ -23,7 +23,7 @@ def one_epoch(learn):
 
 
 @pytest.fixture(autouse=True)
-def the_loop_is_put_back():
+def check_loop_restored():
     yield
     assert Learner._do_one_batch is LOOP
 
@@ -105,7 +105,7 @@ def test_the_data_may_be_shared_and_its_random_states_are_put_back():
     before = [(dl.rng, dl.rng.getstate(), dict(vars(dl))) for dl in shared.loaders]
 
     def make():
-        return Learner(shared, model_of_today("bert", OUTPUTS["classes"]), loss_func=LOSSES["classes"](),
+        return Learner(shared, tiny_transformers_model("bert", OUTPUTS["classes"]), loss_func=LOSSES["classes"](),
                        metrics=metrics("classes"))
 
     assert compare(make, one_epoch).identical
@@ -135,7 +135,7 @@ def test_in_the_patched_arm_the_callback_is_out():
 def test_every_arm_takes_the_callbacks_element():
     element = lambda output: output[0] * 2  # noqa: E731
     comparison = compare(lambda: make_learner(cbs=[HFCallback(element)]), one_epoch)
-    assert comparison.identical and comparison.proven
+    assert comparison.identical and comparison.broken_arm_differs
 
 
 def test_the_users_learner_is_left_as_it_was():
@@ -292,7 +292,7 @@ def test_everything_is_put_back_when_a_fit_fails(moment, arm):
     assert Learner._do_one_batch is LOOP
     for learn, attributes, callbacks in learners:
         assert vars(learn) == attributes and list(learn.cbs) == callbacks
-        assert (learn.path, learn.model_dir, learn.logger) == (Path("."), "models", no_table)
+        assert (learn.path, learn.model_dir, learn.logger) == (Path("."), "models", discard_table)
         assert not learn.lock.locked()
 
 

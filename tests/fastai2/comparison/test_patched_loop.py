@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import PatchError, patched_loop
 from fastai_hf_callback.fastai2.comparison import patched_loop as room
-from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch
+from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch
 from tests.fastai2.learners import make_learner
 
 ORIGINAL = Learner._do_one_batch
@@ -23,10 +23,10 @@ def foreign(self):
 
 
 @pytest.fixture(autouse=True)
-def loop_is_put_back():
+def check_loop_restored():
     yield
     assert Learner._do_one_batch is ORIGINAL
-    assert active_patch() is None
+    assert find_active_patch() is None
 
 
 def test_it_trains_without_the_callback():
@@ -38,7 +38,7 @@ def test_it_trains_without_the_callback():
 
 def test_it_says_where_the_patch_comes_from():
     with patched_loop():
-        assert "_do_one_batch in" in active_patch() and "loop.py" in active_patch()
+        assert "_do_one_batch in" in find_active_patch() and "loop.py" in find_active_patch()
 
 
 def test_it_refuses_to_nest():
@@ -103,7 +103,7 @@ def differing_lines(function):
 
 
 def test_the_body_is_that_of_the_installed_fastai_with_one_line_changed():
-    assert differing_lines(room._article_do_one_batch(0)) == (
+    assert differing_lines(room._build_article_do_one_batch(0)) == (
         0, [("self.pred = take(self.model(*self.xb))", "self.pred = self.model(*self.xb)")])
 
 

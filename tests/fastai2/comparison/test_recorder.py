@@ -9,7 +9,7 @@ from fastai.metrics import accuracy
 
 from fastai_hf_callback import HFCallback
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
-from fastai_hf_callback.fastai2.comparison.recorder import base_rates, evaluate, metric_names, single_answers
+from fastai_hf_callback.fastai2.comparison.recorder import base_rates, evaluate, metric_names, constant_prediction_scores
 from tests.fastai2.learners import make_learner
 
 
@@ -31,7 +31,7 @@ def test_evaluation_says_what_validate_says_and_changes_nothing():
 
     assert state(learn) == before
     loss, score = learn.validate()
-    assert (evaluation.figures.valid_loss, evaluation.figures.metrics) == (loss, {"accuracy": score})
+    assert (evaluation.epoch.valid_loss, evaluation.epoch.metrics) == (loss, {"accuracy": score})
     assert torch.equal(torch.cat(evaluation.outputs).softmax(-1), learn.get_preds()[0])
 
 
@@ -62,8 +62,8 @@ def test_models_that_say_one_thing_of_every_text_score_each_classs_share():
     evaluation = evaluate(learn)
     targets = torch.cat(evaluation.targets)
     shares = [float((targets == c).float().mean()) for c in targets.unique()]
-    assert sorted(single_answers(learn, evaluation)["accuracy"]) == pytest.approx(sorted(shares))
-    assert single_answers(learn, evaluation._replace(outputs=[(o, o) for o in evaluation.outputs])) == {}
+    assert sorted(constant_prediction_scores(learn, evaluation)["accuracy"]) == pytest.approx(sorted(shares))
+    assert constant_prediction_scores(learn, evaluation._replace(outputs=[(o, o) for o in evaluation.outputs])) == {}
 
 
 @pytest.mark.parametrize("metrics, names", [([accuracy, accuracy], ["accuracy", "accuracy_2"]), ([], [])])

@@ -25,10 +25,10 @@ from fastai_hf_callback import (
     text_data,
 )
 from fastai_hf_callback.fastai2.data import distributed_loader as sharing
-from tests.fastai2.learners import hushed, loaders, make_learner
-from tests.distributed_launcher import this_rank, write
+from tests.fastai2.learners import without_progress_bar, loaders, make_learner
+from tests.distributed_launcher import current_rank, write
 from tests.tiny_texts import COLUMNS, fast_tokenizer, frame
-from tests.tiny_models import model_of_today
+from tests.tiny_models import tiny_transformers_model
 
 BS, EVEN, ODD, VALID, TEST = 4, frame(48, 0), frame(45, 1), frame(23, 2), frame(9, 3)
 
@@ -38,17 +38,17 @@ def make_data(folder, train=EVEN, bs=BS, **changed):
     return text_data(train, VALID, fast_tokenizer(folder), "text", list(COLUMNS), **{**settings, **changed})
 
 
-def a_learner(dls, **kwargs):
+def make_text_learner(dls, **kwargs):
     """Without dropout: it would draw for other rows in each process."""
     torch.manual_seed(0)
-    bare = model_of_today("bert", dls.c)
+    bare = tiny_transformers_model("bert", dls.c)
     for module in bare.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         if isinstance(module, (nn.Linear, nn.Embedding)):
             module.weight.data.mul_(8)  # so that the outputs of an untrained model differ from text to text
     settings = dict(metrics=[accuracy_multi, ColumnwiseAUC()], cbs=[HFCallback()], opt_func=SGD, path=dls.path)
-    return hushed(Learner(dls, HFModel(bare, inputs=dls.inputs), **{**settings, **kwargs}))
+    return without_progress_bar(Learner(dls, HFModel(bare, inputs=dls.inputs), **{**settings, **kwargs}))
 
 
 class Steps(Callback):
@@ -69,16 +69,16 @@ class Steps(Callback):
         self.gradients.append(torch.cat([p.grad.flatten() for p in self.learn.model.parameters()]))
 
 
-class Unsynchronised(Callback):
+class UnsyncedGradients(Callback):
     """The broken arm: each process keeps its gradients to itself."""
 
     def before_batch(self):
         self.learn.model.require_backward_grad_sync = False
 
 
-def a_fit(dls, within, *cbs):
+def record_fit(dls, within, *cbs):
     """Gradients, rows and weights of one epoch that begins from the same random state everywhere."""
-    learn, steps = a_learner(dls), Steps()
+    learn, steps = make_text_learner(dls), Steps()
     torch.manual_seed(7)
     with within(learn):
         learn.fit(1, 0.05, cbs=[steps, *cbs])
@@ -90,9 +90,9 @@ def weights(learn):
     return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
 
 
-def a_look(dls, within):
+def record_predictions(dls, within):
     """Validation, predictions of every kind, and a text."""
-    learn = a_learner(dls)
+    learn = make_text_learner(dls)
     with within(learn):
         learn.save("weights", with_opt=False)
         return {"valid": list(learn.validate()), "test": list(learn.validate(dl=dls.test)),
@@ -102,7 +102,7 @@ def a_look(dls, within):
                 "one text": learn.predict("the fox sees a fern")[2]}
 
 
-def plain_look(within, rows=45):
+def record_plain_predictions(within, rows=45):
     """The same of a learner whose loaders know nothing of texts."""
     torch.manual_seed(0)
     learn = make_learner("bert")
@@ -111,25 +111,25 @@ def plain_look(within, rows=45):
         return {"valid": list(learn.validate()), "preds": learn.get_preds()}
 
 
-def one_process(learn):
+def in_one_process(learn):
     """Outside ``distrib_ctx``."""
     return torch.enable_grad()
 
 
-def two_processes(learn):
+def in_distributed_context(learn):
     return learn.distrib_ctx(cpu=True, sync_bn=False)
 
 
-def said_by_the_doctor(dls, lr):
-    said, learn = [], a_learner(dls)
+def record_doctor(dls, lr):
+    said, learn = [], make_text_learner(dls)
     learn.add_cb(Doctor(say=said.append))
-    with two_processes(learn):
+    with in_distributed_context(learn):
         learn.fit(2, lr)
     seen = learn.doctor.diagnosis
-    return {"said": said, "causes": seen.causes, "missed": seen.evidence.not_looked_at}
+    return {"said": said, "causes": seen.causes, "missed": seen.evidence.skipped}
 
 
-def raised(act):
+def error_of(act):
     try:
         act()
     except Exception as error:
@@ -137,40 +137,40 @@ def raised(act):
     return None
 
 
-def everything(folder):
+def run_all(folder):
     even, odd = make_data(folder), make_data(folder, ODD)
-    found = {"without heal": raised(lambda: plain_look(two_processes))}
-    found["even"], found["odd"] = a_fit(even, two_processes), a_fit(odd, two_processes)
-    found["workers"] = a_fit(make_data(folder, ODD, num_workers=1), two_processes)
-    found["unsynchronised"] = a_fit(even, two_processes, Unsynchronised())
-    found["look"] = a_look(odd, two_processes)
-    found["look outside"] = a_look(odd, one_process)
-    found["other rows"] = raised(lambda: a_fit(make_data(folder, ODD[:40 + this_rank()]), two_processes))
-    found["healthy"] = said_by_the_doctor(even, 0.01)
-    found["fault"] = said_by_the_doctor(even, 1e-12)
-    learn = a_learner(even)
-    with two_processes(learn):
-        found["diagnosis"] = diagnose(learn).causes if this_rank() == 0 else []
+    found = {"without heal": error_of(lambda: record_plain_predictions(in_distributed_context))}
+    found["even"], found["odd"] = record_fit(even, in_distributed_context), record_fit(odd, in_distributed_context)
+    found["workers"] = record_fit(make_data(folder, ODD, num_workers=1), in_distributed_context)
+    found["unsynchronised"] = record_fit(even, in_distributed_context, UnsyncedGradients())
+    found["look"] = record_predictions(odd, in_distributed_context)
+    found["look outside"] = record_predictions(odd, in_one_process)
+    found["other rows"] = error_of(lambda: record_fit(make_data(folder, ODD[:40 + current_rank()]), in_distributed_context))
+    found["healthy"] = record_doctor(even, 0.01)
+    found["fault"] = record_doctor(even, 1e-12)
+    learn = make_text_learner(even)
+    with in_distributed_context(learn):
+        found["diagnosis"] = diagnose(learn).causes if current_rank() == 0 else []
         found["diagnosis of all"] = diagnose(learn).causes
-        torch.manual_seed(this_rank())
-        found["drawn"] = raised(lambda: learn.get_preds(dl=even.train))
-    found["compare"] = raised(lambda: compare(lambda: a_learner(even)))
+        torch.manual_seed(current_rank())
+        found["drawn"] = error_of(lambda: learn.get_preds(dl=even.train))
+    found["compare"] = error_of(lambda: compare(lambda: make_text_learner(even)))
     with heal("distributed-on-cpu"):
-        found["plain, on cpu"] = plain_look(two_processes)
+        found["plain, on cpu"] = record_plain_predictions(in_distributed_context)
         ours, sharing.shared = sharing.shared, lambda learn: learn.dl  # fastai's own sharing: the broken arm
         try:
-            found["fastai's look"], found["fastai's fit"] = a_look(odd, two_processes), a_fit(odd, two_processes)
+            found["fastai's look"], found["fastai's fit"] = record_predictions(odd, in_distributed_context), record_fit(odd, in_distributed_context)
         finally:
             sharing.shared = ours
     with heal() as mended:
-        found["mended"], found["plain, mended"] = mended, plain_look(two_processes)
-        found["plain, outside"] = plain_look(one_process)
+        found["mended"], found["plain, mended"] = mended, record_plain_predictions(in_distributed_context)
+        found["plain, outside"] = record_plain_predictions(in_one_process)
     return found
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    write(sys.argv[1], everything(Path(sys.argv[1])))
+    write(sys.argv[1], run_all(Path(sys.argv[1])))
     assert distributed.num_distrib() == 2
     torch.distributed.destroy_process_group()

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertForSequenceClassification
 
-from fastai_hf_callback import UnusableInput, heal
+from fastai_hf_callback import InvalidInputError, heal
 from fastai_hf_callback.demo.comments import LABELS, write_csv
-from fastai_hf_callback.fastai2.compat.distributed import slots_in_order
+from fastai_hf_callback.fastai2.compat.distributed import compute_gather_positions
 from tests.fastai2.compat import distributed_worker
-from tests.fastai2.compat.distributed_worker import BS, EVEN, ODD, a_fit, a_learner, a_look, make_data, one_process, plain_look
-from tests.distributed_launcher import ROOT, in_two_processes, read
+from tests.fastai2.compat.distributed_worker import BS, EVEN, ODD, record_fit, make_text_learner, record_predictions, make_data, in_one_process, record_plain_predictions
+from tests.distributed_launcher import ROOT, run_distributed, read
 from tests.tiny_texts import fast_tokenizer
 from tests.tiny_models import VOCAB
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(folder):
     """What each of the two found."""
-    in_two_processes(distributed_worker.__file__, folder, cwd=str(folder))
+    run_distributed(distributed_worker.__file__, folder, cwd=str(folder))
     return read(folder)
 
 
@@ -43,9 +43,9 @@ def both(folder):
 def one(folder):
     """What one process finds, on batches twice as large."""
     with torch.random.fork_rng():
-        return {"even": a_fit(make_data(folder, EVEN, bs=2 * BS), one_process),
-                "odd": a_fit(make_data(folder, ODD, bs=2 * BS), one_process),
-                "look": a_look(make_data(folder, ODD), one_process), "plain": plain_look(one_process)}
+        return {"even": record_fit(make_data(folder, EVEN, bs=2 * BS), in_one_process),
+                "odd": record_fit(make_data(folder, ODD, bs=2 * BS), in_one_process),
+                "look": record_predictions(make_data(folder, ODD), in_one_process), "plain": record_plain_predictions(in_one_process)}
 
 
 def furthest(some, others):
@@ -91,7 +91,7 @@ def test_fastais_own_sharing_repeats_rows_and_lets_processes_wait(both, one):
 def test_processes_with_other_rows_are_told(both):
     for process in both:
         assert process["other rows"] == (
-            "UnusableInput", "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
+            "InvalidInputError", "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
                              "files and the same seed")
 
 
@@ -128,7 +128,7 @@ def test_and_neither_with_fastais_own_sharing(both, one):
 def test_predicting_in_an_order_that_each_process_drew_for_itself_is_refused(both):
     for process in both:
         assert process["drawn"] == (
-            "UnusableInput", "An order drawn by each process for itself was given to predict in; expected one for all: "
+            "InvalidInputError", "An order drawn by each process for itself was given to predict in; expected one for all: "
                              "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
 
 
@@ -137,7 +137,7 @@ def test_predicting_in_an_order_that_each_process_drew_for_itself_is_refused(bot
 
 def test_a_checkpoint_written_meanwhile_has_the_bare_models_keys(both, folder):
     with torch.random.fork_rng():
-        learn = a_learner(make_data(folder))
+        learn = make_text_learner(make_data(folder))
     saved = torch.load(folder / "models" / "weights.pth")
     assert list(saved) == list(learn.model.model.state_dict())
     learn.load("weights", with_opt=False)
@@ -163,7 +163,7 @@ def test_diagnose_works_in_one_process_alone_and_in_all(both):
 def test_compare_is_refused_in_one_line(both):
     for process in both:
         assert process["compare"] == (
-            "UnusableInput", "compare was called in a group of 2 processes; expected one process: start it with "
+            "InvalidInputError", "compare was called in a group of 2 processes; expected one process: start it with "
                              "python, not with torchrun or accelerate launch")
 
 
@@ -208,13 +208,13 @@ def test_heal_puts_everything_back_also_after_an_exception():
 
 
 def test_heal_has_no_part_of_another_name():
-    with pytest.raises(UnusableInput, match="heal has no part 'distributed'; did you mean 'distributed-on-cpu'"):
+    with pytest.raises(InvalidInputError, match="heal has no part 'distributed'; did you mean 'distributed-on-cpu'"):
         heal("distributed")
 
 
 def test_one_process_is_not_touched_by_heal(one):
     with heal(), torch.random.fork_rng():
-        mended = plain_look(one_process)
+        mended = record_plain_predictions(in_one_process)
     assert mended["valid"] == one["plain"]["valid"] and torch.equal(mended["preds"][0], one["plain"]["preds"][0])
     assert "WORLD_SIZE" not in os.environ
 
@@ -225,7 +225,7 @@ def test_rows_that_are_put_together_step_by_step_come_in_order(rows, world, bs):
     """Gathered as fastai does it: at each step the batches of all processes, cut where the repeats begin."""
     share = -(-rows // world)
     order = np.full(share * world, -1)
-    order[slots_in_order(rows, world, bs)] = np.arange(rows)
+    order[compute_gather_positions(rows, world, bs)] = np.arange(rows)
     each = order.reshape(world, share)
     together_ = np.concatenate([each[:, at:at + bs].ravel() for at in range(0, share, bs)])
     assert together_[together_ >= 0].tolist() == list(range(rows))
@@ -243,7 +243,7 @@ def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
                           intermediate_size=32, max_position_embeddings=128, num_labels=len(LABELS))
     BertForSequenceClassification(settings).save_pretrained(tmp_path / "model")
     fast_tokenizer(tmp_path).save_pretrained(tmp_path / "model")
-    said = in_two_processes(ROOT / "docs" / "distributed" / "fastai2.py", tmp_path / "comments.csv", tmp_path / "model",
+    said = run_distributed(ROOT / "docs" / "distributed" / "fastai2.py", tmp_path / "comments.csv", tmp_path / "model",
                             cwd=str(tmp_path))
     assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
     assert (tmp_path / "models" / "trained.pth").is_file()

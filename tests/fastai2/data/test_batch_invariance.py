@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
-from tests.fastai2.learners import hushed
+from tests.fastai2.learners import without_progress_bar
 from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame
-from tests.tiny_models import model_of_today
+from tests.tiny_models import tiny_transformers_model
 
 MODELS = ("roberta", "distilbert", "xlnet", "electra", "albert")
 WORDS = st.lists(st.sampled_from(ANIMALS + PLANTS + OTHERS), min_size=1, max_size=25).map(" ".join)
@@ -24,11 +24,11 @@ def learner(name, folder, side=None):
     dls = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_len=30, progress=False,
                     device=torch.device("cpu"))
     torch.manual_seed(0)
-    model = model_of_today(name, dls.c)
+    model = tiny_transformers_model(name, dls.c)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3)  # at their first size the logits hardly depend on anything
-    return hushed(Learner(dls, HFModel(model, inputs=dls.inputs), cbs=[HFCallback()]))
+    return without_progress_bar(Learner(dls, HFModel(model, inputs=dls.inputs), cbs=[HFCallback()]))
 
 
 def logits(learn, texts, bs, predict):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fastai_hf_callback import (
-    UnusableInput,
+    InvalidInputError,
     text_data,
 )
 from tests.fastai2.data.text_learners import TEST, make_data, make_learner, rows_of
@@ -22,10 +22,10 @@ def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns
     for path in (tmp_path / "test.csv", str(tmp_path / "test.csv")):
         assert rows_of(dls.test_dl(path)) == rows_of(dls.test)
     TEST[["second"]].to_csv(tmp_path / "renamed.csv", index=False)
-    with pytest.raises(UnusableInput, match=r"renamed.csv with the columns 'second' was given; .*; write pd.read_csv"
+    with pytest.raises(InvalidInputError, match=r"renamed.csv with the columns 'second' was given; .*; write pd.read_csv"
                                             r"\('.*renamed.csv'\).rename\(columns=\{'second': 'text'\}\)"):
         make_data(tokenizer).test_dl(tmp_path / "renamed.csv")
-    with pytest.raises(UnusableInput, match=r"other.csv: no such file.*nearest: test.csv"):
+    with pytest.raises(InvalidInputError, match=r"other.csv: no such file.*nearest: test.csv"):
         dls.test_dl(tmp_path / "other.csv")
 
 
@@ -45,13 +45,13 @@ def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns
     ("tokens", ["a", "b"], "'a' (str) was given; expected a list of words: dls.test_dl([['some', 'text'], ...])"),
 ), ids=["a text", "a dict", "none", "a number", "another column", "no pairs", "no words"])
 def test_what_cannot_be_predicted_is_refused(tokenizer, task, items, said):
-    with pytest.raises(UnusableInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         make_data(tokenizer, task).test_dl(items)
     assert str(caught.value) == said
 
 
 def test_labels_do_not_come_with_texts_to_predict(tokenizer):
-    with pytest.raises(UnusableInput, match="learn.validate"):
+    with pytest.raises(InvalidInputError, match="learn.validate"):
         make_data(tokenizer).test_dl(TEST, with_labels=True)
     learn = make_learner(make_data(tokenizer))
     assert len(learn.validate(dl=make_data(tokenizer).test)) == 2
@@ -59,12 +59,12 @@ def test_labels_do_not_come_with_texts_to_predict(tokenizer):
 
 @pytest.mark.parametrize("item", (["the fox", "an owl"], ("a", "b"), 5))
 def test_several_texts_are_not_glued_into_one(tokenizer, item):
-    with pytest.raises(UnusableInput, match=r"expected a text: learn.predict\('some text'\)"):
+    with pytest.raises(InvalidInputError, match=r"expected a text: learn.predict\('some text'\)"):
         make_learner(make_data(tokenizer)).predict(item)
 
 
 def test_a_pair_is_asked_for_where_the_data_have_pairs(tokenizer):
-    with pytest.raises(UnusableInput, match=r"learn.predict\(\(first, second\)\)"):
+    with pytest.raises(InvalidInputError, match=r"learn.predict\(\(first, second\)\)"):
         make_learner(make_data(tokenizer, "pairs"), "pairs").predict("the fox")
 
 
@@ -72,7 +72,7 @@ def test_a_pair_is_asked_for_where_the_data_have_pairs(tokenizer):
 def test_an_exception_inside_predict_leaves_the_learner_as_it_was(tokenizer, item):
     learn = make_learner(make_data(tokenizer))
     callbacks, loaders = list(learn.cbs), list(learn.dls.loaders)
-    with pytest.raises(UnusableInput):
+    with pytest.raises(InvalidInputError):
         learn.predict(item)
     assert list(learn.cbs) == callbacks and learn.dls.loaders == loaders
 
@@ -95,11 +95,11 @@ def test_a_failing_batch_inside_predict_leaves_the_learner_usable(tokenizer, mon
     (dict(path=None), "path=None was given; expected a folder: path='.'"),
 ))
 def test_settings_that_cannot_be_are_refused_before_anything_is_read(changed, said):
-    with pytest.raises(UnusableInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         text_data(None, None, None, text="text", labels="kind", **changed)
     assert str(caught.value) == said
 
 
 def test_a_device_that_is_none_is_refused(tokenizer):
-    with pytest.raises(UnusableInput, match="device='gpu' was given, and torch cannot use it"):
+    with pytest.raises(InvalidInputError, match="device='gpu' was given, and torch cannot use it"):
         make_data(tokenizer, device="gpu")

@@ -11,10 +11,10 @@ import torch
 from fastai.learner import load_learner
 
 from fastai_hf_callback import (
-    UnusableInput,
+    InvalidInputError,
     ordered_preds,
 )
-from tests.fastai2.learners import hushed
+from tests.fastai2.learners import without_progress_bar
 from tests.fastai2.data.text_learners import ITEM, TASKS, VALID, make_data, make_learner, rows_of
 
 
@@ -48,13 +48,13 @@ def test_an_export_has_no_texts_and_takes_new_ones(tokenizer, tmp_path):
     learn = make_learner(make_data(tokenizer, labels=["share", "plural"], task="number", path=tmp_path), "number")
     assert learn.dls.c == 2 and learn.dls.classes == ["share", "plural"] and learn.dls.one_batch()[-1].shape == (8, 2)
     learn.export("model.pkl")
-    loaded = hushed(load_learner(tmp_path / "model.pkl"))
+    loaded = without_progress_bar(load_learner(tmp_path / "model.pkl"))
     assert loaded.dls.c == 2 and loaded.dls.classes == ["share", "plural"] and not len(loaded.dls.valid_ds)
     found = ordered_preds(loaded, loaded.dls.test_dl(VALID))[0]
     assert torch.allclose(found, learn.get_preds()[0], atol=1e-6) and len(loaded.predict("the fox")[0]) == 2
-    with pytest.raises(UnusableInput, match="the valid set has no rows"):
+    with pytest.raises(InvalidInputError, match="the valid set has no rows"):
         ordered_preds(loaded)
-    with pytest.raises(UnusableInput):
+    with pytest.raises(InvalidInputError):
         loaded.predict(None)
     assert len(loaded.predict("the fox")[0]) == 2
 

@@ -15,11 +15,11 @@ from fastai_hf_callback import (
     InputError,
     text_data,
 )
-from fastai_hf_callback.data.batches.sampler import padded_share
-from tests.fastai2.learners import hushed
+from fastai_hf_callback.data.batches.sampler import padding_ratio
+from tests.fastai2.learners import without_progress_bar
 from tests.fastai2.data.text_learners import TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
 from tests.tiny_texts import fast_tokenizer
-from tests.tiny_models import model_of_today
+from tests.tiny_models import tiny_transformers_model
 
 # -- batches -----------------------------------------------------------------------------------------
 
@@ -85,11 +85,11 @@ def test_training_batches_are_of_like_length_and_others_each_epoch(tokenizer):
     torch.manual_seed(0)
     epochs = [train.get_idxs() for _ in range(2)]
     assert epochs[0] != epochs[1]
-    assert padded_share(train.lengths, epochs[0], 8) < padded_share(train.lengths, range(len(TRAIN)), 8) - 0.1
+    assert padding_ratio(train.lengths, epochs[0], 8) < padding_ratio(train.lengths, range(len(TRAIN)), 8) - 0.1
     torch.manual_seed(0)
     assert train.get_idxs() == epochs[0]
     fastais = [random.Random(0).sample(range(len(TRAIN)), len(TRAIN))]  # the broken arm: fastai's own shuffling
-    assert padded_share(train.lengths, fastais[0], 8) > padded_share(train.lengths, epochs[0], 8) + 0.1
+    assert padding_ratio(train.lengths, fastais[0], 8) > padding_ratio(train.lengths, epochs[0], 8) + 0.1
 
 
 def test_another_batch_size_cuts_other_buckets(tokenizer):
@@ -150,16 +150,16 @@ def test_texts_cannot_be_mixed_up(tokenizer):
 
 def test_a_model_with_another_head_is_refused_at_once(tokenizer):
     with pytest.raises(InputError, match="3 output.*num_labels=3"):
-        HFModel(model_of_today("bert", 2), inputs=make_data(tokenizer).inputs)
+        HFModel(tiny_transformers_model("bert", 2), inputs=make_data(tokenizer).inputs)
 
 
 def test_dict_batches_of_ones_own_train_still():
     ids = torch.randint(5, 48, (16, 6))
     rows = [({"input_ids": row, "attention_mask": torch.ones_like(row)}, int(row[0] > 20)) for row in ids]
     dls = DataLoaders(*(DataLoader(rows, bs=8, num_workers=0) for _ in range(2)), device=torch.device("cpu"))
-    bare = model_of_today("bert", 2)
+    bare = tiny_transformers_model("bert", 2)
     before = bare.classifier.weight.clone()
-    learn = hushed(Learner(dls, HFModel(bare), loss_func=CrossEntropyLossFlat(), cbs=[HFCallback()]))
+    learn = without_progress_bar(Learner(dls, HFModel(bare), loss_func=CrossEntropyLossFlat(), cbs=[HFCallback()]))
     learn.fit(1, 1e-2)
     assert np.isfinite(learn.recorder.losses).all() and not torch.equal(bare.classifier.weight, before)
     outputs, targets, decoded, losses = learn.get_preds(with_decoded=True, with_loss=True)

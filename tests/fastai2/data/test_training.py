@@ -7,7 +7,7 @@ from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.losses import CrossEntropyLossFlat
 
 from fastai_hf_callback import (
-    UnusableInput,
+    InvalidInputError,
     compare,
     ordered_preds,
     text_data,
@@ -120,15 +120,15 @@ def test_ordered_preds_leave_the_learner_as_it_was_also_when_they_fail(tokenizer
 def test_ordered_preds_say_what_they_cannot_do(tokenizer):
     learn = make_learner(make_data(tokenizer, test=None))
     assert learn.dls.test is None
-    with pytest.raises(UnusableInput, match="no test set; write text_data"):
+    with pytest.raises(InvalidInputError, match="no test set; write text_data"):
         ordered_preds(learn, "test")
-    with pytest.raises(UnusableInput, match="learn.predict"):
+    with pytest.raises(InvalidInputError, match="learn.predict"):
         ordered_preds(learn, "single")
-    with pytest.raises(UnusableInput, match="expected a text"):
+    with pytest.raises(InvalidInputError, match="expected a text"):
         ordered_preds(learn, [1])
-    with pytest.raises(UnusableInput, match="rows have no lengths"):
+    with pytest.raises(InvalidInputError, match="rows have no lengths"):
         ordered_preds(learn, DataLoader(TEST.text.tolist()))
-    with pytest.raises(UnusableInput, match="expected a fastai Learner"):
+    with pytest.raises(InvalidInputError, match="expected a fastai Learner"):
         ordered_preds(learn.dls)
 
 

@@ -10,12 +10,12 @@ from fastai_hf_callback import (
     WordAccuracy,
     layer_groups,
     span_logits,
-    span_match,
+    span_exact_match,
     text_data,
 )
-from tests.fastai2.learners import hushed
+from tests.fastai2.learners import without_progress_bar
 from tests.tiny_texts import COLUMNS, frame
-from tests.tiny_models import model_of_today
+from tests.tiny_models import tiny_transformers_model
 
 TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
 TASKS = {
@@ -29,7 +29,7 @@ TASKS = {
 HEADS = {"tokens": "TokenClassification", "answers": "QuestionAnswering"}
 ELEMENT = {"answers": span_logits}
 METRICS = {"single": [accuracy], "several": [accuracy_multi, ColumnwiseAUC()], "number": [], "pairs": [accuracy],
-           "tokens": [WordAccuracy()], "answers": [span_match]}
+           "tokens": [WordAccuracy()], "answers": [span_exact_match]}
 ITEM = {"pairs": ("the fox sees", "a fern"), "tokens": "the foxs sees a fern",
         "answers": ("the fox", "The OLD foxs hide near two ferns")}
 SETS = {"train": 0, "valid": 1, "test": 2}
@@ -42,11 +42,11 @@ def make_data(tokenizer, task="single", **changed):
 
 def make_learner(dls, task="single", **kwargs):
     torch.manual_seed(0)
-    bare = model_of_today("bert", dls.c, HEADS.get(task, "SequenceClassification"))
+    bare = tiny_transformers_model("bert", dls.c, HEADS.get(task, "SequenceClassification"))
     head = bare.qa_outputs if task == "answers" else bare.classifier
     head.weight.data.mul_(50)  # rows differ visibly, untrained
     settings = dict(metrics=METRICS[task], cbs=[HFCallback(element=ELEMENT.get(task))], splitter=layer_groups)
-    return hushed(Learner(dls, HFModel(bare, inputs=dls.inputs), **{**settings, **kwargs}))
+    return without_progress_bar(Learner(dls, HFModel(bare, inputs=dls.inputs), **{**settings, **kwargs}))
 
 
 def rows_of(loader):

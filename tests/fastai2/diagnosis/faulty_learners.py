@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel
 from fastai_hf_callback.utils.rng import seed_everything
-from tests.fastai2.learners import hushed
+from tests.fastai2.learners import without_progress_bar
 from tests.faults.catalogue import FAULTS
 from tests.faults.synthetic_texts import BATCH, N_OUTPUTS, PAD, bare_model, both, padded
 
@@ -44,18 +44,18 @@ def loaders(parts, bs=BATCH, **kwargs):
     return DataLoaders.from_dsets(*(TensorDataset(*part) for part in parts), **{**settings, **kwargs})
 
 
-def patient(name="bert", task="classes", model=None, dls=None, cbs=None, **kwargs):
+def make_pretrained_learner(name="bert", task="classes", model=None, dls=None, cbs=None, **kwargs):
     """A healthy learner, but for what is put in its place."""
     seed_everything(1)
     settings = dict(loss_func=LOSSES[task](), metrics=METRICS[task]())
-    return hushed(Learner(loaders(rows(task)) if dls is None else dls,
+    return without_progress_bar(Learner(loaders(rows(task)) if dls is None else dls,
                           wrapped(body(name, task)) if model is None else model,
                           cbs=[HFCallback()] if cbs is None else cbs, **{**settings, **kwargs}))
 
 
-SEEDED = {fault.name: fault for fault in FAULTS}
+FAULTS_BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
-def faulty(name):
+def make_faulty_learner(name):
     """A learner of the catalogue, on BERT."""
-    return SEEDED[name].ask("bert of transformers 5")
+    return FAULTS_BY_NAME[name].ask("bert of transformers 5")

@@ -89,7 +89,7 @@ def run(make, look=None):
     return sums, [float(v) for v in learn.recorder.losses], draws
 
 
-def everything(learn):
+def state_of(learn):
     """By name: objects that must be the same objects, and values that must be equal."""
     found = {f"learn.{k}": v for k, v in vars(learn).items()}
     found["callbacks"] = [id(cb) for cb in learn.cbs]

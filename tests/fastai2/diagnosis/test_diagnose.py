@@ -10,18 +10,18 @@ from fastai.callback.progress import CSVLogger
 from fastai.callback.tracker import SaveModelCallback
 from torch import nn
 
-from fastai_hf_callback import HFCallback, UnusableInput, diagnose
-from fastai_hf_callback.fastai2.diagnosis.fixes import PHRASES
-from fastai_hf_callback.fastai2.comparison.patched_loop import active_patch, patched_loop
+from fastai_hf_callback import HFCallback, InvalidInputError, diagnose
+from fastai_hf_callback.fastai2.diagnosis.fixes import FASTAI2_PHRASES
+from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch, patched_loop
 from tests.fastai2.learners import make_learner
-from tests.fastai2.diagnosis.faulty_learners import SEEDED, faulty, patient
-from tests.fastai2.diagnosis.learner_states import STATES, differences, everything, fitted, run
-from tests.slow_marks import first_quick
+from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
+from tests.fastai2.diagnosis.learner_states import STATES, differences, state_of, fitted, run
+from tests.slow_marks import mark_slow_after
 
 # -- nothing is changed ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", first_quick(2, STATES))
+@pytest.mark.parametrize("make", mark_slow_after(2, STATES))
 def test_the_fit_that_follows_is_the_same(make):
     assert run(make, diagnose) == run(make)
 
@@ -42,18 +42,18 @@ def test_on_every_architecture(model):
 @pytest.mark.parametrize("make", STATES)
 def test_nothing_of_the_learner_is_another(make):
     learn = make()
-    before = everything(learn)
+    before = state_of(learn)
     diagnose(learn)
-    assert differences(before, everything(learn)) == []
+    assert differences(before, state_of(learn)) == []
 
 
 @pytest.mark.parametrize("name", ["unwrapped-on-itself", "batch-cancelled-at-its-begin", "all-frozen",
                                   "shown-loss-weighed"])
 def test_nothing_of_a_faulty_learner_is_another(name):
-    learn = faulty(name)
-    before = everything(learn)
+    learn = make_faulty_learner(name)
+    before = state_of(learn)
     diagnose(learn)
-    assert differences(before, everything(learn)) == []
+    assert differences(before, state_of(learn)) == []
 
 
 class Deep(Callback):
@@ -84,9 +84,9 @@ def test_files_are_not_written(tmp_path):
 
 
 def test_what_is_no_learner_is_refused_in_one_line():
-    with pytest.raises(UnusableInput, match="expected a fastai Learner"):
+    with pytest.raises(InvalidInputError, match="expected a fastai Learner"):
         diagnose(nn.Linear(2, 2))
-    with pytest.raises(UnusableInput, match="batches=0"):
+    with pytest.raises(InvalidInputError, match="batches=0"):
         diagnose(make_learner(), batches=0)
 
 
@@ -103,24 +103,24 @@ def test_after_a_fit_that_failed_for_want_of_the_callback():
 
 # -- silent on what is healthy -----------------------------------------------------------------------------------
 
-SLOW_PATIENTS = [(name, task) for task in ("classes", "labels", "number")
+SLOW_LEARNERS = [(name, task) for task in ("classes", "labels", "number")
                  for name in ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra")]
 
 
 @pytest.mark.parametrize("name, task", [("bert", "classes"),
-                                        *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW_PATIENTS)])
+                                        *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW_LEARNERS)])
 def test_no_alarm_before_a_fit_and_after_it(name, task):
-    learn = patient(name, task)
+    learn = make_pretrained_learner(name, task)
     before = diagnose(learn)
     learn.fit_one_cycle(2, 2e-3)
     after = diagnose(learn)
     assert [found.causes for found in (before, after) if not found.healthy] == []
-    assert before.evidence.not_looked_at == after.evidence.not_looked_at == []
-    assert len(after.evidence.looked_at) == 8
+    assert before.evidence.skipped == after.evidence.skipped == []
+    assert len(after.evidence.examined) == 8
 
 
 def test_no_alarm_on_a_frozen_body_nor_after_validate():
-    learn = patient(splitter=_body_and_head)
+    learn = make_pretrained_learner(splitter=_body_and_head)
     learn.freeze()
     assert diagnose(learn).healthy
     learn.fit_one_cycle(1, 2e-3)
@@ -146,19 +146,19 @@ class WarmsUp(Callback):
 
 def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
     found = diagnose(make_learner(cbs=[FirstOfOutput(), WarmsUp()]))
-    assert found.evidence.not_looked_at == []
+    assert found.evidence.skipped == []
     assert found.evidence.stepping.lr_in_force == pytest.approx(7.5e-4)  # in the last of its six batches
 
 
 def test_a_healthy_learner_is_told_what_was_looked_at():
-    said = str(diagnose(patient()))
+    said = str(diagnose(make_pretrained_learner()))
     assert said.startswith("HEALTHY") and "gradients" in said.splitlines()[0] and "\n  targets " in said
 
 
 # -- names what is not -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", first_quick(9, [
+@pytest.mark.parametrize("name", mark_slow_after(9, [
     "nothing-unwraps", "callback-detaches-output", "callback-replaces-loss", "reward-in-a-callback", "all-frozen",
     "all-groups-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "splitter-of-the-head",
     "splitter-of-every-other", "rate-nought", "rate-tiny", "rate-one", "decay-of-the-fit", "clipped-by-fastai",
@@ -168,10 +168,10 @@ def test_a_healthy_learner_is_told_what_was_looked_at():
     "shown-loss-weighed", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-before-step",
     "batch-cancelled-at-its-begin", "backward-cancelled"]))
 def test_a_seeded_fault_comes_first(name):
-    fault = SEEDED[name]
+    fault = FAULTS_BY_NAME[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = diagnose(faulty(name))
+        found = diagnose(make_faulty_learner(name))
     first = found.at_least(fault.severity)[0]
     assert first.cause in fault.causes
     assert found.findings[0] is first
@@ -181,23 +181,23 @@ def test_a_seeded_fault_comes_first(name):
 
 
 def test_a_loop_that_was_left_patched():
-    learn = patient()
+    learn = make_pretrained_learner()
     with patched_loop():
         found = diagnose(learn)
         assert found.causes[0] == "patch-left-active" and "_do_one_batch" in found.findings[0].message
         found.findings[0].apply(learn)
-        assert active_patch() is None
+        assert find_active_patch() is None
     assert diagnose(learn).healthy
 
 
-@pytest.mark.parametrize("name", first_quick(3, [
+@pytest.mark.parametrize("name", mark_slow_after(3, [
     "nothing-unwraps", "all-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "clipped-by-fastai",
     "splitter-of-the-head", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-at-its-begin",
     "rows-taken-for-batches"]))
 def test_a_cure_heals(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        learn = faulty(name)
+        learn = make_faulty_learner(name)
         diagnose(learn).findings[0].apply(learn)
         assert diagnose(learn).healthy
         before = [p.detach().clone() for p in learn.model.parameters()]
@@ -206,5 +206,5 @@ def test_a_cure_heals(name):
 
 
 def test_a_phrase_comes_before_those_that_it_holds():
-    for i, (known, _) in enumerate(PHRASES):
-        assert not any(earlier in known for earlier, _ in PHRASES[:i])
+    for i, (known, _) in enumerate(FASTAI2_PHRASES):
+        assert not any(earlier in known for earlier, _ in FASTAI2_PHRASES[:i])

@@ -8,14 +8,14 @@ import torch
 from fastai.callback.training import GradientAccumulation
 from fastai.optimizer import Adam
 
-from fastai_hf_callback import BridgeError, Doctor, HFCallback, diagnose
+from fastai_hf_callback import FastaiHFError, Doctor, HFCallback, diagnose
 from fastai_hf_callback.demo.setup import LR
-from fastai_hf_callback.fastai2.demo import demo_factory
+from fastai_hf_callback.fastai2.demo import build_demo_factory
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai2.learners import make_learner
-from tests.fastai2.diagnosis.faulty_learners import SEEDED, faulty, patient
-from tests.slow_marks import first_quick
+from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
+from tests.slow_marks import mark_slow_after
 
 SEEN_IN_A_FIT = ["callback-detaches-output", "propagated-loss-detached", "reward-in-a-callback", "model-swapped",
                  "no-mask", "splitter-of-the-head", "clipped-by-fastai", "mask-inverted", "all-unknown",
@@ -49,7 +49,7 @@ def test_weights_are_bit_for_bit_those_of_a_fit_without_it(model, cbs):
         assert torch.equal(weight, watched.model.state_dict()[name]), name
     assert [float(v) for v in watched.recorder.losses] == [float(v) for v in alone.recorder.losses]
     assert watched.recorder.values == alone.recorder.values
-    assert watched.doctor.diagnosis.evidence.not_looked_at == []
+    assert watched.doctor.diagnosis.evidence.skipped == []
     assert watched.doctor.diagnosis.evidence.history.metrics == {"0": [record[-1] for record in [
         list(row) for row in watched.recorder.values]]}
 
@@ -72,37 +72,37 @@ def test_a_loss_that_draws_and_counts_is_asked_as_a_copy_and_draws_the_same():
         learn.fit_one_cycle(2, 1e-3)
         return learn
     watched, alone = fit(Doctor()), fit()
-    assert "targets" in watched.doctor.diagnosis.evidence.looked_at
-    assert watched.doctor.diagnosis.evidence.loss.constant_of_all is not None
+    assert "targets" in watched.doctor.diagnosis.evidence.examined
+    assert watched.doctor.diagnosis.evidence.loss.constant_all_targets is not None
     assert watched.loss_func.calls == alone.loss_func.calls
     assert watched.recorder.values == alone.recorder.values
 
 
-@pytest.mark.parametrize("task", first_quick(1, ["classes", "labels", "number"]))
+@pytest.mark.parametrize("task", mark_slow_after(1, ["classes", "labels", "number"]))
 def test_says_nothing_of_a_healthy_fit(task):
-    said, doctor = watched(patient(task=task), lambda learn: learn.fit_one_cycle(2, 2e-3))
+    said, doctor = watched(make_pretrained_learner(task=task), lambda learn: learn.fit_one_cycle(2, 2e-3))
     assert said == [] and doctor.diagnosis.healthy
     assert {"inputs", "outputs", "loss", "gradients", "optimizer", "targets", "metrics"} <= set(
-        doctor.diagnosis.evidence.looked_at)
+        doctor.diagnosis.evidence.examined)
 
 
-@pytest.mark.parametrize("name", first_quick(5, SEEN_IN_A_FIT))
+@pytest.mark.parametrize("name", mark_slow_after(5, SEEN_IN_A_FIT))
 def test_a_seeded_fault_comes_first(name):
-    fault = SEEDED[name]
-    said, doctor = watched(faulty(name))
+    fault = FAULTS_BY_NAME[name]
+    said, doctor = watched(make_faulty_learner(name))
     assert doctor.diagnosis.at_least(fault.severity)[0].cause in fault.causes
     assert any(cause in text for text in said for cause in fault.causes)
 
 
 def test_speaks_in_the_first_step_and_says_each_cause_once():
-    said, doctor = watched(faulty("callback-detaches-output"), every=1)
+    said, doctor = watched(make_faulty_learner("callback-detaches-output"), every=1)
     assert said[0].startswith("Doctor, step 1: error: output-detached") and "fix:" in said[0]
     assert sum("output-detached - " in text for text in said) == 1
     assert doctor.diagnosis.causes[0] == "output-detached"
 
 
 def test_of_a_failing_fit_it_keeps_what_it_saw():
-    learn = patient(cbs=[])
+    learn = make_pretrained_learner(cbs=[])
     doctor = Doctor(say=lambda text: None)
     learn.add_cb(doctor)
     with pytest.raises(AttributeError):
@@ -111,9 +111,9 @@ def test_of_a_failing_fit_it_keeps_what_it_saw():
 
 
 def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
-    monkeypatch.setattr("fastai_hf_callback.fastai2.diagnosis.doctor.StepWatch.batch_begins", lambda *args: 1 / 0)
+    monkeypatch.setattr("fastai_hf_callback.fastai2.diagnosis.doctor.StepMonitor.batch_begins", lambda *args: 1 / 0)
     _, doctor = watched(make_learner())
-    assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.not_looked_at)
+    assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.skipped)
 
 
 def test_a_range_test_is_no_fault_and_a_fit_at_such_a_rate_is(tmp_path):
@@ -138,7 +138,7 @@ def test_is_silent_outside_of_a_fit_and_holds_nothing_of_it_afterwards():
 
 
 def test_takes_no_learner_and_survives_pickle():
-    with pytest.raises(BridgeError, match="takes none"):
+    with pytest.raises(FastaiHFError, match="takes none"):
         Doctor(make_learner())
     made = pickle.loads(pickle.dumps(Doctor(every=7)))
     assert made.every == 7 and made.diagnosis is None
@@ -151,7 +151,7 @@ def test_fastais_own_epsilon_is_named_where_it_swallows_the_gradients_of_a_small
 
     def fitted(cure=lambda learn: None):
         seed_everything(42)
-        learn, said = demo_factory()(), []
+        learn, said = build_demo_factory()(), []
         learn.opt_func = Adam
         cure(learn)
         learn.add_cb(Doctor(say=said.append))

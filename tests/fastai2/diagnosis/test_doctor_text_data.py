@@ -6,10 +6,10 @@ from fastai.callback.core import Callback
 
 from fastai_hf_callback import Doctor, HFCallback, diagnose
 from tests.fastai2.learners import make_learner
-from tests.fastai2.diagnosis.learner_states import differences, everything, run
+from tests.fastai2.diagnosis.learner_states import differences, state_of, run
 from tests.fastai2.data.test_text_data import make_data
 from tests.fastai2.data.test_text_data import make_learner as learner_of_texts
-from tests.slow_marks import first_quick
+from tests.slow_marks import mark_slow_after
 from tests.tiny_texts import fast_tokenizer
 
 
@@ -18,14 +18,14 @@ def tokenizer(tmp_path_factory):
     return fast_tokenizer(tmp_path_factory.mktemp("vocabulary"))
 
 
-@pytest.mark.parametrize("task", first_quick(2, ["single", "tokens", "several", "number", "pairs"]))
+@pytest.mark.parametrize("task", mark_slow_after(2, ["single", "tokens", "several", "number", "pairs"]))
 def test_no_alarm_and_nothing_is_another(tokenizer, task):
     learn = learner_of_texts(make_data(tokenizer, task), task)
-    before = everything(learn)
+    before = state_of(learn)
     found = diagnose(learn)
-    assert differences(before, everything(learn)) == []
+    assert differences(before, state_of(learn)) == []
     assert found.healthy, str(found)
-    assert found.evidence.not_looked_at == []
+    assert found.evidence.skipped == []
     learn.add_cb(Doctor(say=lambda text: None))
     learn.fit_one_cycle(1, 1e-3)
     assert learn.doctor.diagnosis.healthy, str(learn.doctor.diagnosis)
@@ -61,7 +61,7 @@ def test_under_autocast_a_step_of_the_head_alone_is_seen():
     head = list(learn.model.parameters())[-2]
     head.requires_grad_(True)
     loss = diagnose(learn).evidence.loss
-    assert abs(loss.fitted - loss.before_fitting) > 1e-3 * loss.before_fitting
+    assert abs(loss.after_fitting - loss.before_fitting) > 1e-3 * loss.before_fitting
 
 
 @pytest.mark.parametrize("loss_func", [None, lambda output, target: 1 / 0])

@@ -1,20 +1,20 @@
-"""Whatever is done to a learner inside ``everything_put_back``: afterwards it is what it was."""
+"""Whatever is done to a learner inside ``preserve_everything``: afterwards it is what it was."""
 import numpy as np
 import pytest
 import torch
 from fastai.callback.core import Callback
 from fastai.learner import Learner
 
-from fastai_hf_callback.fastai2.diagnosis.snapshot import callback_copy, everything_put_back
+from fastai_hf_callback.fastai2.diagnosis.snapshot import copy_callback, preserve_everything
 from tests.fastai2.learners import make_learner
-from tests.fastai2.diagnosis.learner_states import STATES, differences, everything, fitted, run
-from tests.slow_marks import first_quick
+from tests.fastai2.diagnosis.learner_states import STATES, differences, state_of, fitted, run
+from tests.slow_marks import mark_slow_after
 
 
 def ruin(learn):
     """All that an examination may do, and more."""
     with pytest.raises(RuntimeError, match="in the middle"):
-        with everything_put_back(learn):
+        with preserve_everything(learn):
             try:
                 learn.fit(1, 1e-2)
             except ArithmeticError:
@@ -40,12 +40,12 @@ def ruin(learn):
 @pytest.mark.parametrize("make", STATES)
 def test_nothing_of_the_learner_is_another(make):
     learn = make()
-    before = everything(learn)
+    before = state_of(learn)
     ruin(learn)
-    assert differences(before, everything(learn)) == []
+    assert differences(before, state_of(learn)) == []
 
 
-@pytest.mark.parametrize("make", first_quick(2, STATES))
+@pytest.mark.parametrize("make", mark_slow_after(2, STATES))
 def test_the_fit_that_follows_is_the_same(make):
     assert run(make, ruin) == run(make)
 
@@ -66,9 +66,9 @@ def test_a_changed_weight_would_be_seen():
 def test_what_would_not_be_put_back_would_be_seen(disturb, name):
     learn = fitted()
     learn.recorder.losses = list(learn.recorder.losses)
-    before = {k: list(v) if isinstance(v, list) else v for k, v in everything(learn).items()}
+    before = {k: list(v) if isinstance(v, list) else v for k, v in state_of(learn).items()}
     disturb(learn)
-    assert any(name in found for found in differences(before, everything(learn)))
+    assert any(name in found for found in differences(before, state_of(learn)))
 
 
 class Deep(Callback):
@@ -91,7 +91,7 @@ def test_a_copied_callback_keeps_its_own_state_and_the_live_learner():
     learn = make_learner()
     callback = Deep()
     learn.add_cb(callback)
-    made = callback_copy(callback, learn)
+    made = copy_callback(callback, learn)
     made.after_batch()
     assert made.learn is learn and made.heard["losses"] == [1] and made.counts.all() and made.mean.all()
     assert callback.heard == {"losses": []} and not callback.counts.any() and not callback.mean.any()

@@ -6,15 +6,15 @@ import warnings
 import pytest
 
 from fastai_hf_callback.compat import patching as healing, trusted_loading as trust
-from tests.fastai1.compat.heal.patched_state import on_an_empty_spacy, same, world
+from tests.fastai1.compat.heal.patched_state import stub_spacy, same_state, world
 
 
 @pytest.fixture(autouse=True)
-def everything_is_put_back():
+def check_everything_restored():
     before = world()
     yield
-    assert same(before, world())
-    assert not healing._RUNNING and not trust._TRUSTED
+    assert same_state(before, world())
+    assert not healing._ACTIVE and not trust._TRUSTED_PATHS
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def text():
         try:
             import spacy  # noqa: F401
         except ImportError:
-            afterwards.enter_context(on_an_empty_spacy())
+            afterwards.enter_context(stub_spacy())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module("fastai.distributed")

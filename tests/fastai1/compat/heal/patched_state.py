@@ -38,12 +38,12 @@ def world():
     return [*names, {"load": torch.load}], {str(one) for one in safe if "numpy" in str(one)}
 
 
-def same(before, after):
+def same_state(before, after):
     return before[1] == after[1] and all(
         set(a) == set(b) and all(a[name] is b[name] for name in a) for a, b in zip(before[0], after[0]))
 
 
-def need_broken(part):
+def skip_unless_broken(part):
     """Skip where `part` mends nothing here."""
     with heal(part) as mended:
         if part not in mended:
@@ -51,7 +51,7 @@ def need_broken(part):
 
 
 @contextlib.contextmanager
-def on_an_empty_spacy():
+def stub_spacy():
     import fastai
     owners = [fastai, Learner, nn.parallel.DistributedDataParallel]
     modules, names = set(sys.modules), [set(vars(owner)) for owner in owners]

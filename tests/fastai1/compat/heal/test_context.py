@@ -15,11 +15,11 @@ with warnings.catch_warnings():
     from fastai import core, data_block, metrics
     from fastai.data_block import MultiCategoryList
 
-from fastai_hf_callback import UnusableInput, heal, trusted
+from fastai_hf_callback import InvalidInputError, heal, trusted
 from fastai_hf_callback.compat import trusted_loading as trust
 from fastai_hf_callback.fastai1.compat import heal as mending
 from tests.fastai1.data_block import IdList
-from tests.fastai1.compat.heal.patched_state import PARTS, need_broken, same, world
+from tests.fastai1.compat.heal.patched_state import PARTS, skip_unless_broken, same_state, world
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_parts_are_these_and_each_can_be_had_alone(text):
-    assert list(mending._PARTS) == PARTS
+    assert list(mending._PATCHES) == PARTS
     with heal() as everything:
         assert set(everything) <= set(PARTS)
     for part in PARTS:
@@ -39,23 +39,23 @@ def test_the_parts_are_these_and_each_can_be_had_alone(text):
 def test_something_is_changed_inside(text):
     before = world()
     with heal() as mended:
-        assert mended and not same(before, world())
+        assert mended and not same_state(before, world())
 
 
 @pytest.mark.parametrize("name, nearest", [("ragged-array", "ragged-arrays"), ("Accumulate", "accumulate"),
                                            ("accuracy", "accuracy-thresh")])
 def test_an_unknown_part_is_told_the_nearest(name, nearest):
-    with pytest.raises(UnusableInput, match=f"no part '{name}'; did you mean '{nearest}'.*optimizer-load"):
+    with pytest.raises(InvalidInputError, match=f"no part '{name}'; did you mean '{nearest}'.*optimizer-load"):
         heal("accumulate", name)
 
 
 def test_what_is_like_no_part_is_told_all_of_them():
-    with pytest.raises(UnusableInput, match="no part 'qqq'; expected one of ragged-arrays, "):
+    with pytest.raises(InvalidInputError, match="no part 'qqq'; expected one of ragged-arrays, "):
         heal("qqq")
 
 
 def test_a_decorator_without_brackets_is_told_so():
-    with pytest.raises(UnusableInput, match="write heal.. or @heal.."):
+    with pytest.raises(InvalidInputError, match="write heal.. or @heal.."):
         @heal
         def train():
             pass
@@ -74,9 +74,9 @@ def test_all_comes_back_whatever_happens_inside(text, error):
     before = world()
     with pytest.raises(error):
         with heal(), trusted("a"):
-            assert not same(before, world())
+            assert not same_state(before, world())
             raise error()
-    assert same(before, world())
+    assert same_state(before, world())
 
 
 def test_blocks_nest_and_the_inner_one_leaves_the_outer_mended():
@@ -84,11 +84,11 @@ def test_blocks_nest_and_the_inner_one_leaves_the_outer_mended():
     with heal() as outer:
         inside = world()
         with heal() as inner:
-            assert inner == outer and same(inside, world())
+            assert inner == outer and same_state(inside, world())
         with heal("accumulate"):
             pass
-        assert same(inside, world())
-    assert same(before, world())
+        assert same_state(inside, world())
+    assert same_state(before, world())
 
 
 def test_blocks_may_overlap(tmp_path):
@@ -100,7 +100,7 @@ def test_blocks_may_overlap(tmp_path):
     assert core.array([[1], [1, 2]]).dtype == object
     assert trust._is_trusted(tmp_path / "second") and not trust._is_trusted(tmp_path / "first")
     second.close()
-    assert same(before, world())
+    assert same_state(before, world())
 
 
 def test_no_random_state_is_drawn_from(text):
@@ -123,7 +123,7 @@ def labelled(path="."):
 
 
 def test_several_labels_per_row_fail_bare():
-    need_broken("ragged-arrays")
+    skip_unless_broken("ragged-arrays")
     with pytest.raises(ValueError, match="inhomogeneous"):
         labelled()
 
@@ -155,7 +155,7 @@ def test_an_even_array_is_what_it_is_bare(given):
 
 
 def test_what_a_module_took_along_meanwhile_is_put_back(monkeypatch):
-    need_broken("ragged-arrays")
+    skip_unless_broken("ragged-arrays")
     notebook, bare = types.ModuleType("notebook"), core.array
     monkeypatch.setitem(sys.modules, "notebook", notebook)
     with heal("ragged-arrays"):
@@ -165,7 +165,7 @@ def test_what_a_module_took_along_meanwhile_is_put_back(monkeypatch):
 
 
 def test_numpys_old_names_are_there_for_fastai_alone():
-    need_broken("numpy-names")
+    skip_unless_broken("numpy-names")
     with heal("numpy-names"):
         assert (core.np.object, core.np.int, core.np.float) == (object, int, float)
         assert core.np.array is np.array and core.np.random is np.random

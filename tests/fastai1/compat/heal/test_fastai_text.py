@@ -7,7 +7,7 @@ import torch
 
 from fastai_hf_callback import heal
 from fastai_hf_callback.fastai1.compat import heal as mending
-from tests.fastai1.compat.heal.patched_state import PARTS, need_broken
+from tests.fastai1.compat.heal.patched_state import PARTS, skip_unless_broken
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def texts(text, rows=33, bs=8, labels="a", cls="TextClasDataBunch"):
 @pytest.mark.parametrize("needed, cls", [("ragged-arrays", "TextClasDataBunch"), ("numpy-names", "TextLMDataBunch"),
                                          ("sortish-sampler", "TextClasDataBunch")])
 def test_texts_fail_without_any_one_of_three_parts(text, needed, cls):
-    need_broken(needed)
+    skip_unless_broken(needed)
     others = [part for part in PARTS if part != needed]
     with heal(*others), pytest.raises((ValueError, AttributeError), match="inhomogeneous|has no attribute"):
         list(texts(text, rows=36, labels=["a", "b"], cls=cls).train_dl)
@@ -62,7 +62,7 @@ def test_the_sampler_gives_every_row_once_the_longest_batch_first(text, rows, bs
 
 @pytest.mark.parametrize("rows, bs", [(5, 2), (2, 2)], ids=("short last batch", "single batch"))
 def test_the_sampler_fails_bare(text, rows, bs):
-    need_broken("sortish-sampler")
+    skip_unless_broken("sortish-sampler")
     with pytest.raises((ValueError, AttributeError)):
         sampled(text, rows, bs)
 
@@ -74,5 +74,5 @@ def test_the_sampler_draws_what_fastais_own_draws(text, rows, bs, monkeypatch):
     except (ValueError, AttributeError):
         pytest.skip("fastai's own sampler fails here on these versions")
     with monkeypatch.context() as patching:
-        patching.setattr(text.data.SortishSampler, "__iter__", mending._sortish)
+        patching.setattr(text.data.SortishSampler, "__iter__", mending._iterate_sortish)
         assert sampled(text, rows, bs) == own

@@ -18,12 +18,12 @@ with warnings.catch_warnings():
     from fastai.basic_train import Learner, load_learner
     from fastai.callbacks.tracker import SaveModelCallback
 
-from fastai_hf_callback import UnusableInput, heal, trusted
+from fastai_hf_callback import InvalidInputError, heal, trusted
 from fastai_hf_callback.fastai1.compat import heal as mending
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.fastai1.data_block import block_data
 from tests.fastai1.learners import LENGTH, make_learner
-from tests.fastai1.compat.heal.patched_state import KNOWS_WEIGHTS_ONLY, need_broken
+from tests.fastai1.compat.heal.patched_state import KNOWS_WEIGHTS_ONLY, skip_unless_broken
 from tests.tiny_models import VOCAB
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def hyperparameters(learn):
 
 
 def test_load_after_fit_one_cycle_fails_bare(tmp_path):
-    need_broken("optimizer-load")
+    skip_unless_broken("optimizer-load")
     learn = trained(tmp_path)
     learn.save("one")
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
@@ -96,10 +96,10 @@ def test_load_still_loads_weights_only(tmp_path):
 
 
 def test_what_the_user_allowed_stays_allowed(tmp_path):
-    need_broken("optimizer-load")
+    skip_unless_broken("optimizer-load")
     learn = trained(tmp_path)
     learn.save("one")
-    with torch.serialization.safe_globals(mending._numpy_scalars()):
+    with torch.serialization.safe_globals(mending._list_numpy_scalar_globals()):
         before = set(map(str, torch.serialization.get_safe_globals()))
         with heal():
             learn.load("one")
@@ -107,7 +107,7 @@ def test_what_the_user_allowed_stays_allowed(tmp_path):
 
 
 def test_numbers_saved_under_numpy_1s_name_load(tmp_path, monkeypatch):
-    need_broken("optimizer-load")
+    skip_unless_broken("optimizer-load")
     learn = trained(tmp_path)
     learn.save("one")
     saved = zipfile.ZipFile(str(tmp_path / "models" / "one.pth"))
@@ -225,7 +225,7 @@ def test_purge_in_a_trusted_folder(tmp_path):
 
 @pytest.mark.parametrize("paths", [(), ("",), (None,), (3,), ("a", b"b")], ids=repr)
 def test_trust_in_nothing_is_refused(paths):
-    with pytest.raises(UnusableInput, match="trusted"):
+    with pytest.raises(InvalidInputError, match="trusted"):
         trusted(*paths)
 
 
