@@ -44,7 +44,7 @@ class Run(NamedTuple):
     valid: Any
     columns: Dict[str, Any]
     metrics: List[Any]
-    max_len: int = 128
+    max_length: int = 128
 
 
 RUNS = {
@@ -56,7 +56,7 @@ RUNS = {
     "agnews": Run("AG News, four classes by name", "agnews_dev_alps.csv.gz", 0.2,
                   dict(text="text", labels="label"), [accuracy]),
     "stsb": Run("STS-B, pairs of sentences, a score from 0 to 5", "stsb_train.csv.gz", "stsb_dev.csv.gz",
-                dict(text="sentence1", pair="sentence2", labels="score"), []),
+                dict(text="sentence1", text_pair="sentence2", labels="score"), []),
 }
 
 
@@ -88,7 +88,7 @@ def one(run: Run, arguments: argparse.Namespace) -> str:
     train = pd.read_csv(arguments.texts / run.train)
     valid = run.valid if isinstance(run.valid, float) else pd.read_csv(arguments.texts / run.valid)
     data = text_data(train[:arguments.rows], valid, source.tokenizer, **run.columns, bs=arguments.bs,
-                     max_len=run.max_len, device=torch.device("cpu"), progress=False)
+                     max_length=run.max_length, device=torch.device("cpu"), progress=False)
     model = HFModel(source.make_model(data.c), inputs=data.inputs)
     learn = Learner(data, model, metrics=run.metrics, callbacks=[HFCallback()]).split(layer_groups)
     started = time.process_time()

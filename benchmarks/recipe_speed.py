@@ -112,7 +112,7 @@ def recipe_ids(tokenizer, texts):
 def make_data(frame, arguments):
     tokenizer = BertTokenizer.from_pretrained(arguments.model)
     return text_data(frame, 0.2, tokenizer, text=arguments.text, labels=arguments.labels.split(","), bs=BS,
-                     max_len=MAX_LEN, device=torch.device("cpu"), progress=False)
+                     max_length=MAX_LEN, device=torch.device("cpu"), progress=False)
 
 
 def padding(frame, arguments):

@@ -129,12 +129,12 @@ said(lambda: HFModel(TakesMask())(ids()),
      lambda: HFModel(Takes(), inputs=["input_ids", "lengths"])(ids()),
      lambda: HFModel(Takes(), inputs=["input_ids", "tokens"])(ids(), ids()),
      lambda: HFModel(Takes(), inputs=["input_ids"])(ids()),
-     lambda: HFModel(TakesMask(), pad_id=0)({"input_ids": [[1, 2], [3, 4]]}),
+     lambda: HFModel(TakesMask(), pad_token_id=0)({"input_ids": [[1, 2], [3, 4]]}),
      lambda: HFModel(Takes),
      lambda: HFModel(HFModel(Takes())),
      lambda: HFModel("bert-base-uncased"),
      lambda: HFModel(Takes(), inputs=["input_ids", "input_ids"]),
-     lambda: HFModel(Takes(), pad_id="[PAD]"))
+     lambda: HFModel(Takes(), pad_token_id="[PAD]"))
 
 # -- outputs and gradients -----------------------------------------------------------------------------------------
 
@@ -255,8 +255,8 @@ def read_token_labels(train=None, text="words", labels="tags", **kwargs):
 
 
 said(lambda: examples(frame(label=["a", None] * 3)),
-     lambda: read_token_labels(pair="tags", labels="words", text="tags"),
-     lambda: read_token_labels(words(second=list("abcd")), pair="second"),
+     lambda: read_token_labels(text_pair="tags", labels="words", text="tags"),
+     lambda: read_token_labels(words(second=list("abcd")), text_pair="second"),
      lambda: examples(labels=[]),
      lambda: examples(text=["text"]),
      lambda: examples(test=frame(a=None), labels=["a", "b"]),
@@ -276,17 +276,17 @@ said(lambda: examples(frame(label=["a", None] * 3)),
      lambda: examples(valid=0.5, seed=-1),
      lambda: examples(frame(mark=["train", "valid", "x"] * 2), valid="mark"),
      lambda: examples(frame(mark=[1] * 6), valid="mark"),
-     lambda: examples(frame(second=list("abcdef")), frame(second=list("abcdef")), pair="second", test=["x"]))
+     lambda: examples(frame(second=list("abcdef")), frame(second=list("abcdef")), text_pair="second", test=["x"]))
 
 said(lambda: examples(frame(text=list("abcdef") * 5, label=[f"id{i}" for i in range(30)], a=None, b=None, score=None)),
      lambda: examples(task="singel"),
-     lambda: examples(task="single", labels=["a", "b"]),
+     lambda: examples(task="single_label_classification", labels=["a", "b"]),
      lambda: examples(labels=["a", "label"]),
      lambda: read_token_labels(words(text=["EU rejects", "Peter", "so", "in Bonn"]), text="text"),
      lambda: examples(frame(label=["['x', 'y']", "[]"] * 3)),
      lambda: examples(classes=["a"], labels="score"),
-     lambda: examples(task="number"),
-     lambda: examples(task="several"),
+     lambda: examples(task="regression"),
+     lambda: examples(task="multi_label_classification"),
      lambda: examples(frame(b=0), labels=["a", "b"]),
      lambda: read_token_labels(words(words=list("abcd"), tags=[[0, 1], [1, 0], [1, 1], [0, 1]])),
      lambda: read_token_labels(words(words=list("abcd"), tags=[["x"], "x", ["y"], ["y"]])),
@@ -318,11 +318,11 @@ def make_questions(**columns):
 def questions(labels=("answer",), classes=None, **columns):
     """The same, read."""
     held = make_questions(**columns)
-    return read_examples(held, held, "question", list(labels), pair="context", task="answer", classes=classes)
+    return read_examples(held, held, "question", list(labels), text_pair="context", task="question-answering", classes=classes)
 
 
 said(lambda: examples({"train": Hub(), "test": Hub()}),
-     lambda: examples(task="answer"),
+     lambda: examples(task="question-answering"),
      lambda: questions(classes=["fox", "owl"]),
      lambda: questions(labels=("answer", "place", "end"), end=[7, 6]),
      lambda: questions(answer=["fox", 3]),
@@ -332,7 +332,7 @@ said(lambda: examples({"train": Hub(), "test": Hub()}),
 
 # What is told of rows that are unusual and no error.
 WARNED_READS = [lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
-           lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), pair="second"),
+           lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), text_pair="second"),
            lambda: examples(valid=frame()),
            lambda: examples(test=["x", "\t"])]
 
@@ -346,9 +346,9 @@ def make_tokenizer(limit=64):
     return made
 
 
-def encode_texts(texts, pairs=None, max_len=8, **kwargs):
+def encode_texts(texts, pairs=None, max_length=8, **kwargs):
     """Texts, encoded."""
-    return TextEncoder(make_tokenizer(), max_len, **kwargs).encode(texts, pairs)
+    return TextEncoder(make_tokenizer(), max_length, **kwargs).encode(texts, pairs)
 
 
 def make_collator(**kwargs):
@@ -359,10 +359,10 @@ def make_collator(**kwargs):
 WRITE = "data.add_test([{}, ...])"
 
 said(lambda: TextEncoder("bert-base-uncased"),
-     lambda: encode_texts(["x"], max_len="long"),
-     lambda: encode_texts(["x"], n_workers=0),
-     lambda: encode_texts(["x"], max_len=1),
-     lambda: encode_texts(["x"], max_len=99),
+     lambda: encode_texts(["x"], max_length="long"),
+     lambda: encode_texts(["x"], tokenizer_workers=0),
+     lambda: encode_texts(["x"], max_length=1),
+     lambda: encode_texts(["x"], max_length=99),
      lambda: encode_texts([["x"]], ["y"]),
      lambda: encode_texts(["x", "y"], ["z"]),
      lambda: encode_texts("one text"),
@@ -385,9 +385,9 @@ def folder(name, config):
     return name
 
 
-def passages(max_len=16, make=None):
+def passages(max_length=16, make=None):
     """What encodes questions and contexts."""
-    return QACollator(TextEncoder((make or fast_tokenizer)("."), max_len))
+    return QACollator(TextEncoder((make or fast_tokenizer)("."), max_length))
 
 
 def cut_off():

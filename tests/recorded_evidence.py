@@ -39,7 +39,7 @@ def healthy():
                         broadcasts=False),
         loss=LossBehavior(first=1.1, constant=1.09, at_ideal=1e-4, at_worst=10.0, shift_invariant=True,
                        before_fitting=1.1, after_fitting=0.7, fitting_steps=8),
-        inputs=Inputs(rows=32, length=12, distinct_ids=40, pad_id=0, pad_share=0.2, pad_side="back",
+        inputs=Inputs(rows=32, length=12, distinct_ids=40, pad_token_id=0, pad_share=0.2, pad_side="back",
                       embedding_pad_id=0, config_pad_id=0, first_token=2, first_token_in_front=1.0, mask_given=True,
                       mask_marks_padding=1.0, mask_argument_given=True, top_token=7, top_token_share=0.05,
                       second_position_share=0.1, second_position_token=9, words=200, distinct_words=38,

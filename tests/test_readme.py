@@ -55,7 +55,7 @@ def given(tmp_path, monkeypatch):
 @pytest.fixture
 def learned(given):
     """What the first block leaves behind."""
-    exec(LEARN.replace('"label")', '"label", max_len=32)'), given)
+    exec(LEARN.replace('"label")', '"label", max_length=32)'), given)
     return given
 
 
@@ -98,7 +98,7 @@ def test_the_three_lines_prove(given, monkeypatch):
             for other in OTHERS[4:8]]
     pandas.DataFrame(told, columns=["text", "label"]).astype({"label": int}).to_csv("train.csv", index=False)
     train = types.ModuleType("train")
-    exec(FACTORY.replace("./bert-base", ".").replace('"label")', '"label", bs=8, max_len=32)'), vars(train))
+    exec(FACTORY.replace("./bert-base", ".").replace('"label")', '"label", bs=8, max_length=32)'), vars(train))
     monkeypatch.setitem(sys.modules, "train", train)
     namespace = {}
     exec(PROVE.replace("fit_one_cycle(1, 1e-4)", "fit_one_cycle(4, 1e-2)"), namespace)

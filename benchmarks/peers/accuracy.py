@@ -36,7 +36,7 @@ def prepared(rows, path, text, label):
         own = tokenizer(frame["text"].tolist())
         cut = len(frame) * 4 // 5
         made.update(cut=cut, frame=frame, loaders=text_data(
-            frame[:cut], frame[cut:], own, text="text", labels="label", bs=BATCH, max_len=MAX_LEN,
+            frame[:cut], frame[cut:], own, text="text", labels="label", bs=BATCH, max_length=MAX_LEN,
             device=torch.device("cpu"), progress=False))
     return made["loaders"]
 

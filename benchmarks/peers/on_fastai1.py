@@ -42,7 +42,7 @@ def data_of(rows, size, random):
 
     frame = pd.DataFrame(frame)
     data = text_data(frame[:rows], frame[rows:], tokenizer(size), text="text", labels="label", bs=BATCH,
-                     max_len=LONGEST, device=torch.device("cpu"), progress=False)
+                     max_length=LONGEST, device=torch.device("cpu"), progress=False)
     data.valid_dl = None
     if random:
         dataset = data.train_ds
@@ -53,7 +53,7 @@ def data_of(rows, size, random):
 def epoch(arm, size, rows, seed=0):
     """Seconds of an epoch, and the tokens computed in it."""
     data, net = data_of(rows, size, random=arm != "text_data"), model(size)
-    outer = HFModel(net, inputs=data.inputs, pad_id=0)
+    outer = HFModel(net, inputs=data.inputs, pad_token_id=0)
     learn = Learner(data, outer, loss_func=nn.CrossEntropyLoss(), opt_func=partial(torch.optim.AdamW), true_wd=False,
                     wd=WEIGHT_DECAY, callbacks=[] if arm == "patched" else [HFCallback()])
     counted = Counted(net)
@@ -84,7 +84,7 @@ def learner_of(kind, arm, batches):
     bunch.valid_dl = None
     net = NearlyFree() if kind == "free" else model(kind)
     if kind != "free":
-        net = HFModel(net, ("input_ids", "attention_mask"), pad_id=0)
+        net = HFModel(net, ("input_ids", "attention_mask"), pad_token_id=0)
     learn = Learner(bunch, net, loss_func=nn.CrossEntropyLoss(),
                     callbacks=callbacks_of("callback" if arm == "doctor" else arm))
     if arm == "doctor":
@@ -126,7 +126,7 @@ def peak_memory(arm, returned):
 def collator(rows, times):
     """Seconds of tokenising and of one pass over the training batches; no model."""
     def make(frame, own):
-        return text_data(frame[:rows], frame[rows:], own, text="text", labels="label", bs=BATCH, max_len=LONGEST,
+        return text_data(frame[:rows], frame[rows:], own, text="text", labels="label", bs=BATCH, max_length=LONGEST,
                          device=torch.device("cpu"), progress=False).train_dl
     return feeding_seconds(make, rows, times)
 

@@ -46,7 +46,7 @@ def data_of(rows, size, random, device="cpu", batch=BATCH, drawn=None):
     found, labels = texts(rows, size, drawn=drawn)
     frame = pd.DataFrame({"text": [*found, found[0]], "label": [*map(int, labels), 0]})
     loaders = text_data(frame[:rows], frame[rows:], tokenizer(size), text="text", labels="label", bs=batch,
-                        max_len=512 if drawn else LONGEST, device=torch.device(device), progress=False)
+                        max_length=512 if drawn else LONGEST, device=torch.device(device), progress=False)
     if random:
         loaders.train.shuffle_fn = lambda order: torch.randperm(len(order)).tolist()
     return loaders
@@ -122,7 +122,7 @@ def learner_of(kind, arm, batches):
                                                           hf_batches(kind, batches)]
     loader = Ready(ready)
     loader.n_inp = len(ready[0]) - 1
-    net = NearlyFree() if kind == "free" else HFModel(model(kind), ("input_ids", "attention_mask"), pad_id=0)
+    net = NearlyFree() if kind == "free" else HFModel(model(kind), ("input_ids", "attention_mask"), pad_token_id=0)
     learn = Learner(DataLoaders(loader, loader), net, loss_func=nn.CrossEntropyLoss(),
                     cbs=[NoValidation(), *callbacks_of("callback" if arm == "doctor" else arm)])
     if arm == "doctor":
@@ -164,7 +164,7 @@ def peak_memory(arm, returned):
 def feeding(rows, times):
     """Seconds of tokenising and of one pass over the training batches; no model."""
     def make(frame, own):
-        return text_data(frame[:rows], frame[rows:], own, text="text", labels="label", bs=BATCH, max_len=LONGEST,
+        return text_data(frame[:rows], frame[rows:], own, text="text", labels="label", bs=BATCH, max_length=LONGEST,
                          device=torch.device("cpu"), progress=False).train
     return feeding_seconds(make, rows, times)
 

@@ -13,7 +13,7 @@ from fastai_hf_callback.demo.comments import LABELS, write_csv
 def main(model, rows=2000):
     write_csv("comments.csv", rows)
     dls = text_data("comments.csv", 0.2, AutoTokenizer.from_pretrained(model), text="comment_text", labels=LABELS,
-                    max_len=64)
+                    max_length=64)
     head = AutoModelForSequenceClassification.from_pretrained(model, num_labels=dls.c)
     learn = Learner(dls, HFModel(head, inputs=dls.inputs), cbs=[HFCallback()], splitter=layer_groups,
                     metrics=[accuracy_multi, ConstantBaseline(accuracy_multi), ColumnwiseAUC()])  # the first says little alone

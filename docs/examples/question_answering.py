@@ -17,8 +17,8 @@ answers = pd.DataFrame([(f"Where does {asked} live?", f"{one} lives in {here}, a
 
 
 def main(model, epochs=8):
-    dls = text_data(answers, 0.25, AutoTokenizer.from_pretrained(model), text="question", pair="context",
-                    labels="answer", task="answer", max_len=96)
+    dls = text_data(answers, 0.25, AutoTokenizer.from_pretrained(model), text="question", text_pair="context",
+                    labels="answer", task="question-answering", max_length=96)
     head = AutoModelForQuestionAnswering.from_pretrained(model)
     learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[span_exact_match, span_f1],
                     cbs=[HFCallback(element=span_logits)], splitter=layer_groups)

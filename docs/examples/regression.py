@@ -17,7 +17,7 @@ flats = pd.DataFrame([(f"a flat of {size} rooms, {floor} floor, {place}", SIZES[
 
 
 def main(model):
-    dls = text_data(flats, 0.25, AutoTokenizer.from_pretrained(model), text="text", labels="rent", bs=8, max_len=64)
+    dls = text_data(flats, 0.25, AutoTokenizer.from_pretrained(model), text="text", labels="rent", bs=8, max_length=64)
     head = AutoModelForSequenceClassification.from_pretrained(model, num_labels=dls.c)
     learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[mae], cbs=[HFCallback()], splitter=layer_groups)
     learn.fit_one_cycle(5, 1e-3)

@@ -17,7 +17,7 @@ reviews = pd.DataFrame([(f"{thing} was {word} {end}", "good" if word in GOOD els
 
 
 def main(model):
-    dls = text_data(reviews, 0.25, AutoTokenizer.from_pretrained(model), text="text", labels="label", bs=8, max_len=64)
+    dls = text_data(reviews, 0.25, AutoTokenizer.from_pretrained(model), text="text", labels="label", bs=8, max_length=64)
     head = AutoModelForSequenceClassification.from_pretrained(model, num_labels=dls.c)
     learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[accuracy], cbs=[HFCallback()],
                     splitter=layer_groups)

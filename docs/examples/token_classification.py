@@ -17,7 +17,7 @@ sentences = pd.DataFrame([([person, *verb.split(), place], ["PERSON", *["O"] * l
 
 def main(model):
     dls = text_data(sentences, 0.25, AutoTokenizer.from_pretrained(model), text="words", labels="tags", bs=8,
-                    max_len=64)
+                    max_length=64)
     head = AutoModelForTokenClassification.from_pretrained(model, num_labels=dls.c)
     learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[WordAccuracy()], cbs=[HFCallback()],
                     splitter=layer_groups)

@@ -159,7 +159,7 @@ def _build_factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
     from fastai_hf_callback.data.tables.split import TableSplit, describe_split
 
     split, factories = TableSplit(table, train, valid), _import_for_fastai("learner_factory")
-    make_learner = factories.build_learner_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_len)
+    make_learner = factories.build_learner_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_length)
     print(describe_split(split))
     return make_learner
 
@@ -203,7 +203,7 @@ def _add_compare_command(commands: Any) -> None:
     compare.add_argument("--epochs", type=_whole_number_parser(1), default=2, help="of fit_one_cycle (default 2)")
     compare.add_argument("--lr", type=_parse_positive, help="highest learning rate (default: fastai's)")
     compare.add_argument("--bs", type=_whole_number_parser(1), help="rows per batch (default 32)")
-    compare.add_argument("--max-len", type=_whole_number_parser(3), help="tokens per text at most (default 128)")
+    compare.add_argument("--max-length", type=_whole_number_parser(3), help="tokens per text at most (default 128)")
     compare.add_argument("--valid", type=_parse_fraction, help="share of rows to validate on (default 0.2)")
     compare.add_argument("--encoding", help="of the CSV (default utf-8)")
     compare.add_argument("--sep", type=_parse_separator, help="its separator (default ,)")
@@ -235,7 +235,7 @@ def _add_common_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plot", metavar="OUT.png", help="draw losses and metrics of all arms")
 
 
-_CSV_DEFAULTS = {"text": None, "labels": None, "model": None, "bs": 32, "max_len": 128, "valid": 0.2,
+_CSV_DEFAULTS = {"text": None, "labels": None, "model": None, "bs": 32, "max_length": 128, "valid": 0.2,
                  "encoding": "utf-8", "sep": ","}
 
 

@@ -156,10 +156,10 @@ class AnyExamination:
 
     def _find_validation_padding(self) -> None:
         """Training batches sorted by length hold next to no padding; those of the validation set may."""
-        if any(view.pad_id is not None for view in self.views) or not self.has_validation():
+        if any(view.pad_token_id is not None for view in self.views) or not self.has_validation():
             return
         more = [self._probe_batch(truncate_batch(batch)) for batch in self.validation_batches(self.n_batches)]
-        self.probed += [one for one in more if one.view is not None and one.view.pad_id is not None]
+        self.probed += [one for one in more if one.view is not None and one.view.pad_token_id is not None]
 
     def _probe_inputs(self) -> None:
         evidence, model = self.evidence, self.learn.model
@@ -173,7 +173,7 @@ class AnyExamination:
         evidence.inputs.foreign_tokens = self.foreign_tokens(unified)
         encoder = self.encoder()
         if encoder is not None:
-            add_tokenizer_evidence(evidence.inputs, unified, encoder.tokenizer, encoder.max_len)
+            add_tokenizer_evidence(evidence.inputs, unified, encoder.tokenizer, encoder.max_length)
         evidence.examined.append("inputs")
 
     def probe_outputs_and_loss(self) -> None:
@@ -212,7 +212,7 @@ class AnyExamination:
                 logits_func, first.batch.xb, first.view, self.learn.model, out))
 
     def _probe_padding(self) -> Optional[float]:
-        padded = [one for one in self.probed if one.view.pad_id is not None]
+        padded = [one for one in self.probed if one.view.pad_token_id is not None]
         return measure_padding_sensitivity(self._make_logits_func(self.train[0]), [one.batch.xb for one in padded],
                                  [one.view for one in padded], [one.output for one in padded], self.evidence.outputs)
 
@@ -243,7 +243,7 @@ class AnyExamination:
                      and bool((t.to(ids) == ids).all())), None)
 
     def _pad_ids(self) -> List[int]:
-        return sorted({v.pad_id for v in self.views if v.pad_id is not None})
+        return sorted({v.pad_token_id for v in self.views if v.pad_token_id is not None})
 
     def _probe_metrics(self) -> None:
         if not self.learn.metrics or not self.has_validation():

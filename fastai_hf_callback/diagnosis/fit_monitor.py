@@ -202,7 +202,7 @@ class FitMonitor:
         train = self._train_rows
         if not train.targets:
             return
-        pad_ids = [] if self._evidence.inputs is None or self._evidence.inputs.pad_id is None else [self._evidence.inputs.pad_id]
+        pad_ids = [] if self._evidence.inputs is None or self._evidence.inputs.pad_token_id is None else [self._evidence.inputs.pad_token_id]
         self._evidence.labels = probe_labels(train.sampled(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids,
                                            together=False)
         if self._evidence.loss is not None and self._sample_logits is not None:

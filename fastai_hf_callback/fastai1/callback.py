@@ -30,7 +30,7 @@ class HFCallback(Callback):
     check : bool
         Look at the first training batch of each fit: the loss must reach at least one parameter, and
         must not broadcast the output against the target. It costs about a millisecond, once.
-    keep : bool
+    keep_output : bool
         Keep the whole output (hidden states, attentions) readable as ``output`` until the batch ends.
 
     Raises
@@ -45,18 +45,18 @@ class HFCallback(Callback):
 
     _order = -1000  # before every callback that reads last_output; MixedPrecision (999) turns tuples into lists
 
-    def __init__(self, element: Element = None, check: bool = True, keep: bool = False):
+    def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
             raise FastaiHFError("HFCallback was given a Learner, as callback_fns=[HFCallback] does; it takes none, and "
                               "callback_fns reach neither validate nor pred_batch. Write "
                               "Learner(..., callbacks=[HFCallback()]).", "registration")
-        self.element, self.check, self.keep = element, check, keep
+        self.element, self.check, self.keep_output = element, check, keep_output
         self._clear_batch()
         self._unchecked = True
 
     @property
     def output(self) -> Any:
-        """The whole output of the running batch with ``keep=True``; None once the batch has ended."""
+        """The whole output of the running batch with ``keep_output=True``; None once the batch has ended."""
         return self._output
 
     def on_train_begin(self: Any = None, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ class HFCallback(Callback):
 
     def on_loss_begin(self, last_output: Any, last_input: Any, last_target: Any, train: bool,
                       **kwargs: Any) -> Dict[str, Any]:
-        if self.keep:
+        if self.keep_output:
             self._store_output(last_output, last_input)
         logits = unwrap(last_output, self.element)
         if train and self.check and self._unchecked:
@@ -84,7 +84,7 @@ class HFCallback(Callback):
             self._unchecked = self._pairing_unknown
 
     def on_batch_end(self, **kwargs: Any) -> None:
-        if self.keep:
+        if self.keep_output:
             self._clear_batch()
 
     def on_train_end(self, **kwargs: Any) -> None:
@@ -105,7 +105,7 @@ class HFCallback(Callback):
                           f"two: take the patch away, or HFCallback out of callbacks.", stacklevel=2)
         self._pairing_unknown = not check_no_broadcast(find_running_loss_func(), logits, target)
 
-    # -- keep=True: held for one batch and no longer -------------------------------------------------
+    # -- keep_output=True: held for one batch and no longer -------------------------------------------------
 
     def _store_output(self, output: Any, batch: Any) -> None:
         self._output = output
@@ -119,7 +119,7 @@ class HFCallback(Callback):
     # -- export, purge, pickle, deepcopy: the arguments and nothing of the batch ---------------------
 
     def get_state(self, minimal: bool = True) -> Dict[str, Any]:
-        return {"element": self.element, "check": self.check, "keep": self.keep}
+        return {"element": self.element, "check": self.check, "keep_output": self.keep_output}
 
     def __getstate__(self) -> Dict[str, Any]:
         return self.get_state()

@@ -30,7 +30,7 @@ __all__ = ["build_demo_factory", "train_article_recipe"]
 def build_demo_factory() -> Callable[[], Learner]:
     """A function that makes the demo's learner, new each time."""
     split = build_demo_split()
-    return build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_len=MAX_LEN)
+    return build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_length=MAX_LEN)
 
 
 def train_article_recipe() -> Learner:

@@ -29,7 +29,7 @@ class HFCallback(Callback):
     check : bool
         Look at the first training batch of each fit: the loss must reach at least one parameter, and
         must not broadcast the output against the target. It costs about a millisecond, once.
-    keep : bool
+    keep_output : bool
         Keep the whole output (hidden states, attentions) readable as ``output`` until the batch ends.
 
     Raises
@@ -50,17 +50,17 @@ class HFCallback(Callback):
 
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
 
-    def __init__(self, element: Element = None, check: bool = True, keep: bool = False):
+    def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
             raise FastaiHFError("HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).",
                               "registration")
-        self.element, self.check, self.keep = element, check, keep
+        self.element, self.check, self.keep_output = element, check, keep_output
         self._output = None
         self._unchecked = True
 
     @property
     def output(self) -> Any:
-        """The whole output of the running batch with ``keep=True``; None once the batch has ended."""
+        """The whole output of the running batch with ``keep_output=True``; None once the batch has ended."""
         return self._output
 
     def before_fit(self) -> None:
@@ -80,7 +80,7 @@ class HFCallback(Callback):
 
     def after_pred(self) -> None:
         learn = self.learn
-        if self.keep:
+        if self.keep_output:
             self._output = learn.pred
         logits = unwrap(learn.pred, self.element)
         if learn.training and self.check and self._unchecked:

@@ -38,7 +38,7 @@ ADAM = partial(Adam, eps=1e-8)
 def build_demo_factory() -> Callable[[], Learner]:
     """A function that makes the demo's learner, new each time."""
     split = build_demo_split()
-    make_learner = build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_len=MAX_LEN)
+    make_learner = build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_length=MAX_LEN)
 
     def make_demo_learner() -> Learner:
         learn = make_learner()

@@ -19,7 +19,7 @@ __all__ = ["build_learner_factory"]
 THRESHOLD = 0.25  # the article's
 
 
-def build_learner_factory(split: TableSplit, source: Pretrained, bs: int, max_len: int) -> Callable[[], Learner]:
+def build_learner_factory(split: TableSplit, source: Pretrained, bs: int, max_length: int) -> Callable[[], Learner]:
     """A function that makes a new learner each time; texts are encoded here, once.
 
     Parameters
@@ -29,16 +29,16 @@ def build_learner_factory(split: TableSplit, source: Pretrained, bs: int, max_le
         Tokenizer and model.
     bs : int
         Rows per batch.
-    max_len : int
+    max_length : int
         Tokens per text at most.
 
     Raises
     ------
     InvalidInputError
-        When `max_len` does not fit the model.
+        When `max_length` does not fit the model.
     """
-    check_max_length(source, max_len)
-    encoder = TextEncoder(source.tokenizer, max_len)
+    check_max_length(source, max_length)
+    encoder = TextEncoder(source.tokenizer, max_length)
     examples, is_multi_label = encode_split(split, encoder), split.table.is_multi_label
 
     def make_learner() -> Learner:

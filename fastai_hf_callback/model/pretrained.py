@@ -41,10 +41,10 @@ class Pretrained(NamedTuple):
     max_positions: Optional[int]
 
 
-def check_max_length(source: Pretrained, max_len: int) -> None:
+def check_max_length(source: Pretrained, max_length: int) -> None:
     """Refuse texts of more tokens than the model has positions."""
-    if source.max_positions is not None and max_len > source.max_positions:
-        raise InvalidInputError(f"--max-len {max_len}: the model has {source.max_positions} positions; write --max-len "
+    if source.max_positions is not None and max_length > source.max_positions:
+        raise InvalidInputError(f"--max-length {max_length}: the model has {source.max_positions} positions; write --max-length "
                             f"{source.max_positions} or less")
 
 

@@ -36,10 +36,10 @@ class HFModel(nn.Module):
         ``("input_ids", "attention_mask")``. One tensor needs no name: it is ``input_ids``. Several are
         never guessed. A batch that is a dict brings its own names. With ``data.inputs`` of ``text_data``, the model
         is checked at once: embeddings for all ids, positions for the longest text, as many outputs as labels.
-    pad_id : int, optional
+    pad_token_id : int, optional
         The id that pads ``input_ids``. Needed to build an attention mask where the batch brings none;
         by default the config's ``pad_token_id`` (or XLM's ``pad_index``), unless that is also the
-        end-of-text token (GPT-2's habit), where only an explicit mask or `pad_id` is safe.
+        end-of-text token (GPT-2's habit), where only an explicit mask or `pad_token_id` is safe.
 
     Notes
     -----
@@ -54,10 +54,10 @@ class HFModel(nn.Module):
         names and ``forward`` do not fit together.
     """
 
-    def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_id: Optional[int] = None):
+    def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_token_id: Optional[int] = None):
         super().__init__()
         self.input_names = _check_input_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
-        self.pad_id = _check_pad_token_id(pad_id)
+        self.pad_token_id = _check_pad_token_id(pad_token_id)
         self.model = _check_model(model)
         self.first_position: Optional[int] = None  # where positions are to be counted past padding in front
         if isinstance(inputs, BatchSpec):
@@ -92,7 +92,7 @@ class HFModel(nn.Module):
         return _unwrap_model(self.model).save_pretrained(folder, **kwargs)
 
     def extra_repr(self) -> str:
-        return f"inputs={self.input_names}, pad_id={self.pad_id}"
+        return f"inputs={self.input_names}, pad_token_id={self.pad_token_id}"
 
     # -- checkpoints: the bare model's keys, both ways and nested ---------------------------------
 
@@ -155,14 +155,14 @@ class HFModel(nn.Module):
         ids = named.get("input_ids")
         if given or "attention_mask" not in takes or ids is None:
             return named
-        pad_id = self.pad_id if self.pad_id is not None else _read_pad_token_id(self.config)
-        if pad_id is None:
+        pad_token_id = self.pad_token_id if self.pad_token_id is not None else _read_pad_token_id(self.config)
+        if pad_token_id is None:
             self._warn_no_mask()
             return named
         if not isinstance(ids, Tensor):
             raise InputError(f"input_ids is {describe(ids)}; expected a tensor, int64 (batch, length). Write "
                              f"torch.as_tensor(input_ids).", "not-a-tensor")
-        return {**named, "attention_mask": ids.ne(pad_id).long()}
+        return {**named, "attention_mask": ids.ne(pad_token_id).long()}
 
     def _add_position_ids(self, named: Dict[str, Any]) -> Dict[str, Any]:
         """Padded in front, a text's positions begin where it does; or they, and its logits, depend on its batch."""
@@ -179,7 +179,7 @@ class HFModel(nn.Module):
         warnings.warn(
             f"No attention mask: the batch brings none and the padding id is unknown ({self._class_name()}'s config "
             f"has none that differs from its end-of-text token), so padding is read as text. Write "
-            f"HFModel(model, pad_id=tokenizer.pad_token_id), or name an attention_mask in inputs.", stacklevel=4)
+            f"HFModel(model, pad_token_id=tokenizer.pad_token_id), or name an attention_mask in inputs.", stacklevel=4)
 
 
 def _check_model(model: Any) -> nn.Module:
@@ -205,10 +205,10 @@ def _check_input_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, .
     return names
 
 
-def _check_pad_token_id(pad_id: Any) -> Optional[int]:
-    if pad_id is None or isinstance(pad_id, Integral) and not isinstance(pad_id, bool):
-        return pad_id
-    raise InputError(f"pad_id={pad_id!r} was given; expected an int, for example pad_id=tokenizer.pad_token_id.",
+def _check_pad_token_id(pad_token_id: Any) -> Optional[int]:
+    if pad_token_id is None or isinstance(pad_token_id, Integral) and not isinstance(pad_token_id, bool):
+        return pad_token_id
+    raise InputError(f"pad_token_id={pad_token_id!r} was given; expected an int, for example pad_token_id=tokenizer.pad_token_id.",
                      "bad-pad-id")
 
 

@@ -20,8 +20,8 @@ def _describe_texts(evidence: Evidence) -> Optional[str]:
     inputs = evidence.inputs
     if inputs is None:
         return None
-    padding = "no padding" if inputs.pad_id is None else \
-        f"{inputs.pad_share:.0%} padding (id {inputs.pad_id}), {_describe_masking(inputs)}"
+    padding = "no padding" if inputs.pad_token_id is None else \
+        f"{inputs.pad_share:.0%} padding (id {inputs.pad_token_id}), {_describe_masking(inputs)}"
     return f"{inputs.rows} rows of up to {inputs.length} tokens, {inputs.mean_length:.0f} on average; {padding}"
 
 

@@ -208,7 +208,7 @@ class Inputs:
     length: int
     distinct_ids: int
     batch_has_other_ids: bool = False
-    pad_id: Optional[int] = None
+    pad_token_id: Optional[int] = None
     pad_share: float = 0.0
     pad_side: Optional[str] = None
     embedding_pad_id: Optional[int] = None

@@ -143,7 +143,7 @@ def test_a_diagnosis_of_nothing_is_2_and_one_line(run, factories, spec, said):
 
 def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
     code, out, err = run("compare", "--csv", comments_csv, "--text", "comment_text", "--labels", ",".join(LABELS),
-                         "--model", model_folder, "--epochs", 1, "--lr", 1e-2, "--bs", 16, "--max-len", 12)
+                         "--model", model_folder, "--epochs", 1, "--lr", 1e-2, "--bs", 16, "--max-length", 12)
     assert code in (0, 3), err
     assert "200 texts, 6 labels: 160 to train, 40 to validate" in out
     assert THRESHOLDED in out and "mean_auc" in out and "bit for bit equal over 10 steps" in out
@@ -154,7 +154,7 @@ def test_one_column_of_classes(run, tmp_path, model_folder):
     path.write_text("said,kind\n" + "".join(f"{'a b c' if i % 2 else 'x y z'} {i},{'odd' if i % 2 else 'even'}\n"
                                             for i in range(100)))
     code, out, err = run("compare", "--csv", path, "--text", "said", "--labels", "kind", "--model", model_folder,
-                         "--epochs", 6, "--lr", 1e-2, "--bs", 8, "--max-len", 10)
+                         "--epochs", 6, "--lr", 1e-2, "--bs", 8, "--max-length", 10)
     assert code == 0, err + out
     assert "2 classes: 80 to train, 20 to validate" in out and "accuracy" in out
 
@@ -191,7 +191,7 @@ CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
     ("comment,toxic\na,1\nb,1\n", {"--labels": "toxic"}, "holds only '1'"),
     (CSV, {"--model": "no/such/folder/"}, "no such folder"),
     (CSV.replace(",", ";"), {}, "its header is one column, 'comment;toxic;rude'; write --sep ';'"),
-    (CSV, {"--bs": "1", "--max-len": "4000"}, "positions; write --max-len"),
+    (CSV, {"--bs": "1", "--max-length": "4000"}, "positions; write --max-len"),
     (CSV, {"--bs": "0"}, "expected a whole number from 1 on"),
     (CSV, {"--lr": "fast"}, "expected a number"),
     (CSV, {"--lr": "-1"}, "expected a number above 0"),
@@ -208,7 +208,7 @@ def test_unusable_input_is_2_and_one_line(run, tmp_path, model_folder, content, 
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     arguments = {"--csv": path, "--text": "comment", "--labels": "toxic,rude", "--model": model_folder, "--bs": 1,
-                 "--max-len": 8, "--valid": 0.25, **options}
+                 "--max-length": 8, "--valid": 0.25, **options}
     code, out, err = run("compare", *(word for pair in arguments.items() for word in pair))
     assert code == 2 and said in one_line(err), err
     assert out == ""

@@ -26,7 +26,7 @@ def squads(*answers):
 
 def read(train=None, labels="answer", valid=None, **kwargs):
     valid = table(context=[f"{context} ." for context in CONTEXTS]) if valid is None else valid
-    settings = dict(pair="context", task="answer")
+    settings = dict(text_pair="context", task="question-answering")
     return read_examples(table() if train is None else train, valid, "question", labels, **{**settings, **kwargs})
 
 
@@ -47,7 +47,7 @@ def answers(examples):
 
 def test_answers_are_found_in_their_contexts():
     found = read()
-    assert found.task == "answer" and found.names == ["start", "end"] and found.messages == []
+    assert found.task == "question-answering" and found.names == ["start", "end"] and found.messages == []
     assert found.train.texts == ["who", "what", "how many"] and found.train.pairs == CONTEXTS
     assert answers(found.train) == answers(found.valid) == ["old fox", "toad hides", "two"]
     assert found.train.targets.dtype == np.int64
@@ -56,7 +56,7 @@ def test_answers_are_found_in_their_contexts():
 def test_squads_answers_speak_for_themselves():
     train = table(answer=squads((["fox", "old fox"], [8, 4]), (["hides"], [22]), ([], [])))
     found = read(train, task=None, valid=train.iloc[:1].assign(context="the OLD fox"))
-    assert found.task == "answer"
+    assert found.task == "question-answering"
     assert found.train.targets.tolist() == [[8, 11], [22, 27], NOWHERE]  # the second "hides", as it says; none
 
 
@@ -99,9 +99,9 @@ REFUSED = {
                  "expected the answer as it stands in the context, a str, or {'text': [...], 'answer_start': [...]}"),
     "no place": (dict(begin=[4, "x", 0]), dict(labels=["answer", "begin"]), "label column 'begin' of train holds 'x' "
                  "for the place of an answer's first character, train.iloc[[1]]; expected a whole number from 0 on"),
-    "no contexts": ({}, dict(pair=None), "task is 'answer' and no pair was given; expected the column of questions and "
-                    "that of their contexts: write text='question', pair='context'"),
-    "classes": ({}, dict(classes=["a", "b"]), "classes was given and task is 'answer', which has none; leave classes "
+    "no contexts": ({}, dict(text_pair=None), "task is 'question-answering' and no pair was given; expected the column of questions and "
+                    "that of their contexts: write text='question', text_pair='context'"),
+    "classes": ({}, dict(classes=["a", "b"]), "classes was given and task is 'question-answering', which has none; leave classes "
                 "out"),
 }
 
@@ -114,18 +114,18 @@ def test_answers_that_cannot_be_used_are_named(name):
 
 def test_too_many_columns_are_no_answers():
     assert read_error(labels=["answer", "answer_start", "x"], train=table(answer_start=0, x=1),
-                   valid=table(answer_start=0, x=1)).startswith("task='answer': 3 label columns were given")
+                   valid=table(answer_start=0, x=1)).startswith("task='question-answering': 3 label columns were given")
 
 
 # -- in tokens ------------------------------------------------------------------------------------------------
 
 
-def feeding_of(folder, max_len=32, side="right", cut="right"):
+def feeding_of(folder, max_length=32, side="right", cut="right"):
     from fastai_hf_callback.data.batches.qa_encoding import QACollator
 
     tokenizer = fast_tokenizer(folder)
     tokenizer.padding_side, tokenizer.truncation_side = side, cut
-    return QACollator(TextEncoder(tokenizer, max_len=max_len))
+    return QACollator(TextEncoder(tokenizer, max_length=max_length))
 
 
 @pytest.fixture(params=["right", "left"])
@@ -170,32 +170,32 @@ def test_without_an_answer_the_target_is_the_first_special_token(collator):
 
 @pytest.mark.parametrize("cut, label", (("right", (13, 16)), ("left", (4, 7))))
 def test_an_answer_cut_off_with_its_context_is_no_target_and_is_told(tmp_path, cut, label):
-    collator = feeding_of(tmp_path, max_len=7, cut=cut)
+    collator = feeding_of(tmp_path, max_length=7, cut=cut)
     context = "the fox sees owl"
     rows, _, targets = spans(collator, [("a", f"{context} {context}" if cut == "left" else context), ("a", "the fox")],
                              [label, (4, 7)])
     assert len(rows[0].ids) == 7 and targets.tolist() == [[-100, -100], [4, 4]]
     assert collator.answer(rows[0], [-100, -100]) == "(cut off)"
     messages, = collator.report_truncated_answers(rows, [label, (4, 7)], "train")
-    assert messages.startswith("1 of 2 answer(s) of train are cut off with their contexts at max_len=7 tokens (the first "
+    assert messages.startswith("1 of 2 answer(s) of train are cut off with their contexts at max_length=7 tokens (the first "
                            "context: 'the fox")
     assert collator.report_truncated_answers(rows[1:], [(4, 7)], "train") == collator.report_truncated_answers(rows, None, "test") == []
-    with pytest.raises(InvalidInputError, match="there is nothing to learn; write a larger max_len"):
+    with pytest.raises(InvalidInputError, match="there is nothing to learn; write a larger max_length"):
         collator.report_truncated_answers(rows[:1], [label], "train")
 
 
 def test_the_question_is_kept_whole_or_refused(tmp_path):
-    collator = feeding_of(tmp_path, max_len=8)
+    collator = feeding_of(tmp_path, max_length=8)
     row = collator.encode_texts([("the old red fox", "the fox")])[0]
     assert row.ids[1:5].tolist() == collator.encoder.tokenizer("the old red fox")["input_ids"][1:-1]
-    with pytest.raises(InvalidInputError, match="max_len=8 was given, and the question 'the old red fox sees' has 5 "):
+    with pytest.raises(InvalidInputError, match="max_length=8 was given, and the question 'the old red fox sees' has 5 "):
         collator.encode_texts([("the fox", "a"), ("the old red fox sees", "the fox")])
 
 
 def test_a_slow_tokenizer_is_refused(tmp_path):
     from fastai_hf_callback.data.batches.qa_encoding import QACollator
 
-    with pytest.raises(InvalidInputError, match="is a slow tokenizer.*expected a fast one for task 'answer'"):
+    with pytest.raises(InvalidInputError, match="is a slow tokenizer.*expected a fast one for task 'question-answering'"):
         QACollator(TextEncoder(slow_tokenizer(tmp_path)))
 
 
@@ -225,5 +225,5 @@ def test_every_answer_of_whole_words_comes_back(tmp_path_factory, words, space, 
 
 def _feeding_once(tmp_path_factory, made=[]):  # noqa: B006
     if not made:
-        made.append(feeding_of(tmp_path_factory.mktemp("vocabulary"), max_len=64, side="left"))
+        made.append(feeding_of(tmp_path_factory.mktemp("vocabulary"), max_length=64, side="left"))
     return made[0]

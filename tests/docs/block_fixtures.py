@@ -18,7 +18,7 @@ from {library} import {kind}, {tokenizer}
 {more}
 def make_learner():
     data = text_data("train.csv", 0.2, {tokenizer}.from_pretrained("model"), text="text", labels="label",
-                     bs=2, max_len=32, progress=False)
+                     bs=2, max_length=32, progress=False)
     model = {kind}.from_pretrained("model", num_labels=data.c)
     return Learner(data, HFModel(model, inputs=data.inputs), metrics=[accuracy],
                    {callbacks}=[HFCallback()])

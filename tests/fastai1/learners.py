@@ -57,7 +57,7 @@ def make_learner(model="bert", task="classes", masked=True, callbacks=None, wrap
     masked = masked and model not in WITHOUT_MASK
     inputs = ("input_ids", "attention_mask") if masked else None
     bare = tiny_model(model, OUTPUTS[task])
-    learn = Learner(databunch(task, masked), HFModel(bare, inputs=inputs, pad_id=PAD) if wrap else bare,
+    learn = Learner(databunch(task, masked), HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
                     loss_func=LOSSES[task](), metrics=metrics(task), silent=True,
                     callbacks=[HFCallback()] if callbacks is None else callbacks, **kwargs)
     return learn.split(two_groups)

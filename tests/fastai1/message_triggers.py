@@ -11,7 +11,7 @@ from tests.tiny_models import tiny_model
 
 def text_learner():
     """A learner of `text_data`."""
-    data = text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
+    data = text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_length=16, progress=False)
     return Learner(data, HFModel(tiny_model("bert", data.c), inputs=data.inputs), callbacks=[HFCallback()])
 
 
@@ -47,8 +47,8 @@ def trusting(*paths):
 
 def answers():
     """Questions, and answers in their contexts."""
-    return text_data(make_questions(), make_questions(), make_tokenizer(), text="question", labels="answer", pair="context", task="answer",
-                     max_len=32)
+    return text_data(make_questions(), make_questions(), make_tokenizer(), text="question", labels="answer", text_pair="context", task="question-answering",
+                     max_length=32)
 
 
 TRIGGERS = [

@@ -46,7 +46,7 @@ def argv(tmp_path_factory):
     torch.manual_seed(0)
     model = measure.tiny_bert(folder / "model", texts, MAX_LEN, width=0.2)
     return ["--csv", str(folder / "comments.csv"), "--model", str(model), "--bs", str(BATCH), "--epochs", "1",
-            "--max-len", str(MAX_LEN), "--lr", "1e-5", "--out", str(folder / "submission.csv")]
+            "--max-length", str(MAX_LEN), "--lr", "1e-5", "--out", str(folder / "submission.csv")]
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,7 @@ def test_the_class_instead_of_an_instance_is_refused_with_the_cure():
 
 
 def test_keep_hands_out_the_whole_output_during_the_batch_only():
-    callback, seen = HFCallback(keep=True), []
+    callback, seen = HFCallback(keep_output=True), []
 
     class Reader(Callback):
         def on_backward_begin(self, **kwargs):
@@ -241,7 +241,7 @@ def test_keep_hands_out_the_whole_output_during_the_batch_only():
 
 
 def test_keep_lets_go_of_the_tensors():
-    callback, held = HFCallback(keep=True), []
+    callback, held = HFCallback(keep_output=True), []
 
     class Reader(Callback):
         def on_loss_begin(self, **kwargs):
@@ -252,7 +252,7 @@ def test_keep_lets_go_of_the_tensors():
 
 
 def test_nothing_is_kept_after_an_exception():
-    callback = HFCallback(keep=True)
+    callback = HFCallback(keep_output=True)
 
     def loss_func(output, target):
         raise ZeroDivisionError
@@ -275,7 +275,7 @@ def test_without_keep_there_is_no_output():
                                      lambda cb: load_callback(type(cb), cb.get_state(), None)),
                          ids=("deepcopy", "pickle", "load_callback"))
 def test_its_arguments_survive_and_nothing_else(survive):
-    callback = HFCallback(element=("a", 1), check=False, keep=True)
+    callback = HFCallback(element=("a", 1), check=False, keep_output=True)
     callback._store_output(torch.ones(2, requires_grad=True) * 2, torch.ones(2))
     again = survive(callback)
     assert (again.element, again.check, again.keep) == (("a", 1), False, True)
@@ -287,7 +287,7 @@ def test_a_learner_with_it_is_exported_and_loaded(tmp_path):
 
     from fastai_hf_callback.fastai1.callback import HFCallback as same
 
-    learn = make_learner("bert", callbacks=[HFCallback(keep=True)])
+    learn = make_learner("bert", callbacks=[HFCallback(keep_output=True)])
     learn.path = tmp_path
     learn.fit(1, 1e-2)
     state = {cb.__class__: cb.get_state() for cb in learn.callbacks}

@@ -24,7 +24,7 @@ from tests.fastai1.learners import PAD, make_learner  # noqa: E402
 from tests.tiny_models import tiny_model  # noqa: E402
 
 # Each with arguments that are not its defaults.
-MADE = {HFCallback: dict(element=("logits", 0), check=False, keep=True), ColumnwiseAUC: dict(name="auc"),
+MADE = {HFCallback: dict(element=("logits", 0), check=False, keep_output=True), ColumnwiseAUC: dict(name="auc"),
         ConstantBaseline: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
 
 
@@ -72,7 +72,7 @@ def test_the_callback_runs_before_every_callback_of_fastai():
 @pytest.mark.parametrize("cls", MADE)
 def test_nothing_is_held_after_the_fit(cls):
     learn = make_learner(task="classes" if cls is WordAccuracy else "labels")
-    callback = {HFCallback: HFCallback(keep=True), ColumnwiseAUC: ColumnwiseAUC(),
+    callback = {HFCallback: HFCallback(keep_output=True), ColumnwiseAUC: ColumnwiseAUC(),
                 ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
     if cls is HFCallback:
         learn.callbacks = [callback]
@@ -83,9 +83,9 @@ def test_nothing_is_held_after_the_fit(cls):
 
 
 def test_purge_export_and_load_keep_callback_and_metrics(tmp_path):
-    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_id=PAD), silent=True, path=tmp_path,
+    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_token_id=PAD), silent=True, path=tmp_path,
                     loss_func=nn.CrossEntropyLoss(), metrics=[accuracy, ConstantBaseline(accuracy)],
-                    callbacks=[HFCallback(keep=True)])
+                    callbacks=[HFCallback(keep_output=True)])
     learn.fit(1, 1e-2)
     with trusted_pickles():
         learn.purge()

@@ -66,7 +66,7 @@ def make_learner(name):
 
     bunch = DataBunch.create(part(0), part(1), bs=BATCH, num_workers=0, collate_fn=collate, no_check=True,
                              device=torch.device("cpu"))
-    return Learner(bunch, HFModel(model(), pad_id=PAD), loss_func=loss(), metrics=metrics(), silent=True,
+    return Learner(bunch, HFModel(model(), pad_token_id=PAD), loss_func=loss(), metrics=metrics(), silent=True,
                    callbacks=[HFCallback(element=element)])
 
 

@@ -17,8 +17,8 @@ from tests.tiny_models import tiny_model  # noqa: E402
 
 @pytest.fixture
 def learn(tmp_path):
-    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_id=PAD), metrics=[accuracy], silent=True,
-                    loss_func=nn.CrossEntropyLoss(), callbacks=[HFCallback(keep=True)], path=tmp_path)
+    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_token_id=PAD), metrics=[accuracy], silent=True,
+                    loss_func=nn.CrossEntropyLoss(), callbacks=[HFCallback(keep_output=True)], path=tmp_path)
     learn.fit(1, 1e-2)
     return learn
 

@@ -35,7 +35,7 @@ def texts_and_targets(task, rows=ROWS, seed=0):
         return ids, mask, (first * 3).long()
     if task == "labels":
         return ids, mask, torch.stack([(ids[:, 0] % k == 0).float() for k in (2, 3, 5, 7)], 1)
-    if task == "number":
+    if task == "regression":
         return ids, mask, first[:, None]
     of_words = ids * 3 // VOCAB if task == "words" else ids
     return ids, mask, torch.where(mask == 1, of_words, torch.full_like(ids, IGNORE_INDEX))
@@ -55,7 +55,7 @@ def make_learner(model="bert", task="classes", masked=True, cbs=None, wrap=True,
     inputs = ("input_ids", "attention_mask") if masked else None
     bare = tiny_transformers_model(model, OUTPUTS[task], HEADS.get(task, "SequenceClassification"))
     settings = dict(loss_func=LOSSES[task](), metrics=metrics(task), splitter=two_groups)
-    return without_progress_bar(Learner(loaders(task, masked), HFModel(bare, inputs=inputs, pad_id=PAD) if wrap else bare,
+    return without_progress_bar(Learner(loaders(task, masked), HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
                           cbs=[HFCallback()] if cbs is None else cbs, **{**settings, **kwargs}))
 
 

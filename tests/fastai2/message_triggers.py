@@ -11,7 +11,7 @@ from tests.tiny_models import tiny_transformers_model
 
 def build_text_loaders():
     """Those of `text_data`."""
-    return text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_len=16, progress=False)
+    return text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_length=16, progress=False)
 
 
 def text_learner():

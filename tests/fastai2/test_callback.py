@@ -287,7 +287,7 @@ def test_registered_twice_is_told_and_trains():
 
 
 def test_keep_hands_out_the_whole_output_during_the_batch_only():
-    callback, seen = HFCallback(keep=True), []
+    callback, seen = HFCallback(keep_output=True), []
 
     class Reader(Callback):
         def before_batch(self):
@@ -306,7 +306,7 @@ def test_keep_hands_out_the_whole_output_during_the_batch_only():
 
 
 def test_keep_lets_go_of_the_tensors():
-    callback, held = HFCallback(keep=True), []
+    callback, held = HFCallback(keep_output=True), []
 
     class Reader(Callback):
         def after_pred(self):
@@ -321,7 +321,7 @@ def failing(output, target):
 
 
 def test_after_an_exception_the_output_goes_when_the_next_run_begins():
-    callback = HFCallback(keep=True)
+    callback = HFCallback(keep_output=True)
     learn = learner(loss_func=failing, cbs=[callback])
     with pytest.raises(ZeroDivisionError):
         learn.fit(1, 1e-2)
@@ -342,7 +342,7 @@ def test_without_keep_there_is_no_output():
 @pytest.mark.parametrize("survive", (copy.deepcopy, lambda cb: pickle.loads(pickle.dumps(cb))),
                          ids=("deepcopy", "pickle"))
 def test_its_arguments_survive_and_nothing_of_the_batch(survive):
-    callback = HFCallback(element=("a", 1), check=False, keep=True)
+    callback = HFCallback(element=("a", 1), check=False, keep_output=True)
     callback._output = torch.ones(2, requires_grad=True) * 2
     again = survive(callback)
     assert (again.element, again.check, again.keep) == (("a", 1), False, True)
@@ -352,4 +352,4 @@ def test_its_arguments_survive_and_nothing_of_the_batch(survive):
 def test_it_shadows_nothing_of_the_learner():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        make_learner("bert", cbs=[HFCallback(keep=True)]).fit(1, 1e-2)
+        make_learner("bert", cbs=[HFCallback(keep_output=True)]).fit(1, 1e-2)

@@ -17,7 +17,7 @@ from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, Word
 from tests.fastai2.learners import make_learner
 
 # Each with arguments that are not its defaults.
-MADE = {HFCallback: dict(element=("logits", 0), check=False, keep=True), ColumnwiseAUC: dict(name="auc"),
+MADE = {HFCallback: dict(element=("logits", 0), check=False, keep_output=True), ColumnwiseAUC: dict(name="auc"),
         ConstantBaseline: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
 
 
@@ -74,7 +74,7 @@ def test_the_callback_runs_before_every_callback_of_fastai():
 
 @pytest.mark.parametrize("cls", MADE)
 def test_nothing_is_held_after_the_fit(cls):
-    one = {HFCallback: HFCallback(keep=True), ColumnwiseAUC: ColumnwiseAUC(),
+    one = {HFCallback: HFCallback(keep_output=True), ColumnwiseAUC: ColumnwiseAUC(),
            ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
     settings = dict(cbs=[one]) if cls is HFCallback else dict(metrics=[one])
     make_learner(task="classes" if cls is WordAccuracy else "labels", **settings).fit(1, 1e-2)

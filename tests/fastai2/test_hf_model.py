@@ -38,9 +38,9 @@ def test_without_names_a_lone_tensor_is_the_ids():
 
 
 def test_the_mask_makes_predictions_independent_of_batch_mates():
-    model = HFModel(tiny_transformers_model("bert"), pad_id=0).eval()
+    model = HFModel(tiny_transformers_model("bert"), pad_token_id=0).eval()
     short, longer = torch.tensor([[5, 6, 7]]), torch.tensor([[5, 6, 7, 0, 0], [9, 8, 7, 6, 5]])
     alone, together = model(short)[0][0], model(longer)[0][0]
     assert torch.allclose(alone, together, atol=1e-6)
-    unmasked = HFModel(model.model, pad_id=-1).eval()
+    unmasked = HFModel(model.model, pad_token_id=-1).eval()
     assert not torch.allclose(unmasked(short)[0][0], unmasked(longer)[0][0], atol=1e-6)

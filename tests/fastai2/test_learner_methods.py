@@ -22,9 +22,9 @@ from tests.tiny_models import tiny_transformers_model
 
 @pytest.fixture
 def learn(tmp_path):
-    model = HFModel(tiny_transformers_model("bert", 3), inputs=("input_ids", "attention_mask"), pad_id=PAD)
+    model = HFModel(tiny_transformers_model("bert", 3), inputs=("input_ids", "attention_mask"), pad_token_id=PAD)
     learn = without_progress_bar(Learner(block_loaders(tmp_path), model, loss_func=CrossEntropyLossFlat(), path=tmp_path,
-                           cbs=[HFCallback(keep=True)], metrics=[accuracy, ConstantBaseline(accuracy)], splitter=layer_groups))
+                           cbs=[HFCallback(keep_output=True)], metrics=[accuracy, ConstantBaseline(accuracy)], splitter=layer_groups))
     learn.fit(1, 1e-2)
     return learn
 

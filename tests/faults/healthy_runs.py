@@ -58,7 +58,7 @@ def _texts(spec: Spec, n: int) -> Texts:
 def _tensors(spec: Spec, part: Texts) -> List[Tensor]:
     ids, mask = padded(part.rows, front=spec["mask"] == "in front", length=min(LENGTHS[spec["texts"]][1], LONGEST))
     targets = _kinds_of_words(ids) if spec["task"] == "tokens" else part.targets
-    masks = {"none": [], "from pad_id": [], "bool": [mask.bool()], "float": [mask.float()],
+    masks = {"none": [], "from pad_token_id": [], "bool": [mask.bool()], "float": [mask.float()],
              "with token types": [mask, torch.zeros_like(mask)]}
     return [ids, *masks.get(spec["mask"], [mask]), targets]
 
@@ -70,7 +70,7 @@ def _kinds_of_words(ids: Tensor) -> Tensor:
 
 
 def _names(spec: Spec) -> Tuple[str, ...]:
-    more = {"none": (), "from pad_id": (), "with token types": ("attention_mask", "token_type_ids")}
+    more = {"none": (), "from pad_token_id": (), "with token types": ("attention_mask", "token_type_ids")}
     return ("input_ids", *more.get(spec["mask"], ("attention_mask",)))
 
 
@@ -142,7 +142,7 @@ def _model(spec: Spec) -> nn.Module:
         model = kind(body if pretrained else _spread(body), n_outputs, position_for(architecture))
         return model
     bare = bare_model(architecture, n_outputs, pretrained)
-    model = HFModel(bare if pretrained else _spread(bare), inputs=_names(spec), pad_id=PAD)
+    model = HFModel(bare if pretrained else _spread(bare), inputs=_names(spec), pad_token_id=PAD)
     if spec["recomputed"]:
         _recompute(bare, architecture)
     last = {"nll after log_softmax": partial(nn.functional.log_softmax, dim=-1), "bce after sigmoid": torch.sigmoid}

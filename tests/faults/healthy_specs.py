@@ -21,7 +21,7 @@ SHARES = {"classes": ("even", "uneven"), "two classes": ("even", "90/10"), "labe
 # The first of each is what most runs have.
 CHOICES: Dict[str, tuple] = {
     "texts": ("usual", "tiny", "long", "unpadded"),
-    "mask": ("int64", "bool", "float", "from pad_id", "with token types", "in front", "none"),
+    "mask": ("int64", "bool", "float", "from pad_token_id", "with token types", "in front", "none"),
     "batch": ("list", "dict"),
     "weights": ("pretrained", "converged", "reloaded", "from scratch"),
     "frozen": ("nothing", "body", "body by hand", "discriminative rates", "gradual"),

@@ -170,4 +170,4 @@ def _call(model: nn.Module, inputs: Sequence[Tensor]) -> Any:
 
 def wrapped(bare: nn.Module, architecture: str) -> HFModel:
     inputs = ("input_ids",) if architecture == "gpt2" else ("input_ids", "attention_mask")
-    return HFModel(bare, inputs=inputs, pad_id=PAD)
+    return HFModel(bare, inputs=inputs, pad_token_id=PAD)

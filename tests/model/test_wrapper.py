@@ -60,7 +60,7 @@ given_in = {
 @given(names=st.permutations(NAMES).flatmap(lambda names: st.integers(1, 4).map(lambda n: names[:n])))
 def test_each_tensor_arrives_at_the_argument_of_its_name(how, names):
     batch = {name: torch.full((2, 3), i) for i, name in enumerate(names)}
-    arrived = given_in[how](HFModel(Echo(), inputs=names, pad_id=9), batch)
+    arrived = given_in[how](HFModel(Echo(), inputs=names, pad_token_id=9), batch)
     assert all(arrived[name] is tensor for name, tensor in batch.items())
     assert all(arrived[name] is None for name in NAMES if name not in names and name != "attention_mask")
 
@@ -83,8 +83,8 @@ def test_wrong_names_would_be_noticed():
 
 def test_one_tensor_needs_no_name():
     tokens = ids()
-    assert HFModel(Echo(), pad_id=PAD)(tokens)["input_ids"] is tokens
-    assert HFModel(Echo(), pad_id=PAD)([tokens])["input_ids"] is tokens
+    assert HFModel(Echo(), pad_token_id=PAD)(tokens)["input_ids"] is tokens
+    assert HFModel(Echo(), pad_token_id=PAD)([tokens])["input_ids"] is tokens
 
 
 def test_one_name_may_be_a_plain_string():
@@ -94,7 +94,7 @@ def test_one_name_may_be_a_plain_string():
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_wrapped_model_computes_what_the_bare_one_does_and_every_gradient_with_it(name):
     bare = tiny_model(name).eval()
-    wrapped, tokens = HFModel(copy.deepcopy(bare), pad_id=PAD), ids()
+    wrapped, tokens = HFModel(copy.deepcopy(bare), pad_token_id=PAD), ids()
     gradients = []
     for model in (bare, wrapped):
         logits = unwrap(model(tokens))
@@ -121,7 +121,7 @@ def test_the_callers_batch_is_not_touched(names, as_dict):
 
 def test_a_mask_is_built_where_the_caller_gave_none():
     tokens, mask = padded(5, 2, 4)
-    built = HFModel(Echo(), pad_id=PAD)(tokens)["attention_mask"]
+    built = HFModel(Echo(), pad_token_id=PAD)(tokens)["attention_mask"]
     assert torch.equal(built, mask) and built.dtype == torch.int64
 
 
@@ -138,7 +138,7 @@ def test_the_callers_own_mask_stays_and_gets_no_rival(name):
     assert [n for n in ("attention_mask", "input_mask") if arrived[n] is not None] == [name]
 
 
-@pytest.mark.parametrize("config, pad_id, used", [
+@pytest.mark.parametrize("config, pad_token_id, used", [
     ({}, 7, 7),
     ({"pad_token_id": 5}, None, 5),
     ({"pad_token_id": 5}, 7, 7),
@@ -150,9 +150,9 @@ def test_the_callers_own_mask_stays_and_gets_no_rival(name):
     ({"pad_token_id": 5, "eos_token_id": [8, 9]}, None, 5),
     ({"pad_token_id": 5, "eos_token_id": 5}, 5, 5),
 ])
-def test_the_padding_id_comes_from_the_caller_else_from_the_config(config, pad_id, used):
+def test_the_padding_id_comes_from_the_caller_else_from_the_config(config, pad_token_id, used):
     tokens = torch.arange(10)[None]
-    mask = HFModel(Echo(**config), pad_id=pad_id)(tokens)["attention_mask"]
+    mask = HFModel(Echo(**config), pad_token_id=pad_token_id)(tokens)["attention_mask"]
     assert (mask == 0).nonzero().tolist() == [[0, used]]
 
 
@@ -165,7 +165,7 @@ def test_one_warning_and_no_mask_when_no_padding_id_is_known(config):
     assert masks == [None, None, None]
     assert [str(warning.message) for warning in said] == [
         "No attention mask: the batch brings none and the padding id is unknown (Echo's config has none that differs "
-        "from its end-of-text token), so padding is read as text. Write HFModel(model, pad_id=tokenizer.pad_token_id), "
+        "from its end-of-text token), so padding is read as text. Write HFModel(model, pad_token_id=tokenizer.pad_token_id), "
         "or name an attention_mask in inputs."]
 
 
@@ -185,11 +185,11 @@ def test_no_warning_where_nothing_is_missing(model, batch):
 def test_with_the_mask_a_text_is_scored_alike_alone_and_in_a_longer_batch(name):
     bare = tiny_model(name).eval()
     tokens, _ = padded(8, 3)
-    alone, masked, unmasked = tokens[1:, :3], HFModel(bare, pad_id=PAD)(tokens), bare(tokens)
-    expected = HFModel(bare, pad_id=PAD)(alone)[0][0]
+    alone, masked, unmasked = tokens[1:, :3], HFModel(bare, pad_token_id=PAD)(tokens), bare(tokens)
+    expected = HFModel(bare, pad_token_id=PAD)(alone)[0][0]
     if name == "xlnet":  # reads its summary from the last position: padding, unless it is put in front
-        masked, unmasked = (model(tokens.flip(1)) for model in (HFModel(bare, pad_id=PAD), bare))
-        expected = HFModel(bare, pad_id=PAD)(alone.flip(1))[0][0]
+        masked, unmasked = (model(tokens.flip(1)) for model in (HFModel(bare, pad_token_id=PAD), bare))
+        expected = HFModel(bare, pad_token_id=PAD)(alone.flip(1))[0][0]
     assert torch.allclose(masked[0][1], expected, atol=1e-6)
     assert not torch.allclose(unmasked[0][1], expected, atol=1e-6), "without the mask padding is read as text"
 
@@ -228,7 +228,7 @@ MISFITS = {
 def test_names_that_do_not_fit_are_refused_word_for_word(case):
     model, inputs, batch, cause, message = MISFITS[case]
     with pytest.raises(InputError) as error:
-        HFModel(model, inputs, pad_id=PAD)(*batch)
+        HFModel(model, inputs, pad_token_id=PAD)(*batch)
     assert (str(error.value), error.value.cause) == (message, cause)
 
 
@@ -263,7 +263,7 @@ def test_a_forward_without_names_is_refused_in_words():
 
 def test_ids_that_are_no_tensor_are_refused():
     with pytest.raises(InputError, match="input_ids.*list.*expected.*tensor"):
-        HFModel(Echo(), pad_id=PAD)({"input_ids": [[1, 2], [3, 0]]})
+        HFModel(Echo(), pad_token_id=PAD)({"input_ids": [[1, 2], [3, 0]]})
 
 
 CONSTRUCTED_WRONG = {
@@ -283,7 +283,7 @@ CONSTRUCTED_WRONG = {
     "nested names": (lambda: HFModel(Echo(), [["input_ids", "attention_mask"]]), "inputs-unnamed",
                      "inputs=[['input_ids', 'attention_mask']] was given; expected different names"),
     "number": (lambda: HFModel(Echo(), 2), "inputs-unnamed", "inputs=2 was given; expected different names"),
-    "pad token": (lambda: HFModel(Echo(), pad_id="[PAD]"), "bad-pad-id", "pad_id='[PAD]' was given; expected an int"),
+    "pad token": (lambda: HFModel(Echo(), pad_token_id="[PAD]"), "bad-pad-id", "pad_token_id='[PAD]' was given; expected an int"),
 }
 
 
@@ -314,4 +314,4 @@ def test_config_is_the_models_own():
 
 
 def test_the_repr_names_inputs_and_padding():
-    assert "inputs=('input_ids',), pad_id=3" in repr(HFModel(Echo(), ("input_ids",), 3))
+    assert "inputs=('input_ids',), pad_token_id=3" in repr(HFModel(Echo(), ("input_ids",), 3))

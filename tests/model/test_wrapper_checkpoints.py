@@ -84,7 +84,7 @@ survivals = {"as it is": lambda model: model, "deepcopy": copy.deepcopy,
 
 @pytest.mark.parametrize("how", sorted(survivals))
 def test_tied_weights_stay_tied(how):
-    model = survivals[how](HFModel(masked_language_model(), pad_id=PAD)).model
+    model = survivals[how](HFModel(masked_language_model(), pad_token_id=PAD)).model
     assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
 
 
@@ -92,7 +92,7 @@ def test_tied_weights_stay_tied(how):
 def test_copies_compute_the_same_with_the_same_settings(how):
     wrapped = HFModel(tiny_model("bert"), ("input_ids", "attention_mask"), PAD).eval()
     twin, batch = survivals[how](wrapped), padded(5, 3)
-    assert (twin.input_names, twin.pad_id) == (wrapped.input_names, wrapped.pad_id)
+    assert (twin.input_names, twin.pad_token_id) == (wrapped.input_names, wrapped.pad_token_id)
     assert torch.equal(twin(*batch)[0], wrapped(*batch)[0])
     assert same_entries(twin.state_dict(), wrapped.state_dict()) and twin.model is not wrapped.model
 

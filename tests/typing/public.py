@@ -16,15 +16,15 @@ tensor = torch.zeros(2, 2)
 
 # -- the model and its output ----------------------------------------------------------------------------------
 
-model = HFModel(bare, inputs=("input_ids", "attention_mask"), pad_id=0)
+model = HFModel(bare, inputs=("input_ids", "attention_mask"), pad_token_id=0)
 assert_type(model, HFModel)
 assert_type(model.state_dict(), Dict[str, Tensor])
 assert_type(bridge.unwrap((tensor,)), Union[Tensor, Tuple[Tensor, ...]])
 assert_type(bridge.unwrap({"logits": tensor}, "logits"), Union[Tensor, Tuple[Tensor, ...]])
-HFModel(bare, pad_id="0")  # type: ignore[arg-type]
+HFModel(bare, pad_token_id="0")  # type: ignore[arg-type]
 bridge.unwrap(tensor, element=1.5)  # type: ignore[arg-type]
 
-callback = HFCallback(element=0, check=False, keep=True)
+callback = HFCallback(element=0, check=False, keep_output=True)
 assert_type(callback, HFCallback)
 HFCallback(keeps=True)  # type: ignore[call-arg]
 

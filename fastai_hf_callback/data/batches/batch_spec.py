@@ -51,7 +51,7 @@ class BatchSpec(tuple):
                 f"write model.resize_token_embeddings({self.vocab_size}) if tokens were added.", "vocabulary-too-large")
         if positions is not None and self.longest > positions:
             raise InputError(f"The longest text has {self.longest} tokens, and {name} has {positions} positions. Write "
-                             f"text_data(..., max_len={positions}).", "too-many-positions")
+                             f"text_data(..., max_length={positions}).", "too-many-positions")
         config = getattr(model, "config", None)
         if hasattr(model, "num_labels") and getattr(config, "pad_token_id", 0) is None:
             raise InputError(f"{name} has no padding id, and these batches are padded with {self.padding.id}. Write "

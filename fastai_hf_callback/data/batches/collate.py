@@ -54,7 +54,7 @@ class TextCollator:
 
     @property
     def padding(self) -> Padding:
-        return Padding(self.encoder.pad_id, self.encoder.pad_token_type_id, self.encoder.padding_side)
+        return Padding(self.encoder.pad_token_id, self.encoder.pad_token_type_id, self.encoder.padding_side)
 
     @property
     def predicts_per_token(self) -> bool:

@@ -66,7 +66,7 @@ class QACollator(TextCollator):
         super().__init__(encoder, paired=True, progress=progress, columns=columns)
         if not getattr(encoder.tokenizer, "is_fast", False):
             raise InvalidInputError(f"{type(encoder.tokenizer).__name__} is a slow tokenizer, which does not tell where "
-                                f"its tokens stand; expected a fast one for task 'answer': write "
+                                f"its tokens stand; expected a fast one for task 'question-answering': write "
                                 f"AutoTokenizer.from_pretrained(name)")
 
     @property
@@ -80,16 +80,16 @@ class QACollator(TextCollator):
         if not items or isinstance(items[0], QAEncoding):
             return list(items)
         spans = [slice(at, at + CHUNK_ROWS_FAST) for at in range(0, len(items), CHUNK_ROWS_FAST)]
-        job = create_tokenization_job(self.encoder.tokenizer, self.encoder.max_len, [], None, False)
+        job = create_tokenization_job(self.encoder.tokenizer, self.encoder.max_length, [], None, False)
         with job.preserve_tokenizer_settings():
             parts = (self._encode_chunk(items[span]) for span in spans)
             return list(chain.from_iterable(self.progress(parts, len(spans)) if self.progress else parts))
 
     def _encode_chunk(self, items: Sequence[Tuple[str, str]]) -> List[QAEncoding]:
-        tokenizer, max_len = self.encoder.tokenizer, self.encoder.max_len
+        tokenizer, max_length = self.encoder.tokenizer, self.encoder.max_length
         questions, contexts = map(list, zip(*items))
-        _check_questions_fit(tokenizer, max_len, questions)
-        made = tokenizer(questions, contexts, truncation="only_second", max_length=max_len, padding=False,
+        _check_questions_fit(tokenizer, max_length, questions)
+        made = tokenizer(questions, contexts, truncation="only_second", max_length=max_length, padding=False,
                          return_offsets_mapping=True, return_attention_mask=False)
         types = made.get("token_type_ids") or [None] * len(items)
         return [_build_qa_encoding(made["input_ids"][at], types[at], made["offset_mapping"][at], made.sequence_ids(at), context)
@@ -140,10 +140,10 @@ class QACollator(TextCollator):
         if not cut:
             return []
         what = (f"{len(cut)} of {len(given)} answer(s) of {split} are cut off with their contexts at "
-                f"max_len={self.encoder.max_len} tokens (the first context: {shorten(cut[0].context, 60)!r})")
+                f"max_length={self.encoder.max_length} tokens (the first context: {shorten(cut[0].context, 60)!r})")
         if split == "train" and len(cut) == len(rows):
-            raise InvalidInputError(f"{what}: there is nothing to learn; write a larger max_len, or cut the contexts apart")
-        return [f"{what}: they train nothing, and metrics count them as missed; write a larger max_len, or cut the "
+            raise InvalidInputError(f"{what}: there is nothing to learn; write a larger max_length, or cut the contexts apart")
+        return [f"{what}: they train nothing, and metrics count them as missed; write a larger max_length, or cut the "
                 f"contexts apart"]
 
     # -- tensors -> rows and answers ---------------------------------------------------------------
@@ -184,11 +184,11 @@ def _find_token_span(row: QAEncoding, begin: int, end: int) -> Optional[Tuple[in
     return int(inside[row.ends[inside] > begin][0]), int(inside[row.begins[inside] < end][-1])
 
 
-def _check_questions_fit(tokenizer: Any, max_len: int, questions: List[str]) -> None:
+def _check_questions_fit(tokenizer: Any, max_length: int, questions: List[str]) -> None:
     lengths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
     longest = int(np.argmax(lengths))
     needed = lengths[longest] + count_special_tokens(tokenizer, pair=True) + 1
-    if needed > max_len:
-        raise InvalidInputError(f"max_len={max_len} was given, and the question {shorten(questions[longest], 60)!r} has "
-                            f"{lengths[longest]} tokens; expected room for it and some of its context: write a max_len "
+    if needed > max_length:
+        raise InvalidInputError(f"max_length={max_length} was given, and the question {shorten(questions[longest], 60)!r} has "
+                            f"{lengths[longest]} tokens; expected room for it and some of its context: write a max_length "
                             f"well above {needed}")

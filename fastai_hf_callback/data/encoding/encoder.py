@@ -29,14 +29,14 @@ class TextEncoder:
     Parameters
     ----------
     tokenizer : a pytorch-transformers or transformers tokenizer
-    max_len : int
+    max_length : int
         Tokens per row at most, special tokens included. A text's end is cut; of a pair, the longer one's.
-    n_workers : int, optional
+    tokenizer_workers : int, optional
         Processes for a slow tokenizer; by default one per core that this process may use, 1 for none.
 
     Attributes
     ----------
-    pad_id, pad_token_type_id : int
+    pad_token_id, pad_token_type_id : int
         What ids and types are to be padded with.
     padding_side : str
         ``"right"`` or ``"left"``.
@@ -46,17 +46,17 @@ class TextEncoder:
     Raises
     ------
     InvalidInputError
-        When `tokenizer` is none, or `max_len` fits neither its special tokens nor its limit.
+        When `tokenizer` is none, or `max_length` fits neither its special tokens nor its limit.
     """
 
-    def __init__(self, tokenizer: Any, max_len: int = 128, n_workers: Optional[int] = None):
+    def __init__(self, tokenizer: Any, max_length: int = 128, tokenizer_workers: Optional[int] = None):
         _check_tokenizer(tokenizer)
-        _check_integer("max_len", max_len)
-        _check_integer("n_workers", 1 if n_workers is None else n_workers)
-        self.tokenizer, self.max_len, self.n_workers = tokenizer, max_len, n_workers
-        _check_special_tokens_fit(tokenizer, max_len, pair=False)
-        _check_model_max_length(tokenizer, max_len)
-        self.pad_id = _get_pad_token_id(tokenizer)
+        _check_integer("max_length", max_length)
+        _check_integer("tokenizer_workers", 1 if tokenizer_workers is None else tokenizer_workers)
+        self.tokenizer, self.max_length, self.tokenizer_workers = tokenizer, max_length, tokenizer_workers
+        _check_special_tokens_fit(tokenizer, max_length, pair=False)
+        _check_model_max_length(tokenizer, max_length)
+        self.pad_token_id = _get_pad_token_id(tokenizer)
         self.pad_token_type_id = int(getattr(tokenizer, "pad_token_type_id", 0) or 0)
         self.padding_side = padding_side(tokenizer)
 
@@ -91,9 +91,9 @@ class TextEncoder:
         """
         firsts, seconds, words = _validate_texts(texts, pairs)
         if seconds is not None:
-            _check_special_tokens_fit(self.tokenizer, self.max_len, pair=True)
-        job = create_tokenization_job(self.tokenizer, self.max_len, firsts, seconds, words)
-        parts, total = encode_in_chunks(job, self.n_workers)
+            _check_special_tokens_fit(self.tokenizer, self.max_length, pair=True)
+        job = create_tokenization_job(self.tokenizer, self.max_length, firsts, seconds, words)
+        parts, total = encode_in_chunks(job, self.tokenizer_workers)
         with job.preserve_tokenizer_settings(), closing(parts):
             return list(chain.from_iterable(progress(parts, total) if progress else parts))
 
@@ -142,22 +142,22 @@ def _check_tokenizer(tokenizer: Any) -> None:
 def _check_integer(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InvalidInputError(f"{name}={value!r} was given; expected a whole number")
-    if name == "n_workers" and value < 1:
-        raise InvalidInputError(f"n_workers={value} was given; expected at least 1; write n_workers=1 for no processes")
+    if name == "tokenizer_workers" and value < 1:
+        raise InvalidInputError(f"tokenizer_workers={value} was given; expected at least 1; write tokenizer_workers=1 for no processes")
 
 
-def _check_special_tokens_fit(tokenizer: Any, max_len: int, pair: bool) -> None:
+def _check_special_tokens_fit(tokenizer: Any, max_length: int, pair: bool) -> None:
     count = count_special_tokens(tokenizer, pair)
-    if max_len < count or max_len < 1:
-        raise InvalidInputError(f"max_len={max_len} was given; expected at least 1 and the tokenizer's {count} special "
-                            f"tokens{' of a pair' * pair}; write max_len={count + 1} or more")
+    if max_length < count or max_length < 1:
+        raise InvalidInputError(f"max_length={max_length} was given; expected at least 1 and the tokenizer's {count} special "
+                            f"tokens{' of a pair' * pair}; write max_length={count + 1} or more")
 
 
-def _check_model_max_length(tokenizer: Any, max_len: int) -> None:
+def _check_model_max_length(tokenizer: Any, max_length: int) -> None:
     limit = getattr(tokenizer, "model_max_length", None) or getattr(tokenizer, "max_len", None)
-    if isinstance(limit, (int, float)) and max_len > limit and limit < NO_LIMIT:
-        raise InvalidInputError(f"max_len={max_len} was given, and the tokenizer's own limit is {int(limit)} tokens; "
-                            f"write max_len={int(limit)} or less")
+    if isinstance(limit, (int, float)) and max_length > limit and limit < NO_LIMIT:
+        raise InvalidInputError(f"max_length={max_length} was given, and the tokenizer's own limit is {int(limit)} tokens; "
+                            f"write max_length={int(limit)} or less")
 
 
 def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bool]:

@@ -25,10 +25,10 @@ def run_in_this_process(job: Any, spans: List[Span]) -> Iterator[Any]:
     yield from map(job, spans)
 
 
-def run_in_processes(job: Any, spans: List[Span], n_workers: int) -> Iterator[Any]:
+def run_in_processes(job: Any, spans: List[Span], tokenizer_workers: int) -> Iterator[Any]:
     done = 0
     futures: List[Optional[Future]] = []
-    executor = ProcessPoolExecutor(n_workers, multiprocessing.get_context("fork"), _init_worker, (job,))
+    executor = ProcessPoolExecutor(tokenizer_workers, multiprocessing.get_context("fork"), _init_worker, (job,))
     try:
         futures = [executor.submit(_run_job, span) for span in spans]
         for i, future in enumerate(futures):

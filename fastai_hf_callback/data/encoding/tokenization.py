@@ -43,18 +43,18 @@ class EncodedText(NamedTuple):
     words: Optional[np.ndarray]
 
 
-def create_tokenization_job(tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool) -> Any:
+def create_tokenization_job(tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool) -> Any:
     """What encodes a span of these rows when it is called with one."""
-    return (_SlowTokenizerJob if _is_slow(tokenizer) else _FastTokenizerJob)(tokenizer, max_len, firsts, seconds, words)
+    return (_SlowTokenizerJob if _is_slow(tokenizer) else _FastTokenizerJob)(tokenizer, max_length, firsts, seconds, words)
 
 
-def encode_in_chunks(job: Any, n_workers: Optional[int]) -> Tuple[Iterator[List[EncodedText]], int]:
+def encode_in_chunks(job: Any, tokenizer_workers: Optional[int]) -> Tuple[Iterator[List[EncodedText]], int]:
     """The encoded rows, part by part, and how many parts there are."""
     total = len(job.firsts)
     spans = [(start, min(start + job.rows, total)) for start in range(0, total, job.rows)]
-    n_workers = min(n_workers or count_available_cores(), len(spans))
-    several = n_workers > 1 and job.can_use_processes()
-    return run_in_processes(job, spans, n_workers) if several else run_in_this_process(job, spans), len(spans)
+    tokenizer_workers = min(tokenizer_workers or count_available_cores(), len(spans))
+    several = tokenizer_workers > 1 and job.can_use_processes()
+    return run_in_processes(job, spans, tokenizer_workers) if several else run_in_this_process(job, spans), len(spans)
 
 
 # -- what is asked of the tokenizer --------------------------------------------------------------------------------
@@ -158,8 +158,8 @@ def count_special_tokens(tokenizer: Any, pair: bool) -> int:
 class _TokenizationJob:
     """What `TextEncoder.encode` was given; called with a span of rows."""
 
-    def __init__(self, tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
-        self.tokenizer, self.max_len, self.firsts, self.seconds, self.words = tokenizer, max_len, firsts, seconds, words
+    def __init__(self, tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
+        self.tokenizer, self.max_length, self.firsts, self.seconds, self.words = tokenizer, max_length, firsts, seconds, words
 
     def can_use_processes(self) -> bool:
         return False
@@ -182,7 +182,7 @@ class _FastTokenizerJob(_TokenizationJob):
 
     def _call_tokenizer(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[EncodedText]:
         made = self.tokenizer(self._add_leading_space(firsts) if self.words else firsts, seconds, truncation=True,
-                              max_length=self.max_len, is_split_into_words=self.words, padding=False,
+                              max_length=self.max_length, is_split_into_words=self.words, padding=False,
                               return_attention_mask=False)
         types = made.get("token_type_ids") or [None] * len(firsts)
         words = (made.word_ids(i) if self.words else None for i in range(len(firsts)))
@@ -198,7 +198,7 @@ class _FastTokenizerJob(_TokenizationJob):
 
     def _encode_without_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[EncodedText]:
         backend, typed = self.tokenizer.backend_tokenizer, "token_type_ids" in self.tokenizer.model_input_names
-        backend.enable_truncation(self.max_len, direction=self.tokenizer.truncation_side)
+        backend.enable_truncation(self.max_length, direction=self.tokenizer.truncation_side)
         backend.no_padding()
         made = backend.encode_batch_fast(firsts if seconds is None else list(zip(firsts, seconds)))
         return [_build_row(one.ids, one.type_ids if typed else None, None) for one in made]
@@ -213,10 +213,10 @@ class _SlowTokenizerJob(_TokenizationJob):
 
     rows = CHUNK_ROWS_SLOW
 
-    def __init__(self, tokenizer: Any, max_len: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
-        super().__init__(_copy_with_own_caches(tokenizer), max_len, firsts, seconds, words)
+    def __init__(self, tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
+        super().__init__(_copy_with_own_caches(tokenizer), max_length, firsts, seconds, words)
         self.specials = _specials(self.tokenizer, seconds is not None)
-        self.room = max_len - self.specials.count
+        self.room = max_length - self.specials.count
         self.from_left = getattr(tokenizer, "truncation_side", "right") == "left"
         self.special_tokens = {*getattr(tokenizer, "added_tokens_encoder", ()), *tokenizer.all_special_tokens}
         self.cache: Dict[str, List[int]] = {}

@@ -25,13 +25,13 @@ class Examples(NamedTuple):
     Attributes
     ----------
     texts : list
-        A str each; for ``"tokens"`` a list of str (words) each.
+        A str each; for ``"token-classification"`` a list of str (words) each.
     pairs : list of str or None
         The second texts.
     targets : numpy.ndarray or list of numpy.ndarray or None
-        ``"single"``: int64 ``(n,)``; ``"several"``: float32 ``(n, columns)`` of 0 and 1; ``"number"``: float32
-        ``(n,)``, or ``(n, columns)`` with several columns; ``"tokens"``: an int64 array each, one class per word;
-        ``"answer"``: int64 ``(n, 2)``, the characters of the second text that answer the first, the end excluded, -1
+        ``"single_label_classification"``: int64 ``(n,)``; ``"multi_label_classification"``: float32 ``(n, columns)`` of 0 and 1; ``"regression"``: float32
+        ``(n,)``, or ``(n, columns)`` with several columns; ``"token-classification"``: an int64 array each, one class per word;
+        ``"question-answering"``: int64 ``(n, 2)``, the characters of the second text that answer the first, the end excluded, -1
         without an answer. None for a test without labels.
     """
 
@@ -51,8 +51,8 @@ class LabeledSplits(NamedTuple):
     task : str
         One of `TASKS`.
     names : list of str
-        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``; ``["start",
-        "end"]`` for ``"answer"``.
+        The classes in the order of their numbers; the label columns for ``"multi_label_classification"`` and ``"regression"``; ``["start",
+        "end"]`` for ``"question-answering"``.
     said : list of str
         What the user should be told, one line each.
     """
@@ -65,7 +65,7 @@ class LabeledSplits(NamedTuple):
     messages: List[str]
 
 
-def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = None, test: Any = None,
+def read_examples(train: Any, valid: Any, text: Any, labels: Any, *, text_pair: Any = None, test: Any = None,
                   task: Optional[str] = None, classes: Optional[Sequence[Any]] = None, seed: int = 42) -> LabeledSplits:
     """Read and check texts and labels.
 
@@ -78,11 +78,11 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
         A fraction is drawn from `train` by `seed` alone; a name of a column of `train` marks its rows for validation
         (True, 1, ``"valid"``, ``"dev"``), and these leave `train`.
     text : str
-        The column of texts; for ``"tokens"`` of lists of words.
+        The column of texts; for ``"token-classification"`` of lists of words.
     labels : str or list of str
-        A column of classes, numbers or lists; several columns of 0 and 1, or of numbers; for ``"answer"`` see
+        A column of classes, numbers or lists; several columns of 0 and 1, or of numbers; for ``"question-answering"`` see
         ``answers.read_answers``.
-    pair : str, optional
+    text_pair : str, optional
         The column of second texts.
     test : pandas.DataFrame, path-like or list of str, optional
         With or without the label columns.
@@ -103,25 +103,25 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, pair: Any = No
         With one line that says what was given, what was expected and what to write.
     """
     columns = _as_list(labels)
-    _check_names([text, pair, *columns])
-    required = [text] if pair is None else [text, pair]
+    _check_names([text, text_pair, *columns])
+    required = [text] if text_pair is None else [text, text_pair]
     parts = [part for part in open_splits(train, valid, test, text, required, columns, seed) if part is not None]
     classes = parts[0].classes if classes is None else classes
     if task is None and has_squad_answers(parts[0].column(columns[0])):
-        task = "answer"
+        task = "question-answering"
     task_given, task = task is not None, choose_task(parts[0], text, columns, task)
-    _check_pair_fits(task, pair)
+    _check_pair_fits(task, text_pair)
     for table in unique_tables(parts):
         _check_no_text_missing(table, required)
-    texts = [_read_texts(part, text, is_split_into_words=task == "tokens") for part in parts]
-    pairs = [None if pair is None else _read_texts(part, pair, is_split_into_words=False) for part in parts]
+    texts = [_read_texts(part, text, is_split_into_words=task == "token-classification") for part in parts]
+    pairs = [None if text_pair is None else _read_texts(part, text_pair, is_split_into_words=False) for part in parts]
     labelled = [part for part in parts if _has_labels(part, columns)]
     answer_messages: List[str] = []
-    if task == "answer":
+    if task == "question-answering":
         names, targets, answer_messages = _read_qa_targets(labelled, pairs, columns, classes)
     else:
         names, targets = read_targets(labelled, columns, task, classes, task_given)
-    if task == "tokens":
+    if task == "token-classification":
         for part, words, target in zip(parts, texts, targets):
             _check_label_counts(part, words, target, text, columns[0])
     targets = (targets + [None])[:len(parts)]
@@ -146,19 +146,19 @@ def _check_names(names: List[Any]) -> None:
                             f"labels='label' or labels=['a', 'b']")
 
 
-def _check_pair_fits(task: str, pair: Any) -> None:
-    if task == "tokens" and pair is not None:
-        raise InvalidInputError(f"pair={pair!r} was given and task is 'tokens'; expected one text of words per row: leave "
-                            f"pair out")
-    if task == "answer" and pair is None:
-        raise InvalidInputError("task is 'answer' and no pair was given; expected the column of questions and that of "
-                            "their contexts: write text='question', pair='context'")
+def _check_pair_fits(task: str, text_pair: Any) -> None:
+    if task == "token-classification" and text_pair is not None:
+        raise InvalidInputError(f"text_pair={text_pair!r} was given and task is 'token-classification'; expected one text of words per row: leave "
+                            f"text_pair out")
+    if task == "question-answering" and text_pair is None:
+        raise InvalidInputError("task is 'question-answering' and no text_pair was given; expected the column of questions and that of "
+                            "their contexts: write text='question', text_pair='context'")
 
 
 def _read_qa_targets(parts: List[Split], contexts: List[Any], labels: List[Any],
              classes: Any) -> Tuple[List[str], List[Any], List[str]]:
     if classes is not None:
-        raise InvalidInputError("classes was given and task is 'answer', which has none; leave classes out")
+        raise InvalidInputError("classes was given and task is 'question-answering', which has none; leave classes out")
     found = [read_answers(part, of_part, labels) for part, of_part in zip(parts, contexts)]
     return ["start", "end"], [char_spans for char_spans, _ in found], [line for _, messages in found for line in messages]
 
@@ -208,7 +208,7 @@ def _read_words(part: Split, column: Any, values: List[Any]) -> List[List[str]]:
         held = (f"a list with {next(type(word).__name__ for word in first if not isinstance(word, str))}"
                 if is_list(first) else type(first).__name__)
         raise InvalidInputError(f"text column {column!r} of {part.split} holds {held} in {len(wrong)} of {part.size} "
-                            f"row(s), {part.locate_rows(wrong)}; task 'tokens' needs a list of str in each, as "
+                            f"row(s), {part.locate_rows(wrong)}; task 'token-classification' needs a list of str in each, as "
                             f".str.split() gives")
     return [list(words) for words in values]
 

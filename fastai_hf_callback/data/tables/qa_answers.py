@@ -70,7 +70,7 @@ def _is_squad_answer(value: Any) -> bool:
 
 def _read_answer_columns(part: Split, labels: Sequence[Any]) -> List[Answer]:
     if len(labels) > 2:
-        raise InvalidInputError(f"task='answer': {len(labels)} label columns were given, {format_names(labels)}; expected one, "
+        raise InvalidInputError(f"task='question-answering': {len(labels)} label columns were given, {format_names(labels)}; expected one, "
                             f"of answers, or two, of answers and of the place of their first character")
     values = [part.column(label).tolist() for label in labels]
     return [_parse_answer(part, labels, row, given) for row, given in enumerate(zip(*values))]

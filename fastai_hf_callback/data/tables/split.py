@@ -27,7 +27,7 @@ def encode_split(split: TableSplit, encoder: TextEncoder) -> LabeledSplits:
     rows = encoder.encode(table.texts)
     train, valid = (Examples([rows[i] for i in which], None, table.targets[which])
                     for which in (split.train, split.valid))
-    return LabeledSplits(train, valid, None, "several" if table.is_multi_label else "single", table.names, [])
+    return LabeledSplits(train, valid, None, "multi_label_classification" if table.is_multi_label else "single_label_classification", table.names, [])
 
 
 def describe_split(split: TableSplit) -> str:

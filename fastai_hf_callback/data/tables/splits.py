@@ -179,7 +179,7 @@ def _check_columns_distinct(columns: List[Any], valid_column: Any) -> None:
     columns = columns if valid_column is None else [*columns, valid_column]
     if len(set(columns)) < len(columns):
         twice = sorted({str(column) for column in columns if columns.count(column) > 1})
-        raise InvalidInputError(f"columns {columns} were given for text, pair, labels and valid, {format_names(twice)} more than "
+        raise InvalidInputError(f"columns {columns} were given for text, text_pair, labels and valid, {format_names(twice)} more than "
                             f"once; expected each once")
 
 

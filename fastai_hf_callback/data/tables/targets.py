@@ -25,7 +25,7 @@ from .table import natural_sort_key, suggest_nearest
 
 __all__ = ["TASKS", "choose_task", "read_targets"]
 
-TASKS = ("single", "several", "number", "tokens", "answer")
+TASKS = ("single_label_classification", "multi_label_classification", "regression", "token-classification", "question-answering")
 MANY_CLASSES = 20
 # Share of values that are neither 0 nor 1 below which columns are taken for labels with mistakes in them.
 MAX_STRAY_SHARE = 0.5
@@ -53,30 +53,30 @@ def choose_task(train: Split, text: Any, labels: List[Any], given: Optional[str]
         return _choose_multi_label_or_regression(train, labels)
     column = train.column(labels[0])
     if has_lists(column):
-        return "tokens" if has_lists(train.column(text)) else _choose_multi_label_of_lists(train, text, labels[0], column)
+        return "token-classification" if has_lists(train.column(text)) else _choose_multi_label_of_lists(train, text, labels[0], column)
     if is_categorical(column):
-        return "single"
+        return "single_label_classification"
     _check_no_stringified_lists(column, labels[0])
     numbers = to_numbers(column)
     if np.isnan(numbers).any() or has_strings(column):
-        return "single"
-    return "single" if np.array_equal(numbers, np.floor(numbers)) and np.isfinite(numbers).all() else "number"
+        return "single_label_classification"
+    return "single_label_classification" if np.array_equal(numbers, np.floor(numbers)) and np.isfinite(numbers).all() else "regression"
 
 
 def _validate_task(given: Any, labels: List[Any]) -> str:
     if given not in TASKS:
         raise InvalidInputError(f"task={given!r} was given{suggest_nearest(str(given), TASKS)}; expected one of "
                             f"{', '.join(TASKS)}")
-    if given in ("single", "tokens") and len(labels) > 1:
+    if given in ("single_label_classification", "token-classification") and len(labels) > 1:
         raise InvalidInputError(f"task={given!r} takes one label column and {len(labels)} were given, {format_names(labels)}; "
-                            f"give one, or write task='several' (columns of 0 and 1) or task='number'")
+                            f"give one, or write task='multi_label_classification' (columns of 0 and 1) or task='regression'")
     return given
 
 
 def _choose_multi_label_or_regression(train: Split, labels: List[Any]) -> str:
     wrong = [parse_binary_column(train, label)[1] for label in labels]
     if all(mask is None for mask in wrong):
-        return "several"
+        return "multi_label_classification"
     if all(mask is None or mask.mean() < MAX_STRAY_SHARE for mask in wrong):  # a stray value changes no task
         for label in labels:
             _read_binary_column(train, label)
@@ -91,7 +91,7 @@ def _check_regression_columns(train: Split, labels: List[Any]) -> str:
             raise InvalidInputError(f"label column {label!r} holds {describe_first_wrong(train, label, wrong)}, {train.locate_rows(wrong)}; "
                                 f"several label columns must hold 0 and 1 (several labels per text) or numbers; give "
                                 f"one column of classes alone")
-    return "number"
+    return "regression"
 
 
 def _choose_multi_label_of_lists(train: Split, text: Any, label: Any, column: Any) -> str:
@@ -100,9 +100,9 @@ def _choose_multi_label_of_lists(train: Split, text: Any, label: Any, column: An
                 for of_text, held in zip(train.column(text), column)]
     if all(per_word) and train.column(label).map(len).max() > 1:
         raise InvalidInputError(f"label column {label!r} holds as many labels as {text!r} has words, in every row of "
-                            f"train; write task='several' if they belong to the text, or give lists of words (one "
+                            f"train; write task='multi_label_classification' if they belong to the text, or give lists of words (one "
                             f"label per word): train[{text!r}] = train[{text!r}].str.split()")
-    return "several"
+    return "multi_label_classification"
 
 
 def _check_no_stringified_lists(column: Any, label: Any) -> None:
@@ -122,23 +122,23 @@ def read_targets(parts: Sequence[Split], labels: List[Any], task: str, classes: 
     for table in unique_tables(parts):
         for label in labels:
             check_no_missing(table, label)
-    of_lists = task == "several" and len(labels) == 1 and has_lists(parts[0].column(labels[0]))
-    if classes is not None and (task == "number" or task == "several" and not of_lists):
+    of_lists = task == "multi_label_classification" and len(labels) == 1 and has_lists(parts[0].column(labels[0]))
+    if classes is not None and (task == "regression" or task == "multi_label_classification" and not of_lists):
         raise InvalidInputError(f"classes was given and task is {task!r}, whose names are its label columns, "
                             f"{format_names(labels)}; leave classes out")
-    if task == "number":
+    if task == "regression":
         return [str(label) for label in labels], [_read_numbers(part, labels) for part in parts]
-    if task == "several" and not of_lists:
+    if task == "multi_label_classification" and not of_lists:
         return [str(label) for label in labels], _read_binary_matrices(parts, labels)
     if of_lists:
         _check_not_packed_columns(parts[0], labels[0])
-    coded = [_encode_labels(part, labels[0], in_lists=task != "single") for part in parts]
-    if task == "single" and not task_given and classes is None:
+    coded = [_encode_labels(part, labels[0], in_lists=task != "single_label_classification") for part in parts]
+    if task == "single_label_classification" and not task_given and classes is None:
         _check_not_ids(parts[0], labels[0], coded[0])
     coded, names = _align_class_order(parts, labels[0], coded, classes)
-    if task == "single":
+    if task == "single_label_classification":
         return names, [each.codes for each in coded]
-    if task == "tokens":
+    if task == "token-classification":
         return names, [_split_by_row(each, part.size) for each, part in zip(coded, parts)]
     matrices = [_to_multi_hot(each, part.size, len(names)) for each, part in zip(coded, parts)]
     _check_no_constant_label(parts[0], names, matrices[0], f"label {{!r}} of column {labels[0]!r}", "those lists")
@@ -151,7 +151,7 @@ def _read_numbers(part: Split, labels: List[Any]) -> np.ndarray:
         numbers = to_numbers(part.column(label))
         with np.errstate(over="ignore"):
             small = numbers.astype(np.float32)
-        for wrong, expected in ((np.isnan(numbers), "numbers: write task='single' for classes, or turn them into "
+        for wrong, expected in ((np.isnan(numbers), "numbers: write task='single_label_classification' for classes, or turn them into "
                                                     "numbers first"),
                                 (~np.isfinite(small), "finite numbers that float32 holds: fill or remove these rows")):
             if wrong.any():
@@ -175,7 +175,7 @@ def _read_binary_column(part: Split, label: Any) -> np.ndarray:
     if wrong is not None:
         raise InvalidInputError(f"label column {label!r} of {part.split} holds {describe_first_wrong(part, label, wrong)}, "
                             f"{part.locate_rows(wrong)}; several labels need columns that hold 0 and 1 only: write 1 for yes "
-                            f"and 0 for no (numbers: task='number'; one column of classes: give it alone)")
+                            f"and 0 for no (numbers: task='regression'; one column of classes: give it alone)")
     return bits
 
 
@@ -274,9 +274,9 @@ def _check_not_ids(train: Split, label: Any, coded: CodedLabels) -> None:
         return
     column = train.column(label)
     are_numbers = not is_categorical(column) and not np.isnan(to_numbers(column)).any()
-    held, what = ("numbers", "write task='number', or ") if are_numbers else ("ids or texts", "")
+    held, what = ("numbers", "write task='regression', or ") if are_numbers else ("ids or texts", "")
     raise InvalidInputError(f"label column {label!r} holds {n} different values in {train.size} rows of train, as {held} "
-                        f"do; {what}give a column of classes (task='single' if these are classes)")
+                        f"do; {what}give a column of classes (task='single_label_classification' if these are classes)")
 
 
 def _align_class_order(parts: Sequence[Split], label: Any, coded: List[CodedLabels],
@@ -333,7 +333,7 @@ def _apply_class_order(part: Split, label: Any, coded: CodedLabels, names: List[
     if (codes < 0).any():
         unknown = sorted({name for name in coded.names if name not in number}, key=natural_sort_key)
         rows = np.unique(coded.rows[codes < 0])
-        numbers = "; numbers to be predicted: task='number'" if all(map(_is_number, [*names, *unknown])) else ""
+        numbers = "; numbers to be predicted: task='regression'" if all(map(_is_number, [*names, *unknown])) else ""
         raise InvalidInputError(f"label column {label!r} of {part.split} holds {format_names(unknown)} in {len(rows)} row(s), "
                             f"{part.locate_rows(rows)}, and train never does{suggest_nearest(unknown[0], names)}; give train rows of "
                             f"it, or leave these out{numbers}")

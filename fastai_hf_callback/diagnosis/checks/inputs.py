@@ -106,8 +106,8 @@ def check_attention_mask_wrong(evidence: Evidence) -> Optional[Finding]:
     inputs = evidence.inputs
     if inputs is not None and inputs.mask_hides_everything:
         return Finding("attention-mask-wrong", "error", "A mask of zeros alone reaches the model: it hides every word.",
-                       {"positions not masked": 0}, "attention_mask = (input_ids != pad_id).long()")
-    if inputs is None or not inputs.mask_given or inputs.pad_id is None or inputs.mask_marks_padding is None:
+                       {"positions not masked": 0}, "attention_mask = (input_ids != pad_token_id).long()")
+    if inputs is None or not inputs.mask_given or inputs.pad_token_id is None or inputs.mask_marks_padding is None:
         return None
     unreadable = evidence.outputs is not None and not evidence.outputs.finite
     if not _is_padding_read(evidence) and not unreadable:
@@ -115,10 +115,10 @@ def check_attention_mask_wrong(evidence: Evidence) -> Optional[Finding]:
     if inputs.mask_marks_padding > 0.999:
         return _mask_without_effect(evidence)
     return Finding("attention-mask-wrong", "error" if inputs.mask_marks_padding < 0.5 else "warning",
-                   f"The mask agrees with the padding (id {inputs.pad_id}) in {inputs.mask_marks_padding:.0%} of the "
+                   f"The mask agrees with the padding (id {inputs.pad_token_id}) in {inputs.mask_marks_padding:.0%} of the "
                    f"positions: the model reads padding, or not the text.",
                    {"agreement": inputs.mask_marks_padding, "change with padding": _padding_change(evidence)},
-                   f"attention_mask = (input_ids != {inputs.pad_id}).long()")
+                   f"attention_mask = (input_ids != {inputs.pad_token_id}).long()")
 
 
 def _mask_without_effect(evidence: Evidence) -> Optional[Finding]:
@@ -127,7 +127,7 @@ def _mask_without_effect(evidence: Evidence) -> Optional[Finding]:
         return _mask_not_accepted(evidence)
     if inputs.mask_argument_given is False:
         return Finding("attention-mask-missing", "warning",
-                       f"The batch brings a mask that marks the padding (id {inputs.pad_id}), and it does not reach "
+                       f"The batch brings a mask that marks the padding (id {inputs.pad_token_id}), and it does not reach "
                        f"the model: a row's logits change by {_padding_change(evidence):.2g} of their spread when its padding is "
                        f"taken away.", {"padding": inputs.pad_share, "change with padding": _padding_change(evidence)},
                        "self.body(input_ids, attention_mask=attention_mask)  # hand it on in forward")
@@ -135,7 +135,7 @@ def _mask_without_effect(evidence: Evidence) -> Optional[Finding]:
         return None  # what changes then is the positions; see check_padding_in_front
     # A note: the texts are read through a padded position, which costs little and dilutes predictions a little.
     return Finding("attention-mask-wrong", "note",
-                   f"The model gets a mask that marks the padding (id {inputs.pad_id}) and its logits still change by "
+                   f"The model gets a mask that marks the padding (id {inputs.pad_token_id}) and its logits still change by "
                    f"{_padding_change(evidence):.2g} of their spread when padding is taken away: what comes after the body, a mean "
                    f"or a last position, reads padding.", {"padding": inputs.pad_share,
                                                         "change with padding": _padding_change(evidence)},
@@ -145,7 +145,7 @@ def _mask_without_effect(evidence: Evidence) -> Optional[Finding]:
 def _mask_not_accepted(evidence: Evidence) -> Finding:
     inputs = evidence.inputs
     return Finding("attention-mask-missing", "note",
-                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}), the model reads them, "
+                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_token_id}), the model reads them, "
                    f"and its forward takes no mask: a row's logits change by {_padding_change(evidence):.2g} of their spread when "
                    f"its padding is taken away.", {"padding": inputs.pad_share, "change with padding": _padding_change(evidence)},
                    "text_data(...)  # its batches are of like length: little padding is left to read")
@@ -153,16 +153,16 @@ def _mask_not_accepted(evidence: Evidence) -> Finding:
 
 def check_attention_mask_missing(evidence: Evidence) -> Optional[Finding]:
     inputs = evidence.inputs
-    if inputs is None or inputs.mask_given or inputs.pad_id is None or not _is_padding_read(evidence):
+    if inputs is None or inputs.mask_given or inputs.pad_token_id is None or not _is_padding_read(evidence):
         return None
     if inputs.mask_argument_given or not inputs.takes_mask:
         return _mask_without_effect(evidence)
     return Finding("attention-mask-missing", "warning",
-                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_id}) and the model reads "
+                   f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_token_id}) and the model reads "
                    f"them: a row's logits change by {_padding_change(evidence):.2g} of their spread when its padding is taken "
                    f"away, so predictions depend on batch mates.",
                    {"padding": inputs.pad_share, "change with padding": _padding_change(evidence)},
-                   f"model = HFModel(model, pad_id={inputs.pad_id})  # and build the Learner with it")
+                   f"model = HFModel(model, pad_token_id={inputs.pad_token_id})  # and build the Learner with it")
 
 
 def check_padding_in_front(evidence: Evidence) -> Optional[Finding]:
@@ -187,15 +187,15 @@ def check_padding_in_front(evidence: Evidence) -> Optional[Finding]:
 
 def check_wrong_padding_id(evidence: Evidence) -> Optional[Finding]:
     inputs = evidence.inputs
-    if inputs is None or inputs.pad_id is None or not _is_padding_read(evidence):
+    if inputs is None or inputs.pad_token_id is None or not _is_padding_read(evidence):
         return None
     meant = inputs.config_pad_id if inputs.embedding_pad_id is None else inputs.embedding_pad_id
-    if meant is None or meant == inputs.pad_id:
+    if meant is None or meant == inputs.pad_token_id:
         return None
     return Finding("wrong-padding-id", "warning",
-                   f"Texts are padded with id {inputs.pad_id}; the model's padding is id {meant}, so the padding is an "
+                   f"Texts are padded with id {inputs.pad_token_id}; the model's padding is id {meant}, so the padding is an "
                    f"ordinary word to it.",
-                   {"padded with": inputs.pad_id, "model's padding": meant, "change with padding": _padding_change(evidence)},
+                   {"padded with": inputs.pad_token_id, "model's padding": meant, "change with padding": _padding_change(evidence)},
                    f"TextDataBunch.from_df(..., pad_idx={meant}, pad_first=False)  # or text_data, or in batches of "
                    f"your own pads of {meant}")
 

@@ -44,7 +44,7 @@ def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
                    f"is left foretells a label (area {labels.signal_within_train:.2f} +- "
                    f"{labels.error_within_train:.2f}, chance .50).",
                    {"cut": inputs.truncated_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
-                   "max_len=256  # or keep the end of the texts instead of their beginning")
+                   "max_length=256  # or keep the end of the texts instead of their beginning")
 
 
 def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:

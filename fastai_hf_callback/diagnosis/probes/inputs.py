@@ -115,7 +115,7 @@ class TokenView(NamedTuple):
 
     ids: Tensor
     embedding: Optional[nn.Embedding]
-    pad_id: Optional[int]
+    pad_token_id: Optional[int]
     pad_side: Optional[str]
     is_pad: Tensor
     mask: Optional[Tensor]
@@ -143,12 +143,12 @@ def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenVi
     if call is None:
         return None
     ids = call.ids
-    pad_id, side, is_pad = _find_padding(ids)
+    pad_token_id, side, is_pad = _find_padding(ids)
     masks = [t for t in _matrices(batch) if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids)
              and not bool((t == 0).all())]
     # Token types of pairs are 0 and 1 too: the mask is the one that says most of what the padding says.
     mask = max(masks, key=lambda t: float(((t.to(ids.device) != 0) == ~is_pad).float().mean()), default=None)
-    return TokenView(ids, call.embedding, pad_id, side, is_pad, mask)
+    return TokenView(ids, call.embedding, pad_token_id, side, is_pad, mask)
 
 
 def unify_padding(views: List[TokenView]) -> List[TokenView]:
@@ -156,18 +156,18 @@ def unify_padding(views: List[TokenView]) -> List[TokenView]:
 
     A view in which that id stands inside the texts too is left as it is.
     """
-    shown = next((v for v in views if v.pad_id is not None), None)
+    shown = next((v for v in views if v.pad_token_id is not None), None)
     if shown is None:
         return views
-    return [view if view.pad_id is not None else _apply_padding(view, shown) for view in views]
+    return [view if view.pad_token_id is not None else _apply_padding(view, shown) for view in views]
 
 
 def _apply_padding(view: TokenView, shown: TokenView) -> TokenView:
-    runs = _find_runs(view.ids, shown.pad_id, shown.pad_side)
-    inside = int((view.ids == shown.pad_id).sum()) - int(runs.sum())
+    runs = _find_runs(view.ids, shown.pad_token_id, shown.pad_side)
+    inside = int((view.ids == shown.pad_token_id).sum()) - int(runs.sum())
     if inside or not bool(runs.any()):
         return view
-    return view._replace(pad_id=shown.pad_id, pad_side=shown.pad_side, is_pad=runs)
+    return view._replace(pad_token_id=shown.pad_token_id, pad_side=shown.pad_side, is_pad=runs)
 
 
 def probe_inputs(views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]],
@@ -187,20 +187,20 @@ def probe_inputs(views: List[TokenView], batches: List[Any], arguments: List[Lis
     """
     first = views[0]
     config = config if contains_ids(batches[0], first) else None  # CANINE looks up hashes of ids: 0 is padding no more
-    place = next((i for i, v in enumerate(views) if v.pad_id is not None), 0)
+    place = next((i for i, v in enumerate(views) if v.pad_token_id is not None), 0)
     padded = views[place]
     ids = [v.ids for v in views]
-    real = [~v.is_pad if v.pad_id == padded.pad_id else torch.ones_like(v.is_pad) for v in views]
+    real = [~v.is_pad if v.pad_token_id == padded.pad_token_id else torch.ones_like(v.is_pad) for v in views]
     rows = [row[keep] for table, keeps in zip(ids, real) for row, keep in zip(table, keeps)]
     rows = [row for row in rows if len(row)]
     evidence = Inputs(rows=len(rows), length=max(t.shape[1] for t in ids),
                   distinct_ids=len(torch.cat([t.reshape(-1) for t in ids]).unique()),
-                  batch_has_other_ids=_has_other_ids(ids[0], batches[0]), pad_id=padded.pad_id, pad_side=padded.pad_side,
+                  batch_has_other_ids=_has_other_ids(ids[0], batches[0]), pad_token_id=padded.pad_token_id, pad_side=padded.pad_side,
                   pad_share=float(torch.cat([v.is_pad.reshape(-1) for v in views]).float().mean()),
                   embedding_pad_id=getattr(first.embedding, "padding_idx", None), config_pad_id=_config_pad_id(config),
                   mask_given=any(v.mask is not None for v in views) or bool(_has_mask_argument(arguments)),
                   mask_marks_padding=_mask_agreement(padded, arguments[place])
-                  if padded.pad_id is not None else None,
+                  if padded.pad_token_id is not None else None,
                   mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _mask_argument_names(v, calls)}),
                   mask_argument_given=_has_mask_argument(arguments),
                   mask_hides_everything=any(bool((m == 0).all()) for calls in arguments for m in _collect_masks(calls)
@@ -296,7 +296,7 @@ def _mask_agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[fl
 
 def _mask_argument_names(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:
     """The arguments, other than masks, in which the batch's mask arrives."""
-    if view.mask is None or view.pad_id is None or not bool(((view.mask != 0) == ~view.is_pad).all()):
+    if view.mask is None or view.pad_token_id is None or not bool(((view.mask != 0) == ~view.is_pad).all()):
         return []
     return [name for call in calls for name, given in call.items() if "mask" not in name
             and isinstance(given, Tensor) and given.dim() == 2 and _equal(given, view.mask)]

@@ -68,7 +68,7 @@ def measure_padding_sensitivity(logits_func: LogitsFunc, batches: List[Any], vie
     """The largest change of a row's logits when it comes alone and unpadded; None where nothing is padded."""
     changes = []
     for batch, view, logits in list(zip(batches, views, outputs))[:MAX_BATCHES]:
-        if view.pad_id is None or logits.dim() == 0 or logits.shape[0] != view.ids.shape[0]:
+        if view.pad_token_id is None or logits.dim() == 0 or logits.shape[0] != view.ids.shape[0]:
             continue
         most_padded = sorted(range(len(view.ids)), key=lambda i: -int(view.is_pad[i].sum()))
         for row in [i for i in most_padded if bool(view.is_pad[i].any())][:MAX_SINGLE_ROWS]:

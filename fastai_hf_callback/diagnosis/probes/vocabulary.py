@@ -12,8 +12,8 @@ from .inputs import TokenView
 __all__ = ["add_tokenizer_evidence"]
 
 
-def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: Any, max_len: int) -> None:
-    """Add ``unknown_share`` to `evidence`; of texts of one length that are shorter than `max_len` none was cut.
+def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: Any, max_length: int) -> None:
+    """Add ``unknown_share`` to `evidence`; of texts of one length that are shorter than `max_length` none was cut.
 
     Parameters
     ----------
@@ -22,10 +22,10 @@ def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: 
         Of batches that this tokenizer encoded.
     tokenizer : any
         Of either Hugging Face library.
-    max_len : int
+    max_length : int
         At how many tokens it cuts.
     """
-    if evidence.length < max_len:
+    if evidence.length < max_length:
         evidence.truncated_share = 0.0
     unknown = _token_id(tokenizer, "unk_token")
     others = {_token_id(tokenizer, name) for name in ("pad_token", "cls_token", "sep_token", "bos_token", "eos_token")}

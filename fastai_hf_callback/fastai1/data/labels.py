@@ -32,11 +32,11 @@ def build_label_list(targets: Any, task: str, names: List[str], path: Any) -> It
     path : path-like
         The ``DataBunch``'s.
     """
-    if task == "single":
+    if task == "single_label_classification":
         return CategoryList([names[target] for target in targets], classes=names, path=path)
-    if task == "several":
+    if task == "multi_label_classification":
         return MultiCategoryList(targets, classes=names, one_hot=True, path=path)
-    if task == "tokens":
+    if task == "token-classification":
         return WordLabelList(to_object_array(targets), classes=names, path=path)
     return RegressionList(targets, classes=names, path=path)
 

@@ -20,10 +20,10 @@ from .labels import build_label_list
 __all__ = ["build_text_loaders", "text_data"]
 
 
-def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, test: Any = None,
-              pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
-              bs: int = 32, val_bs: Optional[int] = None, max_len: int = 128, seed: int = 42, path: Any = ".",
-              device: Optional[torch.device] = None, num_workers: int = 0, n_workers: Optional[int] = None,
+def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, *, test: Any = None,
+              text_pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
+              bs: int = 32, val_bs: Optional[int] = None, max_length: int = 128, seed: int = 42, path: Any = ".",
+              device: Optional[torch.device] = None, num_workers: int = 0, tokenizer_workers: Optional[int] = None,
               progress: bool = True) -> "TextBunch":
     """Texts with their labels -> all that a fastai ``Learner`` and a Hugging Face model need.
 
@@ -41,15 +41,15 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
         several columns of 0 and 1 for several labels.
     test : DataFrame, Dataset, path or list of str, optional
         Rows to predict. Labels, if it has them, are kept.
-    pair : str, optional
+    text_pair : str, optional
         The column of second texts.
     task : str, optional
-        ``"single"``, ``"several"``, ``"number"`` or ``"tokens"``, where the columns do not say it.
+        ``"single_label_classification"``, ``"multi_label_classification"``, ``"regression"`` or ``"token-classification"``, where the columns do not say it.
     classes : sequence, optional
         The classes in the order of their numbers; by default sorted.
     bs, val_bs : int
         Rows per batch in training, and elsewhere (`bs` by default).
-    max_len : int
+    max_length : int
         Tokens per text at most, special tokens included.
     seed : int
         Draws the rows of a `valid` that is a fraction, and nothing else.
@@ -58,7 +58,7 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
     device : torch.device, optional
     num_workers : int
         Processes that make batches; rows are in memory, so none is fastest.
-    n_workers : int, optional
+    tokenizer_workers : int, optional
         Processes that tokenise, where the tokenizer is a slow one; as many as there are cores by default.
     progress : bool
         Whether to show a bar while tokenising, in a notebook or a terminal.
@@ -77,16 +77,16 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
         Before anything is tokenised, with the rows or names concerned.
     """
     check_arguments(bs, val_bs, num_workers, path, device)
-    encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
-    examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
-    if examples.task == "answer":
-        raise InvalidInputError("task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on "
+    encoder = TextEncoder(tokenizer, max_length=max_length, tokenizer_workers=tokenizer_workers)
+    examples = read_examples(train, valid, text, labels, text_pair=text_pair, test=test, task=task, classes=classes, seed=seed)
+    if examples.task == "question-answering":
+        raise InvalidInputError("task 'question-answering' (questions, and answers in their contexts) is there on fastai 2 alone; on "
                             "fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), "
                             "loss_func=SpanLoss()")
     for line in examples.messages:
         warnings.warn(line, stacklevel=2)
-    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if pair is None else [text, pair]
-    processor = TextProcessor(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
+    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if text_pair is None else [text, text_pair]
+    processor = TextProcessor(encoder, paired=text_pair is not None, words=examples.task == "token-classification", progress=bar,
                               columns=columns)
     return build_text_loaders(examples, processor, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
                       num_workers=int(num_workers), device=None if device is None else torch.device(device))

@@ -28,8 +28,8 @@ class WordLossFlat(CrossEntropyLossFlat):
         BaseLoss.__init__(self, CrossEntropyLoss, axis=-1, ignore_index=IGNORE_INDEX)
 
 
-LOSS_BY_TASK = {"single": CrossEntropyLossFlat, "several": BCEWithLogitsLossFlat, "number": MSELossFlat,
-          "tokens": WordLossFlat, "answer": SpanLoss}
+LOSS_BY_TASK = {"single_label_classification": CrossEntropyLossFlat, "multi_label_classification": BCEWithLogitsLossFlat, "regression": MSELossFlat,
+          "token-classification": WordLossFlat, "question-answering": SpanLoss}
 
 
 class TaskLabels:
@@ -40,8 +40,8 @@ class TaskLabels:
     task : str
         One of ``examples.TASKS``.
     names : list of str
-        The classes in the order of their numbers; the label columns for ``"several"`` and ``"number"``; what the two
-        outputs say for ``"answer"``.
+        The classes in the order of their numbers; the label columns for ``"multi_label_classification"`` and ``"regression"``; what the two
+        outputs say for ``"question-answering"``.
     """
 
     def __init__(self, task: str, names: List[str]):
@@ -64,13 +64,13 @@ class TaskLabels:
             The text, as ``TextCollator.row_of`` gives it.
         feeding : TextCollator
         """
-        if self.task == "single":
+        if self.task == "single_label_classification":
             return self.names[int(numbers)]
-        if self.task == "several":
+        if self.task == "multi_label_classification":
             return [name for name, there in zip(self.names, _flatten(numbers)) if there]
-        if self.task == "answer":
+        if self.task == "question-answering":
             return collator.answer(row, _flatten(numbers))
-        if self.task == "number":
+        if self.task == "regression":
             values = [float(value) for value in _flatten(numbers)]
             return values[0] if len(self.names) == 1 else values
         return WordLabels(to_class_names(gather_word_labels(numbers, row, n_words, collator.padding.side), self.names))

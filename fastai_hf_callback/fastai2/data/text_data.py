@@ -20,10 +20,10 @@ from .labels import TaskLabels
 __all__ = ["text_data", "build_text_loaders"]
 
 
-def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, test: Any = None,
-              pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
-              bs: int = 32, val_bs: Optional[int] = None, max_len: int = 128, seed: int = 42, path: Any = ".",
-              device: Optional[torch.device] = None, num_workers: int = 0, n_workers: Optional[int] = None,
+def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, *, test: Any = None,
+              text_pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
+              bs: int = 32, val_bs: Optional[int] = None, max_length: int = 128, seed: int = 42, path: Any = ".",
+              device: Optional[torch.device] = None, num_workers: int = 0, tokenizer_workers: Optional[int] = None,
               progress: bool = True) -> TextLoaders:
     """Texts with their labels -> all that a fastai ``Learner`` and a Hugging Face model need.
 
@@ -42,15 +42,15 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
         "answer_start": [...]}``), or two columns, of the text and the place of its first character.
     test : DataFrame, Dataset, path or list of str, optional
         Rows to predict, as ``dls.test``. Labels, if it has them, are kept.
-    pair : str, optional
+    text_pair : str, optional
         The column of second texts; of contexts, in which the answers stand.
     task : str, optional
-        ``"single"``, ``"several"``, ``"number"``, ``"tokens"`` or ``"answer"``, where the columns do not say it.
+        ``"single_label_classification"``, ``"multi_label_classification"``, ``"regression"``, ``"token-classification"`` or ``"question-answering"``, where the columns do not say it.
     classes : sequence, optional
         The classes in the order of their numbers; by default sorted.
     bs, val_bs : int
         Rows per batch in training, and elsewhere (`bs` by default).
-    max_len : int
+    max_length : int
         Tokens per text at most, special tokens included.
     seed : int
         Draws the rows of a `valid` that is a fraction, and nothing else.
@@ -60,7 +60,7 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
         By default fastai's own.
     num_workers : int
         Processes that make batches; rows are in memory, so none is fastest.
-    n_workers : int, optional
+    tokenizer_workers : int, optional
         Processes that tokenise, where the tokenizer is a slow one; as many as there are cores by default.
     progress : bool
         Whether to show a bar while tokenising, in a notebook or a terminal.
@@ -80,15 +80,15 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, te
         Before anything is tokenised, with the rows or names concerned.
     """
     check_arguments(bs, val_bs, num_workers, path, device)
-    encoder = TextEncoder(tokenizer, max_len=max_len, n_workers=n_workers)
-    examples = read_examples(train, valid, text, labels, pair=pair, test=test, task=task, classes=classes, seed=seed)
+    encoder = TextEncoder(tokenizer, max_length=max_length, tokenizer_workers=tokenizer_workers)
+    examples = read_examples(train, valid, text, labels, text_pair=text_pair, test=test, task=task, classes=classes, seed=seed)
     for line in examples.messages:
         warnings.warn(line, stacklevel=2)
-    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if pair is None else [text, pair]
-    if examples.task == "answer":
+    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if text_pair is None else [text, text_pair]
+    if examples.task == "question-answering":
         collator: TextCollator = QACollator(encoder, bar, columns)
     else:
-        collator = TextCollator(encoder, paired=pair is not None, words=examples.task == "tokens", progress=bar,
+        collator = TextCollator(encoder, paired=text_pair is not None, words=examples.task == "token-classification", progress=bar,
                           columns=columns)
     loaders = build_text_loaders(examples, collator, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
                            num_workers=int(num_workers), device=None if device is None else torch.device(device))

@@ -207,7 +207,7 @@ def test_a_model_that_fits_is_taken(name):
      "The tokenizer has 50 ids, and BertForSequenceClassification embeds 48. Load both from one folder, or write "
      "model.resize_token_embeddings(50) if tokens were added."),
     (dict(longest=33), "The longest text has 33 tokens, and BertForSequenceClassification has 32 positions. Write "
-                       "text_data(..., max_len=32)."),
+                       "text_data(..., max_length=32)."),
     (dict(num_labels=4), "The labels ask for 4 output(s), and BertForSequenceClassification gives 3. Write "
                       "from_pretrained(..., num_labels=4)."),
 ))

@@ -24,7 +24,7 @@ def encoder(request, tmp_path):
     make = slow_tokenizer if is_installed("pytorch_transformers") else fast_tokenizer
     tokenizer = make(tmp_path)
     tokenizer.padding_side = request.param
-    return TextEncoder(tokenizer, max_len=16)
+    return TextEncoder(tokenizer, max_length=16)
 
 
 def feed(encoder, texts, **settings):

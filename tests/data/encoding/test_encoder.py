@@ -39,34 +39,34 @@ from tests.data.encoding.tiny_tokenizers import (
 
 @every_slow
 @settings(deadline=None, max_examples=25)
-@given(texts=st.lists(texts_of_all_kinds, max_size=5), max_len=st.integers(3, 30))
-def test_a_slow_tokenizer_s_rows_are_its_own(slow, make, texts, max_len):
+@given(texts=st.lists(texts_of_all_kinds, max_size=5), max_length=st.integers(3, 30))
+def test_a_slow_tokenizer_s_rows_are_its_own(slow, make, texts, max_length):
     tokenizer = slow(make)
     for from_ in (1, 1000):  # with words remembered where they may be, and without
         with patch.object(tokenizing, "MIN_TEXTS_FOR_CHUNKS", from_):
-            rows = as_lists(TextEncoder(tokenizer, max_len).encode(texts))
-        assert rows == [own_row(tokenizer, text, max_len) for text in texts]
+            rows = as_lists(TextEncoder(tokenizer, max_length).encode(texts))
+        assert rows == [own_row(tokenizer, text, max_length) for text in texts]
 
 
 @every_slow
 @settings(deadline=None, max_examples=15)
-@given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_len=st.integers(4, 25))
-def test_a_slow_tokenizer_s_pairs_are_its_own(slow, make, rows, max_len):
+@given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_length=st.integers(4, 25))
+def test_a_slow_tokenizer_s_pairs_are_its_own(slow, make, rows, max_length):
     tokenizer, texts, pairs = slow(make), [a for a, _ in rows], [b for _, b in rows]
     with patch.object(tokenizing, "MIN_TEXTS_FOR_CHUNKS", 1):
-        encoded = as_lists(TextEncoder(tokenizer, max_len).encode(texts, pairs))
-    assert encoded == [own_pair(tokenizer, text, pair, max_len) for text, pair in rows]
+        encoded = as_lists(TextEncoder(tokenizer, max_length).encode(texts, pairs))
+    assert encoded == [own_pair(tokenizer, text, pair, max_length) for text, pair in rows]
 
 
 @every_slow
 @settings(deadline=None, max_examples=15)
 @given(words=st.lists(st.one_of(st.sampled_from(["good", "bad", "", " ", "a", "fishy", "3,000"]), st.text(max_size=4)),
-                      max_size=8), max_len=st.integers(3, 30))
-def test_words_are_tokenised_one_by_one_and_each_piece_knows_its_word(slow, make, words, max_len):
+                      max_size=8), max_length=st.integers(3, 30))
+def test_words_are_tokenised_one_by_one_and_each_piece_knows_its_word(slow, make, words, max_length):
     tokenizer = slow(make)
-    row, = TextEncoder(tokenizer, max_len).encode([words])
+    row, = TextEncoder(tokenizer, max_length).encode([words])
     pieces = [ids_of(tokenizer, word) for word in words]
-    room = max_len - len(tokenizer.add_special_tokens_single_sentence([]))
+    room = max_length - len(tokenizer.add_special_tokens_single_sentence([]))
     assert row.ids.tolist() == tokenizer.add_special_tokens_single_sentence(sum(pieces, [])[:room])
     kept = [(i, word) for i, word in zip(row.ids.tolist(), row.words.tolist()) if word >= 0]
     assert kept == [(i, n) for n, piece in enumerate(pieces) for i in piece][:room]
@@ -74,25 +74,25 @@ def test_words_are_tokenised_one_by_one_and_each_piece_knows_its_word(slow, make
 
 @every_fast
 @settings(deadline=None, max_examples=25)
-@given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_len=st.integers(4, 25))
-def test_a_fast_tokenizer_s_rows_are_its_own(fast, make, rows, max_len):
+@given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_length=st.integers(4, 25))
+def test_a_fast_tokenizer_s_rows_are_its_own(fast, make, rows, max_length):
     tokenizer, texts, pairs = fast(make), [a for a, _ in rows], [b for _, b in rows]
     for seconds in (None, pairs):
-        encoded = TextEncoder(tokenizer, max_len).encode(texts, seconds)
+        encoded = TextEncoder(tokenizer, max_length).encode(texts, seconds)
         for i, row in enumerate(encoded):
-            own = tokenizer(texts[i:i + 1], seconds and seconds[i:i + 1], truncation=True, max_length=max_len)
+            own = tokenizer(texts[i:i + 1], seconds and seconds[i:i + 1], truncation=True, max_length=max_length)
             assert row.ids.tolist() == own["input_ids"][0]
             types = own.get("token_type_ids", [[]])[0]
             assert listed(row.types) == (types if any(types) else None)
 
 
 @quick
-@given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_len=st.integers(5, 25))
-def test_a_slow_tokenizer_of_today_gives_its_own_rows(slow_of_today, rows, max_len):
+@given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_length=st.integers(5, 25))
+def test_a_slow_tokenizer_of_today_gives_its_own_rows(slow_of_today, rows, max_length):
     tokenizer, texts, pairs = slow_of_today, [a for a, _ in rows], [b for _, b in rows]
     for seconds in (None, pairs):
-        encoded = as_lists(TextEncoder(tokenizer, max_len).encode(texts, seconds))
-        own = [tokenizer(texts[i], pairs[i] if seconds else None, truncation=True, max_length=max_len)["input_ids"]
+        encoded = as_lists(TextEncoder(tokenizer, max_length).encode(texts, seconds))
+        own = [tokenizer(texts[i], pairs[i] if seconds else None, truncation=True, max_length=max_length)["input_ids"]
                for i in range(len(texts))]
         assert encoded == own
 
@@ -119,12 +119,12 @@ def test_words_of_a_fast_tokenizer_have_the_pieces_they_have_in_a_text(fast, mak
 
 def test_a_fast_bert_and_a_slow_one_agree(fast, a_bert):
     texts, pairs = ["good fishy bad !", "a", ""], ["bad", "good good good good good", "a"]
-    for max_len in (4, 5, 30):
-        one, other = (TextEncoder(tokenizer, max_len) for tokenizer in (fast(fast_bert), a_bert))
+    for max_length in (4, 5, 30):
+        one, other = (TextEncoder(tokenizer, max_length) for tokenizer in (fast(fast_bert), a_bert))
         assert as_lists(one.encode(texts)) == as_lists(other.encode(texts))
     for row, slow_row in zip(one.encode(texts, pairs), other.encode(texts, pairs)):
         assert row.ids.tolist() == slow_row.ids.tolist() and row.types.tolist() == slow_row.types.tolist()
-    assert (one.pad_id, one.padding_side, one.vocab_size) == (other.pad_id, other.padding_side, other.vocab_size)
+    assert (one.pad_token_id, one.padding_side, one.vocab_size) == (other.pad_token_id, other.padding_side, other.vocab_size)
 
 
 # -- special tokens, types, padding, and arms that break them -----------------------------------------
@@ -153,7 +153,7 @@ def test_a_single_text_has_types_only_where_some_are_not_0(slow, make):
 def test_padding_as_the_tokenizer_would(slow, make):
     encoder = TextEncoder(slow(make), 40)
     assert encoder.padding_side == ("left" if make is xlnet else "right")
-    assert encoder.pad_id == {roberta: 1, xlm: 2, xlnet: 5}.get(make, 0)
+    assert encoder.pad_token_id == {roberta: 1, xlm: 2, xlnet: 5}.get(make, 0)
     assert encoder.pad_token_type_id == 0
     assert encoder.vocab_size == len(slow(make))
 
@@ -241,7 +241,7 @@ def test_a_fast_tokenizer_keeps_its_truncation_and_padding(fast, make, was_set):
     backend = tokenizer.backend_tokenizer
     if was_set:
         backend.enable_truncation(7, stride=1)
-        backend.enable_padding(length=9, pad_id=1)
+        backend.enable_padding(length=9, pad_token_id=1)
     before = backend.truncation, backend.padding
     TextEncoder(tokenizer, 20).encode(["good bad", "a"])
     assert (backend.truncation, backend.padding) == before and (before == (None, None)) != was_set
@@ -266,7 +266,7 @@ def test_an_encoder_of_a_fast_tokenizer_can_be_pickled(fast, make):
 
 def test_no_warning_for_each_text_that_is_cut(tmp_path, caplog):
     library = pytest.importorskip("pytorch_transformers")
-    tokenizers = [bert(library, tmp_path, max_len=4), gpt2(library, tmp_path)]
+    tokenizers = [bert(library, tmp_path, max_length=4), gpt2(library, tmp_path)]
     with caplog.at_level(logging.WARNING):
         for tokenizer in tokenizers:
             encoder = TextEncoder(tokenizer, 4)

@@ -47,28 +47,28 @@ def test_texts_that_are_none_are_refused(a_bert, texts, pairs, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("max_len", [1.5, "128", True, None])
-def test_a_length_that_is_no_number_is_refused(a_bert, max_len):
+@pytest.mark.parametrize("max_length", [1.5, "128", True, None])
+def test_a_length_that_is_no_number_is_refused(a_bert, max_length):
     with pytest.raises(InvalidInputError, match="expected a whole number"):
-        TextEncoder(a_bert, max_len)
+        TextEncoder(a_bert, max_length)
 
 
 def test_a_number_of_processes_below_one_is_refused(a_bert):
-    with pytest.raises(InvalidInputError, match="n_workers=0 was given; expected at least 1; write n_workers=1"):
-        TextEncoder(a_bert, n_workers=0)
+    with pytest.raises(InvalidInputError, match="tokenizer_workers=0 was given; expected at least 1; write tokenizer_workers=1"):
+        TextEncoder(a_bert, tokenizer_workers=0)
 
 
 def test_a_length_with_room_for_one_text_but_not_for_a_pair_is_refused_with_pairs(a_bert):
     encoder = TextEncoder(a_bert, 2)
     assert as_lists(encoder.encode(["good"])) == [[CLS, SEP]]
-    with pytest.raises(InvalidInputError, match="max_len=2 was given.*3 special tokens of a pair; write max_len=4 or more"):
+    with pytest.raises(InvalidInputError, match="max_length=2 was given.*3 special tokens of a pair; write max_length=4 or more"):
         encoder.encode(["good"], ["bad"])
 
 
 def test_a_length_above_the_tokenizer_s_own_limit_is_refused(tmp_path):
-    tokenizer = bert(pytest.importorskip("pytorch_transformers"), tmp_path, max_len=64)
+    tokenizer = bert(pytest.importorskip("pytorch_transformers"), tmp_path, max_length=64)
     TextEncoder(tokenizer, 64)
-    said = "max_len=65 was given, and the tokenizer's own limit is 64 tokens; write max_len=64 or less"
+    said = "max_length=65 was given, and the tokenizer's own limit is 64 tokens; write max_length=64 or less"
     with pytest.raises(InvalidInputError, match=said):
         TextEncoder(tokenizer, 65)
 
@@ -76,7 +76,7 @@ def test_a_length_above_the_tokenizer_s_own_limit_is_refused(tmp_path):
 def test_a_length_above_a_fast_tokenizer_s_own_limit_is_refused(fast):
     tokenizer = pickle.loads(pickle.dumps(fast(fast_bert)))
     tokenizer.model_max_length = 100
-    with pytest.raises(InvalidInputError, match="max_len=128 was given, and the tokenizer's own limit is 100 tokens"):
+    with pytest.raises(InvalidInputError, match="max_length=128 was given, and the tokenizer's own limit is 100 tokens"):
         TextEncoder(tokenizer)
 
 
@@ -95,19 +95,19 @@ def test_texts_become_ids_between_special_tokens(a_bert):
 
 
 @quick
-@given(texts=st.lists(st.text(alphabet="good badfishy!?\n", max_size=40), max_size=4), max_len=st.integers(2, 12))
-def test_no_row_is_longer_than_asked_and_all_keep_their_special_tokens(a_bert, texts, max_len):
-    rows, whole = encode(a_bert, texts, max_len), encode(a_bert, texts, 1000)
+@given(texts=st.lists(st.text(alphabet="good badfishy!?\n", max_size=40), max_size=4), max_length=st.integers(2, 12))
+def test_no_row_is_longer_than_asked_and_all_keep_their_special_tokens(a_bert, texts, max_length):
+    rows, whole = encode(a_bert, texts, max_length), encode(a_bert, texts, 1000)
     assert len(rows) == len(texts)
     for row, full in zip(rows, whole):
-        assert len(row) == min(max_len, len(full))
+        assert len(row) == min(max_length, len(full))
         assert row == [*full[:len(row) - 1], SEP]
 
 
-@pytest.mark.parametrize("max_len", [1, 0, -3])
-def test_a_length_with_no_room_for_the_special_tokens_is_refused(a_bert, max_len):
-    with pytest.raises(FastaiHFError, match=f"max_len={max_len}.*2 special tokens"):
-        encode(a_bert, ["good fish good fish"], max_len)
+@pytest.mark.parametrize("max_length", [1, 0, -3])
+def test_a_length_with_no_room_for_the_special_tokens_is_refused(a_bert, max_length):
+    with pytest.raises(FastaiHFError, match=f"max_length={max_length}.*2 special tokens"):
+        encode(a_bert, ["good fish good fish"], max_length)
 
 
 def test_a_tokenizer_without_special_tokens_adds_none(caplog):

@@ -24,7 +24,7 @@ def in_processes(monkeypatch):
 @every_slow
 def test_in_processes_the_rows_are_the_same_in_the_same_order(slow, make, in_processes):
     tokenizer, pairs = slow(make), NUMBERED[::-1]
-    serial, parallel = (TextEncoder(tokenizer, 16, n_workers=n) for n in (1, 2))
+    serial, parallel = (TextEncoder(tokenizer, 16, tokenizer_workers=n) for n in (1, 2))
     assert as_lists(parallel.encode(NUMBERED)) == as_lists(serial.encode(NUMBERED))
     for one, other in zip(parallel.encode(NUMBERED, pairs), serial.encode(NUMBERED, pairs)):
         assert one.ids.tolist() == other.ids.tolist() and listed(one.types) == listed(other.types)
@@ -45,7 +45,7 @@ linux = pytest.mark.skipif(not hasattr(os, "fork") or os.uname().sysname != "Lin
 @linux
 def test_an_error_in_another_process_reaches_the_caller_and_no_process_stays(in_processes):
     with pytest.raises(ValueError) as caught:
-        TextEncoder(Loud(), n_workers=2).encode([*NUMBERED, "boom", *NUMBERED])
+        TextEncoder(Loud(), tokenizer_workers=2).encode([*NUMBERED, "boom", *NUMBERED])
     assert caught.value.args[0] != os.getpid()
     assert not multiprocessing.active_children()
 
@@ -53,7 +53,7 @@ def test_an_error_in_another_process_reaches_the_caller_and_no_process_stays(in_
 @linux
 def test_an_error_that_cannot_be_sent_is_raised_here(in_processes):
     with pytest.raises(Unsendable) as caught:
-        TextEncoder(Loud(Unsendable), n_workers=2).encode([*NUMBERED, "boom", *NUMBERED])
+        TextEncoder(Loud(Unsendable), tokenizer_workers=2).encode([*NUMBERED, "boom", *NUMBERED])
     assert caught.value.pid == os.getpid()
     assert not multiprocessing.active_children()
 
@@ -62,7 +62,7 @@ def test_an_error_that_cannot_be_sent_is_raised_here(in_processes):
 def test_a_tokenizer_that_cannot_be_pickled_works_in_this_process(in_processes):
     tokenizer = Loud()
     tokenizer.handle = lambda: None
-    encoder = TextEncoder(tokenizer, n_workers=2)
+    encoder = TextEncoder(tokenizer, tokenizer_workers=2)
     assert as_lists(encoder.encode(["a bb", "ccc"] * 20)) == [[1, 2], [3]] * 20
     with pytest.raises(ValueError, match=str(os.getpid())):
         encoder.encode([*NUMBERED, "boom"])
@@ -79,7 +79,7 @@ def test_what_a_killed_process_had_to_do_is_done_here(in_processes):
             return super().tokenize(text)
 
     with patch.object(tokenizing, "_is_picklable", lambda tokenizer: True):
-        rows = as_lists(TextEncoder(Dying(), n_workers=2).encode(["a bb"] * 20 + ["ccc"] * 20))
+        rows = as_lists(TextEncoder(Dying(), tokenizer_workers=2).encode(["a bb"] * 20 + ["ccc"] * 20))
     assert rows == [[1, 2]] * 20 + [[3]] * 20
     assert not multiprocessing.active_children()
 
@@ -91,12 +91,12 @@ def test_a_progress_that_stops_leaves_no_process(in_processes, a_bert):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        TextEncoder(a_bert, n_workers=2).encode(NUMBERED, progress=stopping)
+        TextEncoder(a_bert, tokenizer_workers=2).encode(NUMBERED, progress=stopping)
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
-def test_progress_sees_every_chunk_and_their_number(a_bert, in_processes, n_workers):
+@pytest.mark.parametrize("tokenizer_workers", [1, 2])
+def test_progress_sees_every_chunk_and_their_number(a_bert, in_processes, tokenizer_workers):
     seen = []
 
     def progress(parts, total):
@@ -104,7 +104,7 @@ def test_progress_sees_every_chunk_and_their_number(a_bert, in_processes, n_work
             seen.append((len(part), total))
             yield part
 
-    rows = TextEncoder(a_bert, n_workers=n_workers).encode(NUMBERED, progress=progress)
+    rows = TextEncoder(a_bert, tokenizer_workers=tokenizer_workers).encode(NUMBERED, progress=progress)
     assert len(rows) == 60 and seen == [(7, 9)] * 8 + [(4, 9)]
 
 

@@ -105,21 +105,21 @@ def ids_of(tokenizer, text):
     return tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text)) if text.strip() else []
 
 
-def own_row(tokenizer, text, max_len):
-    room = max_len - len(tokenizer.add_special_tokens_single_sentence([]))
+def own_row(tokenizer, text, max_length):
+    room = max_length - len(tokenizer.add_special_tokens_single_sentence([]))
     return tokenizer.add_special_tokens_single_sentence(ids_of(tokenizer, text)[:room])
 
 
-def own_pair(tokenizer, text, pair, max_len):
+def own_pair(tokenizer, text, pair, max_length):
     first, second = ids_of(tokenizer, text), ids_of(tokenizer, pair)
-    while len(tokenizer.add_special_tokens_sentences_pair(first, second)) > max_len:  # as transformers' loop was
+    while len(tokenizer.add_special_tokens_sentences_pair(first, second)) > max_length:  # as transformers' loop was
         longer = first if len(first) > len(second) else second
         longer.pop()
     return tokenizer.add_special_tokens_sentences_pair(first, second)
 
 
-def encode(tokenizer, texts, max_len):
-    return as_lists(TextEncoder(tokenizer, max_len).encode(texts))
+def encode(tokenizer, texts, max_length):
+    return as_lists(TextEncoder(tokenizer, max_length).encode(texts))
 
 
 def as_lists(rows):

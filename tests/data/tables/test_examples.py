@@ -15,7 +15,7 @@ from tests.data.tables.read_helpers import N, frame, pd, quick, read, read_words
 
 def test_one_label_per_text():
     got = read()
-    assert (got.task, got.names, got.messages, got.test) == ("single", ["a", "b"], [], None)
+    assert (got.task, got.names, got.messages, got.test) == ("single_label_classification", ["a", "b"], [], None)
     assert got.train.texts == [f"t{i}" for i in range(N)] and got.train.pairs is None
     assert got.train.targets.tolist() == [0, 1] * 4 and got.train.targets.dtype == np.int64
     assert got.valid.texts == ["v0", "v1"] and got.valid.targets.tolist() == [0, 1]
@@ -24,7 +24,7 @@ def test_one_label_per_text():
 @pytest.mark.parametrize("dtype", ["int64", "bool", "float64", "str", "object", "Int64", "boolean", "category", "int8"])
 def test_several_labels_are_columns_of_0_and_1_however_they_are_written(dtype):
     got = read(frame().astype({"a": dtype, "b": dtype}), labels=["b", "a"])
-    assert (got.task, got.names) == ("several", ["b", "a"])
+    assert (got.task, got.names) == ("multi_label_classification", ["b", "a"])
     assert got.train.targets.dtype == np.float32
     assert got.train.targets.tolist() == [[1, 0], [1, 1], [0, 0], [0, 1]] * 2
     assert got.valid.targets.tolist() == [[1, 0], [1, 1]]
@@ -32,16 +32,16 @@ def test_several_labels_are_columns_of_0_and_1_however_they_are_written(dtype):
 
 def test_numbers():
     got = read(labels="score")
-    assert (got.task, got.names) == ("number", ["score"])
+    assert (got.task, got.names) == ("regression", ["score"])
     assert got.train.targets.tolist() == [.5, 1, 2, 3, 4, 5, 6, 7] and got.train.targets.dtype == np.float32
     got = read(labels=["score", "a"])
-    assert (got.task, got.names, got.train.targets.shape) == ("number", ["score", "a"], (N, 2))
+    assert (got.task, got.names, got.train.targets.shape) == ("regression", ["score", "a"], (N, 2))
     assert got.train.targets.dtype == np.float32 and got.train.targets[1].tolist() == [1, 1]
 
 
 def test_a_label_per_word():
     got = read_words()
-    assert (got.task, got.names) == ("tokens", ["B", "O"])
+    assert (got.task, got.names) == ("token-classification", ["B", "O"])
     assert got.train.texts == [["EU", "rejects"], ["Peter"], [], ["in", "Bonn"]]
     assert [target.tolist() for target in got.train.targets] == [[0, 1], [0], [], [1, 0]]
     assert all(target.dtype == np.int64 for target in got.train.targets)
@@ -59,7 +59,7 @@ def test_words_and_labels_may_be_lists_tuples_or_arrays(kind):
 
 def test_lists_of_names_beside_texts_are_several_labels():
     got = read_words(text="text", labels="names")
-    assert (got.task, got.names) == ("several", ["x", "y"])
+    assert (got.task, got.names) == ("multi_label_classification", ["x", "y"])
     assert got.train.targets.tolist() == [[1, 0], [0, 0], [1, 1], [0, 1]] and got.train.targets.dtype == np.float32
     assert read_words(words(names=[[10], [9], [9, 9], []]), words(names=[[9]] * 4), text="text",
                       labels="names").train.targets.tolist() == [[0, 1], [1, 0], [1, 0], [0, 0]]
@@ -68,7 +68,7 @@ def test_lists_of_names_beside_texts_are_several_labels():
 def test_a_list_of_one_column_is_that_column():
     assert read(labels=["label"]).names == ["a", "b"]
     assert read(labels=["score"]).train.targets.shape == (N,)
-    got = read(labels=["a"], task="several")
+    got = read(labels=["a"], task="multi_label_classification")
     assert (got.names, got.train.targets.shape) == (["a"], (N, 1))
 
 
@@ -86,35 +86,35 @@ def test_a_list_of_one_column_is_that_column():
 ], ids=repr)
 def test_classes_are_named_and_in_their_natural_order(values, names):
     got = read(frame(label=values), frame(label=values, text=list("abcdefgh")))
-    assert (got.task, got.names) == ("single", names)
+    assert (got.task, got.names) == ("single_label_classification", names)
     held = [str(int(value)) if isinstance(value, float) else str(value) for value in values]
     assert [got.names[i] for i in got.train.targets] == held
 
 
 def test_a_task_that_is_given_is_taken():
-    assert read(labels="a").task == "single"
-    assert read(labels="a", task="number").train.targets.dtype == np.float32
-    assert read(labels=["a", "b"], task="number").task == "number"
-    assert read(labels="score", task="single").names == ["0.5", "1", "2", "3", "4", "5", "6", "7"]
-    assert read(frame(label=["0.5", "1"] * 4), frame(label=["1", "2"] * 4), task="number").valid.targets.sum() == 12
-    assert read(frame(label=[Decimal("0.5")] * N), make_valid_frame(label=[1] * N)).task == "number"
+    assert read(labels="a").task == "single_label_classification"
+    assert read(labels="a", task="regression").train.targets.dtype == np.float32
+    assert read(labels=["a", "b"], task="regression").task == "regression"
+    assert read(labels="score", task="single_label_classification").names == ["0.5", "1", "2", "3", "4", "5", "6", "7"]
+    assert read(frame(label=["0.5", "1"] * 4), frame(label=["1", "2"] * 4), task="regression").valid.targets.sum() == 12
+    assert read(frame(label=[Decimal("0.5")] * N), make_valid_frame(label=[1] * N)).task == "regression"
 
 
 @pytest.mark.parametrize("kwargs, line", [
     (dict(task="singel"), "task='singel' was given; nearest: single; expected one of single, several, number, tokens, "
                           "answer"),
     (dict(task=3), "task=3 was given; expected one of single, several, number, tokens, answer"),
-    (dict(task="single", labels=["a", "b"]),
-     "task='single' takes one label column and 2 were given, 'a', 'b'; give one, or write task='several' (columns of 0 "
-     "and 1) or task='number'"),
-    (dict(task="number"), "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; expected "
-                          "numbers: write task='single' for classes, or turn them into numbers first"),
-    (dict(task="several"),
+    (dict(task="single_label_classification", labels=["a", "b"]),
+     "task='single_label_classification' takes one label column and 2 were given, 'a', 'b'; give one, or write task='multi_label_classification' (columns of 0 "
+     "and 1) or task='regression'"),
+    (dict(task="regression"), "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; expected "
+                          "numbers: write task='single_label_classification' for classes, or turn them into numbers first"),
+    (dict(task="multi_label_classification"),
      "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several labels need columns "
-     "that hold 0 and 1 only: write 1 for yes and 0 for no (numbers: task='number'; one column of classes: give it "
+     "that hold 0 and 1 only: write 1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it "
      "alone)"),
-    (dict(task="tokens"), "text column 'text' of train holds str in 8 of 8 row(s), train.iloc[[0, 1, 2, 3, 4]] and 3 "
-                          "more; task 'tokens' needs a list of str in each, as .str.split() gives"),
+    (dict(task="token-classification"), "text column 'text' of train holds str in 8 of 8 row(s), train.iloc[[0, 1, 2, 3, 4]] and 3 "
+                          "more; task 'token-classification' needs a list of str in each, as .str.split() gives"),
     (dict(labels=["a", "label"]),
      "label column 'label' holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several label columns must hold 0 and 1 "
      "(several labels per text) or numbers; give one column of classes alone"),
@@ -124,7 +124,7 @@ def test_a_task_that_does_not_fit(kwargs, line):
 
 
 def test_the_tasks_are_these():
-    assert TASKS == ("single", "several", "number", "tokens", "answer")
+    assert TASKS == ("single_label_classification", "multi_label_classification", "regression", "token-classification", "question-answering")
 
 
 # -- whatever the frame ----------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def frames(draw):
 def test_any_split_of_any_frame_holds_its_rows_in_order_and_decodes_to_its_labels(held, fraction, seed):
     before = held.copy(deep=True)
     try:
-        got = read_examples(held, fraction, "text", "label", task="single", seed=seed)
+        got = read_examples(held, fraction, "text", "label", task="single_label_classification", seed=seed)
     except InvalidInputError as error:
         assert any(why in str(error) for why in ("holds only", "train never does", "expected both above 0"))
     else:
@@ -166,7 +166,7 @@ def test_any_split_of_any_frame_holds_its_rows_in_order_and_decodes_to_its_label
 def test_marked_rows_are_exactly_the_rows_of_valid(held, marks):
     held["mark"] = marks[:len(held)]
     try:
-        got = read_examples(held, "mark", "text", "label", task="single")
+        got = read_examples(held, "mark", "text", "label", task="single_label_classification")
     except InvalidInputError as error:
         assert any(why in str(error) for why in ("holds only", "train never does", "expected some to train"))
     else:
@@ -181,9 +181,9 @@ def test_lists_decode_to_the_sets_and_sequences_they_were(lists):
     held = pd.DataFrame({"text": [f"{i} two three four five six" for i in range(len(lists))],
                          "words": [list("w" * len(each)) for each in lists], "held": lists})
     try:
-        per_word = read_examples(held, held, "words", "held", task="tokens")
+        per_word = read_examples(held, held, "words", "held", task="token-classification")
         assert [[per_word.names[i] for i in target] for target in per_word.valid.targets] == lists
-        several = read_examples(held, held, "text", "held", task="several")
+        several = read_examples(held, held, "text", "held", task="multi_label_classification")
         assert [{name for name, bit in zip(several.names, row) if bit} for row in several.valid.targets] == list(
             map(set, lists))
     except InvalidInputError as error:
@@ -192,7 +192,7 @@ def test_lists_decode_to_the_sets_and_sequences_they_were(lists):
 
 @pytest.mark.parametrize("kwargs", [
     dict(valid=.25), dict(valid="mark"), dict(labels=["a", "b"]), dict(labels="score"), dict(labels=["a", "score"]),
-    dict(test=frame()), dict(train=frame(text=["", None] * 4)), dict(labels="lable"), dict(pair="label", labels="a"),
+    dict(test=frame()), dict(train=frame(text=["", None] * 4)), dict(labels="lable"), dict(text_pair="label", labels="a"),
 ], ids=str)
 def test_the_caller_s_frames_are_never_changed(kwargs):
     given = dict(dict(train=frame(), valid=make_valid_frame()), **kwargs)
@@ -220,8 +220,8 @@ def test_numpy_s_own_generator_is_not_touched():
 def test_a_stray_value_among_bits_is_told_and_changes_no_task():
     assert read_error(frame(a=[0, 1, 2, 1, 0, 1, 0, 1]), labels=["a", "b"]) == (
         "label column 'a' of train holds 2, train.iloc[[2]]; several labels need columns that hold 0 and 1 only: write "
-        "1 for yes and 0 for no (numbers: task='number'; one column of classes: give it alone)")
-    assert read(frame(a=range(N), b=range(N)), make_valid_frame(a=range(N), b=range(N)), labels=["a", "b"]).task == "number"
+        "1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it alone)")
+    assert read(frame(a=range(N), b=range(N)), make_valid_frame(a=range(N), b=range(N)), labels=["a", "b"]).task == "regression"
 
 
 def test_codes_with_a_leading_zero_stay_as_they_are_written(csv):
@@ -240,7 +240,7 @@ def test_lists_that_a_file_turned_into_text_are_told(csv):
 
 def test_a_whole_number_that_train_never_has_may_be_one_to_predict():
     line = read_error(frame(label=[1, 2, 3, 4] * 2), make_valid_frame(label=[9] * N))
-    assert line.endswith("give train rows of it, or leave these out; numbers to be predicted: task='number'")
+    assert line.endswith("give train rows of it, or leave these out; numbers to be predicted: task='regression'")
 
 
 @pytest.mark.parametrize("seed", ["a", -1, 1.5, None, True])

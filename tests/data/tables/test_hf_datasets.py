@@ -43,7 +43,7 @@ def read_error(*args, **kwargs):
 
 def test_classes_have_their_names_in_the_datasets_order():
     found = read(test=TEST)
-    assert found.task == "single" and found.names == ["plant", "animal", "stone"]
+    assert found.task == "single_label_classification" and found.names == ["plant", "animal", "stone"]
     assert found.train.targets.tolist() == TRAIN["kind"][:] and found.test.targets.tolist() == [0, 1, 2]
     assert found.train.texts == TRAIN["text"][:]
     of_frame = read_examples(TRAIN.to_pandas(), VALID.to_pandas(), "text", "kind")  # the broken arm: no names in it
@@ -52,13 +52,13 @@ def test_classes_have_their_names_in_the_datasets_order():
 
 def test_lists_of_classes_have_them_too():
     found = read("tags", text="words")
-    assert found.task == "tokens" and found.names == ["O", "B-X", "I-X"]
+    assert found.task == "token-classification" and found.names == ["O", "B-X", "I-X"]
     assert [row.tolist() for row in found.train.targets] == TRAIN["tags"][:]
     assert sorted(found.names) != found.names
 
 
-@pytest.mark.parametrize("labels, task", ((["bit", "other"], "several"), ("score", "number"), (["score", "other"],
-                                                                                              "number")))
+@pytest.mark.parametrize("labels, task", ((["bit", "other"], "multi_label_classification"), ("score", "regression"), (["score", "other"],
+                                                                                              "regression")))
 def test_other_columns_are_what_they_are_in_a_frame(labels, task):
     found, of_frame = read(labels), read_examples(TRAIN.to_pandas(), VALID.to_pandas(), "text", labels)
     assert found.task == of_frame.task == task and found.names == of_frame.names

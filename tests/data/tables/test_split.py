@@ -32,7 +32,7 @@ def test_a_label_that_validation_never_sees_is_named():
 def test_rows_keep_their_targets(tmp_path):
     tokenizer = (fast_tokenizer if is_installed("transformers") else slow_tokenizer)(tmp_path)
     made = encode_split(several([1, 0, 1, 0, 1], [0, 1, 0, 1, 0]), TextEncoder(tokenizer, 16))
-    assert made.task == "several" and made.names == ["animal", "plant"] and made.test is None
+    assert made.task == "multi_label_classification" and made.names == ["animal", "plant"] and made.test is None
     assert made.train.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and made.valid.targets.tolist() == [[0, 1], [1, 0]]
     for part, rows in ((made.train, TRAIN), (made.valid, VALID)):
         assert [tokenizer.decode(row.ids, skip_special_tokens=True) for row in part.texts] == [TEXTS[i] for i in rows]
@@ -41,4 +41,4 @@ def test_rows_keep_their_targets(tmp_path):
 def test_classes_are_a_task_of_their_own(tmp_path):
     tokenizer = (fast_tokenizer if is_installed("transformers") else slow_tokenizer)(tmp_path)
     made = encode_split(one_of(0, 1, 0, 1, 0), TextEncoder(tokenizer, 16))
-    assert made.task == "single" and made.valid.targets.tolist() == [1, 0]
+    assert made.task == "single_label_classification" and made.valid.targets.tolist() == [1, 0]

@@ -98,7 +98,7 @@ def test_a_test_with_labels_without_or_as_a_list():
     assert read(test=["x", "y"]).test == (["x", "y"], None, None)
     assert read(test=("x", "y")).test == read(test=pd.Series(["x", "y"], index=[7, 7])).test == (["x", "y"], None, None)
     paired = frame(second=[f"s{i}" for i in range(N)])
-    assert read(paired, paired.iloc[:2], pair="second", test=[("x", "y")]).test == (["x"], ["y"], None)
+    assert read(paired, paired.iloc[:2], text_pair="second", test=[("x", "y")]).test == (["x"], ["y"], None)
     assert read_words(test=[["x", "y"]]).test == ([["x", "y"]], None, None)
     assert read(test=frame(a=[1] * N), labels=["a", "b"]).test.targets[:, 0].tolist() == [1] * N
 
@@ -112,7 +112,7 @@ def test_a_test_with_labels_without_or_as_a_list():
      "these rows, or leave the column out: test.drop(columns=['label'])"),
     (frame(text=None), {}, "test: no column 'text'; give one of its columns: label, a, b, score, mark; write "
                               "test.rename(columns={'...': 'text'})"),
-    (["x"], dict(pair="label", labels="a"),
+    (["x"], dict(text_pair="label", labels="a"),
      "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the columns 'text', "
      "'label'"),
     (["x", 3, None], {}, "text column 'text' of test is missing in 1 of 3 row(s), [test[i] for i in [2]]; fill them, "

@@ -7,9 +7,9 @@ from tests.data.tables.read_helpers import frame, pd, read, read_words, error_li
 # -- labels ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("column, task", [(["a", None] * 4, None), (["a", " "] * 4, "single"), ([1, np.nan] * 4, None),
-                                          (pd.array([1, None] * 4, dtype="Int64"), "number"),
-                                          (pd.Categorical(["a", None] * 4), "single"), ([0, np.nan] * 4, "several")],
+@pytest.mark.parametrize("column, task", [(["a", None] * 4, None), (["a", " "] * 4, "single_label_classification"), ([1, np.nan] * 4, None),
+                                          (pd.array([1, None] * 4, dtype="Int64"), "regression"),
+                                          (pd.Categorical(["a", None] * 4), "single_label_classification"), ([0, np.nan] * 4, "multi_label_classification")],
                          ids=["None", "blank", "nan", "NA", "category", "bits"])
 def test_labels_that_are_missing(column, task):
     assert read_error(frame(label=column), task=task) == (
@@ -56,11 +56,11 @@ def test_classes_are_the_names_of_labels_0_and_1():
     (dict(classes="ab"), "classes='ab' was given; expected a list of names, each once, in the order of their numbers"),
     (dict(classes=["a", "a"]), "classes=['a', 'a'] was given; expected a list of names, each once, in the order of "
                                "their numbers"),
-    (dict(classes=["a"], labels="score"), "classes was given and task is 'number', whose names are its label columns, "
+    (dict(classes=["a"], labels="score"), "classes was given and task is 'regression', whose names are its label columns, "
                                           "'score'; leave classes out"),
-    (dict(classes=["a"], labels=["a", "b"]), "classes was given and task is 'several', whose names are its label "
+    (dict(classes=["a"], labels=["a", "b"]), "classes was given and task is 'multi_label_classification', whose names are its label "
                                              "columns, 'a', 'b'; leave classes out"),
-], ids=["too many", "too few", "str", "twice", "number", "several"])
+], ids=["too many", "too few", "str", "twice", "regression", "multi_label_classification"])
 def test_classes_that_do_not_fit(kwargs, line):
     assert read_error(**kwargs) == line
 
@@ -82,7 +82,7 @@ def test_a_label_that_is_always_the_same_in_train(bit, always):
     assert read_error(frame(a=bit, b=bit), labels=["a", "b", "mark"]) == (
         f"label column 'a' is {always} 1 in the 8 row(s) of train (1 more like it: 'b'): nothing can be learned of it; "
         f"leave it out of labels, or give more rows")
-    assert read(valid=frame(b=bit), labels=["a", "b"]).task == "several", "valid may"
+    assert read(valid=frame(b=bit), labels=["a", "b"]).task == "multi_label_classification", "valid may"
 
 
 def test_a_name_that_is_in_every_list_of_train():
@@ -94,7 +94,7 @@ def test_a_name_that_is_in_every_list_of_train():
 def test_other_values_than_bits_in_valid_are_refused_though_train_has_none():
     assert read_error(valid=frame(b=[0, 1, 2, 0.5, 0, 1, 0, 1]), labels=["a", "b"]) == (
         "label column 'b' of valid holds 2.0, valid.iloc[[2, 3]]; several labels need columns that hold 0 and 1 only: "
-        "write 1 for yes and 0 for no (numbers: task='number'; one column of classes: give it alone)")
+        "write 1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it alone)")
 
 
 @pytest.mark.parametrize("value, shown", [(np.inf, "inf"), (-np.inf, "-inf"), (1e300, "1e+300")])
@@ -110,20 +110,20 @@ def long(values):
 
 def test_very_many_different_values_are_no_classes():
     assert read_error(long(range(30)), long([1])) == (
-        "label column 'label' holds 30 different values in 30 rows of train, as numbers do; write task='number', or "
-        "give a column of classes (task='single' if these are classes)")
+        "label column 'label' holds 30 different values in 30 rows of train, as numbers do; write task='regression', or "
+        "give a column of classes (task='single_label_classification' if these are classes)")
     assert read_error(long([f"id{i}" for i in range(30)]), long(["id1"])) == (
         "label column 'label' holds 30 different values in 30 rows of train, as ids or texts do; give a column of "
-        "classes (task='single' if these are classes)")
+        "classes (task='single_label_classification' if these are classes)")
 
 
 @pytest.mark.parametrize("train, kwargs", [
-    (long(range(20)), {}), (long(list(range(25)) * 2), {}), (long(range(30)), dict(task="single")),
+    (long(range(20)), {}), (long(list(range(25)) * 2), {}), (long(range(30)), dict(task="single_label_classification")),
     (long(range(30)), dict(classes=list(range(30)))),
 ], ids=["few", "half of the rows", "task", "classes"])
 def test_as_many_as_classes_may_be(train, kwargs):
-    assert read(train, long([1]), **kwargs).task == "single"
-    assert read(long(range(30)), long([1]), task="number").task == "number"
+    assert read(train, long([1]), **kwargs).task == "single_label_classification"
+    assert read(long(range(30)), long([1]), task="regression").task == "regression"
 
 
 @pytest.mark.parametrize("values, held", [
@@ -156,7 +156,7 @@ def test_lists_that_hold_no_names(values, line):
 
 
 def test_lists_of_another_task_are_refused():
-    assert error_line(read_words, text="text", labels="names", task="single") == (
+    assert error_line(read_words, text="text", labels="names", task="single_label_classification") == (
         "label column 'names' of train holds a list, which is no label, train.iloc[[0, 1, 2, 3]]; expected str, whole "
         "numbers or bools")
 
@@ -164,15 +164,15 @@ def test_lists_of_another_task_are_refused():
 def test_a_label_per_word_of_a_text_that_is_not_in_words_is_not_guessed_at():
     train = words(text=["EU rejects", "Peter", "", "in Bonn"])
     assert error_line(read_words, train, text="text") == (
-        "label column 'tags' holds as many labels as 'text' has words, in every row of train; write task='several' if "
+        "label column 'tags' holds as many labels as 'text' has words, in every row of train; write task='multi_label_classification' if "
         "they belong to the text, or give lists of words (one label per word): train['text'] = "
         "train['text'].str.split()")
-    assert read_words(train, text="text", task="several").task == "several"
+    assert read_words(train, text="text", task="multi_label_classification").task == "multi_label_classification"
 
 
 def test_one_label_of_one_word_is_no_sign_of_a_label_per_word():
     train = words(text=["EU", "Peter", "in", "Bonn"], names=[["x"], ["y"], ["x"], ["y"]])
-    assert read_words(train, text="text", labels="names").task == "several"
+    assert read_words(train, text="text", labels="names").task == "multi_label_classification"
 
 
 def test_words_and_labels_must_be_as_many():
@@ -184,7 +184,7 @@ def test_words_and_labels_must_be_as_many():
 
 def test_words_that_are_none():
     assert error_line(read_words, words(words=[["EU", 3], ["Peter"], [], ["in", None]])) == (
-        "text column 'words' of train holds a list with int in 2 of 4 row(s), train.iloc[[0, 3]]; task 'tokens' needs "
+        "text column 'words' of train holds a list with int in 2 of 4 row(s), train.iloc[[0, 3]]; task 'token-classification' needs "
         "a list of str in each, as .str.split() gives")
-    assert error_line(read_words, words(), words(), pair="text") == (
-        "pair='text' was given and task is 'tokens'; expected one text of words per row: leave pair out")
+    assert error_line(read_words, words(), words(), text_pair="text") == (
+        "text_pair='text' was given and task is 'token-classification'; expected one text of words per row: leave pair out")

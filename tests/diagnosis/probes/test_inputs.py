@@ -61,7 +61,7 @@ def test_padding_is_found_whatever_its_id_its_side_and_the_lengths(lengths, pad,
     assume(sum(fills) >= 0.03 * LENGTH * len(fills))
     table, mask = padded(lengths, pad, side, seed)
     found = view(table)
-    assert (found.pad_id, found.pad_side) == (pad, side)
+    assert (found.pad_token_id, found.pad_side) == (pad, side)
     assert torch.equal(found.is_pad, mask == 0)
 
 
@@ -69,7 +69,7 @@ def test_padding_is_found_whatever_its_id_its_side_and_the_lengths(lengths, pad,
 @given(st.integers(1, 16), st.integers(0, 10**6))
 def test_in_ids_at_random_no_padding_is_found(rows, seed):
     table = some_ids(rows, seed, high=30000)
-    assert view(table) is None or view(table).pad_id is None
+    assert view(table) is None or view(table).pad_token_id is None
 
 
 @quick
@@ -77,17 +77,17 @@ def test_in_ids_at_random_no_padding_is_found(rows, seed):
 def test_a_frame_of_first_and_last_tokens_is_no_padding(rows, seed):
     table = some_ids(rows, seed, high=3000)
     table[:, 0], table[:, -1] = 1, 2
-    assert view(table).pad_id is None
+    assert view(table).pad_token_id is None
 
 
 def test_rows_of_one_length_have_no_padding_that_could_be_told():
-    assert view(padded([6] * 8)[0]).pad_id is None
+    assert view(padded([6] * 8)[0]).pad_token_id is None
 
 
 def test_an_id_that_stands_inside_the_texts_too_is_no_padding():
     table, _ = padded([4, 6, 8, 9])
     table[:, 1] = table[:, 3] = 0
-    assert view(table).pad_id is None
+    assert view(table).pad_token_id is None
 
 
 @quick
@@ -97,15 +97,15 @@ def test_a_batch_of_like_length_learns_its_padding_from_another(lengths, side, s
     little, mask = padded(lengths, 1, side, seed, high=10**9)  # else one word may end two rows by chance
     plenty = padded([4, 6, 8, 9], 1, side, seed, high=10**9)[0]
     alone, shown = unify_padding([view(little), view(plenty)])
-    assert torch.equal(alone.is_pad, mask == 0) and alone.pad_id == (1 if LENGTH - 1 in lengths else None)
-    assert (shown.pad_id, shown.pad_side) == (1, side)
+    assert torch.equal(alone.is_pad, mask == 0) and alone.pad_token_id == (1 if LENGTH - 1 in lengths else None)
+    assert (shown.pad_token_id, shown.pad_side) == (1, side)
 
 
 def test_what_is_a_word_elsewhere_is_no_padding_there():
     full, plenty = padded([LENGTH] * 4, 1)[0], padded([4, 6, 8, 9], 1)[0]
     full[0, -1] = full[1, 3] = 1
-    assert unify_padding([view(full), view(plenty)])[0].pad_id is None
-    assert [v.pad_id for v in unify_padding([view(full)] * 2)] == [None, None]
+    assert unify_padding([view(full), view(plenty)])[0].pad_token_id is None
+    assert [v.pad_token_id for v in unify_padding([view(full)] * 2)] == [None, None]
 
 
 # -- which call is the words', and which tensor the mask -----------------------------------------------------------
@@ -118,7 +118,7 @@ def test_the_words_of_real_models_are_found_among_positions_and_types(name):
         model.eval()(table)
     found = build_token_view(calls, [table, mask])
     assert torch.equal(found.ids, table) and found.embedding.num_embeddings == VOCAB
-    assert (found.pad_id, found.pad_side) == (0, "back") and torch.equal(found.mask, mask)
+    assert (found.pad_token_id, found.pad_side) == (0, "back") and torch.equal(found.mask, mask)
 
 
 def test_a_square_batch_of_a_model_that_puts_length_first_is_turned():
@@ -165,7 +165,7 @@ class WithPad:
 def test_the_config_speaks_of_the_ids_in_the_batch(looked_up, pad):
     table = padded([4, 6, 8, 9])[0]
     seen = probe_inputs([view(looked_up(table), table)], [table], [[]], WithPad())
-    assert seen.pad_id == int(looked_up(torch.tensor(0))) and seen.config_pad_id == pad
+    assert seen.pad_token_id == int(looked_up(torch.tensor(0))) and seen.config_pad_id == pad
 
 
 def test_no_call_is_no_view():
@@ -238,7 +238,7 @@ def test_one_word_over_and_over():
 def test_a_batch_of_equal_rows_does_not_break_the_sum():
     table = torch.tensor([[7, 8, 9, 7]] * 4)
     seen = examined([table])
-    assert seen.rows == 4 and seen.pad_id is None
+    assert seen.rows == 4 and seen.pad_token_id is None
 
 
 def test_the_batches_are_left_as_they_were():

@@ -89,7 +89,7 @@ def test_recording_does_not_change_the_training():
 # -- whose callback -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("callbacks", ([], [HFCallback()], [HFCallback(check=False, keep=True)]))
+@pytest.mark.parametrize("callbacks", ([], [HFCallback()], [HFCallback(check=False, keep_output=True)]))
 def test_the_learner_may_hold_the_callback_or_not(callbacks):
     assert compare(lambda: make_learner(callbacks=list(callbacks)), one_epoch).identical
 

@@ -39,7 +39,7 @@ HEALED = ("distributed-on-cpu", "distributed-validate")
 
 
 def make_data(folder, train=EVEN, bs=BS, **changed):
-    settings = dict(bs=bs, val_bs=BS, max_len=32, device=torch.device("cpu"), progress=False, test=TEST, path=folder)
+    settings = dict(bs=bs, val_bs=BS, max_length=32, device=torch.device("cpu"), progress=False, test=TEST, path=folder)
     return text_data(train, VALID, slow_tokenizer(folder), "text", list(COLUMNS), **{**settings, **changed})
 
 

@@ -27,7 +27,7 @@ def learner(name, folder):
     """A tiny model of `name`, its texts padded as its kind wants it."""
     tokenizer = slow_tokenizer(folder)
     tokenizer.padding_side = "left" if name == "xlnet" else "right"  # XLNet reads its last position
-    data = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_len=30, progress=False,
+    data = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_length=30, progress=False,
                      device=torch.device("cpu"))
     torch.manual_seed(0)
     model = tiny_model(name, data.c)
@@ -78,7 +78,7 @@ def test_padded_in_front_positions_are_counted_from_the_text_on(tmp_path):
     """BERT, its texts padded in front: without positions of their own, rows depend on the longest of the batch."""
     tokenizer = slow_tokenizer(tmp_path)
     tokenizer.padding_side = "left"
-    data = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_len=30, progress=False,
+    data = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_length=30, progress=False,
                      device=torch.device("cpu"))
     torch.manual_seed(0)
     bare = tiny_model("bert", data.c)

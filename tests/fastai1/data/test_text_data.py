@@ -45,8 +45,8 @@ def test_a_pair_is_joined_as_the_tokenizer_joins_it(tokenizer):
     assert types[0][mask[0] > 0].tolist() == [0] * cut + [1] * (len(first) - cut)
 
 
-@pytest.mark.parametrize("task, shape, dtype", (("single", (8,), torch.int64), ("several", (8, 3), torch.float32),
-                                                ("number", (8,), torch.float32)))
+@pytest.mark.parametrize("task, shape, dtype", (("single_label_classification", (8,), torch.int64), ("multi_label_classification", (8, 3), torch.float32),
+                                                ("regression", (8,), torch.float32)))
 def test_targets_are_what_the_tasks_loss_takes(slow, task, shape, dtype):
     data = make_data(slow, task)
     _, targets = data.one_batch()
@@ -124,7 +124,7 @@ def test_a_model_with_another_head_is_refused_at_once(slow):
 
 def test_the_callers_frames_stay_as_they_are(slow):
     before = TRAIN.copy(deep=True), VALID.copy(deep=True)
-    make_data(slow, "tokens")
+    make_data(slow, "token-classification")
     assert before[0].equals(TRAIN) and before[1].equals(VALID)
 
 
@@ -138,7 +138,7 @@ def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(slow):
                                                 "kind": [named.str2int(kind) for kind in frame.kind]}
                                                ).cast_column("kind", named) for frame in (TRAIN, VALID))
     data = text_data(train, valid, slow, bs=8, progress=False, device=torch.device("cpu"), test=valid,
-                     **TASKS["single"])
+                     **TASKS["single_label_classification"])
     of_frame = make_data(slow, classes=["plant", "other", "animal"])
     assert data.classes == of_frame.classes == ["plant", "other", "animal"]
     for (mine, targets), (frames, others) in zip(data.valid_dl, of_frame.valid_dl):
@@ -146,18 +146,18 @@ def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(slow):
     assert len(data.test_ds) == len(VALID)
 
 
-@pytest.mark.parametrize("asked", (dict(task="answer"), {}), ids=("asked for", "told by the column"))
+@pytest.mark.parametrize("asked", (dict(task="question-answering"), {}), ids=("asked for", "told by the column"))
 def test_answers_in_contexts_are_refused_in_one_line(asked):
     with pytest.raises(InvalidInputError) as caught:
-        text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", pair="text", labels="answers", **asked)
+        text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", text_pair="text", labels="answers", **asked)
     assert str(caught.value) == (
-        "task 'answer' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "
+        "task 'question-answering' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "
         "DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()")
 
 
 def test_a_bar_is_drawn_where_somebody_can_see_it_move(slow, monkeypatch, capsys):
-    text_data(TRAIN, VALID, slow, progress=True, **TASKS["single"])
+    text_data(TRAIN, VALID, slow, progress=True, **TASKS["single_label_classification"])
     assert capsys.readouterr().out == ""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    text_data(TRAIN, VALID, slow, progress=True, **TASKS["single"])
+    text_data(TRAIN, VALID, slow, progress=True, **TASKS["single_label_classification"])
     assert "100.00%" in capsys.readouterr().out

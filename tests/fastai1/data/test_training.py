@@ -42,7 +42,7 @@ def test_every_task_trains_validates_shows_and_predicts(slow, task, tmp_path, ca
     whole, targets = learn.get_preds()
     assert len(whole) == len(VALID)
     one, *_ = learn.predict(ITEM.get(task, VALID.text[0])), None
-    if task == "single":
+    if task == "single_label_classification":
         assert str(one[0]) in data.classes and torch.allclose(one[2], whole[0], atol=1e-6)
 
 
@@ -91,14 +91,14 @@ def test_texts_added_later_are_predicted_in_their_order(slow):
 
 
 def test_a_label_per_word_is_predicted_for_each_word(slow):
-    learn = make_learner(make_data(slow, "tokens"), "tokens")
+    learn = make_learner(make_data(slow, "token-classification"), "token-classification")
     labels, pieces, _ = learn.predict("the foxs sees a fern".split())
     assert len(labels.obj) == 5 and len(pieces) > 7  # 'foxs' and 'sees' are two pieces; then [CLS] and [SEP]
 
 
 def test_word_accuracy_counts_words_and_nothing_else(slow):
-    data = make_data(slow, "tokens", bs=7)
-    learn = make_learner(data, "tokens")
+    data = make_data(slow, "token-classification", bs=7)
+    learn = make_learner(data, "token-classification")
     preds, targets = learn.get_preds()
     word = targets != -100
     assert int(word.sum()) == sum(map(len, VALID.words))
@@ -119,10 +119,10 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(slow):
     train = TRAIN.copy()
     for row in range(12):
         train.at[row, "words"], train.at[row, "tags"] = [], []
-    data = text_data(train, VALID, slow, text="words", labels="tags", bs=4, max_len=32, progress=False,
+    data = text_data(train, VALID, slow, text="words", labels="tags", bs=4, max_length=32, progress=False,
                      device=torch.device("cpu"))
     assert any(bool((y == -100).all()) for _, y in data.train_dl)
-    learn = make_learner(data, "tokens")
+    learn = make_learner(data, "token-classification")
     with quiet(learn):
         learn.fit(1, 1e-3)
     assert all(map(np.isfinite, [*map(float, learn.recorder.losses), *learn.recorder.val_losses]))
@@ -131,20 +131,20 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(slow):
 
 
 def test_words_without_a_piece_or_cut_off_have_no_label_and_keep_their_place(slow):
-    learn = make_learner(make_data(slow, "tokens", max_len=6), "tokens")
+    learn = make_learner(make_data(slow, "token-classification", max_length=6), "token-classification")
     labels, _, _ = learn.predict(["the", "\u200b", "fox", "sees", "moss", "here"])
     assert labels.obj[1] == "-" and len(labels.obj) == 6 and labels.obj[-1] == "-"
     assert all(label in learn.data.classes for label in (labels.obj[0], labels.obj[2]))
 
 
 def test_the_places_of_words_can_be_told_in_a_test_set_without_labels(slow):
-    data = make_data(slow, "tokens", test=TEST.words.tolist())
-    _, targets = ordered_preds(make_learner(data, "tokens"), DatasetType.Test)
+    data = make_data(slow, "token-classification", test=TEST.words.tolist())
+    _, targets = ordered_preds(make_learner(data, "token-classification"), DatasetType.Test)
     assert [int(n) for n in (targets != -100).sum(1)] == [len(words) for words in TEST.words]
 
 
 def test_texts_to_add_may_be_a_frame(slow):
-    for task, columns in (("single", ["text"]), ("pairs", ["text", "second"]), ("tokens", ["words"])):
+    for task, columns in (("single_label_classification", ["text"]), ("pairs", ["text", "second"]), ("token-classification", ["words"])):
         data = make_data(slow, task)
         expected = rows_of(data, DatasetType.Test)
         data.add_test(TEST[columns])
@@ -152,12 +152,12 @@ def test_texts_to_add_may_be_a_frame(slow):
 
 
 @pytest.mark.parametrize("task, items, said", (
-    ("single", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
+    ("single_label_classification", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
                           "file with the column 'text': "
                           "data.add_test([text, ...])"),
-    ("single", [], "No text was given; expected at least one: data.add_test([text, ...])"),
-    ("single", ["a", 3], "3 (int) was given; expected a text: data.add_test(['some text', ...])"),
-    ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
+    ("single_label_classification", [], "No text was given; expected at least one: data.add_test([text, ...])"),
+    ("single_label_classification", ["a", 3], "3 (int) was given; expected a text: data.add_test(['some text', ...])"),
+    ("single_label_classification", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
                                   "write frame.rename(columns={'second': 'text'})"),
     ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
                           "data.add_test([(first, second), ...])"),
@@ -180,9 +180,9 @@ def test_several_texts_are_not_glued_into_one(slow, item):
 
 
 def test_several_numbers_keep_their_names_and_their_count_when_loaded(slow, tmp_path):
-    data = make_data(slow, labels=["share", "plural"], task="number", path=tmp_path)
+    data = make_data(slow, labels=["share", "plural"], task="regression", path=tmp_path)
     assert data.c == 2 and data.classes == ["share", "plural"] and data.one_batch()[1].shape == (8, 2)
-    make_learner(data, "number").export("model.pkl")
+    make_learner(data, "regression").export("model.pkl")
     with trusted(tmp_path / "model.pkl"):
         loaded = load_learner(tmp_path, "model.pkl", test=VALID)
     assert loaded.data.c == 2 and loaded.data.classes == ["share", "plural"]

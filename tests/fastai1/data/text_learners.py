@@ -22,27 +22,27 @@ from tests.tiny_models import tiny_model
 
 TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
 TASKS = {
-    "single": dict(text="text", labels="kind"),
-    "several": dict(text="text", labels=list(COLUMNS)),
-    "number": dict(text="text", labels="share"),
-    "pairs": dict(text="text", pair="second", labels="kind"),
-    "tokens": dict(text="words", labels="tags"),
+    "single_label_classification": dict(text="text", labels="kind"),
+    "multi_label_classification": dict(text="text", labels=list(COLUMNS)),
+    "regression": dict(text="text", labels="share"),
+    "pairs": dict(text="text", text_pair="second", labels="kind"),
+    "token-classification": dict(text="words", labels="tags"),
 }
-METRICS = {"single": [accuracy], "several": [accuracy_thresh, ColumnwiseAUC()], "number": [], "pairs": [accuracy],
-           "tokens": [WordAccuracy()]}
-ITEM = {"pairs": ("the fox sees", "a fern"), "tokens": "the foxs sees a fern"}
+METRICS = {"single_label_classification": [accuracy], "multi_label_classification": [accuracy_thresh, ColumnwiseAUC()], "regression": [], "pairs": [accuracy],
+           "token-classification": [WordAccuracy()]}
+ITEM = {"pairs": ("the fox sees", "a fern"), "token-classification": "the foxs sees a fern"}
 
 
-def make_data(tokenizer, task="single", **changed):
-    settings = dict(bs=8, max_len=32, device=torch.device("cpu"), progress=False, test=TEST)
+def make_data(tokenizer, task="single_label_classification", **changed):
+    settings = dict(bs=8, max_length=32, device=torch.device("cpu"), progress=False, test=TEST)
     return text_data(TRAIN, VALID, tokenizer, **{**settings, **TASKS[task], **changed})
 
 
-def make_learner(data, task="single", **kwargs):
+def make_learner(data, task="single_label_classification", **kwargs):
     torch.manual_seed(0)
     bare = tiny_model("bert", data.c)
     bare.classifier.weight.data.mul_(50)  # rows differ visibly, untrained
-    bare = WordHead(bare) if task == "tokens" else bare
+    bare = WordHead(bare) if task == "token-classification" else bare
     return Learner(data, HFModel(bare, inputs=data.inputs), metrics=METRICS[task], callbacks=[HFCallback()],
                    path=data.path, **kwargs)
 

@@ -114,7 +114,7 @@ def test_is_silent_outside_of_a_fit():
 
 
 def test_a_learner_with_it_survives_export_and_load_learner(tmp_path):
-    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_id=PAD), silent=True, path=tmp_path,
+    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_token_id=PAD), silent=True, path=tmp_path,
                     loss_func=torch.nn.CrossEntropyLoss(), callbacks=[HFCallback()])
     learn.callbacks.append(Doctor(learn, every=7))
     learn.export()

@@ -115,7 +115,7 @@ def test_the_data_may_be_shared_and_its_random_states_are_put_back():
 # -- whose callback -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cbs", ([], [HFCallback], [lambda: HFCallback(check=False, keep=True)]))
+@pytest.mark.parametrize("cbs", ([], [HFCallback], [lambda: HFCallback(check=False, keep_output=True)]))
 def test_the_learner_may_hold_the_callback_or_not(cbs):
     assert compare(lambda: make_learner(cbs=[make() for make in cbs]), one_epoch).identical
 

@@ -34,7 +34,7 @@ BS, EVEN, ODD, VALID, TEST = 4, frame(48, 0), frame(45, 1), frame(23, 2), frame(
 
 
 def make_data(folder, train=EVEN, bs=BS, **changed):
-    settings = dict(bs=bs, val_bs=BS, max_len=32, device=torch.device("cpu"), progress=False, test=TEST, path=folder)
+    settings = dict(bs=bs, val_bs=BS, max_length=32, device=torch.device("cpu"), progress=False, test=TEST, path=folder)
     return text_data(train, VALID, fast_tokenizer(folder), "text", list(COLUMNS), **{**settings, **changed})
 
 

@@ -21,7 +21,7 @@ def learner(name, folder, side=None):
     """A tiny model of `name`, its texts padded as its kind wants it."""
     tokenizer = fast_tokenizer(folder)
     tokenizer.padding_side = side or ("left" if name == "xlnet" else "right")  # XLNet reads its last position
-    dls = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_len=30, progress=False,
+    dls = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_length=30, progress=False,
                     device=torch.device("cpu"))
     torch.manual_seed(0)
     model = tiny_transformers_model(name, dls.c)

@@ -10,12 +10,12 @@ from tests.fastai2.data.text_learners import TEST, make_data, make_learner, rows
 
 
 def test_texts_to_predict_may_be_a_frame(tokenizer):
-    for task, columns in (("single", ["text"]), ("pairs", ["text", "second"]), ("tokens", ["words"])):
+    for task, columns in (("single_label_classification", ["text"]), ("pairs", ["text", "second"]), ("token-classification", ["words"])):
         dls = make_data(tokenizer, task)
         assert rows_of(dls.test_dl(TEST[columns])) == rows_of(dls.test)
 
 
-@pytest.mark.parametrize("task, columns", [("single", ["text"]), ("pairs", ["text", "second"])])
+@pytest.mark.parametrize("task, columns", [("single_label_classification", ["text"]), ("pairs", ["text", "second"])])
 def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns):
     dls = make_data(tokenizer, task)
     TEST[columns].to_csv(tmp_path / "test.csv", index=False)
@@ -30,19 +30,19 @@ def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns
 
 
 @pytest.mark.parametrize("task, items, said", (
-    ("single", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
+    ("single_label_classification", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
                           "file with the column 'text': "
                           "dls.test_dl([text, ...])"),
-    ("single", {"a": 1}, "{'a': 1} was given; expected a list of texts, or a DataFrame or CSV "
+    ("single_label_classification", {"a": 1}, "{'a': 1} was given; expected a list of texts, or a DataFrame or CSV "
                           "file with the column 'text': "
                          "dls.test_dl([text, ...])"),
-    ("single", [], "No text was given; expected at least one: dls.test_dl([text, ...])"),
-    ("single", ["a", 3], "3 (int) was given; expected a text: dls.test_dl(['some text', ...])"),
-    ("single", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
+    ("single_label_classification", [], "No text was given; expected at least one: dls.test_dl([text, ...])"),
+    ("single_label_classification", ["a", 3], "3 (int) was given; expected a text: dls.test_dl(['some text', ...])"),
+    ("single_label_classification", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
                                   "write frame.rename(columns={'second': 'text'})"),
     ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
                           "dls.test_dl([(first, second), ...])"),
-    ("tokens", ["a", "b"], "'a' (str) was given; expected a list of words: dls.test_dl([['some', 'text'], ...])"),
+    ("token-classification", ["a", "b"], "'a' (str) was given; expected a list of words: dls.test_dl([['some', 'text'], ...])"),
 ), ids=["a text", "a dict", "none", "a number", "another column", "no pairs", "no words"])
 def test_what_cannot_be_predicted_is_refused(tokenizer, task, items, said):
     with pytest.raises(InvalidInputError) as caught:

@@ -45,7 +45,7 @@ def test_learners_of_every_task_travel_into_a_new_process(tokenizer, tmp_path):
 
 
 def test_an_export_has_no_texts_and_takes_new_ones(tokenizer, tmp_path):
-    learn = make_learner(make_data(tokenizer, labels=["share", "plural"], task="number", path=tmp_path), "number")
+    learn = make_learner(make_data(tokenizer, labels=["share", "plural"], task="regression", path=tmp_path), "regression")
     assert learn.dls.c == 2 and learn.dls.classes == ["share", "plural"] and learn.dls.one_batch()[-1].shape == (8, 2)
     learn.export("model.pkl")
     loaded = without_progress_bar(load_learner(tmp_path / "model.pkl"))

@@ -51,8 +51,8 @@ def test_a_pair_is_joined_as_the_tokenizer_joins_it(tokenizer):
 
 
 @pytest.mark.parametrize("task, shape, dtype, loss", (
-    ("single", (8,), torch.int64, "CrossEntropyLoss"), ("several", (8, 3), torch.float32, "BCEWithLogitsLoss"),
-    ("number", (8,), torch.float32, "MSELoss"), ("tokens", (8, None), torch.int64, "CrossEntropyLoss")))
+    ("single_label_classification", (8,), torch.int64, "CrossEntropyLoss"), ("multi_label_classification", (8, 3), torch.float32, "BCEWithLogitsLoss"),
+    ("regression", (8,), torch.float32, "MSELoss"), ("token-classification", (8, None), torch.int64, "CrossEntropyLoss")))
 def test_targets_are_what_the_tasks_loss_takes_and_fastai_finds_the_loss(tokenizer, task, shape, dtype, loss):
     dls = make_data(tokenizer, task)
     ids, _, targets = dls.one_batch()
@@ -114,8 +114,8 @@ def test_batches_made_by_a_process_of_their_own_are_the_same(tokenizer):
 def test_the_random_states_and_the_callers_frames_stay_as_they_are(tokenizer):
     before = TRAIN.copy(deep=True), VALID.copy(deep=True)
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
-    make_data(tokenizer, "tokens")
-    text_data(TRAIN, 0.2, tokenizer, progress=False, **TASKS["single"])
+    make_data(tokenizer, "token-classification")
+    text_data(TRAIN, 0.2, tokenizer, progress=False, **TASKS["single_label_classification"])
     assert random.getstate() == states[0] and np.random.get_state()[1].tolist() == states[1]
     assert torch.equal(torch.get_rng_state(), states[2])
     assert before[0].equals(TRAIN) and before[1].equals(VALID)
@@ -131,7 +131,7 @@ def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(tokenizer):
     train, valid = (part.map(lambda row: {"kind": named.str2int(row["kind"])}).cast_column("kind", named)
                     for part in (train, valid))
     dls = text_data(train, valid, tokenizer, bs=8, progress=False, test=valid, device=torch.device("cpu"),
-                    **TASKS["single"])
+                    **TASKS["single_label_classification"])
     of_frame = make_data(tokenizer, classes=["plant", "other", "animal"], test=VALID)
     assert dls.classes == of_frame.classes == ["plant", "other", "animal"]
     for mine, frames in zip(dls.loaders[1:], of_frame.loaders[1:]):
@@ -170,8 +170,8 @@ def test_dict_batches_of_ones_own_train_still():
 
 
 def test_a_bar_is_drawn_where_somebody_can_see_it_move(tokenizer, monkeypatch, capsys):
-    text_data(TRAIN, VALID, tokenizer, progress=True, **TASKS["single"])
+    text_data(TRAIN, VALID, tokenizer, progress=True, **TASKS["single_label_classification"])
     assert capsys.readouterr().out == ""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    text_data(TRAIN, VALID, tokenizer, progress=True, **TASKS["single"])
+    text_data(TRAIN, VALID, tokenizer, progress=True, **TASKS["single_label_classification"])
     assert "100.00%" in capsys.readouterr().out

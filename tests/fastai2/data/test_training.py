@@ -31,14 +31,14 @@ def test_every_task_trains_validates_shows_and_predicts(tokenizer, task, tmp_pat
     whole, targets = learn.get_preds()
     assert len(whole) == len(targets) == len(VALID)
     told, decoded, probabilities = learn.predict(ITEM.get(task, VALID.text[0]))
-    if task == "single":
+    if task == "single_label_classification":
         assert told in dls.classes and dls.classes[decoded] == told
         assert torch.allclose(probabilities, whole[0], atol=1e-6) and float(probabilities.sum()) == pytest.approx(1)
-    if task == "several":
+    if task == "multi_label_classification":
         assert set(told) <= set(COLUMNS) and decoded.tolist() == (probabilities > 0.5).tolist()
-    if task == "number":
+    if task == "regression":
         assert told == pytest.approx(float(probabilities))
-    if task == "tokens":
+    if task == "token-classification":
         assert len(told) == 5 and set(told) <= set(dls.classes)
     if task == "answers":
         assert told in ITEM["answers"][1] and decoded[0] <= decoded[1] and probabilities.shape[0] == 2
@@ -51,8 +51,8 @@ def test_a_model_learns_what_can_be_learned(tokenizer):
     train["kind"] = ["animal" if word in ("fox", "owl") else "plant" for word in train.text]
 
     def score(labels):
-        dls = text_data(train.assign(kind=labels), train, tokenizer, bs=8, progress=False, max_len=8,
-                        device=torch.device("cpu"), **TASKS["single"])
+        dls = text_data(train.assign(kind=labels), train, tokenizer, bs=8, progress=False, max_length=8,
+                        device=torch.device("cpu"), **TASKS["single_label_classification"])
         learn = make_learner(dls)
         learn.fit_one_cycle(4, 1e-2)
         return float(learn.validate()[1])
@@ -123,7 +123,7 @@ def test_ordered_preds_say_what_they_cannot_do(tokenizer):
     with pytest.raises(InvalidInputError, match="no test set; write text_data"):
         ordered_preds(learn, "test")
     with pytest.raises(InvalidInputError, match="learn.predict"):
-        ordered_preds(learn, "single")
+        ordered_preds(learn, "single_label_classification")
     with pytest.raises(InvalidInputError, match="expected a text"):
         ordered_preds(learn, [1])
     with pytest.raises(InvalidInputError, match="rows have no lengths"):
@@ -133,14 +133,14 @@ def test_ordered_preds_say_what_they_cannot_do(tokenizer):
 
 
 def test_a_label_per_word_is_predicted_for_each_word(tokenizer):
-    learn = make_learner(make_data(tokenizer, "tokens"), "tokens")
+    learn = make_learner(make_data(tokenizer, "token-classification"), "token-classification")
     labels, pieces, _ = learn.predict("the foxs sees a fern".split())
     assert len(labels) == 5 and len(pieces) > 7  # 'foxs' and 'sees' are two pieces; then [CLS] and [SEP]
     assert str(labels) == " ".join(labels) and labels == learn.predict("the foxs sees a fern")[0]
 
 
 def test_word_accuracy_counts_words_and_nothing_else(tokenizer):
-    learn = make_learner(make_data(tokenizer, "tokens", bs=7), "tokens")
+    learn = make_learner(make_data(tokenizer, "token-classification", bs=7), "token-classification")
     preds, targets = learn.get_preds()
     word = targets != -100
     assert int(word.sum()) == sum(map(len, VALID.words))
@@ -152,10 +152,10 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(tokenizer):
     train = TRAIN.copy()
     for row in range(12):
         train.at[row, "words"], train.at[row, "tags"] = [], []
-    dls = text_data(train, VALID, tokenizer, text="words", labels="tags", bs=4, max_len=32, progress=False,
+    dls = text_data(train, VALID, tokenizer, text="words", labels="tags", bs=4, max_length=32, progress=False,
                     device=torch.device("cpu"))
     assert any(bool((y == -100).all()) for *_, y in dls.train)
-    learn = make_learner(dls, "tokens")
+    learn = make_learner(dls, "token-classification")
     learn.fit(1, 1e-3)
     assert np.isfinite(learn.recorder.losses).all() and np.isfinite(float(learn.validate()[0]))
     nothing = torch.zeros(2, 4, 3), torch.full((2, 4), -100).long()
@@ -164,24 +164,24 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(tokenizer):
 
 
 def test_labels_per_word_are_padded_to_the_batch_in_training_and_to_the_set_in_prediction(tokenizer):
-    dls = make_data(tokenizer, "tokens")
+    dls = make_data(tokenizer, "token-classification")
     assert all(ids.shape == y.shape and ids.shape[1] == mask.sum(1).max() for ids, mask, y in dls.train)
     assert {ids.shape[1] for ids, *_ in dls.valid} == {int(dls.valid.lengths.max())}
-    learn = make_learner(dls, "tokens")
+    learn = make_learner(dls, "token-classification")
     drawn, in_order = learn.get_preds(dl=dls.train), learn.get_preds(0)  # both in the rows' own order
     assert torch.allclose(drawn[0], in_order[0], atol=1e-5) and torch.equal(drawn[1], in_order[1])
 
 
 def test_words_without_a_piece_or_cut_off_have_no_label_and_keep_their_place(tokenizer):
-    learn = make_learner(make_data(tokenizer, "tokens", max_len=6), "tokens")
+    learn = make_learner(make_data(tokenizer, "token-classification", max_length=6), "token-classification")
     labels, _, _ = learn.predict(["the", "\u200b", "fox", "sees", "moss", "here"])
     assert labels[1] == "-" and len(labels) == 6 and labels[-1] == "-"
     assert all(label in learn.dls.classes for label in (labels[0], labels[2]))
 
 
 def test_the_places_of_words_can_be_told_in_a_test_set_without_labels(tokenizer):
-    dls = make_data(tokenizer, "tokens", test=TEST.words.tolist())
-    _, targets = ordered_preds(make_learner(dls, "tokens"), "test")
+    dls = make_data(tokenizer, "token-classification", test=TEST.words.tolist())
+    _, targets = ordered_preds(make_learner(dls, "token-classification"), "test")
     assert [int(n) for n in (targets != -100).sum(1)] == [len(words) for words in TEST.words]
 
 
@@ -202,7 +202,7 @@ def test_interpretation_finds_classes_and_top_losses(tokenizer, capsys):
     assert all(str(item) in said for item in items) and "precision" in said
 
 
-@pytest.mark.parametrize("task", ("several", "number", "tokens"))
+@pytest.mark.parametrize("task", ("multi_label_classification", "regression", "token-classification"))
 def test_interpretation_of_the_other_tasks_finds_top_losses(tokenizer, task, capsys):
     interpretation = Interpretation.from_learner(make_learner(make_data(tokenizer, task), task))
     interpretation.show_results(interpretation.top_losses(2)[1])

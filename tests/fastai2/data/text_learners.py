@@ -19,28 +19,28 @@ from tests.tiny_models import tiny_transformers_model
 
 TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
 TASKS = {
-    "single": dict(text="text", labels="kind"),
-    "several": dict(text="text", labels=list(COLUMNS)),
-    "number": dict(text="text", labels="share"),
-    "pairs": dict(text="text", pair="second", labels="kind"),
-    "tokens": dict(text="words", labels="tags"),
-    "answers": dict(text="asked", pair="text", labels="answers"),
+    "single_label_classification": dict(text="text", labels="kind"),
+    "multi_label_classification": dict(text="text", labels=list(COLUMNS)),
+    "regression": dict(text="text", labels="share"),
+    "pairs": dict(text="text", text_pair="second", labels="kind"),
+    "token-classification": dict(text="words", labels="tags"),
+    "answers": dict(text="asked", text_pair="text", labels="answers"),
 }
-HEADS = {"tokens": "TokenClassification", "answers": "QuestionAnswering"}
+HEADS = {"token-classification": "TokenClassification", "answers": "QuestionAnswering"}
 ELEMENT = {"answers": span_logits}
-METRICS = {"single": [accuracy], "several": [accuracy_multi, ColumnwiseAUC()], "number": [], "pairs": [accuracy],
-           "tokens": [WordAccuracy()], "answers": [span_exact_match]}
-ITEM = {"pairs": ("the fox sees", "a fern"), "tokens": "the foxs sees a fern",
+METRICS = {"single_label_classification": [accuracy], "multi_label_classification": [accuracy_multi, ColumnwiseAUC()], "regression": [], "pairs": [accuracy],
+           "token-classification": [WordAccuracy()], "answers": [span_exact_match]}
+ITEM = {"pairs": ("the fox sees", "a fern"), "token-classification": "the foxs sees a fern",
         "answers": ("the fox", "The OLD foxs hide near two ferns")}
 SETS = {"train": 0, "valid": 1, "test": 2}
 
 
-def make_data(tokenizer, task="single", **changed):
-    settings = dict(bs=8, max_len=32, device=torch.device("cpu"), progress=False, test=TEST)
+def make_data(tokenizer, task="single_label_classification", **changed):
+    settings = dict(bs=8, max_length=32, device=torch.device("cpu"), progress=False, test=TEST)
     return text_data(TRAIN, VALID, tokenizer, **{**settings, **TASKS[task], **changed})
 
 
-def make_learner(dls, task="single", **kwargs):
+def make_learner(dls, task="single_label_classification", **kwargs):
     torch.manual_seed(0)
     bare = tiny_transformers_model("bert", dls.c, HEADS.get(task, "SequenceClassification"))
     head = bare.qa_outputs if task == "answers" else bare.classifier

@@ -25,7 +25,7 @@ def body(name="bert", task="classes"):
 
 
 def wrapped(bare, inputs=("input_ids", "attention_mask")):
-    return HFModel(bare, inputs=inputs, pad_id=PAD)
+    return HFModel(bare, inputs=inputs, pad_token_id=PAD)
 
 
 def rows(task="classes", masked=True, **padding):

@@ -86,8 +86,8 @@ def plain(bare: nn.Module, architecture: str) -> nn.Module:
     return Plain(bare)
 
 
-def with_pad_id(pad_id: int) -> Callable[[nn.Module, str], nn.Module]:
-    return lambda bare, architecture: HFModel(bare, inputs=("input_ids",), pad_id=pad_id)
+def with_pad_id(pad_token_id: int) -> Callable[[nn.Module, str], nn.Module]:
+    return lambda bare, architecture: HFModel(bare, inputs=("input_ids",), pad_token_id=pad_token_id)
 
 
 def named(*names: str) -> Callable[[nn.Module, str], nn.Module]:
