@@ -27,11 +27,11 @@ with warnings.catch_warnings():
     from pytorch_transformers import BertForSequenceClassification, BertTokenizer
 
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
-from fastai_hf_callback.fastai1.data.loaders import ItemCollator
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
-from fastai_hf_callback.utils.rng import seed_everything
 from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, padding_ratio
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.data.loaders import ItemCollator
+from fastai_hf_callback.utils.rng import seed_everything
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "article"))
 from recipe import FastAiBertTokenizer  # noqa: E402

@@ -233,9 +233,9 @@ def _installed_fastai_room():
 
 def findings(sites):
     """How the findings of the checks' cases read."""
-    from tests.recorded_evidence import evidence_with
     from tests.diagnosis.checks.test_checks import CASES, findings_of
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
+    from tests.recorded_evidence import evidence_with
 
     for case in CASES + MORE:
         for finding in findings_of(case.check, evidence_with(**case.fires)):
@@ -253,14 +253,14 @@ def warnings_of_text_data(sites):
 
     for site in sites:
         if site.kind == "warn" and site.room == f"{_installed_fastai_room()}/data/text_data.py":
-            yield from ((site, line) for read in WARNED_READS for line in read().said)
+            yield from ((site, line) for read in WARNED_READS for line in read().messages)
 
 
 def explanations(sites):
     """What every known failure means, and what it says of an error of our own."""
-    from fastai_hf_callback.diagnosis.failures import REASONS, build_finding
+    from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
 
-    own, known = [site for site in sites if site.room == "diagnosis/failures.py"]
+    own, known = [site for site in sites if site.room == "diagnosis/checks/failures.py"]
     found = [(known, build_finding(cause, "what was said")) for cause in REASONS]
     for site, finding in [*found, (own, build_finding("bad-element", "3 was given. Write element=0."))]:
         yield site, f"{finding.cause}: {finding.message} | fix: {finding.fix}"

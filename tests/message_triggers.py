@@ -12,28 +12,28 @@ from torch import nn
 
 import fastai_hf_callback
 from fastai_hf_callback import HFModel, unwrap
-from fastai_hf_callback.model import sanity_checks as first_batch
+from fastai_hf_callback.cli.factory_file import load_factory
 from fastai_hf_callback.comparison import runner as trial
-from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import build_comparison
+from fastai_hf_callback.data.arguments import check_arguments
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec
+from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.batches.padding import NO_PADDING
+from fastai_hf_callback.data.batches.qa_encoding import QACollator
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.examples import read_examples
+from fastai_hf_callback.data.tables.table import read_table, split_rows
 from fastai_hf_callback.demo import comments
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis
-from fastai_hf_callback.cli.factory_file import load_factory
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.model import sanity_checks as first_batch
 from fastai_hf_callback.model.layer_groups import build_layer_groups
 from fastai_hf_callback.model.losses import NextTokenLoss, SpanLoss
 from fastai_hf_callback.model.metrics import mean_columnwise_auc
 from fastai_hf_callback.model.pretrained import Pretrained, _detect_architecture, check_max_length, load_pretrained
 from fastai_hf_callback.model.question_answering import span_logits
-from fastai_hf_callback.data.batches.batch_spec import BatchSpec
-from fastai_hf_callback.data.batches.padding import NO_PADDING
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.examples import read_examples
-from fastai_hf_callback.data.batches.collate import TextCollator
-from fastai_hf_callback.data.batches.qa_encoding import QACollator
-from fastai_hf_callback.data.arguments import check_arguments
-from fastai_hf_callback.data.tables.table import read_table, split_rows
+from fastai_hf_callback.results.finding import Finding
+from tests.tiny_models import ids, make_trace, tiny_model, tiny_transformers_model
 from tests.tiny_texts import fast_tokenizer, slow_tokenizer
-from tests.tiny_models import make_trace, ids, tiny_transformers_model, tiny_model
 
 TRIGGERS = []
 
@@ -183,9 +183,9 @@ def other_start(**changes):
     return patched
 
 
-said(lambda: compare_traces([make_trace("callback"), make_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))]).check(),
-     lambda: compare_traces([make_trace("callback"), other_start(initial_weights={"weight": "another"})]),
-     lambda: compare_traces([make_trace("callback"), other_start(first_batch="another")]),
+said(lambda: build_comparison([make_trace("callback"), make_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))]).check(),
+     lambda: build_comparison([make_trace("callback"), other_start(initial_weights={"weight": "another"})]),
+     lambda: build_comparison([make_trace("callback"), other_start(first_batch="another")]),
      lambda: trial.validate_arms(["callback", "callback"]),
      lambda: trial.build_learner("train.py", dict),
      lambda: trial.build_learner(lambda: None, dict),

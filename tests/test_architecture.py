@@ -1,5 +1,9 @@
-"""The rooms: who may import whom, no side effects, no clash of names; and proof that these checks can fail."""
+"""The rooms: who may import whom, no side effects, no clash of names; and proof that these checks can fail.
+
+``python -m tests.test_architecture`` prints the rooms, their arrows and their circles.
+"""
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fastai_hf_callback
+from tests import import_graph
 from tests.mutants import MUTANTS
 
 PACKAGE = Path(fastai_hf_callback.__file__).parent
@@ -94,22 +99,10 @@ def test_no_file_is_too_long_to_read(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
-def imports_of_other_rooms(path):
-    """What a room's file imports from above it, as far as the room itself."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2}
-
-
-def test_the_texts_stand_below_every_other_room():
-    found = {name for path in FILES if path.parent.name == "texts" for name in imports_of_other_rooms(path)}
-    assert found == {"errors"}
-    assert imports_of_other_rooms(PACKAGE / "checks" / "inputs.py") == {"evidence", "finding"}
-
-
 @pytest.mark.parametrize("source", [
     "import pandas", "import pandas as pd", "import matplotlib.pyplot", "from sklearn.metrics import roc_auc_score",
     "try:\n    import transformers\nexcept ImportError:\n    pass", "if True:\n    from rich import print",
-    "class A:\n    import fastai", "import torch, fastai", "from .fastai1.loop import patched_loop",
+    "class A:\n    import fastai", "import torch, fastai", "from .fastai1.callback import HFCallback",
     "from . import fastai1", "import importlib\nx = importlib.import_module('pytorch_transformers.modeling_bert')",
     "with open('x') as f:\n    import pandas",
 ])
@@ -138,8 +131,59 @@ def test_a_star_import_is_seen():
 
 
 def test_the_walk_walks_over_something():
-    assert {"output.py", "model.py", "__init__.py"} <= {name_of(path) for path in CORE}
+    assert {"model/output.py", "data/batches/padding.py", "__init__.py"} <= {name_of(path) for path in CORE}
     assert any(in_fastai_room(path) and fastai_anywhere(path.read_text(encoding="utf-8")) for path in FILES)
+
+
+# -- the rooms -------------------------------------------------------------------------------------
+
+
+def test_no_room_imports_what_the_table_does_not_allow():
+    assert import_graph.forbidden_arrows() == []
+
+
+def test_the_table_names_every_room_and_no_other():
+    modules = import_graph.find_modules()
+    rooms = {import_graph.room_of(module, modules) for module in modules}
+    core = {room for room in rooms if room.split("/")[0] not in import_graph.FASTAI_ROOMS}
+    assert core == set(import_graph.MAY_IMPORT)
+    for fastai in import_graph.FASTAI_ROOMS:
+        inside = {room[len(fastai) + 1:] or "." for room in rooms if room.split("/")[0] == fastai}
+        assert inside == set(import_graph.WITHIN_A_FASTAI)
+
+
+def test_there_is_no_circle_of_modules_and_none_of_rooms():
+    arrows, modules = import_graph.find_arrows(), import_graph.find_modules()
+    assert import_graph.find_circles(arrows) == []
+    assert import_graph.find_circles(import_graph.room_arrows(arrows, modules)) == []
+
+
+def test_the_root_and_every_room_can_be_taken_in_at_a_glance():
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 5
+    for room in [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir())]:
+        assert len([path for path in room.glob("*.py") if path.stem != "__init__"]) <= 14, room
+
+
+@pytest.mark.parametrize("file, line, seen", [
+    ("results/trace.py", "from fastai_hf_callback.model.output import unwrap", "results/trace imports model/output"),
+    ("report/text.py", "def late():\n    from ..comparison import runner", "report/text imports comparison/runner"),
+    ("data/columns.py", "import fastai_hf_callback.diagnosis.diagnosis", "data/columns imports diagnosis/diagnosis"),
+    ("model/losses.py", "if TYPE_CHECKING:\n    from ..fastai1.callback import HFCallback",
+     "model/losses imports fastai1/callback"),
+])
+def test_an_import_that_the_table_does_not_allow_is_seen(tmp_path, file, line, seen):
+    copy = tmp_path / PACKAGE.name
+    shutil.copytree(str(PACKAGE), str(copy), ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / file).parent.mkdir(parents=True, exist_ok=True)
+    with (copy / file).open("a", encoding="utf-8") as source:
+        source.write(f"\n\n{line}\n")
+    assert import_graph.forbidden_arrows(copy) == [seen]
+
+
+def test_a_circle_is_seen():
+    arrows = [import_graph.Arrow(*pair) for pair in ("ab", "bc", "ca", "cd")]
+    assert import_graph.find_circles(arrows) == [["a", "b", "c"]]
+    assert import_graph.find_circles(arrows[1:]) == []
 
 
 # -- importing has no side effects -----------------------------------------------------------------
@@ -247,12 +291,12 @@ def test_the_room_is_that_of_the_fastai_that_is_installed(there, said):
         assert "pip install 'fastai-hf-callback[fastai2]'" in first
 
 
-def test_the_rooms_are_twins():
-    """What stands in ``fastai2/`` stands in ``fastai1/`` under the same name; there are no further public names."""
-    ours = {path.stem for path in FILES if path.parent.name == "fastai2"}
-    twins = {path.stem for path in FILES if path.parent.name == "fastai1"}
-    assert ours - twins == {"keeping"}, "fastai 1's handler is made anew for each run, and leaves nothing behind"
-    assert {"callback", "loop", "recording", "arms", "metrics", "quiet", "splitting"} <= ours
+def test_the_fastai_rooms_are_twins():
+    """What stands in ``fastai2/`` stands in ``fastai1/`` under the same name."""
+    ours, twins = ({path.relative_to(PACKAGE / room).as_posix() for path in (PACKAGE / room).rglob("*.py")}
+                   for room in ("fastai2", "fastai1"))
+    assert ours - twins == {"compat/learner_state.py"}, "fastai 1's handler is made anew for each run"
+    assert {"callback.py", "comparison/compare.py", "diagnosis/doctor.py", "data/text_data.py"} <= ours
 
 
 def test_type_checkers_see_every_public_name_where_it_is():
@@ -268,9 +312,10 @@ def test_every_mutant_can_be_made(mutant):
     assert (PACKAGE / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
 
 
-def test_no_room_bears_a_public_name():
-    rooms = {path.stem for path in FILES} | {path.name for path in PACKAGE.iterdir() if path.is_dir()}
-    assert not rooms & set(fastai_hf_callback.__all__)
+def test_nothing_directly_under_the_package_bears_a_public_name():
+    """A module ``compare`` and a lazy ``fastai_hf_callback.compare`` would fight for one attribute."""
+    names = {path.stem for path in PACKAGE.iterdir()}
+    assert not names & set(fastai_hf_callback.__all__)
 
 
 def test_dir_lists_the_public_names_and_an_unknown_one_is_an_attribute_error():
@@ -290,3 +335,7 @@ def test_every_name_a_room_offers_is_there(path):
     there = {getattr(node, "name", None) for node in tree.body} | {
         name.id for target in assigned for name in ast.walk(target) if isinstance(name, ast.Name)}
     assert set(offered) <= there
+
+
+if __name__ == "__main__":
+    print(import_graph.summary())

@@ -52,7 +52,7 @@ def test_a_check_is_added_and_named(copy):
 def test_an_architecture_is_added_and_equal(monkeypatch):
     from tests import tiny_models as tiny
 
-    monkeypatch.setattr(tiny, "_TODAY", dict(tiny._TRANSFORMERS_CLASSES))
+    monkeypatch.setattr(tiny, "_TRANSFORMERS_CLASSES", dict(tiny._TRANSFORMERS_CLASSES))
     monkeypatch.setattr(tiny, "_SIZES", dict(tiny._SIZES))
     line, cell = blocks("A new architecture")
     exec(line, {})

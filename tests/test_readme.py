@@ -12,8 +12,8 @@ pytest.importorskip("fastai")
 
 import fastai_hf_callback  # noqa: E402
 from tests.installed_stack import FASTAI_1  # noqa: E402
+from tests.tiny_models import VOCAB, tiny_model, tiny_transformers_model  # noqa: E402
 from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame, slow_tokenizer, write_vocabulary  # noqa: E402
-from tests.tiny_models import VOCAB, tiny_transformers_model, tiny_model  # noqa: E402
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 THERE = "# fastai 2\n" if FASTAI_1 else "# fastai 1\n"

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
-from fastai_hf_callback.fastai1.data.loaders import ItemCollator
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.data.loaders import ItemCollator
 
 CPU_ALONE = dict(num_workers=0, device=torch.device("cpu"), pin_memory=False, no_check=True)
 

@@ -6,7 +6,7 @@ from fastai.learner import Learner
 from fastai.metrics import accuracy_multi
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, HFModel, layer_groups, text_data
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, HFModel, layer_groups, text_data
 from fastai_hf_callback.demo.comments import LABELS, write_csv
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from fastai.learner import Learner
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from fastai_hf_callback import HFCallback, HFModel, layer_groups, span_logits, span_exact_match, span_f1, text_data
+from fastai_hf_callback import HFCallback, HFModel, layer_groups, span_exact_match, span_f1, span_logits, text_data
 
 PEOPLE, PLACES = ("Ada", "Grace", "Alan", "Emmy"), ("London", "Geneva", "Lisbon", "Oslo")
 answers = pd.DataFrame([(f"Where does {asked} live?", f"{one} lives in {here}, and {other} lives in {there}.",

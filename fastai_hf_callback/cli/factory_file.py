@@ -41,7 +41,7 @@ def _run_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is the user's, told in one line
-        from fastai_hf_callback.diagnosis.failures import suggest_fix
+        from fastai_hf_callback.diagnosis.checks.failures import suggest_fix
 
         message = " ".join(str(error).split())
         raise InvalidInputError(f"{path}: failed when run: {type(error).__name__}: {message}{suggest_fix(error)}; write python "

@@ -39,7 +39,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except Exception as error:  # a run that fails must not look like one that differs
         if _wants_traceback(argv):
             raise
-        from fastai_hf_callback.diagnosis.failures import suggest_fix
+        from fastai_hf_callback.diagnosis.checks.failures import suggest_fix
 
         error_text = " ".join(str(error).split())
         print(f"fastai-hf: the run failed: {type(error).__name__}: {error_text}{suggest_fix(error)}; add --traceback to see "
@@ -61,7 +61,7 @@ def _run_demo_command(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     demo_module = _import_for_fastai("demo")
     from fastai_hf_callback import diagnose
-    from fastai_hf_callback.demo.setup import RECIPE_INTRO, DEMO_INTRO, fit_demo
+    from fastai_hf_callback.demo.setup import DEMO_INTRO, RECIPE_INTRO, fit_demo
     from fastai_hf_callback.utils.rng import seed_everything
 
     print(DEMO_INTRO)
@@ -87,6 +87,7 @@ def _run_diagnose_command(arguments: argparse.Namespace) -> int:
     _check_can_write(arguments)
     _detect_fastai()
     from fastai_hf_callback import diagnose
+
     from .factory_file import load_factory
 
     diagnosis = diagnose(load_factory(arguments.factory)(), arguments.batches)
@@ -155,8 +156,8 @@ def _build_factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
     table = read_table(arguments.csv, arguments.text, arguments.labels, arguments.encoding, arguments.sep)
     train, valid = split_rows(len(table.texts), arguments.valid, arguments.seed)
 
+    from fastai_hf_callback.data.encoding.table_split import TableSplit, describe_split
     from fastai_hf_callback.model.pretrained import load_pretrained
-    from fastai_hf_callback.data.tables.split import TableSplit, describe_split
 
     split, factories = TableSplit(table, train, valid), _import_for_fastai("learner_factory")
     make_learner = factories.build_learner_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_length)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
-from fastai_hf_callback.model.metrics import compute_constant_output, build_single_class_outputs
+from fastai_hf_callback.model.metrics import build_single_class_outputs, compute_constant_output
 from fastai_hf_callback.results.trace import Epoch
 
 __all__ = ["Evaluation", "compute_base_rates", "expand_row", "compute_grad_norm", "compute_constant_prediction_scores", "make_unique_names"]

@@ -1,6 +1,6 @@
 """The arms of a comparison, run one after the other and compared; what is the same under every fastai.
 
-Imports ``comparison``, ``progress``, ``rng`` and ``trace``; ``fastai1/arms.py`` and ``fastai2/arms.py`` bring the arms.
+``fastai1/comparison/compare.py`` and ``fastai2/comparison/compare.py`` bring the arms.
 """
 import os
 from contextlib import ExitStack, contextmanager
@@ -10,13 +10,15 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import torch
 from torch import Tensor, nn
 
-from .comparison import Comparison, Difference, compare_traces, find_first_difference
 from fastai_hf_callback.errors import ComparisonError
 from fastai_hf_callback.model.output import Element
+from fastai_hf_callback.results.comparison import Difference, compare_traces, find_first_difference
+from fastai_hf_callback.results.trace import Trace, digest
+from fastai_hf_callback.utils.logging import silence_logs
 from fastai_hf_callback.utils.progress import Progress, show_arm_progress
 from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.utils.logging import silence_logs
-from fastai_hf_callback.results.trace import Trace, digest
+
+from .comparison import Comparison, build_comparison
 
 __all__ = ["ARMS", "RunArm", "run_arms", "validate_arms", "build_learner", "detach_output", "get_patched_loop_element", "redirect_paths",
            "compute_weight_digests"]
@@ -37,7 +39,7 @@ def run_arms(run_arm: RunArm, arms: Sequence[str], progress: Union[bool, Progres
             traces.append(run_arm(arm, on_progress, traces))
             compare_traces(traces)  # arms that did not begin alike stop here, before the next one is run
         noise = _find_noise(traces, run_arm, on_progress)
-    return compare_traces(traces, noise)
+    return build_comparison(traces, noise)
 
 
 def _find_noise(traces: List[Trace], run_arm: RunArm, progress: Optional[Progress]) -> Optional[Difference]:

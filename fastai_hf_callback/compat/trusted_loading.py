@@ -9,7 +9,8 @@ from typing import Any, ContextManager, Iterator, List, Optional
 import torch
 
 from fastai_hf_callback.errors import InvalidInputError
-from .patching import replace_attributes, apply_once
+
+from .patching import apply_once, replace_attributes
 
 __all__ = ["trusted"]
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastai_hf_callback.model.pretrained import Pretrained
 from fastai_hf_callback.data.batches.padding import pad_rows
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.split import TableSplit
+from fastai_hf_callback.data.encoding.table_split import TableSplit
 from fastai_hf_callback.data.tables.table import Table, split_rows
+from fastai_hf_callback.model.pretrained import Pretrained
+
 from .comments import LABELS, comments
 
 __all__ = ["BATCH_SIZE", "LR", "MAX_LEN", "BERT_SIZES", "DEMO_INTRO", "RECIPE_INTRO", "build_article_datasets", "fit_demo", "build_demo_split",

@@ -1,20 +1,20 @@
-"""``Evidence`` -> ``Diagnosis``: runs the checks and ranks what they found.
-
-Imports ``checks``; ``report`` when it is told.
-"""
-from dataclasses import dataclass, field
+"""``Evidence`` -> ``Diagnosis``: runs the checks, ranks what they found, and shows it."""
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
-from . import checks
-from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.report.json import diagnosis_to_json
+from fastai_hf_callback.report.page import diagnosis_to_fragment, diagnosis_to_page, write_page
+from fastai_hf_callback.report.text import diagnosis_to_text
+from fastai_hf_callback.results.diagnosis import DiagnosisResult
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
 
-__all__ = ["Diagnosis", "build_diagnosis"]
+from . import checks
+from .checks.failures import classify_exception
+
+__all__ = ["Diagnosis", "build_diagnosis", "explain", "translate_finding"]
 
 
-@dataclass
-class Diagnosis:
+class Diagnosis(DiagnosisResult):
     """What was found, most probable first.
 
     Attributes
@@ -25,38 +25,11 @@ class Diagnosis:
         What was seen, in numbers.
     """
 
-    findings: List[Finding] = field(default_factory=list)
-    evidence: Optional[Evidence] = None
-
-    @property
-    def healthy(self) -> bool:
-        """Whether nothing was found that is worse than a note."""
-        return all(finding.severity == "note" for finding in self.findings)
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether a note says that a fit may be in vain although no fault is proven."""
-        return self.healthy and any(finding.cause in checks.DOUBTFUL_CAUSES for finding in self.findings)
-
-    @property
-    def causes(self) -> List[str]:
-        """The findings' causes, in their order."""
-        return [finding.cause for finding in self.findings]
-
-    def at_least(self, severity: str) -> List[Finding]:
-        """The findings of `severity` (``note``, ``warning`` or ``error``) or worse."""
-        if severity not in SEVERITIES:
-            raise FastaiHFError(f"severity {severity!r} was given; expected one of {', '.join(SEVERITIES)}.")
-        limit = SEVERITIES.index(severity)
-        return [finding for finding in self.findings if SEVERITIES.index(finding.severity) >= limit]
-
     def __str__(self) -> str:
-        from fastai_hf_callback.report.text import diagnosis_to_text
         return diagnosis_to_text(self)
 
     def to_json(self) -> str:
         """Findings and evidence as strict JSON."""
-        from fastai_hf_callback.report.json import diagnosis_to_json
         return diagnosis_to_json(self)
 
     def to_html(self, path: Any = None, title: str = "") -> str:
@@ -75,12 +48,11 @@ class Diagnosis:
             The page. It loads nothing and works without scripts; with them, buttons copy the fixes and the arrow
             keys read the curves.
         """
-        from fastai_hf_callback.report.page import diagnosis_to_page, write_page
         return write_page(diagnosis_to_page(self, title), path)
 
     def _repr_html_(self) -> str:
-        from fastai_hf_callback.report.page import diagnosis_to_fragment
         return diagnosis_to_fragment(self)
+
 
 
 def build_diagnosis(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None,
@@ -134,3 +106,19 @@ def _rank(cause: str) -> int:
 def _run_check(check: Callable[[Evidence], Any], evidence: Evidence) -> List[Finding]:
     found = check(evidence)
     return [] if found is None else [found] if isinstance(found, Finding) else list(found)
+
+
+def explain(exception: BaseException) -> Diagnosis:
+    """Say what an exception from training, validation or prediction means.
+
+    Parameters
+    ----------
+    exception : BaseException
+        As caught, with its ``__cause__`` where it has one.
+
+    Returns
+    -------
+    Diagnosis
+        With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
+    """
+    return Diagnosis([classify_exception(exception)])

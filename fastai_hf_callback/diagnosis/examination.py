@@ -10,36 +10,37 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.model.broadcast import broadcasts
-from fastai_hf_callback.results.evidence import Evidence, History, HyperParams, MetricEvidence, Wiring
-from .failures import classify_exception
-from fastai_hf_callback.diagnosis.probes.sensitivity import (
-    measure_batch_sensitivity,
-    measure_padding_sensitivity,
-    probe_output_bounds,
-    measure_word_sensitivity,
-    measure_word_sensitivity_with_noise,
-)
-from fastai_hf_callback.diagnosis.probes.batches import Batch, is_per_token, count_rows, truncate_batch
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.diagnosis.probes.batches import Batch, count_rows, is_per_token, truncate_batch
 from fastai_hf_callback.diagnosis.probes.inputs import (
     TokenView,
-    unify_padding,
+    build_token_view,
+    probe_inputs,
     record_arguments,
     record_embedding_calls,
     record_executed_modules,
     take_rows,
-    probe_inputs,
     takes_mask,
-    build_token_view,
+    unify_padding,
 )
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
+from fastai_hf_callback.diagnosis.probes.sensitivity import (
+    measure_batch_sensitivity,
+    measure_padding_sensitivity,
+    measure_word_sensitivity,
+    measure_word_sensitivity_with_noise,
+    probe_output_bounds,
+)
 from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
+from fastai_hf_callback.model.broadcast import broadcasts
 from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.results.evidence import Evidence, History, HyperParams, MetricEvidence, Wiring
 from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
+
+from .checks.failures import classify_exception
 
 __all__ = ["AnyExamination", "FirstBatchEvidence", "LossNotReachedError", "format_error"]
 

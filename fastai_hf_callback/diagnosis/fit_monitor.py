@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .diagnosis import Diagnosis
-from fastai_hf_callback.results.evidence import Evidence, History, HyperParams
 from fastai_hf_callback.diagnosis.probes.batches import is_per_token
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.results.evidence import Evidence, History, HyperParams
 from fastai_hf_callback.utils.distributed import rank
-from .learning_rates import is_range_test, compute_near_zero_lr_share
 from fastai_hf_callback.utils.rng import preserve_rng_state
+
+from .diagnosis import Diagnosis
+from .learning_rates import compute_near_zero_lr_share, is_range_test
 
 __all__ = ["FitMonitor", "never_raises"]
 

@@ -9,9 +9,13 @@ from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
 from fastai_hf_callback.errors import FastaiHFError
-from fastai_hf_callback.model.sanity_checks import check_no_mixup_of_ids, check_no_broadcast, check_gradient_flow
+from fastai_hf_callback.fastai1.compat.training_loop import (
+    find_active_patch,
+    find_running_callbacks,
+    find_running_loss_func,
+)
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
-from fastai_hf_callback.fastai1.comparison.patched_loop import find_active_patch, find_running_callbacks, find_running_loss_func
+from fastai_hf_callback.model.sanity_checks import check_gradient_flow, check_no_broadcast, check_no_mixup_of_ids
 
 __all__ = ["HFCallback"]
 

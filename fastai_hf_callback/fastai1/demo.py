@@ -10,19 +10,20 @@ from torch import nn
 from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.demo.setup import (
     BATCH_SIZE,
+    BERT_SIZES,
     LR,
     MAX_LEN,
-    BERT_SIZES,
     build_article_datasets,
     build_demo_split,
-    left_pad_collate,
     build_tiny_bert,
+    left_pad_collate,
 )
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.model.metrics import accuracy_thresh
 from fastai_hf_callback.model.pretrained import Pretrained
+
 from .callback import HFCallback
 from .learner_factory import THRESHOLD, build_learner_factory
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
 
 __all__ = ["build_demo_factory", "train_article_recipe"]
 

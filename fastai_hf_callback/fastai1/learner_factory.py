@@ -5,14 +5,15 @@ from typing import Any, Callable, Sequence
 from fastai.basic_train import Learner
 from fastai.metrics import accuracy
 
-from fastai_hf_callback.model.metrics import accuracy_thresh
-from fastai_hf_callback.model.wrapper import HFModel
-from fastai_hf_callback.model.pretrained import Pretrained, check_max_length
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.split import TableSplit, encode_split
-from .callback import HFCallback
-from fastai_hf_callback.fastai1.data.text_data import build_text_loaders
+from fastai_hf_callback.data.encoding.table_split import TableSplit, encode_split
 from fastai_hf_callback.fastai1.data.dataset import TextProcessor
+from fastai_hf_callback.fastai1.data.text_data import build_text_loaders
+from fastai_hf_callback.model.metrics import accuracy_thresh
+from fastai_hf_callback.model.pretrained import Pretrained, check_max_length
+from fastai_hf_callback.model.wrapper import HFModel
+
+from .callback import HFCallback
 from .metrics import ColumnwiseAUC
 
 __all__ = ["build_learner_factory"]

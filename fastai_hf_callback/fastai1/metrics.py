@@ -7,8 +7,8 @@ from fastai.torch_core import add_metrics
 from torch import Tensor
 
 from fastai_hf_callback.comparison.baseline import expand_row
-from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
 from fastai_hf_callback.data.batches.token_labels import count_correct_words
+from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
 
 __all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "build_metrics_handler", "score_constant"]
 

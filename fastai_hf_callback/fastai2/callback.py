@@ -7,9 +7,9 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from fastai_hf_callback.errors import FastaiHFError
-from fastai_hf_callback.model.sanity_checks import check_no_mixup_of_ids, check_no_broadcast, check_gradient_flow
+from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.model.output import Element, unwrap
-from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch
+from fastai_hf_callback.model.sanity_checks import check_gradient_flow, check_no_broadcast, check_no_mixup_of_ids
 
 __all__ = ["HFCallback"]
 

@@ -9,9 +9,9 @@ from fastai.torch_core import to_detach
 from torch import Tensor
 
 from fastai_hf_callback.comparison.baseline import expand_row
-from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
 from fastai_hf_callback.data.batches.token_labels import count_correct_words
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes
+from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
 
 __all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "UnavailableAttributeError", "SingleBatchLearner",
            "score_constant"]

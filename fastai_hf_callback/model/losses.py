@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fastai_hf_callback.errors import InvalidInputError
-from .output import describe
-from .question_answering import best_spans, stack_logits, stack_targets
 from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss
+from fastai_hf_callback.errors import InvalidInputError
+
+from .output import describe
+from .question_answering import best_spans, stack_logits, stack_targets
 
 __all__ = ["NextTokenLoss", "SpanLoss"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.errors import OutputError, InvalidInputError
+from fastai_hf_callback.errors import InvalidInputError, OutputError
+
 from .output import describe, unwrap
 
 __all__ = ["best_spans", "stack_logits", "stack_targets", "span_logits", "span_exact_match", "span_f1"]

@@ -6,8 +6,9 @@ from typing import Any, Callable, Optional
 
 from torch import Tensor
 
-from .broadcast import broadcasts
 from fastai_hf_callback.errors import GradientError, InputError, OutputError
+
+from .broadcast import broadcasts
 from .gradient_flow import find_reached_leaves
 from .output import describe, tensors_in
 

@@ -13,9 +13,10 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from fastai_hf_callback.errors import InputError
-from .output import describe
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec, first_position
+from fastai_hf_callback.errors import InputError
+
+from .output import describe
 
 __all__ = ["HFModel"]
 

@@ -5,7 +5,7 @@ Imports ``comparison`` and ``trace``.
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from fastai_hf_callback.comparison.comparison import Comparison, Difference
+from fastai_hf_callback.results.comparison import ComparisonResult, Difference
 from fastai_hf_callback.results.trace import Epoch, Step, Trace
 
 __all__ = ["ArmSeries", "build_gap_series", "build_series"]
@@ -45,7 +45,7 @@ class ArmSeries:
         return any(step >= 0 for _, _, step in self.positions)
 
 
-def build_series(comparison: Comparison) -> List[ArmSeries]:
+def build_series(comparison: ComparisonResult) -> List[ArmSeries]:
     """The train loss and the gradient norm by step, then validation loss and metrics by evaluation.
 
     A learning rate is among them where it is what differs first.
@@ -69,12 +69,12 @@ def build_gap_series(series: ArmSeries) -> Optional[ArmSeries]:
     return ArmSeries(f"{series.quantity}: callback - patched", series.positions, {"difference": gaps}, None, series.difference_at)
 
 
-def _build_step_series(comparison: Comparison, quantity: str, read: Callable[[Step], Optional[float]]) -> ArmSeries:
+def _build_step_series(comparison: ComparisonResult, quantity: str, read: Callable[[Step], Optional[float]]) -> ArmSeries:
     arms = {arm: {(s.fit, s.epoch, s.step): read(s) for s in trace.steps} for arm, trace in comparison.traces.items()}
     return _align_arms("loss" if quantity == "train_loss" else quantity, quantity, arms, comparison.difference, None)
 
 
-def _build_evaluation_series(comparison: Comparison, quantity: str, base_rate: Optional[float]) -> ArmSeries:
+def _build_evaluation_series(comparison: ComparisonResult, quantity: str, base_rate: Optional[float]) -> ArmSeries:
     arms = {arm: {(e.fit, e.epoch, -1): _get_evaluated_value(e, quantity) for e in _list_evaluations(trace)}
             for arm, trace in comparison.traces.items()}
     return _align_arms(quantity, quantity, arms, comparison.difference, base_rate)

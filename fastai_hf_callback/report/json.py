@@ -4,12 +4,13 @@ import math
 from dataclasses import asdict
 from typing import Any, Dict
 
-from fastai_hf_callback.comparison.comparison import Comparison
+from fastai_hf_callback.results.comparison import ComparisonResult
+from fastai_hf_callback.results.diagnosis import DiagnosisResult
 
 __all__ = ["comparison_to_dict", "comparison_to_json", "diagnosis_to_json"]
 
 
-def comparison_to_dict(comparison: Comparison) -> Dict[str, Any]:
+def comparison_to_dict(comparison: ComparisonResult) -> Dict[str, Any]:
     """Everything, as plain dicts, lists and numbers."""
     return {
         "verdict": comparison.verdict,
@@ -24,12 +25,12 @@ def comparison_to_dict(comparison: Comparison) -> Dict[str, Any]:
     }
 
 
-def comparison_to_json(comparison: Comparison) -> str:
+def comparison_to_json(comparison: ComparisonResult) -> str:
     """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
     return json.dumps(_make_strict(comparison_to_dict(comparison)), indent=1, allow_nan=False)
 
 
-def diagnosis_to_json(diagnosis: Any) -> str:
+def diagnosis_to_json(diagnosis: DiagnosisResult) -> str:
     """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
     findings = [{"cause": f.cause, "severity": f.severity, "message": f.message, "evidence": f.evidence, "fix": f.fix,
                  "can_apply": f.can_apply} for f in diagnosis.findings]

@@ -15,34 +15,48 @@ from platform import python_version
 from typing import Any, Callable, Dict, List, Optional
 
 from fastai_hf_callback import __version__
-from fastai_hf_callback.comparison.comparison import Comparison, Difference
+from fastai_hf_callback.results.comparison import ComparisonResult, Difference
+from fastai_hf_callback.results.diagnosis import DiagnosisResult
+from fastai_hf_callback.results.evidence import Evidence
+
 from .chart import Chart, build_chart
-from .scope import looks
 from .curves import ArmSeries, build_gap_series, build_series
+from .scope import looks
 from .tables import build_epoch_table, build_evidence_rows, build_metric_rows
-from .wording import describe_arms, build_diagnosis_headline, format_figures, get_headline, explain_verdict, format_number, list_remarks, format_figure, describe_training
+from .text import comparison_to_text, diagnosis_to_text
+from .wording import (
+    build_diagnosis_headline,
+    describe_arms,
+    describe_training,
+    explain_verdict,
+    format_figure,
+    format_figures,
+    format_number,
+    get_headline,
+    list_remarks,
+)
 
 __all__ = ["comparison_to_fragment", "comparison_to_page", "diagnosis_to_fragment", "diagnosis_to_page", "write_page"]
 
 
-def comparison_to_page(comparison: Comparison, title: str = "") -> str:
+def comparison_to_page(comparison: ComparisonResult, title: str = "") -> str:
     """A whole page, with a switch for dark and light."""
     return _render_page(_build_comparison_context(comparison), title)
 
 
-def diagnosis_to_page(diagnosis: Any, title: str = "") -> str:
+def diagnosis_to_page(diagnosis: DiagnosisResult, title: str = "") -> str:
     """A whole page, with a switch for dark and light."""
     return _render_page(_build_diagnosis_context(diagnosis), title)
 
 
-def comparison_to_fragment(comparison: Comparison) -> str:
+def comparison_to_fragment(comparison: ComparisonResult) -> str:
     """The same for a notebook's output; its rules reach nothing outside. Without jinja2, the text."""
-    return _render_fragment(comparison, _build_comparison_context)
+    return _render_fragment(comparison, _build_comparison_context, comparison_to_text)
 
 
-def diagnosis_to_fragment(diagnosis: Any) -> str:
+def diagnosis_to_fragment(diagnosis: DiagnosisResult) -> str:
     """The same for a notebook's output; its rules reach nothing outside. Without jinja2, the text."""
-    return _render_fragment(diagnosis, _build_diagnosis_context)
+    return _render_fragment(diagnosis, _build_diagnosis_context, diagnosis_to_text)
 
 
 def write_page(page: str, path: Any = None) -> str:
@@ -57,7 +71,7 @@ def write_page(page: str, path: Any = None) -> str:
 _TONES = {0: "good", 1: "bad", 3: "stuck"}
 
 
-def _build_comparison_context(comparison: Comparison) -> Dict[str, Any]:
+def _build_comparison_context(comparison: ComparisonResult) -> Dict[str, Any]:
     names, rows, base_rates = build_epoch_table(comparison)
     return {"body": "comparison.html", "headline": get_headline(comparison), "tone": _TONES[comparison.exit_code],
             "sentences": explain_verdict(comparison), "remarks": list_remarks(comparison), "training": describe_training(comparison),
@@ -79,7 +93,7 @@ def _build_charts(series: ArmSeries) -> List[Chart]:
     return [build_chart(series)] + ([build_chart(apart)] if apart is not None else [])
 
 
-def _build_diagnosis_context(diagnosis: Any) -> Dict[str, Any]:
+def _build_diagnosis_context(diagnosis: DiagnosisResult) -> Dict[str, Any]:
     evidence = diagnosis.evidence
     verdict, tone, sentences = build_diagnosis_headline(diagnosis)
     context = {"body": "diagnosis.html", "headline": verdict, "tone": tone, "sentences": sentences,
@@ -91,7 +105,7 @@ def _build_diagnosis_context(diagnosis: Any) -> Dict[str, Any]:
     return context
 
 
-def _build_history_series(evidence: Any) -> List[ArmSeries]:
+def _build_history_series(evidence: Evidence) -> List[ArmSeries]:
     """What the last fit recorded."""
     if evidence.history is None:
         return []
@@ -125,11 +139,11 @@ def _describe_environment() -> Dict[str, str]:
             "beside": ", ".join(f"{package} {its}" for package, its in found.items())}
 
 
-def _render_fragment(subject: Any, build_context: Callable[[Any], Dict[str, Any]]) -> str:
+def _render_fragment(subject: Any, build_context: Callable[[Any], Dict[str, Any]], to_text: Callable[[Any], str]) -> str:
     try:
         environment = _get_jinja_environment()
     except ImportError:
-        return f"<pre>{escape(str(subject))}</pre>"
+        return f"<pre>{escape(to_text(subject))}</pre>"
     return environment.get_template("fragment.html").render(build_context(subject), title="", level=3)
 
 

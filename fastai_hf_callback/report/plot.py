@@ -2,7 +2,8 @@
 import inspect
 from typing import Any
 
-from fastai_hf_callback.comparison.comparison import Comparison
+from fastai_hf_callback.results.comparison import ComparisonResult
+
 from .curves import ArmSeries, build_series
 
 __all__ = ["plot_comparison"]
@@ -11,12 +12,12 @@ _STYLES = {"callback": dict(color="#0969da", lw=2.4), "patched": dict(color="#fb
            "broken": dict(color="#8c959f", lw=1.0, ls=":")}
 
 
-def plot_comparison(comparison: Comparison, path: Any = None) -> Any:
+def plot_comparison(comparison: ComparisonResult, path: Any = None) -> Any:
     """Both arms' losses and metrics, their differences below.
 
     Parameters
     ----------
-    comparison : Comparison
+    comparison : ComparisonResult
     path : path-like, optional
         Where to write the picture.
 

@@ -5,6 +5,7 @@ Imports ``evidence`` and ``words``.
 from typing import Callable, List, Optional, Tuple
 
 from fastai_hf_callback.results.evidence import Evidence, Inputs
+
 from .wording import format_figure
 
 __all__ = ["looks"]

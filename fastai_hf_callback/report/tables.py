@@ -5,7 +5,8 @@ Imports ``words`` and ``series``.
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from fastai_hf_callback.comparison.comparison import Comparison, compute_epoch_means
+from fastai_hf_callback.results.comparison import ComparisonResult, compute_epoch_means
+
 from .curves import ArmSeries, build_series
 from .wording import format_number, format_position
 
@@ -32,7 +33,7 @@ class Row:
     differs_here: bool = False
 
 
-def build_epoch_table(comparison: Comparison) -> Tuple[List[str], List[Row], List[str]]:
+def build_epoch_table(comparison: ComparisonResult) -> Tuple[List[str], List[Row], List[str]]:
     """The names of the columns, a row per evaluation and epoch, and the base rates."""
     by_epoch = [_build_train_loss_series(comparison), *(s for s in build_series(comparison) if not s.by_step)]
     shown = [series for series in by_epoch if series.positions]
@@ -70,7 +71,7 @@ def _flatten(value: Any, path: str = "") -> Iterator[Tuple[str, str]]:
         yield path, str(value)
 
 
-def _build_train_loss_series(comparison: Comparison) -> ArmSeries:
+def _build_train_loss_series(comparison: ComparisonResult) -> ArmSeries:
     means = {arm: compute_epoch_means(trace) for arm, trace in comparison.traces.items()}
     positions = [(*epoch, -1) for epoch in means["callback"]]
     return ArmSeries("train_loss", positions, {arm: [values.get(position[:2]) for position in positions]

@@ -1,23 +1,25 @@
 """A ``Comparison`` or a ``Diagnosis`` -> plain text of about 100 columns. Imports ``words``, ``looks``."""
 import textwrap
-from typing import Any, List
+from typing import List
 
-from fastai_hf_callback.comparison.comparison import Comparison, Movement
+from fastai_hf_callback.results.comparison import ComparisonResult, Movement
+from fastai_hf_callback.results.diagnosis import DiagnosisResult
 from fastai_hf_callback.results.evidence import Evidence
+
 from .scope import looks
-from .wording import describe_arms, build_diagnosis_verdict, format_figures, format_number, list_remarks
+from .wording import build_diagnosis_verdict, describe_arms, format_figures, format_number, list_remarks
 
 __all__ = ["comparison_to_text", "diagnosis_to_text"]
 
 
-def comparison_to_text(comparison: Comparison) -> str:
+def comparison_to_text(comparison: ComparisonResult) -> str:
     """Verdict, arms, and a table of what moved."""
     arms = [f"  {arms:23}   {description}" for arms, description in describe_arms(comparison)]
     below = [f"  {remark}" for remark in list_remarks(comparison)]
     return "\n".join([comparison.verdict, *arms, "", *_format_table(comparison), *([""] if below else []), *below])
 
 
-def diagnosis_to_text(diagnosis: Any) -> str:
+def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
     """A verdict; where it is a healthy one, how far it reaches; then a block per finding."""
     lines = [build_diagnosis_verdict(diagnosis)]
     if diagnosis.healthy and diagnosis.evidence is not None:
@@ -43,7 +45,7 @@ _APPLY_HINT = "   [finding.apply(learn) does it]"
 _HEADER = ("", "before, then each epoch", "excursion", "broken arm", "moved", "base rate", "")
 
 
-def _format_table(comparison: Comparison) -> List[str]:
+def _format_table(comparison: ComparisonResult) -> List[str]:
     rows = [list(_HEADER), *_format_rows(comparison.movements)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

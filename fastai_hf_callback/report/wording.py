@@ -4,7 +4,8 @@ Imports ``comparison``, ``evidence``.
 """
 from typing import Any, Dict, List, Optional, Tuple
 
-from fastai_hf_callback.comparison.comparison import Comparison, Movement
+from fastai_hf_callback.results.comparison import ComparisonResult, Movement
+from fastai_hf_callback.results.diagnosis import DiagnosisResult
 from fastai_hf_callback.results.evidence import Evidence
 
 __all__ = ["describe_arms", "build_diagnosis_headline", "build_diagnosis_verdict", "format_figures", "get_headline", "explain_verdict", "format_number",
@@ -27,7 +28,7 @@ def format_figures(evidence: Dict[str, Any]) -> List[Tuple[str, str]]:
     return [(name, format_figure(value)) for name, value in evidence.items() if name != "said"]
 
 
-def describe_arms(comparison: Comparison) -> List[Tuple[str, str]]:
+def describe_arms(comparison: ComparisonResult) -> List[Tuple[str, str]]:
     """Which arms were compared, and what came of it."""
     callback = comparison.traces["callback"]
     extent = f"{len(callback.steps)} steps, {len(callback.epochs)} epoch(s), {len(callback.final_weights)} weight tensors"
@@ -41,7 +42,7 @@ def describe_arms(comparison: Comparison) -> List[Tuple[str, str]]:
     return lines
 
 
-def describe_training(comparison: Comparison) -> str:
+def describe_training(comparison: ComparisonResult) -> str:
     """What each arm did: steps, rates, rows; so that it can be done again."""
     callback = comparison.traces["callback"]
     highest = max((rate for step in callback.steps for rate in step.lrs), default=0.0)
@@ -49,12 +50,12 @@ def describe_training(comparison: Comparison) -> str:
             f"{callback.n_train_targets:,} training targets, {callback.n_valid_targets:,} to validate on")
 
 
-def get_headline(comparison: Comparison) -> str:
+def get_headline(comparison: ComparisonResult) -> str:
     """The verdict without its reasons."""
     return comparison.verdict.partition(" - ")[0].capitalize()
 
 
-def explain_verdict(comparison: Comparison) -> List[str]:
+def explain_verdict(comparison: ComparisonResult) -> List[str]:
     """What the verdict means, in whole sentences."""
     why = comparison.verdict.partition(" - ")[2]
     if not comparison.identical:
@@ -78,7 +79,7 @@ def _to_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def list_remarks(comparison: Comparison) -> List[str]:
+def list_remarks(comparison: ComparisonResult) -> List[str]:
     """Which metrics stand at their base rate although the model learns."""
     return [f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text scores, while "
             f"the model learns: this metric cannot see it." for m in comparison.movements if comparison.moved
@@ -93,7 +94,7 @@ def format_position(position: Tuple[int, int, int], fits: bool = True) -> str:
     return ", ".join(f"{name} {format_number}" for name, format_number in parts if format_number >= 0 and (fits or name != "fit"))
 
 
-def build_diagnosis_verdict(diagnosis: Any) -> str:
+def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:
     """One line."""
     worst = [f for f in diagnosis.findings if f.severity != "note"]
     if worst:
@@ -117,7 +118,7 @@ def _format_duration(evidence: Evidence) -> str:
     return f"over {evidence.stepping.steps} step(s)"
 
 
-def build_diagnosis_headline(diagnosis: Any) -> Tuple[str, str, List[str]]:
+def build_diagnosis_headline(diagnosis: DiagnosisResult) -> Tuple[str, str, List[str]]:
     """The verdict without its reasons, its tone (``good``, ``stuck`` or ``bad``), and what it means."""
     severities = [finding.severity for finding in diagnosis.findings]
     counted = [f"{severities.count(s)} {s}{'s' * (severities.count(s) > 1)}" for s in ("error", "warning", "note")

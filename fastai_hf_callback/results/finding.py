@@ -4,9 +4,13 @@ from typing import Any, Callable, Dict, Optional
 
 from fastai_hf_callback.errors import FastaiHFError
 
-__all__ = ["Finding", "SEVERITIES"]
+__all__ = ["Finding", "DOUBTFUL_CAUSES", "SEVERITIES"]
 
 SEVERITIES = ("note", "warning", "error")
+
+# No fault is proven, and yet a fit may be in vain: with a note of one of these nobody should be told that all is well.
+DOUBTFUL_CAUSES = ("labels-unrelated-to-texts", "texts-truncated", "nothing-learned-yet", "validation-worse-than-constant",
+          "epsilon-outweighs-gradients")
 
 
 @dataclass

@@ -5,10 +5,10 @@ import sys
 import pytest
 
 from fastai_hf_callback.cli.main import main
-from fastai_hf_callback.demo import stage
+from fastai_hf_callback.demo import setup
 from fastai_hf_callback.demo.comments import LABELS, write_csv
 from tests.installed_stack import FASTAI_1
-from tests.tiny_models import VOCAB, tiny_transformers_model, tiny_model
+from tests.tiny_models import VOCAB, tiny_model, tiny_transformers_model
 
 pytest.importorskip("fastai")
 
@@ -161,8 +161,8 @@ def test_one_column_of_classes(run, tmp_path, model_folder):
 
 @pytest.mark.slow
 def test_the_demo_in_small(run, monkeypatch):
-    monkeypatch.setattr(stage, "N_COMMENTS", 300)
-    monkeypatch.setattr(stage, "EPOCHS", 1)
+    monkeypatch.setattr(setup, "N_COMMENTS", 300)
+    monkeypatch.setattr(setup, "EPOCHS", 1)
     code, out, err = run("demo", "--arms", "callback,patched")
     assert code in (0, 1, 3), err
     assert "bit for bit equal over 8 steps, 1 epoch(s), 41 weight tensors" in out

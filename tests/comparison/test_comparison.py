@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import ComparisonError
-from fastai_hf_callback.comparison.comparison import compare_traces, find_first_difference, movements
+from fastai_hf_callback.comparison.comparison import build_comparison
+from fastai_hf_callback.results.comparison import compute_movements, find_first_difference
 from fastai_hf_callback.results.trace import Trace
 from tests.tiny_models import make_broken_trace, make_trace
 
@@ -24,7 +25,7 @@ def three_arms(**kwargs):
 
 
 def movement_of(quantity, *traces):
-    return next(m for m in movements(*traces) if m.quantity == quantity)
+    return next(m for m in compute_movements(*traces) if m.quantity == quantity)
 
 
 # -- one changed number ----------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def test_a_difference_before_the_first_step_is_not_told_as_after_the_run():
 
 
 def test_identical_and_moved():
-    comparison = compare_traces(three_arms())
+    comparison = build_comparison(three_arms())
     assert comparison.identical and comparison.broken_arm_differs and comparison.moved
     assert (comparison.exit_code, comparison.verdict) == (0, "IDENTICAL, and it moved")
     assert comparison.check() is comparison
@@ -176,7 +177,7 @@ def test_identical_and_moved():
 
 def test_different():
     patched = make_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))
-    comparison = compare_traces([make_trace("callback"), patched, make_broken_trace()])
+    comparison = build_comparison([make_trace("callback"), patched, make_broken_trace()])
     assert not comparison.identical and comparison.exit_code == 1
     assert comparison.verdict == "DIFFERENT - fit 0, epoch 1, step 1: loss: callback 0.3, patched 0.4"
     with pytest.raises(AssertionError, match="DIFFERENT - fit 0, epoch 1, step 1") as error:
@@ -186,7 +187,7 @@ def test_different():
 
 def test_identical_and_too_short_to_move():
     """The weights changed, the train loss by less than one of a hundred targets' share."""
-    comparison = compare_traces(three_arms(losses=(0.899, 0.899, 0.896, 0.895), valid=(0.8,) * 3, accuracy=(0.5,) * 3))
+    comparison = build_comparison(three_arms(losses=(0.899, 0.899, 0.896, 0.895), valid=(0.8,) * 3, accuracy=(0.5,) * 3))
     assert (comparison.exit_code, comparison.verdict) == (
         3, "IDENTICAL BUT STUCK - the weights changed and train_loss moved by 0.004500 in 4 steps, no more than one "
            "target's share (0.010000); train longer, or on more rows")
@@ -195,7 +196,7 @@ def test_identical_and_too_short_to_move():
 def test_different_on_a_device_that_never_repeats_itself():
     arms = [make_trace("callback"), make_trace("patched", losses=(0.9, 0.7, 0.5, 0.4)), make_broken_trace()]
     noise = find_first_difference(arms[1], make_trace("patched"))
-    assert compare_traces(arms, noise).verdict == (
+    assert build_comparison(arms, noise).verdict == (
         "DIFFERENT - fit 0, epoch 1, step 1: loss: callback 0.3, patched 0.4; but two patched runs differ as well (fit "
         "0, epoch 1, step 1: loss: patched 0.4, patched 0.3), so make_learner or this device is not deterministic, and "
         "nothing can be compared bit for bit")
@@ -205,7 +206,7 @@ def test_identical_but_stuck():
     still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.5,) * 3, weights="decayed")
     callback, patched, broken = three_arms(**still)
     broken = replace(broken, steps=[replace(step, grad_norm=0.0) for step in broken.steps])
-    comparison = compare_traces([callback, patched, broken])
+    comparison = build_comparison([callback, patched, broken])
     assert comparison.identical and comparison.broken_arm_differs and not comparison.moved
     assert (comparison.exit_code, comparison.verdict) == (3, STUCK)
     with pytest.raises(ComparisonError, match="IDENTICAL BUT STUCK") as error:
@@ -214,7 +215,7 @@ def test_identical_but_stuck():
 
 
 def test_a_broken_arm_that_does_not_differ_proves_nothing():
-    comparison = compare_traces([make_trace("callback"), make_trace("patched"), make_trace("broken")])
+    comparison = build_comparison([make_trace("callback"), make_trace("patched"), make_trace("broken")])
     assert comparison.identical and not comparison.broken_arm_differs and comparison.exit_code == 1
     assert comparison.verdict == ("PROVES NOTHING - the broken arm did not differ: this fit trains nothing that could "
                                   "be compared")
@@ -225,17 +226,17 @@ def test_a_broken_arm_that_does_not_differ_proves_nothing():
 
 def test_without_a_patched_arm_nothing_is_called_identical():
     for arms in ([make_trace()], [make_trace(), make_broken_trace()]):
-        assert "IDENTICAL" not in compare_traces(arms).verdict
+        assert "IDENTICAL" not in build_comparison(arms).verdict
 
 
 def test_without_a_broken_arm_two_equal_arms_pass_unproven():
-    comparison = compare_traces(three_arms()[:2])
+    comparison = build_comparison(three_arms()[:2])
     assert comparison.identical and not comparison.broken_arm_differs and comparison.exit_code == 0
 
 
 def test_a_difference_counts_before_a_broken_arm_that_proves_nothing():
     arms = [make_trace("callback"), make_trace("patched", weights="other"), make_trace("broken")]
-    assert compare_traces(arms).verdict.startswith("DIFFERENT - after the run: weight weight")
+    assert build_comparison(arms).verdict.startswith("DIFFERENT - after the run: weight weight")
 
 
 # -- the same start --------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ def test_a_difference_counts_before_a_broken_arm_that_proves_nothing():
 ], ids=["weights", "more weights", "batch"])
 def test_arms_that_do_not_begin_alike_cannot_be_compared(change, message):
     with pytest.raises(ComparisonError) as error:
-        compare_traces([make_trace(), replace(make_trace("patched"), **change)])
+        build_comparison([make_trace(), replace(make_trace("patched"), **change)])
     assert (str(error.value), error.value.cause) == (message, "different-start")
 
 
@@ -305,7 +306,7 @@ def test_a_metric_that_only_went_to_its_base_rate_is_glued_to_it():
     glued = make_trace(accuracy=(0.1, 0.9, 0.9), base_rates={"accuracy": 0.9})
     metric = movement_of("accuracy", glued, make_broken_trace())
     assert metric.value_range > 0.5 and not metric.moved and metric.at_base_rate and metric.base_rate == 0.9
-    comparison = compare_traces([glued, replace(glued, arm="patched"), make_broken_trace()])
+    comparison = build_comparison([glued, replace(glued, arm="patched"), make_broken_trace()])
     assert comparison.verdict == ("IDENTICAL BUT STUCK - train_loss moved, no metric did; train longer, or add a "
                                   "metric that can see it (ColumnwiseAUC); diagnose(make_learner()) tells whether "
                                   "anything is wrong")
@@ -341,7 +342,7 @@ def test_a_loss_is_never_glued_to_a_base_rate():
 
 def test_one_metric_that_moves_is_enough_but_not_without_the_train_loss():
     def comparison(**kwargs):
-        return compare_traces([make_trace(arm, **kwargs) for arm in ("callback", "patched")] + [make_broken_trace()])
+        return build_comparison([make_trace(arm, **kwargs) for arm in ("callback", "patched")] + [make_broken_trace()])
 
     assert comparison().moved
     assert not comparison(accuracy=(0.5, 0.5, 0.5)).moved
@@ -355,23 +356,23 @@ def without_metrics(trace):
 
 def test_without_metrics_the_validation_loss_speaks():
     arms = [without_metrics(trace) for trace in three_arms()]
-    assert compare_traces(arms).moved
+    assert build_comparison(arms).moved
     still = [without_metrics(trace) for trace in three_arms(valid=(0.8, 0.8, 0.8))]
-    assert not compare_traces(still).moved
+    assert not build_comparison(still).moved
 
 
 def test_without_a_validation_set_the_train_loss_is_all_there_is():
     def blind(trace):
         return replace(trace, before=None, epochs=[replace(e, valid_loss=None, metrics={}) for e in trace.epochs])
 
-    comparison = compare_traces([blind(trace) for trace in three_arms()])
+    comparison = build_comparison([blind(trace) for trace in three_arms()])
     assert [m.quantity for m in comparison.movements] == ["train_loss"] and comparison.moved
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_numbers_that_are_not_finite_are_no_movement(value):
     arms = three_arms(losses=(value,) * 4, valid=(0.8, value, value), accuracy=(0.5, value, value))
-    comparison = compare_traces(arms)
+    comparison = build_comparison(arms)
     assert not any(m.moved for m in comparison.movements) and comparison.exit_code == 3
     assert all(np.isfinite([m.value_range, m.broken_range]).all() for m in comparison.movements)
 
@@ -379,13 +380,13 @@ def test_numbers_that_are_not_finite_are_no_movement(value):
 @pytest.mark.parametrize("index, moved", [(-1, False), (0, True)])
 def test_a_loss_that_ends_as_no_number_has_not_moved_and_one_that_recovers_has(index, moved):
     *both, broken = three_arms()
-    comparison = compare_traces([*(change_step(index, "loss")(trace, NAN) for trace in both), broken])
+    comparison = build_comparison([*(change_step(index, "loss")(trace, NAN) for trace in both), broken])
     assert comparison.identical and comparison.moved is moved
     assert moved or comparison.verdict.startswith("IDENTICAL BUT STUCK - the loss became nan at fit 0")
 
 
 def test_an_empty_trace_moves_nothing():
-    comparison = compare_traces([Trace("callback"), Trace("patched")])
+    comparison = build_comparison([Trace("callback"), Trace("patched")])
     assert comparison.movements == [] and not comparison.moved and comparison.exit_code == 3
 
 
@@ -394,6 +395,6 @@ def test_an_empty_trace_moves_nothing():
 def test_no_run_of_numbers_breaks_a_comparison(runs):
     arms = [make_trace(arm, losses=n[:4], valid=n[4:7], accuracy=n[7:10], base_rates={"accuracy": n[10]})
             for arm, n in zip(("callback", "patched", "broken"), runs)]
-    comparison = compare_traces(arms)
+    comparison = build_comparison(arms)
     assert comparison.exit_code in (0, 1, 3)
     assert str(comparison).startswith(comparison.verdict)

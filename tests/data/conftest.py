@@ -1,8 +1,8 @@
 """What the tests of the texts share: tokenizers made once, and a file of any content."""
 import pytest
 
-from tests.data.tables.read_helpers import pd
 from tests.data.encoding.tiny_tokenizers import bert, xlm
+from tests.data.tables.read_helpers import pd
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ REFUSED = {
                  "expected the answer as it stands in the context, a str, or {'text': [...], 'answer_start': [...]}"),
     "no place": (dict(begin=[4, "x", 0]), dict(labels=["answer", "begin"]), "label column 'begin' of train holds 'x' "
                  "for the place of an answer's first character, train.iloc[[1]]; expected a whole number from 0 on"),
-    "no contexts": ({}, dict(text_pair=None), "task is 'question-answering' and no pair was given; expected the column of questions and "
+    "no contexts": ({}, dict(text_pair=None), "task is 'question-answering' and no text_pair was given; expected the column of questions and "
                     "that of their contexts: write text='question', text_pair='context'"),
     "classes": ({}, dict(classes=["a", "b"]), "classes was given and task is 'question-answering', which has none; leave classes "
                 "out"),

@@ -11,7 +11,16 @@ from statistics import mean, median
 import pytest
 
 from fastai_hf_callback.demo import comments as module
-from fastai_hf_callback.demo.comments import TEMPLATES, LABELS, MAX_WORDS, RATES, MIN_WORDS, SPELLINGS, comments, write_csv
+from fastai_hf_callback.demo.comments import (
+    LABELS,
+    MAX_WORDS,
+    MIN_WORDS,
+    RATES,
+    SPELLINGS,
+    TEMPLATES,
+    comments,
+    write_csv,
+)
 
 # What follows a stem counts too, except where the line says \b. Nothing here may be in a text.
 UNWANTED = re.compile(r"""\b(

@@ -15,9 +15,9 @@ from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
-from tests.recorded_evidence import PARTS, healthy, evidence_with
 from tests.diagnosis.checks.test_checks import CASES
 from tests.diagnosis.checks.test_data_checks import CASES as CASES_OF_DATA
+from tests.recorded_evidence import PARTS, evidence_with, healthy
 
 JINJA2 = find_spec("jinja2") is not None
 NAN, INF = float("nan"), float("inf")
@@ -69,7 +69,7 @@ def test_what_is_explained_by_another_finding_is_left_out():
 def test_every_explanation_works_whatever_the_order_of_the_checks(cause, monkeypatch):
     for by, order in itertools.product(checks.EXPLAINED_BY[cause], (1, -1)):
         both = [lambda evidence: finding(cause), lambda evidence, by=by: finding(by)]
-        monkeypatch.setattr(checks, "ALL", both[::order])
+        monkeypatch.setattr(checks, "ALL_CHECKS", both[::order])
         assert build_diagnosis(Evidence()).causes == [by]
 
 

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, List
 
-from tests.docs.code_blocks import ROOT, Block, compiled
 from tests.docs.block_fixtures import given
+from tests.docs.code_blocks import ROOT, Block, compiled
 
 
 def run_chain(chain: List[Block], monkeypatch) -> Dict[str, Any]:

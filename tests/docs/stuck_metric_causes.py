@@ -21,9 +21,9 @@ with warnings.catch_warnings():
     from fastai.train import Learner
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel, compare, patched_loop, unwrap
+from fastai_hf_callback.data.batches.padding import pad_rows
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.utils.rng import seed_everything
-from fastai_hf_callback.data.batches.padding import pad_rows
 from tests.tiny_models import VOCAB, tiny_model
 
 LABELS, RATE, ROWS, VALID_ROWS, BATCH = 6, 0.04, 1024, 512, 16    # 96 % zeros, as in the article's data

@@ -11,11 +11,12 @@ API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "doc
 
 def test_the_drawing_names_files_that_are_there():
     names = set(re.findall(r"\b(\w+\.py)\b", DRAWING))
-    in_the_core, of_texts, in_1, in_2 = ({path.name for path in (PACKAGE / room).glob("*.py")}
-                                         for room in ("", "texts", "fastai1", "fastai2"))
-    in_both_rooms = in_1 & in_2
-    assert len(names) > 15 and names <= in_both_rooms | in_the_core | of_texts
-    assert {"callback.py", "arms.py", "probe.py", "doctor.py", "data.py", "loop.py"} <= names & in_both_rooms
+    there = {path.name for path in PACKAGE.rglob("*.py")}
+    in_both_fastais = ({path.name for path in (PACKAGE / "fastai1").rglob("*.py")}
+                       & {path.name for path in (PACKAGE / "fastai2").rglob("*.py")})
+    assert len(names) > 15 and names <= there
+    assert {"callback.py", "compare.py", "diagnose.py", "doctor.py", "text_data.py", "patched_loop.py"} <= (
+        names & in_both_fastais)
 
 
 def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
@@ -24,13 +25,13 @@ def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
         assert f"{module}.{name}" in documented
     for name, module in fastai_hf_callback._PER_FASTAI.items():
         for room in ("fastai1", "fastai2"):
-            path = PACKAGE / room / f"{module}.py"
+            path = PACKAGE / room / (module.replace(".", "/") + ".py")
             assert not path.exists() or f"{room}.{module}.{name}" in documented | handed_on(path, room, module, name)
 
 
 def handed_on(path, room, module, name):
     """The name where a room hands on the core's own, and the core's is documented."""
-    source = re.search(rf"^from \.\.(\w+) import {name}$", path.read_text(encoding="utf-8"), flags=re.M)
+    source = re.search(rf"^from fastai_hf_callback\.([\w.]+) import {name}$", path.read_text(encoding="utf-8"), flags=re.M)
     return {f"{room}.{module}.{name}"} if source and f"{source[1]}.{name}" in API else set()
 
 

@@ -4,9 +4,9 @@ from fastai.train import Learner
 
 from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, patched_loop, text_data, trusted
 from tests.fastai1.learners import make_learner
-from tests.message_triggers import make_tokenizer, make_questions
-from tests.tiny_texts import frame
+from tests.message_triggers import make_questions, make_tokenizer
 from tests.tiny_models import tiny_model
+from tests.tiny_texts import frame
 
 
 def text_learner():

@@ -196,7 +196,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
     from fastai_hf_callback.model import sanity_checks as room
-    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
+    monkeypatch.setattr(room, "find_reached_leaves", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
     learn = learner(callbacks=[HFCallback()])
     learn.validate()
     assert looks == []
@@ -278,7 +278,7 @@ def test_its_arguments_survive_and_nothing_else(survive):
     callback = HFCallback(element=("a", 1), check=False, keep_output=True)
     callback._store_output(torch.ones(2, requires_grad=True) * 2, torch.ones(2))
     again = survive(callback)
-    assert (again.element, again.check, again.keep) == (("a", 1), False, True)
+    assert (again.element, again.check, again.keep_output) == (("a", 1), False, True)
     assert again.output is None
 
 
@@ -291,7 +291,7 @@ def test_a_learner_with_it_is_exported_and_loaded(tmp_path):
     learn.path = tmp_path
     learn.fit(1, 1e-2)
     state = {cb.__class__: cb.get_state() for cb in learn.callbacks}
-    assert state == {same: {"element": None, "check": True, "keep": True}}
+    assert state == {same: {"element": None, "check": True, "keep_output": True}}
     learn.save("saved")
     assert unwrap(learn.load("saved").pred_batch()).shape == (8, 3)
 

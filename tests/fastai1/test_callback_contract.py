@@ -18,7 +18,7 @@ from fastai.train import Learner  # noqa: E402
 from torch import nn  # noqa: E402
 
 import fastai_hf_callback.fastai1  # noqa: E402
-from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, HFModel, WordAccuracy  # noqa: E402
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, HFModel, WordAccuracy  # noqa: E402
 from tests.fastai1.data_block import block_data, trusted_pickles  # noqa: E402
 from tests.fastai1.learners import PAD, make_learner  # noqa: E402
 from tests.tiny_models import tiny_model  # noqa: E402
@@ -41,7 +41,7 @@ def callbacks_of(package):
 
 def test_every_public_callback_is_held_to_the_contract():
     # Never registered by a user; and the doctor, which holds a learner: see test_doctor.py.
-    inside_only = {"TraceRecorder", "RawLossRecorder", "Relay", "Doctor"}
+    inside_only = {"TraceRecorder", "RawLossRecorder", "StepEventForwarder", "Doctor"}
     public = {cls for cls in callbacks_of(fastai_hf_callback.fastai1) if not cls.__name__.startswith("_")}
     assert {cls.__name__ for cls in public} - inside_only == {cls.__name__ for cls in MADE}
 
@@ -93,7 +93,7 @@ def test_purge_export_and_load_keep_callback_and_metrics(tmp_path):
         learn.export()
         loaded = load_learner(tmp_path)
     for one in (learn, loaded):
-        assert [type(cb) for cb in one.callbacks] == [HFCallback] and one.callbacks[0].keep
+        assert [type(cb) for cb in one.callbacks] == [HFCallback] and one.callbacks[0].keep_output
         assert [type(metric) for metric in one.metrics[1:]] == [ConstantBaseline]
 
 

@@ -18,9 +18,9 @@ from fastai_hf_callback import (
     SpanLoss,
     WordAccuracy,
     compare,
-    span_logits,
     span_exact_match,
     span_f1,
+    span_logits,
 )
 from tests.fastai1.learners import BATCH, PAD, collate, texts_and_targets
 from tests.tiny_models import VOCAB

@@ -49,7 +49,7 @@ def test_export_and_load_learner(learn, tmp_path):
     learn.export()
     with trusted_pickles():
         loaded = load_learner(tmp_path)
-    assert isinstance(loaded.callbacks[0], HFCallback) and loaded.callbacks[0].keep
+    assert isinstance(loaded.callbacks[0], HFCallback) and loaded.callbacks[0].keep_output
     assert torch.equal(loaded.predict(learn.data.valid_ds.x[3])[2], expected)
 
 

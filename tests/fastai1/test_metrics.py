@@ -9,7 +9,7 @@ pytest.importorskip("fastai.basic_train")
 from fastai.callback import CallbackHandler  # noqa: E402
 from fastai.metrics import accuracy, accuracy_thresh  # noqa: E402
 
-from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, WordAccuracy  # noqa: E402
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, WordAccuracy  # noqa: E402
 from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh  # noqa: E402
 from fastai_hf_callback.fastai1.metrics import score_constant  # noqa: E402
 from fastai_hf_callback.model.metrics import mean_columnwise_auc  # noqa: E402

@@ -16,11 +16,11 @@ from fastai_hf_callback import (
     SpanLoss,
     WordAccuracy,
     layer_groups,
-    span_logits,
     span_exact_match,
     span_f1,
+    span_logits,
 )
-from tests.fastai2.learners import BATCH, IGNORE_INDEX, LENGTH, PAD, without_progress_bar, texts_and_targets
+from tests.fastai2.learners import BATCH, IGNORE_INDEX, LENGTH, PAD, texts_and_targets, without_progress_bar
 from tests.tiny_models import VOCAB, tiny_transformers_model
 
 ROWS = 16

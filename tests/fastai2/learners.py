@@ -35,7 +35,7 @@ def texts_and_targets(task, rows=ROWS, seed=0):
         return ids, mask, (first * 3).long()
     if task == "labels":
         return ids, mask, torch.stack([(ids[:, 0] % k == 0).float() for k in (2, 3, 5, 7)], 1)
-    if task == "regression":
+    if task == "number":
         return ids, mask, first[:, None]
     of_words = ids * 3 // VOCAB if task == "words" else ids
     return ids, mask, torch.where(mask == 1, of_words, torch.full_like(ids, IGNORE_INDEX))

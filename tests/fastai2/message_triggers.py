@@ -3,10 +3,10 @@ from fastai.learner import Learner
 
 import fastai_hf_callback
 from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, patched_loop, text_data
-from tests.fastai2.learners import without_progress_bar, make_learner
+from tests.fastai2.learners import make_learner, without_progress_bar
 from tests.message_triggers import make_tokenizer
-from tests.tiny_texts import frame
 from tests.tiny_models import tiny_transformers_model
+from tests.tiny_texts import frame
 
 
 def build_text_loaders():

@@ -21,7 +21,7 @@ from fastai_hf_callback import (
     patched_loop,
 )
 from fastai_hf_callback.model.gradient_flow import ReachedLeaves
-from tests.fastai2.learners import without_progress_bar, loaders, make_learner
+from tests.fastai2.learners import loaders, make_learner, without_progress_bar
 
 
 class WithHiddenStates(nn.Module):
@@ -247,7 +247,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
     from fastai_hf_callback.model import sanity_checks as room
-    monkeypatch.setattr(room, "reach", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
+    monkeypatch.setattr(room, "find_reached_leaves", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
     learn = learner(cbs=[HFCallback()])
     learn.validate()
     learn.get_preds()
@@ -345,7 +345,7 @@ def test_its_arguments_survive_and_nothing_of_the_batch(survive):
     callback = HFCallback(element=("a", 1), check=False, keep_output=True)
     callback._output = torch.ones(2, requires_grad=True) * 2
     again = survive(callback)
-    assert (again.element, again.check, again.keep) == (("a", 1), False, True)
+    assert (again.element, again.check, again.keep_output) == (("a", 1), False, True)
     assert again.output is None
 
 

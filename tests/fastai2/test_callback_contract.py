@@ -13,7 +13,7 @@ from fastai.learner import Metric
 from fastai.metrics import accuracy
 
 import fastai_hf_callback.fastai2
-from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, WordAccuracy
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, WordAccuracy
 from tests.fastai2.learners import make_learner
 
 # Each with arguments that are not its defaults.
@@ -34,7 +34,7 @@ def classes_of(package, *kinds):
 
 def test_every_public_callback_and_metric_is_held_to_the_contract():
     # Never registered by a user; and the doctor, which watches a learner: see test_doctor.py.
-    inside_only = {"TraceRecorder", "RawLossRecorder", "Relay", "Doctor"}
+    inside_only = {"TraceRecorder", "RawLossRecorder", "StepEventForwarder", "Doctor"}
     public = {cls for cls in classes_of(fastai_hf_callback.fastai2, Callback, Metric)
               if not cls.__name__.startswith("_")}
     assert {cls.__name__ for cls in public} - inside_only == {cls.__name__ for cls in MADE}

@@ -16,7 +16,7 @@ from torch import nn
 
 from fastai_hf_callback import ConstantBaseline, HFCallback, HFModel, layer_groups
 from tests.fastai2.data_block import NAMES, block_loaders
-from tests.fastai2.learners import PAD, without_progress_bar, make_learner
+from tests.fastai2.learners import PAD, make_learner, without_progress_bar
 from tests.tiny_models import tiny_transformers_model
 
 
@@ -58,7 +58,7 @@ def test_export_and_load_learner(learn, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loaded = load_learner(tmp_path / "export.pkl")
-    assert isinstance(loaded.hf, HFCallback) and loaded.hf.keep and loaded.hf.learn is loaded
+    assert isinstance(loaded.hf, HFCallback) and loaded.hf.keep_output and loaded.hf.learn is loaded
     assert torch.equal(loaded.predict(item)[2], expected)
     learn.fit(1, 1e-2)
 

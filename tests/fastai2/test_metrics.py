@@ -6,7 +6,7 @@ import torch
 from fastai.learner import AvgMetric
 from fastai.metrics import RocAucMulti, accuracy, accuracy_multi
 
-from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, WordAccuracy
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, WordAccuracy
 from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh
 from fastai_hf_callback.fastai2.metrics import SingleBatchLearner, score_constant
 from fastai_hf_callback.model.metrics import mean_columnwise_auc

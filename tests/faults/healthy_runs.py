@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fastai_hf_callback import ConstantBaseline, ColumnwiseAUC, HFCallback, HFModel, unwrap
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, HFModel, unwrap
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.faults import tasks
 from tests.faults.fault import Reader, body_for, hidden_states, position_for
 from tests.faults.healthy_specs import Spec, specs
 from tests.faults.stacks import stack
-from tests.faults.tasks import PAD, TASKS, LABEL_WORDS, Texts, bare_model, head_and_body, of_today, padded
+from tests.faults.tasks import LABEL_WORDS, PAD, TASKS, Texts, bare_model, head_and_body, of_today, padded
 
 ROWS, IGNORE_INDEX, LONGEST = 256, -100, 30
 Learner = stack.Learner

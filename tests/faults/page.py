@@ -22,9 +22,9 @@ import torch
 
 from tests.faults.catalogue import FAULTS, all_cases, held_out_cases
 from tests.faults.cause_descriptions import CAUSES
-from tests.faults.one_fastai_only import ONLY_ON
-from tests.faults.healthy_runs import controls
 from tests.faults.evaluation import Row, evaluate_control, evaluate_fault
+from tests.faults.healthy_runs import controls
+from tests.faults.one_fastai_only import ONLY_ON
 from tests.faults.stacks import stack
 from tests.faults.synthetic_texts import PRETRAINED, pretrain
 

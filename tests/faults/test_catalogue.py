@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.faults.catalogue import FAMILIES, FAULTS, all_cases
-from tests.faults.one_fastai_only import ONLY_ON
 from tests.faults.fault import Fault
+from tests.faults.one_fastai_only import ONLY_ON
 from tests.faults.stacks import stack
 
 CASES = list(all_cases())

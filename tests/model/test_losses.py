@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from fastai_hf_callback import (
+    InvalidInputError,
     NextTokenLoss,
     OutputError,
     SpanLoss,
-    InvalidInputError,
-    span_logits,
     span_exact_match,
     span_f1,
+    span_logits,
 )
-from fastai_hf_callback.model.question_answering import best_spans
 from fastai_hf_callback.data.batches.token_labels import count_correct_words
+from fastai_hf_callback.model.question_answering import best_spans
 from tests.tiny_models import VOCAB, ids, tiny_transformers_model
 
 quick = settings(deadline=None, max_examples=40)

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fastai_hf_callback import InvalidInputError
-from fastai_hf_callback.model.metrics import accuracy_thresh, compute_constant_output, mean_columnwise_auc, build_single_class_outputs
+from fastai_hf_callback.model.metrics import (
+    accuracy_thresh,
+    build_single_class_outputs,
+    compute_constant_output,
+    mean_columnwise_auc,
+)
 
 pytest.importorskip("sklearn")
 quick = settings(deadline=None, max_examples=40)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from tests.models.tiny_configs import BEGIN, END, FIRST_WORD, PAD, VOCAB
 from tests.models.special_cases import Special
 from tests.models.tasks import Task, span_of
+from tests.models.tiny_configs import BEGIN, END, FIRST_WORD, PAD, VOCAB
 
 __all__ = ["Rows", "names_of_inputs", "rows_for"]
 

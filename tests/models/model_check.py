@@ -13,11 +13,11 @@ from fastai.learner import Learner
 from torch import nn
 
 from fastai_hf_callback import Comparison, HFCallback, HFModel, compare, diagnose, layer_groups
-from tests.models.tiny_configs import PAD, tiny_config
 from tests.models.inputs import names_of_inputs, rows_for
 from tests.models.result_rows import CANNOT, FAILED, PASSED
 from tests.models.special_cases import special_for
 from tests.models.tasks import task_for
+from tests.models.tiny_configs import PAD, tiny_config
 
 __all__ = ["row_of", "build", "trained_alone", "make_learner", "compared", "fault_of", "groups_of",
            "faults_of_groups", "alarms"]

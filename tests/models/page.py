@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Dict, Iterable, List
 
+from tests.installed_stack import FASTAI_2
 from tests.models.head_classes import HEADS, head_of, names_of_classes
 from tests.models.result_rows import CANNOT, FAILED, PASSED, rows_of
-from tests.installed_stack import FASTAI_2
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "evidence" / "models.md"

@@ -7,9 +7,9 @@ from fastai.metrics import accuracy
 from torch import Tensor, nn
 
 from fastai_hf_callback import WordAccuracy
-from tests.models.tiny_configs import FIRST_WORD, VOCAB
 from tests.models.head_classes import head_of
 from tests.models.special_cases import special_for
+from tests.models.tiny_configs import FIRST_WORD, VOCAB
 
 __all__ = ["TASKS", "Task", "task_for", "span_of"]
 

@@ -10,9 +10,9 @@ transformers = pytest.importorskip("transformers")
 
 from fastai_hf_callback import HFCallback, layer_groups  # noqa: E402
 from tests.models.head_classes import names_of_classes  # noqa: E402
+from tests.models.model_check import build, compared, fault_of, faults_of_groups, groups_of, row_of  # noqa: E402
 from tests.models.page import page  # noqa: E402
 from tests.models.result_rows import row_from_a_process  # noqa: E402
-from tests.models.model_check import build, compared, fault_of, faults_of_groups, groups_of, row_of  # noqa: E402
 
 AN_ENCODER = "BertForSequenceClassification"
 OF_EVERY_KIND = {"encoder": AN_ENCODER, "decoder": "LlamaForTokenClassification",

@@ -151,7 +151,7 @@ def test_ticks_of_two_neighbouring_floats_do_not_run_away():
     assert len(ticks(1e16, 1e16 + 2)) == 2
 
 
-@pytest.mark.parametrize("places, said, begins", [
+@pytest.mark.parametrize("positions, said, begins", [
     ([(0, 0, i) for i in range(11)], ["step 0", "step 2", "step 4", "step 6", "step 8", "step 10"], False),
     ([(0, i // 3, i % 3) for i in range(9)], ["epoch 0", "epoch 1", "epoch 2"], True),
     ([(i // 4, i // 2 % 2, i % 2) for i in range(8)], ["fit 0, epoch 0", "fit 1, epoch 0"], True),

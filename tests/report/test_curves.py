@@ -1,9 +1,18 @@
 """A comparison's curves: what is drawn, on which places, and where the arms part."""
 from dataclasses import replace
 
-from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import build_comparison
 from fastai_hf_callback.report.curves import ArmSeries, build_gap_series, build_series
-from tests.report.example_comparisons import INF, NAN, alone, different, metric_at_base_rate, long, moved, parted_after_the_run
+from tests.report.example_comparisons import (
+    INF,
+    NAN,
+    alone,
+    different,
+    long,
+    metric_at_base_rate,
+    moved,
+    parted_after_the_run,
+)
 from tests.tiny_models import make_broken_trace, make_trace
 
 
@@ -38,7 +47,7 @@ def test_a_learning_rate_is_drawn_where_it_is_what_differs():
     assert not any("learning rate" in name for name in by_name(different()))
     patched = make_trace("patched")
     patched = replace(patched, steps=[replace(step, lrs=(1e-3, 5e-4)) for step in patched.steps])
-    found = by_name(compare_traces([make_trace("callback"), patched, make_broken_trace()]))["learning rate of group 1"]
+    found = by_name(build_comparison([make_trace("callback"), patched, make_broken_trace()]))["learning rate of group 1"]
     assert found.differs_here and found.difference_at == 0
     assert found.arms["callback"] == [1e-4] * 4 and found.arms["patched"] == [5e-4] * 4
 
@@ -46,7 +55,7 @@ def test_a_learning_rate_is_drawn_where_it_is_what_differs():
 def test_arms_of_different_length_stand_on_the_same_places():
     shorter = make_trace("patched")
     shorter = replace(shorter, steps=shorter.steps[:-1])
-    found = by_name(compare_traces([make_trace("callback"), shorter]))["train_loss"]
+    found = by_name(build_comparison([make_trace("callback"), shorter]))["train_loss"]
     assert found.arms["patched"] == [0.9, 0.7, 0.5, None] and len(found.arms["callback"]) == 4
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import build_comparison
 from tests.report.example_comparisons import different, every_comparison, moved, not_finite
 from tests.tiny_models import make_trace
 
@@ -46,6 +46,6 @@ def test_plain_json_would_not_be_strict():
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(), min_size=4, max_size=4))
 def test_json_gives_every_finite_number_back_to_the_last_bit(losses):
-    comparison = compare_traces([make_trace("callback", losses=losses)])
+    comparison = build_comparison([make_trace("callback", losses=losses)])
     read = json.loads(comparison.to_json(), parse_constant=no_constants)["traces"]["callback"]["steps"]
     assert [float(step["loss"]).hex() for step in read] == [loss.hex() for loss in losses]

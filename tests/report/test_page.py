@@ -11,11 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import build_comparison
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
 from fastai_hf_callback.results.finding import Finding
-from tests.recorded_evidence import healthy, evidence_with
-from tests.report.example_comparisons import COMPARISONS, alone, different, metric_at_base_rate, long, moved, not_finite, stuck
+from tests.recorded_evidence import evidence_with, healthy
+from tests.report.example_comparisons import (
+    COMPARISONS,
+    alone,
+    different,
+    long,
+    metric_at_base_rate,
+    moved,
+    not_finite,
+    stuck,
+)
 from tests.report.html_parser import Parsed
 from tests.tiny_models import make_broken_trace, make_trace
 
@@ -49,7 +58,7 @@ def hostile_comparison(text):
         return replace(trace, before=None, epochs=[replace(e, metrics={text: 0.5}) for e in trace.epochs],
                        base_rates={text: 0.5}, final_weights={text: trace.arm})
 
-    return compare_traces([named(make_trace("callback")), named(make_trace("patched")), named(make_broken_trace())])
+    return build_comparison([named(make_trace("callback")), named(make_trace("patched")), named(make_broken_trace())])
 
 
 def hostile_diagnosis(text):
@@ -152,7 +161,7 @@ def test_whatever_a_name_holds_it_can_be_read(text):
 
 def test_without_escaping_these_tests_would_fail(monkeypatch):
     careless = page_room._get_jinja_environment().overlay(autoescape=False)
-    monkeypatch.setattr(page_room, "_environment", lambda: careless)
+    monkeypatch.setattr(page_room, "_get_jinja_environment", lambda: careless)
     assert skeleton(hostile_diagnosis("<b>x</b>").to_html()) != skeleton(hostile_diagnosis("name").to_html())
 
 

@@ -3,9 +3,9 @@ from dataclasses import fields
 
 import pytest
 
-from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.report.scope import looks
-from tests.recorded_evidence import healthy, evidence_with
+from fastai_hf_callback.results.evidence import Evidence
+from tests.recorded_evidence import evidence_with, healthy
 
 PART_OF = {"texts": "inputs", "outputs": "outputs", "loss": "loss", "gradients": "graph", "optimizer": "stepping",
            "targets": "labels", "the last fit": "history"}
@@ -38,7 +38,7 @@ def test_of_nothing_nothing_is_told():
 @pytest.mark.parametrize("changes, name, said", [
     (dict(inputs__mask_given=False, inputs__mask_argument_given=False), "texts", "20% padding (id 0), not masked"),
     (dict(inputs__mask_argument_given=False), "texts", "20% padding (id 0), with a mask that does not arrive"),
-    (dict(inputs__pad_id=None), "texts", "9 on average; no padding"),
+    (dict(inputs__pad_token_id=None), "texts", "9 on average; no padding"),
     (dict(outputs__changes_with_batch_mates=0.5), "outputs", "0.5 with other batch mates"),
     (dict(stepping__sampled_steps=6, stepping__steps=120, stepping__largest_update=0.0047), "optimizer",
      "6 of 120 steps watched; the largest moved the weights by 0.47%"),

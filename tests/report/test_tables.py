@@ -1,9 +1,9 @@
 """The page's tables: both arms' epochs, and an examination's figures."""
 from dataclasses import replace
 
-from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import build_comparison
 from fastai_hf_callback.report.tables import MAX_ROWS, Cell, build_epoch_table, build_evidence_rows, build_metric_rows
-from tests.recorded_evidence import healthy, evidence_with
+from tests.recorded_evidence import evidence_with, healthy
 from tests.report.example_comparisons import different, long, moved
 from tests.tiny_models import make_broken_trace, make_trace
 
@@ -23,14 +23,14 @@ def test_where_the_arms_differ_both_are_told_to_the_last_digit():
 
 def test_the_row_where_the_arms_part_is_marked():
     patched = make_trace("patched", valid=(0.8, 0.6, 0.41))
-    _, rows, _ = build_epoch_table(compare_traces([make_trace("callback"), patched, make_broken_trace()]))
+    _, rows, _ = build_epoch_table(build_comparison([make_trace("callback"), patched, make_broken_trace()]))
     assert [row.differs_here for row in rows] == [False, False, True]
 
 
 def test_fits_are_named_where_there_are_several():
     trace = make_trace("callback")
     again = [replace(epoch, fit=1) for epoch in trace.epochs]
-    _, rows, _ = build_epoch_table(compare_traces([replace(trace, epochs=[*trace.epochs, *again])]))
+    _, rows, _ = build_epoch_table(build_comparison([replace(trace, epochs=[*trace.epochs, *again])]))
     assert [row.position for row in rows][1:4] == ["fit 0, epoch 0", "fit 0, epoch 1", "fit 1, epoch 0"]
 
 
@@ -42,7 +42,7 @@ def test_of_many_epochs_the_ends_are_kept_and_the_one_where_the_arms_part():
         made = make_trace(arm)
         return replace(made, epochs=[replace(made.epochs[0], epoch=e, valid_loss=0.5 + (e == at)) for e in range(100)])
 
-    _, rows, _ = build_epoch_table(compare_traces([trace("callback", 50), trace("patched")]))
+    _, rows, _ = build_epoch_table(build_comparison([trace("callback", 50), trace("patched")]))
     (here,) = [i for i, row in enumerate(rows) if row.differs_here]
     assert rows[here].position == "epoch 50" and rows[here].cells[1] == Cell("1.5", "0.5")
     assert rows[here - 1].position == "... 31 more" and rows[here + 1].position == "... 29 more"

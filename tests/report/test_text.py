@@ -1,5 +1,5 @@
 """A comparison as plain text."""
-from fastai_hf_callback.comparison.comparison import compare_traces
+from fastai_hf_callback.comparison.comparison import build_comparison
 from tests.report.example_comparisons import different, every_comparison, metric_at_base_rate, moved
 from tests.tiny_models import make_broken_trace, make_trace
 
@@ -24,7 +24,7 @@ def test_the_text_says_where_the_arms_part():
 
 
 def test_the_text_says_when_the_broken_arm_is_equal():
-    comparison = compare_traces([make_trace("callback"), make_trace("patched"), make_trace("broken")])
+    comparison = build_comparison([make_trace("callback"), make_trace("patched"), make_trace("broken")])
     assert "  callback / broken arm     EQUAL" in str(comparison).splitlines()
 
 
@@ -38,13 +38,13 @@ def test_the_text_says_which_metric_cannot_see_that_the_model_learns():
 
 def test_no_metric_is_blamed_where_nothing_moved():
     still = dict(losses=(0.9,) * 4, valid=(0.8,) * 3, accuracy=(0.1, 0.9, 0.9), base_rates={"accuracy": 0.9})
-    comparison = compare_traces([make_trace("callback", **still), make_trace("patched", **still), make_broken_trace()])
+    comparison = build_comparison([make_trace("callback", **still), make_trace("patched", **still), make_broken_trace()])
     assert "= the base rate" in str(comparison) and "cannot see it" not in str(comparison)
 
 
 def test_a_long_run_is_shown_by_its_ends():
     values = tuple(i / 10 for i in range(9))
-    comparison = compare_traces([make_trace("callback", losses=(0.5,) * 16, valid=values, accuracy=values)])
+    comparison = build_comparison([make_trace("callback", losses=(0.5,) * 16, valid=values, accuracy=values)])
     assert "0.000000 > 0.100000 > ... > 0.700000 > 0.800000" in str(comparison)
     assert "0.200000 >" not in str(comparison)
 

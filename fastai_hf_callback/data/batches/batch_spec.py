@@ -7,7 +7,6 @@ from fastai_hf_callback.errors import InputError
 
 from .padding import NO_PADDING, Padding
 
-
 __all__ = ["BatchSpec", "first_position"]
 
 

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.errors import InvalidInputError
-from .padding import IGNORE_INDEX, Padding, build_attention_mask, pad_rows
-from .token_labels import align_labels_with_tokens
-from fastai_hf_callback.data.tables.columns import is_blank
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.encoding.tokenization import EncodedText
+from fastai_hf_callback.data.tables.columns import is_blank
 from fastai_hf_callback.data.tables.splits import format_as_keyword, format_names
 from fastai_hf_callback.data.tables.table import read_frame, suggest_rename
-from fastai_hf_callback.data.encoding.tokenization import EncodedText
+from fastai_hf_callback.errors import InvalidInputError
+
+from .padding import IGNORE_INDEX, Padding, build_attention_mask, pad_rows
+from .token_labels import align_labels_with_tokens
 
 __all__ = ["TextCollator", "to_object_array"]
 

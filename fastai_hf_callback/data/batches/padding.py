@@ -5,7 +5,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 __all__ = ["IGNORE_INDEX", "NO_PADDING", "Padding", "build_attention_mask", "pad_rows"]
 
 # The target of padding, of special tokens and of a word's later pieces: cross entropy's own `ignore_index`.

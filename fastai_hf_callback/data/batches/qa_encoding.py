@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.errors import InvalidInputError
-from .padding import IGNORE_INDEX
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from .collate import TextCollator
 from fastai_hf_callback.data.encoding.tokenization import CHUNK_ROWS_FAST, count_special_tokens, create_tokenization_job
+from fastai_hf_callback.errors import InvalidInputError
+
+from .collate import TextCollator
+from .padding import IGNORE_INDEX
 
 __all__ = ["CUT_OFF", "QAEncoding", "QACollator"]
 

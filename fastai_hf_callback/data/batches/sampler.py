@@ -7,7 +7,6 @@ from torch.utils.data import Sampler
 
 from fastai_hf_callback.errors import InvalidInputError
 
-
 __all__ = ["LengthBucketSampler", "shard_batches", "shard_batches_evenly", "global_batch_sizes", "longest_first", "padding_ratio"]
 
 # Batches whose rows are sorted together: more waste less padding and mix less. On log-normal lengths (5 to 120 tokens,

@@ -11,7 +11,8 @@ from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
-from .tokenization import EncodedText, count_special_tokens, create_tokenization_job, padding_side, encode_in_chunks
+
+from .tokenization import EncodedText, count_special_tokens, create_tokenization_job, encode_in_chunks, padding_side
 
 __all__ = ["TextEncoder"]
 

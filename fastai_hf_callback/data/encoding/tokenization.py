@@ -11,7 +11,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
-from .multiprocess import Span, count_available_cores, run_in_processes, run_in_this_process, can_fork
+
+from .multiprocess import Span, can_fork, count_available_cores, run_in_processes, run_in_this_process
 
 __all__ = ["EncodedText", "count_special_tokens", "create_tokenization_job", "padding_side", "encode_in_chunks"]
 

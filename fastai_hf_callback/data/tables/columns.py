@@ -8,6 +8,7 @@ from typing import Any, Optional, Tuple
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
+
 from .splits import Split
 
 __all__ = ["BINARY_VALUES", "to_numbers", "parse_binary_column", "check_no_missing", "has_lists", "has_strings", "is_blank", "is_categorical",

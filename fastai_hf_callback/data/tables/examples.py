@@ -10,8 +10,9 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
-from .qa_answers import has_squad_answers, read_answers
+
 from .columns import is_blank, is_list
+from .qa_answers import has_squad_answers, read_answers
 from .splits import Split, format_names, open_splits, unique_tables
 from .targets import TASKS as TASKS
 from .targets import choose_task, read_targets

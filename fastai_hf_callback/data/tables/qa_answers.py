@@ -8,6 +8,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
+
 from .columns import is_missing
 from .splits import Split, format_names
 

@@ -10,8 +10,9 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
-from .hf_datasets import dataset_to_frame, is_dataset, check_single_split
-from .table import format_row_numbers, check_column, suggest_nearest, read_frame, split_rows
+
+from .hf_datasets import check_single_split, dataset_to_frame, is_dataset
+from .table import check_column, format_row_numbers, read_frame, split_rows, suggest_nearest
 
 __all__ = ["Split", "format_as_keyword", "open_splits", "unique_tables"]
 

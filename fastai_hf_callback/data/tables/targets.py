@@ -9,16 +9,17 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
+
 from .columns import (
     BINARY_VALUES,
-    to_numbers,
-    parse_binary_column,
     check_no_missing,
+    describe_first_wrong,
     has_lists,
     has_strings,
     is_categorical,
     is_list,
-    describe_first_wrong,
+    parse_binary_column,
+    to_numbers,
 )
 from .splits import Split, format_names, unique_tables
 from .table import natural_sort_key, suggest_nearest

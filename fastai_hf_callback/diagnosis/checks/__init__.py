@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Tuple
 
 from . import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
 
-__all__ = ["ALL_CHECKS", "DOUBTFUL_CAUSES", "CAUSE_ORDER", "EXPLAINED_BY"]
+__all__ = ["ALL_CHECKS", "CAUSE_ORDER", "EXPLAINED_BY"]
 
 ALL_CHECKS: List[Callable] = [check for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels,
                                             metrics) for check in family.CHECKS]
@@ -18,10 +18,6 @@ _BY_FAMILY: List[str] = [cause for family in (wiring, weights, gradient, precisi
                                         metrics) for cause in family.CAUSES] + ["unknown-failure"]
 # What a fit came to stands after all that may have kept it there.
 CAUSE_ORDER: List[str] = sorted(_BY_FAMILY, key=lambda cause: cause == "nothing-learned-yet")
-
-# No fault is proven, and yet a fit may be in vain: with a note of one of these nobody should be told that all is well.
-DOUBTFUL_CAUSES = ("labels-unrelated-to-texts", "texts-truncated", "nothing-learned-yet", "validation-worse-than-constant",
-          "epsilon-outweighs-gradients")
 
 # A finding is left out where one of these was found: it is only its consequence.
 EXPLAINED_BY: Dict[str, Tuple[str, ...]] = {

@@ -2,8 +2,9 @@
 from typing import Optional
 
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.diagnosis.failures import build_finding
 from fastai_hf_callback.results.finding import Finding
+
+from .failures import build_finding
 
 CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "unwrapping-in-training-only", "set-on-callback",
           "loss-only-shown", "output-not-unwrapped", "callback-class-not-instance",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.model.output import tensors_in
+
 from .inputs import take_rows
 from .labels import SampledRows
 

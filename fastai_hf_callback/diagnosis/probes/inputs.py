@@ -9,9 +9,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
-from fastai_hf_callback.results.evidence import Inputs
-from fastai_hf_callback.model.wrapper import MASK_NAMES
 from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.model.wrapper import MASK_NAMES
+from fastai_hf_callback.results.evidence import Inputs
 
 __all__ = ["unify_padding", "EmbeddingCall", "record_embedding_calls", "record_executed_modules", "probe_inputs",
            "takes_mask", "TokenView", "build_token_view", "find_word_embedding_call"]

@@ -5,8 +5,9 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import LossBehavior
 from fastai_hf_callback.model.metrics import compute_constant_output
+from fastai_hf_callback.results.evidence import LossBehavior
+
 from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs
 
 __all__ = ["find_ignored_targets", "probe_all_targets", "probe_loss"]

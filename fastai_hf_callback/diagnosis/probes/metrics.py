@@ -4,8 +4,9 @@ from typing import Any, Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricEvidence
 from fastai_hf_callback.model.metrics import compute_constant_output
+from fastai_hf_callback.results.evidence import MetricEvidence
+
 from .synthetic_outputs import build_synthetic_outputs
 
 __all__ = ["probe_metric", "ScoreFunc"]

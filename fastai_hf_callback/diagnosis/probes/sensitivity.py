@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.results.evidence import Outputs
-from .inputs import TokenView, contains_ids, take_row, shuffle_words, take_unpadded_row
+
+from .inputs import TokenView, contains_ids, shuffle_words, take_row, take_unpadded_row
 
 __all__ = ["measure_batch_sensitivity", "measure_padding_sensitivity", "probe_output_bounds", "measure_word_sensitivity",
            "measure_word_sensitivity_with_noise"]

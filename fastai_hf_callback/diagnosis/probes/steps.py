@@ -5,10 +5,11 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 import torch
 from torch import Tensor, nn
 
-from fastai_hf_callback.results.evidence import Graph, Precision, Stepping
 from fastai_hf_callback.model.gradient_flow import ReachedLeaves, find_reached_leaves
 from fastai_hf_callback.model.output import tensors_in
-from .weight_updates import GroupHyperparameters, WeightUpdate, WeightSample
+from fastai_hf_callback.results.evidence import Graph, Precision, Stepping
+
+from .weight_updates import GroupHyperparameters, WeightSample, WeightUpdate
 
 __all__ = ["StepMonitor", "LossRecorder", "probe_graph", "compute_gradient_norm"]
 

@@ -7,6 +7,7 @@ from typing import Any, List, Optional
 import torch
 
 from fastai_hf_callback.results.evidence import Inputs
+
 from .inputs import TokenView
 
 __all__ = ["add_tokenizer_evidence"]

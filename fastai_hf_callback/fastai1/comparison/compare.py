@@ -8,26 +8,29 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Unio
 import fastai.train  # noqa: F401  fit_one_cycle and lr_find live on Learner only once this is imported
 from fastai.basic_train import Learner
 
-from fastai_hf_callback.comparison.comparison import Comparison, check_same_weights
-from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.utils.progress import Progress
-from fastai_hf_callback.utils.distributed import require_single_process
-from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
-from fastai_hf_callback.results.trace import Trace, digest
+from fastai_hf_callback.comparison.comparison import Comparison
 from fastai_hf_callback.comparison.runner import (
     ARMS,
-    get_patched_loop_element,
-    validate_arms,
-    detach_output,
     build_learner,
+    compute_weight_digests,
+    detach_output,
+    get_patched_loop_element,
     redirect_paths,
     run_arms,
-    compute_weight_digests,
+    validate_arms,
 )
 from fastai_hf_callback.fastai1.callback import HFCallback
-from .patched_loop import patched_loop, raise_if_patched
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
-from .recorder import TraceRecorder, base_rates, evaluate, constant_prediction_scores
+from fastai_hf_callback.fastai1.compat.training_loop import raise_if_patched
+from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.results.comparison import check_same_weights
+from fastai_hf_callback.results.trace import Trace, digest
+from fastai_hf_callback.utils.distributed import require_single_process
+from fastai_hf_callback.utils.progress import Progress
+from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
+
+from .patched_loop import patched_loop
+from .recorder import TraceRecorder, base_rates, constant_prediction_scores, evaluate
 
 __all__ = ["compare", "ARMS"]
 

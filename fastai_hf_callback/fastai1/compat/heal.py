@@ -14,8 +14,9 @@ from fastai import core, metrics
 from fastai.basic_train import Learner
 from fastai.train import AccumulateScheduler
 
-from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_in_modules, replace_attributes, works
+from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_attributes, replace_in_modules, works
 from fastai_hf_callback.model.output import tensors_in
+
 from .distributed import DISTRIBUTED_PATCHES
 
 __all__ = ["heal"]

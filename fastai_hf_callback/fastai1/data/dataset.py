@@ -6,9 +6,10 @@ from fastai.core import ItemBase, show_some
 from fastai.data_block import ItemList, PreProcessor
 from torch import Tensor
 
-from fastai_hf_callback.data.encoding.encoder import EncodedText, TextEncoder
 from fastai_hf_callback.data.batches.collate import TextCollator, to_object_array
-from fastai_hf_callback.data.display import truncate, show_table
+from fastai_hf_callback.data.display import show_table, truncate
+from fastai_hf_callback.data.encoding.encoder import EncodedText, TextEncoder
+
 from .loaders import TextBunch
 
 __all__ = ["TextItem", "TextList", "TextProcessor"]

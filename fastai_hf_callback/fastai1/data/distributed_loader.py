@@ -9,8 +9,8 @@ from fastai.basic_data import DeviceDataLoader
 from torch.utils.data import Sampler
 from torch.utils.data.distributed import DistributedSampler
 
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, global_batch_sizes, shard_batches
 from fastai_hf_callback.utils.distributed import broadcast_order, rank, world_size
-from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, shard_batches, global_batch_sizes
 
 __all__ = ["ShardedLengthBucketSampler", "TextLoader"]
 

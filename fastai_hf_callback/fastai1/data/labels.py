@@ -15,8 +15,8 @@ from fastai.data_block import (
 from fastai.layers import FlattenedLoss
 from torch import Tensor
 
-from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 from fastai_hf_callback.data.batches.collate import to_object_array
+from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, gather_word_labels, to_class_names
 
 __all__ = ["build_label_list"]

@@ -6,9 +6,10 @@ from fastai.basic_data import DataBunch, DeviceDataLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.sampler import LengthBucketSampler
+from fastai_hf_callback.errors import InvalidInputError
+
 from .distributed_loader import TextLoader
 
 __all__ = ["ItemCollator", "TextBunch"]

@@ -10,8 +10,8 @@ from fastai.callback import Callback
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.data.batches.sampler import longest_first
+from fastai_hf_callback.errors import InvalidInputError
 
 __all__ = ["ordered_preds"]
 

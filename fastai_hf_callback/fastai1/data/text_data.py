@@ -7,15 +7,16 @@ import torch
 from fastai.data_block import EmptyLabelList, LabelList, LabelLists
 from fastprogress import progress_bar
 
-from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.data.arguments import check_arguments
+from fastai_hf_callback.data.batches.collate import to_object_array
+from fastai_hf_callback.data.display import is_interactive
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits, read_examples
-from fastai_hf_callback.data.batches.collate import to_object_array
-from fastai_hf_callback.data.arguments import check_arguments
-from fastai_hf_callback.data.display import is_interactive
-from .loaders import TextBunch
+from fastai_hf_callback.errors import InvalidInputError
+
 from .dataset import TextList, TextProcessor
 from .labels import build_label_list
+from .loaders import TextBunch
 
 __all__ = ["build_text_loaders", "text_data"]
 

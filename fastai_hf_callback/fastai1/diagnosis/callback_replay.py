@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.fastai1.callback import HFCallback
-from .step_monitor import StepMonitor
 from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
+
 from .snapshot import copy_callback
+from .step_monitor import StepMonitor
 
 __all__ = ["StepEventForwarder", "CallbackMonitor", "find_peak_lr", "copy_without_checks", "count_simulated_steps", "is_batch_callback"]
 

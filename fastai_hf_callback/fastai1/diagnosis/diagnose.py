@@ -5,19 +5,20 @@ from typing import Any, List
 from fastai.basic_train import Learner
 from fastai.callback import Callback
 
+from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
-from fastai_hf_callback.errors import InvalidInputError
-from fastai_hf_callback.results.evidence import Evidence, Wiring
 from fastai_hf_callback.diagnosis.examination import FirstBatchEvidence, format_error
-from fastai_hf_callback.diagnosis.failures import classify_exception
 from fastai_hf_callback.diagnosis.probes.batches import Batch, truncate_batch
+from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.fastai1.callback import HFCallback
+from fastai_hf_callback.fastai1.compat.training_loop import find_active_patch
+from fastai_hf_callback.results.evidence import Evidence, Wiring
 from fastai_hf_callback.utils.distributed import unwrap_ddp
 from fastai_hf_callback.utils.rng import seed_everything
-from fastai_hf_callback.fastai1.callback import HFCallback
-from .fixes import find_fix
-from .examination import Examination
-from fastai_hf_callback.fastai1.comparison.patched_loop import find_active_patch
+
 from .callback_replay import copy_without_checks, is_batch_callback
+from .examination import Examination
+from .fixes import find_fix
 from .snapshot import preserve_everything
 
 __all__ = ["diagnose", "examine", "probe_first_batch"]

@@ -8,15 +8,16 @@ from typing import Any, Callable, List, Optional
 from fastai.basic_train import Learner, LearnerCallback
 from torch import Tensor
 
+from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
+from fastai_hf_callback.diagnosis.fit_monitor import SAMPLED_ELEMENTS, SAMPLED_PARAMETERS, FitMonitor, never_raises
 from fastai_hf_callback.errors import GradientError
 from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
-from fastai_hf_callback.diagnosis.failures import classify_exception
-from fastai_hf_callback.diagnosis.fit_monitor import SAMPLED_ELEMENTS, SAMPLED_PARAMETERS, FitMonitor, never_raises
+
+from .diagnose import probe_first_batch
 from .fixes import find_fix
 from .metric_probe import probe_metrics
 from .step_monitor import StepMonitor
-from .diagnose import probe_first_batch
 
 __all__ = ["Doctor"]
 

@@ -10,23 +10,31 @@ from fastai.basic_train import Learner, Recorder
 from fastai.callback import Callback, CallbackHandler
 from torch import Tensor
 
-from fastai_hf_callback.errors import FastaiHFError
-from fastai_hf_callback.results.evidence import History, HyperParams, MetricEvidence, Wiring
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.examination import AnyExamination, format_error
-from fastai_hf_callback.diagnosis.failures import classify_exception
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from .batches import read_batches, draw_rows
+from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.fastai1.callback import HFCallback
+from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
+from fastai_hf_callback.fastai1.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai1.data.dataset import TextList
-from fastai_hf_callback.fastai1.comparison.patched_loop import find_active_patch
+from fastai_hf_callback.results.evidence import History, HyperParams, MetricEvidence, Wiring
+
+from .batches import draw_rows, read_batches
+from .callback_replay import (
+    CallbackMonitor,
+    StepEventForwarder,
+    copy_without_checks,
+    count_simulated_steps,
+    find_peak_lr,
+    is_batch_callback,
+)
+from .history import read_history, read_hyperparameters, set_learning_rate
 from .metric_probe import probe_metrics
 from .step_monitor import RawLossRecorder, StepMonitor, find_master_copies
-from .history import read_history, read_hyperparameters, set_learning_rate
-from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
-from .callback_replay import StepEventForwarder, CallbackMonitor, find_peak_lr, copy_without_checks, count_simulated_steps, is_batch_callback
 
 __all__ = ["Examination"]
 

@@ -11,9 +11,9 @@ from fastai.callbacks.fp16 import MixedPrecision
 from fastai.torch_core import flatten_model
 from torch import nn
 
-from fastai_hf_callback.results.finding import Finding
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.metrics import ColumnwiseAUC
+from fastai_hf_callback.results.finding import Finding
 
 __all__ = ["find_fix"]
 

@@ -4,8 +4,8 @@ from typing import Dict, List, Optional
 from fastai.basic_train import Learner
 from fastai.callback import OptimWrapper
 
+from fastai_hf_callback.diagnosis.learning_rates import compute_near_zero_lr_share, is_range_test
 from fastai_hf_callback.results.evidence import History, HyperParams
-from fastai_hf_callback.diagnosis.learning_rates import is_range_test, compute_near_zero_lr_share
 
 __all__ = ["read_history", "read_hyperparameters", "set_learning_rate"]
 

@@ -6,10 +6,10 @@ from typing import Any, Callable, List
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricEvidence
 from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
-from fastai_hf_callback.fastai1.metrics import ConstantBaseline, build_metrics_handler
 from fastai_hf_callback.fastai1.comparison.recorder import metric_names
+from fastai_hf_callback.fastai1.metrics import ConstantBaseline, build_metrics_handler
+from fastai_hf_callback.results.evidence import MetricEvidence
 
 __all__ = ["probe_metrics"]
 

@@ -11,9 +11,9 @@ from fastai import basic_train
 from fastai.basic_train import Learner
 from fastai.callback import Callback
 
-from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, find_all_modules, copy_with_shared
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.utils.rng import preserve_rng_state
+from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, copy_with_shared, find_all_modules
 
 __all__ = ["preserve_everything", "copy_callback"]
 

@@ -8,27 +8,30 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle, lr_find and fine_tune are on Learner once this is imported
 from fastai.learner import Learner
 
-from fastai_hf_callback.comparison.comparison import Comparison, check_same_weights
-from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.utils.progress import Progress
-from fastai_hf_callback.utils.distributed import require_single_process
-from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
-from fastai_hf_callback.results.trace import Trace, digest
+from fastai_hf_callback.comparison.comparison import Comparison
 from fastai_hf_callback.comparison.runner import (
     ARMS,
-    get_patched_loop_element,
-    validate_arms,
-    detach_output,
     build_learner,
+    compute_weight_digests,
+    detach_output,
+    get_patched_loop_element,
     redirect_paths,
     run_arms,
-    compute_weight_digests,
+    validate_arms,
 )
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_learner, seed_loaders
-from .patched_loop import patched_loop, raise_if_patched
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
-from .recorder import TraceRecorder, base_rates, evaluate, constant_prediction_scores
+from fastai_hf_callback.fastai2.compat.training_loop import raise_if_patched
+from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.results.comparison import check_same_weights
+from fastai_hf_callback.results.trace import Trace, digest
+from fastai_hf_callback.utils.distributed import require_single_process
+from fastai_hf_callback.utils.progress import Progress
+from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
+
+from .patched_loop import patched_loop
+from .recorder import TraceRecorder, base_rates, constant_prediction_scores, evaluate
 
 __all__ = ["compare", "ARMS"]
 

@@ -1,17 +1,12 @@
-"""fastai 2's training loop: the article's patch of it, and what can be known about the one in force.
-
-``Learner._do_one_batch`` is the only place that calls the model: ``fit``, ``lr_find``, ``validate``, ``get_preds`` and
-``predict`` all go through it.
-"""
+"""The article's patch of fastai 2's training loop, as a context manager."""
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, Union
 
-from fastai import learner
 from fastai.learner import Learner
 
-from fastai_hf_callback.errors import PatchError
+from fastai_hf_callback.fastai2.compat.training_loop import raise_if_patched
 
-__all__ = ["patched_loop", "raise_if_patched", "find_active_patch"]
+__all__ = ["patched_loop"]
 
 
 @contextmanager
@@ -41,24 +36,6 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
         yield
     finally:
         Learner._do_one_batch = original
-
-
-def raise_if_patched() -> None:
-    """Raise ``PatchError`` when the loop is already patched, by this or by anybody's code."""
-    foreign = find_active_patch()
-    if foreign is not None:
-        raise PatchError(f"fastai's Learner._do_one_batch is already patched, by {foreign}; expected fastai's own. "
-                         f"Leave that patch first: take it out of the cell or file that makes it, and restart Python.")
-
-
-def find_active_patch() -> Optional[str]:
-    """Where the code of ``Learner._do_one_batch`` comes from, or None where it is fastai's own."""
-    code = getattr(Learner._do_one_batch, "__code__", None)
-    if code is None:
-        return repr(Learner._do_one_batch)
-    if code.co_filename == learner.save_model.__code__.co_filename:
-        return None
-    return f"{code.co_name} in {code.co_filename}, line {code.co_firstlineno}"
 
 
 def _build_article_do_one_batch(element):

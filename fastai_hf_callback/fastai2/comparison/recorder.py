@@ -9,15 +9,19 @@ from torch import Tensor
 from fastai_hf_callback.comparison.baseline import (
     Evaluation,
     compute_base_rates,
-    compute_grad_norm,
     compute_constant_prediction_scores,
+    compute_grad_norm,
     make_unique_names,
 )
-from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.results.trace import Epoch, Step, Trace, digest
-from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes, preserve_learner, preserve_training_modes
+from fastai_hf_callback.fastai2.compat.learner_state import (
+    preserve_attributes,
+    preserve_learner,
+    preserve_training_modes,
+)
 from fastai_hf_callback.fastai2.metrics import score_constant
+from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.results.trace import Epoch, Step, Trace, digest
+from fastai_hf_callback.utils.rng import preserve_rng_state
 
 __all__ = ["TraceRecorder", "evaluate", "base_rates", "has_validation", "metric_names",
            "constant_prediction_scores"]

@@ -10,6 +10,7 @@ import torch
 from fastai.callback.fp16 import MixedPrecision
 
 from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_attributes
+
 from .distributed import DISTRIBUTED_PATCHES
 
 __all__ = ["heal"]

@@ -5,8 +5,9 @@ import numpy as np
 from fastcore.foundation import L
 
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
-from fastai_hf_callback.data.encoding.encoder import EncodedText
 from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.encoding.encoder import EncodedText
+
 from .labels import TaskLabels
 
 __all__ = ["TextDataset", "TextItem"]

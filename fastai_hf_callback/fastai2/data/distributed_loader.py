@@ -13,8 +13,9 @@ from fastai.torch_core import apply, to_detach
 from fastcore.basics import chunked
 from torch import Tensor
 
-from fastai_hf_callback.utils.distributed import broadcast_order, all_gather_rows
-from fastai_hf_callback.data.batches.sampler import shard_batches, shard_batches_evenly, global_batch_sizes
+from fastai_hf_callback.data.batches.sampler import global_batch_sizes, shard_batches, shard_batches_evenly
+from fastai_hf_callback.utils.distributed import all_gather_rows, broadcast_order
+
 from .loaders import TextLoader
 
 __all__ = ["ShardedTextLoader", "shard_loader"]

@@ -5,11 +5,11 @@ import numpy as np
 from fastai.data.transforms import CategoryMap
 from fastai.losses import BaseLoss, BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat
 
-from fastai_hf_callback.model.losses import SpanLoss
-from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
-from fastai_hf_callback.data.encoding.encoder import EncodedText
 from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, gather_word_labels, to_class_names
+from fastai_hf_callback.data.encoding.encoder import EncodedText
+from fastai_hf_callback.model.losses import SpanLoss
 
 __all__ = ["TaskLabels", "WordLabels", "WordLossFlat"]
 

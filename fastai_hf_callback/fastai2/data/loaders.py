@@ -8,10 +8,11 @@ from fastai.torch_core import to_cpu, to_detach
 from fastcore.foundation import L
 from torch import Tensor
 
-from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, longest_first
-from fastai_hf_callback.data.display import truncate, show_table
+from fastai_hf_callback.data.display import show_table, truncate
+from fastai_hf_callback.errors import InvalidInputError
+
 from .dataset import TextDataset, TextItem
 
 __all__ = ["TextLoader", "TextLoaders"]

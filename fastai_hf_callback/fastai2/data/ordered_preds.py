@@ -5,8 +5,9 @@ from typing import Any, Callable, Optional
 from fastai.learner import Learner
 
 from fastai_hf_callback.errors import InvalidInputError
-from .loaders import TextLoader, TextLoaders
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes, preserve_learner
+
+from .loaders import TextLoader, TextLoaders
 
 __all__ = ["ordered_preds"]
 

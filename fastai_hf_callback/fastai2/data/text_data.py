@@ -6,16 +6,17 @@ import torch
 from fastai.torch_core import default_device
 from fastprogress import progress_bar
 
-from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits, read_examples
+from fastai_hf_callback.data.arguments import check_arguments
 from fastai_hf_callback.data.batches.collate import TextCollator
 from fastai_hf_callback.data.batches.qa_encoding import QACollator
-from fastai_hf_callback.data.arguments import check_arguments
 from fastai_hf_callback.data.display import is_interactive
-from .loaders import TextLoader, TextLoaders
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits, read_examples
+from fastai_hf_callback.utils.rng import preserve_rng_state
+
 from .dataset import TextDataset
 from .labels import TaskLabels
+from .loaders import TextLoader, TextLoaders
 
 __all__ = ["text_data", "build_text_loaders"]
 

@@ -24,11 +24,12 @@ from fastcore.foundation import L
 from torch import Tensor, nn
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
-from fastai_hf_callback.model.output import tensors_in
-from .batches import to_fastai_batch
 from fastai_hf_callback.fastai2.callback import HFCallback
-from .step_monitor import StepMonitor, has_remaining_gradients
+from fastai_hf_callback.model.output import tensors_in
+
+from .batches import to_fastai_batch
 from .snapshot import copy_callback
+from .step_monitor import StepMonitor, has_remaining_gradients
 
 __all__ = ["CANCEL_EXCEPTIONS", "ENDING_EXCEPTIONS", "BATCH_EVENTS", "StepEventForwarder", "CallbackMonitor", "enter_epoch", "find_peak_lr", "copy_without_checks",
            "rehearsal", "count_simulated_steps", "is_batch_callback"]

@@ -3,17 +3,18 @@ import time
 
 from fastai.learner import Learner
 
+from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
-from fastai_hf_callback.errors import InvalidInputError
-from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.diagnosis.examination import FirstBatchEvidence, LossNotReachedError, format_error
-from fastai_hf_callback.diagnosis.failures import classify_exception
 from fastai_hf_callback.diagnosis.probes.batches import Batch, truncate_batch
+from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.fastai2.compat.learner_state import seed_loaders
+from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.utils.distributed import unwrap_ddp
 from fastai_hf_callback.utils.rng import seed_everything
-from .fixes import FASTAI2_PHRASES, find_fix
+
 from .examination import Examination
-from fastai_hf_callback.fastai2.compat.learner_state import seed_loaders
+from .fixes import FASTAI2_PHRASES, find_fix
 from .snapshot import preserve_everything
 
 __all__ = ["diagnose", "examine", "probe_first_batch"]

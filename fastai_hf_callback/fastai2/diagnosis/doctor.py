@@ -10,14 +10,15 @@ from fastai.learner import Learner
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
+from fastai_hf_callback.diagnosis.fit_monitor import SAMPLED_ELEMENTS, SAMPLED_PARAMETERS, FitMonitor, never_raises
+from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
-from fastai_hf_callback.diagnosis.probes.batches import Batch
-from fastai_hf_callback.diagnosis.fit_monitor import SAMPLED_ELEMENTS, SAMPLED_PARAMETERS, FitMonitor, never_raises
+
+from .diagnose import probe_first_batch
 from .fixes import FASTAI2_PHRASES, find_fix
 from .metric_probe import probe_metrics
 from .step_monitor import StepMonitor, has_remaining_gradients
-from .diagnose import probe_first_batch
 
 __all__ = ["Doctor"]
 
@@ -172,7 +173,7 @@ class Doctor(Callback, FitMonitor):
         return {"every": self.every, "learn": self.learn}
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
-        vars(self).update({**state, "say": print, "_last": None})
+        vars(self).update({**state, "say": print, "_last_diagnosis": None})
         self._reset_state()
         self._clear_batch()
 

@@ -9,34 +9,35 @@ import torch
 from fastai.callback.core import Callback
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import Graph, History, HyperParams, MetricEvidence, Wiring
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.examination import AnyExamination, LossNotReachedError, format_error
-from fastai_hf_callback.diagnosis.failures import classify_exception
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows
 from fastai_hf_callback.diagnosis.probes.steps import probe_graph
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from .batches import to_fastai_batch, read_batches, draw_rows
 from fastai_hf_callback.fastai2.callback import HFCallback
-from fastai_hf_callback.fastai2.data.dataset import TextDataset
-from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch
-from .metric_probe import probe_metrics
-from .step_monitor import RawLossRecorder, StepMonitor
-from .history import read_history, read_hyperparameters, set_learning_rate
 from fastai_hf_callback.fastai2.comparison.recorder import has_validation
+from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
+from fastai_hf_callback.fastai2.data.dataset import TextDataset
+from fastai_hf_callback.results.evidence import Graph, History, HyperParams, MetricEvidence, Wiring
+
+from .batches import draw_rows, read_batches, to_fastai_batch
 from .callback_replay import (
     CANCEL_EXCEPTIONS,
     ENDING_EXCEPTIONS,
-    StepEventForwarder,
     CallbackMonitor,
+    StepEventForwarder,
+    copy_without_checks,
+    count_simulated_steps,
     enter_epoch,
     find_peak_lr,
-    copy_without_checks,
-    rehearsal,
-    count_simulated_steps,
     is_batch_callback,
+    rehearsal,
 )
+from .history import read_history, read_hyperparameters, set_learning_rate
+from .metric_probe import probe_metrics
+from .step_monitor import RawLossRecorder, StepMonitor
 
 __all__ = ["Examination"]
 

@@ -1,6 +1,7 @@
 """What an exception means, in fastai 2's words."""
-from fastai_hf_callback.diagnosis import failures
+from fastai_hf_callback.diagnosis import diagnosis
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, translate_finding
+
 from .fixes import FASTAI2_PHRASES
 
 __all__ = ["explain"]
@@ -19,5 +20,5 @@ def explain(exception: BaseException) -> Diagnosis:
     Diagnosis
         With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
     """
-    (finding,) = failures.explain(exception).findings
+    (finding,) = diagnosis.explain(exception).findings
     return Diagnosis([translate_finding(FASTAI2_PHRASES, finding)])

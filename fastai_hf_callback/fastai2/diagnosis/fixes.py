@@ -10,9 +10,9 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 
-from fastai_hf_callback.results.finding import Finding
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.fastai2.metrics import ColumnwiseAUC
+from fastai_hf_callback.results.finding import Finding
 
 __all__ = ["FASTAI2_PHRASES", "find_fix"]
 

@@ -3,8 +3,8 @@ from typing import Any, Dict, List, Optional
 
 from fastai.learner import Learner
 
+from fastai_hf_callback.diagnosis.learning_rates import compute_near_zero_lr_share, is_range_test
 from fastai_hf_callback.results.evidence import History, HyperParams
-from fastai_hf_callback.diagnosis.learning_rates import is_range_test, compute_near_zero_lr_share
 
 __all__ = ["read_history", "read_hyperparameters", "set_learning_rate"]
 

@@ -6,10 +6,10 @@ from typing import Any, Callable, List
 from fastai.learner import Metric
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricEvidence
 from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
-from fastai_hf_callback.fastai2.metrics import UnavailableAttributeError, ConstantBaseline, SingleBatchLearner
 from fastai_hf_callback.fastai2.comparison.recorder import metric_names
+from fastai_hf_callback.fastai2.metrics import ConstantBaseline, SingleBatchLearner, UnavailableAttributeError
+from fastai_hf_callback.results.evidence import MetricEvidence
 
 __all__ = ["probe_metrics"]
 

@@ -14,9 +14,9 @@ from fastai.learner import Learner, Metric
 from fastcore.foundation import L
 from torch import Tensor
 
-from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, find_all_modules, copy_with_shared
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.utils.rng import preserve_rng_state
+from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, copy_with_shared, find_all_modules
 
 __all__ = ["preserve_everything", "copy_callback"]
 

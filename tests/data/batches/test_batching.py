@@ -8,10 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import HFModel
-from fastai_hf_callback.errors import InputError, InvalidInputError
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.padding import Padding, build_attention_mask, pad_rows
-from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, shard_batches, shard_batches_evenly, global_batch_sizes, longest_first, padding_ratio
+from fastai_hf_callback.data.batches.sampler import (
+    LengthBucketSampler,
+    global_batch_sizes,
+    longest_first,
+    padding_ratio,
+    shard_batches,
+    shard_batches_evenly,
+)
+from fastai_hf_callback.errors import InputError, InvalidInputError
 from tests.tiny_models import VOCAB, tiny_model
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=300)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from fastai_hf_callback import InvalidInputError
-from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.batches.collate import TextCollator
-from fastai_hf_callback.data.display import truncate, show_table
-from fastai_hf_callback.data.encoding.tokenization import EncodedText
+from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, gather_word_labels, to_class_names
+from fastai_hf_callback.data.display import show_table, truncate
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.encoding.tokenization import EncodedText
 from tests.installed_stack import is_installed
 from tests.tiny_texts import fast_tokenizer, frame, slow_tokenizer
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastai_hf_callback import FastaiHFError
-from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.errors import InvalidInputError
 from tests.data.encoding.tiny_tokenizers import CLS, SEP, Loud, as_lists, bert, encode, fast_bert, quick
 
 # -- what cannot be used -----------------------------------------------------------------------------------

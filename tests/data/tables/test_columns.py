@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.tables.read_helpers import N, frame, pd, read, read_words, read_error, make_valid_frame, words
+from tests.data.tables.read_helpers import N, frame, make_valid_frame, pd, read, read_error, read_words, words
 
 # -- frames, files and their columns ---------------------------------------------------------------
 
@@ -45,9 +45,9 @@ def test_what_is_no_frame_is_described(given, what):
     (dict(text_pair="q"), "train: no column 'q'; give one of its columns: text, label, a, b, score, mark"),
     (dict(valid=frame(label=None)), "valid: no column 'label'; give one of its columns: text, a, b, score, mark; write "
                                     "valid.rename(columns={'...': 'label'})"),
-    (dict(labels="text"), "columns ['text', 'text'] were given for text, pair, labels and valid, 'text' more than "
+    (dict(labels="text"), "columns ['text', 'text'] were given for text, text_pair, labels and valid, 'text' more than "
                           "once; expected each once"),
-    (dict(labels=["a", "a"]), "columns ['text', 'a', 'a'] were given for text, pair, labels and valid, 'a' more than "
+    (dict(labels=["a", "a"]), "columns ['text', 'a', 'a'] were given for text, text_pair, labels and valid, 'a' more than "
                               "once; expected each once"),
     (dict(labels=[]), "labels=[] was given; expected the name of a column, or a list of names: labels='label'"),
     (dict(labels=None), "labels=None was given; expected the name of a column, or a list of names: labels='label'"),
@@ -125,11 +125,11 @@ def test_a_missing_file_names_its_neighbours(csv):
 ], ids=["missing", "int", "lists"])
 def test_texts_that_are_none(texts, line):
     assert read_error(frame(text=texts)) == line
-    assert read_error(frame(pair=texts), frame(text_pair="x"), text_pair="pair") == line.replace("'text'", "'pair'")
+    assert read_error(frame(pair=texts), frame(pair="x"), text_pair="pair") == line.replace("'text'", "'pair'")
 
 
 def test_pairs_are_read_beside_the_texts():
-    got = read(frame(pair=list("ABCDEFGH")), frame(pair=list("abcdefgh")), text_pair="pair", test=frame(text_pair="z"))
+    got = read(frame(pair=list("ABCDEFGH")), frame(pair=list("abcdefgh")), text_pair="pair", test=frame(pair="z"))
     assert got.train.pairs == list("ABCDEFGH") and got.valid.pairs == list("abcdefgh")
     assert got.test.pairs == ["z"] * N and got.messages == [], "another pair is another row"
 
@@ -149,7 +149,7 @@ def test_a_column_of_numbers_is_told_of():
 
 
 def test_a_pair_is_blank_when_both_are_and_half_blank_is_told_too():
-    got = read(frame(text=["", "b", ""] + ["c"] * 5, pair=["", "", "x"] + ["d"] * 5), make_valid_frame(text_pair="v"), text_pair="pair")
+    got = read(frame(text=["", "b", ""] + ["c"] * 5, pair=["", "", "x"] + ["d"] * 5), make_valid_frame(pair="v"), text_pair="pair")
     assert got.messages == ["1 text of train is blank (train.iloc[[0]]): it trains as special tokens alone",
                         "2 pairs of train are half blank (train.iloc[[1, 2]]): they train with one text and special "
                         "tokens"]

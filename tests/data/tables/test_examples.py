@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import InvalidInputError
 from fastai_hf_callback.data.tables.examples import TASKS, read_examples
-from tests.data.tables.read_helpers import N, frame, pd, quick, read, read_words, read_error, make_valid_frame, words
+from tests.data.tables.read_helpers import N, frame, make_valid_frame, pd, quick, read, read_error, read_words, words
 
 # -- the four tasks --------------------------------------------------------------------------------
 
@@ -101,9 +101,9 @@ def test_a_task_that_is_given_is_taken():
 
 
 @pytest.mark.parametrize("kwargs, line", [
-    (dict(task="singel"), "task='singel' was given; nearest: single; expected one of single, several, number, tokens, "
-                          "answer"),
-    (dict(task=3), "task=3 was given; expected one of single, several, number, tokens, answer"),
+    (dict(task="single_label"), "task='single_label' was given; nearest: single_label_classification; expected one of "
+     "single_label_classification, multi_label_classification, regression, token-classification, question-answering"),
+    (dict(task=3), "task=3 was given; expected one of single_label_classification, multi_label_classification, regression, token-classification, question-answering"),
     (dict(task="single_label_classification", labels=["a", "b"]),
      "task='single_label_classification' takes one label column and 2 were given, 'a', 'b'; give one, or write task='multi_label_classification' (columns of 0 "
      "and 1) or task='regression'"),

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fastai_hf_callback.data.tables.examples import read_examples
-from tests.data.tables.read_helpers import N, frame, pd, read, read_words, error_line, read_error, make_valid_frame
+from tests.data.tables.read_helpers import N, error_line, frame, make_valid_frame, pd, read, read_error, read_words
 
 # -- valid -----------------------------------------------------------------------------------------
 
@@ -45,7 +45,7 @@ def test_a_name_is_a_column_first_and_a_path_if_there_is_none(csv, monkeypatch):
     ("mork", "valid='mork' is no column of train and no file; nearest: mark; the columns of train are: text, label, a, "
              "b, score, mark"),
     ("nowhere.csv", "nowhere.csv: no such file; expected a CSV file"),
-    ("label", "columns ['text', 'label', 'label'] were given for text, pair, labels and valid, 'label' more than once; "
+    ("label", "columns ['text', 'label', 'label'] were given for text, text_pair, labels and valid, 'label' more than once; "
               "expected each once"),
 ], ids=str)
 def test_what_valid_cannot_be(valid, line):

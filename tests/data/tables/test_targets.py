@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from tests.data.tables.read_helpers import frame, pd, read, read_words, error_line, read_error, words
+from tests.data.tables.read_helpers import error_line, frame, pd, read, read_error, read_words, words
 
 # -- labels ----------------------------------------------------------------------------------------
 
@@ -187,4 +187,4 @@ def test_words_that_are_none():
         "text column 'words' of train holds a list with int in 2 of 4 row(s), train.iloc[[0, 3]]; task 'token-classification' needs "
         "a list of str in each, as .str.split() gives")
     assert error_line(read_words, words(), words(), text_pair="text") == (
-        "text_pair='text' was given and task is 'token-classification'; expected one text of words per row: leave pair out")
+        "text_pair='text' was given and task is 'token-classification'; expected one text of words per row: leave text_pair out")

@@ -8,11 +8,21 @@ from collections import Counter, namedtuple
 import pytest
 
 from fastai_hf_callback.diagnosis import checks
-from fastai_hf_callback.diagnosis.checks import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
+from fastai_hf_callback.diagnosis.checks import (
+    gradient,
+    inputs,
+    labels,
+    metrics,
+    optimizer,
+    outputs,
+    precision,
+    weights,
+    wiring,
+)
+from fastai_hf_callback.diagnosis.checks.failures import REASONS
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.diagnosis.failures import REASONS
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
-from tests.recorded_evidence import PARTS, healthy, evidence_with
+from tests.recorded_evidence import PARTS, evidence_with, healthy
 
 Case = namedtuple("Case", "check cause severity figures fires silent")
 

@@ -2,8 +2,8 @@
 import pytest
 
 from fastai_hf_callback.diagnosis.checks import inputs, labels, metrics, outputs
+from tests.diagnosis.checks.test_checks import Case, case_id, figures_shown_by, findings_of, stays_silent
 from tests.recorded_evidence import evidence_with
-from tests.diagnosis.checks.test_checks import Case, stays_silent, findings_of, case_id, figures_shown_by
 
 NAN = float("nan")
 FRONT = dict(inputs__pad_side="front", inputs__first_token_in_front=0.2, outputs__changes_with_padding=0.3)
@@ -96,7 +96,7 @@ CASES = [
     Case(inputs.check_attention_mask_wrong, "attention-mask-wrong", "error", ["id 0", "49%"],
          dict(inputs__mask_marks_padding=0.49, outputs__changes_with_padding=0.3),
          [dict(outputs__changes_with_padding=2e-3), dict(outputs__changes_with_padding=None),
-          dict(inputs__pad_id=None), dict(inputs__mask_given=False), dict(inputs__mask_marks_padding=None),
+          dict(inputs__pad_token_id=None), dict(inputs__mask_given=False), dict(inputs__mask_marks_padding=None),
           dict(outputs=None), dict(inputs=None)]),
     Case(inputs.check_attention_mask_wrong, "attention-mask-wrong", "warning", ["50%"],
          dict(inputs__mask_marks_padding=0.5, outputs__changes_with_padding=2.1e-3),
@@ -111,7 +111,7 @@ CASES = [
          [dict(outputs__changes_with_padding=2e-3)]),
     Case(inputs.check_attention_mask_missing, "attention-mask-missing", "warning", ["20%", "id 0", "0.3 of their spread"],
          dict(inputs__mask_given=False, inputs__mask_argument_given=False, outputs__changes_with_padding=0.3),
-         [dict(inputs__mask_given=True), dict(inputs__pad_id=None), dict(outputs__changes_with_padding=2e-3)]),
+         [dict(inputs__mask_given=True), dict(inputs__pad_token_id=None), dict(outputs__changes_with_padding=2e-3)]),
     # A model that has learned nothing yet answers to words hardly more than to padding.
     Case(inputs.check_attention_mask_missing, "attention-mask-missing", "warning", ["0.0011 of their spread"],
          dict(inputs__mask_given=False, inputs__mask_argument_given=False, outputs__changes_with_padding=1.1e-3,
@@ -133,8 +133,8 @@ CASES = [
          {**FRONT, "inputs__first_token": None, "inputs__mask_argument_given": False},
          [dict(inputs=None), dict(inputs__pad_side=None)]),
     Case(inputs.check_wrong_padding_id, "wrong-padding-id", "warning", ["with id 1;", "is id 0"],
-         dict(inputs__pad_id=1, outputs__changes_with_padding=0.3),
-         [dict(inputs__pad_id=0), dict(inputs__pad_id=None), dict(outputs__changes_with_padding=2e-3),
+         dict(inputs__pad_token_id=1, outputs__changes_with_padding=0.3),
+         [dict(inputs__pad_token_id=0), dict(inputs__pad_token_id=None), dict(outputs__changes_with_padding=2e-3),
           dict(inputs__embedding_pad_id=None, inputs__config_pad_id=None), dict(inputs__embedding_pad_id=1),
           dict(inputs__embedding_pad_id=None, inputs__config_pad_id=1)]),
     # -- targets ---------------------------------------------------------------------------------------------------

@@ -9,17 +9,17 @@ from torch import nn
 
 from fastai_hf_callback.diagnosis.probes.inputs import (
     EmbeddingCall,
-    unify_padding,
+    build_token_view,
+    find_word_embedding_call,
+    probe_inputs,
     record_arguments,
     record_embedding_calls,
     record_executed_modules,
-    take_rows,
-    probe_inputs,
     shuffle_words,
-    takes_mask,
+    take_rows,
     take_unpadded_row,
-    build_token_view,
-    find_word_embedding_call,
+    takes_mask,
+    unify_padding,
 )
 from tests.tiny_models import VOCAB, WITHOUT_MASK, ids, tiny_model
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from fastai_hf_callback.diagnosis.probes.labels import SampledRows, _roc_auc, _predict_with_ridge, probe_labels
+from fastai_hf_callback.diagnosis.probes.labels import SampledRows, _predict_with_ridge, _roc_auc, probe_labels
 
 WORDS = 25
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.diagnosis.probes.loss import find_ignored_targets, probe_all_targets, probe_loss, compute_loss
+from fastai_hf_callback.diagnosis.probes.loss import compute_loss, find_ignored_targets, probe_all_targets, probe_loss
 
 CLASSES = torch.tensor([0, 1, 2, 0, 1, 0])
 LABELS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])

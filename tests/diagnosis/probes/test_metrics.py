@@ -10,8 +10,8 @@ from sklearn.metrics import f1_score, matthews_corrcoef, r2_score, roc_auc_score
 from torch import nn
 
 from fastai_hf_callback.diagnosis.checks.metrics import check_metric_fails, check_metric_wrong_axis
-from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
+from fastai_hf_callback.results.evidence import Evidence
 
 LOSSES = {"classes": nn.functional.cross_entropy, "labels": nn.functional.binary_cross_entropy_with_logits,
           "number": nn.functional.mse_loss}

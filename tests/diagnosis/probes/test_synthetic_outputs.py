@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback.diagnosis.probes.synthetic_outputs import infer_target_kind, build_synthetic_outputs
+from fastai_hf_callback.diagnosis.probes.synthetic_outputs import build_synthetic_outputs, infer_target_kind
 
 quick = settings(deadline=None, max_examples=50)
 sizes = st.integers(1, 6)

@@ -2,9 +2,9 @@
 import pytest
 import torch
 
-from fastai_hf_callback.results.evidence import Inputs
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView
 from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence
+from fastai_hf_callback.results.evidence import Inputs
 from tests.installed_stack import is_installed
 from tests.tiny_texts import fast_tokenizer, slow_tokenizer
 

@@ -11,7 +11,7 @@ from fastai import basic_train  # noqa: E402
 from fastai.train import Learner  # noqa: E402
 
 from fastai_hf_callback import PatchError, patched_loop  # noqa: E402
-from fastai_hf_callback.fastai1.comparison.patched_loop import find_active_patch  # noqa: E402
+from fastai_hf_callback.fastai1.compat.training_loop import find_active_patch  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 ORIGINAL = basic_train.loss_batch

@@ -9,8 +9,13 @@ pytest.importorskip("fastai.basic_train")
 from fastai import basic_train  # noqa: E402
 from fastai.metrics import accuracy  # noqa: E402
 
+from fastai_hf_callback.fastai1.comparison.recorder import (  # noqa: E402
+    base_rates,
+    constant_prediction_scores,
+    evaluate,
+    metric_names,
+)
 from fastai_hf_callback.fastai1.compat.no_progress import quiet  # noqa: E402
-from fastai_hf_callback.fastai1.comparison.recorder import base_rates, evaluate, metric_names, constant_prediction_scores  # noqa: E402
 from fastai_hf_callback.model.output import tensors_in  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 

@@ -29,10 +29,10 @@ from fastai_hf_callback import (
 )
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.fastai1.data.distributed_loader import TextLoader
-from tests.fastai1.learners import databunch, make_learner
 from tests.distributed_launcher import current_rank, write
-from tests.tiny_texts import COLUMNS, frame, slow_tokenizer
+from tests.fastai1.learners import databunch, make_learner
 from tests.tiny_models import tiny_model
+from tests.tiny_texts import COLUMNS, frame, slow_tokenizer
 
 BS, EVEN, ODD, VALID, TEST = 4, frame(48, 0), frame(45, 1), frame(23, 2), frame(9, 3)
 HEALED = ("distributed-on-cpu", "distributed-validate")

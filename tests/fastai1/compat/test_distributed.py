@@ -10,11 +10,21 @@ pytest.importorskip("spacy")  # fastai.distributed imports fastai.text
 from pytorch_transformers import BertConfig, BertForSequenceClassification  # noqa: E402
 
 from fastai_hf_callback.demo.comments import LABELS, write_csv  # noqa: E402
+from tests.distributed_launcher import ROOT, read, run_distributed  # noqa: E402
 from tests.fastai1.compat import distributed_worker  # noqa: E402
-from tests.fastai1.compat.distributed_worker import BS, EVEN, ODD, record_fit, make_text_learner, record_predictions, make_data, in_one_process, record_plain_fit  # noqa: E402
-from tests.distributed_launcher import ROOT, run_distributed, read  # noqa: E402
-from tests.tiny_texts import write_vocabulary  # noqa: E402
+from tests.fastai1.compat.distributed_worker import (  # noqa: E402
+    BS,
+    EVEN,
+    ODD,
+    in_one_process,
+    make_data,
+    make_text_learner,
+    record_fit,
+    record_plain_fit,
+    record_predictions,
+)
 from tests.tiny_models import VOCAB  # noqa: E402
+from tests.tiny_texts import write_vocabulary  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

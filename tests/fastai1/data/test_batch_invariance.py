@@ -13,8 +13,8 @@ with warnings.catch_warnings():
     from fastai.train import Learner
 
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
-from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, frame, slow_tokenizer
 from tests.tiny_models import tiny_model
+from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, frame, slow_tokenizer
 
 MASKED = ("bert", "roberta", "distilbert", "xlnet", "xlm")
 TODAY = ("bert of transformers 5", "electra of transformers 5")

@@ -18,11 +18,11 @@ from fastai_hf_callback import (
     heal,
     text_data,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.data.batches.sampler import padding_ratio
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.fastai1.data.text_learners import TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
-from tests.tiny_texts import fast_tokenizer
 from tests.tiny_models import tiny_model
+from tests.tiny_texts import fast_tokenizer
 
 # -- batches -----------------------------------------------------------------------------------------
 

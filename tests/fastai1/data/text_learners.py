@@ -17,8 +17,8 @@ from fastai_hf_callback import (
     accuracy_thresh,
     text_data,
 )
-from tests.tiny_texts import COLUMNS, frame
 from tests.tiny_models import tiny_model
+from tests.tiny_texts import COLUMNS, frame
 
 TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
 TASKS = {

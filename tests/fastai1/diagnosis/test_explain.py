@@ -10,7 +10,7 @@ from fastai.callback import Callback  # noqa: E402
 from fastai.train import Learner  # noqa: E402
 
 from fastai_hf_callback import HFCallback, HFModel, patched_loop  # noqa: E402
-from fastai_hf_callback.diagnosis.failures import explain  # noqa: E402
+from fastai_hf_callback.diagnosis.diagnosis import explain  # noqa: E402
 from tests.fastai1.learners import LOSSES, TASKS, databunch, make_learner  # noqa: E402
 from tests.tiny_models import tiny_model  # noqa: E402
 
@@ -122,7 +122,7 @@ def test_unwrapped_twice_under_binary_cross_entropy():
 # Once: the metric is the first to say it: "Expected output and target to have the same number of elements but got ...".
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_unwrapped_twice_under_the_squared_error():
-    assert fitted(task="regression", callbacks=[Unwrap(), Unwrap()]) in ("batch-dimension-lost", "target-shape")
+    assert fitted(task="number", callbacks=[Unwrap(), Unwrap()]) in ("batch-dimension-lost", "target-shape")
 
 
 def frozen(**kwargs):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback import ComparisonError, HFCallback, HFModel, PatchError, compare, patched_loop
-from tests.fastai2.learners import BATCH, LOSSES, OUTPUTS, loaders, make_learner, metrics, discard_table
+from tests.fastai2.learners import BATCH, LOSSES, OUTPUTS, discard_table, loaders, make_learner, metrics
 from tests.tiny_models import tiny_transformers_model
 
 LOOP = Learner._do_one_batch

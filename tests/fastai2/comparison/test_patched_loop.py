@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import PatchError, patched_loop
 from fastai_hf_callback.fastai2.comparison import patched_loop as room
-from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch
+from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from tests.fastai2.learners import make_learner
 
 ORIGINAL = Learner._do_one_batch

@@ -8,8 +8,13 @@ from fastai.callback.tracker import SaveModelCallback
 from fastai.metrics import accuracy
 
 from fastai_hf_callback import HFCallback
+from fastai_hf_callback.fastai2.comparison.recorder import (
+    base_rates,
+    constant_prediction_scores,
+    evaluate,
+    metric_names,
+)
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
-from fastai_hf_callback.fastai2.comparison.recorder import base_rates, evaluate, metric_names, constant_prediction_scores
 from tests.fastai2.learners import make_learner
 
 

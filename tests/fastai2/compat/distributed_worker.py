@@ -25,10 +25,10 @@ from fastai_hf_callback import (
     text_data,
 )
 from fastai_hf_callback.fastai2.data import distributed_loader as sharing
-from tests.fastai2.learners import without_progress_bar, loaders, make_learner
 from tests.distributed_launcher import current_rank, write
-from tests.tiny_texts import COLUMNS, fast_tokenizer, frame
+from tests.fastai2.learners import loaders, make_learner, without_progress_bar
 from tests.tiny_models import tiny_transformers_model
+from tests.tiny_texts import COLUMNS, fast_tokenizer, frame
 
 BS, EVEN, ODD, VALID, TEST = 4, frame(48, 0), frame(45, 1), frame(23, 2), frame(9, 3)
 
@@ -157,11 +157,11 @@ def run_all(folder):
     found["compare"] = error_of(lambda: compare(lambda: make_text_learner(even)))
     with heal("distributed-on-cpu"):
         found["plain, on cpu"] = record_plain_predictions(in_distributed_context)
-        ours, sharing.shared = sharing.shared, lambda learn: learn.dl  # fastai's own sharing: the broken arm
+        ours, sharing.shard_loader = sharing.shard_loader, lambda learn: learn.dl  # fastai's own sharing: the broken arm
         try:
             found["fastai's look"], found["fastai's fit"] = record_predictions(odd, in_distributed_context), record_fit(odd, in_distributed_context)
         finally:
-            sharing.shared = ours
+            sharing.shard_loader = ours
     with heal() as mended:
         found["mended"], found["plain, mended"] = mended, record_plain_predictions(in_distributed_context)
         found["plain, outside"] = record_plain_predictions(in_one_process)

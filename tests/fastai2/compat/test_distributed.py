@@ -16,11 +16,21 @@ from transformers import BertConfig, BertForSequenceClassification
 from fastai_hf_callback import InvalidInputError, heal
 from fastai_hf_callback.demo.comments import LABELS, write_csv
 from fastai_hf_callback.fastai2.compat.distributed import compute_gather_positions
+from tests.distributed_launcher import ROOT, read, run_distributed
 from tests.fastai2.compat import distributed_worker
-from tests.fastai2.compat.distributed_worker import BS, EVEN, ODD, record_fit, make_text_learner, record_predictions, make_data, in_one_process, record_plain_predictions
-from tests.distributed_launcher import ROOT, run_distributed, read
-from tests.tiny_texts import fast_tokenizer
+from tests.fastai2.compat.distributed_worker import (
+    BS,
+    EVEN,
+    ODD,
+    in_one_process,
+    make_data,
+    make_text_learner,
+    record_fit,
+    record_plain_predictions,
+    record_predictions,
+)
 from tests.tiny_models import VOCAB
+from tests.tiny_texts import fast_tokenizer
 
 pytestmark = pytest.mark.slow
 

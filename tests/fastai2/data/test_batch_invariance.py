@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
 from tests.fastai2.learners import without_progress_bar
-from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame
 from tests.tiny_models import tiny_transformers_model
+from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame
 
 MODELS = ("roberta", "distilbert", "xlnet", "electra", "albert")
 WORDS = st.lists(st.sampled_from(ANIMALS + PLANTS + OTHERS), min_size=1, max_size=25).map(" ".join)

@@ -14,8 +14,8 @@ from fastai_hf_callback import (
     InvalidInputError,
     ordered_preds,
 )
-from tests.fastai2.learners import without_progress_bar
 from tests.fastai2.data.text_learners import ITEM, TASKS, VALID, make_data, make_learner, rows_of
+from tests.fastai2.learners import without_progress_bar
 
 
 @pytest.mark.slow

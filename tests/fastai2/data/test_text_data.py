@@ -16,10 +16,10 @@ from fastai_hf_callback import (
     text_data,
 )
 from fastai_hf_callback.data.batches.sampler import padding_ratio
-from tests.fastai2.learners import without_progress_bar
 from tests.fastai2.data.text_learners import TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
-from tests.tiny_texts import fast_tokenizer
+from tests.fastai2.learners import without_progress_bar
 from tests.tiny_models import tiny_transformers_model
+from tests.tiny_texts import fast_tokenizer
 
 # -- batches -----------------------------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from fastai_hf_callback import (
     HFModel,
     WordAccuracy,
     layer_groups,
-    span_logits,
     span_exact_match,
+    span_logits,
     text_data,
 )
 from tests.fastai2.learners import without_progress_bar
-from tests.tiny_texts import COLUMNS, frame
 from tests.tiny_models import tiny_transformers_model
+from tests.tiny_texts import COLUMNS, frame
 
 TRAIN, VALID, TEST = frame(60, 0), frame(30, 1), frame(20, 2)
 TASKS = {

@@ -11,11 +11,12 @@ from fastai.callback.tracker import SaveModelCallback
 from torch import nn
 
 from fastai_hf_callback import HFCallback, InvalidInputError, diagnose
+from fastai_hf_callback.fastai2.comparison.patched_loop import patched_loop
+from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai2.diagnosis.fixes import FASTAI2_PHRASES
-from fastai_hf_callback.fastai2.comparison.patched_loop import find_active_patch, patched_loop
-from tests.fastai2.learners import make_learner
 from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
-from tests.fastai2.diagnosis.learner_states import STATES, differences, state_of, fitted, run
+from tests.fastai2.diagnosis.learner_states import STATES, differences, fitted, run, state_of
+from tests.fastai2.learners import make_learner
 from tests.slow_marks import mark_slow_after
 
 # -- nothing is changed ------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ import torch
 from fastai.callback.training import GradientAccumulation
 from fastai.optimizer import Adam
 
-from fastai_hf_callback import FastaiHFError, Doctor, HFCallback, diagnose
+from fastai_hf_callback import Doctor, FastaiHFError, HFCallback, diagnose
 from fastai_hf_callback.demo.setup import LR
-from fastai_hf_callback.fastai2.demo import build_demo_factory
 from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.demo import build_demo_factory
 from fastai_hf_callback.utils.rng import seed_everything
-from tests.fastai2.learners import make_learner
 from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
+from tests.fastai2.learners import make_learner
 from tests.slow_marks import mark_slow_after
 
 SEEN_IN_A_FIT = ["callback-detaches-output", "propagated-loss-detached", "reward-in-a-callback", "model-swapped",
@@ -111,7 +111,7 @@ def test_of_a_failing_fit_it_keeps_what_it_saw():
 
 
 def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
-    monkeypatch.setattr("fastai_hf_callback.fastai2.diagnosis.doctor.StepMonitor.batch_begins", lambda *args: 1 / 0)
+    monkeypatch.setattr("fastai_hf_callback.fastai2.diagnosis.doctor.StepMonitor.begin_batch", lambda *args: 1 / 0)
     _, doctor = watched(make_learner())
     assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.skipped)
 

@@ -5,10 +5,10 @@ import torch
 from fastai.callback.core import Callback
 
 from fastai_hf_callback import Doctor, HFCallback, diagnose
-from tests.fastai2.learners import make_learner
-from tests.fastai2.diagnosis.learner_states import differences, state_of, run
 from tests.fastai2.data.test_text_data import make_data
 from tests.fastai2.data.test_text_data import make_learner as learner_of_texts
+from tests.fastai2.diagnosis.learner_states import differences, run, state_of
+from tests.fastai2.learners import make_learner
 from tests.slow_marks import mark_slow_after
 from tests.tiny_texts import fast_tokenizer
 
@@ -18,7 +18,7 @@ def tokenizer(tmp_path_factory):
     return fast_tokenizer(tmp_path_factory.mktemp("vocabulary"))
 
 
-@pytest.mark.parametrize("task", mark_slow_after(2, ["single", "tokens", "several", "number", "pairs"]))
+@pytest.mark.parametrize("task", mark_slow_after(2, ["single_label_classification", "token-classification", "multi_label_classification", "regression", "pairs"]))
 def test_no_alarm_and_nothing_is_another(tokenizer, task):
     learn = learner_of_texts(make_data(tokenizer, task), task)
     before = state_of(learn)

@@ -216,7 +216,7 @@ NONE_IN_MODEL = ("no-gradient-in-model", "output-detached")
 FAULTS = [
     fault("callback-detaches-output", "output-detached", with_callbacks(FreshLogits), ALL),
     fault("callback-detaches-labels", "output-detached", with_callbacks(FreshLogits, task="labels"), OTHERS),
-    fault("callback-rebuilds-output", "output-detached", with_callbacks(AsTensor, task="regression"), SOME),
+    fault("callback-rebuilds-output", "output-detached", with_callbacks(AsTensor, task="number"), SOME),
     fault("callback-rounds-unwrapped", "output-detached", with_callbacks(Unpack, Rounded), THIRD),
     fault("callback-rounds-beside-hfcallback", "output-detached", with_callbacks(HFCallback, Rounded), ("bert", "xlm"),
           loud=True),
@@ -244,7 +244,7 @@ FAULTS = [
     fault("guard-turned-round", "step-skipped", with_callbacks(HFCallback, Guard), ALL),
     fault("dry-run-left-in", "step-skipped", with_callbacks(HFCallback, stack.DryRun, task="labels"), OTHERS),
     fault("backward-skipped", "backward-skipped", with_callbacks(HFCallback, NoBackward), ALL),
-    fault("only-hard-batches", "backward-skipped", with_callbacks(HFCallback, OnlyHardBatches, task="regression"), SOME),
+    fault("only-hard-batches", "backward-skipped", with_callbacks(HFCallback, OnlyHardBatches, task="number"), SOME),
     fault("gradients-kept", "gradients-never-zeroed", with_callbacks(HFCallback, stack.KeepsGradients), ALL),
     fault("gradients-kept-labels", "gradients-never-zeroed",
           with_callbacks(HFCallback, stack.LeavesGradients, task="labels"), THIRD),

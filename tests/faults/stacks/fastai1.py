@@ -19,8 +19,8 @@ with warnings.catch_warnings():
     from fastai.train import GradientClipping, Learner
 
 from fastai_hf_callback import Doctor
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.fastai1.comparison.recorder import evaluate
+from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from tests.faults.stacks.callbacks_of_fastai1 import (
     AccumulatesGradients,
     ChangesLoss,

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import Doctor
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
 from fastai_hf_callback.fastai2.comparison.recorder import evaluate
+from fastai_hf_callback.fastai2.compat.no_progress import quiet
 from tests.faults.stacks.callbacks_of_fastai2 import (
     AccumulatesGradients,
     ChangesLoss,

@@ -5,8 +5,9 @@ import warnings
 
 import pytest
 
-from fastai_hf_callback.compat import patching as healing, trusted_loading as trust
-from tests.fastai1.compat.heal.patched_state import stub_spacy, same_state, world
+from fastai_hf_callback.compat import patching as healing
+from fastai_hf_callback.compat import trusted_loading as trust
+from tests.fastai1.compat.heal.patched_state import same_state, stub_spacy, world
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ with warnings.catch_warnings():
 from fastai_hf_callback import InvalidInputError, heal, trusted
 from fastai_hf_callback.compat import trusted_loading as trust
 from fastai_hf_callback.fastai1.compat import heal as mending
+from tests.fastai1.compat.heal.patched_state import PARTS, same_state, skip_unless_broken, world
 from tests.fastai1.data_block import IdList
-from tests.fastai1.compat.heal.patched_state import PARTS, skip_unless_broken, same_state, world
 
 pytestmark = pytest.mark.slow
 

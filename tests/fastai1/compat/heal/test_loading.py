@@ -21,9 +21,9 @@ with warnings.catch_warnings():
 from fastai_hf_callback import InvalidInputError, heal, trusted
 from fastai_hf_callback.fastai1.compat import heal as mending
 from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from tests.fastai1.compat.heal.patched_state import KNOWS_WEIGHTS_ONLY, skip_unless_broken
 from tests.fastai1.data_block import block_data
 from tests.fastai1.learners import LENGTH, make_learner
-from tests.fastai1.compat.heal.patched_state import KNOWS_WEIGHTS_ONLY, skip_unless_broken
 from tests.tiny_models import VOCAB
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@
 import numpy as np
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.tables.split import TableSplit, describe_split, encode_split
+from fastai_hf_callback.data.encoding.table_split import TableSplit, describe_split, encode_split
 from fastai_hf_callback.data.tables.table import Table
 from tests.installed_stack import is_installed
 from tests.tiny_texts import fast_tokenizer, slow_tokenizer

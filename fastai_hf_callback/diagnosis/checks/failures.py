@@ -1,16 +1,13 @@
 """An exception -> the cause behind it, under the same names as the doctor's. Imports torch, ``errors``, ``finding``."""
 import re
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from torch import Tensor
 
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.results.finding import Finding
 
-if TYPE_CHECKING:
-    from .diagnosis import Diagnosis
-
-__all__ = ["suggest_fix", "explain", "classify_exception", "build_finding"]
+__all__ = ["suggest_fix", "classify_exception", "build_finding"]
 
 
 class Reason(NamedTuple):
@@ -71,7 +68,7 @@ REASONS: Dict[str, Reason] = {
 }
 
 # Patterns over "ExceptionType: text", the first that matches. What torch, fastai and the models say, in all versions
-# at hand; each is raised for real in tests/diagnosis/test_failures.py.
+# at hand; each is raised for real in tests/diagnosis/checks/test_failures.py.
 _TENSOR_ATTRIBUTES = "|".join(name for name in dir(Tensor) if name[0] != "_")
 _PATTERNS: List[Tuple[str, str]] = [
     (r"out of memory", "out-of-memory"),
@@ -120,24 +117,6 @@ _PATTERNS: List[Tuple[str, str]] = [
 
 
 _ANSI_COLORS = re.compile("\x1b\\[[0-9;]*m")  # of torch's own messages
-
-
-def explain(exception: BaseException) -> "Diagnosis":
-    """Say what an exception from training, validation or prediction means.
-
-    Parameters
-    ----------
-    exception : BaseException
-        As caught, with its ``__cause__`` where it has one.
-
-    Returns
-    -------
-    Diagnosis
-        With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
-    """
-    from .diagnosis import Diagnosis
-
-    return Diagnosis([classify_exception(exception)])
 
 
 def classify_exception(exception: BaseException) -> Finding:

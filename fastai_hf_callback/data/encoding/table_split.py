@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from .examples import Examples, LabeledSplits
-from .table import Table
+from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits
+from fastai_hf_callback.data.tables.table import Table
+
+from .encoder import TextEncoder
 
 __all__ = ["TableSplit", "describe_split", "encode_split"]
 

@@ -9,18 +9,25 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from fastai_hf_callback.diagnosis.checks.failures import (
+    _PATTERNS,
+    REASONS,
+    build_finding,
+    classify_exception,
+    suggest_fix,
+)
+from fastai_hf_callback.diagnosis.diagnosis import explain
 from fastai_hf_callback.errors import (
-    FastaiHFError,
     ComparisonError,
+    FastaiHFError,
     GradientError,
     InputError,
+    InvalidInputError,
     OutputError,
     PatchError,
-    InvalidInputError,
 )
-from fastai_hf_callback.diagnosis.failures import _PATTERNS, REASONS, suggest_fix, explain, classify_exception, build_finding
-from fastai_hf_callback.model.wrapper import HFModel
 from fastai_hf_callback.model.output import unwrap
+from fastai_hf_callback.model.wrapper import HFModel
 from tests.tiny_models import VOCAB, ClassifierOutput, ids, tiny_model
 
 CLASSES, LABELS, NUMBERS = nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(), nn.MSELoss()
