@@ -22,8 +22,14 @@ extras = {
     ],
     "fastai2": ["fastai>=2.7.19", "transformers>=4.57", "accelerate", *shared],  # fastai.distributed needs accelerate
     # transformers 5 works beside fastai 1 too, and is tested there.
-    "test": ["pytest", "hypothesis", "pytest-xdist", "transformers>=4.57; python_version >= '3.10'",
-             "datasets; python_version >= '3.10'", "selenium; python_version >= '3.9'"],
+    "test": [
+        "pytest",
+        "hypothesis",
+        "pytest-xdist",
+        "transformers>=4.57; python_version >= '3.10'",
+        "datasets; python_version >= '3.10'",
+        "selenium; python_version >= '3.9'",
+    ],
     "dev": ["ruff", "mypy", "pre-commit", "build"],
 }
 

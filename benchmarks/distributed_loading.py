@@ -3,6 +3,7 @@
 No process is started and no model runs: texts are lengths (log-normal, 5 to 120 tokens), dealt by ``text_data`` and as
 fastai's own samplers deal them. A step takes as long as its widest batch.
 """
+
 import argparse
 
 import numpy as np
@@ -18,7 +19,7 @@ def log_normal(rows, seed=0):
 
 
 def batches(order, bs):
-    return [order[at:at + bs] for at in range(0, len(order), bs)]
+    return [order[at : at + bs] for at in range(0, len(order), bs)]
 
 
 def text_data(lengths, bs, world):
@@ -28,7 +29,7 @@ def text_data(lengths, bs, world):
 def fastai_2_around_buckets(lengths, bs, world):
     """``DistributedDL`` around a loader that draws batches of like length: one piece of the order for each."""
     order = LengthBucketSampler(lengths, bs).draw()
-    padded = np.concatenate([order, order[:-len(order) % world]])
+    padded = np.concatenate([order, order[: -len(order) % world]])
     return [batches(piece, bs) for piece in np.split(padded, world)]
 
 
@@ -55,8 +56,10 @@ def main():
     config = parser.parse_args()
     lengths = log_normal(config.rows)
     print(f"{config.rows} texts, {int(lengths.sum())} tokens, batches of {config.bs} in each process\n")
-    print("| processes | dealt by | tokens computed per real token | time of an epoch ÷ without padding or waiting "
-          "| rows read twice |\n|---|---|---|---|---|")
+    print(
+        "| processes | dealt by | tokens computed per real token | time of an epoch ÷ without padding or waiting "
+        "| rows read twice |\n|---|---|---|---|---|"
+    )
     for world in (1, 2, 8, 64):
         for name, arm in ARMS.items():
             torch.manual_seed(0)

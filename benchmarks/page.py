@@ -1,4 +1,5 @@
 """Stored results -> docs/evidence/benchmarks.md and its plot. Measures nothing and knows no figure of its own."""
+
 import json
 from importlib import import_module
 from statistics import median
@@ -36,8 +37,11 @@ def write(order, results, out):
 
 
 def stored(order, results):
-    return {name: json.loads((results / f"{name}.json").read_text(encoding="utf-8")) for name in order
-            if (results / f"{name}.json").is_file()}
+    return {
+        name: json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+        for name in order
+        if (results / f"{name}.json").is_file()
+    }
 
 
 def text(raws, order, stem="benchmarks"):
@@ -55,11 +59,19 @@ def text(raws, order, stem="benchmarks"):
 
 
 def bars_of(sections, missing):
-    return table("what | bar | measured | verdict", [
-        (bar.what, bar.limit or "-", bar.figure, verdict_of(bar)) for section in sections.values()
-        for bar in section.bars] + [
-        (BARS[name], "", "-", f"**not measured**: `make bench ARGS=\"--only {name}\"` does it")
-        for name in missing if name in BARS])
+    return table(
+        "what | bar | measured | verdict",
+        [
+            (bar.what, bar.limit or "-", bar.figure, verdict_of(bar))
+            for section in sections.values()
+            for bar in section.bars
+        ]
+        + [
+            (BARS[name], "", "-", f'**not measured**: `make bench ARGS="--only {name}"` does it')
+            for name in missing
+            if name in BARS
+        ],
+    )
 
 
 def verdict_of(bar):
@@ -75,19 +87,27 @@ def about(raw):
     for versions in raw["versions"].values():
         for package, version in versions.items():
             named.setdefault(package, []).append(version)
-    packages = ", ".join(f"{package} {' and '.join(sorted(set(map(str, found))))}" for package, found in named.items()
-                         if package not in ("cores", "threads"))
+    packages = ", ".join(
+        f"{package} {' and '.join(sorted(set(map(str, found))))}"
+        for package, found in named.items()
+        if package not in ("cores", "threads")
+    )
     where = raw["machine"]
-    return (f"{raw['when']}, {where['processor']}, {where['cores']} cores, load {where['load']}, {raw['threads']} "
-            f"torch thread(s), {raw['seconds_in_all']} s; {packages}")
+    return (
+        f"{raw['when']}, {where['processor']}, {where['cores']} cores, load {where['load']}, {raw['threads']} "
+        f"torch thread(s), {raw['seconds_in_all']} s; {packages}"
+    )
 
 
 # -- the plot --------------------------------------------------------------------------------------------------------
 
 
 def panels_of(raws):
-    return [(draw, raws[name]) for name, draw in (("varied", speeds), ("padding", shares), ("growth", growth))
-            if name in raws]
+    return [
+        (draw, raws[name])
+        for name, draw in (("varied", speeds), ("padding", shares), ("growth", growth))
+        if name in raws
+    ]
 
 
 def plot(raws, path):
@@ -124,10 +144,16 @@ def speeds(axes, raw):
 
 def shares(axes, raw):
     rows = [int(rows) for rows in raw["shares"]]
-    for label, key, colour in (("random batches", "random", OTHERS), ("Trainer, length grouping", "Trainer", "#d08c60"),
-                               ("text_data", "ours", OURS)):
-        known = [(n, sum(raw["shares"][str(n)][key]) / len(raw["shares"][str(n)][key])) for n in rows
-                 if raw["shares"][str(n)][key]]
+    for label, key, colour in (
+        ("random batches", "random", OTHERS),
+        ("Trainer, length grouping", "Trainer", "#d08c60"),
+        ("text_data", "ours", OURS),
+    ):
+        known = [
+            (n, sum(raw["shares"][str(n)][key]) / len(raw["shares"][str(n)][key]))
+            for n in rows
+            if raw["shares"][str(n)][key]
+        ]
         axes.plot(*zip(*known), marker="o", label=label, color=colour)
     axes.axhline(1.03, color="black", linewidth=0.7, linestyle=":")
     axes.text(rows[-1], 1.04, "1.03", ha="right", va="bottom", fontsize=8)
@@ -144,9 +170,15 @@ def growth(axes, raw):
         totals = {n: sorted((turn["making"] + turn["passing"]) * 1e6 / n for turn in found[str(n)]) for n in rows}
         middle = [median(totals[n]) for n in rows]
         top = max(top, *(totals[n][-1] for n in rows))
-        axes.errorbar(rows, middle, [[m - totals[n][0] for n, m in zip(rows, middle)],
-                                     [totals[n][-1] - m for n, m in zip(rows, middle)]],
-                      marker="o", capsize=3, label=fastai, color=colour)
+        axes.errorbar(
+            rows,
+            middle,
+            [[m - totals[n][0] for n, m in zip(rows, middle)], [totals[n][-1] - m for n, m in zip(rows, middle)]],
+            marker="o",
+            capsize=3,
+            label=fastai,
+            color=colour,
+        )
     axes.set_xscale("log")
     axes.set_ylim(0, 1.3 * top)
     axes.set_xlabel("rows")

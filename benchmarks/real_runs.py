@@ -5,6 +5,7 @@
 The texts are four public data sets as CSV files (columns below); neither they nor the weights are part of this
 project.
 """
+
 import argparse
 import platform
 import time
@@ -48,15 +49,30 @@ class Run(NamedTuple):
 
 
 RUNS = {
-    "jigsaw": Run("Jigsaw comments, six labels", "jigsaw_train_3000.csv.gz", 0.2,
-                  dict(text="comment_text", labels=["toxic", "severe_toxic", "obscene", "threat", "insult",
-                                                    "identity_hate"]), [accuracy_thresh, ColumnwiseAUC()]),
-    "sst2": Run("SST-2 sentences, two classes", "sst2_sent_train.csv.gz", "sst2_dev.csv.gz",
-                dict(text="sentence", labels="label"), [accuracy]),
-    "agnews": Run("AG News, four classes by name", "agnews_dev_alps.csv.gz", 0.2,
-                  dict(text="text", labels="label"), [accuracy]),
-    "stsb": Run("STS-B, pairs of sentences, a score from 0 to 5", "stsb_train.csv.gz", "stsb_dev.csv.gz",
-                dict(text="sentence1", text_pair="sentence2", labels="score"), []),
+    "jigsaw": Run(
+        "Jigsaw comments, six labels",
+        "jigsaw_train_3000.csv.gz",
+        0.2,
+        dict(text="comment_text", labels=["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]),
+        [accuracy_thresh, ColumnwiseAUC()],
+    ),
+    "sst2": Run(
+        "SST-2 sentences, two classes",
+        "sst2_sent_train.csv.gz",
+        "sst2_dev.csv.gz",
+        dict(text="sentence", labels="label"),
+        [accuracy],
+    ),
+    "agnews": Run(
+        "AG News, four classes by name", "agnews_dev_alps.csv.gz", 0.2, dict(text="text", labels="label"), [accuracy]
+    ),
+    "stsb": Run(
+        "STS-B, pairs of sentences, a score from 0 to 5",
+        "stsb_train.csv.gz",
+        "stsb_dev.csv.gz",
+        dict(text="sentence1", text_pair="sentence2", labels="score"),
+        [],
+    ),
 }
 
 
@@ -87,8 +103,16 @@ def one(run: Run, arguments: argparse.Namespace) -> str:
     source = load_pretrained(arguments.model)
     train = pd.read_csv(arguments.texts / run.train)
     valid = run.valid if isinstance(run.valid, float) else pd.read_csv(arguments.texts / run.valid)
-    data = text_data(train[:arguments.rows], valid, source.tokenizer, **run.columns, bs=arguments.bs,
-                     max_length=run.max_length, device=torch.device("cpu"), progress=False)
+    data = text_data(
+        train[: arguments.rows],
+        valid,
+        source.tokenizer,
+        **run.columns,
+        bs=arguments.bs,
+        max_length=run.max_length,
+        device=torch.device("cpu"),
+        progress=False,
+    )
     model = HFModel(source.make_model(data.c), inputs=data.inputs)
     learn = Learner(data, model, metrics=run.metrics, callbacks=[HFCallback()]).split(layer_groups)
     started = time.process_time()
@@ -99,8 +123,10 @@ def one(run: Run, arguments: argparse.Namespace) -> str:
     preds, targets = ordered_preds(learn)
     scored, baseline = score(preds, targets, data.train_ds)
     rows = len(data.train_ds)
-    return (f"| {run.what} | {rows:,} / {len(targets):,} | {arguments.epochs} | {losses} | {scored} | {baseline} | "
-            f"{arguments.epochs * rows / seconds:.1f} |")
+    return (
+        f"| {run.what} | {rows:,} / {len(targets):,} | {arguments.epochs} | {losses} | {scored} | {baseline} | "
+        f"{arguments.epochs * rows / seconds:.1f} |"
+    )
 
 
 def score(preds: torch.Tensor, targets: torch.Tensor, train_ds: Any) -> Any:
@@ -108,15 +134,21 @@ def score(preds: torch.Tensor, targets: torch.Tensor, train_ds: Any) -> Any:
     if targets.dim() == 2:
         said = torch.full_like(targets, 0)
         auc, right = mean_columnwise_auc(preds, targets), accuracy_thresh(preds, targets, sigmoid=False)
-        return (f"mean AUC {auc:.4f}, accuracy_thresh {right:.4f}",
-                f"0.5, {float(accuracy_thresh(said, targets, sigmoid=False)):.4f}")
+        return (
+            f"mean AUC {auc:.4f}, accuracy_thresh {right:.4f}",
+            f"0.5, {float(accuracy_thresh(said, targets, sigmoid=False)):.4f}",
+        )
     if targets.is_floating_point():
         mean = float(np.mean([y.data for y in train_ds.y]))
-        return (f"Pearson {pearson(preds[:, 0], targets):.4f}, MSE {float(((preds[:, 0] - targets) ** 2).mean()):.4f}",
-                f"0, {float(((mean - targets) ** 2).mean()):.4f}")
+        return (
+            f"Pearson {pearson(preds[:, 0], targets):.4f}, MSE {float(((preds[:, 0] - targets) ** 2).mean()):.4f}",
+            f"0, {float(((mean - targets) ** 2).mean()):.4f}",
+        )
     most = torch.bincount(torch.as_tensor([int(y.data) for y in train_ds.y])).argmax()
-    return (f"accuracy {float((preds.argmax(1) == targets).float().mean()):.4f}",
-            f"{float((targets == most).float().mean()):.4f}")
+    return (
+        f"accuracy {float((preds.argmax(1) == targets).float().mean()):.4f}",
+        f"{float((targets == most).float().mean()):.4f}",
+    )
 
 
 def pearson(a: torch.Tensor, b: torch.Tensor) -> Optional[float]:

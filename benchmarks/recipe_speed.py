@@ -5,6 +5,7 @@
 `--model` is a BERT's folder (config.json, weights, vocab.txt). Arms take turns within each round; ratios are those of
 one round. Tokenising is wall time, since the recipe works in several processes; training and predicting are CPU time.
 """
+
 import argparse
 import platform
 import sys
@@ -52,13 +53,21 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     frame = pd.read_csv(arguments.csv)
-    page = "\n".join([
-        "# text_data against the article's recipe", "",
-        f"`python benchmarks/{Path(__file__).name} --csv {Path(arguments.csv).name} --rounds {arguments.rounds} --rows "
-        f"{arguments.rows}` · Python {platform.python_version()}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} thread(s), {platform.machine()}", "",
-        *tokenising(frame[arguments.text].tolist(), arguments), "", *padding(frame, arguments), "",
-        *training(frame, arguments)])
+    page = "\n".join(
+        [
+            "# text_data against the article's recipe",
+            "",
+            f"`python benchmarks/{Path(__file__).name} --csv {Path(arguments.csv).name} --rounds {arguments.rounds} --rows "
+            f"{arguments.rows}` · Python {platform.python_version()}, torch {torch.__version__}, "
+            f"{torch.get_num_threads()} thread(s), {platform.machine()}",
+            "",
+            *tokenising(frame[arguments.text].tolist(), arguments),
+            "",
+            *padding(frame, arguments),
+            "",
+            *training(frame, arguments),
+        ]
+    )
     print(page)
     if arguments.out:
         arguments.out.write_text(page + "\n", encoding="utf-8")
@@ -76,30 +85,42 @@ def turns(arms, rounds, clock):
 
 
 def table(what, seconds, base, rows):
-    lines = [f"| {what} | seconds, median | lowest - highest | rows per second | {base} ÷ this, median of rounds |",
-             "|---|---|---|---|---|"]
+    lines = [
+        f"| {what} | seconds, median | lowest - highest | rows per second | {base} ÷ this, median of rounds |",
+        "|---|---|---|---|---|",
+    ]
     for name, figures in seconds.items():
         ratio = median(b / a for a, b in zip(figures, seconds[base]))
-        lines.append(f"| {name} | {median(figures):.2f} | {min(figures):.2f} - {max(figures):.2f} | "
-                     f"{rows / median(figures):.1f} | {ratio:.2f} |")
+        lines.append(
+            f"| {name} | {median(figures):.2f} | {min(figures):.2f} - {max(figures):.2f} | "
+            f"{rows / median(figures):.1f} | {ratio:.2f} |"
+        )
     return lines
 
 
 def tokenising(texts, arguments):
     slow = BertTokenizer.from_pretrained(arguments.model)
-    arms = {"the recipe": partial(recipe_ids, slow, texts),
-            "TextEncoder, slow tokenizer": lambda: TextEncoder(slow, MAX_LEN).encode(texts)}
+    arms = {
+        "the recipe": partial(recipe_ids, slow, texts),
+        "TextEncoder, slow tokenizer": lambda: TextEncoder(slow, MAX_LEN).encode(texts),
+    }
     try:
         from transformers import BertTokenizerFast
+
         fast = BertTokenizerFast(str(Path(arguments.model) / "vocab.txt"))
         arms["TextEncoder, fast tokenizer"] = lambda: TextEncoder(fast, MAX_LEN).encode(texts)
     except ImportError:
         pass
-    same = [row.ids.tolist() for row in TextEncoder(slow, MAX_LEN).encode(texts)] == \
-        [list(row) for row in recipe_ids(slow, texts)]
-    return [f"## Tokenising {len(texts):,} texts", "",
-            *table("arm", turns(arms, 2 * arguments.rounds + 1, time.perf_counter), "the recipe", len(texts)), "",
-            f"The slow tokenizer's ids equal the recipe's: {same}."]
+    same = [row.ids.tolist() for row in TextEncoder(slow, MAX_LEN).encode(texts)] == [
+        list(row) for row in recipe_ids(slow, texts)
+    ]
+    return [
+        f"## Tokenising {len(texts):,} texts",
+        "",
+        *table("arm", turns(arms, 2 * arguments.rounds + 1, time.perf_counter), "the recipe", len(texts)),
+        "",
+        f"The slow tokenizer's ids equal the recipe's: {same}.",
+    ]
 
 
 def recipe_ids(tokenizer, texts):
@@ -111,24 +132,40 @@ def recipe_ids(tokenizer, texts):
 
 def make_data(frame, arguments):
     tokenizer = BertTokenizer.from_pretrained(arguments.model)
-    return text_data(frame, 0.2, tokenizer, text=arguments.text, labels=arguments.labels.split(","), bs=BS,
-                     max_length=MAX_LEN, device=torch.device("cpu"), progress=False)
+    return text_data(
+        frame,
+        0.2,
+        tokenizer,
+        text=arguments.text,
+        labels=arguments.labels.split(","),
+        bs=BS,
+        max_length=MAX_LEN,
+        device=torch.device("cpu"),
+        progress=False,
+    )
 
 
 def padding(frame, arguments):
     data = make_data(frame, arguments)
     lengths = data.train_ds.x.lengths
-    shares = {"text_data": [padding_ratio(lengths, LengthBucketSampler(lengths, BS).draw(), BS) for _ in range(5)],
-              "padded to the longest of a random batch":
-                  [padding_ratio(lengths, np.random.permutation(len(lengths)), BS) for _ in range(5)],
-              FIXED: [MAX_LEN * len(lengths) / lengths.sum()]}
-    return [f"## Tokens computed per real token, {len(lengths):,} training rows of at most {MAX_LEN} tokens", "",
-            "| arm | mean of five epochs |", "|---|---|",
-            *(f"| {name} | {np.mean(share):.3f} |" for name, share in shares.items())]
+    shares = {
+        "text_data": [padding_ratio(lengths, LengthBucketSampler(lengths, BS).draw(), BS) for _ in range(5)],
+        "padded to the longest of a random batch": [
+            padding_ratio(lengths, np.random.permutation(len(lengths)), BS) for _ in range(5)
+        ],
+        FIXED: [MAX_LEN * len(lengths) / lengths.sum()],
+    }
+    return [
+        f"## Tokens computed per real token, {len(lengths):,} training rows of at most {MAX_LEN} tokens",
+        "",
+        "| arm | mean of five epochs |",
+        "|---|---|",
+        *(f"| {name} | {np.mean(share):.3f} |" for name, share in shares.items()),
+    ]
 
 
 def training(frame, arguments):
-    frame = frame[:int(arguments.rows / 0.8)]
+    frame = frame[: int(arguments.rows / 0.8)]
     data = make_data(frame, arguments)
     valid = data.valid_dl
 
@@ -145,16 +182,24 @@ def training(frame, arguments):
     arms = {FIXED: lambda: fit(True), "text_data": lambda: fit(False)}
     found = table("an epoch of training", turns(arms, arguments.rounds, time.process_time), FIXED, len(data.train_ds))
     data.train_dl = buckets
-    return [f"## Training and predicting, {len(data.train_ds)} rows, {Path(arguments.model).name}", "", *found, "",
-            *predicting(data, arguments)]
+    return [
+        f"## Training and predicting, {len(data.train_ds)} rows, {Path(arguments.model).name}",
+        "",
+        *found,
+        "",
+        *predicting(data, arguments),
+    ]
 
 
 def loader(data, dataset, fixed, shuffled):
     if not fixed:
         buckets = LengthBucketSampler(dataset.x.lengths, BS)
-        return DeviceDataLoader(DataLoader(dataset, BS, sampler=buckets), data.device, None, ItemCollator(dataset.x.collator))
-    return DeviceDataLoader(DataLoader(dataset, BS, shuffle=shuffled), data.device, None,
-                            ItemCollator(dataset.x.collator, MAX_LEN))
+        return DeviceDataLoader(
+            DataLoader(dataset, BS, sampler=buckets), data.device, None, ItemCollator(dataset.x.collator)
+        )
+    return DeviceDataLoader(
+        DataLoader(dataset, BS, shuffle=shuffled), data.device, None, ItemCollator(dataset.x.collator, MAX_LEN)
+    )
 
 
 def make_learner(data, arguments):
@@ -171,11 +216,17 @@ def predicting(data, arguments):
         learn.get_preds(DatasetType.Fix)
         data.fix_dl = own
 
-    arms = {FIXED: fixed, "get_preds": lambda: learn.get_preds(DatasetType.Fix),
-            "ordered_preds": lambda: ordered_preds(learn, DatasetType.Fix)}
+    arms = {
+        FIXED: fixed,
+        "get_preds": lambda: learn.get_preds(DatasetType.Fix),
+        "ordered_preds": lambda: ordered_preds(learn, DatasetType.Fix),
+    }
     gap = (ordered_preds(learn, DatasetType.Fix)[0] - learn.get_preds(DatasetType.Fix)[0]).abs().max()
-    return [*table("predicting", turns(arms, arguments.rounds, time.process_time), FIXED, len(data.train_ds)), "",
-            f"Largest difference between `ordered_preds` and `get_preds`: {float(gap):.1e}."]
+    return [
+        *table("predicting", turns(arms, arguments.rounds, time.process_time), FIXED, len(data.train_ds)),
+        "",
+        f"Largest difference between `ordered_preds` and `get_preds`: {float(gap):.1e}.",
+    ]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 Raw results go to benchmarks/results/NAME.json; the page and its plot are made from what lies there. `--page` makes them
 anew and measures nothing; `--dry` runs every path with tiny sizes and writes into a temporary folder.
 """
+
 import argparse
 import datetime
 import json
@@ -20,8 +21,19 @@ from timing import HERE, ROOT, Peers
 
 sys.path.insert(0, str(ROOT))  # what lies here is measured, wherever the environment's own copy comes from
 
-ORDER = ("fixed_cost", "step", "varied", "minilm", "padding", "memory", "tokenising", "growth", "imports", "doctor",
-         "gpu")
+ORDER = (
+    "fixed_cost",
+    "step",
+    "varied",
+    "minilm",
+    "padding",
+    "memory",
+    "tokenising",
+    "growth",
+    "imports",
+    "doctor",
+    "gpu",
+)
 ON_GPU = ("gpu",)
 
 
@@ -73,8 +85,12 @@ def measure(name, peers, options, results):
     raw = import_module(f"parts.{name}").measure(peers, options)
     if raw is None:
         return
-    raw.update(when=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), machine=machine(),
-               threads=options.threads, seconds_in_all=round(time.perf_counter() - started))
+    raw.update(
+        when=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        machine=machine(),
+        threads=options.threads,
+        seconds_in_all=round(time.perf_counter() - started),
+    )
     (results / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
 
 
@@ -83,8 +99,11 @@ def machine():
     import os
 
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
-        if info.is_file() else []
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.is_file()
+        else []
+    )
     load = os.getloadavg()[0]
     return {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "load": round(load, 1)}
 

@@ -1,4 +1,5 @@
 """What a part of the benchmark says on the page: bars, tables, sentences."""
+
 from statistics import median
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
@@ -48,11 +49,17 @@ def ranged(figures: Sequence[float], form: str = ".2f") -> str:
     return f"{median(figures):{form}} ({min(figures):{form}} - {max(figures):{form}})"
 
 
-def arms_table(what: str, found: Dict[str, Sequence[float]], base: str, form: str = ".2f", inverse: bool = False,
-               of: str = ".3f") -> List[str]:
+def arms_table(
+    what: str, found: Dict[str, Sequence[float]], base: str, form: str = ".2f", inverse: bool = False, of: str = ".3f"
+) -> List[str]:
     """Each arm's median and range, and its ratio to `base` round by round (`base` over it where `inverse`)."""
     over = f"{base} ÷ this" if inverse else f"÷ {base}"
-    rows = [(arm, ranged(figures, form),
-             ranged(ratios(found[base], figures) if inverse else ratios(figures, found[base]), of))
-            for arm, figures in found.items()]
+    rows = [
+        (
+            arm,
+            ranged(figures, form),
+            ranged(ratios(found[base], figures) if inverse else ratios(figures, found[base]), of),
+        )
+        for arm, figures in found.items()
+    ]
     return table(f"arm | {what}: median (lowest - highest) | {over}: median of rounds (lowest - highest)", rows)

@@ -1,4 +1,5 @@
 """Arms in turns, each under the interpreter of its own environment, and what is made of their figures."""
+
 import json
 import os
 import random
@@ -63,14 +64,22 @@ class Peers:
         if not self.has(environment):
             raise FileNotFoundError(f"no environment {environment!r}: {self.pythons.get(environment)}")
         paths = os.pathsep.join(map(str, (ROOT, HERE, HERE / "peers")))
-        variables = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(self.threads), "HF_HUB_OFFLINE": "1",
-                     "TOKENIZERS_PARALLELISM": "true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-                     # One GPU for all: Trainer would spread its batches over several.
-                     "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0"), **(variables or {})}
+        variables = {
+            **os.environ,
+            "PYTHONPATH": paths,
+            "OMP_NUM_THREADS": str(self.threads),
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "true",
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+            # One GPU for all: Trainer would spread its batches over several.
+            "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0"),
+            **(variables or {}),
+        }
         command = [str(self.pythons[environment]), "-W", "ignore", str(HERE / "peers" / f"{script}.py")]
         said = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would fill up, and stop the peer
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=variables,
-                                   universal_newlines=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=variables, universal_newlines=True
+        )
         process.said = said
         return process
 

@@ -2,6 +2,7 @@
 
 Read by every peer's own interpreter, so Python 3.8 syntax and nothing of this project.
 """
+
 import tempfile
 from pathlib import Path
 
@@ -14,14 +15,38 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 # MiniLM's size: 22.7 million weights. In the small one the loop weighs more.
 SIZES = {
-    "minilm": dict(vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
-                   intermediate_size=1536, max_position_embeddings=512),
-    "small": dict(vocab_size=5000, hidden_size=128, num_hidden_layers=2, num_attention_heads=2,
-                  intermediate_size=512, max_position_embeddings=512),
-    "base": dict(vocab_size=30522, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
-                 intermediate_size=3072, max_position_embeddings=512),
-    "tiny": dict(vocab_size=500, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                 intermediate_size=64, max_position_embeddings=512),
+    "minilm": dict(
+        vocab_size=30522,
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        max_position_embeddings=512,
+    ),
+    "small": dict(
+        vocab_size=5000,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=512,
+        max_position_embeddings=512,
+    ),
+    "base": dict(
+        vocab_size=30522,
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        max_position_embeddings=512,
+    ),
+    "tiny": dict(
+        vocab_size=500,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+    ),
 }
 
 
@@ -59,8 +84,10 @@ def encoded(rows, size="minilm", seed=0, drawn=None):
     """What the tokenizer makes of the texts: dicts of lists, and the labels."""
     found, labels = texts(rows, size, seed, drawn)
     made = tokenizer(size)(found, truncation=True, max_length=512, return_token_type_ids=False)
-    return [{"input_ids": ids, "attention_mask": mask, "labels": int(label)}
-            for ids, mask, label in zip(made["input_ids"], made["attention_mask"], labels)]
+    return [
+        {"input_ids": ids, "attention_mask": mask, "labels": int(label)}
+        for ids, mask, label in zip(made["input_ids"], made["attention_mask"], labels)
+    ]
 
 
 def model(size="minilm", outputs=2, seed=0, **settings):

@@ -1,4 +1,5 @@
 """The documentation site: Sphinx and MyST; the API is read from the source, so neither fastai nor torch is needed."""
+
 import re
 from pathlib import Path
 

@@ -3,24 +3,51 @@
 Public names are resolved when they are first used, so importing the package needs torch alone and
 changes nothing anywhere.
 """
+
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, List
 
 __version__ = "0.1.0"
 
-_CORE = {"unwrap": "model.output", "HFModel": "model.wrapper", "accuracy_thresh": "model.metrics",
-         "span_logits": "model.question_answering", "span_exact_match": "model.question_answering", "span_f1": "model.question_answering",
-         "SpanLoss": "model.losses", "NextTokenLoss": "model.losses",
-         "FastaiHFError": "errors", "OutputError": "errors", "InputError": "errors", "GradientError": "errors",
-         "PatchError": "errors", "ComparisonError": "errors", "InvalidInputError": "errors",
-         "Comparison": "comparison.comparison", "Trace": "results.trace",
-         "trusted": "compat.trusted_loading", "Diagnosis": "diagnosis.diagnosis", "Finding": "results.finding"}
-_PER_FASTAI = {"HFCallback": "callback", "patched_loop": "comparison.patched_loop", "compare": "comparison.compare",
-               "text_data": "data.text_data", "ordered_preds": "data.ordered_preds", "diagnose": "diagnosis.diagnose", "Doctor": "diagnosis.doctor",
-               "explain": "diagnosis.explain",
-               "ColumnwiseAUC": "metrics", "ConstantBaseline": "metrics", "WordAccuracy": "metrics",
-               "layer_groups": "layer_groups", "heal": "compat.heal"}
+_CORE = {
+    "unwrap": "model.output",
+    "HFModel": "model.wrapper",
+    "accuracy_thresh": "model.metrics",
+    "span_logits": "model.question_answering",
+    "span_exact_match": "model.question_answering",
+    "span_f1": "model.question_answering",
+    "SpanLoss": "model.losses",
+    "NextTokenLoss": "model.losses",
+    "FastaiHFError": "errors",
+    "OutputError": "errors",
+    "InputError": "errors",
+    "GradientError": "errors",
+    "PatchError": "errors",
+    "ComparisonError": "errors",
+    "InvalidInputError": "errors",
+    "Comparison": "comparison.comparison",
+    "Trace": "results.trace",
+    "trusted": "compat.trusted_loading",
+    "Diagnosis": "diagnosis.diagnosis",
+    "Finding": "results.finding",
+}
+_PER_FASTAI = {
+    "HFCallback": "callback",
+    "patched_loop": "comparison.patched_loop",
+    "compare": "comparison.compare",
+    "text_data": "data.text_data",
+    "ordered_preds": "data.ordered_preds",
+    "diagnose": "diagnosis.diagnose",
+    "Doctor": "diagnosis.doctor",
+    "explain": "diagnosis.explain",
+    "ColumnwiseAUC": "metrics",
+    "ConstantBaseline": "metrics",
+    "WordAccuracy": "metrics",
+    "layer_groups": "layer_groups",
+    "heal": "compat.heal",
+}
 # What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.
 _FASTAI_MARKERS = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
 
@@ -43,7 +70,8 @@ def _module_of(name: str) -> str:
     """Where the name is for the fastai that is installed."""
     subpackage = _detect_fastai()
     module = f".{subpackage}.{_PER_FASTAI[name]}"
-    if find_spec(module, __name__) is None:
+    folder = Path(__file__).parent / subpackage
+    if not (folder / (_PER_FASTAI[name].replace(".", "/") + ".py")).is_file():
         raise ImportError(f"{name} is not there for fastai {subpackage[-1]} yet: leave it out.")
     return module
 
@@ -54,5 +82,7 @@ def _detect_fastai() -> str:
         for module, subpackage in _FASTAI_MARKERS.items():
             if find_spec(module) is not None:
                 return subpackage
-    raise ImportError("No fastai is installed here. Install one with: pip install 'fastai-hf-callback[fastai1]' or: "
-                      "pip install 'fastai-hf-callback[fastai2]'")
+    raise ImportError(
+        "No fastai is installed here. Install one with: pip install 'fastai-hf-callback[fastai1]' or: "
+        "pip install 'fastai-hf-callback[fastai2]'"
+    )

@@ -4,8 +4,15 @@ Each message says what was given, what was expected and what to write. ``cause``
 kebab-case name under which the documentation explains it.
 """
 
-__all__ = ["FastaiHFError", "OutputError", "InputError", "GradientError", "PatchError",
-           "ComparisonError", "InvalidInputError"]
+__all__ = [
+    "FastaiHFError",
+    "OutputError",
+    "InputError",
+    "GradientError",
+    "PatchError",
+    "ComparisonError",
+    "InvalidInputError",
+]
 
 
 class FastaiHFError(Exception):

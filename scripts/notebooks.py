@@ -5,6 +5,7 @@
 A notebook says which stack it is for in its own metadata. Needs nbclient and ipykernel, which no stack has: `make
 notebooks` puts them in .venvs/notebook-tools.
 """
+
 import os
 import sys
 import tempfile

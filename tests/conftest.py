@@ -1,4 +1,5 @@
 """For all tests: a folder of their own to write to, and no more talk from the libraries than needed."""
+
 import logging
 
 import pytest
@@ -6,8 +7,16 @@ import pytest
 from tests.installed_stack import FASTAI_1, FASTAI_2
 
 # What needs the fastai that is not installed.
-collect_ignore = [folder for folder, there in (("fastai1", FASTAI_1), ("faults", FASTAI_1 or FASTAI_2),
-                                               ("fastai2", FASTAI_2), ("models", FASTAI_2)) if not there]
+collect_ignore = [
+    folder
+    for folder, there in (
+        ("fastai1", FASTAI_1),
+        ("faults", FASTAI_1 or FASTAI_2),
+        ("fastai2", FASTAI_2),
+        ("models", FASTAI_2),
+    )
+    if not there
+]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
 """Two processes with torch's own launcher, on this machine alone, with a time limit."""
+
 import os
 import signal
 import socket
@@ -16,9 +17,15 @@ SECONDS = 900  # a guard against processes that wait for ever: importing takes f
 def run_distributed(script, *arguments, seconds=SECONDS, processes=2, cwd=None):
     """What the processes print, once all have ended well."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    started = subprocess.Popen([sys.executable, "-W", "ignore", *launcher(processes), str(script),
-                                *map(str, arguments)], env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, universal_newlines=True, start_new_session=True, cwd=cwd)
+    started = subprocess.Popen(
+        [sys.executable, "-W", "ignore", *launcher(processes), str(script), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        start_new_session=True,
+        cwd=cwd,
+    )
     try:
         said, _ = started.communicate(timeout=seconds)
     finally:
@@ -40,8 +47,17 @@ def end(started):
 def launcher(processes):
     if find_spec("torch.distributed.run") is not None:
         return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return ["-m", "torch.distributed.launch", "--use_env", "--nproc_per_node", str(processes), "--master_addr",
-            "127.0.0.1", "--master_port", str(find_free_port())]
+    return [
+        "-m",
+        "torch.distributed.launch",
+        "--use_env",
+        "--nproc_per_node",
+        str(processes),
+        "--master_addr",
+        "127.0.0.1",
+        "--master_port",
+        str(find_free_port()),
+    ]
 
 
 def find_free_port():

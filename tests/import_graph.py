@@ -13,7 +13,18 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fastai_hf_callback"
 # Room -> what it may import besides itself. `` `` (the root) is ``errors`` and ``__version__``; public names are for users.
 # A room of a fastai may import what `EVERY_FASTAI_ROOM` lists, and the rooms of its own fastai that stand here.
 CORE = ("results", "utils", "data", "data/tables", "data/encoding", "data/batches")
-EVERY_FASTAI_ROOM = ("", *CORE, "model", "compat", "report", "comparison", "diagnosis", "diagnosis/probes", "diagnosis/checks", "demo")
+EVERY_FASTAI_ROOM = (
+    "",
+    *CORE,
+    "model",
+    "compat",
+    "report",
+    "comparison",
+    "diagnosis",
+    "diagnosis/probes",
+    "diagnosis/checks",
+    "demo",
+)
 MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "": (),
     "__main__": ("cli",),

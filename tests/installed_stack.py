@@ -1,4 +1,5 @@
 """Which stack these tests run on, told by what is installed. No fastai here."""
+
 from importlib.util import find_spec
 
 

@@ -4,6 +4,7 @@
 change of wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the cases of the
 doctor's checks (findings); those of the fastai that is not installed stay as they were.
 """
+
 import ast
 import builtins
 import os
@@ -30,14 +31,15 @@ ROOT = "tests/message_catalogue.py"
 
 # What carries a message: our errors, those of Python that a room raises itself, warnings and findings.
 ERRORS = {name for name in errors.__all__} | {
-    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
+}
 CARRIERS = ERRORS | {"ArgumentTypeError", "LossNotReachedError", "UnavailableAttributeError", "warn", "Finding"}
 # An abstract method's; no user meets it.
 WITHOUT_MESSAGE = {"NotImplementedError"}
 
 HEAD = f"""\
 Every message of fastai_hf_callback, by room and function: as it is written, and below it, after >, as it was read.
-Written by `python -m {ROOT[:-3].replace('/', '.')} --write`.
+Written by `python -m {ROOT[:-3].replace("/", ".")} --write`.
 """
 
 
@@ -133,8 +135,12 @@ def _has_message(node, tree):
         return True
     if not isinstance(raised, ast.Call):
         return isinstance(raised, ast.Name) and raised.id in _caught_names(tree)
-    makers = {child.name for child in ast.walk(tree) if isinstance(child, ast.FunctionDef)
-              if any(isinstance(call, ast.Call) and _name(call.func) in CARRIERS for call in ast.walk(child))}
+    makers = {
+        child.name
+        for child in ast.walk(tree)
+        if isinstance(child, ast.FunctionDef)
+        if any(isinstance(call, ast.Call) and _name(call.func) in CARRIERS for call in ast.walk(child))
+    }
     return _name(raised.func) in CARRIERS | makers and bool(raised.args)
 
 
@@ -193,8 +199,9 @@ def _find_site(error, sites):
         return None
     room, line, _ = place
     here = [s for s in sites if s.room == room and (s.first <= line <= s.last) and s.kind == type(error).__name__]
-    here = here or [s for s in sites if s.room == room and s.kind == type(error).__name__
-                    and _matches(s.template, str(error))]
+    here = here or [
+        s for s in sites if s.room == room and s.kind == type(error).__name__ and _matches(s.template, str(error))
+    ]
     return here[0] if here else None
 
 
@@ -202,8 +209,9 @@ def _matches(template, text):
     """Whether a text can be one of a template's: the longest of its fixed parts, or of its ways, is in it."""
     parts = [part.strip() for part in re.split("[{}|]", template)]
     longest = max(parts, key=len)
-    return len(longest) > 12 and any(part in text for part in parts if len(part) > 12 and (
-        part == longest or " | " in template))
+    return len(longest) > 12 and any(
+        part in text for part in parts if len(part) > 12 and (part == longest or " | " in template)
+    )
 
 
 def examples(sites):
@@ -239,10 +247,19 @@ def findings(sites):
 
     for case in CASES + MORE:
         for finding in findings_of(case.check, evidence_with(**case.fires)):
-            site = next((s for s in sites if s.room == case.check.__module__.split(".", 1)[1].replace(".", "/") + ".py"
-                         and s.kind == f"Finding {finding.cause}"
-                         and all(_matches(part, whole) or len(part) < 13 for part, whole in
-                                 zip(s.template.split(" | fix: "), (finding.message, finding.fix)))), None)
+            site = next(
+                (
+                    s
+                    for s in sites
+                    if s.room == case.check.__module__.split(".", 1)[1].replace(".", "/") + ".py"
+                    and s.kind == f"Finding {finding.cause}"
+                    and all(
+                        _matches(part, whole) or len(part) < 13
+                        for part, whole in zip(s.template.split(" | fix: "), (finding.message, finding.fix))
+                    )
+                ),
+                None,
+            )
             if site is not None:
                 yield site, f"{finding.message} | fix: {finding.fix}"
 
@@ -285,8 +302,14 @@ def render_golden(sites, said):
 
 
 def _wrapped(text, indent):
-    return textwrap.fill(" ".join(text.split()), 116, initial_indent=indent, subsequent_indent="    ",
-                         break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        " ".join(text.split()),
+        116,
+        initial_indent=indent,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def read(text):
@@ -306,8 +329,10 @@ def read(text):
 
 def merge_examples(sites, here, before):
     """Examples by key: those made here, and of sites that this stack cannot reach those there were."""
-    return {site.key: [" ".join(text.split()) for text in here.get(site, [])] or before.get(golden_key(site), [])
-            for site in sites}
+    return {
+        site.key: [" ".join(text.split()) for text in here.get(site, [])] or before.get(golden_key(site), [])
+        for site in sites
+    }
 
 
 def golden_key(site):

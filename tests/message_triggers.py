@@ -3,6 +3,7 @@
 Every trigger is a function without arguments, called in an empty folder. What the fastai rooms
 say stands in ``message_triggers.py`` of ``tests/fastai1`` and ``tests/fastai2``.
 """
+
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,28 +64,31 @@ def run_command_line(line):
     arguments.run(arguments)
 
 
-said(lambda: run_command_line("compare"),
-     lambda: run_command_line("compare --csv x.csv"),
-     lambda: run_command_line("compare x.py:make --html no/such/folder/x.html"),
-     lambda: run_command_line("compare x.py:make --plot arms.gif"),
-     lambda: run_command_line("compare x.py:make --text comment"),
-     lambda: run_command_line("compare --csv x.csv --labels ,"),
-     lambda: run_command_line("compare x.py:make --arms callback,new"),
-     lambda: run_command_line("compare x.py:make --epochs 0"),
-     lambda: run_command_line("compare x.py:make --lr 0"),
-     lambda: run_command_line("compare x.py:make --lr fast"),
-     lambda: run_command_line("compare --csv x.csv --valid 2"),
-     lambda: run_command_line("compare x.py:make --epochz 3"))
+said(
+    lambda: run_command_line("compare"),
+    lambda: run_command_line("compare --csv x.csv"),
+    lambda: run_command_line("compare x.py:make --html no/such/folder/x.html"),
+    lambda: run_command_line("compare x.py:make --plot arms.gif"),
+    lambda: run_command_line("compare x.py:make --text comment"),
+    lambda: run_command_line("compare --csv x.csv --labels ,"),
+    lambda: run_command_line("compare x.py:make --arms callback,new"),
+    lambda: run_command_line("compare x.py:make --epochs 0"),
+    lambda: run_command_line("compare x.py:make --lr 0"),
+    lambda: run_command_line("compare x.py:make --lr fast"),
+    lambda: run_command_line("compare --csv x.csv --valid 2"),
+    lambda: run_command_line("compare x.py:make --epochz 3"),
+)
 
 # -- the package ---------------------------------------------------------------------------------------------------
 
-said(lambda: fastai_hf_callback.nonsense,
-     lambda: comments.comments(-1),
-     lambda: Diagnosis().at_least("fatal"),
-     lambda: Finding("loss-detached", "error", "", fix="Return the loss itself").apply(None))
+said(
+    lambda: fastai_hf_callback.nonsense,
+    lambda: comments.comments(-1),
+    lambda: Diagnosis().at_least("fatal"),
+    lambda: Finding("loss-detached", "error", "", fix="Return the loss itself").apply(None),
+)
 
 # -- batches and inputs ---------------------------------------------------------------------------------------------
-
 
 
 def make_bert(n_outputs=2):
@@ -92,9 +96,16 @@ def make_bert(n_outputs=2):
     return (tiny_model if find_spec("pytorch_transformers") else tiny_transformers_model)("bert", n_outputs)
 
 
-said(*(lambda inputs=inputs: inputs.check(make_bert()) for inputs in (
-    BatchSpec(["input_ids"], NO_PADDING, 5, 10_000, 2), BatchSpec(["input_ids"], NO_PADDING, 5_000, 10, 2),
-    BatchSpec(["input_ids"], NO_PADDING, 5, 10, 3))))
+said(
+    *(
+        lambda inputs=inputs: inputs.check(make_bert())
+        for inputs in (
+            BatchSpec(["input_ids"], NO_PADDING, 5, 10_000, 2),
+            BatchSpec(["input_ids"], NO_PADDING, 5_000, 10, 2),
+            BatchSpec(["input_ids"], NO_PADDING, 5, 10, 3),
+        )
+    )
+)
 
 
 class NoPadding(nn.Module):
@@ -124,17 +135,19 @@ class TakesMask(nn.Module):
         return (input_ids.float(),)
 
 
-said(lambda: HFModel(TakesMask())(ids()),
-     lambda: HFModel(Takes())(ids(), ids()),
-     lambda: HFModel(Takes(), inputs=["input_ids", "lengths"])(ids()),
-     lambda: HFModel(Takes(), inputs=["input_ids", "tokens"])(ids(), ids()),
-     lambda: HFModel(Takes(), inputs=["input_ids"])(ids()),
-     lambda: HFModel(TakesMask(), pad_token_id=0)({"input_ids": [[1, 2], [3, 4]]}),
-     lambda: HFModel(Takes),
-     lambda: HFModel(HFModel(Takes())),
-     lambda: HFModel("bert-base-uncased"),
-     lambda: HFModel(Takes(), inputs=["input_ids", "input_ids"]),
-     lambda: HFModel(Takes(), pad_token_id="[PAD]"))
+said(
+    lambda: HFModel(TakesMask())(ids()),
+    lambda: HFModel(Takes())(ids(), ids()),
+    lambda: HFModel(Takes(), inputs=["input_ids", "lengths"])(ids()),
+    lambda: HFModel(Takes(), inputs=["input_ids", "tokens"])(ids(), ids()),
+    lambda: HFModel(Takes(), inputs=["input_ids"])(ids()),
+    lambda: HFModel(TakesMask(), pad_token_id=0)({"input_ids": [[1, 2], [3, 4]]}),
+    lambda: HFModel(Takes),
+    lambda: HFModel(HFModel(Takes())),
+    lambda: HFModel("bert-base-uncased"),
+    lambda: HFModel(Takes(), inputs=["input_ids", "input_ids"]),
+    lambda: HFModel(Takes(), pad_token_id="[PAD]"),
+)
 
 # -- outputs and gradients -----------------------------------------------------------------------------------------
 
@@ -147,30 +160,34 @@ class Broadcasts:
     logits, target, loss_func = torch.randn(4, 1), torch.arange(4.0), staticmethod(nn.MSELoss())
 
 
-said(lambda: unwrap("logits"),
-     lambda: unwrap({"hidden": HIDDEN, "pooled": LOGITS}),
-     lambda: unwrap({"names": "x"}),
-     lambda: unwrap({"loss": torch.tensor(1.0)}),
-     lambda: unwrap(()),
-     lambda: unwrap((torch.tensor(1.0),)),
-     lambda: unwrap((LOGITS,), element=1.5),
-     lambda: unwrap((LOGITS,), element="logits"),
-     lambda: unwrap({"hidden": HIDDEN}, element="logits"),
-     lambda: unwrap(SimpleNamespace(), element=1),
-     lambda: unwrap((LOGITS,), element=3),
-     lambda: unwrap((LOGITS, (HIDDEN, HIDDEN)), element=1),
-     lambda: first_batch.check_no_mixup_of_ids(ids(), "MixUp() out of callback_fns"),
-     lambda: first_batch.check_no_broadcast(Broadcasts.loss_func, Broadcasts.logits, Broadcasts.target),
-     lambda: first_batch.check_gradient_flow(torch.tensor(1.0), LOGITS),
-     lambda: mean_columnwise_auc(torch.zeros(4), torch.zeros(4)))
+said(
+    lambda: unwrap("logits"),
+    lambda: unwrap({"hidden": HIDDEN, "pooled": LOGITS}),
+    lambda: unwrap({"names": "x"}),
+    lambda: unwrap({"loss": torch.tensor(1.0)}),
+    lambda: unwrap(()),
+    lambda: unwrap((torch.tensor(1.0),)),
+    lambda: unwrap((LOGITS,), element=1.5),
+    lambda: unwrap((LOGITS,), element="logits"),
+    lambda: unwrap({"hidden": HIDDEN}, element="logits"),
+    lambda: unwrap(SimpleNamespace(), element=1),
+    lambda: unwrap((LOGITS,), element=3),
+    lambda: unwrap((LOGITS, (HIDDEN, HIDDEN)), element=1),
+    lambda: first_batch.check_no_mixup_of_ids(ids(), "MixUp() out of callback_fns"),
+    lambda: first_batch.check_no_broadcast(Broadcasts.loss_func, Broadcasts.logits, Broadcasts.target),
+    lambda: first_batch.check_gradient_flow(torch.tensor(1.0), LOGITS),
+    lambda: mean_columnwise_auc(torch.zeros(4), torch.zeros(4)),
+)
 
 # -- layer groups --------------------------------------------------------------------------------------------------
 
 
-said(lambda: build_layer_groups(nn.Linear),
-     lambda: build_layer_groups(make_bert().bert.encoder),
-     lambda: build_layer_groups(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),
-     lambda: build_layer_groups(make_bert(), n=99))
+said(
+    lambda: build_layer_groups(nn.Linear),
+    lambda: build_layer_groups(make_bert().bert.encoder),
+    lambda: build_layer_groups(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),
+    lambda: build_layer_groups(make_bert(), n=99),
+)
 
 # -- comparisons ---------------------------------------------------------------------------------------------------
 
@@ -183,18 +200,20 @@ def other_start(**changes):
     return patched
 
 
-said(lambda: build_comparison([make_trace("callback"), make_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))]).check(),
-     lambda: build_comparison([make_trace("callback"), other_start(initial_weights={"weight": "another"})]),
-     lambda: build_comparison([make_trace("callback"), other_start(first_batch="another")]),
-     lambda: trial.validate_arms(["callback", "callback"]),
-     lambda: trial.build_learner("train.py", dict),
-     lambda: trial.build_learner(lambda: None, dict),
-     lambda: load_factory("train.py"),
-     lambda: load_factory("nowhere.py:make"),
-     lambda: load_factory(written("fails.py", "raise ValueError('no data here')") + ":make"),
-     lambda: load_factory(written("names.py", FACTORIES) + ":make"),
-     lambda: load_factory(written("names.py", FACTORIES) + ":number"),
-     lambda: load_factory(written("names.py", FACTORIES) + ":takes"))
+said(
+    lambda: build_comparison([make_trace("callback"), make_trace("patched", losses=(0.9, 0.7, 0.5, 0.4))]).check(),
+    lambda: build_comparison([make_trace("callback"), other_start(initial_weights={"weight": "another"})]),
+    lambda: build_comparison([make_trace("callback"), other_start(first_batch="another")]),
+    lambda: trial.validate_arms(["callback", "callback"]),
+    lambda: trial.build_learner("train.py", dict),
+    lambda: trial.build_learner(lambda: None, dict),
+    lambda: load_factory("train.py"),
+    lambda: load_factory("nowhere.py:make"),
+    lambda: load_factory(written("fails.py", "raise ValueError('no data here')") + ":make"),
+    lambda: load_factory(written("names.py", FACTORIES) + ":make"),
+    lambda: load_factory(written("names.py", FACTORIES) + ":number"),
+    lambda: load_factory(written("names.py", FACTORIES) + ":takes"),
+)
 
 # -- tables, for the command line ----------------------------------------------------------------------------------
 
@@ -204,23 +223,25 @@ def table(content, text="text", labels=("kind",), **kwargs):
     return read_table(written("data.csv", content), text, list(labels), **kwargs)
 
 
-said(lambda: table(CSV, labels=()),
-     lambda: table(CSV, labels=("kind", "kind")),
-     lambda: split_rows(3, 0.1, 0),
-     lambda: read_table("nowhere.csv", "text", ["kind"]),
-     lambda: table("text,kind\ncafé au lait,0\n".encode("latin-1")),
-     lambda: table(CSV, encoding="latin-11"),
-     lambda: table(""),
-     lambda: table("text,kind\ntoo, many,1\nx,0\ny,0\n"),
-     lambda: table('text,kind\n"never closed,0\nx,1\n'),
-     lambda: table("text,kind\n"),
-     lambda: table("text;kind\nx;a\n"),
-     lambda: table(CSV, text="txt"),
-     lambda: table("text,kind\n,0\nx,1\n"),
-     lambda: table("text,a,b\nx,0,1\ny,1,2\n", labels=("a", "b")),
-     lambda: table("text,kind\nx,0\ny,\nz,1\n"),
-     lambda: table("text,kind\nx,0\ny,0\n"),
-     lambda: table("text,kind\nx,0.1\ny,0.2\nz,0.3\nw,0.1\n"))
+said(
+    lambda: table(CSV, labels=()),
+    lambda: table(CSV, labels=("kind", "kind")),
+    lambda: split_rows(3, 0.1, 0),
+    lambda: read_table("nowhere.csv", "text", ["kind"]),
+    lambda: table("text,kind\ncafé au lait,0\n".encode("latin-1")),
+    lambda: table(CSV, encoding="latin-11"),
+    lambda: table(""),
+    lambda: table("text,kind\ntoo, many,1\nx,0\ny,0\n"),
+    lambda: table('text,kind\n"never closed,0\nx,1\n'),
+    lambda: table("text,kind\n"),
+    lambda: table("text;kind\nx;a\n"),
+    lambda: table(CSV, text="txt"),
+    lambda: table("text,kind\n,0\nx,1\n"),
+    lambda: table("text,a,b\nx,0,1\ny,1,2\n", labels=("a", "b")),
+    lambda: table("text,kind\nx,0\ny,\nz,1\n"),
+    lambda: table("text,kind\nx,0\ny,0\n"),
+    lambda: table("text,kind\nx,0.1\ny,0.2\nz,0.3\nw,0.1\n"),
+)
 
 # -- examples, for text_data ---------------------------------------------------------------------------------------
 
@@ -229,8 +250,14 @@ def frame(**columns):
     """Six rows; a column given as None is left out."""
     import pandas
 
-    held = {"text": list("uvwxyz"), "label": list("ababab"), "a": [0, 1] * 3, "b": [1, 1, 0] * 2,
-            "score": [.5, 1, 2, 3, 4, 5], **columns}
+    held = {
+        "text": list("uvwxyz"),
+        "label": list("ababab"),
+        "a": [0, 1] * 3,
+        "b": [1, 1, 0] * 2,
+        "score": [0.5, 1, 2, 3, 4, 5],
+        **columns,
+    }
     return pandas.DataFrame({name: values for name, values in held.items() if values is not None})
 
 
@@ -244,8 +271,13 @@ def words(**columns):
     """Four rows of words and their labels."""
     import pandas
 
-    return pandas.DataFrame({"words": [["EU", "rejects"], ["Peter"], ["so"], ["in", "Bonn"]],
-                             "tags": [["B", "O"], ["B"], ["O"], ["O", "B"]], **columns})
+    return pandas.DataFrame(
+        {
+            "words": [["EU", "rejects"], ["Peter"], ["so"], ["in", "Bonn"]],
+            "tags": [["B", "O"], ["B"], ["O"], ["O", "B"]],
+            **columns,
+        }
+    )
 
 
 def read_token_labels(train=None, text="words", labels="tags", **kwargs):
@@ -254,48 +286,52 @@ def read_token_labels(train=None, text="words", labels="tags", **kwargs):
     return read_examples(train, train.iloc[:2], text, labels, **kwargs)
 
 
-said(lambda: examples(frame(label=["a", None] * 3)),
-     lambda: read_token_labels(text_pair="tags", labels="words", text="tags"),
-     lambda: read_token_labels(words(second=list("abcd")), text_pair="second"),
-     lambda: examples(labels=[]),
-     lambda: examples(text=["text"]),
-     lambda: examples(test=frame(a=None), labels=["a", "b"]),
-     lambda: examples(frame(text=["x", None] * 3)),
-     lambda: examples(frame(text=["x", 1] * 3)),
-     lambda: read_token_labels(words(words=[["EU", 3], ["Peter"], ["so"], ["in", None]])),
-     lambda: read_token_labels(words(tags=[["B"], ["B"], ["O"], ["O", "B"]])),
-     lambda: examples(["x"]),
-     lambda: examples(frame()[:0]),
-     lambda: examples(test=frame()[:0]),
-     lambda: examples(frame().assign(c=1).rename(columns={"c": "label"})),
-     lambda: examples(labels=["a", "a"]),
-     lambda: read_examples(frame(), None, "text", "label"),
-     lambda: examples(valid="mark"),
-     lambda: examples(valid=0.0),
-     lambda: examples(valid=0.01),
-     lambda: examples(valid=0.5, seed=-1),
-     lambda: examples(frame(mark=["train", "valid", "x"] * 2), valid="mark"),
-     lambda: examples(frame(mark=[1] * 6), valid="mark"),
-     lambda: examples(frame(second=list("abcdef")), frame(second=list("abcdef")), text_pair="second", test=["x"]))
+said(
+    lambda: examples(frame(label=["a", None] * 3)),
+    lambda: read_token_labels(text_pair="tags", labels="words", text="tags"),
+    lambda: read_token_labels(words(second=list("abcd")), text_pair="second"),
+    lambda: examples(labels=[]),
+    lambda: examples(text=["text"]),
+    lambda: examples(test=frame(a=None), labels=["a", "b"]),
+    lambda: examples(frame(text=["x", None] * 3)),
+    lambda: examples(frame(text=["x", 1] * 3)),
+    lambda: read_token_labels(words(words=[["EU", 3], ["Peter"], ["so"], ["in", None]])),
+    lambda: read_token_labels(words(tags=[["B"], ["B"], ["O"], ["O", "B"]])),
+    lambda: examples(["x"]),
+    lambda: examples(frame()[:0]),
+    lambda: examples(test=frame()[:0]),
+    lambda: examples(frame().assign(c=1).rename(columns={"c": "label"})),
+    lambda: examples(labels=["a", "a"]),
+    lambda: read_examples(frame(), None, "text", "label"),
+    lambda: examples(valid="mark"),
+    lambda: examples(valid=0.0),
+    lambda: examples(valid=0.01),
+    lambda: examples(valid=0.5, seed=-1),
+    lambda: examples(frame(mark=["train", "valid", "x"] * 2), valid="mark"),
+    lambda: examples(frame(mark=[1] * 6), valid="mark"),
+    lambda: examples(frame(second=list("abcdef")), frame(second=list("abcdef")), text_pair="second", test=["x"]),
+)
 
-said(lambda: examples(frame(text=list("abcdef") * 5, label=[f"id{i}" for i in range(30)], a=None, b=None, score=None)),
-     lambda: examples(task="singel"),
-     lambda: examples(task="single_label_classification", labels=["a", "b"]),
-     lambda: examples(labels=["a", "label"]),
-     lambda: read_token_labels(words(text=["EU rejects", "Peter", "so", "in Bonn"]), text="text"),
-     lambda: examples(frame(label=["['x', 'y']", "[]"] * 3)),
-     lambda: examples(classes=["a"], labels="score"),
-     lambda: examples(task="regression"),
-     lambda: examples(task="multi_label_classification"),
-     lambda: examples(frame(b=0), labels=["a", "b"]),
-     lambda: read_token_labels(words(words=list("abcd"), tags=[[0, 1], [1, 0], [1, 1], [0, 1]])),
-     lambda: read_token_labels(words(words=list("abcd"), tags=[["x"], "x", ["y"], ["y"]])),
-     lambda: read_token_labels(words(words=list("abcd"), tags=[["x"], [{}], ["y"], ["y"]])),
-     lambda: examples(frame(label="a")),
-     lambda: examples(classes="ab"),
-     lambda: examples(classes=["a", "bb"]),
-     lambda: examples(classes=["a", "b", "c"]),
-     lambda: examples(valid=frame(label=list("abcabc"))))
+said(
+    lambda: examples(frame(text=list("abcdef") * 5, label=[f"id{i}" for i in range(30)], a=None, b=None, score=None)),
+    lambda: examples(task="singel"),
+    lambda: examples(task="single_label_classification", labels=["a", "b"]),
+    lambda: examples(labels=["a", "label"]),
+    lambda: read_token_labels(words(text=["EU rejects", "Peter", "so", "in Bonn"]), text="text"),
+    lambda: examples(frame(label=["['x', 'y']", "[]"] * 3)),
+    lambda: examples(classes=["a"], labels="score"),
+    lambda: examples(task="regression"),
+    lambda: examples(task="multi_label_classification"),
+    lambda: examples(frame(b=0), labels=["a", "b"]),
+    lambda: read_token_labels(words(words=list("abcd"), tags=[[0, 1], [1, 0], [1, 1], [0, 1]])),
+    lambda: read_token_labels(words(words=list("abcd"), tags=[["x"], "x", ["y"], ["y"]])),
+    lambda: read_token_labels(words(words=list("abcd"), tags=[["x"], [{}], ["y"], ["y"]])),
+    lambda: examples(frame(label="a")),
+    lambda: examples(classes="ab"),
+    lambda: examples(classes=["a", "bb"]),
+    lambda: examples(classes=["a", "b", "c"]),
+    lambda: examples(valid=frame(label=list("abcabc"))),
+)
 
 
 class Hub:
@@ -311,30 +347,43 @@ def make_questions(**columns):
     """Two questions, their contexts and answers."""
     import pandas
 
-    return pandas.DataFrame({"question": ["who", "what"], "context": ["the fox sees", "an owl hides"],
-                             "answer": ["fox", "owl"], "place": [4, 3], **columns})
+    return pandas.DataFrame(
+        {
+            "question": ["who", "what"],
+            "context": ["the fox sees", "an owl hides"],
+            "answer": ["fox", "owl"],
+            "place": [4, 3],
+            **columns,
+        }
+    )
 
 
 def questions(labels=("answer",), classes=None, **columns):
     """The same, read."""
     held = make_questions(**columns)
-    return read_examples(held, held, "question", list(labels), text_pair="context", task="question-answering", classes=classes)
+    return read_examples(
+        held, held, "question", list(labels), text_pair="context", task="question-answering", classes=classes
+    )
 
 
-said(lambda: examples({"train": Hub(), "test": Hub()}),
-     lambda: examples(task="question-answering"),
-     lambda: questions(classes=["fox", "owl"]),
-     lambda: questions(labels=("answer", "place", "end"), end=[7, 6]),
-     lambda: questions(answer=["fox", 3]),
-     lambda: questions(labels=("answer", "place"), place=[4, 0.5]),
-     lambda: questions(answer=["fox", "wren"]),
-     lambda: questions(labels=("answer", "place"), place=[4, 4]))
+said(
+    lambda: examples({"train": Hub(), "test": Hub()}),
+    lambda: examples(task="question-answering"),
+    lambda: questions(classes=["fox", "owl"]),
+    lambda: questions(labels=("answer", "place", "end"), end=[7, 6]),
+    lambda: questions(answer=["fox", 3]),
+    lambda: questions(labels=("answer", "place"), place=[4, 0.5]),
+    lambda: questions(answer=["fox", "wren"]),
+    lambda: questions(labels=("answer", "place"), place=[4, 4]),
+)
 
 # What is told of rows that are unusual and no error.
-WARNED_READS = [lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
-           lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), text_pair="second"),
-           lambda: examples(valid=frame()),
-           lambda: examples(test=["x", "\t"])]
+WARNED_READS = [
+    lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
+    lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), text_pair="second"),
+    lambda: examples(valid=frame()),
+    lambda: examples(test=["x", "\t"]),
+]
 
 # -- texts and tokenizers ------------------------------------------------------------------------------------------
 
@@ -358,24 +407,25 @@ def make_collator(**kwargs):
 
 WRITE = "data.add_test([{}, ...])"
 
-said(lambda: TextEncoder("bert-base-uncased"),
-     lambda: encode_texts(["x"], max_length="long"),
-     lambda: encode_texts(["x"], tokenizer_workers=0),
-     lambda: encode_texts(["x"], max_length=1),
-     lambda: encode_texts(["x"], max_length=99),
-     lambda: encode_texts([["x"]], ["y"]),
-     lambda: encode_texts(["x", "y"], ["z"]),
-     lambda: encode_texts("one text"),
-     lambda: encode_texts(torch.zeros(2, 2).numpy()),
-     lambda: encode_texts(["x", 3, None]),
-     lambda: make_collator().read_texts_to_predict("one text", WRITE),
-     lambda: make_collator().read_texts_to_predict([], WRITE),
-     lambda: make_collator().read_texts_to_predict(frame()[["score"]], WRITE),
-     lambda: make_collator().read_texts_to_predict(["", "the fox"], WRITE),
-     lambda: make_collator(paired=True).check_item("x", WRITE),
-     lambda: make_collator(words=True).check_item("x", WRITE),
-     lambda: make_collator().check_item(3, WRITE))
-
+said(
+    lambda: TextEncoder("bert-base-uncased"),
+    lambda: encode_texts(["x"], max_length="long"),
+    lambda: encode_texts(["x"], tokenizer_workers=0),
+    lambda: encode_texts(["x"], max_length=1),
+    lambda: encode_texts(["x"], max_length=99),
+    lambda: encode_texts([["x"]], ["y"]),
+    lambda: encode_texts(["x", "y"], ["z"]),
+    lambda: encode_texts("one text"),
+    lambda: encode_texts(torch.zeros(2, 2).numpy()),
+    lambda: encode_texts(["x", 3, None]),
+    lambda: make_collator().read_texts_to_predict("one text", WRITE),
+    lambda: make_collator().read_texts_to_predict([], WRITE),
+    lambda: make_collator().read_texts_to_predict(frame()[["score"]], WRITE),
+    lambda: make_collator().read_texts_to_predict(["", "the fox"], WRITE),
+    lambda: make_collator(paired=True).check_item("x", WRITE),
+    lambda: make_collator(words=True).check_item("x", WRITE),
+    lambda: make_collator().check_item(3, WRITE),
+)
 
 
 def folder(name, config):
@@ -396,23 +446,27 @@ def cut_off():
     collator.report_truncated_answers(collator.encode_texts([("the fox", context)]), [(40, 44)], "train")
 
 
-said(lambda: passages(make=slow_tokenizer),
-     cut_off,
-     lambda: passages(8).encode_texts([("the old red fox sees", "a fern")]),
-     lambda: span_logits((torch.zeros(4, 2),)),
-     lambda: SpanLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()),
-     lambda: SpanLoss()(torch.zeros(4, 2, 6), torch.zeros(4).long()),
-     lambda: NextTokenLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()))
+said(
+    lambda: passages(make=slow_tokenizer),
+    cut_off,
+    lambda: passages(8).encode_texts([("the old red fox sees", "a fern")]),
+    lambda: span_logits((torch.zeros(4, 2),)),
+    lambda: SpanLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()),
+    lambda: SpanLoss()(torch.zeros(4, 2, 6), torch.zeros(4).long()),
+    lambda: NextTokenLoss()(torch.zeros(4, 6), torch.zeros(4, 2).long()),
+)
 
 # -- settings and folders ------------------------------------------------------------------------------------------
 
-said(lambda: check_arguments(0, None, 0, ".", None),
-     lambda: check_arguments(8, None, 0, 3, None),
-     lambda: check_max_length(Pretrained(None, None, 64), 128),
-     lambda: load_pretrained("./nowhere"),
-     lambda: load_pretrained(written("model", "x")),
-     lambda: Path("empty").mkdir(exist_ok=True) or load_pretrained("empty"),
-     lambda: _detect_architecture(folder("unknown", '{"model_type": "spam"}')))
+said(
+    lambda: check_arguments(0, None, 0, ".", None),
+    lambda: check_arguments(8, None, 0, 3, None),
+    lambda: check_max_length(Pretrained(None, None, 64), 128),
+    lambda: load_pretrained("./nowhere"),
+    lambda: load_pretrained(written("model", "x")),
+    lambda: Path("empty").mkdir(exist_ok=True) or load_pretrained("empty"),
+    lambda: _detect_architecture(folder("unknown", '{"model_type": "spam"}')),
+)
 
 # -- what nobody says here -----------------------------------------------------------------------------------------
 
@@ -424,17 +478,28 @@ UNTRIGGERED = [
     ("cli/main.py", "--html needs jinja2", "tests/cli/test_main.py"),
     ("report/page.py", "a page is made with jinja2", "tests/report/test_page.py"),
     ("model/pretrained.py", "neither pytorch-transformers nor transformers", "both are not installed"),
-    ("model/pretrained.py", "no model could be loaded", "tests/cli/test_main.py: quotes the libraries, in their words of the day"),
+    (
+        "model/pretrained.py",
+        "no model could be loaded",
+        "tests/cli/test_main.py: quotes the libraries, in their words of the day",
+    ),
     ("model/pretrained.py", "no such name or folder", "quoted by load_pretrained"),
     ("model/pretrained.py", "no pytorch_model.bin", "quoted by load_pretrained"),
     ("data/arguments.py", "device=", "tests/fastai1/data/test_text_data.py: quotes torch, in its words of the day"),
     ("utils/distributed.py", "The processes have", "in several processes alone"),
     ("utils/distributed.py", "An order drawn", "in several processes alone"),
-    ("utils/distributed.py", "{} was called in a group", "tests/fastai2/compat/test_distributed.py: in several processes alone"),
+    (
+        "utils/distributed.py",
+        "{} was called in a group",
+        "tests/fastai2/compat/test_distributed.py: in several processes alone",
+    ),
     ("diagnosis/checks/gradient.py", "backward() was skipped in", "tests/faults: by nobody who can be named"),
     ("data/batches/sampler.py", "{} row(s) for {} processes", "in several processes alone"),
-    ("data/encoding/tokenization.py", "the tokenizer has no id for",
-     "tests/data/encoding/test_encoder_input.py: a vocabulary without its unknown token"),
+    (
+        "data/encoding/tokenization.py",
+        "the tokenizer has no id for",
+        "tests/data/encoding/test_encoder_input.py: a vocabulary without its unknown token",
+    ),
     ("fastai2/metrics.py", "the metric asked for", "caught by the probe: such a metric is left out"),
     ("fastai2/diagnosis/examination.py", "a callback cancels the batch", "caught by the examination that raises it"),
 ]

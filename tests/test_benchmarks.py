@@ -1,4 +1,5 @@
 """docs/evidence/benchmarks.md holds what was measured, and what is made of the figures is right."""
+
 import copy
 import sys
 from pathlib import Path
@@ -36,8 +37,11 @@ def test_every_bar_says_met_missed_or_why_it_was_not_measured(benchmarks):
     from run import ORDER
 
     lines = page.text(page.stored(ORDER, ROOT / "benchmarks" / "results"), ORDER).splitlines()
-    bars = [line for line in lines[lines.index("## The bars"):lines.index("## Fixed cost of the callback")]
-            if line.startswith("|")][2:]
+    bars = [
+        line
+        for line in lines[lines.index("## The bars") : lines.index("## Fixed cost of the callback")]
+        if line.startswith("|")
+    ][2:]
     assert len(bars) >= 15
     for bar in bars:
         verdict = bar.split("|")[4].strip()
@@ -49,10 +53,9 @@ def test_arms_come_in_turns_in_other_orders_and_each_once_per_round(benchmarks):
 
     asked = []
     found = in_turns({name: lambda at, name=name: asked.append((at, name)) or at for name in "abc"}, 20)
-    rounds = [asked[at:at + 3] for at in range(0, 60, 3)]
+    rounds = [asked[at : at + 3] for at in range(0, 60, 3)]
     assert found == {name: list(range(20)) for name in "abc"}
-    assert all({at for at, _ in one} == {n} and {name for _, name in one} == set("abc")
-               for n, one in enumerate(rounds))
+    assert all({at for at, _ in one} == {n} and {name for _, name in one} == set("abc") for n, one in enumerate(rounds))
     assert len({tuple(name for _, name in one) for one in rounds}) > 1
 
 

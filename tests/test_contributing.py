@@ -1,4 +1,5 @@
 """The worked examples of CONTRIBUTING.md do what it says: followed here to the letter, in a copy of the package."""
+
 import re
 import shutil
 import subprocess
@@ -23,8 +24,11 @@ def blocks(heading):
 @pytest.fixture
 def copy(tmp_path):
     """A copy of the package and of what its tests need."""
-    shutil.copytree(str(ROOT / "fastai_hf_callback"), str(tmp_path / "fastai_hf_callback"),
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        str(ROOT / "fastai_hf_callback"),
+        str(tmp_path / "fastai_hf_callback"),
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (tmp_path / "tests").mkdir()
     for name in ("__init__.py", "recorded_evidence.py"):
         shutil.copy(str(ROOT / "tests" / name), str(tmp_path / "tests" / name))
@@ -68,7 +72,9 @@ def test_a_fastai_gets_a_room(copy):
     assert "No fastai is installed here" in python(ask, copy).stderr
 
     public = copy / "fastai_hf_callback" / "__init__.py"
-    source, changed = re.subn(r"^_FASTAI_MARKERS = .*\n", lambda _: told, public.read_text(encoding="utf-8"), flags=re.M)
+    source, changed = re.subn(
+        r"^_FASTAI_MARKERS = .*\n", lambda _: told, public.read_text(encoding="utf-8"), flags=re.M
+    )
     assert changed == 1
     public.write_text(source, encoding="utf-8")
     room = copy / "fastai_hf_callback" / "fastai3"
@@ -80,5 +86,6 @@ def test_a_fastai_gets_a_room(copy):
 
 
 def test_no_example_is_forgotten():
-    assert len(re.findall("```python", TEXT)) == sum(len(blocks(heading)) for heading in (
-        "A new check", "A new architecture", "A new fastai"))
+    assert len(re.findall("```python", TEXT)) == sum(
+        len(blocks(heading)) for heading in ("A new check", "A new architecture", "A new fastai")
+    )

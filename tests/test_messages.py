@@ -2,6 +2,7 @@
 
 After a change of wording: ``python -m tests.message_catalogue --write``, on fastai 1 and on fastai 2, and read the difference.
 """
+
 import re
 
 import pytest
@@ -14,12 +15,21 @@ GOLDEN = messages.GOLDEN.read_text(encoding="utf-8")
 EXAMPLES = messages.read(GOLDEN)
 
 # What to do, or what would have been right: one of these has to be in every error and warning.
-ADVICE = re.compile(r"\b(expected|needs|write|say which|give|take|fill|remove|rename|drop|leave|load|build|hand on|"
-                    r"do by hand|train longer|look|install|(its|the) columns (of \w+ )?are|see \S+ --help)\b", re.I)
+ADVICE = re.compile(
+    r"\b(expected|needs|write|say which|give|take|fill|remove|rename|drop|leave|load|build|hand on|"
+    r"do by hand|train longer|look|install|(its|the) columns (of \w+ )?are|see \S+ --help)\b",
+    re.I,
+)
 # Messages that only hand on another's, or that another's quotes.
-HANDED_ON = {("cli/main.py", "_detect_fastai"), ("comparison/comparison.py", "check"), ("model/pretrained.py", "_load_pytorch_transformers"),
-             ("fastai1/data/text_data.py", "text_data"), ("fastai2/data/text_data.py", "text_data"), ("__init__.py", "__getattr__"),
-             ("fastai2/diagnosis/examination.py", "_run_through_loop")}
+HANDED_ON = {
+    ("cli/main.py", "_detect_fastai"),
+    ("comparison/comparison.py", "check"),
+    ("model/pretrained.py", "_load_pytorch_transformers"),
+    ("fastai1/data/text_data.py", "text_data"),
+    ("fastai2/data/text_data.py", "text_data"),
+    ("__init__.py", "__getattr__"),
+    ("fastai2/diagnosis/examination.py", "_run_through_loop"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +44,11 @@ def difference(found, wanted):
     """The two texts' lines that differ, as a diff."""
     import difflib
 
-    return "\n".join(difflib.unified_diff(wanted.splitlines(), found.splitlines(), "tests/expected_messages.txt", "now", n=1,
-                                          lineterm=""))
+    return "\n".join(
+        difflib.unified_diff(
+            wanted.splitlines(), found.splitlines(), "tests/expected_messages.txt", "now", n=1, lineterm=""
+        )
+    )
 
 
 # -- pinned --------------------------------------------------------------------------------------------------------
@@ -43,8 +56,10 @@ def difference(found, wanted):
 
 def test_every_message_is_written_as_it_was():
     """Without running anything: what is new, gone or worded otherwise."""
-    now, then = ("\n".join(" | ".join(key) for key in keys) for keys in (
-        dict.fromkeys(map(messages.golden_key, SITES)), messages.read(GOLDEN)))
+    now, then = (
+        "\n".join(" | ".join(key) for key in keys)
+        for keys in (dict.fromkeys(map(messages.golden_key, SITES)), messages.read(GOLDEN))
+    )
     assert now == then, difference(now, then)
 
 
@@ -60,24 +75,40 @@ def test_nothing_is_raised_without_words():
     assert RAISES_WITHOUT_MESSAGE == []
 
 
-@pytest.mark.parametrize("source, mute", [
-    ("raise ValueError", True), ("raise ValueError()", True), ("raise made_elsewhere(3)", True),
-    ("raise problem", True), ("raise ValueError('x was given')", False), ("raise NotImplementedError", False),
-    ("def f():\n    try: pass\n    except KeyError as problem:\n        raise", False),
-    ("try: pass\nexcept KeyError as problem:\n    raise problem", False),
-    ("def made(x): return OutputError('x was given')\nraise made(3)", False),
-])
+@pytest.mark.parametrize(
+    "source, mute",
+    [
+        ("raise ValueError", True),
+        ("raise ValueError()", True),
+        ("raise made_elsewhere(3)", True),
+        ("raise problem", True),
+        ("raise ValueError('x was given')", False),
+        ("raise NotImplementedError", False),
+        ("def f():\n    try: pass\n    except KeyError as problem:\n        raise", False),
+        ("try: pass\nexcept KeyError as problem:\n    raise problem", False),
+        ("def made(x): return OutputError('x was given')\nraise made(3)", False),
+    ],
+)
 def test_a_raise_without_words_is_seen(source, mute):
     assert bool(messages.find_sites(source, "room.py")[1]) is mute
 
 
-@pytest.mark.parametrize("source, kind, template", [
-    ("raise InputError(f'{a!r} was given; ' f'expected {b:.2f}', 'cause')", "InputError", "{} was given; expected {}"),
-    ("warn('x')", "warn", "x"), ("warnings.warn('x', stacklevel=2)", "warn", "x"),
-    ("Finding('a-b', 'note', f'{n} rows.', figures, 'do ' + x)", "Finding a-b", "{} rows. | fix: do {}"),
-    ("raise ValueError('all' if x else f'only {x}')", "ValueError", "{all | only {}}"),
-    ("raise ValueError(said)", "ValueError", "{}"), ("argparse.ArgumentTypeError('x')", "ArgumentTypeError", "x"),
-])
+@pytest.mark.parametrize(
+    "source, kind, template",
+    [
+        (
+            "raise InputError(f'{a!r} was given; ' f'expected {b:.2f}', 'cause')",
+            "InputError",
+            "{} was given; expected {}",
+        ),
+        ("warn('x')", "warn", "x"),
+        ("warnings.warn('x', stacklevel=2)", "warn", "x"),
+        ("Finding('a-b', 'note', f'{n} rows.', figures, 'do ' + x)", "Finding a-b", "{} rows. | fix: do {}"),
+        ("raise ValueError('all' if x else f'only {x}')", "ValueError", "{all | only {}}"),
+        ("raise ValueError(said)", "ValueError", "{}"),
+        ("argparse.ArgumentTypeError('x')", "ArgumentTypeError", "x"),
+    ],
+)
 def test_a_message_is_read_as_it_is_written(source, kind, template):
     (site,), _ = messages.find_sites(source, "room.py")
     assert (site.kind, site.template) == (kind, template)

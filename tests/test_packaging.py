@@ -1,4 +1,5 @@
 """The locks, the extras, the hooks and the workflows name the same things; no fastai here."""
+
 import ast
 import re
 from pathlib import Path
@@ -26,8 +27,11 @@ def plain(name):
 def extras():
     """What setup.py's dictionary holds, without running it."""
     tree = ast.parse(read("setup.py"))
-    values = {node.targets[0].id: node.value for node in tree.body
-              if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
+    values = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
     shared = ast.literal_eval(values["shared"])
     listed = {}
     for key, value in zip(values["extras"].keys, values["extras"].values):

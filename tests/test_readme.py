@@ -1,4 +1,5 @@
 """The README's Python runs as it stands there, on the fastai that it names; its tables name what there is."""
+
 import re
 import sys
 import types
@@ -74,9 +75,16 @@ def test_a_submission_is_written(learned):
     names = {"text": "comment", "animal": "toxic", "plant": "insult"}
     test = frame(20, 3).rename(columns=names)[["comment"]].assign(id=range(20))
     tokenizer = (slow_tokenizer if FASTAI_1 else fast_tokenizer)(".")
-    exec(SUBMIT.replace("128", "32"), {**learned, "tokenizer": tokenizer, "test": test,
-                                       "train": frame(60, 1).rename(columns=names),
-                                       "valid": frame(30, 2).rename(columns=names)})
+    exec(
+        SUBMIT.replace("128", "32"),
+        {
+            **learned,
+            "tokenizer": tokenizer,
+            "test": test,
+            "train": frame(60, 1).rename(columns=names),
+            "valid": frame(30, 2).rename(columns=names),
+        },
+    )
     sent = pandas.read_csv("submission.csv")
     assert list(sent) == ["id", "toxic", "insult"] and sent.id.tolist() == list(range(20)) and sent.notna().all().all()
 
@@ -94,8 +102,12 @@ def test_the_diagnosis_is_printed(learned, capsys):
 
 @pytest.mark.slow
 def test_the_three_lines_prove(given, monkeypatch):
-    told = [(f"{word} {one} {other}", word in ANIMALS) for word in ANIMALS + PLANTS for one in OTHERS[:4]
-            for other in OTHERS[4:8]]
+    told = [
+        (f"{word} {one} {other}", word in ANIMALS)
+        for word in ANIMALS + PLANTS
+        for one in OTHERS[:4]
+        for other in OTHERS[4:8]
+    ]
     pandas.DataFrame(told, columns=["text", "label"]).astype({"label": int}).to_csv("train.csv", index=False)
     train = types.ModuleType("train")
     exec(FACTORY.replace("./bert-base", ".").replace('"label")', '"label", bs=8, max_length=32)'), vars(train))

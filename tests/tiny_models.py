@@ -1,4 +1,5 @@
 """Tiny real models of real Hugging Face classes, and what the core's tests share. No fastai here."""
+
 from collections import OrderedDict
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,14 +25,27 @@ def tiny_model(name, n_outputs=2, **config):
     if name.endswith(" of transformers 5"):
         return _build_transformers_model(name.split()[0], n_outputs)
     library = pytest.importorskip("pytorch_transformers")
-    make = {"bert": _bert, "roberta": _roberta, "distilbert": _distilbert, "xlnet": _xlnet, "xlm": _xlm,
-            "gpt2": _gpt2, "transfoxl": _transfoxl}[name]
+    make = {
+        "bert": _bert,
+        "roberta": _roberta,
+        "distilbert": _distilbert,
+        "xlnet": _xlnet,
+        "xlm": _xlm,
+        "gpt2": _gpt2,
+        "transfoxl": _transfoxl,
+    }[name]
     return make(library, n_outputs, config)
 
 
 def _bert(library, n_outputs, config, kind="Bert", positions=32):
-    settings = library.BertConfig(VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                                  intermediate_size=32, max_position_embeddings=positions)
+    settings = library.BertConfig(
+        VOCAB,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=positions,
+    )
     return getattr(library, f"{kind}ForSequenceClassification")(_configure(settings, n_outputs, config))
 
 
@@ -40,8 +54,9 @@ def _roberta(library, n_outputs, config):
 
 
 def _distilbert(library, n_outputs, config):
-    settings = library.DistilBertConfig(VOCAB, max_position_embeddings=32, sinusoidal_pos_embds=False, n_layers=2,
-                                        n_heads=2, dim=16, hidden_dim=32)
+    settings = library.DistilBertConfig(
+        VOCAB, max_position_embeddings=32, sinusoidal_pos_embds=False, n_layers=2, n_heads=2, dim=16, hidden_dim=32
+    )
     return library.DistilBertForSequenceClassification(_configure(settings, n_outputs, config))
 
 
@@ -61,8 +76,19 @@ def _gpt2(library, n_outputs, config):
 
 
 def _transfoxl(library, n_outputs, config):
-    settings = library.TransfoXLConfig(VOCAB, cutoffs=[10, 20], d_model=16, d_embed=16, n_head=2, d_head=8, d_inner=32,
-                                       n_layer=2, tgt_len=8, mem_len=8, clamp_len=8)
+    settings = library.TransfoXLConfig(
+        VOCAB,
+        cutoffs=[10, 20],
+        d_model=16,
+        d_embed=16,
+        n_head=2,
+        d_head=8,
+        d_inner=32,
+        n_layer=2,
+        tgt_len=8,
+        mem_len=8,
+        clamp_len=8,
+    )
     return LastTokenHead(library.TransfoXLModel(_configure(settings, n_outputs, config)), 16, n_outputs)
 
 
@@ -73,19 +99,34 @@ def _build_transformers_model(name, n_outputs, head="SequenceClassification"):
     return getattr(library, f"{kind}For{head}")(getattr(library, f"{kind}Config")(**settings))
 
 
-_TRANSFORMERS_CLASSES = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert", "xlnet": "XLNet", "xlm": "XLM",
-          "gpt2": "GPT2", "modernbert": "ModernBert",
-          "electra": "Electra", "albert": "Albert", "mpnet": "MPNet", "deberta": "DebertaV2", "roformer": "RoFormer"}
-_DEFAULT_SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-                    max_position_embeddings=32)
-_SIZES = {"roberta": {**_DEFAULT_SIZES, "max_position_embeddings": 34},
-          "mpnet": {**_DEFAULT_SIZES, "max_position_embeddings": 34},
-          "electra": {**_DEFAULT_SIZES, "embedding_size": 16}, "albert": {**_DEFAULT_SIZES, "embedding_size": 16},
-          "distilbert": dict(dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=32),
-          "xlnet": dict(d_model=16, n_layer=2, n_head=2, d_inner=32),
-          "xlm": dict(emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32, pad_index=0),
-          "modernbert": {**_DEFAULT_SIZES, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3},
-          "gpt2": dict(n_embd=16, n_layer=2, n_head=2, n_positions=32)}
+_TRANSFORMERS_CLASSES = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "distilbert": "DistilBert",
+    "xlnet": "XLNet",
+    "xlm": "XLM",
+    "gpt2": "GPT2",
+    "modernbert": "ModernBert",
+    "electra": "Electra",
+    "albert": "Albert",
+    "mpnet": "MPNet",
+    "deberta": "DebertaV2",
+    "roformer": "RoFormer",
+}
+_DEFAULT_SIZES = dict(
+    hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, max_position_embeddings=32
+)
+_SIZES = {
+    "roberta": {**_DEFAULT_SIZES, "max_position_embeddings": 34},
+    "mpnet": {**_DEFAULT_SIZES, "max_position_embeddings": 34},
+    "electra": {**_DEFAULT_SIZES, "embedding_size": 16},
+    "albert": {**_DEFAULT_SIZES, "embedding_size": 16},
+    "distilbert": dict(dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=32),
+    "xlnet": dict(d_model=16, n_layer=2, n_head=2, d_inner=32),
+    "xlm": dict(emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32, pad_index=0),
+    "modernbert": {**_DEFAULT_SIZES, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3},
+    "gpt2": dict(n_embd=16, n_layer=2, n_head=2, n_positions=32),
+}
 
 
 class LastTokenHead(nn.Module):
@@ -147,15 +188,31 @@ class ClassifierOutput(OutputLike):
 # -- recorded runs -----------------------------------------------------------------------------------------------
 
 
-def make_trace(arm="callback", losses=(0.9, 0.7, 0.5, 0.3), valid=(0.8, 0.6, 0.4), accuracy=(0.5, 0.7, 0.9),
-            weights="trained", n_targets=100, base_rates=None):
+def make_trace(
+    arm="callback",
+    losses=(0.9, 0.7, 0.5, 0.3),
+    valid=(0.8, 0.6, 0.4),
+    accuracy=(0.5, 0.7, 0.9),
+    weights="trained",
+    n_targets=100,
+    base_rates=None,
+):
     """A run of two steps an epoch, written by hand; `valid` and `accuracy` begin before the first step."""
     epochs = [Epoch(0, i, v, {"accuracy": a}) for i, (v, a) in enumerate(zip(valid[1:], accuracy[1:]))]
     steps = [Step(0, i // 2, i % 2, loss, 1.0 + i, (1e-3, 1e-4)) for i, loss in enumerate(losses)]
-    return Trace(arm, initial_weights={"weight": "initial"}, first_batch="first batch",
-                 before=Epoch(-1, -1, valid[0], {"accuracy": accuracy[0]}), steps=steps, epochs=epochs,
-                 final_weights={"weight": weights}, predictions=f"outputs of {weights} weights",
-                 n_train_targets=n_targets, n_valid_targets=n_targets, base_rates=base_rates or {})
+    return Trace(
+        arm,
+        initial_weights={"weight": "initial"},
+        first_batch="first batch",
+        before=Epoch(-1, -1, valid[0], {"accuracy": accuracy[0]}),
+        steps=steps,
+        epochs=epochs,
+        final_weights={"weight": weights},
+        predictions=f"outputs of {weights} weights",
+        n_train_targets=n_targets,
+        n_valid_targets=n_targets,
+        base_rates=base_rates or {},
+    )
 
 
 def make_broken_trace(**kwargs):

@@ -1,4 +1,5 @@
 """Made-up texts with every kind of label, and tiny tokenizers for them. No fastai here."""
+
 import os
 import random
 from pathlib import Path
@@ -41,13 +42,21 @@ def frame(rows=60, seed=0, longest=14):
     every = [word + ending for word in ANIMALS + PLANTS + OTHERS for ending in ("", "", "s")]
     texts = [[draw.choice(every) for _ in range(draw.randint(2, longest))] for _ in range(rows)]
     tags = [[tag_of(word) for word in words] for words in texts]
-    return pandas.DataFrame({
-        "text": [" ".join(words) for words in texts], "second": [" ".join(words[::-1][:6]) for words in texts],
-        "kind": [max(("animal", "plant", "other"), key=of.count) for of in tags],
-        "animal": [int("animal" in of) for of in tags], "plant": [int("plant" in of) for of in tags],
-        "plural": [int(any(word.endswith("s") for word in words)) for words in texts],
-        "share": [of.count("animal") / len(of) for of in tags], "words": texts, "tags": tags,
-        "asked": [words[len(words) // 2] for words in texts], "answers": [answer_in(words) for words in texts]})
+    return pandas.DataFrame(
+        {
+            "text": [" ".join(words) for words in texts],
+            "second": [" ".join(words[::-1][:6]) for words in texts],
+            "kind": [max(("animal", "plant", "other"), key=of.count) for of in tags],
+            "animal": [int("animal" in of) for of in tags],
+            "plant": [int("plant" in of) for of in tags],
+            "plural": [int(any(word.endswith("s") for word in words)) for words in texts],
+            "share": [of.count("animal") / len(of) for of in tags],
+            "words": texts,
+            "tags": tags,
+            "asked": [words[len(words) // 2] for words in texts],
+            "answers": [answer_in(words) for words in texts],
+        }
+    )
 
 
 def answer_in(words):

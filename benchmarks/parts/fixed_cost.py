@@ -1,4 +1,5 @@
 """What the callback costs per batch over a nearly free model, beside fastai's own callback that does nothing."""
+
 from section import Bar, Section, arms_table
 from timing import in_turns, noise, ratios
 
@@ -22,13 +23,24 @@ def versions_of(peers):
 
 
 def tell(raw):
-    bars, lines = [], [f"A nearly free model, {raw['rounds']} rounds of {raw['batches']} batches per arm; CPU time "
-                       "from one batch to the next, the median of each round."]
+    bars, lines = (
+        [],
+        [
+            f"A nearly free model, {raw['rounds']} rounds of {raw['batches']} batches per arm; CPU time "
+            "from one batch to the next, the median of each round."
+        ],
+    )
     for fastai, found in raw["found"].items():
         ours, again = (sorted(ratios(found[arm], found[BASE])) for arm in ("callback", AGAIN))
         middle, far = ours[len(ours) // 2], noise(again)
-        bars.append(Bar(f"fixed cost of the callback per batch ÷ fastai's own no-op callback, {fastai}", f"≤ {LIMIT}",
-                        f"{middle:.3f} (no-op against itself: 1 ± {far:.3f})", middle <= LIMIT,
-                        "" if middle <= LIMIT else "see the table"))
+        bars.append(
+            Bar(
+                f"fixed cost of the callback per batch ÷ fastai's own no-op callback, {fastai}",
+                f"≤ {LIMIT}",
+                f"{middle:.3f} (no-op against itself: 1 ± {far:.3f})",
+                middle <= LIMIT,
+                "" if middle <= LIMIT else "see the table",
+            )
+        )
         lines += ["", f"**{fastai}**", "", *arms_table("µs per batch", found, BASE, ".0f")]
     return Section("Fixed cost of the callback", bars, lines)

@@ -1,4 +1,5 @@
 """Peak memory of a process that trains, patched and with the callback; also with all outputs returned."""
+
 from functools import partial
 from statistics import median
 
@@ -26,11 +27,23 @@ def measure(peers, options):
 
 
 def tell(raw):
-    bars, lines = [], [f"Peak resident memory of a process that trains a BERT of six layers, 128 wide, on 16 x 128 "
-                       f"tokens, {raw['rounds']} processes per arm, freed blocks given back at once."]
+    bars, lines = (
+        [],
+        [
+            f"Peak resident memory of a process that trains a BERT of six layers, 128 wide, on 16 x 128 "
+            f"tokens, {raw['rounds']} processes per arm, freed blocks given back at once."
+        ],
+    )
     for kind, found in raw["found"].items():
         ratio = median(found["callback"]) / median(found["patched"])
-        bars.append(Bar(f"peak memory ÷ patched loop, {kind}", f"≤ {LIMIT}", f"{ratio:.4f}", ratio <= LIMIT,
-                        "" if ratio <= LIMIT else "see the table"))
+        bars.append(
+            Bar(
+                f"peak memory ÷ patched loop, {kind}",
+                f"≤ {LIMIT}",
+                f"{ratio:.4f}",
+                ratio <= LIMIT,
+                "" if ratio <= LIMIT else "see the table",
+            )
+        )
         lines += ["", f"**{kind}**", "", *arms_table("MiB", found, "patched", ".1f", of=".4f")]
     return Section("Peak memory", bars, lines)

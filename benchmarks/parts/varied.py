@@ -1,4 +1,5 @@
 """Samples per second on texts of varied length: raw loop, Trainer, blurr, both fastais."""
+
 from statistics import median
 
 from section import Bar, Section, ranged, table
@@ -31,34 +32,65 @@ def measure(peers, options, size=SIZE, many=ROWS, rounds=ROUNDS):
     found = {}
     for rows, wanted in many.items():
         there = {arm: ARMS[arm] for arm in wanted if peers.has(ARMS[arm][0])}
-        arms = {arm: peers.asker(*where, "epoch", seeded=True, size=size, rows=rows, **given)
-                for arm, (*where, given) in there.items()}
-        found[rows] = {"real": peers.ask("v2", "raw_torch", "real_tokens", rows=rows),
-                       "arms": in_turns(arms, options.rounds or rounds)}
-    return {"found": found, "size": size,
-            "versions": {script: peers.ask(environment, script, "versions")
-                         for environment, script, _ in ARMS.values() if peers.has(environment)}}
+        arms = {
+            arm: peers.asker(*where, "epoch", seeded=True, size=size, rows=rows, **given)
+            for arm, (*where, given) in there.items()
+        }
+        found[rows] = {
+            "real": peers.ask("v2", "raw_torch", "real_tokens", rows=rows),
+            "arms": in_turns(arms, options.rounds or rounds),
+        }
+    return {
+        "found": found,
+        "size": size,
+        "versions": {
+            script: peers.ask(environment, script, "versions")
+            for environment, script, _ in ARMS.values()
+            if peers.has(environment)
+        },
+    }
 
 
 def tell(raw):
     found, lines = {int(rows): one for rows, one in raw["found"].items()}, []
     for rows, one in found.items():
         arms, base = one["arms"], seconds(one["arms"][RAW])
-        lines += ["", f"**{rows:,} rows, {len(base)} round(s)**", "", *table(
-            "arm | samples per second | raw loop ÷ this, median of rounds | tokens computed per real token | "
-            "what its padding allows", [
-                (arm, ranged([rows / s for s in seconds(turns)], ".1f"), ranged(ratios(base, seconds(turns))),
-                 f"{share(one, arm):.3f}", f"{allowed(arms, arm):.2f}") for arm, turns in arms.items()])]
+        lines += [
+            "",
+            f"**{rows:,} rows, {len(base)} round(s)**",
+            "",
+            *table(
+                "arm | samples per second | raw loop ÷ this, median of rounds | tokens computed per real token | "
+                "what its padding allows",
+                [
+                    (
+                        arm,
+                        ranged([rows / s for s in seconds(turns)], ".1f"),
+                        ranged(ratios(base, seconds(turns))),
+                        f"{share(one, arm):.3f}",
+                        f"{allowed(arms, arm):.2f}",
+                    )
+                    for arm, turns in arms.items()
+                ],
+            ),
+        ]
     model = NAMES[raw["size"]]
     bars = [bar_of_padding(arm, found, model) for arm in OURS]
-    bars += [bar_against(arm, other, limit, found, model)
-             for other, limit in ((GROUPED, 1.4), (BLURR, 1.05)) for arm in OURS]
-    return Section(f"Samples per second on varied lengths, {model}", bars, [
-        "One epoch of texts of 5 - 120 tokens (log-normal, median 25, sigma 0.6), 32 rows per batch, torch's AdamW in "
-        "every arm, no clipping, constant rate; CPU time of the epoch, what was tokenised beforehand not counted "
-        "(blurr tokenises each batch as it is made). What the padding allows: tokens that the raw loop computes ÷ "
-        "tokens that the arm computes, as the model itself counted them. \"Our batches\": the raw loop in the order "
-        "that `text_data` draws.", *lines])
+    bars += [
+        bar_against(arm, other, limit, found, model) for other, limit in ((GROUPED, 1.4), (BLURR, 1.05)) for arm in OURS
+    ]
+    return Section(
+        f"Samples per second on varied lengths, {model}",
+        bars,
+        [
+            "One epoch of texts of 5 - 120 tokens (log-normal, median 25, sigma 0.6), 32 rows per batch, torch's AdamW in "
+            "every arm, no clipping, constant rate; CPU time of the epoch, what was tokenised beforehand not counted "
+            "(blurr tokenises each batch as it is made). What the padding allows: tokens that the raw loop computes ÷ "
+            'tokens that the arm computes, as the model itself counted them. "Our batches": the raw loop in the order '
+            "that `text_data` draws.",
+            *lines,
+        ],
+    )
 
 
 def seconds(turns):
@@ -85,14 +117,26 @@ def gained(arms, arm, over=RAW):
 def bar_of_padding(arm, found, model):
     of_allowed = {rows: gained(one["arms"], arm) / allowed(one["arms"], arm) for rows, one in found.items()}
     met = all(part >= 0.95 for part in of_allowed.values())
-    reached = "; ".join(f"{rows:,} rows: {gained(one['arms'], arm):.2f} of {allowed(one['arms'], arm):.2f} = "
-                        f"{of_allowed[rows]:.1%}" for rows, one in found.items())
-    reason = "" if met else (
-        "what a step costs whatever its length (optimizer, loop) is not saved with the padding; of what the raw loop "
-        "reaches on the same batches " + "; ".join(
-            f"{rows:,} rows {gained(one['arms'], arm, ORACLE):.1%}" for rows, one in found.items()))
-    return Bar(f"samples per second ÷ raw loop padded to the batch's maximum, {model}, {arm}",
-               "≥ 95 % of what the saved padding allows", reached, met, reason)
+    reached = "; ".join(
+        f"{rows:,} rows: {gained(one['arms'], arm):.2f} of {allowed(one['arms'], arm):.2f} = {of_allowed[rows]:.1%}"
+        for rows, one in found.items()
+    )
+    reason = (
+        ""
+        if met
+        else (
+            "what a step costs whatever its length (optimizer, loop) is not saved with the padding; of what the raw loop "
+            "reaches on the same batches "
+            + "; ".join(f"{rows:,} rows {gained(one['arms'], arm, ORACLE):.1%}" for rows, one in found.items())
+        )
+    )
+    return Bar(
+        f"samples per second ÷ raw loop padded to the batch's maximum, {model}, {arm}",
+        "≥ 95 % of what the saved padding allows",
+        reached,
+        met,
+        reason,
+    )
 
 
 def bar_against(arm, other, limit, found, model):
@@ -102,13 +146,19 @@ def bar_against(arm, other, limit, found, model):
         return Bar(what, f"≥ {limit}", "-", None, "its environment is not there")
     met, reason = all(ratio >= limit for ratio in there.values()), ""
     if not met and other == GROUPED:
-        reason = ("Trainer sorts windows of a quarter of the batches, at most 50: the more rows, the less it pads, and "
-                  "both spend their time in the same model. Tokens computed per real token: " + "; ".join(
-                      f"{rows:,} rows {share(found[rows], other):.2f} there, {share(found[rows], arm):.2f} here"
-                      for rows in there))
+        reason = (
+            "Trainer sorts windows of a quarter of the batches, at most 50: the more rows, the less it pads, and "
+            "both spend their time in the same model. Tokens computed per real token: "
+            + "; ".join(
+                f"{rows:,} rows {share(found[rows], other):.2f} there, {share(found[rows], arm):.2f} here"
+                for rows in there
+            )
+        )
     elif not met:
         reason = "its batches are of like length too: " + "; ".join(
             f"{rows:,} rows {share(found[rows], other):.3f} tokens per real token there, {share(found[rows], arm):.3f} "
-            "here" for rows in there)
+            "here"
+            for rows in there
+        )
     figures = "; ".join(f"{rows:,} rows: {ratio:.2f}" for rows, ratio in there.items())
     return Bar(what, f"≥ {limit}", figures, met, reason)

@@ -1,4 +1,5 @@
 """What a model learns from batches of like length, and what from random ones: fastai 2, a small BERT from scratch."""
+
 import numpy as np
 import pandas as pd
 import torch
@@ -25,7 +26,7 @@ def frame_of(rows, path, text, label):
         found = found[[text, label]].rename(columns={text: "text", label: "label"})
         return found.sample(min(rows, len(found)), random_state=0).reset_index(drop=True)
     every = comments(20_000)
-    rude, others = ([one.text for one in every if one.labels[0] == wanted][:rows // 2] for wanted in (1, 0))
+    rude, others = ([one.text for one in every if one.labels[0] == wanted][: rows // 2] for wanted in (1, 0))
     both = pd.DataFrame({"text": rude + others, "label": [1] * len(rude) + [0] * len(others)})
     return both.sample(frac=1, random_state=0).reset_index(drop=True)
 
@@ -35,9 +36,21 @@ def prepared(rows, path, text, label):
         frame = frame_of(rows, path, text, label)
         own = tokenizer(frame["text"].tolist())
         cut = len(frame) * 4 // 5
-        made.update(cut=cut, frame=frame, loaders=text_data(
-            frame[:cut], frame[cut:], own, text="text", labels="label", bs=BATCH, max_length=MAX_LEN,
-            device=torch.device("cpu"), progress=False))
+        made.update(
+            cut=cut,
+            frame=frame,
+            loaders=text_data(
+                frame[:cut],
+                frame[cut:],
+                own,
+                text="text",
+                labels="label",
+                bs=BATCH,
+                max_length=MAX_LEN,
+                device=torch.device("cpu"),
+                progress=False,
+            ),
+        )
     return made["loaders"]
 
 
@@ -65,11 +78,18 @@ def padded(loader):
 
 def about(rows, epochs, path=None, text="text", label="label"):
     loaders = prepared(rows, path, text, label)
-    valid = made["frame"]["label"][made["cut"]:]
+    valid = made["frame"]["label"][made["cut"] :]
     what = f"`{path.rpartition('/')[2]}`" if path else "bundled comments, rude or not, half of each"
-    return {"what": what, "train": made["cut"], "valid": len(valid), "epochs": epochs, "lr": LR,
-            "model": "a BERT of two layers, 128 wide, from scratch", "classes": loaders.c,
-            "base": float(valid.value_counts(normalize=True).max())}
+    return {
+        "what": what,
+        "train": made["cut"],
+        "valid": len(valid),
+        "epochs": epochs,
+        "lr": LR,
+        "model": "a BERT of two layers, 128 wide, from scratch",
+        "classes": loaders.c,
+        "base": float(valid.value_counts(normalize=True).max()),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What the two fastais' peers share: nearly free and real batches, a model of many outputs, a timed doctor."""
+
 import time
 
 import torch
@@ -31,8 +32,13 @@ def hf_batches(size, number):
     """((ids, mask), labels), of 8 rows of 32 tokens."""
     torch.manual_seed(0)
     shape = (STEP_ROWS, STEP_LENGTH)
-    return [([torch.randint(5, SIZES[size]["vocab_size"], shape), torch.ones(shape, dtype=torch.long)],
-             torch.randint(0, 2, (STEP_ROWS,))) for _ in range(number)]
+    return [
+        (
+            [torch.randint(5, SIZES[size]["vocab_size"], shape), torch.ones(shape, dtype=torch.long)],
+            torch.randint(0, 2, (STEP_ROWS,)),
+        )
+        for _ in range(number)
+    ]
 
 
 def big_outputs(library, returned):
@@ -41,8 +47,14 @@ def big_outputs(library, returned):
 
     of = import_module(library)
     vocabulary = "vocab_size" if library == "transformers" else "vocab_size_or_config_json_file"
-    config = of.BertConfig(**{vocabulary: 1000}, hidden_size=128, num_hidden_layers=6, num_attention_heads=4,
-                           intermediate_size=512, max_position_embeddings=128)
+    config = of.BertConfig(
+        **{vocabulary: 1000},
+        hidden_size=128,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=128,
+    )
     config.num_labels = 2
     config.output_hidden_states = returned
     if library == "transformers":
@@ -74,6 +86,7 @@ def _timed(method):
             return method(self, *args, **kwargs)
         finally:
             self.seconds += time.process_time() - started
+
     return timed
 
 

@@ -1,4 +1,5 @@
 """Hugging Face's Trainer, with and without length grouping."""
+
 import tempfile
 
 import torch
@@ -15,10 +16,24 @@ def epoch(arm, size, rows, seed=0, device="cpu", batch=BATCH, bf16=False, drawn=
     counted = Counted(net)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            folder, num_train_epochs=1, per_device_train_batch_size=batch, seed=seed, learning_rate=LR,
-            weight_decay=WEIGHT_DECAY, lr_scheduler_type="constant", max_grad_norm=0, optim="adamw_torch",
-            train_sampling_strategy=SAMPLING[arm], logging_strategy="no", save_strategy="no", report_to=[],
-            disable_tqdm=True, use_cpu=device == "cpu", bf16=bf16, dataloader_pin_memory=device != "cpu")
+            folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=batch,
+            seed=seed,
+            learning_rate=LR,
+            weight_decay=WEIGHT_DECAY,
+            lr_scheduler_type="constant",
+            max_grad_norm=0,
+            optim="adamw_torch",
+            train_sampling_strategy=SAMPLING[arm],
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=device == "cpu",
+            bf16=bf16,
+            dataloader_pin_memory=device != "cpu",
+        )
         trainer = Trainer(net, arguments, DataCollatorWithPadding(tokenizer(size)), data)
         with CPU(device) as clock:
             found = trainer.train()
@@ -30,10 +45,15 @@ def padded_tokens(lengths, batch=BATCH, seed=0):
     from transformers.trainer_pt_utils import get_length_grouped_indices
 
     order = get_length_grouped_indices(lengths, batch, generator=torch.Generator().manual_seed(seed))
-    parts = [order[at:at + batch] for at in range(0, len(order), batch)]
+    parts = [order[at : at + batch] for at in range(0, len(order), batch)]
     return sum(max(lengths[i] for i in part) * len(part) for part in parts)
 
 
 if __name__ == "__main__":
-    serve({"epoch": epoch, "padded_tokens": padded_tokens,
-           "versions": lambda: versions("torch", "transformers", "accelerate")})
+    serve(
+        {
+            "epoch": epoch,
+            "padded_tokens": padded_tokens,
+            "versions": lambda: versions("torch", "transformers", "accelerate"),
+        }
+    )

@@ -1,4 +1,5 @@
 """fastai 1: the patched loop of 2019, the callback, and the way of `text_data`."""
+
 import resource
 import time
 from contextlib import nullcontext
@@ -41,8 +42,17 @@ def data_of(rows, size, random):
     import pandas as pd
 
     frame = pd.DataFrame(frame)
-    data = text_data(frame[:rows], frame[rows:], tokenizer(size), text="text", labels="label", bs=BATCH,
-                     max_length=LONGEST, device=torch.device("cpu"), progress=False)
+    data = text_data(
+        frame[:rows],
+        frame[rows:],
+        tokenizer(size),
+        text="text",
+        labels="label",
+        bs=BATCH,
+        max_length=LONGEST,
+        device=torch.device("cpu"),
+        progress=False,
+    )
     data.valid_dl = None
     if random:
         dataset = data.train_ds
@@ -54,8 +64,15 @@ def epoch(arm, size, rows, seed=0):
     """Seconds of an epoch, and the tokens computed in it."""
     data, net = data_of(rows, size, random=arm != "text_data"), model(size)
     outer = HFModel(net, inputs=data.inputs, pad_token_id=0)
-    learn = Learner(data, outer, loss_func=nn.CrossEntropyLoss(), opt_func=partial(torch.optim.AdamW), true_wd=False,
-                    wd=WEIGHT_DECAY, callbacks=[] if arm == "patched" else [HFCallback()])
+    learn = Learner(
+        data,
+        outer,
+        loss_func=nn.CrossEntropyLoss(),
+        opt_func=partial(torch.optim.AdamW),
+        true_wd=False,
+        wd=WEIGHT_DECAY,
+        callbacks=[] if arm == "patched" else [HFCallback()],
+    )
     counted = Counted(net)
     torch.manual_seed(seed)
     with quiet(learn), loop_of(arm), CPU() as clock:
@@ -85,8 +102,9 @@ def learner_of(kind, arm, batches):
     net = NearlyFree() if kind == "free" else model(kind)
     if kind != "free":
         net = HFModel(net, ("input_ids", "attention_mask"), pad_token_id=0)
-    learn = Learner(bunch, net, loss_func=nn.CrossEntropyLoss(),
-                    callbacks=callbacks_of("callback" if arm == "doctor" else arm))
+    learn = Learner(
+        bunch, net, loss_func=nn.CrossEntropyLoss(), callbacks=callbacks_of("callback" if arm == "doctor" else arm)
+    )
     if arm == "doctor":
         learn.callbacks.append(TimedDoctor.over(Doctor)(learn, say=lambda text: None))
     return learn
@@ -103,8 +121,12 @@ def steps(kind, arm, batches):
     with quiet(learn), loop_of(arm), CPU() as clock:
         learn.fit(1, 1e-3 if kind == "free" else LR)
     gaps = [(b - a) * 1e6 for a, b in zip(asked, asked[1:])]
-    return {"median": median(gaps), "gaps": gaps if kind != "free" else None, "seconds": clock.seconds,
-            "doctor": None if doctor is None else doctor.seconds / clock.seconds}
+    return {
+        "median": median(gaps),
+        "gaps": gaps if kind != "free" else None,
+        "seconds": clock.seconds,
+        "doctor": None if doctor is None else doctor.seconds / clock.seconds,
+    }
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
@@ -125,12 +147,31 @@ def peak_memory(arm, returned):
 
 def collator(rows, times):
     """Seconds of tokenising and of one pass over the training batches; no model."""
+
     def make(frame, own):
-        return text_data(frame[:rows], frame[rows:], own, text="text", labels="label", bs=BATCH, max_length=LONGEST,
-                         device=torch.device("cpu"), progress=False).train_dl
+        return text_data(
+            frame[:rows],
+            frame[rows:],
+            own,
+            text="text",
+            labels="label",
+            bs=BATCH,
+            max_length=LONGEST,
+            device=torch.device("cpu"),
+            progress=False,
+        ).train_dl
+
     return feeding_seconds(make, rows, times)
 
 
 if __name__ == "__main__":
-    serve({"epoch": epoch, "steps": steps, "peak_memory": peak_memory, "feeding": collator, "batch": lambda: FREE_BATCH,
-           "versions": lambda: versions("torch", "fastai", "transformers", "pytorch-transformers")})
+    serve(
+        {
+            "epoch": epoch,
+            "steps": steps,
+            "peak_memory": peak_memory,
+            "feeding": collator,
+            "batch": lambda: FREE_BATCH,
+            "versions": lambda: versions("torch", "fastai", "transformers", "pytorch-transformers"),
+        }
+    )

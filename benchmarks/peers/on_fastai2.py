@@ -1,4 +1,5 @@
 """fastai 2: the patched loop, the callback, and the way of `text_data`."""
+
 import resource
 import time
 from contextlib import nullcontext
@@ -45,8 +46,17 @@ def callbacks_of(arm):
 def data_of(rows, size, random, device="cpu", batch=BATCH, drawn=None):
     found, labels = texts(rows, size, drawn=drawn)
     frame = pd.DataFrame({"text": [*found, found[0]], "label": [*map(int, labels), 0]})
-    loaders = text_data(frame[:rows], frame[rows:], tokenizer(size), text="text", labels="label", bs=batch,
-                        max_length=512 if drawn else LONGEST, device=torch.device(device), progress=False)
+    loaders = text_data(
+        frame[:rows],
+        frame[rows:],
+        tokenizer(size),
+        text="text",
+        labels="label",
+        bs=batch,
+        max_length=512 if drawn else LONGEST,
+        device=torch.device(device),
+        progress=False,
+    )
     if random:
         loaders.train.shuffle_fn = lambda order: torch.randperm(len(order)).tolist()
     return loaders
@@ -54,9 +64,15 @@ def data_of(rows, size, random, device="cpu", batch=BATCH, drawn=None):
 
 def learner_of_texts(arm, size, rows, bf16=False, **where):
     loaders, net = data_of(rows, size, random="text_data" not in arm, **where), model(size)
-    learn = Learner(loaders, HFModel(net, inputs=loaders.inputs), loss_func=nn.CrossEntropyLoss(), lr=LR,
-                    wd=WEIGHT_DECAY, opt_func=AdamW,
-                    cbs=[NoValidation(), *([] if arm.startswith("patched") else [HFCallback()])])
+    learn = Learner(
+        loaders,
+        HFModel(net, inputs=loaders.inputs),
+        loss_func=nn.CrossEntropyLoss(),
+        lr=LR,
+        wd=WEIGHT_DECAY,
+        opt_func=AdamW,
+        cbs=[NoValidation(), *([] if arm.startswith("patched") else [HFCallback()])],
+    )
     if arm.endswith("doctor"):
         learn.add_cb(Doctor(say=lambda text: None))
     return learn.to_bf16() if bf16 else learn, net
@@ -69,8 +85,12 @@ def epoch(arm, size, rows, seed=0, device="cpu", batch=BATCH, bf16=False, drawn=
     torch.manual_seed(seed)
     with quiet(learn), loop_of(arm), CPU(device) as clock:
         learn.fit(1)
-    return {"seconds": clock.seconds, "tokens": counted.tokens, "pairs": counted.pairs,
-            "loss": float(learn.recorder.losses[-1])}
+    return {
+        "seconds": clock.seconds,
+        "tokens": counted.tokens,
+        "pairs": counted.pairs,
+        "loss": float(learn.recorder.losses[-1]),
+    }
 
 
 def losses(arm, size, rows, device, bf16, deterministic):
@@ -83,8 +103,10 @@ def losses(arm, size, rows, device, bf16, deterministic):
             learn.fit(1)
     finally:
         torch.use_deterministic_algorithms(False)
-    return {"losses": [float(loss) for loss in learn.recorder.losses],
-            "weights": [float(p.detach().double().sum()) for p in net.parameters()]}
+    return {
+        "losses": [float(loss) for loss in learn.recorder.losses],
+        "weights": [float(p.detach().double().sum()) for p in net.parameters()],
+    }
 
 
 def device_of(device):
@@ -95,8 +117,10 @@ def device_of(device):
     with CPU(device) as clock:
         for _ in range(times):
             a @ b
-    return {"name": "the CPU" if device == "cpu" else torch.cuda.get_device_name(0),
-            "peak": 2 * side ** 3 * times / clock.seconds}
+    return {
+        "name": "the CPU" if device == "cpu" else torch.cuda.get_device_name(0),
+        "peak": 2 * side**3 * times / clock.seconds,
+    }
 
 
 # -- fixed costs, steps, the doctor ----------------------------------------------------------------------------------
@@ -118,13 +142,18 @@ class Ready(DataLoader):
 
 
 def learner_of(kind, arm, batches):
-    ready = free_batches(batches) if kind == "free" else [(*inputs, labels) for inputs, labels in
-                                                          hf_batches(kind, batches)]
+    ready = (
+        free_batches(batches) if kind == "free" else [(*inputs, labels) for inputs, labels in hf_batches(kind, batches)]
+    )
     loader = Ready(ready)
     loader.n_inp = len(ready[0]) - 1
     net = NearlyFree() if kind == "free" else HFModel(model(kind), ("input_ids", "attention_mask"), pad_token_id=0)
-    learn = Learner(DataLoaders(loader, loader), net, loss_func=nn.CrossEntropyLoss(),
-                    cbs=[NoValidation(), *callbacks_of("callback" if arm == "doctor" else arm)])
+    learn = Learner(
+        DataLoaders(loader, loader),
+        net,
+        loss_func=nn.CrossEntropyLoss(),
+        cbs=[NoValidation(), *callbacks_of("callback" if arm == "doctor" else arm)],
+    )
     if arm == "doctor":
         learn.add_cb(TimedDoctor.over(Doctor)(say=lambda text: None))
     return learn
@@ -141,8 +170,12 @@ def steps(kind, arm, batches):
     with quiet(learn), loop_of(arm), CPU() as clock:
         learn.fit(1, 1e-3 if kind == "free" else LR)
     gaps = [(b - a) * 1e6 for a, b in zip(asked, asked[1:])]
-    return {"median": median(gaps), "gaps": gaps if kind != "free" else None, "seconds": clock.seconds,
-            "doctor": None if doctor is None else doctor.seconds / clock.seconds}
+    return {
+        "median": median(gaps),
+        "gaps": gaps if kind != "free" else None,
+        "seconds": clock.seconds,
+        "doctor": None if doctor is None else doctor.seconds / clock.seconds,
+    }
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
@@ -163,13 +196,34 @@ def peak_memory(arm, returned):
 
 def feeding(rows, times):
     """Seconds of tokenising and of one pass over the training batches; no model."""
+
     def make(frame, own):
-        return text_data(frame[:rows], frame[rows:], own, text="text", labels="label", bs=BATCH, max_length=LONGEST,
-                         device=torch.device("cpu"), progress=False).train
+        return text_data(
+            frame[:rows],
+            frame[rows:],
+            own,
+            text="text",
+            labels="label",
+            bs=BATCH,
+            max_length=LONGEST,
+            device=torch.device("cpu"),
+            progress=False,
+        ).train
+
     return feeding_seconds(make, rows, times)
 
 
 if __name__ == "__main__":
-    serve({"epoch": epoch, "steps": steps, "peak_memory": peak_memory, "feeding": feeding, "batch": lambda: FREE_BATCH,
-           "losses": losses, "device_of": device_of, "has_gpu": torch.cuda.is_available,
-           "versions": lambda: versions("torch", "fastai", "transformers")})
+    serve(
+        {
+            "epoch": epoch,
+            "steps": steps,
+            "peak_memory": peak_memory,
+            "feeding": feeding,
+            "batch": lambda: FREE_BATCH,
+            "losses": losses,
+            "device_of": device_of,
+            "has_gpu": torch.cuda.is_available,
+            "versions": lambda: versions("torch", "fastai", "transformers"),
+        }
+    )

@@ -1,4 +1,5 @@
 """A raw PyTorch loop, padded to the batch's maximum: what all others are measured against."""
+
 import numpy as np
 import torch
 from serving import CPU, serve, versions
@@ -9,8 +10,8 @@ def padded(rows):
     width = max(len(row["input_ids"]) for row in rows)
     ids, mask = (torch.zeros(len(rows), width, dtype=torch.long) for _ in range(2))
     for at, row in enumerate(rows):
-        ids[at, :len(row["input_ids"])] = torch.tensor(row["input_ids"])
-        mask[at, :len(row["input_ids"])] = 1
+        ids[at, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        mask[at, : len(row["input_ids"])] = 1
     return ids, mask, torch.tensor([row["labels"] for row in rows])
 
 
@@ -31,7 +32,7 @@ def epoch(arm, size, rows, seed=0, device="cpu"):
     order = drawn(arm, rows, seed)
     with CPU(device) as clock:
         for at in range(0, rows, BATCH):
-            ids, mask, labels = (t.to(device) for t in padded([data[i] for i in order[at:at + BATCH]]))
+            ids, mask, labels = (t.to(device) for t in padded([data[i] for i in order[at : at + BATCH]]))
             loss = loss_func(net(input_ids=ids, attention_mask=mask).logits, labels)
             loss.backward()
             optimizer.step()

@@ -2,6 +2,7 @@
 
 Each peer runs under the interpreter of its own environment, and the rounds of all of them are asked for in turns.
 """
+
 import json
 import logging
 import os

@@ -1,4 +1,5 @@
 """The fast tokenizer's own call for many texts, and ``TextEncoder``, over the bundled comments."""
+
 import ctypes
 import os
 import time
@@ -31,8 +32,9 @@ def tokenizer(texts):
 
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    backend.train_from_iterator(texts[:LEARNED_FROM], trainers.WordPieceTrainer(
-        vocab_size=PIECES, special_tokens=SPECIAL, show_progress=False))
+    backend.train_from_iterator(
+        texts[:LEARNED_FROM], trainers.WordPieceTrainer(vocab_size=PIECES, special_tokens=SPECIAL, show_progress=False)
+    )
     cls, sep = (backend.token_to_id(token) for token in ("[CLS]", "[SEP]"))
     backend.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL))
@@ -82,7 +84,16 @@ def resident(which):
 
 
 if __name__ == "__main__":
-    serve({"prepare": prepare, "encode": encode, "lengths": lengths, "peak_memory": peak_memory,
-           "versions": lambda: {**versions("tokenizers", "transformers"),
-                                "cores": len(os.sched_getaffinity(0)),
-                                "threads": os.environ.get("RAYON_NUM_THREADS", "all")}})
+    serve(
+        {
+            "prepare": prepare,
+            "encode": encode,
+            "lengths": lengths,
+            "peak_memory": peak_memory,
+            "versions": lambda: {
+                **versions("tokenizers", "transformers"),
+                "cores": len(os.sched_getaffinity(0)),
+                "threads": os.environ.get("RAYON_NUM_THREADS", "all"),
+            },
+        }
+    )

@@ -1,4 +1,5 @@
 """blurr's own way on fastai 2.7: its TextBlock, batches tokenised as they are made, its wrapper and callback."""
+
 from functools import partial
 
 import pandas as pd
@@ -25,12 +26,20 @@ def epoch(size, rows, seed=0, device="cpu"):
     net, own = model(size), tokenizer(size)
     frame = pd.DataFrame({"text": found, "label": labels}).iloc[[*range(rows), 0]]  # the last one to validate
     block = TextBlock("bert", net.config, own, net, include_labels=False, max_length=LONGEST)
-    blocks = DataBlock((block, CategoryBlock), get_x=ColReader("text"), get_y=ColReader("label"),
-                       splitter=IndexSplitter([rows]))
+    blocks = DataBlock(
+        (block, CategoryBlock), get_x=ColReader("text"), get_y=ColReader("label"), splitter=IndexSplitter([rows])
+    )
     torch.manual_seed(seed)
     loaders = blocks.dataloaders(frame, bs=BATCH, val_bs=1, num_workers=0, device=torch.device(device), drop_last=False)
-    learn = Learner(loaders, BaseModelWrapper(net), loss_func=CrossEntropyLossFlat(), lr=LR, wd=WEIGHT_DECAY,
-                    opt_func=partial(OptimWrapper, opt=torch.optim.AdamW), cbs=[BaseModelCallback, NoValidation])
+    learn = Learner(
+        loaders,
+        BaseModelWrapper(net),
+        loss_func=CrossEntropyLossFlat(),
+        lr=LR,
+        wd=WEIGHT_DECAY,
+        opt_func=partial(OptimWrapper, opt=torch.optim.AdamW),
+        cbs=[BaseModelCallback, NoValidation],
+    )
     counted = Counted(net)
     with learn.no_bar(), learn.no_logging(), CPU(device) as clock:
         learn.fit(1)

@@ -3,6 +3,7 @@
 Whatever is printed of the feeding was seen at the model itself, by hooks on its embeddings and its first layer, so it
 holds however the batches were made.
 """
+
 import argparse
 import contextlib
 import io
@@ -63,7 +64,7 @@ def prepare(args, folder):
     frame = pd.read_csv(path, dtype={args.text: str}, keep_default_na=False).head(args.rows)
     seed_everything(args.seed)
     order = np.random.permutation(len(frame))
-    train, valid = frame.iloc[order[len(frame) // 5:]], frame.iloc[order[:len(frame) // 5]]
+    train, valid = frame.iloc[order[len(frame) // 5 :]], frame.iloc[order[: len(frame) // 5]]
     model = args.model or tiny_bert(Path(folder) / "tiny", frame[args.text], args.max_len)
     return train, valid, valid[[args.text]].reset_index(drop=True), str(model)
 
@@ -78,9 +79,17 @@ def tiny_bert(folder, texts, max_len, width=0.02):
     words = sorted({word for text in texts for word in split(text)})
     vocabulary = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]  # as BERT's own begins
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    BertModel(BertConfig(
-        len(vocabulary), hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256,
-        max_position_embeddings=max_len, initializer_range=width)).save_pretrained(str(folder))
+    BertModel(
+        BertConfig(
+            len(vocabulary),
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=256,
+            max_position_embeddings=max_len,
+            initializer_range=width,
+        )
+    ).save_pretrained(str(folder))
     return folder
 
 
@@ -125,8 +134,10 @@ class Meter:
 
     def __enter__(self):
         embeddings, layer = self._hooked
-        self._handles = [embeddings.register_forward_pre_hook(self._see_ids),
-                         layer.register_forward_pre_hook(self._see_mask)]
+        self._handles = [
+            embeddings.register_forward_pre_hook(self._see_ids),
+            layer.register_forward_pre_hook(self._see_mask),
+        ]
         return self
 
     def __exit__(self, *_):
@@ -172,7 +183,7 @@ def alone(model, tokenizer, texts, max_len):
     made = []
     with torch.no_grad():
         for text in texts:
-            tokens = ["[CLS]", *tokenizer.tokenize(text)[:max_len - 2], "[SEP]"]
+            tokens = ["[CLS]", *tokenizer.tokenize(text)[: max_len - 2], "[SEP]"]
             ids = torch.tensor([tokenizer.convert_tokens_to_ids(tokens)], device=device)
             made.append(torch.sigmoid(model(ids)[0])[0].cpu().numpy())
     return np.stack(made)
@@ -191,14 +202,19 @@ def report(args, learn, tokenizer, meter, building, training, valid, test, predi
     for epoch, values in enumerate(learn.recorder.metrics):
         shown = "  ".join(f"{name} {float(value):.6f}" for name, value in zip(names, values))
         lines.append((f"epoch {epoch}", f"{shown}  valid loss {float(learn.recorder.val_losses[epoch]):.4f}"))
-    lines += [("all zeros would score", f"{zeros:.6f}"),
-              ("mean AUC on valid", f"{mean_columnwise_auc(torch.tensor(predictions), torch.tensor(targets)):.4f}"),
-              *meter.lines(),
-              ("batch mates change", f"a probability by up to {moved.max():.2g}, by {moved.mean():.2g} on average"),
-              ("making the DataBunch", f"{building.wall:.2f} s ({building.cpu:.2f} s of CPU)"),
-              ("drawing an epoch's order", f"{sorting.wall:.3f} s"),
-              ("training", f"{training.cpu:.2f} s of CPU, {steps} steps an epoch, "
-                           f"{1000 * training.cpu / max(1, meter.rows):.2f} ms a row")]
+    lines += [
+        ("all zeros would score", f"{zeros:.6f}"),
+        ("mean AUC on valid", f"{mean_columnwise_auc(torch.tensor(predictions), torch.tensor(targets)):.4f}"),
+        *meter.lines(),
+        ("batch mates change", f"a probability by up to {moved.max():.2g}, by {moved.mean():.2g} on average"),
+        ("making the DataBunch", f"{building.wall:.2f} s ({building.cpu:.2f} s of CPU)"),
+        ("drawing an epoch's order", f"{sorting.wall:.3f} s"),
+        (
+            "training",
+            f"{training.cpu:.2f} s of CPU, {steps} steps an epoch, "
+            f"{1000 * training.cpu / max(1, meter.rows):.2f} ms a row",
+        ),
+    ]
     width = max(len(name) for name, _ in lines)
     print(*(f"{name:<{width}}  {value}" for name, value in lines), f"wrote {args.out}", sep="\n")
     sys.stdout.flush()

@@ -1,7 +1,8 @@
 """Train on as many processes as the launcher starts, on GPUs or on the CPU: docs/distributed.md.
 
-    torchrun --standalone --nproc-per-node 2 docs/distributed/fastai1.py comments.csv MODEL_FOLDER
+torchrun --standalone --nproc-per-node 2 docs/distributed/fastai1.py comments.csv MODEL_FOLDER
 """
+
 import os
 import sys
 
@@ -31,8 +32,13 @@ else:
     torch.distributed.init_process_group("gloo", init_method="env://")
 data = text_data(csv, 0.2, BertTokenizer.from_pretrained(folder), "comment_text", list(LABELS), bs=16, progress=False)
 bert = BertForSequenceClassification.from_pretrained(folder, num_labels=data.c)
-learn = Learner(data, HFModel(bert, inputs=data.inputs), metrics=[accuracy_thresh, ColumnwiseAUC()],
-                callbacks=[HFCallback()], callback_fns=[Doctor]).to_distributed(process)
+learn = Learner(
+    data,
+    HFModel(bert, inputs=data.inputs),
+    metrics=[accuracy_thresh, ColumnwiseAUC()],
+    callbacks=[HFCallback()],
+    callback_fns=[Doctor],
+).to_distributed(process)
 with heal():
     learn.fit_one_cycle(2, 1e-3)
     learn.save("trained")  # process 0 alone writes

@@ -1,7 +1,8 @@
 """Train on as many processes as the launcher starts, on GPUs or on the CPU: docs/distributed.md.
 
-    torchrun --standalone --nproc-per-node 2 docs/distributed/fastai2.py comments.csv MODEL_FOLDER
+torchrun --standalone --nproc-per-node 2 docs/distributed/fastai2.py comments.csv MODEL_FOLDER
 """
+
 import sys
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle
@@ -18,8 +19,9 @@ from fastai_hf_callback.utils.distributed import rank
 csv, folder = sys.argv[1:]
 dls = text_data(csv, 0.2, AutoTokenizer.from_pretrained(folder), "comment_text", list(LABELS), bs=16, progress=False)
 bert = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=dls.c)
-learn = Learner(dls, HFModel(bert, inputs=dls.inputs), metrics=[accuracy_multi, ColumnwiseAUC()],
-                cbs=[HFCallback(), Doctor()])
+learn = Learner(
+    dls, HFModel(bert, inputs=dls.inputs), metrics=[accuracy_multi, ColumnwiseAUC()], cbs=[HFCallback(), Doctor()]
+)
 with learn.distrib_ctx(cpu=not torch.cuda.is_available()):
     learn.fit_one_cycle(2, 1e-3)
     learn.save("trained")  # process 0 alone writes

@@ -1,4 +1,5 @@
 """Answers in their contexts, on fastai 2: python docs/examples/question_answering.py MODEL"""
+
 import sys
 from itertools import permutations
 
@@ -10,18 +11,40 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from fastai_hf_callback import HFCallback, HFModel, layer_groups, span_exact_match, span_f1, span_logits, text_data
 
 PEOPLE, PLACES = ("Ada", "Grace", "Alan", "Emmy"), ("London", "Geneva", "Lisbon", "Oslo")
-answers = pd.DataFrame([(f"Where does {asked} live?", f"{one} lives in {here}, and {other} lives in {there}.",
-                         here if asked == one else there)
-                        for one, other in permutations(PEOPLE, 2) for here, there in permutations(PLACES, 2)
-                        for asked in (one, other)], columns=["question", "context", "answer"])
+answers = pd.DataFrame(
+    [
+        (
+            f"Where does {asked} live?",
+            f"{one} lives in {here}, and {other} lives in {there}.",
+            here if asked == one else there,
+        )
+        for one, other in permutations(PEOPLE, 2)
+        for here, there in permutations(PLACES, 2)
+        for asked in (one, other)
+    ],
+    columns=["question", "context", "answer"],
+)
 
 
 def main(model, epochs=8):
-    dls = text_data(answers, 0.25, AutoTokenizer.from_pretrained(model), text="question", text_pair="context",
-                    labels="answer", task="question-answering", max_length=96)
+    dls = text_data(
+        answers,
+        0.25,
+        AutoTokenizer.from_pretrained(model),
+        text="question",
+        text_pair="context",
+        labels="answer",
+        task="question-answering",
+        max_length=96,
+    )
     head = AutoModelForQuestionAnswering.from_pretrained(model)
-    learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[span_exact_match, span_f1],
-                    cbs=[HFCallback(element=span_logits)], splitter=layer_groups)
+    learn = Learner(
+        dls,
+        HFModel(head, inputs=dls.inputs),
+        metrics=[span_exact_match, span_f1],
+        cbs=[HFCallback(element=span_logits)],
+        splitter=layer_groups,
+    )
     learn.fit_one_cycle(epochs, 1e-3)
     learn.show_results(max_n=3)
     print(learn.predict(("Where does Ada live?", "Emmy lives in Oslo, and Ada lives in Bergen."))[0])

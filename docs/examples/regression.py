@@ -1,4 +1,5 @@
 """A number per text, on fastai 2: python docs/examples/regression.py MODEL"""
+
 import sys
 from itertools import product
 
@@ -10,10 +11,18 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from fastai_hf_callback import HFCallback, HFModel, layer_groups, text_data
 
-SIZES, FLOORS, PLACES = {"one": 1, "two": 2, "three": 3, "four": 4}, {"ground": 0.0, "top": 0.5}, \
-    {"in the centre": 2.0, "by the lake": 1.5, "near the station": 1.0, "out of town": 0.5}
-flats = pd.DataFrame([(f"a flat of {size} rooms, {floor} floor, {place}", SIZES[size] + FLOORS[floor] + PLACES[place])
-                      for size, floor, place in product(SIZES, FLOORS, PLACES)], columns=["text", "rent"])
+SIZES, FLOORS, PLACES = (
+    {"one": 1, "two": 2, "three": 3, "four": 4},
+    {"ground": 0.0, "top": 0.5},
+    {"in the centre": 2.0, "by the lake": 1.5, "near the station": 1.0, "out of town": 0.5},
+)
+flats = pd.DataFrame(
+    [
+        (f"a flat of {size} rooms, {floor} floor, {place}", SIZES[size] + FLOORS[floor] + PLACES[place])
+        for size, floor, place in product(SIZES, FLOORS, PLACES)
+    ],
+    columns=["text", "rent"],
+)
 
 
 def main(model):

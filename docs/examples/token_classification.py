@@ -1,4 +1,5 @@
 """A label per word, on fastai 2: python docs/examples/token_classification.py MODEL"""
+
 import sys
 from itertools import product
 
@@ -11,16 +12,23 @@ from fastai_hf_callback import HFCallback, HFModel, WordAccuracy, layer_groups, 
 
 PEOPLE, PLACES = ("Ada", "Grace", "Alan", "Emmy"), ("London", "Geneva", "Lisbon", "Oslo")
 VERBS = ("moved to", "writes from", "never liked", "was born in")
-sentences = pd.DataFrame([([person, *verb.split(), place], ["PERSON", *["O"] * len(verb.split()), "PLACE"])
-                          for person, verb, place in product(PEOPLE, VERBS, PLACES)], columns=["words", "tags"])
+sentences = pd.DataFrame(
+    [
+        ([person, *verb.split(), place], ["PERSON", *["O"] * len(verb.split()), "PLACE"])
+        for person, verb, place in product(PEOPLE, VERBS, PLACES)
+    ],
+    columns=["words", "tags"],
+)
 
 
 def main(model):
-    dls = text_data(sentences, 0.25, AutoTokenizer.from_pretrained(model), text="words", labels="tags", bs=8,
-                    max_length=64)
+    dls = text_data(
+        sentences, 0.25, AutoTokenizer.from_pretrained(model), text="words", labels="tags", bs=8, max_length=64
+    )
     head = AutoModelForTokenClassification.from_pretrained(model, num_labels=dls.c)
-    learn = Learner(dls, HFModel(head, inputs=dls.inputs), metrics=[WordAccuracy()], cbs=[HFCallback()],
-                    splitter=layer_groups)
+    learn = Learner(
+        dls, HFModel(head, inputs=dls.inputs), metrics=[WordAccuracy()], cbs=[HFCallback()], splitter=layer_groups
+    )
     learn.fit_one_cycle(3, 1e-3)
     learn.show_results(max_n=3)
     print(learn.predict("Emmy moved to Oslo".split())[0])

@@ -1,4 +1,5 @@
 """``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Imports torch where a file fails."""
+
 import difflib
 import importlib.util
 import inspect
@@ -44,8 +45,10 @@ def _run_file(path: Path) -> Any:
         from fastai_hf_callback.diagnosis.checks.failures import suggest_fix
 
         message = " ".join(str(error).split())
-        raise InvalidInputError(f"{path}: failed when run: {type(error).__name__}: {message}{suggest_fix(error)}; write python "
-                            f"{path} to see where") from None
+        raise InvalidInputError(
+            f"{path}: failed when run: {type(error).__name__}: {message}{suggest_fix(error)}; write python "
+            f"{path} to see where"
+        ) from None
     return module
 
 
@@ -54,21 +57,28 @@ def _find_callable(module: Any, name: str, file: str) -> Callable[[], Any]:
     if callable(factory):
         return _check_takes_no_arguments(factory, f"{file}:{name}")
     if factory is not None:
-        raise InvalidInputError(f"{file}:{name} is a {type(factory).__name__}; expected a function that returns a Learner")
-    there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
-             and getattr(value, "__module__", None) == module.__name__]
+        raise InvalidInputError(
+            f"{file}:{name} is a {type(factory).__name__}; expected a function that returns a Learner"
+        )
+    there = [
+        key
+        for key, value in vars(module).items()
+        if callable(value) and not key.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
     close = difflib.get_close_matches(name, there, n=3) or there[:8]
     listed = ", ".join(close)
-    raise InvalidInputError(f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}; expected a function that "
-                        f"returns a Learner")
+    raise InvalidInputError(
+        f"{file}: no {name!r} in it{f'; it has {listed}' if close else ''}; expected a function that returns a Learner"
+    )
 
 
 def _check_takes_no_arguments(factory: Callable[..., Any], spec: str) -> Callable[[], Any]:
     try:
         inspect.signature(factory).bind()
     except TypeError:
-        raise InvalidInputError(f"{spec} takes arguments; expected a function without, such as "
-                            f"def make_learner(): ...") from None
+        raise InvalidInputError(
+            f"{spec} takes arguments; expected a function without, such as def make_learner(): ..."
+        ) from None
     except ValueError:  # no signature to read
         pass
     return factory

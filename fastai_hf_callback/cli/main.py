@@ -3,6 +3,7 @@
 Exit codes: 0 identical and moved, or healthy; 1 different, nothing compared, or a finding; 2 unusable input
 (one line on stderr); 3 identical but stuck.
 """
+
 import argparse
 import os
 import sys
@@ -42,8 +43,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         from fastai_hf_callback.diagnosis.checks.failures import suggest_fix
 
         error_text = " ".join(str(error).split())
-        print(f"fastai-hf: the run failed: {type(error).__name__}: {error_text}{suggest_fix(error)}; add --traceback to see "
-              f"where", file=sys.stderr)
+        print(
+            f"fastai-hf: the run failed: {type(error).__name__}: {error_text}{suggest_fix(error)}; add --traceback to see "
+            f"where",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("fastai-hf: interrupted", file=sys.stderr)
@@ -160,7 +164,9 @@ def _build_factory_from_csv(arguments: argparse.Namespace) -> Callable[[], Any]:
     from fastai_hf_callback.model.pretrained import load_pretrained
 
     split, factories = TableSplit(table, train, valid), _import_for_fastai("learner_factory")
-    make_learner = factories.build_learner_factory(split, load_pretrained(arguments.model), arguments.bs, arguments.max_length)
+    make_learner = factories.build_learner_factory(
+        split, load_pretrained(arguments.model), arguments.bs, arguments.max_length
+    )
     print(describe_split(split))
     return make_learner
 
@@ -174,8 +180,11 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="fastai-hf", description="Hugging Face models under an unmodified fastai Learner.",
-                            epilog=" ".join(__doc__.splitlines()[2:4]))
+    parser = _OneLineParser(
+        prog="fastai-hf",
+        description="Hugging Face models under an unmodified fastai Learner.",
+        epilog=" ".join(__doc__.splitlines()[2:4]),
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_OneLineParser)
     commands.required = True
     _add_demo_command(commands)
@@ -185,21 +194,28 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _add_demo_command(commands: Any) -> None:
-    demo = commands.add_parser("demo", help="a tiny model on bundled comments, offline: callback, patched and broken "
-                                            "arm side by side")
+    demo = commands.add_parser(
+        "demo", help="a tiny model on bundled comments, offline: callback, patched and broken arm side by side"
+    )
     _add_common_options(demo)
     demo.set_defaults(run=_run_demo_command)
 
 
 def _add_compare_command(commands: Any) -> None:
-    compare = commands.add_parser("compare", help="train through the callback, the patched loop and a broken arm, "
-                                                  "and compare step by step")
-    compare.add_argument("factory", nargs="?", metavar="FILE.py:FACTORY",
-                         help="a function in a file that returns a new Learner each time")
+    compare = commands.add_parser(
+        "compare", help="train through the callback, the patched loop and a broken arm, and compare step by step"
+    )
+    compare.add_argument(
+        "factory",
+        nargs="?",
+        metavar="FILE.py:FACTORY",
+        help="a function in a file that returns a new Learner each time",
+    )
     compare.add_argument("--csv", metavar="FILE", help="train on this CSV instead (.gz too)")
     compare.add_argument("--text", metavar="COL", help="its column of texts")
-    compare.add_argument("--labels", type=_parse_names, metavar="A,B,..",
-                         help="several columns of 0 and 1, or one column of classes")
+    compare.add_argument(
+        "--labels", type=_parse_names, metavar="A,B,..", help="several columns of 0 and 1, or one column of classes"
+    )
     compare.add_argument("--model", metavar="NAME_OR_FOLDER", help="the Hugging Face model and its tokenizer")
     compare.add_argument("--epochs", type=_whole_number_parser(1), default=2, help="of fit_one_cycle (default 2)")
     compare.add_argument("--lr", type=_parse_positive, help="highest learning rate (default: fastai's)")
@@ -215,9 +231,15 @@ def _add_compare_command(commands: Any) -> None:
 def _add_diagnose_command(commands: Any) -> None:
     diagnose = commands.add_parser("diagnose", help="examine a learner and say why its metrics do not move")
     diagnose.add_argument("factory", metavar="FILE.py:FACTORY", help="a function in a file that returns a Learner")
-    diagnose.add_argument("--batches", type=_whole_number_parser(1), default=4, help="how many are stepped on (default 4)")
-    diagnose.add_argument("--fail-on", choices=SEVERITIES, default="warning",
-                          help="exit with 1 at a finding of this severity or worse (default warning)")
+    diagnose.add_argument(
+        "--batches", type=_whole_number_parser(1), default=4, help="how many are stepped on (default 4)"
+    )
+    diagnose.add_argument(
+        "--fail-on",
+        choices=SEVERITIES,
+        default="warning",
+        help="exit with 1 at a finding of this severity or worse (default warning)",
+    )
     _add_output_options(diagnose)
     diagnose.set_defaults(run=_run_diagnose_command, plot=None)
 
@@ -229,15 +251,26 @@ def _add_output_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_common_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=_whole_number_parser(0), default=42, help="of split, weights and batches (default 42)")
-    command.add_argument("--arms", type=_parse_arms, default=_ARMS, metavar=",".join(_ARMS),
-                         help="which arms to run (default all)")
+    command.add_argument(
+        "--seed", type=_whole_number_parser(0), default=42, help="of split, weights and batches (default 42)"
+    )
+    command.add_argument(
+        "--arms", type=_parse_arms, default=_ARMS, metavar=",".join(_ARMS), help="which arms to run (default all)"
+    )
     _add_output_options(command)
     command.add_argument("--plot", metavar="OUT.png", help="draw losses and metrics of all arms")
 
 
-_CSV_DEFAULTS = {"text": None, "labels": None, "model": None, "bs": 32, "max_length": 128, "valid": 0.2,
-                 "encoding": "utf-8", "sep": ","}
+_CSV_DEFAULTS = {
+    "text": None,
+    "labels": None,
+    "model": None,
+    "bs": 32,
+    "max_length": 128,
+    "valid": 0.2,
+    "encoding": "utf-8",
+    "sep": ",",
+}
 
 
 def _resolve_csv_options(arguments: argparse.Namespace) -> None:
@@ -273,6 +306,7 @@ def _whole_number_parser(minimum: int) -> Callable[[str], int]:
         if not text.isdecimal() or int(text) < minimum:
             raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from {minimum} on")
         return int(text)
+
     return parse_whole_number
 
 
@@ -316,7 +350,9 @@ def _import_for_fastai(name: str) -> Any:
     try:
         return import_module(f"fastai_hf_callback.{subpackage}.{name}")
     except ImportError as error:
-        raise InvalidInputError(f"{error}; expected what comes with pip install 'fastai-hf-callback[{subpackage}]'") from None
+        raise InvalidInputError(
+            f"{error}; expected what comes with pip install 'fastai-hf-callback[{subpackage}]'"
+        ) from None
 
 
 def _check_can_write(arguments: argparse.Namespace) -> None:

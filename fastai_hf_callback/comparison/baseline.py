@@ -2,6 +2,7 @@
 
 The fastai rooms evaluate; ``fastai1/recording.py`` and ``fastai2/recording.py`` say how.
 """
+
 import math
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
@@ -11,7 +12,14 @@ from torch import Tensor, nn
 from fastai_hf_callback.model.metrics import build_single_class_outputs, compute_constant_output
 from fastai_hf_callback.results.trace import Epoch
 
-__all__ = ["Evaluation", "compute_base_rates", "expand_row", "compute_grad_norm", "compute_constant_prediction_scores", "make_unique_names"]
+__all__ = [
+    "Evaluation",
+    "compute_base_rates",
+    "expand_row",
+    "compute_grad_norm",
+    "compute_constant_prediction_scores",
+    "make_unique_names",
+]
 
 
 class Evaluation(NamedTuple):
@@ -22,8 +30,9 @@ class Evaluation(NamedTuple):
     targets: List[Any]
 
 
-def compute_base_rates(evaluation: Evaluation, loss_func: Callable[..., Any],
-                    score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, float]:
+def compute_base_rates(
+    evaluation: Evaluation, loss_func: Callable[..., Any], score: Callable[[Tensor], Dict[str, float]]
+) -> Dict[str, float]:
     """What the best constant output scores on the validation set: the base rates, as ``ConstantBaseline`` has them.
 
     Parameters
@@ -52,8 +61,9 @@ def compute_base_rates(evaluation: Evaluation, loss_func: Callable[..., Any],
         return {}
 
 
-def compute_constant_prediction_scores(evaluation: Evaluation,
-                         score: Callable[[Tensor], Dict[str, float]]) -> Dict[str, List[float]]:
+def compute_constant_prediction_scores(
+    evaluation: Evaluation, score: Callable[[Tensor], Dict[str, float]]
+) -> Dict[str, List[float]]:
     """What models score that say one thing of every text; `score` as in :func:`compute_base_rates`.
 
     Returns

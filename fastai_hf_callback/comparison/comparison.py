@@ -1,4 +1,5 @@
 """``Comparison``: a ``ComparisonResult`` with what a user does with it: check, print, draw, keep."""
+
 from typing import Any, Dict, Optional, Sequence
 
 from fastai_hf_callback.errors import ComparisonError

@@ -2,6 +2,7 @@
 
 ``fastai1/comparison/compare.py`` and ``fastai2/comparison/compare.py`` bring the arms.
 """
+
 import os
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,8 +21,17 @@ from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .comparison import Comparison, build_comparison
 
-__all__ = ["ARMS", "RunArm", "run_arms", "validate_arms", "build_learner", "detach_output", "get_patched_loop_element", "redirect_paths",
-           "compute_weight_digests"]
+__all__ = [
+    "ARMS",
+    "RunArm",
+    "run_arms",
+    "validate_arms",
+    "build_learner",
+    "detach_output",
+    "get_patched_loop_element",
+    "redirect_paths",
+    "compute_weight_digests",
+]
 
 ARMS = ("callback", "patched", "broken")
 RunArm = Callable[[str, Optional[Progress], List[Trace]], Trace]
@@ -56,8 +66,10 @@ def _use_deterministic_algorithms() -> Iterator[None]:
     if not (torch.cuda.is_available() and hasattr(torch, "are_deterministic_algorithms_enabled")):
         yield
         return
-    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), \
-        torch.is_deterministic_algorithms_warn_only_enabled()
+    enabled, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     benchmark, workspace = torch.backends.cudnn.benchmark, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -86,13 +98,18 @@ def validate_arms(arms: Sequence[str]) -> List[str]:
 def build_learner(make_learner: Callable[[], Any], learner_class: type, arm: str = ARMS[0]) -> Any:
     """What `make_learner` makes, which must be a `learner_class`; what the libraries log meanwhile, the first arm has shown."""
     if not callable(make_learner):
-        raise ComparisonError(f"{type(make_learner).__name__} was given; expected a function that makes a new Learner "
-                              f"each time. Write compare(lambda: Learner(...)).", "not-a-factory")
+        raise ComparisonError(
+            f"{type(make_learner).__name__} was given; expected a function that makes a new Learner "
+            f"each time. Write compare(lambda: Learner(...)).",
+            "not-a-factory",
+        )
     with silence_logs(arm != ARMS[0]):
         learn = make_learner()
     if not isinstance(learn, learner_class):
-        raise ComparisonError(f"make_learner returned {type(learn).__name__}; expected a fastai Learner. End it with "
-                              f"return learn.", "not-a-factory")
+        raise ComparisonError(
+            f"make_learner returned {type(learn).__name__}; expected a fastai Learner. End it with return learn.",
+            "not-a-factory",
+        )
     return learn
 
 
@@ -118,8 +135,11 @@ def get_patched_loop_element(element: Element) -> Any:
 @contextmanager
 def redirect_paths(attributes: Dict[str, Any], old: Path, new: Path) -> Iterator[None]:
     """Let every path in a callback's `attributes` that lies under `old` lie under `new`; they come back on leaving."""
-    inside = {name: value for name, value in attributes.items()
-              if isinstance(value, Path) and (value == old or old in value.parents)}
+    inside = {
+        name: value
+        for name, value in attributes.items()
+        if isinstance(value, Path) and (value == old or old in value.parents)
+    }
     attributes.update({name: new / value.relative_to(old) for name, value in inside.items()})
     try:
         yield

@@ -2,6 +2,7 @@
 
 A part looks whether its breakage is there, by trying it, before it touches anything: what works is left alone.
 """
+
 import difflib
 import sys
 import warnings
@@ -39,7 +40,9 @@ def _apply_patches(patches: Mapping[str, Patch]) -> Iterator[Tuple[str, ...]]:
 
 def _check_patch_name(name: Any, patches: Mapping[str, Patch]) -> None:
     if not isinstance(name, str):
-        raise InvalidInputError(f"heal was given {name!r}; expected names of its parts: write heal() or @heal() for all")
+        raise InvalidInputError(
+            f"heal was given {name!r}; expected names of its parts: write heal() or @heal() for all"
+        )
     if name not in patches:
         nearest = difflib.get_close_matches(name, patches, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
@@ -96,8 +99,11 @@ def replace_in_modules(name: str, original: Any, patched: Any) -> Iterator[None]
 
 
 def _find_modules_holding(name: str, value: Any) -> List[ModuleType]:
-    return [module for module in list(sys.modules.values())
-            if isinstance(module, ModuleType) and vars(module).get(name) is value]
+    return [
+        module
+        for module in list(sys.modules.values())
+        if isinstance(module, ModuleType) and vars(module).get(name) is value
+    ]
 
 
 def works(attempt: Callable[[], Any]) -> bool:

@@ -1,4 +1,5 @@
 """``trusted``: full pickles from named files only, while a block runs. Imports torch."""
+
 import inspect
 import os
 from contextlib import contextmanager
@@ -41,8 +42,9 @@ def trusted(*paths: Any) -> ContextManager[None]:
     ``torch.load`` says ``weights_only``, that holds. torch 1.4 knows no such thing: every file is a full pickle there.
     """
     if not paths:
-        raise InvalidInputError("trusted() names no file; expected the files whose pickles may run, as in "
-                            "trusted('models/export.pkl')")
+        raise InvalidInputError(
+            "trusted() names no file; expected the files whose pickles may run, as in trusted('models/export.pkl')"
+        )
     return _trust_paths([_resolve_path(path) for path in paths])
 
 

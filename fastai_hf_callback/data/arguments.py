@@ -1,4 +1,5 @@
 """What ``text_data`` is told beside its data, checked before anything is read. Imports torch and ``errors``."""
+
 import os
 from numbers import Integral
 from typing import Any
@@ -26,5 +27,7 @@ def check_arguments(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: A
     try:
         torch.zeros((), device="cpu" if device is None else device)
     except (RuntimeError, TypeError, AssertionError) as error:
-        raise InvalidInputError(f"device={device!r} was given, and torch cannot use it ({str(error).splitlines()[0]}); "
-                            f"expected 'cpu', 'cuda' or a torch.device") from None
+        raise InvalidInputError(
+            f"device={device!r} was given, and torch cannot use it ({str(error).splitlines()[0]}); "
+            f"expected 'cpu', 'cuda' or a torch.device"
+        ) from None

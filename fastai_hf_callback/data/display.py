@@ -1,4 +1,5 @@
 """A small table where the user looks: as HTML in a notebook, as text elsewhere. Imports pandas when it shows one."""
+
 import sys
 from shutil import get_terminal_size
 from textwrap import wrap

@@ -5,6 +5,7 @@ They stand in for the Jigsaw comments, which may not be shipped: six labels at a
 rates, nested and overlapping as there, in words a family paper would print. Labels show in words, not
 perfectly: harmless comments speak of clown fish too, and some rude ones are rude between the lines.
 """
+
 import csv
 import math
 import random
@@ -23,16 +24,16 @@ RATES = (0.102, 0.013, 0.056, 0.005, 0.055, 0.011)
 # in a hundred splits; of the 10 that 0.5 % of 2,000 would be, once in ten, and that column then has no AUC.
 MIN_POSITIVES = 20
 
-MIN_WORDS, MAX_WORDS = 5, 60                   # words
-MEDIAN_WORDS, LOG_WORDS_SIGMA = 16, 0.65                  # words aimed at (the median comes out near 18), sigma of their log
+MIN_WORDS, MAX_WORDS = 5, 60  # words
+MEDIAN_WORDS, LOG_WORDS_SIGMA = 16, 0.65  # words aimed at (the median comes out near 18), sigma of their log
 
-LABEL_NOISE = (0, 0.1, 0.4, 3.0, 0.35, 0.8)      # how little each label follows how heated a rude comment is
-SHARE_NOT_RUDE = (0, 0, 0.06, 0.06, 0.06, 0.06)    # share of its positives that are not rude, as in the original
+LABEL_NOISE = (0, 0.1, 0.4, 3.0, 0.35, 0.8)  # how little each label follows how heated a rude comment is
+SHARE_NOT_RUDE = (0, 0, 0.06, 0.06, 0.06, 0.06)  # share of its positives that are not rude, as in the original
 
-SUBTLE_SHARE = 0.20      # share of labels that show in no word of their own, only in a heated tone
-HEATED_SHARE = 0.20      # share of harmless comments in that tone
-DECOY_SHARE = 0.20       # share of harmless comments that use a label's words harmlessly
-SLOPPY_SHARE = 0.25      # share of writers who misspell
+SUBTLE_SHARE = 0.20  # share of labels that show in no word of their own, only in a heated tone
+HEATED_SHARE = 0.20  # share of harmless comments in that tone
+DECOY_SHARE = 0.20  # share of harmless comments that use a label's words harmlessly
+SLOPPY_SHARE = 0.25  # share of writers who misspell
 
 
 class Comment(NamedTuple):
@@ -60,7 +61,7 @@ def comments(n: int = 2000, seed: int = 0) -> List[Comment]:
     """
     if n < 0:
         raise ValueError(f"comments(n={n!r}): n is how many comments to make; write 0 or more")
-    draw = random.Random(f"comments {seed}").random   # a str seed: Random(-1) equals Random(1)
+    draw = random.Random(f"comments {seed}").random  # a str seed: Random(-1) equals Random(1)
     seen, made = set(), []
     for labels in _label_rows(n, draw):
         text = ""
@@ -81,7 +82,7 @@ def write_csv(path, n: int = 2000, seed: int = 0) -> None:
 
 # --------------------------------------------------------------------------------------- who is rude
 
-Draw = Callable[[], float]      # random.Random.random, whose sequence Python promises to keep
+Draw = Callable[[], float]  # random.Random.random, whose sequence Python promises to keep
 
 
 def _label_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
@@ -104,10 +105,10 @@ def _positive_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
         outside = int(SHARE_NOT_RUDE[label] * counts[label] + 0.5)
         keys = [h + LABEL_NOISE[label] * draw() for h in heat]
         hottest = sorted(range(len(heat)), key=keys.__getitem__, reverse=True)
-        for i in hottest[:counts[label] - outside]:
+        for i in hottest[: counts[label] - outside]:
             rows[i][label] = 1
         rows += [[int(k == label) for k in range(len(LABELS))] for _ in range(outside)]
-    return [row for _, row in sorted((draw(), tuple(row)) for row in rows)]     # in any order
+    return [row for _, row in sorted((draw(), tuple(row)) for row in rows)]  # in any order
 
 
 def _spread_evenly(rows: Sequence[Tuple[int, ...]], draw: Draw) -> List[Tuple[int, ...]]:
@@ -124,6 +125,7 @@ def _spread_evenly(rows: Sequence[Tuple[int, ...]], draw: Draw) -> List[Tuple[in
 
 
 # ------------------------------------------------------------------------------------ what they write
+
 
 def _write_comment(labels: Tuple[int, ...], draw: Draw) -> str:
     """One comment with these labels."""
@@ -146,12 +148,12 @@ def _choose_tones(labels: Tuple[int, ...], draw: Draw) -> List[str]:
 def _fill_with_harmless(signals: List[str], topic: str, draw: Draw) -> List[str]:
     """Put harmless sentences around the signals until the comment has its length."""
     length = MEDIAN_WORDS * math.exp(LOG_WORDS_SIGMA * _normal(draw))
-    length = min(max(length, MIN_WORDS), MAX_WORDS - 6)           # 6: room for a signature
+    length = min(max(length, MIN_WORDS), MAX_WORDS - 6)  # 6: room for a signature
     sentences: List[str] = []
-    for sentence in signals:                                   # as many as fit: length must not tell labels
+    for sentence in signals:  # as many as fit: length must not tell labels
         if not sentences or _count_words(sentences + [sentence]) <= length:
             _insert(sentence, sentences, draw)
-    for _ in range(60):                                        # some are too long for what is left
+    for _ in range(60):  # some are too long for what is left
         left = length - _count_words(sentences)
         if left <= 0:
             break
@@ -229,6 +231,6 @@ HARMLESS = ("question", "fact", "fact", "fact", "edit", "edit", "sourcing", "tha
 
 TEMPLATES = _parse_phrases(PHRASES)
 
-TOPICS = tuple(kind[:-len(".subject")] for kind in TEMPLATES if kind.endswith(".subject"))
+TOPICS = tuple(kind[: -len(".subject")] for kind in TEMPLATES if kind.endswith(".subject"))
 
 SPELLINGS = dict(pair.split(" ") for pair in MISSPELLINGS.strip().replace("\n", " | ").split(" | "))

@@ -2,6 +2,7 @@
 
 Imports numpy and torch. A fastai room brings its Hugging Face library and its ``Learner``.
 """
+
 import re
 import tempfile
 from pathlib import Path
@@ -20,14 +21,30 @@ from fastai_hf_callback.model.pretrained import Pretrained
 
 from .comments import LABELS, comments
 
-__all__ = ["BATCH_SIZE", "LR", "MAX_LEN", "BERT_SIZES", "DEMO_INTRO", "RECIPE_INTRO", "build_article_datasets", "fit_demo", "build_demo_split",
-           "left_pad_collate", "build_tiny_bert"]
+__all__ = [
+    "BATCH_SIZE",
+    "LR",
+    "MAX_LEN",
+    "BERT_SIZES",
+    "DEMO_INTRO",
+    "RECIPE_INTRO",
+    "build_article_datasets",
+    "fit_demo",
+    "build_demo_split",
+    "left_pad_collate",
+    "build_tiny_bert",
+]
 
 N_COMMENTS, MAX_LEN, BATCH_SIZE, EPOCHS, LR, SEED = 2000, 64, 32, 3, 3e-3, 0
 
 # What both Hugging Face libraries call by these names.
-BERT_SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256,
-         "max_position_embeddings": MAX_LEN}
+BERT_SIZES = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 256,
+    "max_position_embeddings": MAX_LEN,
+}
 
 DEMO_INTRO = f"""\
 {N_COMMENTS} bundled comments with six labels, about 96 % zeros, as in the article; a BERT of two layers, from scratch.
@@ -44,8 +61,11 @@ padded in front, with id 1, without a mask. Trained so for an epoch, the doctor 
 def build_demo_split() -> TableSplit:
     """The bundled comments, a fifth of them to validate on."""
     made = comments(N_COMMENTS, SEED)
-    table = Table([comment.text for comment in made], np.array([comment.labels for comment in made], dtype=np.float32),
-                  list(LABELS))
+    table = Table(
+        [comment.text for comment in made],
+        np.array([comment.labels for comment in made], dtype=np.float32),
+        list(LABELS),
+    )
     return TableSplit(table, *split_rows(len(table.texts), 0.2, SEED))
 
 
@@ -57,8 +77,9 @@ def fit_demo(learn: Any) -> Any:
 # -- the model -------------------------------------------------------------------------------------------------
 
 
-def build_tiny_bert(texts: Sequence[str], make_tokenizer: Callable[[str], Any],
-              make_model: Callable[[int, int], Any]) -> Pretrained:
+def build_tiny_bert(
+    texts: Sequence[str], make_tokenizer: Callable[[str], Any], make_model: Callable[[int, int], Any]
+) -> Pretrained:
     """A tokenizer of these texts' words and a BERT for them, from scratch.
 
     Parameters
@@ -70,8 +91,11 @@ def build_tiny_bert(texts: Sequence[str], make_tokenizer: Callable[[str], Any],
         ``make_model(n_words, n_outputs)``.
     """
     vocabulary = _build_vocabulary(texts)
-    return Pretrained(_load_tokenizer(make_tokenizer, vocabulary), lambda n_outputs: make_model(len(vocabulary), n_outputs),
-                      max_positions=MAX_LEN)
+    return Pretrained(
+        _load_tokenizer(make_tokenizer, vocabulary),
+        lambda n_outputs: make_model(len(vocabulary), n_outputs),
+        max_positions=MAX_LEN,
+    )
 
 
 def _build_vocabulary(texts: Sequence[str]) -> List[str]:
@@ -106,7 +130,9 @@ class _TokenIdDataset(Dataset):
 def build_article_datasets(split: TableSplit, tokenizer: Any) -> Tuple[Dataset, Dataset]:
     """Training and validation rows, each (ids, target), for batches made by ``left_pad_collate``."""
     rows = [row.ids for row in TextEncoder(tokenizer, MAX_LEN).encode(split.table.texts)]
-    return tuple(_TokenIdDataset([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid))
+    return tuple(
+        _TokenIdDataset([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid)
+    )
 
 
 def left_pad_collate(items: Sequence[Tuple[np.ndarray, Tensor]]) -> Tuple[Tensor, Tensor]:

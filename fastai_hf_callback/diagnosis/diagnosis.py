@@ -1,4 +1,5 @@
 """``Evidence`` -> ``Diagnosis``: runs the checks, ranks what they found, and shows it."""
+
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from fastai_hf_callback.report.json import diagnosis_to_json
@@ -54,9 +55,9 @@ class Diagnosis(DiagnosisResult):
         return diagnosis_to_fragment(self)
 
 
-
-def build_diagnosis(evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None,
-              phrases: Sequence[Tuple[str, str]] = ()) -> Diagnosis:
+def build_diagnosis(
+    evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None, phrases: Sequence[Tuple[str, str]] = ()
+) -> Diagnosis:
     """Judge what was seen.
 
     Parameters
@@ -80,8 +81,11 @@ def build_diagnosis(evidence: Evidence, cures: Optional[Callable[[Finding], Any]
     known = [f for f in reported if f.cause != "unknown-failure"]
     reported = known if any(f.severity == "error" for f in known) else reported  # what failed is then explained
     reported.sort(key=lambda finding: (-SEVERITIES.index(finding.severity), _rank(finding.cause)))
-    reported = [f for i, f in enumerate(reported)  # a cause once, but several metrics may have the same
-            if f.cause.startswith("metric-") or f.cause not in {g.cause for g in reported[:i]}]
+    reported = [
+        f
+        for i, f in enumerate(reported)  # a cause once, but several metrics may have the same
+        if f.cause.startswith("metric-") or f.cause not in {g.cause for g in reported[:i]}
+    ]
     for finding in reported:
         translate_finding(phrases, finding).cure = cures(finding) if cures is not None else None
     return Diagnosis(reported, evidence)

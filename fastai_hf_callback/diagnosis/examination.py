@@ -4,6 +4,7 @@ Order: eval mode on the weights as they are, the loss and the metrics on stand-i
 through fastai's own loop on copies, then a fresh optimizer on one batch. ``fastai1/examination.py`` and
 ``fastai2/examination.py`` say how a learner is asked.
 """
+
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
@@ -132,7 +133,10 @@ class AnyExamination:
             return False
         except Exception as error:
             if evidence.wiring.train_error is None:
-                evidence.wiring.train_error, evidence.wiring.train_message = classify_exception(error).cause, format_error(error)
+                evidence.wiring.train_error, evidence.wiring.train_message = (
+                    classify_exception(error).cause,
+                    format_error(error),
+                )
             return False
         self.executed = self.probed[-1].executed
         if self.has_ids():
@@ -142,7 +146,9 @@ class AnyExamination:
 
     def _probe_batch(self, batch: Batch) -> ProbedBatch:
         model = self.learn.model
-        with record_embedding_calls(model) as calls, record_executed_modules(model) as executed, record_arguments(model) as given:
+        with record_embedding_calls(model) as calls, record_executed_modules(model) as executed, record_arguments(
+            model
+        ) as given:
             output = self.logits(batch)
         return ProbedBatch(batch, output, build_token_view(calls, batch.xb), given, executed)
 
@@ -167,8 +173,9 @@ class AnyExamination:
         unified = unify_padding(self.views)
         self.probed = [one._replace(view=view) for one, view in zip(self.probed, unified)]
         config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
-        evidence.inputs = probe_inputs(unified, [one.batch.xb for one in self.probed],
-                                     [one.arguments for one in self.probed], config)
+        evidence.inputs = probe_inputs(
+            unified, [one.batch.xb for one in self.probed], [one.arguments for one in self.probed], config
+        )
         evidence.inputs.takes_mask = takes_mask(model)
         evidence.ids_index = self._find_ids_index()
         evidence.inputs.foreign_tokens = self.foreign_tokens(unified)
@@ -179,7 +186,7 @@ class AnyExamination:
 
     def probe_outputs_and_loss(self) -> None:
         evidence, batch, logits = self.evidence, self.train[0], self.probed[0].output
-        training = self.probed[:len(self.train)]
+        training = self.probed[: len(self.train)]
         outputs, inputs = [one.output for one in training], [one.batch.xb for one in training]
         evidence.outputs = out = probe_outputs(outputs, [b.yb for b in self.train], self.learn.model)
         evidence.examined.append("outputs")
@@ -189,8 +196,12 @@ class AnyExamination:
             self.attempt("what each target costs", lambda: self._probe_all_targets(logits))
             evidence.examined.append("loss")
         out.changes_with_batch_mates = self.attempt(
-            "answer to batch mates", lambda: measure_batch_sensitivity(self._make_logits_func(batch), inputs, outputs, out))
-        out.bounded, out.rows_sum_to_one = probe_output_bounds(self._make_logits_func(batch), inputs[0], out, self.learn.model)
+            "answer to batch mates",
+            lambda: measure_batch_sensitivity(self._make_logits_func(batch), inputs, outputs, out),
+        )
+        out.bounded, out.rows_sum_to_one = probe_output_bounds(
+            self._make_logits_func(batch), inputs[0], out, self.learn.model
+        )
         if self.has_ids():
             self._probe_words(training)
             out.changes_with_padding = self.attempt("answer to padding", self._probe_padding)
@@ -207,15 +218,26 @@ class AnyExamination:
             return
         logits_func = self._make_logits_func(first.batch)
         asked = ([one.batch.xb for one in training], [one.view for one in training], [one.output for one in training])
-        out.changes_with_tokens = self.attempt("answer to words", lambda: measure_word_sensitivity(logits_func, *asked, out))
+        out.changes_with_tokens = self.attempt(
+            "answer to words", lambda: measure_word_sensitivity(logits_func, *asked, out)
+        )
         if out.changes_with_tokens == 0:
-            out.changes_with_tokens = self.attempt("answer of other weights", lambda: measure_word_sensitivity_with_noise(
-                logits_func, first.batch.xb, first.view, self.learn.model, out))
+            out.changes_with_tokens = self.attempt(
+                "answer of other weights",
+                lambda: measure_word_sensitivity_with_noise(
+                    logits_func, first.batch.xb, first.view, self.learn.model, out
+                ),
+            )
 
     def _probe_padding(self) -> Optional[float]:
         padded = [one for one in self.probed if one.view.pad_token_id is not None]
-        return measure_padding_sensitivity(self._make_logits_func(self.train[0]), [one.batch.xb for one in padded],
-                                 [one.view for one in padded], [one.output for one in padded], self.evidence.outputs)
+        return measure_padding_sensitivity(
+            self._make_logits_func(self.train[0]),
+            [one.batch.xb for one in padded],
+            [one.view for one in padded],
+            [one.output for one in padded],
+            self.evidence.outputs,
+        )
 
     def _make_logits_func(self, batch: Batch) -> Callable[[Any], Tensor]:
         """From inputs to logits; the loop is given as many of `batch`'s targets as there are rows."""
@@ -225,8 +247,11 @@ class AnyExamination:
 
     def _probe_targets(self, full_batches: List[Batch]) -> None:
         ids_index = self._find_ids_index()
-        if count_rows(full_batches[0].xb) != count_rows(full_batches[0].yb) or ids_index is not None and \
-                is_per_token(full_batches[0].yb, list(tensors_in(full_batches[0].xb))[ids_index]):
+        if (
+            count_rows(full_batches[0].xb) != count_rows(full_batches[0].yb)
+            or ids_index is not None
+            and is_per_token(full_batches[0].yb, list(tensors_in(full_batches[0].xb))[ids_index])
+        ):
             return  # a target per token, flattened or not: neighbours are alike
         train = self.draw_rows(True, ids_index, self._pad_ids())
         valid = self.draw_rows(False, ids_index, self._pad_ids()) if self.has_validation() else None
@@ -240,8 +265,14 @@ class AnyExamination:
         if not self.views:
             return None
         ids = self.views[0].ids
-        return next((i for i, t in enumerate(tensors_in(self.train[0].xb)) if t.shape == ids.shape
-                     and bool((t.to(ids) == ids).all())), None)
+        return next(
+            (
+                i
+                for i, t in enumerate(tensors_in(self.train[0].xb))
+                if t.shape == ids.shape and bool((t.to(ids) == ids).all())
+            ),
+            None,
+        )
 
     def _pad_ids(self) -> List[int]:
         return sorted({v.pad_token_id for v in self.views if v.pad_token_id is not None})

@@ -1,4 +1,5 @@
 """What a doctor notes and says while a fit runs, on either fastai; its rooms bring the events. Imports torch, numpy."""
+
 import copy
 import functools
 import math
@@ -31,6 +32,7 @@ LABEL_ROWS, METRIC_BATCHES, MAX_TARGETS = 384, 4, 200
 
 def never_raises(event: Callable[..., None]) -> Callable[..., None]:
     """An event of the doctor's that never ends the fit: what fails is noted, and the doctor stops watching."""
+
     @functools.wraps(event)
     def on_event(self: "FitMonitor", **kwargs: Any) -> None:
         try:
@@ -38,6 +40,7 @@ def never_raises(event: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             self._evidence.skipped.append(f"{event.__name__} ({type(error).__name__}: {error})"[:200])
             self._step_is_sampled = False
+
     return on_event
 
 
@@ -53,8 +56,12 @@ class RowCollector:
         if len(self._ids) >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
             return
         tables = list(tensors_in(batch))
-        if ids_index is None or ids_index >= len(tables) or len(tables[ids_index]) != len(target) or \
-                is_per_token(target, tables[ids_index]):
+        if (
+            ids_index is None
+            or ids_index >= len(tables)
+            or len(tables[ids_index]) != len(target)
+            or is_per_token(target, tables[ids_index])
+        ):
             return
         self.targets.append(target.detach().cpu())
         self._ids += list(tables[ids_index].cpu().numpy())
@@ -147,8 +154,10 @@ class FitMonitor:
 
     def _report_summary(self) -> None:
         if not self.diagnosis.healthy:
-            self._say_on_rank_zero(f"Doctor: {len(self.diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
-                       f"{self.diagnosis.causes[0]}")
+            self._say_on_rank_zero(
+                f"Doctor: {len(self.diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
+                f"{self.diagnosis.causes[0]}"
+            )
 
     def _say_on_rank_zero(self, line: str) -> None:
         """Of several processes the first one speaks; all of them note."""
@@ -172,18 +181,32 @@ class FitMonitor:
         lost = 0 if testing else sum(not math.isfinite(loss) for loss in self._losses)
         # What is counted at every step, beside what was sampled.
         evidence.stepping = replace(
-            sampled, steps=self._steps, sampled_steps=sampled.steps, skipped_steps=self._skipped_steps,
-            skipped_backwards=self._skipped_backwards, skipped_zero_grads=self._skipped_zero_grads, loss_factor=self._loss_factor,
-            non_finite_losses=lost, steps_simulated=self._steps - self._skipped_steps if self._epochs else None,
-            lr_in_force=sampled.lr_in_force if self._epochs else None)
+            sampled,
+            steps=self._steps,
+            sampled_steps=sampled.steps,
+            skipped_steps=self._skipped_steps,
+            skipped_backwards=self._skipped_backwards,
+            skipped_zero_grads=self._skipped_zero_grads,
+            loss_factor=self._loss_factor,
+            non_finite_losses=lost,
+            steps_simulated=self._steps - self._skipped_steps if self._epochs else None,
+            lr_in_force=sampled.lr_in_force if self._epochs else None,
+        )
         evidence.graph, evidence.precision = monitor.graph, monitor.precision
         evidence.history = None if testing else History(self._losses, self._metric_values)
         evidence.hyper = None
         if self._epochs and self._learning_rates and not testing:  # a schedule may begin at nothing and end there
             highest, wd = max(self._learning_rates), self._read_weight_decay()
-            evidence.hyper = HyperParams(highest, min(self._learning_rates), wd, highest * wd, sampled.steps_in_an_epoch or 0,
-                               "the highest of this fit", self._optimizer_name(),
-                               compute_near_zero_lr_share(self._learning_rates))
+            evidence.hyper = HyperParams(
+                highest,
+                min(self._learning_rates),
+                wd,
+                highest * wd,
+                sampled.steps_in_an_epoch or 0,
+                "the highest of this fit",
+                self._optimizer_name(),
+                compute_near_zero_lr_share(self._learning_rates),
+            )
         evidence.weights.has_master_copies |= bool(monitor.master_weights())
         self._report_findings()
 
@@ -203,13 +226,22 @@ class FitMonitor:
         train = self._train_rows
         if not train.targets:
             return
-        pad_ids = [] if self._evidence.inputs is None or self._evidence.inputs.pad_token_id is None else [self._evidence.inputs.pad_token_id]
-        self._evidence.labels = probe_labels(train.sampled(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids,
-                                           together=False)
+        pad_ids = (
+            []
+            if self._evidence.inputs is None or self._evidence.inputs.pad_token_id is None
+            else [self._evidence.inputs.pad_token_id]
+        )
+        self._evidence.labels = probe_labels(
+            train.sampled(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids, together=False
+        )
         if self._evidence.loss is not None and self._sample_logits is not None:
             with preserve_rng_state():  # a loss may draw, and may keep what it was asked: a copy is asked
-                probe_all_targets(self._evidence.loss, copy.deepcopy(self.learn.loss_func), self._sample_logits,
-                                      torch.cat(train.targets).to(self._sample_logits.device))
+                probe_all_targets(
+                    self._evidence.loss,
+                    copy.deepcopy(self.learn.loss_func),
+                    self._sample_logits,
+                    torch.cat(train.targets).to(self._sample_logits.device),
+                )
         self._evidence.examined.append("targets")
 
     def _sample_validation(self, pad_ids: List[int]) -> Optional[SampledRows]:
@@ -220,7 +252,7 @@ class FitMonitor:
         return SampledRows(None, _as_array(torch.cat(known).cpu())) if known else None
 
     def _probe_metrics(self) -> None:
-        targets = self._targets[:len(self._outputs)]
+        targets = self._targets[: len(self._outputs)]
         if not targets or not self._metric_copies or not all(isinstance(t, Tensor) for t in self._outputs + targets):
             return
         with preserve_rng_state():

@@ -1,4 +1,5 @@
 """What the learning rates of a fit's steps say. Imports numpy."""
+
 from typing import List
 
 import numpy as np

@@ -1,4 +1,5 @@
 """``HFCallback`` for fastai 1: the model's output is unwrapped where fastai says so, in ``on_loss_begin``."""
+
 import warnings
 import weakref
 from typing import Any, Dict, Optional
@@ -51,9 +52,12 @@ class HFCallback(Callback):
 
     def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
-            raise FastaiHFError("HFCallback was given a Learner, as callback_fns=[HFCallback] does; it takes none, and "
-                              "callback_fns reach neither validate nor pred_batch. Write "
-                              "Learner(..., callbacks=[HFCallback()]).", "registration")
+            raise FastaiHFError(
+                "HFCallback was given a Learner, as callback_fns=[HFCallback] does; it takes none, and "
+                "callback_fns reach neither validate nor pred_batch. Write "
+                "Learner(..., callbacks=[HFCallback()]).",
+                "registration",
+            )
         self.element, self.check, self.keep_output = element, check, keep_output
         self._clear_batch()
         self._unchecked = True
@@ -65,16 +69,18 @@ class HFCallback(Callback):
 
     def on_train_begin(self: Any = None, **kwargs: Any) -> None:
         if self is None:  # fastai calls the class itself
-            raise FastaiHFError("The class HFCallback was given; expected an instance. Write callbacks=[HFCallback()].",
-                              "registration")
+            raise FastaiHFError(
+                "The class HFCallback was given; expected an instance. Write callbacks=[HFCallback()].", "registration"
+            )
         self._unchecked = True
 
     def on_batch_begin(self, last_input: Any, train: bool, **kwargs: Any) -> None:
         if train and self._unchecked:
             self._refuse_mixup(last_input)
 
-    def on_loss_begin(self, last_output: Any, last_input: Any, last_target: Any, train: bool,
-                      **kwargs: Any) -> Dict[str, Any]:
+    def on_loss_begin(
+        self, last_output: Any, last_input: Any, last_target: Any, train: bool, **kwargs: Any
+    ) -> Dict[str, Any]:
         if self.keep_output:
             self._store_output(last_output, last_input)
         logits = unwrap(last_output, self.element)
@@ -105,8 +111,11 @@ class HFCallback(Callback):
     def _check_output(self, logits: Any, target: Any) -> None:
         patch = find_active_patch()
         if patch is not None:
-            warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
-                          f"two: take the patch away, or HFCallback out of callbacks.", stacklevel=2)
+            warnings.warn(
+                f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
+                f"two: take the patch away, or HFCallback out of callbacks.",
+                stacklevel=2,
+            )
         self._pairing_unknown = not check_no_broadcast(find_running_loss_func(), logits, target)
 
     # -- keep_output=True: held for one batch and no longer -------------------------------------------------

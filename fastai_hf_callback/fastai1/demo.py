@@ -1,4 +1,5 @@
 """The demo on fastai 1: a tiny BERT of pytorch-transformers on the bundled comments, everything offline."""
+
 from functools import partial
 from typing import Callable, Sequence
 
@@ -40,8 +41,13 @@ def train_article_recipe() -> Learner:
     source = _build_pretrained(split.table.texts)
     train, valid = build_article_datasets(split, source.tokenizer)
     data = DataBunch.create(train, valid, bs=BATCH_SIZE, num_workers=0, no_check=True, collate_fn=left_pad_collate)
-    learn = Learner(data, source.make_model(len(LABELS)), loss_func=nn.BCEWithLogitsLoss(), callbacks=[HFCallback()],
-                    metrics=[partial(accuracy_thresh, thresh=THRESHOLD)])
+    learn = Learner(
+        data,
+        source.make_model(len(LABELS)),
+        loss_func=nn.BCEWithLogitsLoss(),
+        callbacks=[HFCallback()],
+        metrics=[partial(accuracy_thresh, thresh=THRESHOLD)],
+    )
     with quiet(learn):
         learn.fit_one_cycle(1, LR)
     return learn
@@ -52,5 +58,6 @@ def _build_pretrained(texts: Sequence[str]) -> Pretrained:
 
 
 def _build_bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:
-    return BertForSequenceClassification(BertConfig(vocab_size_or_config_json_file=n_words, num_labels=n_outputs,
-                                                    **BERT_SIZES))
+    return BertForSequenceClassification(
+        BertConfig(vocab_size_or_config_json_file=n_words, num_labels=n_outputs, **BERT_SIZES)
+    )

@@ -1,4 +1,5 @@
 """``layer_groups`` for fastai 1: what ``learn.split`` takes."""
+
 from typing import List, Optional
 
 from fastai.torch_core import ParameterModule, no_wd_types

@@ -1,4 +1,5 @@
 """Tables of texts -> factories of fastai 1 learners, for the command line and the demo."""
+
 from functools import partial
 from typing import Any, Callable, Sequence
 

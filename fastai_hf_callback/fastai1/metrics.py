@@ -1,4 +1,5 @@
 """fastai 1 metrics: mean column-wise AUC, and the base rate beside another metric."""
+
 from typing import Any, Callable, Dict, List
 
 import torch

@@ -1,4 +1,5 @@
 """``HFCallback`` for fastai 2: the model's output is unwrapped where fastai says so, in ``after_pred``."""
+
 import sys
 import warnings
 from typing import Any, Dict, List
@@ -52,8 +53,9 @@ class HFCallback(Callback):
 
     def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
-            raise FastaiHFError("HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).",
-                              "registration")
+            raise FastaiHFError(
+                "HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).", "registration"
+            )
         self.element, self.check, self.keep_output = element, check, keep_output
         self._output = None
         self._unchecked = True
@@ -101,6 +103,7 @@ class HFCallback(Callback):
     def _shard_rows(self) -> None:
         if "fastai.distributed" in sys.modules:  # it needs accelerate, and only whoever wants it has it
             from fastai_hf_callback.fastai2.data.distributed_loader import shard_loader
+
             self.learn.dl = shard_loader(self.learn)
 
     # -- registration -----------------------------------------------------------------------------
@@ -108,9 +111,11 @@ class HFCallback(Callback):
     def _warn_if_registered_twice(self) -> None:
         own = [callback for callback in self.learn.cbs if isinstance(callback, HFCallback)]
         if len(own) > 1 and own[0] is self:
-            warnings.warn(f"HFCallback is registered {len(own)} times; expected once: what the first unwraps, the "
-                          f"others no longer see. Write learn.remove_cbs(HFCallback).add_cb(HFCallback()).",
-                          stacklevel=2)
+            warnings.warn(
+                f"HFCallback is registered {len(own)} times; expected once: what the first unwraps, the "
+                f"others no longer see. Write learn.remove_cbs(HFCallback).add_cb(HFCallback()).",
+                stacklevel=2,
+            )
 
     # -- the first training batch -----------------------------------------------------------------
 
@@ -124,8 +129,11 @@ class HFCallback(Callback):
     def _check_output(self, logits: Any, targets: Any) -> None:
         patch = find_active_patch()
         if patch is not None:
-            warnings.warn(f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
-                          f"two: take the patch away, or HFCallback out of cbs.", stacklevel=2)
+            warnings.warn(
+                f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
+                f"two: take the patch away, or HFCallback out of cbs.",
+                stacklevel=2,
+            )
         target = targets[0] if len(targets) == 1 else targets
         self._pairing_unknown = not check_no_broadcast(self.learn.loss_func, logits, target)
 

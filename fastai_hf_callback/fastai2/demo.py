@@ -1,4 +1,5 @@
 """The demo on fastai 2: a tiny BERT of transformers on the bundled comments, everything offline."""
+
 from functools import partial
 from typing import Callable, Sequence
 
@@ -53,10 +54,18 @@ def train_article_recipe() -> Learner:
     """A learner fed as the article's was, on the bare model, after one epoch."""
     split = build_demo_split()
     source = _build_pretrained(split.table.texts)
-    loaders = [DataLoader(rows, bs=BATCH_SIZE, shuffle=at == 0, create_batch=left_pad_collate, device=default_device())
-               for at, rows in enumerate(build_article_datasets(split, source.tokenizer))]
-    learn = Learner(DataLoaders(*loaders), source.make_model(len(LABELS)), loss_func=nn.BCEWithLogitsLoss(),
-                    opt_func=ADAM, metrics=[partial(accuracy_multi, thresh=THRESHOLD)], cbs=[HFCallback()])
+    loaders = [
+        DataLoader(rows, bs=BATCH_SIZE, shuffle=at == 0, create_batch=left_pad_collate, device=default_device())
+        for at, rows in enumerate(build_article_datasets(split, source.tokenizer))
+    ]
+    learn = Learner(
+        DataLoaders(*loaders),
+        source.make_model(len(LABELS)),
+        loss_func=nn.BCEWithLogitsLoss(),
+        opt_func=ADAM,
+        metrics=[partial(accuracy_multi, thresh=THRESHOLD)],
+        cbs=[HFCallback()],
+    )
     with quiet(learn):
         learn.fit_one_cycle(1, LR)
     return learn

@@ -1,4 +1,5 @@
 """``layer_groups`` for fastai 2: what ``Learner(splitter=...)`` takes."""
+
 from typing import List, Optional
 
 from torch import nn

@@ -1,4 +1,5 @@
 """fastai 2 metrics: mean column-wise AUC, and the base rate beside another metric."""
+
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Callable, List, Optional
@@ -13,8 +14,14 @@ from fastai_hf_callback.data.batches.token_labels import count_correct_words
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes
 from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
 
-__all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "UnavailableAttributeError", "SingleBatchLearner",
-           "score_constant"]
+__all__ = [
+    "ColumnwiseAUC",
+    "ConstantBaseline",
+    "WordAccuracy",
+    "UnavailableAttributeError",
+    "SingleBatchLearner",
+    "score_constant",
+]
 
 
 class _NamedMetric(Metric):
@@ -111,7 +118,9 @@ class WordAccuracy(_NamedMetric):
 
     def accumulate(self, learn: Any) -> None:
         output, target = learn.pred, learn.yb[0]
-        counts = [count_correct_words(output[at:at + 1], target[at:at + 1], self.ahead) for at in range(len(target))]
+        counts = [
+            count_correct_words(output[at : at + 1], target[at : at + 1], self.ahead) for at in range(len(target))
+        ]
         # Row by row: so processes that share the rows put them together.
         right, words = learn.to_detach(torch.tensor(counts, device=target.device)).sum(0).tolist()
         self._n_correct, self._n_words = self._n_correct + right, self._n_words + words

@@ -3,6 +3,7 @@
 ``(batch, 1)`` against ``(batch,)`` under a mean squared error compares every output with every
 target; the loss still falls, to that of the mean, and the metric stands still.
 """
+
 import copy
 from functools import partial
 from typing import Any, Callable, Iterator, Optional, Tuple
@@ -50,24 +51,32 @@ def broadcasts(loss_func: Callable[..., Any], output: Any, target: Any) -> Optio
         with torch.no_grad(), preserve_rng_state():
             loss = partial(_compute_loss, copy.deepcopy(loss_func))
             return _reads_target(loss, output, target) and (
-                _repeats_output(loss, output, target, shape) if rows_aligned else _ignores_order(loss, output, target))
+                _repeats_output(loss, output, target, shape) if rows_aligned else _ignores_order(loss, output, target)
+            )
     except Exception:  # a loss that refuses these shapes says so itself, in its own words
         return False
 
 
 def _ignores_order(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -> bool:
-    return all(_is_close(loss(rows, target), loss(moved, target)) for rows in _synthetic_outputs(output, target)
-               for moved in (rows.roll(1, 0), rows.flip(0)))
+    return all(
+        _is_close(loss(rows, target), loss(moved, target))
+        for rows in _synthetic_outputs(output, target)
+        for moved in (rows.roll(1, 0), rows.flip(0))
+    )
 
 
 def _repeats_output(loss: Callable[..., Tensor], output: Tensor, target: Tensor, shape: torch.Size) -> bool:
-    return all(_is_close(loss(rows, target), loss(rows.expand(shape).contiguous(), target))
-               for rows in _synthetic_outputs(output, target))
+    return all(
+        _is_close(loss(rows, target), loss(rows.expand(shape).contiguous(), target))
+        for rows in _synthetic_outputs(output, target)
+    )
 
 
 def _reads_target(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -> bool:
     rows = next(_synthetic_outputs(output, target))
-    return any(not _is_close(loss(rows, target), loss(rows, torch.full_like(target, end))) for end in _value_range(target))
+    return any(
+        not _is_close(loss(rows, target), loss(rows, torch.full_like(target, end))) for end in _value_range(target)
+    )
 
 
 def _synthetic_outputs(output: Tensor, target: Tensor) -> Iterator[Tensor]:

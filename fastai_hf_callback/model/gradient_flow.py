@@ -3,6 +3,7 @@
 Walking the graph once costs under a millisecond on a model of a hundred parameters, and says what no
 look at the weights can: decoupled weight decay moves them even when no gradient arrives.
 """
+
 from dataclasses import dataclass, field
 from typing import List
 

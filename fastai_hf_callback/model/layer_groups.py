@@ -3,6 +3,7 @@
 No table of architectures. The model says it itself: blocks are what stands in a list; the module that holds the list
 is the encoder; the body is the encoder and its embeddings; the head is what stands outside the body, or after.
 """
+
 from numbers import Integral
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
@@ -15,9 +16,9 @@ __all__ = ["ModuleOrParameter", "build_layer_groups"]
 ModuleOrParameter = Union[nn.Module, nn.Parameter]
 Path = Tuple[str, ...]
 
-MAX_GROUPS = 5        # by default, as fastai splits its own transformers: embeddings, three of the encoder, head
+MAX_GROUPS = 5  # by default, as fastai splits its own transformers: embeddings, three of the encoder, head
 MIN_BLOCK_SHARE = 0.25  # of the largest: a list of smaller ones is no part of the encoder (a head per label, say)
-EMBEDDINGS = 0         # depth: then the blocks, from 1 on, then the head
+EMBEDDINGS = 0  # depth: then the blocks, from 1 on, then the head
 
 
 def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[ModuleOrParameter]]:
@@ -46,13 +47,22 @@ def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[M
     layout = _Layout(_check_model(model))
     depths = _merge_tied_depths(layout.parts, [layout.depth(part) for part in layout.parts], layout.head)
     if layout.head not in depths:
-        raise InputError(f"{type(model).__name__} was given, in which nothing comes after the blocks; expected a model "
-                         f"with a head, for example BertForSequenceClassification: without one, learn.freeze() would "
-                         f"leave nothing to train.", "no-head")
+        raise InputError(
+            f"{type(model).__name__} was given, in which nothing comes after the blocks; expected a model "
+            f"with a head, for example BertForSequenceClassification: without one, learn.freeze() would "
+            f"leave nothing to train.",
+            "no-head",
+        )
     groups = _group_depths(depths, layout.head, n)
     tied_to_module = _parameter_ids_of_modules(layout.parts)
-    return [[part.value for part, depth in zip(layout.parts, depths)
-             if depth in group and not (part.is_lone_parameter and id(part.value) in tied_to_module)] for group in groups]
+    return [
+        [
+            part.value
+            for part, depth in zip(layout.parts, depths)
+            if depth in group and not (part.is_lone_parameter and id(part.value) in tied_to_module)
+        ]
+        for group in groups
+    ]
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
@@ -130,9 +140,12 @@ class _Layout:
         self.parts = _find_parts(model)
         self._stacks = _find_stacks(self.modules)
         if not self._stacks:
-            raise InputError(f"{type(model).__name__} was given, in which no repeated blocks were found; expected a "
-                             f"model whose encoder is an nn.ModuleList of layers, for example "
-                             f"BertForSequenceClassification. For any other, write the groups yourself.", "no-blocks")
+            raise InputError(
+                f"{type(model).__name__} was given, in which no repeated blocks were found; expected a "
+                f"model whose encoder is an nn.ModuleList of layers, for example "
+                f"BertForSequenceClassification. For any other, write the groups yourself.",
+                "no-blocks",
+            )
         blocks = [block for stack in self._stacks for block in stack.blocks]
         self.head = len(blocks) + 1
         self._block_of = {id(m): i for i, block in enumerate(blocks, 1) for top in block for m in top.modules()}
@@ -166,7 +179,7 @@ class _Layout:
     def _depth_outside_the_body(self, part: _OwnedPart) -> int:
         if _is_inside(self._body, part.path):
             return self.head  # a lone parameter of what is around the body
-        beside = part.path[:_common_length(part.path, self._body) + 1]
+        beside = part.path[: _common_length(part.path, self._body) + 1]
         comes_before = list(self.modules).index(beside) < list(self.modules).index(self._body)
         embeds = self._has_embedding(beside) or not self._has_embedding(self._body)
         return EMBEDDINGS if comes_before and embeds else self.head
@@ -175,7 +188,7 @@ class _Layout:
         """The innermost module that holds all blocks and an embedding; without any, that holds all blocks."""
         common = self._stacks[0].parent
         for stack in self._stacks[1:]:
-            common = common[:_common_length(common, stack.parent)]
+            common = common[: _common_length(common, stack.parent)]
         around = [common[:k] for k in range(len(common), -1, -1)]
         return next((path for path in around if self._has_embedding(path)), common)
 
@@ -189,11 +202,11 @@ class _Layout:
 
 def _says_embedding(part: _OwnedPart, around: Path) -> bool:
     """An embedding registered after the blocks (DeBERTa's), or what is named for one (BART's layernorm_embedding)."""
-    return isinstance(part.owner, nn.Embedding) or any("emb" in name for name in part.path[len(around):])
+    return isinstance(part.owner, nn.Embedding) or any("emb" in name for name in part.path[len(around) :])
 
 
 def _is_inside(path: Path, around: Path) -> bool:
-    return path[:len(around)] == around
+    return path[: len(around)] == around
 
 
 def _common_length(a: Path, b: Path) -> int:
@@ -229,14 +242,24 @@ def _is_composite(item: nn.Module) -> bool:
 
 def _list_blocks(stack: nn.Module) -> List[nn.Module]:
     """The blocks of a list; an item that is but a list of blocks itself (ALBERT, Funnel) counts as these."""
-    return [block for item in stack.children() for block in (_list_blocks(_find_inner_stack(item)) if _find_inner_stack(item) else [item])]
+    return [
+        block
+        for item in stack.children()
+        for block in (_list_blocks(_find_inner_stack(item)) if _find_inner_stack(item) else [item])
+    ]
 
 
 def _find_inner_stack(item: nn.Module) -> Optional[nn.Module]:
     """The list of like blocks that holds all parameters of `item`, if there is one."""
     own = {id(p) for p in item.parameters()}
-    return next((m for m in item.modules() if _is_stack(m) and len({type(i) for i in m.children()}) == 1
-                 and {id(p) for p in m.parameters()} == own), None)
+    return next(
+        (
+            m
+            for m in item.modules()
+            if _is_stack(m) and len({type(i) for i in m.children()}) == 1 and {id(p) for p in m.parameters()} == own
+        ),
+        None,
+    )
 
 
 def _mean_size(blocks: List[nn.Module]) -> float:
@@ -248,11 +271,15 @@ def _merge_parallel_stacks(modules: Dict[Path, nn.Module], kept: List[Path]) -> 
     stacks, done = [], set()
     for path in kept:
         parent = path[:-1]
-        beside = [p for p in kept if p[:-1] == parent and len(_list_blocks(modules[p])) == len(_list_blocks(modules[path]))]
+        beside = [
+            p for p in kept if p[:-1] == parent and len(_list_blocks(modules[p])) == len(_list_blocks(modules[path]))
+        ]
         if path in done:
             continue
         done.update(beside)
-        spread = _parallel_lists(modules[parent], len(_list_blocks(modules[path]))) if len(beside) > 1 else [modules[path]]
+        spread = (
+            _parallel_lists(modules[parent], len(_list_blocks(modules[path]))) if len(beside) > 1 else [modules[path]]
+        )
         stacks.append(_BlockStack(parent, [list(block) for block in zip(*map(_list_blocks, spread))]))
     return stacks
 
@@ -269,13 +296,13 @@ def _group_depths(depths: List[int], head: int, n: Optional[int]) -> List[List[i
     n = min(MAX_GROUPS, len(body) + 1) if n is None else _check_group_count(n, len(body) + 1)
     # The embeddings have no group of their own where all are tied to the head, as in T5's language model.
     embeddings = [[EMBEDDINGS]] if body[0] == EMBEDDINGS and n > 2 else []
-    encoder = body[len(embeddings):]
+    encoder = body[len(embeddings) :]
     return [*embeddings, *_split_evenly(encoder, n - 1 - len(embeddings)), [head]]
 
 
 def _split_evenly(blocks: List[int], k: int) -> List[List[int]]:
     """`k` lists in a row, whose lengths differ by one at most."""
-    return [blocks[len(blocks) * i // k:len(blocks) * (i + 1) // k] for i in range(k)]
+    return [blocks[len(blocks) * i // k : len(blocks) * (i + 1) // k] for i in range(k)]
 
 
 # -- what was given --------------------------------------------------------------------------------------------------
@@ -285,13 +312,18 @@ def _check_model(model: Any) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     given = f"The class {model.__name__}" if isinstance(model, type) else type(model).__name__
-    raise InputError(f"{given} was given; expected a model, an nn.Module instance. Write "
-                     f"layer_groups(model), or partial(layer_groups, n=3), where fastai asks for groups.",
-                     "class-instead-of-instance" if isinstance(model, type) else "not-a-module")
+    raise InputError(
+        f"{given} was given; expected a model, an nn.Module instance. Write "
+        f"layer_groups(model), or partial(layer_groups, n=3), where fastai asks for groups.",
+        "class-instead-of-instance" if isinstance(model, type) else "not-a-module",
+    )
 
 
 def _check_group_count(n: Any, most: int) -> int:
     if isinstance(n, Integral) and not isinstance(n, bool) and 2 <= n <= most:
         return int(n)
-    raise InputError(f"n={n!r} was given; expected a number of groups from 2 (body, head) to {most} (every layer its "
-                     f"own). Write partial(layer_groups, n={min(3, most)}).", "bad-group-count")
+    raise InputError(
+        f"n={n!r} was given; expected a number of groups from 2 (body, head) to {most} (every layer its "
+        f"own). Write partial(layer_groups, n={min(3, most)}).",
+        "bad-group-count",
+    )

@@ -2,6 +2,7 @@
 
 Both fastais take them as ``loss_func``; ``reduction``, ``activation`` and ``decodes`` are what fastai 2 asks them for.
 """
+
 from typing import Any
 
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ class SpanLoss(nn.Module):
     def forward(self, outputs: Any, *targets: Tensor) -> Tensor:
         logits, spans = stack_logits(outputs), stack_targets(targets)
         losses = CrossEntropyLoss(ignore_index=IGNORE_INDEX, reduction=self.reduction)(
-            logits.reshape(-1, logits.shape[-1]), spans.reshape(-1))
+            logits.reshape(-1, logits.shape[-1]), spans.reshape(-1)
+        )
         return losses.view(-1, 2).mean(1) if self.reduction == "none" else losses
 
     def activation(self, outputs: Any) -> Any:
@@ -72,11 +74,14 @@ class NextTokenLoss(nn.Module):
 
     def forward(self, logits: Tensor, ids: Tensor) -> Tensor:
         if logits.dim() != 3 or logits.shape[:2] != ids.shape:
-            raise InvalidInputError(f"{describe(logits)} and {describe(ids)} were given for the next token; expected float "
-                                f"(rows, width, vocabulary) and int64 (rows, width), the token ids themselves")
+            raise InvalidInputError(
+                f"{describe(logits)} and {describe(ids)} were given for the next token; expected float "
+                f"(rows, width, vocabulary) and int64 (rows, width), the token ids themselves"
+            )
         logits, ids = logits[:, :-1], ids[:, 1:]
         losses = CrossEntropyLoss(ignore_index=IGNORE_INDEX, reduction=self.reduction)(
-            logits.reshape(-1, logits.shape[-1]), ids.reshape(-1))
+            logits.reshape(-1, logits.shape[-1]), ids.reshape(-1)
+        )
         if self.reduction != "none":
             return losses
         return losses.view(ids.shape).sum(1) / (ids != IGNORE_INDEX).sum(1).clamp(min=1).to(losses.dtype)

@@ -2,6 +2,7 @@
 
 Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai1/metrics.py``.
 """
+
 import math
 from typing import Any, Callable, List, Optional, Tuple
 
@@ -84,9 +85,11 @@ def _one_vs_rest(outputs: Tensor, classes: Tensor) -> Tuple[Tensor, Tensor]:
 
 def _check_columns(metric: str, outputs: Tensor, targets: Tensor) -> None:
     if outputs.dim() != 2 or outputs.shape != targets.shape:
-        raise InvalidInputError(f"{metric} was given outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; "
-                            f"expected both (rows, columns), as with several labels per text; for one class "
-                            f"per text write metrics=[accuracy]")
+        raise InvalidInputError(
+            f"{metric} was given outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)}; "
+            f"expected both (rows, columns), as with several labels per text; for one class "
+            f"per text write metrics=[accuracy]"
+        )
 
 
 def compute_constant_output(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:

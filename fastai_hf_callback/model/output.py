@@ -2,6 +2,7 @@
 
 Nothing here copies, casts or detaches: the tensor that comes out is the object the model made.
 """
+
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple, Union
@@ -95,7 +96,9 @@ def _find_logits(output: Any, whole: Any) -> Tensor:
         return _logits_by_position(output, whole)
     raise OutputError(
         f"The model returned {describe(whole)}; expected a tensor, tuple, list, mapping, namedtuple or "
-        f"dataclass that holds the logits. Write element=lambda output: ... to pick them.", "no-tensor-in-output")
+        f"dataclass that holds the logits. Write element=lambda output: ... to pick them.",
+        "no-tensor-in-output",
+    )
 
 
 def _logits_by_name(output: Any, named: Dict[Any, Any], whole: Any) -> Tensor:
@@ -108,13 +111,17 @@ def _logits_by_name(output: Any, named: Dict[Any, Any], whole: Any) -> Tensor:
         return tensors[0]
     given = [k for k, v in named.items() if v is not None]
     if not tensors:
-        raise OutputError(f"The model returned {describe(whole)}: no tensor in it. Expected the logits; "
-                          f"check what forward returns.", "no-tensor-in-output")
+        raise OutputError(
+            f"The model returned {describe(whole)}: no tensor in it. Expected the logits; check what forward returns.",
+            "no-tensor-in-output",
+        )
     raise OutputError(
         f"The model returned {describe(whole)}: {len(tensors)} tensors and none is called 'logits'. Training on "
         f"a hidden state would go unnoticed, so say which one the loss needs: element={given[0]!r} for one of "
         f"{given}, or element={tuple(given[:2])!r} for a loss that takes several"
-        f"{_head_hint(given)}.", "ambiguous-output")
+        f"{_head_hint(given)}.",
+        "ambiguous-output",
+    )
 
 
 def _head_hint(names: Sequence[Any]) -> str:
@@ -127,8 +134,10 @@ def _head_hint(names: Sequence[Any]) -> str:
 def _logits_by_position(output: Sequence[Any], whole: Any) -> Tensor:
     values = [v for v in output if v is not None]
     if not values:
-        raise OutputError(f"The model returned {describe(whole)}: nothing in it. Expected the logits; "
-                          f"check what forward returns.", "no-tensor-in-output")
+        raise OutputError(
+            f"The model returned {describe(whole)}: nothing in it. Expected the logits; check what forward returns.",
+            "no-tensor-in-output",
+        )
     if not _is_loss(values[0], values[1] if len(values) > 1 else None):
         return _find_logits(values[0], whole)
     if len(values) == 1:
@@ -139,7 +148,9 @@ def _logits_by_position(output: Sequence[Any], whole: Any) -> Tensor:
 def _loss_only_error(whole: Any) -> OutputError:
     return OutputError(
         f"The model returned {describe(whole)}: a loss and no logits. Call the model without labels and let "
-        f"the Learner's loss_func compute the loss, or write element=0 to take what is there.", "only-a-loss")
+        f"the Learner's loss_func compute the loss, or write element=0 to take what is there.",
+        "only-a-loss",
+    )
 
 
 def _is_loss(first: Any, second: Any) -> bool:
@@ -155,8 +166,11 @@ def _is_loss(first: Any, second: Any) -> bool:
 
 def _select(output: Any, element: Union[int, str]) -> Tensor:
     if isinstance(element, bool) or not isinstance(element, (int, str)):
-        raise OutputError(f"element={element!r} ({type(element).__name__}) was given; expected a name, a position, "
-                          f"a callable, or a sequence of names and positions.", "bad-element")
+        raise OutputError(
+            f"element={element!r} ({type(element).__name__}) was given; expected a name, a position, "
+            f"a callable, or a sequence of names and positions.",
+            "bad-element",
+        )
     value = _select_by_name(output, element) if isinstance(element, str) else _select_by_position(output, element)
     return _expect_tensor(value, output, f"element={element!r}")
 
@@ -164,12 +178,17 @@ def _select(output: Any, element: Union[int, str]) -> Tensor:
 def _select_by_name(output: Any, name: str) -> Any:
     named = _named_values(output)
     if named is None:
-        raise OutputError(f"element={name!r} was given, but the model returned {describe(output)}, which has no "
-                          f"names. Write a position instead: element=0.", "bad-element")
+        raise OutputError(
+            f"element={name!r} was given, but the model returned {describe(output)}, which has no "
+            f"names. Write a position instead: element=0.",
+            "bad-element",
+        )
     if named.get(name) is None:
         there = [k for k, v in named.items() if v is not None]
-        raise OutputError(f"element={name!r} was given, but the model returned {describe(output)}. "
-                          f"Write one of {there}.", "bad-element")
+        raise OutputError(
+            f"element={name!r} was given, but the model returned {describe(output)}. Write one of {there}.",
+            "bad-element",
+        )
     return named[name]
 
 
@@ -177,11 +196,17 @@ def _select_by_position(output: Any, position: int) -> Any:
     named = _named_values(output)
     values = output if named is None else [v for v in named.values() if v is not None]
     if not isinstance(values, (list, tuple)):
-        raise OutputError(f"element={position} was given, but the model returned {describe(output)}, which has no "
-                          f"positions. Write element=lambda output: ... instead.", "bad-element")
+        raise OutputError(
+            f"element={position} was given, but the model returned {describe(output)}, which has no "
+            f"positions. Write element=lambda output: ... instead.",
+            "bad-element",
+        )
     if not -len(values) <= position < len(values):
-        raise OutputError(f"element={position} was given, but the model returned {describe(output)}; expected "
-                          f"a position below {len(values)}, counted from 0.", "bad-element")
+        raise OutputError(
+            f"element={position} was given, but the model returned {describe(output)}; expected "
+            f"a position below {len(values)}, counted from 0.",
+            "bad-element",
+        )
     return values[position]
 
 
@@ -195,9 +220,11 @@ def _select_by_callable(output: Any, element: Callable[[Any], Any]) -> Union[Ten
 def _expect_tensor(value: Any, output: Any, how: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    raise OutputError(f"{how} gave {describe(value)} out of {describe(output)}; expected a tensor. To reach deeper "
-                      f"write a callable, for example element=lambda output: output['hidden_states'][-1].",
-                      "bad-element")
+    raise OutputError(
+        f"{how} gave {describe(value)} out of {describe(output)}; expected a tensor. To reach deeper "
+        f"write a callable, for example element=lambda output: output['hidden_states'][-1].",
+        "bad-element",
+    )
 
 
 def _named_values(output: Any) -> Optional[Dict[Any, Any]]:

@@ -2,6 +2,7 @@
 
 Imports pytorch-transformers or transformers when it loads, never before.
 """
+
 import json
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,10 +18,21 @@ from fastai_hf_callback.utils.logging import silence_logs
 __all__ = ["Pretrained", "check_max_length", "load_pretrained"]
 
 # pytorch-transformers names its classes by architecture and has no registry keyed by model_type.
-_LEGACY_CLASS_PREFIXES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlnet": "XLNet", "xlm": "XLM"}
+_LEGACY_CLASS_PREFIXES = {
+    "bert": "Bert",
+    "distilbert": "DistilBert",
+    "roberta": "Roberta",
+    "xlnet": "XLNet",
+    "xlm": "XLM",
+}
 # Nor does its save_pretrained write a model_type; a weight's name tells the architecture then.
-_LEGACY_WEIGHT_PREFIXES = {"bert": "bert.embeddings.", "distilbert": "distilbert.embeddings.", "roberta": "roberta.embeddings.",
-                "xlnet": "transformer.mask_emb", "xlm": "transformer.layer_norm_emb."}
+_LEGACY_WEIGHT_PREFIXES = {
+    "bert": "bert.embeddings.",
+    "distilbert": "distilbert.embeddings.",
+    "roberta": "roberta.embeddings.",
+    "xlnet": "transformer.mask_emb",
+    "xlm": "transformer.layer_norm_emb.",
+}
 
 
 class Pretrained(NamedTuple):
@@ -44,8 +56,10 @@ class Pretrained(NamedTuple):
 def check_max_length(source: Pretrained, max_length: int) -> None:
     """Refuse texts of more tokens than the model has positions."""
     if source.max_positions is not None and max_length > source.max_positions:
-        raise InvalidInputError(f"--max-length {max_length}: the model has {source.max_positions} positions; write --max-length "
-                            f"{source.max_positions} or less")
+        raise InvalidInputError(
+            f"--max-length {max_length}: the model has {source.max_positions} positions; write --max-length "
+            f"{source.max_positions} or less"
+        )
 
 
 def load_pretrained(name: str) -> Pretrained:
@@ -67,8 +81,10 @@ def load_pretrained(name: str) -> Pretrained:
     """
     _check_folder(name)
     if find_spec("pytorch_transformers") is None and find_spec("transformers") is None:
-        raise InvalidInputError("neither pytorch-transformers nor transformers is installed; write: pip install "
-                            "'fastai-hf-callback[fastai1]', or [fastai2]")
+        raise InvalidInputError(
+            "neither pytorch-transformers nor transformers is installed; write: pip install "
+            "'fastai-hf-callback[fastai1]', or [fastai2]"
+        )
     reasons = []
     for library, load in (("pytorch_transformers", _load_pytorch_transformers), ("transformers", _load_transformers)):
         if find_spec(library) is None:
@@ -78,8 +94,10 @@ def load_pretrained(name: str) -> Pretrained:
                 return load(import_module(library), name)
         except Exception as error:  # each library fails in its own ways; what it said is handed on
             reasons.append(f"{library}: {shorten(str(error), 160, placeholder=' ...') or type(error).__name__}")
-    raise InvalidInputError(f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
-                        f"config.json, weights and vocabulary, or a name that can be downloaded here")
+    raise InvalidInputError(
+        f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
+        f"config.json, weights and vocabulary, or a name that can be downloaded here"
+    )
 
 
 def _check_folder(name: str) -> None:
@@ -98,8 +116,10 @@ def _load_pytorch_transformers(library: Any, name: str) -> Pretrained:
     if kind is None:
         classes = library.AutoConfig, library.AutoTokenizer, library.AutoModelForSequenceClassification
     else:
-        classes = tuple(getattr(library, _LEGACY_CLASS_PREFIXES[kind] + part)
-                        for part in ("Config", "Tokenizer", "ForSequenceClassification"))
+        classes = tuple(
+            getattr(library, _LEGACY_CLASS_PREFIXES[kind] + part)
+            for part in ("Config", "Tokenizer", "ForSequenceClassification")
+        )
     config_class, tokenizer_class, model_class = classes
     config, tokenizer = config_class.from_pretrained(name), tokenizer_class.from_pretrained(name)
     if config is None or tokenizer is None:
@@ -110,7 +130,9 @@ def _load_pytorch_transformers(library: Any, name: str) -> Pretrained:
     def make_model(n_outputs: int) -> Any:
         with silence_logs():
             config = config_class.from_pretrained(name, num_labels=n_outputs)
-            return model_class.from_pretrained(name, config=config, **_filter_fitting_weights(name, model_class, config))
+            return model_class.from_pretrained(
+                name, config=config, **_filter_fitting_weights(name, model_class, config)
+            )
 
     return Pretrained(tokenizer, make_model, _count_positions(config))
 
@@ -132,8 +154,9 @@ def _load_transformers(library: Any, name: str) -> Pretrained:
 
     def make_model(n_outputs: int) -> Any:
         with silence_logs():
-            return library.AutoModelForSequenceClassification.from_pretrained(name, num_labels=n_outputs,
-                                                                              ignore_mismatched_sizes=True)
+            return library.AutoModelForSequenceClassification.from_pretrained(
+                name, num_labels=n_outputs, ignore_mismatched_sizes=True
+            )
 
     return Pretrained(tokenizer, make_model, _count_positions(config))
 
@@ -145,7 +168,7 @@ def _detect_architecture(name: str) -> Optional[str]:
         return None
     kind = config.get("model_type") or _architecture_of_weights(name)
     if kind not in _LEGACY_CLASS_PREFIXES:
-        given = f'names {kind!r}' if kind else 'names no architecture'
+        given = f"names {kind!r}" if kind else "names no architecture"
         raise ValueError(f'config.json {given}; write "model_type" into it, one of {", ".join(_LEGACY_CLASS_PREFIXES)}')
     return kind
 
@@ -154,7 +177,9 @@ def _architecture_of_weights(name: str) -> Optional[str]:
     if not _has_loadable_weights(name):
         return None
     keys = list(torch.load(str(Path(name) / "pytorch_model.bin"), map_location="cpu"))
-    return next((kind for kind, start in _LEGACY_WEIGHT_PREFIXES.items() if any(key.startswith(start) for key in keys)), None)
+    return next(
+        (kind for kind, start in _LEGACY_WEIGHT_PREFIXES.items() if any(key.startswith(start) for key in keys)), None
+    )
 
 
 def _read_config(name: str) -> Dict[str, Any]:

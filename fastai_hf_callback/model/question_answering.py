@@ -2,6 +2,7 @@
 
 Imports torch and numpy. One tensor, because both fastais put predictions together, keep and compare single tensors.
 """
+
 from typing import Any, Tuple
 
 import numpy as np
@@ -38,11 +39,17 @@ def span_logits(output: Any) -> Tensor:
     """
     if hasattr(output, "keys") and all(output.get(name) is not None for name in LOGIT_NAMES):
         return torch.stack(unwrap(output, LOGIT_NAMES), 1)
-    found = [part for part in output if isinstance(part, Tensor) and part.dim() == 2] \
-        if isinstance(output, (tuple, list)) else []
+    found = (
+        [part for part in output if isinstance(part, Tensor) and part.dim() == 2]
+        if isinstance(output, (tuple, list))
+        else []
+    )
     if len(found) < 2:
-        raise OutputError(f"The model returned {describe(output)}; expected start_logits and end_logits, both (rows, "
-                          f"width), as a model ...ForQuestionAnswering returns them.", "no-tensor-in-output")
+        raise OutputError(
+            f"The model returned {describe(output)}; expected start_logits and end_logits, both (rows, "
+            f"width), as a model ...ForQuestionAnswering returns them.",
+            "no-tensor-in-output",
+        )
     return torch.stack(found[:2], 1)
 
 
@@ -108,8 +115,10 @@ def stack_logits(outputs: Any) -> Tensor:
     if isinstance(outputs, (tuple, list)) and len(outputs) == 2:
         outputs = torch.stack(tuple(outputs), 1)
     if not isinstance(outputs, Tensor) or outputs.dim() != 3 or outputs.shape[1] != 2:
-        raise InvalidInputError(f"{describe(outputs)} was given for the outputs of a span; expected float (rows, 2, "
-                            f"width), or two of (rows, width): write HFCallback(element=span_logits)")
+        raise InvalidInputError(
+            f"{describe(outputs)} was given for the outputs of a span; expected float (rows, 2, "
+            f"width), or two of (rows, width): write HFCallback(element=span_logits)"
+        )
     return outputs
 
 
@@ -117,6 +126,8 @@ def stack_targets(targets: Tuple[Tensor, ...]) -> Tensor:
     """First and last token of each row, int64, ``(rows, 2)``, given as that or as two of ``(rows,)``."""
     target = targets[0] if len(targets) == 1 else torch.stack(targets, 1) if len(targets) == 2 else None
     if target is None or target.dim() != 2 or target.shape[1] != 2:
-        raise InvalidInputError(f"{describe(targets)} was given for the targets of a span; expected int64 (rows, 2), the "
-                            f"first and the last token of each answer, or two of (rows,)")
+        raise InvalidInputError(
+            f"{describe(targets)} was given for the targets of a span; expected int64 (rows, 2), the "
+            f"first and the last token of each answer, or two of (rows,)"
+        )
     return target

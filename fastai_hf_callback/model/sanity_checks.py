@@ -2,6 +2,7 @@
 
 Stands between ``graph.py`` and ``broadcast.py``, which measure, and the callbacks of both fastais, which ask.
 """
+
 from typing import Any, Callable, Optional
 
 from torch import Tensor
@@ -30,8 +31,11 @@ def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
     """
     ids = next((t for t in tensors_in(batch) if not t.is_floating_point()), None)
     if ids is not None:
-        raise InputError(f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
-                         f"Expected inputs of floats. Take {remedy}.", "mixup-of-token-ids")
+        raise InputError(
+            f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
+            f"Expected inputs of floats. Take {remedy}.",
+            "mixup-of-token-ids",
+        )
 
 
 def check_no_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, target: Any) -> bool:
@@ -47,7 +51,9 @@ def check_no_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, tar
         raise OutputError(
             f"The output is {describe(logits)} and the target {describe(target)}: the loss broadcasts one against "
             f"the other and compares every row with every target. Expected equal shapes. Give the target the "
-            f"output's shape, or write element=lambda output: output[0].squeeze(-1).", "loss-broadcasts")
+            f"output's shape, or write element=lambda output: output[0].squeeze(-1).",
+            "loss-broadcasts",
+        )
     return verdict is not None
 
 
@@ -69,11 +75,15 @@ def check_gradient_flow(loss: Tensor, logits: Any) -> None:
         explanation = "the loss has no graph at all: every parameter is frozen, or the model ran under no_grad"
     elif found.foreign:
         cause = "output-detached"
-        explanation = (f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
-                f"({describe(found.foreign[0])}), as after .detach().requires_grad_()")
+        explanation = (
+            f"its graph ends at {len(found.foreign)} tensor(s) that are no nn.Parameter "
+            f"({describe(found.foreign[0])}), as after .detach().requires_grad_()"
+        )
     else:
         explanation = "its graph ends before the model"
     raise GradientError(
         f"The loss reaches none of the model's parameters: {explanation}. The output was {describe(logits)}. Training "
         f"would go on and the metrics never move. Hand on the model's own tensor (no .detach(), .data, "
-        f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().", cause)
+        f"torch.tensor(...) or no_grad between model and loss), or unfreeze: learn.unfreeze().",
+        cause,
+    )

@@ -4,6 +4,7 @@ Hugging Face models agree on the names of their inputs and on nothing else: the 
 argument of ``forward`` is token types in one, the mask in the next, lengths in a third, and moves
 between versions. So everything here goes by name.
 """
+
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping
@@ -108,7 +109,7 @@ class HFModel(nn.Module):
     def _load_from_state_dict(self, state_dict: Dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         # Reached only when a parent (DataParallel) loads: `state_dict` is torch's own copy by then.
         for key in [k for k in state_dict if k.startswith(prefix)]:
-            state_dict[f"{prefix}model.{key[len(prefix):]}"] = state_dict.pop(key)
+            state_dict[f"{prefix}model.{key[len(prefix) :]}"] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     # -- inputs ------------------------------------------------------------------------------------
@@ -123,22 +124,33 @@ class HFModel(nn.Module):
             return dict(zip(names, batch))
         given = f"A batch of {len(batch)} ({', '.join(describe(b) for b in batch)}) was given"
         if not self.input_names:
-            raise InputError(f"{given} without names, and names are never guessed. {self._describe_forward()} Write "
-                             f"HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor.",
-                             "inputs-unnamed")
-        raise InputError(f"{given}, but inputs={self.input_names} names {len(self.input_names)}. Give as many names "
-                         f"as the batch has tensors.", "inputs-count")
+            raise InputError(
+                f"{given} without names, and names are never guessed. {self._describe_forward()} Write "
+                f"HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor.",
+                "inputs-unnamed",
+            )
+        raise InputError(
+            f"{given}, but inputs={self.input_names} names {len(self.input_names)}. Give as many names "
+            f"as the batch has tensors.",
+            "inputs-count",
+        )
 
     def _check_against_forward(self, named: Dict[str, Any]) -> None:
         takes, required, takes_kwargs = _forward_parameters(_unwrap_model(self.model))
         unknown = [name for name in named if name not in takes]
         if unknown and not takes_kwargs:
-            raise InputError(f"{unknown} was given, and {self._class_name()}.forward does not take it. "
-                             f"{self._describe_forward()} Write inputs=(...) with these names.", "inputs-unknown")
+            raise InputError(
+                f"{unknown} was given, and {self._class_name()}.forward does not take it. "
+                f"{self._describe_forward()} Write inputs=(...) with these names.",
+                "inputs-unknown",
+            )
         missing = [name for name in required if name not in named]
         if missing:
-            raise InputError(f"{list(named)} was given, but {self._class_name()}.forward also needs {missing}. "
-                             f"{self._describe_forward()} Add it to the batch and to inputs=(...).", "inputs-missing")
+            raise InputError(
+                f"{list(named)} was given, but {self._class_name()}.forward also needs {missing}. "
+                f"{self._describe_forward()} Add it to the batch and to inputs=(...).",
+                "inputs-missing",
+            )
 
     def _describe_forward(self) -> str:
         takes, _, takes_kwargs = _forward_parameters(_unwrap_model(self.model))
@@ -161,15 +173,22 @@ class HFModel(nn.Module):
             self._warn_no_mask()
             return named
         if not isinstance(ids, Tensor):
-            raise InputError(f"input_ids is {describe(ids)}; expected a tensor, int64 (batch, length). Write "
-                             f"torch.as_tensor(input_ids).", "not-a-tensor")
+            raise InputError(
+                f"input_ids is {describe(ids)}; expected a tensor, int64 (batch, length). Write "
+                f"torch.as_tensor(input_ids).",
+                "not-a-tensor",
+            )
         return {**named, "attention_mask": ids.ne(pad_token_id).long()}
 
     def _add_position_ids(self, named: Dict[str, Any]) -> Dict[str, Any]:
         """Padded in front, a text's positions begin where it does; or they, and its logits, depend on its batch."""
         mask = named.get("attention_mask")
-        if self.first_position is None or mask is None or "position_ids" in named or \
-                "position_ids" not in _forward_parameters(_unwrap_model(self.model))[0]:
+        if (
+            self.first_position is None
+            or mask is None
+            or "position_ids" in named
+            or "position_ids" not in _forward_parameters(_unwrap_model(self.model))[0]
+        ):
             return named
         return {**named, "position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0) + self.first_position}
 
@@ -180,19 +199,28 @@ class HFModel(nn.Module):
         warnings.warn(
             f"No attention mask: the batch brings none and the padding id is unknown ({self._class_name()}'s config "
             f"has none that differs from its end-of-text token), so padding is read as text. Write "
-            f"HFModel(model, pad_token_id=tokenizer.pad_token_id), or name an attention_mask in inputs.", stacklevel=4)
+            f"HFModel(model, pad_token_id=tokenizer.pad_token_id), or name an attention_mask in inputs.",
+            stacklevel=4,
+        )
 
 
 def _check_model(model: Any) -> nn.Module:
     if isinstance(model, type):
-        raise InputError(f"The class {model.__name__} was given; expected an instance. Write "
-                         f"HFModel({model.__name__}.from_pretrained(...)).", "class-instead-of-instance")
+        raise InputError(
+            f"The class {model.__name__} was given; expected an instance. Write "
+            f"HFModel({model.__name__}.from_pretrained(...)).",
+            "class-instead-of-instance",
+        )
     if isinstance(model, HFModel) or isinstance(model, nn.Module) and isinstance(_unwrap_model(model), HFModel):
-        raise InputError("An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...).",
-                         "wrapped-twice")
+        raise InputError(
+            "An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...).", "wrapped-twice"
+        )
     if not isinstance(model, nn.Module):
-        raise InputError(f"{type(model).__name__} was given; expected a torch nn.Module, for example "
-                         f"HFModel(BertForSequenceClassification.from_pretrained(...)).", "not-a-module")
+        raise InputError(
+            f"{type(model).__name__} was given; expected a torch nn.Module, for example "
+            f"HFModel(BertForSequenceClassification.from_pretrained(...)).",
+            "not-a-module",
+        )
     return model
 
 
@@ -201,23 +229,29 @@ def _check_input_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, .
         return None
     names = (inputs,) if isinstance(inputs, str) else tuple(inputs) if isinstance(inputs, Iterable) else ()
     if not names or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
-        raise InputError(f"inputs={inputs!r} was given; expected different names, for example "
-                         f"inputs=('input_ids', 'attention_mask').", "inputs-unnamed")
+        raise InputError(
+            f"inputs={inputs!r} was given; expected different names, for example "
+            f"inputs=('input_ids', 'attention_mask').",
+            "inputs-unnamed",
+        )
     return names
 
 
 def _check_pad_token_id(pad_token_id: Any) -> Optional[int]:
     if pad_token_id is None or isinstance(pad_token_id, Integral) and not isinstance(pad_token_id, bool):
         return pad_token_id
-    raise InputError(f"pad_token_id={pad_token_id!r} was given; expected an int, for example pad_token_id=tokenizer.pad_token_id.",
-                     "bad-pad-id")
+    raise InputError(
+        f"pad_token_id={pad_token_id!r} was given; expected an int, for example pad_token_id=tokenizer.pad_token_id.",
+        "bad-pad-id",
+    )
 
 
 def _unwrap_model(model: nn.Module) -> nn.Module:
     """The model inside DataParallel (``module``) and ``torch.compile`` (``_orig_mod``)."""
     while True:
         inner = model._modules.get("_orig_mod") or (
-            model._modules.get("module") if isinstance(model, nn.DataParallel) or _is_ddp(model) else None)
+            model._modules.get("module") if isinstance(model, nn.DataParallel) or _is_ddp(model) else None
+        )
         if inner is None:
             return model
         model = inner
@@ -239,8 +273,11 @@ def _forward_parameters(model: nn.Module) -> Tuple[Tuple[str, ...], Tuple[str, .
 def _read_signature(function) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
     parameters = inspect.signature(function).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    return (tuple(p.name for p in named), tuple(p.name for p in named if p.default is p.empty),
-            any(p.kind is p.VAR_KEYWORD for p in parameters))
+    return (
+        tuple(p.name for p in named),
+        tuple(p.name for p in named if p.default is p.empty),
+        any(p.kind is p.VAR_KEYWORD for p in parameters),
+    )
 
 
 _read_method_signature = lru_cache(maxsize=128)(_read_signature)

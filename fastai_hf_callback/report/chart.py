@@ -5,6 +5,7 @@ Imports ``series`` and ``words``.
 Long runs are drawn as the lowest and highest value of each column, so no spike is lost; the place of the
 first difference is a column of its own.
 """
+
 import math
 from dataclasses import dataclass
 from typing import Iterator, List, Optional, Sequence, Tuple
@@ -82,11 +83,23 @@ def build_chart(series: ArmSeries) -> Chart:
     non_finite_at = _find_first_non_finite(series)
     column_ranges = split_into_columns(count, [i for i in (series.difference_at, non_finite_at) if i is not None])
     curves = [Curve(arm, *_build_paths(values, column_ranges, scale)) for arm, values in series.arms.items()]
-    base = None if series.base_rate is None or not math.isfinite(series.base_rate) else \
-        Tick(100 * scale(series.base_rate), f"base rate {series.base_rate:.6g}")
-    return Chart(series.quantity, _describe_series(series), curves, [Tick(100 * scale(v), t) for v, t in scale.ticks],
-                 _build_x_ticks(series), _has_several_epochs(series), [_build_hover_region(series, column, count) for column in column_ranges], base,
-                 _build_mark(series.difference_at, count, "first difference"), _build_mark(non_finite_at, count, "no longer finite"))
+    base = (
+        None
+        if series.base_rate is None or not math.isfinite(series.base_rate)
+        else Tick(100 * scale(series.base_rate), f"base rate {series.base_rate:.6g}")
+    )
+    return Chart(
+        series.quantity,
+        _describe_series(series),
+        curves,
+        [Tick(100 * scale(v), t) for v, t in scale.ticks],
+        _build_x_ticks(series),
+        _has_several_epochs(series),
+        [_build_hover_region(series, column, count) for column in column_ranges],
+        base,
+        _build_mark(series.difference_at, count, "first difference"),
+        _build_mark(non_finite_at, count, "no longer finite"),
+    )
 
 
 def split_into_columns(count: int, isolated: Sequence[int] = (), limit: int = MAX_COLUMNS) -> List[range]:
@@ -176,8 +189,12 @@ def _compute_center(index: int, count: int) -> float:
 
 
 def _find_first_non_finite(series: ArmSeries) -> Optional[int]:
-    found = (index for values in series.arms.values() for index, value in enumerate(values)
-             if value is not None and not math.isfinite(value))
+    found = (
+        index
+        for values in series.arms.values()
+        for index, value in enumerate(values)
+        if value is not None and not math.isfinite(value)
+    )
     return min(found, default=None)
 
 
@@ -188,7 +205,10 @@ def _build_x_ticks(series: ArmSeries) -> List[Tick]:
         begins = [int(value) for value, _ in ticks(0, count - 1, 5) if value == int(value)] if count > 1 else [0]
         return [Tick(_compute_center(i, count), f"step {positions[i][2]}") for i in begins]
     every = math.ceil(len(begins) / (3 if fits else 5))
-    named = [(i, "before" if max(positions[i]) < 0 else format_position((*positions[i][:2], -1), fits)) for i in begins[::every]]
+    named = [
+        (i, "before" if max(positions[i]) < 0 else format_position((*positions[i][:2], -1), fits))
+        for i in begins[::every]
+    ]
     return [Tick(100 * i / count if series.by_step else _compute_center(i, count), name) for i, name in named]
 
 
@@ -208,8 +228,12 @@ def _build_hover_region(series: ArmSeries, column: range, count: int) -> HoverRe
     first, last = series.positions[column[0]], series.positions[column[-1]]
     where = format_position(first) if len(column) == 1 else f"{format_position(first)} to {format_position(last)}"
     values_by_arm = {arm: [values[i] for i in column if values[i] is not None] for arm, values in series.arms.items()}
-    exact = len(column) == 1 and values_by_arm.get("callback") != values_by_arm.get("patched", values_by_arm.get("callback"))
-    read = [f"{arm} {_format_range(values, exact and arm != 'broken')}" for arm, values in values_by_arm.items() if values]
+    exact = len(column) == 1 and values_by_arm.get("callback") != values_by_arm.get(
+        "patched", values_by_arm.get("callback")
+    )
+    read = [
+        f"{arm} {_format_range(values, exact and arm != 'broken')}" for arm, values in values_by_arm.items() if values
+    ]
     return HoverRegion(100 * column[0] / count, 100 * len(column) / count, "\n".join([where, *read]))
 
 

@@ -2,6 +2,7 @@
 
 Imports ``comparison`` and ``trace``.
 """
+
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -55,8 +56,11 @@ def build_series(comparison: ComparisonResult) -> List[ArmSeries]:
         group = int(comparison.difference.quantity.split()[-1])
         steps[comparison.difference.quantity] = lambda step: step.lrs[group] if group < len(step.lrs) else None
     found = [_build_step_series(comparison, name, read) for name, read in steps.items()]
-    found += [_build_evaluation_series(comparison, m.quantity, m.base_rate) for m in comparison.movements
-              if m.quantity != "train_loss"]
+    found += [
+        _build_evaluation_series(comparison, m.quantity, m.base_rate)
+        for m in comparison.movements
+        if m.quantity != "train_loss"
+    ]
     return [series for series in found if series.positions]
 
 
@@ -66,30 +70,49 @@ def build_gap_series(series: ArmSeries) -> Optional[ArmSeries]:
     gaps = [None if a is None or b is None else 0.0 if a == b or a != a and b != b else a - b for a, b in pairs]
     if not any(gaps):
         return None
-    return ArmSeries(f"{series.quantity}: callback - patched", series.positions, {"difference": gaps}, None, series.difference_at)
+    return ArmSeries(
+        f"{series.quantity}: callback - patched", series.positions, {"difference": gaps}, None, series.difference_at
+    )
 
 
-def _build_step_series(comparison: ComparisonResult, quantity: str, read: Callable[[Step], Optional[float]]) -> ArmSeries:
+def _build_step_series(
+    comparison: ComparisonResult, quantity: str, read: Callable[[Step], Optional[float]]
+) -> ArmSeries:
     arms = {arm: {(s.fit, s.epoch, s.step): read(s) for s in trace.steps} for arm, trace in comparison.traces.items()}
     return _align_arms("loss" if quantity == "train_loss" else quantity, quantity, arms, comparison.difference, None)
 
 
 def _build_evaluation_series(comparison: ComparisonResult, quantity: str, base_rate: Optional[float]) -> ArmSeries:
-    arms = {arm: {(e.fit, e.epoch, -1): _get_evaluated_value(e, quantity) for e in _list_evaluations(trace)}
-            for arm, trace in comparison.traces.items()}
+    arms = {
+        arm: {(e.fit, e.epoch, -1): _get_evaluated_value(e, quantity) for e in _list_evaluations(trace)}
+        for arm, trace in comparison.traces.items()
+    }
     return _align_arms(quantity, quantity, arms, comparison.difference, base_rate)
 
 
-def _align_arms(recorded_name: str, quantity: str, arms: Dict[str, Dict[Position, Any]], difference: Optional[Difference],
-             base_rate: Optional[float]) -> ArmSeries:
-    positions = sorted({position for values in arms.values() for position, value in values.items() if value is not None})
+def _align_arms(
+    recorded_name: str,
+    quantity: str,
+    arms: Dict[str, Dict[Position, Any]],
+    difference: Optional[Difference],
+    base_rate: Optional[float],
+) -> ArmSeries:
+    positions = sorted(
+        {position for values in arms.values() for position, value in values.items() if value is not None}
+    )
     difference_at, here = None, False
     if difference is not None and difference.where != "after the run":
         position = (difference.fit, difference.epoch, difference.step)
         difference_at = positions.index(position) if position in positions else None
         here = difference_at is not None and difference.quantity == recorded_name
-    return ArmSeries(quantity, positions, {arm: [values.get(position) for position in positions] for arm, values in arms.items()},
-                  base_rate, difference_at, here)
+    return ArmSeries(
+        quantity,
+        positions,
+        {arm: [values.get(position) for position in positions] for arm, values in arms.items()},
+        base_rate,
+        difference_at,
+        here,
+    )
 
 
 def _list_evaluations(trace: Trace) -> List[Epoch]:

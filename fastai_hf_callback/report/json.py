@@ -1,4 +1,5 @@
 """A ``Comparison`` or a ``Diagnosis`` -> plain dicts, strict JSON. Imports ``comparison``."""
+
 import json
 import math
 from dataclasses import asdict
@@ -32,11 +33,24 @@ def comparison_to_json(comparison: ComparisonResult) -> str:
 
 def diagnosis_to_json(diagnosis: DiagnosisResult) -> str:
     """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
-    findings = [{"cause": f.cause, "severity": f.severity, "message": f.message, "evidence": f.evidence, "fix": f.fix,
-                 "can_apply": f.can_apply} for f in diagnosis.findings]
+    findings = [
+        {
+            "cause": f.cause,
+            "severity": f.severity,
+            "message": f.message,
+            "evidence": f.evidence,
+            "fix": f.fix,
+            "can_apply": f.can_apply,
+        }
+        for f in diagnosis.findings
+    ]
     evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None
-    return json.dumps(_make_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}), indent=1,
-                      allow_nan=False, default=str)
+    return json.dumps(
+        _make_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}),
+        indent=1,
+        allow_nan=False,
+        default=str,
+    )
 
 
 def _make_strict(value: Any) -> Any:

@@ -3,6 +3,7 @@
 Imports ``chart``, ``looks``, ``tables``, ``words``; jinja2 when it renders. What comes from the user reaches the
 templates as plain values, and jinja2 escapes every one.
 """
+
 import re
 from base64 import b64encode
 from datetime import date
@@ -73,19 +74,32 @@ _TONES = {0: "good", 1: "bad", 3: "stuck"}
 
 def _build_comparison_context(comparison: ComparisonResult) -> Dict[str, Any]:
     names, rows, base_rates = build_epoch_table(comparison)
-    return {"body": "comparison.html", "headline": get_headline(comparison), "tone": _TONES[comparison.exit_code],
-            "sentences": explain_verdict(comparison), "remarks": list_remarks(comparison), "training": describe_training(comparison),
-            "arms": describe_arms(comparison),
-            "difference": comparison.difference and _build_difference_context(comparison.difference),
-            "movements": comparison.movements, "pictures": [_build_charts(series) for series in build_series(comparison)],
-            "names": names, "rows": rows, "base_rates": base_rates}
+    return {
+        "body": "comparison.html",
+        "headline": get_headline(comparison),
+        "tone": _TONES[comparison.exit_code],
+        "sentences": explain_verdict(comparison),
+        "remarks": list_remarks(comparison),
+        "training": describe_training(comparison),
+        "arms": describe_arms(comparison),
+        "difference": comparison.difference and _build_difference_context(comparison.difference),
+        "movements": comparison.movements,
+        "pictures": [_build_charts(series) for series in build_series(comparison)],
+        "names": names,
+        "rows": rows,
+        "base_rates": base_rates,
+    }
 
 
 def _build_difference_context(difference: Difference) -> Dict[str, Any]:
     left, right = difference.values
     apart = left - right if isinstance(left, float) and isinstance(right, float) else None
-    return {"where": difference.where, "quantity": difference.quantity, "apart": apart,
-            "values": list(zip(difference.arms, map(repr, difference.values)))}
+    return {
+        "where": difference.where,
+        "quantity": difference.quantity,
+        "apart": apart,
+        "values": list(zip(difference.arms, map(repr, difference.values))),
+    }
 
 
 def _build_charts(series: ArmSeries) -> List[Chart]:
@@ -96,12 +110,24 @@ def _build_charts(series: ArmSeries) -> List[Chart]:
 def _build_diagnosis_context(diagnosis: DiagnosisResult) -> Dict[str, Any]:
     evidence = diagnosis.evidence
     verdict, tone, sentences = build_diagnosis_headline(diagnosis)
-    context = {"body": "diagnosis.html", "headline": verdict, "tone": tone, "sentences": sentences,
-            "findings": [(finding, format_figures(finding.evidence)) for finding in diagnosis.findings],
-            "looks": [], "metrics": [], "pictures": [], "evidence": []}
+    context = {
+        "body": "diagnosis.html",
+        "headline": verdict,
+        "tone": tone,
+        "sentences": sentences,
+        "findings": [(finding, format_figures(finding.evidence)) for finding in diagnosis.findings],
+        "looks": [],
+        "metrics": [],
+        "pictures": [],
+        "evidence": [],
+    }
     if evidence is not None:
-        context.update(looks=looks(evidence), metrics=build_metric_rows(evidence), evidence=build_evidence_rows(evidence),
-                    pictures=[[build_chart(series)] for series in _build_history_series(evidence)])
+        context.update(
+            looks=looks(evidence),
+            metrics=build_metric_rows(evidence),
+            evidence=build_evidence_rows(evidence),
+            pictures=[[build_chart(series)] for series in _build_history_series(evidence)],
+        )
     return context
 
 
@@ -112,8 +138,10 @@ def _build_history_series(evidence: Evidence) -> List[ArmSeries]:
     rates = {metric.name: metric.base_rate for metric in evidence.metrics}
     losses = evidence.history.losses
     steps = ArmSeries("train_loss", [(0, 0, i) for i in range(len(losses))], {"learner": list(losses)})
-    epochs = [ArmSeries(name, [(0, i, -1) for i in range(len(values))], {"learner": list(values)}, rates.get(name))
-              for name, values in evidence.history.metrics.items()]
+    epochs = [
+        ArmSeries(name, [(0, i, -1) for i in range(len(values))], {"learner": list(values)}, rates.get(name))
+        for name, values in evidence.history.metrics.items()
+    ]
     return [series for series in [steps, *epochs] if series.positions]
 
 
@@ -123,8 +151,9 @@ def _build_history_series(evidence: Evidence) -> List[ArmSeries]:
 def _render_page(context: Dict[str, Any], title: str) -> str:
     environment = _get_jinja_environment()
     script = environment.get_template("awake.js").render() + environment.get_template("theme.js").render()
-    return environment.get_template("page.html").render(context, title=title, level=1, script=script, made=_describe_environment(),
-                                                        script_hash=_hash_script(script))
+    return environment.get_template("page.html").render(
+        context, title=title, level=1, script=script, made=_describe_environment(), script_hash=_hash_script(script)
+    )
 
 
 def _describe_environment() -> Dict[str, str]:
@@ -135,11 +164,16 @@ def _describe_environment() -> Dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             pass
-    return {"on": date.today().isoformat(), "by": __version__,
-            "beside": ", ".join(f"{package} {its}" for package, its in found.items())}
+    return {
+        "on": date.today().isoformat(),
+        "by": __version__,
+        "beside": ", ".join(f"{package} {its}" for package, its in found.items()),
+    }
 
 
-def _render_fragment(subject: Any, build_context: Callable[[Any], Dict[str, Any]], to_text: Callable[[Any], str]) -> str:
+def _render_fragment(
+    subject: Any, build_context: Callable[[Any], Dict[str, Any]], to_text: Callable[[Any], str]
+) -> str:
     try:
         environment = _get_jinja_environment()
     except ImportError:
@@ -158,8 +192,14 @@ def _get_jinja_environment() -> Any:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise ImportError("a page is made with jinja2, which is not installed; write: pip install jinja2") from error
-    environment = Environment(loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, finalize=_escape_control_characters)
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_escape_control_characters,
+    )
     environment.filters.update(format_number=format_number, format_figure=format_figure)
     return environment
 

@@ -1,4 +1,5 @@
 """A ``Comparison`` -> a picture. Imports ``series``; matplotlib only to draw."""
+
 import inspect
 from typing import Any
 
@@ -8,8 +9,11 @@ from .curves import ArmSeries, build_series
 
 __all__ = ["plot_comparison"]
 
-_STYLES = {"callback": dict(color="#0969da", lw=2.4), "patched": dict(color="#fb8f44", lw=1.2, ls="--"),
-           "broken": dict(color="#8c959f", lw=1.0, ls=":")}
+_STYLES = {
+    "callback": dict(color="#0969da", lw=2.4),
+    "patched": dict(color="#fb8f44", lw=1.2, ls="--"),
+    "broken": dict(color="#8c959f", lw=1.0, ls=":"),
+}
 
 
 def plot_comparison(comparison: ComparisonResult, path: Any = None) -> Any:
@@ -64,4 +68,4 @@ def _supports_layout(figure_class: Any) -> bool:
 
 
 def _shorten(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[:limit - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -2,6 +2,7 @@
 
 Imports ``evidence`` and ``words``.
 """
+
 from typing import Callable, List, Optional, Tuple
 
 from fastai_hf_callback.results.evidence import Evidence, Inputs
@@ -21,8 +22,11 @@ def _describe_texts(evidence: Evidence) -> Optional[str]:
     inputs = evidence.inputs
     if inputs is None:
         return None
-    padding = "no padding" if inputs.pad_token_id is None else \
-        f"{inputs.pad_share:.0%} padding (id {inputs.pad_token_id}), {_describe_masking(inputs)}"
+    padding = (
+        "no padding"
+        if inputs.pad_token_id is None
+        else f"{inputs.pad_share:.0%} padding (id {inputs.pad_token_id}), {_describe_masking(inputs)}"
+    )
     return f"{inputs.rows} rows of up to {inputs.length} tokens, {inputs.mean_length:.0f} on average; {padding}"
 
 
@@ -36,8 +40,11 @@ def _describe_outputs(evidence: Evidence) -> Optional[str]:
     out = evidence.outputs
     if out is None:
         return None
-    answers = ((out.changes_with_tokens, "other words"), (out.changes_with_padding, "less padding"),
-               (out.changes_with_batch_mates, "other batch mates"))
+    answers = (
+        (out.changes_with_tokens, "other words"),
+        (out.changes_with_padding, "less padding"),
+        (out.changes_with_batch_mates, "other batch mates"),
+    )
     changes = [f"{format_figure(change)} with {what}" for change, what in answers if change is not None]
     description = f"shape {out.shape} for targets {out.target_shape}, from {format_figure(out.lowest)} to {format_figure(out.highest)}"
     return f"{description}; they change, in spreads between rows, by {', '.join(changes)}" if changes else description
@@ -51,23 +58,29 @@ def _describe_loss(evidence: Evidence) -> Optional[str]:
     if loss.at_ideal is not None:
         parts.append(f"{format_figure(loss.at_ideal)} if always right")
     if loss.after_fitting is not None:  # at a rate that is high on purpose: up or down, it has to move
-        parts.append(f"{loss.fitting_steps} step(s) on one batch, with an optimizer and a high rate of their own, move "
-                     f"it by {format_figure(abs(loss.after_fitting - loss.before_fitting))}")
+        parts.append(
+            f"{loss.fitting_steps} step(s) on one batch, with an optimizer and a high rate of their own, move "
+            f"it by {format_figure(abs(loss.after_fitting - loss.before_fitting))}"
+        )
     return "; ".join(parts)
 
 
 def _describe_gradients(evidence: Evidence) -> Optional[str]:
     graph = evidence.graph
-    return None if graph is None else \
-        f"the loss reaches {graph.reached} of {graph.registered} parameters, {graph.trainable} of them trainable"
+    return (
+        None
+        if graph is None
+        else f"the loss reaches {graph.reached} of {graph.registered} parameters, {graph.trainable} of them trainable"
+    )
 
 
 def _describe_optimizer(evidence: Evidence) -> Optional[str]:
     steps = evidence.stepping
     if steps is None:
         return None
-    watched = f"{steps.sampled_steps} of {steps.steps} steps" if steps.sampled_steps is not None else \
-        f"{steps.steps} steps"
+    watched = (
+        f"{steps.sampled_steps} of {steps.steps} steps" if steps.sampled_steps is not None else f"{steps.steps} steps"
+    )
     moved = "" if steps.largest_update is None else f"; the largest moved the weights by {steps.largest_update:.2%}"
     return f"holds {steps.in_optimizer} of {steps.trainable} trainable parameters; {watched} watched{moved}"
 
@@ -76,25 +89,41 @@ def _describe_targets(evidence: Evidence) -> Optional[str]:
     labels = evidence.labels
     if labels is None:
         return None
-    prediction = "" if labels.signal_within_train is None else \
-        f"; words foretell them with an area of {labels.signal_within_train:.2f} (chance .50)"
+    prediction = (
+        ""
+        if labels.signal_within_train is None
+        else f"; words foretell them with an area of {labels.signal_within_train:.2f} (chance .50)"
+    )
     return f"{labels.train_rows} training and {labels.valid_rows} validation rows{prediction}"
 
 
 def _describe_metrics(evidence: Evidence) -> Optional[str]:
-    measured = [(m, "" if m.base_rate is None else f" (base rate {format_figure(m.base_rate)})") for m in evidence.metrics
-            if m.value is not None]
+    measured = [
+        (m, "" if m.base_rate is None else f" (base rate {format_figure(m.base_rate)})")
+        for m in evidence.metrics
+        if m.value is not None
+    ]
     description = ", ".join(f"{m.name} {format_figure(m.value)}{base_rate}" for m, base_rate in measured)
     return f"{description} on {measured[0][0].rows} of the validation rows" if description else None
 
 
 def _describe_last_fit(evidence: Evidence) -> Optional[str]:
     fit = evidence.history
-    return None if fit is None or not fit.losses else \
-        f"{len(fit.losses)} steps; {'smoothed ' if fit.smoothed else ''}train loss {format_figure(fit.early)} in the first " \
+    return (
+        None
+        if fit is None or not fit.losses
+        else f"{len(fit.losses)} steps; {'smoothed ' if fit.smoothed else ''}train loss {format_figure(fit.early)} in the first "
         f"quarter, {format_figure(fit.late)} in the last"
+    )
 
 
 _DESCRIPTIONS: List[Tuple[str, Callable[[Evidence], Optional[str]]]] = [
-    ("texts", _describe_texts), ("outputs", _describe_outputs), ("loss", _describe_loss), ("gradients", _describe_gradients), ("optimizer", _describe_optimizer),
-    ("targets", _describe_targets), ("metrics", _describe_metrics), ("the last fit", _describe_last_fit)]
+    ("texts", _describe_texts),
+    ("outputs", _describe_outputs),
+    ("loss", _describe_loss),
+    ("gradients", _describe_gradients),
+    ("optimizer", _describe_optimizer),
+    ("targets", _describe_targets),
+    ("metrics", _describe_metrics),
+    ("the last fit", _describe_last_fit),
+]

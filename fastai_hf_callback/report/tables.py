@@ -2,6 +2,7 @@
 
 Imports ``words`` and ``series``.
 """
+
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -40,15 +41,29 @@ def build_epoch_table(comparison: ComparisonResult) -> Tuple[List[str], List[Row
     positions = sorted({position for series in shown for position in series.positions})
     fits = len({fit for fit, _, _ in positions if fit >= 0}) > 1
     difference_at = next((s.positions[s.difference_at] for s in shown if s.difference_at is not None), None)
-    rows = [Row(format_position(position, fits), [_build_cell(series, position) for series in shown], position == difference_at)
-            for position in positions]
+    rows = [
+        Row(
+            format_position(position, fits),
+            [_build_cell(series, position) for series in shown],
+            position == difference_at,
+        )
+        for position in positions
+    ]
     return [s.quantity for s in shown], _shorten_rows(rows), [format_number(s.base_rate) for s in shown]
 
 
 def build_metric_rows(evidence: Any) -> List[List[str]]:
     """Each metric's name, value, base rate, and what stand-ins that are always right or always wrong score."""
-    return [[m.name, format_number(m.value), format_number(m.base_rate), format_number(m.at_ideal), format_number(m.at_worst)]
-            for m in evidence.metrics]
+    return [
+        [
+            m.name,
+            format_number(m.value),
+            format_number(m.base_rate),
+            format_number(m.at_ideal),
+            format_number(m.at_worst),
+        ]
+        for m in evidence.metrics
+    ]
 
 
 def build_evidence_rows(evidence: Any) -> List[Tuple[str, str]]:
@@ -74,8 +89,11 @@ def _flatten(value: Any, path: str = "") -> Iterator[Tuple[str, str]]:
 def _build_train_loss_series(comparison: ComparisonResult) -> ArmSeries:
     means = {arm: compute_epoch_means(trace) for arm, trace in comparison.traces.items()}
     positions = [(*epoch, -1) for epoch in means["callback"]]
-    return ArmSeries("train_loss", positions, {arm: [values.get(position[:2]) for position in positions]
-                                         for arm, values in means.items()})
+    return ArmSeries(
+        "train_loss",
+        positions,
+        {arm: [values.get(position[:2]) for position in positions] for arm, values in means.items()},
+    )
 
 
 def _build_cell(series: ArmSeries, position: Tuple[int, int, int]) -> Cell:
@@ -96,6 +114,6 @@ def _shorten_rows(rows: List[Row]) -> List[Row]:
     half = MAX_ROWS // 2
     middle = rows[half:-half]
     here = next((i for i, row in enumerate(middle) if row.differs_here), None)
-    cut = [middle] if here is None else [middle[:here], [middle[here]], middle[here + 1:]]
+    cut = [middle] if here is None else [middle[:here], [middle[here]], middle[here + 1 :]]
     kept = [part[0] if len(part) == 1 else Row(f"... {len(part)} more", []) for part in cut if part]
     return [*rows[:half], *kept, *rows[-half:]]

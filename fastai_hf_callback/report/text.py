@@ -1,4 +1,5 @@
 """A ``Comparison`` or a ``Diagnosis`` -> plain text of about 100 columns. Imports ``words``, ``looks``."""
+
 import textwrap
 from typing import List
 
@@ -25,19 +26,26 @@ def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
     if diagnosis.healthy and diagnosis.evidence is not None:
         lines += _format_scope(diagnosis.evidence)
     for position, finding in enumerate(diagnosis.findings, 1):
-        lines += ["", f"{position}. {finding.severity.upper()}  {finding.cause}",
-                  *textwrap.wrap(finding.message, 100, initial_indent="   ", subsequent_indent="   ")]
+        lines += [
+            "",
+            f"{position}. {finding.severity.upper()}  {finding.cause}",
+            *textwrap.wrap(finding.message, 100, initial_indent="   ", subsequent_indent="   "),
+        ]
         if format_figures(finding.evidence):
             measured = ", ".join(f"{name} {figure}" for name, figure in format_figures(finding.evidence))
-            lines += textwrap.wrap("seen: " + measured, 100, initial_indent="   ", subsequent_indent="         ",
-                                   break_long_words=False)
+            lines += textwrap.wrap(
+                "seen: " + measured, 100, initial_indent="   ", subsequent_indent="         ", break_long_words=False
+            )
         lines.append(f"   fix:  {finding.fix}{_APPLY_HINT if finding.can_apply else ''}")
     return "\n".join(lines)
 
 
 def _format_scope(evidence: Evidence) -> List[str]:
-    return [line for name, description in looks(evidence)
-            for line in textwrap.wrap(f"{name:12}  {description}", 100, initial_indent="  ", subsequent_indent=" " * 16)]
+    return [
+        line
+        for name, description in looks(evidence)
+        for line in textwrap.wrap(f"{name:12}  {description}", 100, initial_indent="  ", subsequent_indent=" " * 16)
+    ]
 
 
 _APPLY_HINT = "   [finding.apply(learn) does it]"
@@ -52,8 +60,18 @@ def _format_table(comparison: ComparisonResult) -> List[str]:
 
 
 def _format_rows(movements: List[Movement]) -> List[List[str]]:
-    return [[m.quantity, _format_values(m), format_number(m.value_range), format_number(m.broken_range), "yes" if m.moved else "no",
-             format_number(m.base_rate), "= the base rate" if m.at_base_rate else ""] for m in movements]
+    return [
+        [
+            m.quantity,
+            _format_values(m),
+            format_number(m.value_range),
+            format_number(m.broken_range),
+            "yes" if m.moved else "no",
+            format_number(m.base_rate),
+            "= the base rate" if m.at_base_rate else "",
+        ]
+        for m in movements
+    ]
 
 
 def _format_values(movement: Movement) -> str:

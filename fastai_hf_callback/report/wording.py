@@ -2,15 +2,26 @@
 
 Imports ``comparison``, ``evidence``.
 """
+
 from typing import Any, Dict, List, Optional, Tuple
 
 from fastai_hf_callback.results.comparison import ComparisonResult, Movement
 from fastai_hf_callback.results.diagnosis import DiagnosisResult
 from fastai_hf_callback.results.evidence import Evidence
 
-__all__ = ["describe_arms", "build_diagnosis_headline", "build_diagnosis_verdict", "format_figures", "get_headline", "explain_verdict", "format_number",
-           "format_position", "list_remarks", "format_figure",
-           "describe_training"]
+__all__ = [
+    "describe_arms",
+    "build_diagnosis_headline",
+    "build_diagnosis_verdict",
+    "format_figures",
+    "get_headline",
+    "explain_verdict",
+    "format_number",
+    "format_position",
+    "list_remarks",
+    "format_figure",
+    "describe_training",
+]
 
 
 def format_number(value: Optional[float]) -> str:
@@ -31,14 +42,20 @@ def format_figures(evidence: Dict[str, Any]) -> List[Tuple[str, str]]:
 def describe_arms(comparison: ComparisonResult) -> List[Tuple[str, str]]:
     """Which arms were compared, and what came of it."""
     callback = comparison.traces["callback"]
-    extent = f"{len(callback.steps)} steps, {len(callback.epochs)} epoch(s), {len(callback.final_weights)} weight tensors"
+    extent = (
+        f"{len(callback.steps)} steps, {len(callback.epochs)} epoch(s), {len(callback.final_weights)} weight tensors"
+    )
     lines = []
     if "patched" in comparison.traces:
         same = f"bit for bit equal over {extent}" if comparison.identical else f"differ - {comparison.difference}"
         lines.append(("callback / patched loop", same))
     if "broken" in comparison.traces:
-        lines.append(("callback / broken arm", f"differ, as they must - {comparison.broken_difference}"
-                      if comparison.broken_arm_differs else "EQUAL"))
+        lines.append(
+            (
+                "callback / broken arm",
+                f"differ, as they must - {comparison.broken_difference}" if comparison.broken_arm_differs else "EQUAL",
+            )
+        )
     return lines
 
 
@@ -46,8 +63,10 @@ def describe_training(comparison: ComparisonResult) -> str:
     """What each arm did: steps, rates, rows; so that it can be done again."""
     callback = comparison.traces["callback"]
     highest = max((rate for step in callback.steps for rate in step.lrs), default=0.0)
-    return (f"{len(callback.steps)} steps in {len(callback.epochs)} epoch(s), rates up to {format_figure(float(highest))}; "
-            f"{callback.n_train_targets:,} training targets, {callback.n_valid_targets:,} to validate on")
+    return (
+        f"{len(callback.steps)} steps in {len(callback.epochs)} epoch(s), rates up to {format_figure(float(highest))}; "
+        f"{callback.n_train_targets:,} training targets, {callback.n_valid_targets:,} to validate on"
+    )
 
 
 def get_headline(comparison: ComparisonResult) -> str:
@@ -63,16 +82,28 @@ def explain_verdict(comparison: ComparisonResult) -> List[str]:
         return [_DIFFERENT_SENTENCE.format(comparison.difference) if noise is None else _NOISY_SENTENCE.format(noise)]
     if comparison.exit_code == 1:
         return [_to_sentence(why)]
-    return [_IDENTICAL_SENTENCE, _MOVED_SENTENCE] if comparison.exit_code == 0 else [_IDENTICAL_SENTENCE, _to_sentence(why)]
+    return (
+        [_IDENTICAL_SENTENCE, _MOVED_SENTENCE]
+        if comparison.exit_code == 0
+        else [_IDENTICAL_SENTENCE, _to_sentence(why)]
+    )
 
 
-_IDENTICAL_SENTENCE = ("Through the callback the training is what it is through the patched loop: every loss, gradient norm, "
-         "learning rate, metric, final weight and prediction is equal to the last bit.")
-_MOVED_SENTENCE = "And the training did something: losses and metrics moved by more than they do where nothing is learnt."
-_DIFFERENT_SENTENCE = ("Callback and patched loop are equal to the last bit up to one place ({0.where}: {0.quantity}), and differ "
-           "there. What comes later may only follow from it.")
-_NOISY_SENTENCE = ("Callback and patched loop differ, but so do two patched runs ({}): make_learner or this device is "
-                    "not deterministic, and nothing can be compared bit for bit.")
+_IDENTICAL_SENTENCE = (
+    "Through the callback the training is what it is through the patched loop: every loss, gradient norm, "
+    "learning rate, metric, final weight and prediction is equal to the last bit."
+)
+_MOVED_SENTENCE = (
+    "And the training did something: losses and metrics moved by more than they do where nothing is learnt."
+)
+_DIFFERENT_SENTENCE = (
+    "Callback and patched loop are equal to the last bit up to one place ({0.where}: {0.quantity}), and differ "
+    "there. What comes later may only follow from it."
+)
+_NOISY_SENTENCE = (
+    "Callback and patched loop differ, but so do two patched runs ({}): make_learner or this device is "
+    "not deterministic, and nothing can be compared bit for bit."
+)
 
 
 def _to_sentence(text: str) -> str:
@@ -81,9 +112,12 @@ def _to_sentence(text: str) -> str:
 
 def list_remarks(comparison: ComparisonResult) -> List[str]:
     """Which metrics stand at their base rate although the model learns."""
-    return [f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text scores, while "
-            f"the model learns: this metric cannot see it." for m in comparison.movements if comparison.moved
-            and _is_stuck_at_base_rate(m)]
+    return [
+        f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text scores, while "
+        f"the model learns: this metric cannot see it."
+        for m in comparison.movements
+        if comparison.moved and _is_stuck_at_base_rate(m)
+    ]
 
 
 def format_position(position: Tuple[int, int, int], fits: bool = True) -> str:
@@ -91,7 +125,9 @@ def format_position(position: Tuple[int, int, int], fits: bool = True) -> str:
     if max(position) < 0:
         return "before training"
     parts = zip(("fit", "epoch", "step"), position)
-    return ", ".join(f"{name} {format_number}" for name, format_number in parts if format_number >= 0 and (fits or name != "fit"))
+    return ", ".join(
+        f"{name} {format_number}" for name, format_number in parts if format_number >= 0 and (fits or name != "fit")
+    )
 
 
 def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:
@@ -121,16 +157,22 @@ def _format_duration(evidence: Evidence) -> str:
 def build_diagnosis_headline(diagnosis: DiagnosisResult) -> Tuple[str, str, List[str]]:
     """The verdict without its reasons, its tone (``good``, ``stuck`` or ``bad``), and what it means."""
     severities = [finding.severity for finding in diagnosis.findings]
-    counted = [f"{severities.count(s)} {s}{'s' * (severities.count(s) > 1)}" for s in ("error", "warning", "note")
-               if s in severities]
+    counted = [
+        f"{severities.count(s)} {s}{'s' * (severities.count(s) > 1)}"
+        for s in ("error", "warning", "note")
+        if s in severities
+    ]
     if diagnosis.healthy:
         probed = build_diagnosis_verdict(diagnosis).partition(": ")[2]
         noted = [f"There is something to know all the same: {counted[0]}."] if counted else []
         title, tone = ("In doubt", "stuck") if diagnosis.in_doubt else ("Healthy", "good")
         return title, tone, ([_to_sentence(probed)] if probed else []) + noted
     first = f"Begin with the first, {diagnosis.findings[0].cause}: the later ones may follow from it."
-    return (" and ".join([", ".join(counted[:-1]), counted[-1]] if counted[1:] else counted),
-            "bad" if "error" in severities else "stuck", [first] if severities[1:] else [])
+    return (
+        " and ".join([", ".join(counted[:-1]), counted[-1]] if counted[1:] else counted),
+        "bad" if "error" in severities else "stuck",
+        [first] if severities[1:] else [],
+    )
 
 
 def _is_stuck_at_base_rate(movement: Movement) -> bool:

@@ -3,6 +3,7 @@
 Equality is exact: no tolerance is typed in anywhere. Movement is measured against the broken arm,
 whose weights only weight decay moves: it is the null.
 """
+
 import math
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -12,8 +13,16 @@ from fastai_hf_callback.errors import ComparisonError
 
 from .trace import Observation, Trace
 
-__all__ = ["ComparisonResult", "Difference", "Movement", "check_same_weights", "compare_traces", "compute_epoch_means",
-           "find_first_difference", "compute_movements"]
+__all__ = [
+    "ComparisonResult",
+    "Difference",
+    "Movement",
+    "check_same_weights",
+    "compare_traces",
+    "compute_epoch_means",
+    "find_first_difference",
+    "compute_movements",
+]
 
 
 LOSS_NAMES = ("train_loss", "valid_loss")
@@ -33,8 +42,11 @@ class Difference:
     @property
     def where(self) -> str:
         """Fit, epoch and step in words."""
-        named = [f"{name} {number}" for name, number in
-                 (("fit", self.fit), ("epoch", self.epoch), ("step", self.step)) if number >= 0]
+        named = [
+            f"{name} {number}"
+            for name, number in (("fit", self.fit), ("epoch", self.epoch), ("step", self.step))
+            if number >= 0
+        ]
         at_start = self.epoch < 0 and not self.quantity.startswith(("weight ", "predictions", "what "))
         return ", ".join(named) or ("before the first step" if at_start else "after the run")
 
@@ -138,7 +150,11 @@ class ComparisonResult:
     @property
     def exit_code(self) -> int:
         """0 identical and moved, 1 different or nothing proven, 3 identical but stuck."""
-        if not self.identical or "patched" not in self.traces or ("broken" in self.traces and not self.broken_arm_differs):
+        if (
+            not self.identical
+            or "patched" not in self.traces
+            or ("broken" in self.traces and not self.broken_arm_differs)
+        ):
             return 1
         return 0 if self.moved else 3
 
@@ -156,18 +172,25 @@ class ComparisonResult:
     def _explain_stuck(self) -> str:
         lost = next((s for s in self.traces["callback"].steps if not math.isfinite(s.loss)), None)
         if lost is not None:
-            return (f"the loss became {lost.loss} at fit {lost.fit}, epoch {lost.epoch}, step {lost.step}; lower the "
-                    f"learning rate")
+            return (
+                f"the loss became {lost.loss} at fit {lost.fit}, epoch {lost.epoch}, step {lost.step}; lower the "
+                f"learning rate"
+            )
         if any(m.moved for m in self.movements if m.quantity == "train_loss"):
-            return ("train_loss moved, no metric did; train longer, or add a metric that can see it (ColumnwiseAUC); "
-                    "diagnose(make_learner()) tells whether anything is wrong")
+            return (
+                "train_loss moved, no metric did; train longer, or add a metric that can see it (ColumnwiseAUC); "
+                "diagnose(make_learner()) tells whether anything is wrong"
+            )
         if self._have_weights_changed():
             loss = next(m for m in self.movements if m.quantity == "train_loss")
             steps = len(self.traces["callback"].steps)
-            return (f"the weights changed and train_loss moved by {loss.value_range:.6f} in {steps} steps, no more than "
-                    f"one target's share ({loss.resolution:.6f}); train longer, or on more rows")
-        return ("both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what holds the "
-                "weights")
+            return (
+                f"the weights changed and train_loss moved by {loss.value_range:.6f} in {steps} steps, no more than "
+                f"one target's share ({loss.resolution:.6f}); train longer, or on more rows"
+            )
+        return (
+            "both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what holds the weights"
+        )
 
     def _have_weights_changed(self) -> bool:
         """By more than what changes them where nothing is learnt."""
@@ -178,8 +201,10 @@ class ComparisonResult:
     def _describe_noise(self) -> str:
         if self.noise is None:
             return ""
-        return (f"; but two patched runs differ as well ({self.noise}), so make_learner or this device is not "
-                f"deterministic, and nothing can be compared bit for bit")
+        return (
+            f"; but two patched runs differ as well ({self.noise}), so make_learner or this device is not "
+            f"deterministic, and nothing can be compared bit for bit"
+        )
 
 
 def compare_traces(traces: Sequence[Trace], noise: Optional[Difference] = None) -> ComparisonResult:
@@ -205,8 +230,13 @@ def compare_traces(traces: Sequence[Trace], noise: Optional[Difference] = None) 
     callback, patched, broken = arms["callback"], arms.get("patched"), arms.get("broken")
     for other in traces[1:]:
         _check_same_start(callback, other)
-    return ComparisonResult(arms, find_first_difference(callback, patched) if patched else None,
-                      find_first_difference(callback, broken) if broken else None, compute_movements(callback, broken), noise)
+    return ComparisonResult(
+        arms,
+        find_first_difference(callback, patched) if patched else None,
+        find_first_difference(callback, broken) if broken else None,
+        compute_movements(callback, broken),
+        noise,
+    )
 
 
 def find_first_difference(a: Trace, b: Trace) -> Optional[Difference]:
@@ -214,7 +244,12 @@ def find_first_difference(a: Trace, b: Trace) -> Optional[Difference]:
     for one, other in zip_longest(a.observations(), b.observations()):
         if one is None or other is None or one[:4] != other[:4]:
             there = one or other
-            return Difference((a.arm, b.arm), *there[:3], "what was recorded", (_describe_observation(one), _describe_observation(other)))
+            return Difference(
+                (a.arm, b.arm),
+                *there[:3],
+                "what was recorded",
+                (_describe_observation(one), _describe_observation(other)),
+            )
         if not _is_exactly_equal(one.value, other.value):
             return Difference((a.arm, b.arm), *one[:4], (one.value, other.value))
     return None
@@ -228,7 +263,9 @@ def compute_movements(trace: Trace, broken: Optional[Trace] = None) -> List[Move
     for name, values in evaluations.items():
         value_range, broken_range = _compute_value_range(values), _compute_value_range(null_evaluations.get(name, []))
         rate = trace.base_rates.get(name)
-        at_constant_score = name not in LOSS_NAMES and _are_constant_scores(values[1:], [rate, *trace.constant_prediction_scores.get(name, [])], resolution)
+        at_constant_score = name not in LOSS_NAMES and _are_constant_scores(
+            values[1:], [rate, *trace.constant_prediction_scores.get(name, [])], resolution
+        )
         moved = value_range - broken_range > 1.5 * resolution and not at_constant_score
         found.append(Movement(name, values, value_range, broken_range, resolution, moved, rate))
     return found
@@ -241,14 +278,18 @@ def _is_within_resolution(values: Sequence[float], rate: Optional[float], resolu
 
 def _are_constant_scores(values: Sequence[float], constants: Sequence[Optional[float]], resolution: float) -> bool:
     """Whether each of `values` is what some constant predictor scores: a model that has collapsed is one."""
-    return bool(values) and all(any(_is_within_resolution([value], constant, resolution) for constant in constants) for value in values)
+    return bool(values) and all(
+        any(_is_within_resolution([value], constant, resolution) for constant in constants) for value in values
+    )
 
 
 def _compute_train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movement:
     values = list(compute_epoch_means(trace).values())
     resolution = 1 / max(1, trace.n_train_targets)
     if broken is None:
-        value_range = _compute_value_range(values if len(values) > 1 else _compute_quarter_means([step.loss for step in trace.steps]))
+        value_range = _compute_value_range(
+            values if len(values) > 1 else _compute_quarter_means([step.loss for step in trace.steps])
+        )
     else:  # the same batches in the same order, so the distance is what training did
         pairs = zip(values, compute_epoch_means(broken).values())
         value_range = max((abs(a - b) for a, b in pairs if math.isfinite(a - b)), default=0.0)
@@ -293,19 +334,28 @@ def check_same_weights(a: Trace, b: Trace) -> None:
     differing = [name for name, value in a.initial_weights.items() if b.initial_weights.get(name) != value]
     unshared = sorted(a.initial_weights.keys() ^ b.initial_weights.keys())
     if unshared or differing:
-        what = f"{len(differing)} of {len(a.initial_weights)} weights differ before the first step" if differing else \
-            "the two models have different weights"
-        raise ComparisonError(f"Arms {a.arm} and {b.arm}: {what} (first: {(differing or unshared)[0]}). Expected the "
-                              f"same start. Build model and data inside make_learner, with nothing random beyond "
-                              f"the seed.", "different-start")
+        what = (
+            f"{len(differing)} of {len(a.initial_weights)} weights differ before the first step"
+            if differing
+            else "the two models have different weights"
+        )
+        raise ComparisonError(
+            f"Arms {a.arm} and {b.arm}: {what} (first: {(differing or unshared)[0]}). Expected the "
+            f"same start. Build model and data inside make_learner, with nothing random beyond "
+            f"the seed.",
+            "different-start",
+        )
 
 
 def _check_same_start(a: Trace, b: Trace) -> None:
     check_same_weights(a, b)
     if a.first_batch != b.first_batch:
-        raise ComparisonError(f"Arms {a.arm} and {b.arm}: the first training batch differs. Expected the same data in "
-                              f"the same order. Build model and data inside make_learner, and draw random numbers "
-                              f"from python, numpy or torch, which are seeded.", "different-start")
+        raise ComparisonError(
+            f"Arms {a.arm} and {b.arm}: the first training batch differs. Expected the same data in "
+            f"the same order. Build model and data inside make_learner, and draw random numbers "
+            f"from python, numpy or torch, which are seeded.",
+            "different-start",
+        )
 
 
 def _is_exactly_equal(a: Any, b: Any) -> bool:

@@ -1,4 +1,5 @@
 """``DiagnosisResult``: findings, most probable first, and the evidence they rest on."""
+
 from dataclasses import dataclass, field
 from typing import List, Optional
 

@@ -3,11 +3,25 @@
 It crosses the line between the fastai rooms, which look, and ``checks/``, which judge. A part that was
 not looked at, or could not be, is None, and the checks that need it stay silent.
 """
+
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-__all__ = ["Evidence", "Wiring", "Graph", "Stepping", "HyperParams", "Outputs", "LossBehavior", "Inputs", "Labels",
-           "Weights", "MetricEvidence", "History", "Precision"]
+__all__ = [
+    "Evidence",
+    "Wiring",
+    "Graph",
+    "Stepping",
+    "HyperParams",
+    "Outputs",
+    "LossBehavior",
+    "Inputs",
+    "Labels",
+    "Weights",
+    "MetricEvidence",
+    "History",
+    "Precision",
+]
 
 
 @dataclass
@@ -327,12 +341,12 @@ class History:
     @property
     def early(self) -> float:
         """The mean of the first quarter of the losses."""
-        return _mean(self.losses[:max(1, len(self.losses) // 4)])
+        return _mean(self.losses[: max(1, len(self.losses) // 4)])
 
     @property
     def late(self) -> float:
         """The mean of the last quarter."""
-        return _mean(self.losses[-max(1, len(self.losses) // 4):])
+        return _mean(self.losses[-max(1, len(self.losses) // 4) :])
 
     @property
     def falling(self) -> bool:

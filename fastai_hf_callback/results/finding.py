@@ -1,4 +1,5 @@
 """``Finding``: one cause, its evidence in numbers and its cure in a line. Imports ``errors`` only."""
+
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Optional
 
@@ -9,8 +10,13 @@ __all__ = ["Finding", "DOUBTFUL_CAUSES", "SEVERITIES"]
 SEVERITIES = ("note", "warning", "error")
 
 # No fault is proven, and yet a fit may be in vain: with a note of one of these nobody should be told that all is well.
-DOUBTFUL_CAUSES = ("labels-unrelated-to-texts", "texts-truncated", "nothing-learned-yet", "validation-worse-than-constant",
-          "epsilon-outweighs-gradients")
+DOUBTFUL_CAUSES = (
+    "labels-unrelated-to-texts",
+    "texts-truncated",
+    "nothing-learned-yet",
+    "validation-worse-than-constant",
+    "epsilon-outweighs-gradients",
+)
 
 
 @dataclass
@@ -52,8 +58,9 @@ class Finding:
             Where there is no such cure; ``fix`` says what to do by hand.
         """
         if self.cure is None:
-            raise FastaiHFError(f"{self.cause} has no cure that is mechanical and safe. Do by hand: {self.fix}",
-                              self.cause)
+            raise FastaiHFError(
+                f"{self.cause} has no cure that is mechanical and safe. Do by hand: {self.fix}", self.cause
+            )
         return self.cure(learn)
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 Numbers are kept as exact Python floats, tensors as digests: two runs are the same exactly when their
 traces are.
 """
+
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -152,8 +153,11 @@ def _iter_bytes(value: Any) -> Iterator[bytes]:
             yield from _iter_bytes(part)
             yield b","
     else:
-        yield repr(value).encode() if isinstance(value, (str, bytes, int, float, type(None))) else \
-            type(value).__name__.encode()
+        yield (
+            repr(value).encode()
+            if isinstance(value, (str, bytes, int, float, type(None)))
+            else type(value).__name__.encode()
+        )
 
 
 def _get_fit_and_epoch(record: Any) -> Tuple[int, int]:

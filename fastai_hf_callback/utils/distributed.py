@@ -2,6 +2,7 @@
 
 Alone, or before a process group is there, this is process 0 of 1, and nothing is sent.
 """
+
 from typing import List, Sequence
 from zlib import crc32
 
@@ -41,13 +42,19 @@ def broadcast_order(order: Sequence[int], is_random: bool = True) -> np.ndarray:
     order = np.asarray(order, dtype=np.int64)
     if world_size() == 1:
         return order
-    received = [part.tolist() for part in _all_gather(torch.tensor([len(order), 0 if is_random else crc32(order.tobytes())]))]
+    received = [
+        part.tolist() for part in _all_gather(torch.tensor([len(order), 0 if is_random else crc32(order.tobytes())]))
+    ]
     if len({count for count, _ in received}) > 1:
-        raise InvalidInputError(f"The processes have {', '.join(str(count) for count, _ in received)} rows; expected the same "
-                            f"rows in each: text_data with the same files and the same seed")
+        raise InvalidInputError(
+            f"The processes have {', '.join(str(count) for count, _ in received)} rows; expected the same "
+            f"rows in each: text_data with the same files and the same seed"
+        )
     if len({check for _, check in received}) > 1:
-        raise InvalidInputError("An order drawn by each process for itself was given to predict in; expected one for all: "
-                            "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
+        raise InvalidInputError(
+            "An order drawn by each process for itself was given to predict in; expected one for all: "
+            "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)"
+        )
     received = torch.from_numpy(order.copy()).to(_get_group_device())
     distributed.broadcast(received, 0)
     return received.cpu().numpy()
@@ -57,7 +64,7 @@ def all_gather_rows(rows: Tensor) -> List[Tensor]:
     """The `rows` of each process, in the order of their numbers; they may differ in how many they are."""
     counts = [int(count) for count in _all_gather(torch.tensor([len(rows)]))]
     padded = rows.new_zeros((max(counts), *rows.shape[1:]), device=_get_group_device())
-    padded[:len(rows)] = rows
+    padded[: len(rows)] = rows
     return [part[:count].to(rows.device) for part, count in zip(_all_gather(padded), counts)]
 
 
@@ -70,8 +77,10 @@ def unwrap_ddp(model: nn.Module) -> nn.Module:
 def require_single_process(what: str) -> None:
     """Raise where a process group is there: `what` is for one process."""
     if world_size() > 1:
-        raise InvalidInputError(f"{what} was called in a group of {world_size()} processes; expected one process: start it "
-                            f"with python, not with torchrun or accelerate launch")
+        raise InvalidInputError(
+            f"{what} was called in a group of {world_size()} processes; expected one process: start it "
+            f"with python, not with torchrun or accelerate launch"
+        )
 
 
 def _all_gather(values: Tensor) -> List[Tensor]:

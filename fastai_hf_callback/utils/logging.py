@@ -1,4 +1,5 @@
 """What other libraries log, held back for a while. Imports the standard library alone."""
+
 import logging
 from contextlib import contextmanager
 from typing import Iterator

@@ -1,4 +1,5 @@
 """Progress bars for runs of several arms, on stderr. Imports rich when it draws; silent without it."""
+
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -30,8 +31,14 @@ def show_arm_progress(arms: Sequence[str], log: bool = False) -> Iterator[Option
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(TextColumn("{task.description:9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  console=console, transient=True) as bars:
+    with Progress(
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
         tasks: Dict[str, Any] = {arm: bars.add_task(arm, total=None) for arm in arms}
         yield lambda arm, done, expected: bars.update(tasks[arm], completed=done, total=expected)
 
@@ -40,6 +47,7 @@ def _get_console() -> Optional[Any]:
     if find_spec("rich") is None:
         return None
     from rich.console import Console
+
     return Console(stderr=True)
 
 

@@ -1,4 +1,5 @@
 """Random states of python, numpy and torch: seeded together, and put back. Imports numpy and torch."""
+
 import random
 from contextlib import contextmanager
 from typing import Iterator

@@ -2,6 +2,7 @@
 
 The originals are set aside and copies are handed out: the same tensors, the same gradient objects, the same lists.
 """
+
 import copy
 from collections import OrderedDict
 from typing import Any, Dict, Iterable, List, Set
@@ -103,8 +104,11 @@ def find_all_modules(model: nn.Module) -> List[nn.Module]:
                 continue
             found[id(thing)] = thing
             waiting += [m for m in thing._modules.values() if m is not None]
-            waiting += [v for k, v in vars(thing).items() if k not in ("_modules", "_parameters", "_buffers")
-                        and isinstance(v, (list, tuple, dict, nn.Module))]
+            waiting += [
+                v
+                for k, v in vars(thing).items()
+                if k not in ("_modules", "_parameters", "_buffers") and isinstance(v, (list, tuple, dict, nn.Module))
+            ]
         elif isinstance(thing, (list, tuple)) and len(thing) < 1000:
             waiting += [v for v in thing if isinstance(v, (nn.Module, list, tuple, dict))]
         elif isinstance(thing, dict) and len(thing) < 1000:

@@ -1,4 +1,5 @@
 """The page as a person sees it, in a real Chromium: it draws, tells values, copies, turns dark, and fits a phone."""
+
 import re
 
 import pytest
@@ -192,8 +193,11 @@ SCROLLS = "return document.documentElement.scrollWidth - document.documentElemen
 
 
 @pytest.mark.parametrize("width", [390, 320])
-@pytest.mark.parametrize("make", [*PAGES, lambda: hostile_comparison(HOSTILE), lambda: hostile_diagnosis("n" * 300)],
-                         ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make",
+    [*PAGES, lambda: hostile_comparison(HOSTILE), lambda: hostile_diagnosis("n" * 300)],
+    ids=lambda make: make.__name__,
+)
 def test_a_phone_never_scrolls_the_page_sideways(window, make, width):
     window.open(make().to_html(title="a_folder/" * 20), width=width)
     assert window.ask(SCROLLS) == 0
@@ -227,9 +231,14 @@ def test_a_hostile_name_is_text(window, make):
 
 
 def test_were_it_not_the_policy_would_still_let_nothing_run_or_load(window):
-    page = moved().to_html(title="HERE").replace(
-        '<p class="subject">HERE</p>',
-        "<script>document.title = 'pwned'</script><img src='https://example.org/x.png' onerror='document.title = 1'>")
+    page = (
+        moved()
+        .to_html(title="HERE")
+        .replace(
+            '<p class="subject">HERE</p>',
+            "<script>document.title = 'pwned'</script><img src='https://example.org/x.png' onerror='document.title = 1'>",
+        )
+    )
     window.open(page)
     assert window.ask("return document.title") == "Identical, and it moved: HERE"
     assert len([line for line in window.complaints() if "Content Security Policy" in line]) >= 2
@@ -264,8 +273,10 @@ def test_two_pieces_wake_once_each(window):
     assert window.complaints() == []
 
 
-@pytest.mark.parametrize("theme, ground", [
-    ("", LIGHT), (" data-jp-theme-light='false'", DARK), (" theme='dark'", DARK), (" class='vscode-dark'", DARK)])
+@pytest.mark.parametrize(
+    "theme, ground",
+    [("", LIGHT), (" data-jp-theme-light='false'", DARK), (" theme='dark'", DARK), (" class='vscode-dark'", DARK)],
+)
 def test_a_piece_takes_its_colours_from_the_notebook(window, theme, ground):
     window.open(NOTEBOOK.format(theme=theme, pieces=moved()._repr_html_()), dark=True)
     assert window.ask(GROUND) == ground

@@ -1,4 +1,5 @@
 """The command line as a person types it: exit codes, and one line for each thing that cannot be used."""
+
 import json
 import sys
 
@@ -28,14 +29,17 @@ def unmasked():
     return make_learner("bert", masked=False, wrap=False)
 def unwrapped(): return make_learner("bert", {CALLBACKS}=[])
 def takes(one): return make_learner("bert")
-""" + ("""
+""" + (
+    """
 def different():
     from fastai_hf_callback import HFCallback
     class Scaled(HFCallback):
         def on_loss_begin(self, **kwargs):
             return {"last_output": super().on_loss_begin(**kwargs)["last_output"] * 1.5}
     return make_learner("bert", callbacks=[Scaled()])
-""" if FASTAI_1 else """
+"""
+    if FASTAI_1
+    else """
 def different():
     from fastai_hf_callback import HFCallback
     class Scaled(HFCallback):
@@ -43,7 +47,8 @@ def different():
             super().after_pred()
             self.learn.pred = self.learn.pred * 1.5
     return make_learner("bert", cbs=[Scaled()])
-""")
+"""
+)
 
 
 @pytest.fixture
@@ -52,6 +57,7 @@ def run(capsys):
         code = main([str(argument) for argument in arguments])
         streams = capsys.readouterr()
         return code, streams.out, streams.err
+
     return run
 
 
@@ -92,8 +98,20 @@ def one_line(err):
 
 
 def test_identical_and_moved_is_0(run, factories, tmp_path):
-    code, out, _ = run("compare", f"{factories}:good", "--epochs", 5, "--lr", 1e-2, "--json", tmp_path / "out.json",
-                       "--plot", tmp_path / "out.png", "--html", tmp_path / "out.html")
+    code, out, _ = run(
+        "compare",
+        f"{factories}:good",
+        "--epochs",
+        5,
+        "--lr",
+        1e-2,
+        "--json",
+        tmp_path / "out.json",
+        "--plot",
+        tmp_path / "out.png",
+        "--html",
+        tmp_path / "out.html",
+    )
     assert code == 0 and "IDENTICAL, and it moved" in out
     assert json.loads((tmp_path / "out.json").read_text())["exit_code"] == 0
     page = (tmp_path / "out.html").read_text()
@@ -132,9 +150,16 @@ def test_what_would_raise_is_a_finding(run, factories):
     assert "1. ERROR  output-not-unwrapped" in out and f"{CALLBACKS}=[HFCallback()]" in out
 
 
-@pytest.mark.parametrize("spec, said", [
-    ("{}:nothing", "NoneType was given; expected a fastai Learner"), ("{}:goood", "no 'goood' in it; it has good"),
-    ("{}:takes", "takes arguments"), ("nowhere.py:good", "no such Python file"), ("{}", "expected FILE.py:FACTORY")])
+@pytest.mark.parametrize(
+    "spec, said",
+    [
+        ("{}:nothing", "NoneType was given; expected a fastai Learner"),
+        ("{}:goood", "no 'goood' in it; it has good"),
+        ("{}:takes", "takes arguments"),
+        ("nowhere.py:good", "no such Python file"),
+        ("{}", "expected FILE.py:FACTORY"),
+    ],
+)
 def test_a_diagnosis_of_nothing_is_2_and_one_line(run, factories, spec, said):
     code, out, err = run("diagnose", spec.format(factories))
     assert (code, out) == (2, "")
@@ -142,8 +167,25 @@ def test_a_diagnosis_of_nothing_is_2_and_one_line(run, factories, spec, said):
 
 
 def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
-    code, out, err = run("compare", "--csv", comments_csv, "--text", "comment_text", "--labels", ",".join(LABELS),
-                         "--model", model_folder, "--epochs", 1, "--lr", 1e-2, "--bs", 16, "--max-length", 12)
+    code, out, err = run(
+        "compare",
+        "--csv",
+        comments_csv,
+        "--text",
+        "comment_text",
+        "--labels",
+        ",".join(LABELS),
+        "--model",
+        model_folder,
+        "--epochs",
+        1,
+        "--lr",
+        1e-2,
+        "--bs",
+        16,
+        "--max-length",
+        12,
+    )
     assert code in (0, 3), err
     assert "200 texts, 6 labels: 160 to train, 40 to validate" in out
     assert THRESHOLDED in out and "mean_auc" in out and "bit for bit equal over 10 steps" in out
@@ -151,10 +193,29 @@ def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
 
 def test_one_column_of_classes(run, tmp_path, model_folder):
     path = tmp_path / "classes.csv"
-    path.write_text("said,kind\n" + "".join(f"{'a b c' if i % 2 else 'x y z'} {i},{'odd' if i % 2 else 'even'}\n"
-                                            for i in range(100)))
-    code, out, err = run("compare", "--csv", path, "--text", "said", "--labels", "kind", "--model", model_folder,
-                         "--epochs", 6, "--lr", 1e-2, "--bs", 8, "--max-length", 10)
+    path.write_text(
+        "said,kind\n"
+        + "".join(f"{'a b c' if i % 2 else 'x y z'} {i},{'odd' if i % 2 else 'even'}\n" for i in range(100))
+    )
+    code, out, err = run(
+        "compare",
+        "--csv",
+        path,
+        "--text",
+        "said",
+        "--labels",
+        "kind",
+        "--model",
+        model_folder,
+        "--epochs",
+        6,
+        "--lr",
+        1e-2,
+        "--bs",
+        8,
+        "--max-length",
+        10,
+    )
     assert code == 0, err + out
     assert "2 classes: 80 to train, 20 to validate" in out and "accuracy" in out
 
@@ -177,52 +238,70 @@ def test_the_demo_in_small(run, monkeypatch):
 CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
 
 
-@pytest.mark.parametrize("content, options, said", [
-    (None, {}, "no such file"),
-    ("", {}, "the file is empty"),
-    ("comment,toxic,rude\n", {}, "a header and no rows"),
-    (CSV, {"--text": "coment"}, "no column 'coment'; nearest: comment; give one of its columns: comment, toxic, rude"),
-    (CSV, {"--labels": "toxic,rud"}, "no column 'rud'; nearest: rude"),
-    (CSV.replace("fine,0,0", "fine,0,2"), {}, "label column 'rude' holds '2', row(s) 3 (counted from 1"),
-    (CSV.replace("fine,0", " ,0").replace("well", ""), {}, "2 empty text(s) in column 'comment', row(s) 3, 4"),
-    (CSV.replace("fool", "f\xf6\xf6l").encode("latin-1"), {}, "not utf-8"),
-    (CSV, {"--encoding": "utf-99"}, "no such encoding"),
-    (CSV, {"--labels": "toxic,toxic"}, "expected each once"),
-    ("comment,toxic\na,1\nb,1\n", {"--labels": "toxic"}, "holds only '1'"),
-    (CSV, {"--model": "no/such/folder/"}, "no such folder"),
-    (CSV.replace(",", ";"), {}, "its header is one column, 'comment;toxic;rude'; write --sep ';'"),
-    (CSV, {"--bs": "1", "--max-length": "4000"}, "positions; write --max-len"),
-    (CSV, {"--bs": "0"}, "expected a whole number from 1 on"),
-    (CSV, {"--lr": "fast"}, "expected a number"),
-    (CSV, {"--lr": "-1"}, "expected a number above 0"),
-    (CSV, {"--valid": "1"}, "expected a share between 0 and 1"),
-    (CSV, {"--arms": "callback,pached"}, "pached: expected some of callback,patched,broken"),
-    (CSV, {"--json": "no/such/folder/out.json"}, "cannot be written"),
-    (CSV, {"--html": "no/such/folder/out.html"}, "cannot be written"),
-    (CSV, {"--plot": "picture.gif"}, "ends in .png, .svg or .pdf"),
-    (CSV, {"--labels": ","}, "expected column names"),
-    (CSV, {"--epochz": "3"}, "unrecognized arguments: --epochz"),
-])
+@pytest.mark.parametrize(
+    "content, options, said",
+    [
+        (None, {}, "no such file"),
+        ("", {}, "the file is empty"),
+        ("comment,toxic,rude\n", {}, "a header and no rows"),
+        (
+            CSV,
+            {"--text": "coment"},
+            "no column 'coment'; nearest: comment; give one of its columns: comment, toxic, rude",
+        ),
+        (CSV, {"--labels": "toxic,rud"}, "no column 'rud'; nearest: rude"),
+        (CSV.replace("fine,0,0", "fine,0,2"), {}, "label column 'rude' holds '2', row(s) 3 (counted from 1"),
+        (CSV.replace("fine,0", " ,0").replace("well", ""), {}, "2 empty text(s) in column 'comment', row(s) 3, 4"),
+        (CSV.replace("fool", "f\xf6\xf6l").encode("latin-1"), {}, "not utf-8"),
+        (CSV, {"--encoding": "utf-99"}, "no such encoding"),
+        (CSV, {"--labels": "toxic,toxic"}, "expected each once"),
+        ("comment,toxic\na,1\nb,1\n", {"--labels": "toxic"}, "holds only '1'"),
+        (CSV, {"--model": "no/such/folder/"}, "no such folder"),
+        (CSV.replace(",", ";"), {}, "its header is one column, 'comment;toxic;rude'; write --sep ';'"),
+        (CSV, {"--bs": "1", "--max-length": "4000"}, "positions; write --max-len"),
+        (CSV, {"--bs": "0"}, "expected a whole number from 1 on"),
+        (CSV, {"--lr": "fast"}, "expected a number"),
+        (CSV, {"--lr": "-1"}, "expected a number above 0"),
+        (CSV, {"--valid": "1"}, "expected a share between 0 and 1"),
+        (CSV, {"--arms": "callback,pached"}, "pached: expected some of callback,patched,broken"),
+        (CSV, {"--json": "no/such/folder/out.json"}, "cannot be written"),
+        (CSV, {"--html": "no/such/folder/out.html"}, "cannot be written"),
+        (CSV, {"--plot": "picture.gif"}, "ends in .png, .svg or .pdf"),
+        (CSV, {"--labels": ","}, "expected column names"),
+        (CSV, {"--epochz": "3"}, "unrecognized arguments: --epochz"),
+    ],
+)
 def test_unusable_input_is_2_and_one_line(run, tmp_path, model_folder, content, options, said):
     path = tmp_path / "data.csv"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    arguments = {"--csv": path, "--text": "comment", "--labels": "toxic,rude", "--model": model_folder, "--bs": 1,
-                 "--max-length": 8, "--valid": 0.25, **options}
+    arguments = {
+        "--csv": path,
+        "--text": "comment",
+        "--labels": "toxic,rude",
+        "--model": model_folder,
+        "--bs": 1,
+        "--max-length": 8,
+        "--valid": 0.25,
+        **options,
+    }
     code, out, err = run("compare", *(word for pair in arguments.items() for word in pair))
     assert code == 2 and said in one_line(err), err
     assert out == ""
 
 
-@pytest.mark.parametrize("spec, said", [
-    ("{file}", "expected FILE.py:FACTORY"),
-    ("missing.py:good", "no such Python file"),
-    ("{file}:goood", "no 'goood' in it; it has good"),
-    ("{file}:takes", "takes arguments; expected a function without"),
-    ("{file}:number", "is a int; expected a function"),
-    ("{file}:nothing", "make_learner returned NoneType; expected a fastai Learner"),
-    ("{file}:raises", "the run failed: ValueError: no data here; add --traceback"),
-])
+@pytest.mark.parametrize(
+    "spec, said",
+    [
+        ("{file}", "expected FILE.py:FACTORY"),
+        ("missing.py:good", "no such Python file"),
+        ("{file}:goood", "no 'goood' in it; it has good"),
+        ("{file}:takes", "takes arguments; expected a function without"),
+        ("{file}:number", "is a int; expected a function"),
+        ("{file}:nothing", "make_learner returned NoneType; expected a fastai Learner"),
+        ("{file}:raises", "the run failed: ValueError: no data here; add --traceback"),
+    ],
+)
 def test_unusable_factory_is_2_and_one_line(run, factories, spec, said):
     code, _, err = run("compare", spec.format(file=factories))
     assert code == 2 and said in one_line(err), err
@@ -235,12 +314,15 @@ def test_a_file_that_fails_when_run(run, tmp_path):
     assert code == 2 and "failed when run: ModuleNotFoundError: No module named 'no_such_module'" in one_line(err)
 
 
-@pytest.mark.parametrize("arguments, said", [
-    ((), "COMMAND"),
-    (("compare",), "either FILE.py:FACTORY or --csv"),
-    (("compare", "--csv", "x.csv"), "also needs --text --labels --model"),
-    (("compar",), "invalid choice: 'compar'"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ((), "COMMAND"),
+        (("compare",), "either FILE.py:FACTORY or --csv"),
+        (("compare", "--csv", "x.csv"), "also needs --text --labels --model"),
+        (("compar",), "invalid choice: 'compar'"),
+    ],
+)
 def test_incomplete_commands(run, arguments, said):
     code, _, err = run(*arguments)
     assert code == 2 and said in one_line(err), err

@@ -1,4 +1,5 @@
 """Comparisons of runs written by hand: what is equal, where they part, and whether anything moved."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,10 @@ quick = settings(deadline=None, max_examples=80)
 NAN, INF = float("nan"), float("inf")
 any_float = st.floats() | st.sampled_from([0.0, -0.0, NAN, INF, -INF])
 
-STUCK = ("IDENTICAL BUT STUCK - both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what "
-         "holds the weights")
+STUCK = (
+    "IDENTICAL BUT STUCK - both arms moved nothing; raise the learning rate, or ask diagnose(make_learner()) what "
+    "holds the weights"
+)
 
 
 def three_arms(**kwargs):
@@ -36,6 +39,7 @@ def change_step(index, name):
         steps = list(trace.steps)
         steps[index] = replace(steps[index], **{name: value})
         return replace(trace, steps=steps)
+
     return change
 
 
@@ -44,6 +48,7 @@ def change_lr(index, group):
         lrs = list(trace.steps[index].lrs)
         lrs[group] = value
         return change_step(index, "lrs")(trace, tuple(lrs))
+
     return change
 
 
@@ -60,6 +65,7 @@ def change_epoch(index, name):
         epochs = list(trace.epochs)
         epochs[index] = changed_epoch(epochs[index], name, value)
         return replace(trace, epochs=epochs)
+
     return change
 
 
@@ -123,9 +129,14 @@ def test_nan_equals_nan_and_zero_is_not_minus_zero():
     assert find_first_difference(zero, minus_zero).values == (0.0, -0.0)
 
 
-@pytest.mark.parametrize("change, quantity", [(dict(final_weights={"weight": "other"}), "weight weight"),
-                                              (dict(predictions="other"), "predictions"),
-                                              (dict(returned="other"), "what fit returned")])
+@pytest.mark.parametrize(
+    "change, quantity",
+    [
+        (dict(final_weights={"weight": "other"}), "weight weight"),
+        (dict(predictions="other"), "predictions"),
+        (dict(returned="other"), "what fit returned"),
+    ],
+)
 def test_other_weights_or_predictions_are_found_after_the_run(change, quantity):
     difference = find_first_difference(make_trace(), replace(make_trace("patched"), **change))
     assert difference.quantity == quantity
@@ -133,11 +144,18 @@ def test_other_weights_or_predictions_are_found_after_the_run(change, quantity):
     assert str(difference).endswith("', patched 'other'")
 
 
-@pytest.mark.parametrize("shorten", [lambda t: replace(t, steps=t.steps[:-1]), lambda t: replace(t, steps=[]),
-                                     lambda t: replace(t, epochs=t.epochs[:1]), lambda t: replace(t, before=None),
-                                     lambda t: replace(t, final_weights={}),
-                                     lambda t: replace(t, final_weights={"other": "trained"})],
-                         ids=["a step", "all steps", "an epoch", "before", "weights", "another weight"])
+@pytest.mark.parametrize(
+    "shorten",
+    [
+        lambda t: replace(t, steps=t.steps[:-1]),
+        lambda t: replace(t, steps=[]),
+        lambda t: replace(t, epochs=t.epochs[:1]),
+        lambda t: replace(t, before=None),
+        lambda t: replace(t, final_weights={}),
+        lambda t: replace(t, final_weights={"other": "trained"}),
+    ],
+    ids=["a step", "all steps", "an epoch", "before", "weights", "another weight"],
+)
 def test_a_run_that_recorded_something_else_differs(shorten):
     for runs in ((make_trace(), shorten(make_trace("patched"))), (shorten(make_trace()), make_trace("patched"))):
         assert find_first_difference(*runs).quantity == "what was recorded"
@@ -146,7 +164,8 @@ def test_a_run_that_recorded_something_else_differs(shorten):
 def test_what_one_run_lacks_is_named():
     fewer = replace(make_trace("patched"), steps=make_trace().steps[:3])
     assert str(find_first_difference(make_trace(), fewer)) == (
-        "fit 0, epoch 1, step 1: what was recorded: callback 'loss at (0, 1, 1)', patched 'valid_loss at (0, 1, -1)'")
+        "fit 0, epoch 1, step 1: what was recorded: callback 'loss at (0, 1, 1)', patched 'valid_loss at (0, 1, -1)'"
+    )
 
 
 # -- how a difference reads ------------------------------------------------------------------------
@@ -187,10 +206,14 @@ def test_different():
 
 def test_identical_and_too_short_to_move():
     """The weights changed, the train loss by less than one of a hundred targets' share."""
-    comparison = build_comparison(three_arms(losses=(0.899, 0.899, 0.896, 0.895), valid=(0.8,) * 3, accuracy=(0.5,) * 3))
+    comparison = build_comparison(
+        three_arms(losses=(0.899, 0.899, 0.896, 0.895), valid=(0.8,) * 3, accuracy=(0.5,) * 3)
+    )
     assert (comparison.exit_code, comparison.verdict) == (
-        3, "IDENTICAL BUT STUCK - the weights changed and train_loss moved by 0.004500 in 4 steps, no more than one "
-           "target's share (0.010000); train longer, or on more rows")
+        3,
+        "IDENTICAL BUT STUCK - the weights changed and train_loss moved by 0.004500 in 4 steps, no more than one "
+        "target's share (0.010000); train longer, or on more rows",
+    )
 
 
 def test_different_on_a_device_that_never_repeats_itself():
@@ -199,7 +222,8 @@ def test_different_on_a_device_that_never_repeats_itself():
     assert build_comparison(arms, noise).verdict == (
         "DIFFERENT - fit 0, epoch 1, step 1: loss: callback 0.3, patched 0.4; but two patched runs differ as well (fit "
         "0, epoch 1, step 1: loss: patched 0.4, patched 0.3), so make_learner or this device is not deterministic, and "
-        "nothing can be compared bit for bit")
+        "nothing can be compared bit for bit"
+    )
 
 
 def test_identical_but_stuck():
@@ -217,8 +241,9 @@ def test_identical_but_stuck():
 def test_a_broken_arm_that_does_not_differ_proves_nothing():
     comparison = build_comparison([make_trace("callback"), make_trace("patched"), make_trace("broken")])
     assert comparison.identical and not comparison.broken_arm_differs and comparison.exit_code == 1
-    assert comparison.verdict == ("PROVES NOTHING - the broken arm did not differ: this fit trains nothing that could "
-                                  "be compared")
+    assert comparison.verdict == (
+        "PROVES NOTHING - the broken arm did not differ: this fit trains nothing that could be compared"
+    )
     with pytest.raises(ComparisonError, match="PROVES NOTHING") as error:
         comparison.check()
     assert error.value.cause == "proves-nothing"
@@ -242,17 +267,27 @@ def test_a_difference_counts_before_a_broken_arm_that_proves_nothing():
 # -- the same start --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(initial_weights={"weight": "other"}),
-     "Arms callback and patched: 1 of 1 weights differ before the first step (first: weight). Expected the same start. "
-     "Build model and data inside make_learner, with nothing random beyond the seed."),
-    (dict(initial_weights={"weight": "initial", "more": "x"}),
-     "Arms callback and patched: the two models have different weights (first: more). Expected the same start. Build "
-     "model and data inside make_learner, with nothing random beyond the seed."),
-    (dict(first_batch="other"),
-     "Arms callback and patched: the first training batch differs. Expected the same data in the same order. Build "
-     "model and data inside make_learner, and draw random numbers from python, numpy or torch, which are seeded."),
-], ids=["weights", "more weights", "batch"])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            dict(initial_weights={"weight": "other"}),
+            "Arms callback and patched: 1 of 1 weights differ before the first step (first: weight). Expected the same start. "
+            "Build model and data inside make_learner, with nothing random beyond the seed.",
+        ),
+        (
+            dict(initial_weights={"weight": "initial", "more": "x"}),
+            "Arms callback and patched: the two models have different weights (first: more). Expected the same start. Build "
+            "model and data inside make_learner, with nothing random beyond the seed.",
+        ),
+        (
+            dict(first_batch="other"),
+            "Arms callback and patched: the first training batch differs. Expected the same data in the same order. Build "
+            "model and data inside make_learner, and draw random numbers from python, numpy or torch, which are seeded.",
+        ),
+    ],
+    ids=["weights", "more weights", "batch"],
+)
 def test_arms_that_do_not_begin_alike_cannot_be_compared(change, message):
     with pytest.raises(ComparisonError) as error:
         build_comparison([make_trace(), replace(make_trace("patched"), **change)])
@@ -307,13 +342,17 @@ def test_a_metric_that_only_went_to_its_base_rate_is_glued_to_it():
     metric = movement_of("accuracy", glued, make_broken_trace())
     assert metric.value_range > 0.5 and not metric.moved and metric.at_base_rate and metric.base_rate == 0.9
     comparison = build_comparison([glued, replace(glued, arm="patched"), make_broken_trace()])
-    assert comparison.verdict == ("IDENTICAL BUT STUCK - train_loss moved, no metric did; train longer, or add a "
-                                  "metric that can see it (ColumnwiseAUC); diagnose(make_learner()) tells whether "
-                                  "anything is wrong")
+    assert comparison.verdict == (
+        "IDENTICAL BUT STUCK - train_loss moved, no metric did; train longer, or add a "
+        "metric that can see it (ColumnwiseAUC); diagnose(make_learner()) tells whether "
+        "anything is wrong"
+    )
 
 
 def test_a_metric_that_left_its_base_rate_has_moved_even_if_it_came_back():
-    metric = movement_of("accuracy", make_trace(accuracy=(0.9, 0.7, 0.9), base_rates={"accuracy": 0.9}), make_broken_trace())
+    metric = movement_of(
+        "accuracy", make_trace(accuracy=(0.9, 0.7, 0.9), base_rates={"accuracy": 0.9}), make_broken_trace()
+    )
     assert metric.moved and metric.at_base_rate
 
 
@@ -328,7 +367,9 @@ def test_a_model_that_collapsed_onto_the_rarer_class_has_not_moved():
 
 
 def test_without_a_broken_arm_the_train_loss_of_a_single_epoch_moves_too():
-    one_epoch = replace(make_trace(), steps=[replace(step, epoch=0, step=i) for i, step in enumerate(make_trace().steps)])
+    one_epoch = replace(
+        make_trace(), steps=[replace(step, epoch=0, step=i) for i, step in enumerate(make_trace().steps)]
+    )
     loss = movement_of("train_loss", one_epoch, None)
     assert loss.moved and loss.value_range == pytest.approx(0.6) and len(loss.values) == 1
     still = replace(one_epoch, steps=[replace(step, loss=0.5) for step in one_epoch.steps])
@@ -336,7 +377,9 @@ def test_without_a_broken_arm_the_train_loss_of_a_single_epoch_moves_too():
 
 
 def test_a_loss_is_never_glued_to_a_base_rate():
-    loss = movement_of("valid_loss", make_trace(valid=(0.8, 0.4, 0.4), base_rates={"valid_loss": 0.4}), make_broken_trace())
+    loss = movement_of(
+        "valid_loss", make_trace(valid=(0.8, 0.4, 0.4), base_rates={"valid_loss": 0.4}), make_broken_trace()
+    )
     assert loss.moved and not loss.at_base_rate and loss.base_rate == 0.4
 
 
@@ -350,8 +393,9 @@ def test_one_metric_that_moves_is_enough_but_not_without_the_train_loss():
 
 
 def without_metrics(trace):
-    return replace(trace, before=replace(trace.before, metrics={}),
-                   epochs=[replace(e, metrics={}) for e in trace.epochs])
+    return replace(
+        trace, before=replace(trace.before, metrics={}), epochs=[replace(e, metrics={}) for e in trace.epochs]
+    )
 
 
 def test_without_metrics_the_validation_loss_speaks():
@@ -393,8 +437,10 @@ def test_an_empty_trace_moves_nothing():
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(*[any_float] * 11), min_size=3, max_size=3))
 def test_no_run_of_numbers_breaks_a_comparison(runs):
-    arms = [make_trace(arm, losses=n[:4], valid=n[4:7], accuracy=n[7:10], base_rates={"accuracy": n[10]})
-            for arm, n in zip(("callback", "patched", "broken"), runs)]
+    arms = [
+        make_trace(arm, losses=n[:4], valid=n[4:7], accuracy=n[7:10], base_rates={"accuracy": n[10]})
+        for arm, n in zip(("callback", "patched", "broken"), runs)
+    ]
     comparison = build_comparison(arms)
     assert comparison.exit_code in (0, 1, 3)
     assert str(comparison).startswith(comparison.verdict)

@@ -1,4 +1,5 @@
 """The arms' factory: what the libraries log while a learner is made is shown once, for the first arm."""
+
 import logging
 
 import pytest

@@ -1,4 +1,5 @@
 """What the tests of the texts share: tokenizers made once, and a file of any content."""
+
 import pytest
 
 from tests.data.encoding.tiny_tokenizers import bert, xlm
@@ -8,11 +9,13 @@ from tests.data.tables.read_helpers import pd
 @pytest.fixture
 def csv(tmp_path):
     """A file with this content: a DataFrame, text or bytes."""
+
     def write(content, name="data.csv"):
         path = tmp_path / name
         content = content.to_csv(index=False) if isinstance(content, pd.DataFrame) else content
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         return path
+
     return write
 
 

@@ -1,4 +1,5 @@
 """Answers found in their contexts, and as positions of tokens. No fastai here."""
+
 import numpy as np
 import pytest
 import torch
@@ -38,8 +39,10 @@ def read_error(*args, **kwargs):
 
 
 def answers(examples):
-    return [context[begin:end] if begin >= 0 else None
-            for context, (begin, end) in zip(examples.pairs, examples.targets.tolist())]
+    return [
+        context[begin:end] if begin >= 0 else None
+        for context, (begin, end) in zip(examples.pairs, examples.targets.tolist())
+    ]
 
 
 # -- in the columns -------------------------------------------------------------------------------------------
@@ -62,15 +65,18 @@ def test_squads_answers_speak_for_themselves():
 
 def test_two_columns_say_which():
     train = table(answer=[" hides ", "hides", ""], begin=[0, 7, None], context=[" hides ", CONTEXTS[1], "two"])
-    assert read(train, ["answer", "begin"], valid=train.assign(context=["  hides ", CONTEXTS[1], "x"], begin=[1, 7, ""])
-                ).train.targets.tolist() == [[1, 6], [7, 12], NOWHERE]
+    assert read(
+        train, ["answer", "begin"], valid=train.assign(context=["  hides ", CONTEXTS[1], "x"], begin=[1, 7, ""])
+    ).train.targets.tolist() == [[1, 6], [7, 12], NOWHERE]
 
 
 def test_an_answer_that_stands_there_twice_is_told_and_taken_where_it_stands_first():
     found = read(table(answer=["old fox", "hides", None]))
     assert found.train.targets.tolist() == [[4, 11], [7, 12], NOWHERE]
-    assert found.messages == ["1 answer(s) of train stand in their context more than once (train.iloc[[1]]): the first "
-                          "place is taken; two columns, labels=[answer, its first character], say which"]
+    assert found.messages == [
+        "1 answer(s) of train stand in their context more than once (train.iloc[[1]]): the first "
+        "place is taken; two columns, labels=[answer, its first character], say which"
+    ]
 
 
 def test_files_have_answers_too(tmp_path):
@@ -89,20 +95,43 @@ def test_a_test_needs_no_answers():
 
 
 REFUSED = {
-    "not there": (dict(answer=["a fox", "toad", "x"]), {}, "2 of 3 answer(s) of train do not stand in their context "
-                  "word for word, train.iloc[[0, 2]] (the first: 'a fox'); expected a part of the context each, or an "
-                  "empty text where it holds none: correct them, or leave these rows out"),
-    "elsewhere": (dict(answer=squads((["fox"], [7]), ([], []), ([], []))), {}, "1 of 3 answer(s) of train do not stand "
-                  "where 'answer' says, train.iloc[[0]] (the first: 'fox' at 7, where ' fo' stands); expected the "
-                  "place of the first character, counted from 0: correct them, or give the answers' column alone"),
-    "a number": (dict(answer=["old fox", 3, "two"]), {}, "label column 'answer' of train holds int, train.iloc[[1]]; "
-                 "expected the answer as it stands in the context, a str, or {'text': [...], 'answer_start': [...]}"),
-    "no place": (dict(begin=[4, "x", 0]), dict(labels=["answer", "begin"]), "label column 'begin' of train holds 'x' "
-                 "for the place of an answer's first character, train.iloc[[1]]; expected a whole number from 0 on"),
-    "no contexts": ({}, dict(text_pair=None), "task is 'question-answering' and no text_pair was given; expected the column of questions and "
-                    "that of their contexts: write text='question', text_pair='context'"),
-    "classes": ({}, dict(classes=["a", "b"]), "classes was given and task is 'question-answering', which has none; leave classes "
-                "out"),
+    "not there": (
+        dict(answer=["a fox", "toad", "x"]),
+        {},
+        "2 of 3 answer(s) of train do not stand in their context "
+        "word for word, train.iloc[[0, 2]] (the first: 'a fox'); expected a part of the context each, or an "
+        "empty text where it holds none: correct them, or leave these rows out",
+    ),
+    "elsewhere": (
+        dict(answer=squads((["fox"], [7]), ([], []), ([], []))),
+        {},
+        "1 of 3 answer(s) of train do not stand "
+        "where 'answer' says, train.iloc[[0]] (the first: 'fox' at 7, where ' fo' stands); expected the "
+        "place of the first character, counted from 0: correct them, or give the answers' column alone",
+    ),
+    "a number": (
+        dict(answer=["old fox", 3, "two"]),
+        {},
+        "label column 'answer' of train holds int, train.iloc[[1]]; "
+        "expected the answer as it stands in the context, a str, or {'text': [...], 'answer_start': [...]}",
+    ),
+    "no place": (
+        dict(begin=[4, "x", 0]),
+        dict(labels=["answer", "begin"]),
+        "label column 'begin' of train holds 'x' "
+        "for the place of an answer's first character, train.iloc[[1]]; expected a whole number from 0 on",
+    ),
+    "no contexts": (
+        {},
+        dict(text_pair=None),
+        "task is 'question-answering' and no text_pair was given; expected the column of questions and "
+        "that of their contexts: write text='question', text_pair='context'",
+    ),
+    "classes": (
+        {},
+        dict(classes=["a", "b"]),
+        "classes was given and task is 'question-answering', which has none; leave classes out",
+    ),
 }
 
 
@@ -113,8 +142,9 @@ def test_answers_that_cannot_be_used_are_named(name):
 
 
 def test_too_many_columns_are_no_answers():
-    assert read_error(labels=["answer", "answer_start", "x"], train=table(answer_start=0, x=1),
-                   valid=table(answer_start=0, x=1)).startswith("task='question-answering': 3 label columns were given")
+    assert read_error(
+        labels=["answer", "answer_start", "x"], train=table(answer_start=0, x=1), valid=table(answer_start=0, x=1)
+    ).startswith("task='question-answering': 3 label columns were given")
 
 
 # -- in tokens ------------------------------------------------------------------------------------------------
@@ -144,11 +174,15 @@ def test_tokens_of_an_answer_are_those_of_its_characters(collator):
     items = [("who", "The OLD foxs hide near two ferns"), ("a", "an owl")]
     rows, tensors, targets = spans(collator, items, [(4, 12), (3, 6)])
     assert targets.dtype == torch.int64 and targets.shape == (2, 2)
-    tokens = [collator.encoder.tokenizer.convert_ids_to_tokens(ids[first:last + 1].tolist())
-              for ids, (first, last) in zip(tensors[0], targets.tolist())]
+    tokens = [
+        collator.encoder.tokenizer.convert_ids_to_tokens(ids[first : last + 1].tolist())
+        for ids, (first, last) in zip(tensors[0], targets.tolist())
+    ]
     assert tokens == [["old", "fox", "##s"], ["owl"]]
-    read = [collator.answer(collator.recover_row([tensor[at] for tensor in tensors], rows)[0], targets[at].tolist())
-            for at in range(2)]
+    read = [
+        collator.answer(collator.recover_row([tensor[at] for tensor in tensors], rows)[0], targets[at].tolist())
+        for at in range(2)
+    ]
     assert read == ["OLD foxs", "owl"]  # as the context writes it
     assert collator.answer(rows[1], (targets[1] + 1).tolist()) != "owl"  # the broken arm
 
@@ -172,14 +206,20 @@ def test_without_an_answer_the_target_is_the_first_special_token(collator):
 def test_an_answer_cut_off_with_its_context_is_no_target_and_is_told(tmp_path, cut, label):
     collator = feeding_of(tmp_path, max_length=7, cut=cut)
     context = "the fox sees owl"
-    rows, _, targets = spans(collator, [("a", f"{context} {context}" if cut == "left" else context), ("a", "the fox")],
-                             [label, (4, 7)])
+    rows, _, targets = spans(
+        collator, [("a", f"{context} {context}" if cut == "left" else context), ("a", "the fox")], [label, (4, 7)]
+    )
     assert len(rows[0].ids) == 7 and targets.tolist() == [[-100, -100], [4, 4]]
     assert collator.answer(rows[0], [-100, -100]) == "(cut off)"
-    messages, = collator.report_truncated_answers(rows, [label, (4, 7)], "train")
-    assert messages.startswith("1 of 2 answer(s) of train are cut off with their contexts at max_length=7 tokens (the first "
-                           "context: 'the fox")
-    assert collator.report_truncated_answers(rows[1:], [(4, 7)], "train") == collator.report_truncated_answers(rows, None, "test") == []
+    (messages,) = collator.report_truncated_answers(rows, [label, (4, 7)], "train")
+    assert messages.startswith(
+        "1 of 2 answer(s) of train are cut off with their contexts at max_length=7 tokens (the first context: 'the fox"
+    )
+    assert (
+        collator.report_truncated_answers(rows[1:], [(4, 7)], "train")
+        == collator.report_truncated_answers(rows, None, "test")
+        == []
+    )
     with pytest.raises(InvalidInputError, match="there is nothing to learn; write a larger max_length"):
         collator.report_truncated_answers(rows[:1], [label], "train")
 
@@ -188,34 +228,49 @@ def test_the_question_is_kept_whole_or_refused(tmp_path):
     collator = feeding_of(tmp_path, max_length=8)
     row = collator.encode_texts([("the old red fox", "the fox")])[0]
     assert row.ids[1:5].tolist() == collator.encoder.tokenizer("the old red fox")["input_ids"][1:-1]
-    with pytest.raises(InvalidInputError, match="max_length=8 was given, and the question 'the old red fox sees' has 5 "):
+    with pytest.raises(
+        InvalidInputError, match="max_length=8 was given, and the question 'the old red fox sees' has 5 "
+    ):
         collator.encode_texts([("the fox", "a"), ("the old red fox sees", "the fox")])
 
 
 def test_a_slow_tokenizer_is_refused(tmp_path):
     from fastai_hf_callback.data.batches.qa_encoding import QACollator
 
-    with pytest.raises(InvalidInputError, match="is a slow tokenizer.*expected a fast one for task 'question-answering'"):
+    with pytest.raises(
+        InvalidInputError, match="is a slow tokenizer.*expected a fast one for task 'question-answering'"
+    ):
         QACollator(TextEncoder(slow_tokenizer(tmp_path)))
 
 
 def test_a_prediction_outside_the_context_is_no_answer(tmp_path):
     collator = feeding_of(tmp_path)
     row = collator.encode_texts([("the fox", "an owl sees")])[0]  # [CLS] the fox [SEP] [UNK] owl sees [SEP]
-    for span, told in (((5, 6), "owl sees"), ((0, 0), ""), ((1, 2), ""), ((2, 6), ""), ((3, 5), ""),
-                       ((5, 7), "owl sees"), ((5, 99), "owl sees"), ((7, 7), "")):
+    for span, told in (
+        ((5, 6), "owl sees"),
+        ((0, 0), ""),
+        ((1, 2), ""),
+        ((2, 6), ""),
+        ((3, 5), ""),
+        ((5, 7), "owl sees"),
+        ((5, 99), "owl sees"),
+        ((7, 7), ""),
+    ):
         assert collator.answer(row, span) == told, span
 
 
-@given(words=st.lists(st.sampled_from([*OTHERS, "foxs", "Fox", "(owl)", "newt-toad", "\u4e2d"]), min_size=1,
-                      max_size=9), space=st.sampled_from([" ", "  ", "\n"]), at=st.data())
+@given(
+    words=st.lists(st.sampled_from([*OTHERS, "foxs", "Fox", "(owl)", "newt-toad", "\u4e2d"]), min_size=1, max_size=9),
+    space=st.sampled_from([" ", "  ", "\n"]),
+    at=st.data(),
+)
 @settings(deadline=None, max_examples=60)
 def test_every_answer_of_whole_words_comes_back(tmp_path_factory, words, space, at):
     context = space.join(words)
     first = at.draw(st.integers(0, len(words) - 1))
     last = at.draw(st.integers(first, len(words) - 1))
     begin = len(space.join(words[:first])) + len(space) * bool(first)
-    end = len(space.join(words[:last + 1]))
+    end = len(space.join(words[: last + 1]))
     collator = _feeding_once(tmp_path_factory)
     rows, tensors, targets = spans(collator, [("the", context), ("the", context + " a a a")], [(begin, end)] * 2)
     for row in range(2):

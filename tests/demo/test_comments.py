@@ -1,4 +1,5 @@
 """comments: the same everywhere, labelled at the article's rates, all different, tame."""
+
 import ast
 import csv
 import hashlib
@@ -23,7 +24,8 @@ from fastai_hf_callback.demo.comments import (
 )
 
 # What follows a stem counts too, except where the line says \b. Nothing here may be in a text.
-UNWANTED = re.compile(r"""\b(
+UNWANTED = re.compile(
+    r"""\b(
     damn | hell\b | crap | bastard | bugger | bloody | arse | ass\b | asshole | piss | shit | fuck | bitch | cunt | dick
   | prick | wank | whore | slut | sex | rape\b | rapist | porn | nude | naked | penis | vagina
   | kill | murder | stab | shoot | bomb | burn | hurt | punch | strangl | hang\b | die\b | dead | death | suicid | gun
@@ -31,7 +33,9 @@ UNWANTED = re.compile(r"""\b(
   | race\b | racis | ethnic | nation | foreign | immigra | religio | jew | muslim | islam | christian | hindu | buddh
   | arab | african | asian | europ | americ | british | french | german | polish | russia | chinese | mexic | gyps
   | gay | lesbian | homo | queer | black\b | blacks | whites | wom[ae]n | girl | boy\b | boys | men\b | nazi
-)""", re.VERBOSE)
+)""",
+    re.VERBOSE,
+)
 
 
 cached = lru_cache(maxsize=None)(comments)
@@ -60,7 +64,7 @@ def test_one_seed_gives_one_list(made):
 @pytest.mark.parametrize("seed", [1, -1, 2**40])
 def test_another_seed_gives_other_comments(made, seed):
     texts = {comment.text for comment in cached(2000, seed)}
-    assert len(texts & {comment.text for comment in made}) < 200     # short ones may coincide
+    assert len(texts & {comment.text for comment in made}) < 200  # short ones may coincide
 
 
 def test_the_same_on_every_python():
@@ -110,23 +114,24 @@ def test_labels_nest_and_overlap_as_in_the_original(made):
         return sum(c.labels[inner] and c.labels[outer] for c in made) / positives(made, inner)
 
     rude, very_rude, swearing, warning_off, insult, clannish = range(6)
-    assert share(very_rude, rude) == 1                                             # in the original: 1
-    assert all(0.9 <= share(label, rude) < 1 for label in (swearing, warning_off, insult, clannish))    # 0.93
-    assert 0.55 < share(swearing, insult) < 0.85                                   # 0.73
-    assert share(very_rude, swearing) > 0.8                                        # 0.95
+    assert share(very_rude, rude) == 1  # in the original: 1
+    assert all(0.9 <= share(label, rude) < 1 for label in (swearing, warning_off, insult, clannish))  # 0.93
+    assert 0.55 < share(swearing, insult) < 0.85  # 0.73
+    assert share(very_rude, swearing) > 0.8  # 0.95
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_fifth_in_a_row_has_each_label(seed):
     made = cached(2000, seed)
     for start in range(0, 1601, 100):
-        assert all(positives(made[start:start + 400], label) for label in range(6))
+        assert all(positives(made[start : start + 400], label) for label in range(6))
 
 
 def test_a_random_fifth_nearly_always_has_each_label(made):
     draw = random.Random(0)
-    complete = sum(all(positives(fifth, label) for label in range(6))
-                   for fifth in (draw.sample(made, 400) for _ in range(400)))
+    complete = sum(
+        all(positives(fifth, label) for label in range(6)) for fifth in (draw.sample(made, 400) for _ in range(400))
+    )
     assert complete >= 380
 
 
@@ -143,14 +148,17 @@ def test_labels_show_in_words_but_not_perfectly(made):
 @pytest.mark.parametrize("seed", range(3))
 def test_length_does_not_tell_labels(seed):
     made = cached(2000, seed)
-    for label in (0, 2, 4):                                     # the frequent ones
+    for label in (0, 2, 4):  # the frequent ones
         lengths = {on: [len(c.text.split()) for c in made if c.labels[label] == on] for on in (0, 1)}
         assert 0.85 < mean(lengths[1]) / mean(lengths[0]) < 1.2
 
 
 def signal_words():
-    return {word.split()[-1].lower() for kind in ("nonsense", "rubbishy", "oath", "oathy", "insulting", "crowd")
-            for word in TEMPLATES[kind]} | {"shut up", "go away", "get lost", "grow up", "nobody asked", "who let", "edits"}
+    return {
+        word.split()[-1].lower()
+        for kind in ("nonsense", "rubbishy", "oath", "oathy", "insulting", "crowd")
+        for word in TEMPLATES[kind]
+    } | {"shut up", "go away", "get lost", "grow up", "nobody asked", "who let", "edits"}
 
 
 # -- the texts -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """Evidence -> Diagnosis: what is ranked first, what is left out, and what is printed of it."""
+
 import copy
 import itertools
 import json
@@ -33,8 +34,12 @@ def finding(cause="target-shape", severity="error", message="It does not fit.", 
 
 
 def test_errors_before_warnings_before_notes_and_then_by_rank():
-    assert build_diagnosis(evidence_with(**SEVERAL)).causes == ["non-finite-weights", "parameters-hidden", "validation-one-class",
-                                                 "metric-at-base-rate"]
+    assert build_diagnosis(evidence_with(**SEVERAL)).causes == [
+        "non-finite-weights",
+        "parameters-hidden",
+        "validation-one-class",
+        "metric-at-base-rate",
+    ]
 
 
 def test_a_warning_of_high_rank_stands_behind_an_error_of_low_rank():
@@ -60,7 +65,9 @@ def test_whatever_is_found_is_ranked_and_explains_itself_once(cases):
 
 
 def test_what_is_explained_by_another_finding_is_left_out():
-    frozen = evidence_with(graph__trainable=0, graph__output_has_graph=False, loss__after_fitting=1.1, stepping__moved=0)
+    frozen = evidence_with(
+        graph__trainable=0, graph__output_has_graph=False, loss__after_fitting=1.1, stepping__moved=0
+    )
     assert build_diagnosis(frozen).causes == ["everything-frozen"]
     assert build_diagnosis(evidence_with(stepping__moved=0)).causes == ["weights-do-not-move"], "alone it is kept"
 
@@ -78,8 +85,9 @@ def test_two_causes_that_do_not_explain_one_another_both_stay():
 
 
 # Once: a note ("what comes after the body reads padding", which costs little) leaves errors out of the diagnosis.
-@pytest.mark.parametrize("lost", [
-    dict(outputs__changes_with_tokens=0.0), dict(stepping__moved=0), dict(stepping__non_finite_losses=4)])
+@pytest.mark.parametrize(
+    "lost", [dict(outputs__changes_with_tokens=0.0), dict(stepping__moved=0), dict(stepping__non_finite_losses=4)]
+)
 def test_a_note_does_not_explain_an_error(lost):
     note = dict(outputs__changes_with_padding=0.3)
     assert [f.severity for f in build_diagnosis(evidence_with(**note)).findings] == ["note"]
@@ -91,7 +99,10 @@ def test_an_unknown_failure_is_left_out_where_a_known_error_explains_it():
     failed = dict(wiring__train_error="unknown-failure", wiring__train_message="odd")
     assert build_diagnosis(evidence_with(**failed)).causes == ["unknown-failure"]
     assert build_diagnosis(evidence_with(**failed, graph__hidden=1)).causes == ["parameters-hidden"]
-    assert build_diagnosis(evidence_with(**failed, labels__order_z=-9.0)).causes == ["unknown-failure", "labels-in-order"]
+    assert build_diagnosis(evidence_with(**failed, labels__order_z=-9.0)).causes == [
+        "unknown-failure",
+        "labels-in-order",
+    ]
 
 
 # Once: causes of our own errors that are not in RANK (a model that wraps itself in forward, a user's FastaiHFError) end
@@ -103,9 +114,15 @@ def test_a_cause_without_a_rank_is_told_all_the_same(cause):
 
 
 # Once: what the training path said and what the graph shows are one cause, and it is listed twice.
-@pytest.mark.parametrize("cause, shown", [
-    ("everything-frozen", dict(graph__trainable=0)), ("no-gradient-in-model", dict(graph__output_has_graph=False)),
-    ("loss-broadcasts", dict(outputs__broadcasts=True)), ("batch-dimension-lost", dict(outputs__shape=(3,)))])
+@pytest.mark.parametrize(
+    "cause, shown",
+    [
+        ("everything-frozen", dict(graph__trainable=0)),
+        ("no-gradient-in-model", dict(graph__output_has_graph=False)),
+        ("loss-broadcasts", dict(outputs__broadcasts=True)),
+        ("batch-dimension-lost", dict(outputs__shape=(3,))),
+    ],
+)
 def test_a_cause_that_is_seen_twice_is_told_once(cause, shown):
     found = build_diagnosis(evidence_with(wiring__train_error=cause, wiring__train_message="said", **shown))
     assert found.causes.count(cause) == 1
@@ -153,8 +170,9 @@ def test_apply_without_a_cure_says_what_to_do_by_hand():
 
 def test_apply_with_a_cure_calls_it_with_the_learner_and_hands_on_what_it_returns():
     given = []
-    (found,) = build_diagnosis(evidence_with(graph__trainable=0),
-                         cures=lambda f: lambda learn: given.append((f.cause, learn)) or "cured").findings
+    (found,) = build_diagnosis(
+        evidence_with(graph__trainable=0), cures=lambda f: lambda learn: given.append((f.cause, learn)) or "cured"
+    ).findings
     assert found.can_apply and found.apply("learner") == "cured"
     assert given == [("everything-frozen", "learner")]
 
@@ -185,14 +203,18 @@ def test_notes_are_named_and_a_doubt_is_no_health():
     noted = build_diagnosis(evidence_with(metric__value=0.4))
     assert str(noted).startswith("HEALTHY, with 1 note (metric-at-base-rate): looked at") and not noted.in_doubt
     nothing = dict(labels__signal_within_train=0.5, labels__signal_within_valid=0.5, labels__signal_together=0.5)
-    doubted = build_diagnosis(evidence_with(metric__value=0.4, history__losses=[1.1] * 30, loss__constant_all_targets=1.09, **nothing))
+    doubted = build_diagnosis(
+        evidence_with(metric__value=0.4, history__losses=[1.1] * 30, loss__constant_all_targets=1.09, **nothing)
+    )
     said = "IN DOUBT, with 3 notes (labels-unrelated-to-texts, metric-at-base-rate, nothing-learned-yet): looked at "
     assert str(doubted).startswith(said) and "and found no sure fault" in str(doubted).splitlines()[0]
     assert doubted.healthy and doubted.in_doubt
 
 
 def test_a_doubt_beside_a_fault_is_a_fault():
-    assert not build_diagnosis(evidence_with(graph__hidden=4, history__losses=[1.1] * 30, loss__constant_all_targets=1.09)).in_doubt
+    assert not build_diagnosis(
+        evidence_with(graph__hidden=4, history__losses=[1.1] * 30, loss__constant_all_targets=1.09)
+    ).in_doubt
 
 
 def test_a_doctor_that_watched_a_fit_says_over_how_many_steps():
@@ -213,8 +235,11 @@ def test_the_text_of_findings():
     lines = str(build_diagnosis(evidence_with(**SEVERAL))).splitlines()
     assert lines[0] == "3 finding(s), the most probable first: non-finite-weights"
     assert [line for line in lines if line[:1].isdigit()][1:] == [
-        "1. ERROR  non-finite-weights", "2. ERROR  parameters-hidden", "3. WARNING  validation-one-class",
-        "4. NOTE  metric-at-base-rate"]
+        "1. ERROR  non-finite-weights",
+        "2. ERROR  parameters-hidden",
+        "3. WARNING  validation-one-class",
+        "4. NOTE  metric-at-base-rate",
+    ]
     assert "   seen: hidden 4, registered 41" in lines
     assert "   fix:  self.layers = nn.ModuleList(layers)  # ModuleDict for a dict" in lines
 
@@ -238,11 +263,18 @@ def test_every_finding_is_told_in_text_json_and_html(case):
 
 
 def test_the_json_is_strict_and_keeps_what_is_not_finite_as_words():
-    found = Diagnosis([finding(evidence={"nan": NAN, "inf": INF, "list": [-INF, 1.5], "none": None, "yes": True})],
-                      evidence_with(loss__first=NAN, outputs__lowest=-INF))
+    found = Diagnosis(
+        [finding(evidence={"nan": NAN, "inf": INF, "list": [-INF, 1.5], "none": None, "yes": True})],
+        evidence_with(loss__first=NAN, outputs__lowest=-INF),
+    )
     told = json.loads(found.to_json(), parse_constant=pytest.fail)
-    assert told["findings"][0]["evidence"] == {"nan": "nan", "inf": "inf", "list": ["-inf", 1.5], "none": None,
-                                               "yes": True}
+    assert told["findings"][0]["evidence"] == {
+        "nan": "nan",
+        "inf": "inf",
+        "list": ["-inf", 1.5],
+        "none": None,
+        "yes": True,
+    }
     assert told["evidence"]["loss"]["first"] == "nan" and told["evidence"]["outputs"]["lowest"] == "-inf"
     assert told["healthy"] is False and told["findings"][0]["can_apply"] is False
 
@@ -254,8 +286,10 @@ def test_the_json_holds_all_evidence():
 
 
 def test_the_json_of_anything_else_is_its_words():
-    assert "object at" in json.loads(Diagnosis([finding(evidence={"x": object()})]).to_json())["findings"][0][
-        "evidence"]["x"]
+    assert (
+        "object at"
+        in json.loads(Diagnosis([finding(evidence={"x": object()})]).to_json())["findings"][0]["evidence"]["x"]
+    )
 
 
 # -- copies --------------------------------------------------------------------------------------------------------

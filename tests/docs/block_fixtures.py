@@ -3,6 +3,7 @@
 Each function's name, with ``_`` for ``.`` and ``-``, can stand behind ``given:`` in a mark (tests/docs/code_blocks.py). It
 is called in the block's own empty folder and returns the names that it adds.
 """
+
 from typing import Any, Dict
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from tests.installed_stack import FASTAI_1
 from tests.tiny_texts import VOCABULARY, frame, write_vocabulary
 
-FACTORY = '''
+FACTORY = """
 from fastai_hf_callback import HFCallback, HFModel, text_data
 from fastai.metrics import accuracy
 from fastai.{module} import Learner
@@ -22,7 +23,7 @@ def make_learner():
     model = {kind}.from_pretrained("model", num_labels=data.c)
     return Learner(data, HFModel(model, inputs=data.inputs), metrics=[accuracy],
                    {callbacks}=[HFCallback()])
-'''
+"""
 
 
 def given(names) -> Dict[str, Any]:
@@ -56,8 +57,9 @@ def comments_csv():
 def folder():
     """The folder `model`, and `folder`, its name: a tiny BERT that knows 48 words, 128 positions."""
     library = _library()
-    size = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-                max_position_embeddings=128)
+    size = dict(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, max_position_embeddings=128
+    )
     size["initializer_range"] = 0.1  # so that few steps move it
     words = {"vocab_size_or_config_json_file": len(VOCABULARY)} if FASTAI_1 else {"vocab_size": len(VOCABULARY)}
     torch.manual_seed(0)
@@ -78,6 +80,7 @@ def tokenizer():
 
 def frames():
     """`train`, `valid`, `test`: DataFrames of text, second, kind, toxic, insult, score; `test` has texts only."""
+
     def of(rows, seed):
         return frame(rows, seed).rename(columns={"animal": "toxic", "plant": "insult", "share": "score"})
 
@@ -89,11 +92,22 @@ def train_py():
     train_csv()
     folder()
     with open("train.py", "w") as file:
-        file.write(FACTORY.format(**(
-            dict(module="train", library="pytorch_transformers", callbacks="callbacks", more="") if FASTAI_1 else
-            dict(module="learner", library="transformers", callbacks="cbs",
-                 more="import fastai.callback.schedule\n")),
-            kind="BertForSequenceClassification", tokenizer="BertTokenizer"))
+        file.write(
+            FACTORY.format(
+                **(
+                    dict(module="train", library="pytorch_transformers", callbacks="callbacks", more="")
+                    if FASTAI_1
+                    else dict(
+                        module="learner",
+                        library="transformers",
+                        callbacks="cbs",
+                        more="import fastai.callback.schedule\n",
+                    )
+                ),
+                kind="BertForSequenceClassification",
+                tokenizer="BertTokenizer",
+            )
+        )
     return {}
 
 
@@ -121,8 +135,10 @@ def learn():
 
 def _labelled(rows, seed):
     texts = frame(rows, seed)[["text"]].assign(label=[row % 2 for row in range(rows)])
-    texts["text"] = ["fox fox fox " * label + "oak oak oak " * (1 - label) + text
-                     for text, label in zip(texts["text"], texts["label"])]
+    texts["text"] = [
+        "fox fox fox " * label + "oak oak oak " * (1 - label) + text
+        for text, label in zip(texts["text"], texts["label"])
+    ]
     return texts
 
 
@@ -134,6 +150,8 @@ def _library():
     return library
 
 
-_KNOWN = {name: made for name, made in list(globals().items())
-          if callable(made) and not name.startswith("_") and getattr(made, "__module__", "") == __name__
-          and name != "given"}
+_KNOWN = {
+    name: made
+    for name, made in list(globals().items())
+    if callable(made) and not name.startswith("_") and getattr(made, "__module__", "") == __name__ and name != "given"
+}

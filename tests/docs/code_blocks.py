@@ -11,6 +11,7 @@ A mark is an HTML comment on the line above the block, so no reader sees it:
 
 ``<!-- every block: ... -->``, anywhere on a page, holds for all blocks of the page that have no mark of their own.
 """
+
 import ast
 import re
 from pathlib import Path
@@ -78,7 +79,7 @@ def fenced(lines):
                 inside = fence.group("ticks"), number + 1, fence.group("language")
         elif inside and line.strip() == inside[0]:
             indent = len(line) - len(line.lstrip())
-            yield inside[1], inside[2], "\n".join(row[indent:] for row in lines[inside[1]:number]) + "\n"
+            yield inside[1], inside[2], "\n".join(row[indent:] for row in lines[inside[1] : number]) + "\n"
             inside = None
 
 
@@ -93,16 +94,27 @@ def mark_of(line: str, where: str) -> Mark:
     said: Dict[str, str] = dict((part.split(": ", 1) + [""])[:2] for part in parts)
     unknown = (set(stacks.split()) - set(STACKS)) | (set(said) - {"given", "continues", "exit", "rate"})
     if unknown or not stacks:
-        raise BadMark(f"{where}: {', '.join(sorted(unknown)) or 'no stack'}: expected runs: {' '.join(STACKS)}, some "
-                      f"of them, then any of '; given: NAMES', '; continues', '; exit: CODE', '; rate: RATE'")
-    return Mark(kind, "", tuple(stacks.split()), tuple(said.get("given", "").split()), "continues" in said,
-                int(said.get("exit", 0)), said.get("rate", PAGES_RATE))
+        raise BadMark(
+            f"{where}: {', '.join(sorted(unknown)) or 'no stack'}: expected runs: {' '.join(STACKS)}, some "
+            f"of them, then any of '; given: NAMES', '; continues', '; exit: CODE', '; rate: RATE'"
+        )
+    return Mark(
+        kind,
+        "",
+        tuple(stacks.split()),
+        tuple(said.get("given", "").split()),
+        "continues" in said,
+        int(said.get("exit", 0)),
+        said.get("rate", PAGES_RATE),
+    )
 
 
 def no_mark(where: str, language: str):
-    raise BadMark(f"{where}: a block of {language} that says nowhere who runs it. Write on the line above it one of\n"
-                  f"    <!-- runs: v1 v2; given: train.csv folder -->\n    <!-- not run: the reason -->\n"
-                  f"tests/docs/code_blocks.py has all that can be said, tests/docs/block_fixtures.py what can be given.")
+    raise BadMark(
+        f"{where}: a block of {language} that says nowhere who runs it. Write on the line above it one of\n"
+        f"    <!-- runs: v1 v2; given: train.csv folder -->\n    <!-- not run: the reason -->\n"
+        f"tests/docs/code_blocks.py has all that can be said, tests/docs/block_fixtures.py what can be given."
+    )
 
 
 def checked(block: Block) -> Block:

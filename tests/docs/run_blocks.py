@@ -1,4 +1,5 @@
 """Runs the blocks of a page: Python as a module of its own, commands in bash, the commands of a CI file."""
+
 import os
 import re
 import stat
@@ -53,8 +54,13 @@ def steps(workflow: Dict[str, Any]) -> List[str]:
     """The commands of GitHub's jobs, or of GitLab's."""
     if "jobs" in workflow:
         return [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
-    return [line for job in workflow.values() if isinstance(job, dict)
-            for part in ("before_script", "script") for line in job.get(part, [])]
+    return [
+        line
+        for job in workflow.values()
+        if isinstance(job, dict)
+        for part in ("before_script", "script")
+        for line in job.get(part, [])
+    ]
 
 
 def run_command(command: str, block: Block) -> None:
@@ -62,8 +68,9 @@ def run_command(command: str, block: Block) -> None:
         return  # an environment that uv made has none
     done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, env=_environment())
     ended, expected = done.returncode, block.mark.exit_code
-    assert ended == expected, (f"{block.where}: $ {command}\nexit code {ended}, expected {expected}\n"
-                               f"{done.stdout}{done.stderr}")
+    assert ended == expected, (
+        f"{block.where}: $ {command}\nexit code {ended}, expected {expected}\n{done.stdout}{done.stderr}"
+    )
 
 
 def _environment() -> Dict[str, str]:
@@ -71,10 +78,19 @@ def _environment() -> Dict[str, str]:
     folder = Path(os.getcwd()) / ".bin"
     if not folder.exists():
         folder.mkdir()
-        for name, module in (("python", ""), ("pip", "-m pip"), ("pytest", "-m pytest"),
-                             ("fastai-hf", "-m fastai_hf_callback")):
+        for name, module in (
+            ("python", ""),
+            ("pip", "-m pip"),
+            ("pytest", "-m pytest"),
+            ("fastai-hf", "-m fastai_hf_callback"),
+        ):
             path = folder / name
             path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
             path.chmod(path.stat().st_mode | stat.S_IEXEC)
-    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1", "OMP_NUM_THREADS": "1"}
+    return {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "OMP_NUM_THREADS": "1",
+    }

@@ -2,6 +2,7 @@
 
 ``python -m tests.docs.stuck_metric_causes [NAME ...]`` prints the figures of docs/why-the-metric-stood-still.md.
 """
+
 import copy
 import sys
 import tempfile
@@ -26,9 +27,9 @@ from fastai_hf_callback.fastai1.compat.no_progress import quiet
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.tiny_models import VOCAB, tiny_model
 
-LABELS, RATE, ROWS, VALID_ROWS, BATCH = 6, 0.04, 1024, 512, 16    # 96 % zeros, as in the article's data
-PAD, CLS, SEP, TOLD_BY = 0, 2, 3, 5                               # label k is on where token TOLD_BY + k stands
-LR, EPOCHS, THRESHOLD = 3e-3, 4, 0.25                             # the threshold is the article's
+LABELS, RATE, ROWS, VALID_ROWS, BATCH = 6, 0.04, 1024, 512, 16  # 96 % zeros, as in the article's data
+PAD, CLS, SEP, TOLD_BY = 0, 2, 3, 5  # label k is on where token TOLD_BY + k stands
+LR, EPOCHS, THRESHOLD = 3e-3, 4, 0.25  # the threshold is the article's
 
 Rows = List[List[int]]
 Figures = Dict[str, Any]
@@ -45,8 +46,9 @@ class Seen(NamedTuple):
 
     def lines(self) -> List[str]:
         columns = (("accuracy", self.accuracy, 3), ("loss", self.train_loss, 2), ("AUC", self.auc, 2))
-        return [f"{name:<8}  {' '.join(f'{v:<5.{digits}f}' for v in values)}".rstrip()
-                for name, values, digits in columns]
+        return [
+            f"{name:<8}  {' '.join(f'{v:<5.{digits}f}' for v in values)}".rstrip() for name, values, digits in columns
+        ]
 
 
 # -- what is certain --------------------------------------------------------------------------------------------
@@ -56,8 +58,11 @@ def exonerated() -> Figures:
     """The callback against the article's patched loop, bit for bit."""
     found = compare(make_learner, fit=lambda learn: learn.fit(1, LR), progress=False)
     differs = found.broken_difference
-    return {"verdict": found.verdict, "values compared": len(list(found.traces["callback"].observations())),
-            "broken arm differs at": f"step {differs.step} of epoch {differs.epoch}, in its {differs.quantity}"}
+    return {
+        "verdict": found.verdict,
+        "values compared": len(list(found.traces["callback"].observations())),
+        "broken arm differs at": f"step {differs.step} of epoch {differs.epoch}, in its {differs.quantity}",
+    }
 
 
 # -- the candidates, those that fit best first --------------------------------------------------------------------
@@ -86,8 +91,12 @@ def _after_a_run_at(lr: float, epochs: int) -> Figures:
 
 def half_weights() -> Figures:
     """``to_fp16`` halved the model in place; a new Learner on it has no fp32 master copies."""
-    return {"weights after to_fp16": dtype_after_to_fp16(), "all zeros": all_zeros_score(),
-            **_trained_on("held in half", _HeldInHalf), **_trained_on("held in fp32", Callback)}
+    return {
+        "weights after to_fp16": dtype_after_to_fp16(),
+        "all zeros": all_zeros_score(),
+        **_trained_on("held in half", _HeldInHalf),
+        **_trained_on("held in fp32", Callback),
+    }
 
 
 class _HeldInHalf(Callback):
@@ -101,7 +110,7 @@ class _HeldInHalf(Callback):
 
 def _trained_on(kind: str, make_holder: Callable[[], Callback]) -> Figures:
     model, holder = half_trained(), make_holder()
-    round_to_half(model)    # both begin alike
+    round_to_half(model)  # both begin alike
     holder.model, before = model, weights_of(model)
     seen = fit(make_learner(model, [HFCallback(), holder]), epochs=4, lr=7e-5)
     return {kind: seen, f"{kind}, weights that changed": f"{share_changed(model, before):.0%}"}
@@ -111,21 +120,28 @@ def model_swapped() -> Figures:
     """``learn.model = other`` once the Learner is built: the optimizer goes on stepping the first model."""
     learn, other = make_learner(), half_trained()
     first, learn.model = learn.model, other
-    learn.create_opt(LR)    # which does not heal it: layer_groups are still the first model's
+    learn.create_opt(LR)  # which does not heal it: layer_groups are still the first model's
     before = weights_of(first), weights_of(other)
-    return {"all zeros": all_zeros_score(), "swapped": fit(learn, 3),
-            "first model moved by": distance(first, before[0]), "learn.model moved by": distance(other, before[1]),
-            "new Learner": fit(make_learner(half_trained()), 1)}
+    return {
+        "all zeros": all_zeros_score(),
+        "swapped": fit(learn, 3),
+        "first model moved by": distance(first, before[0]),
+        "learn.model moved by": distance(other, before[1]),
+        "new Learner": fit(make_learner(half_trained()), 1),
+    }
 
 
 def detached_output() -> Figures:
     """The output was cut from the model and made to require grad, so that nothing complains."""
     learn = make_learner(callbacks=[_Detached()])
     before = weights_of(learn.model)
-    return {"all zeros": all_zeros_score(), "detached": fit(learn, 3),
-            "weights moved by": distance(learn.model, before),
-            "HFCallback beside it": said(lambda: fit(make_learner(callbacks=[HFCallback(), _Detached()]))),
-            "not detached": healthy()}
+    return {
+        "all zeros": all_zeros_score(),
+        "detached": fit(learn, 3),
+        "weights moved by": distance(learn.model, before),
+        "HFCallback beside it": said(lambda: fit(make_learner(callbacks=[HFCallback(), _Detached()]))),
+        "not detached": healthy(),
+    }
 
 
 class _Detached(Callback):
@@ -141,8 +157,11 @@ def patch_left_active() -> Figures:
         warnings.simplefilter("always")
         plain = said(lambda: fit(make_learner(callbacks=[_FirstElement()])))
         same = fit(both, 1) == seen and distance(both.model, weights_of(alone.model)) == 0
-    return {"last_output[0] on top": plain, "HFCallback on top": "equal to without the patch" if same else "differs",
-            "its warning": next(str(w.message).split(" (")[0] for w in warned if "patched" in str(w.message))}
+    return {
+        "last_output[0] on top": plain,
+        "HFCallback on top": "equal to without the patch" if same else "differs",
+        "its warning": next(str(w.message).split(" (")[0] for w in warned if "patched" in str(w.message)),
+    }
 
 
 class _FirstElement(Callback):
@@ -158,23 +177,36 @@ def ignored_collate() -> Figures:
     recipe, masked = recipe_databunch(), databunch()
     bare, wrapped = make_model().model, _healthy()[0]
     fit(make_learner(bare, data=recipe))
-    return {"asked for": "padding behind, with id 0", "got": padding_of(recipe),
-            "rows that begin with [CLS]": f"{share_of_cls(recipe):.0%}",
-            "right-padded": f"{share_of_cls(masked):.0%}",
-            "batch mates change a probability by up to": in_company(bare, recipe.collate_fn),
-            "sorted by length, by up to": in_company(bare, recipe.collate_fn, key=lambda item: len(item[0])),
-            "right-padded and masked, by up to": at_most_1e_6(in_company(wrapped, _collate))}
+    return {
+        "asked for": "padding behind, with id 0",
+        "got": padding_of(recipe),
+        "rows that begin with [CLS]": f"{share_of_cls(recipe):.0%}",
+        "right-padded": f"{share_of_cls(masked):.0%}",
+        "batch mates change a probability by up to": in_company(bare, recipe.collate_fn),
+        "sorted by length, by up to": in_company(bare, recipe.collate_fn, key=lambda item: len(item[0])),
+        "right-padded and masked, by up to": at_most_1e_6(in_company(wrapped, _collate)),
+    }
 
 
 def recipe_databunch() -> DataBunch:
     """The article's call, on fastai.text's own classes."""
     from fastai.text import TextClasDataBunch, Vocab, pad_collate
+
     (rows, targets), (valid, valid_targets) = rows_and_targets(ROWS, 0), rows_and_targets(VALID_ROWS, 1)
     with tempfile.TemporaryDirectory() as folder:
         return TextClasDataBunch.from_ids(
-            folder, Vocab([str(i) for i in range(VOCAB)]), _ragged(rows), _ragged(valid), train_lbls=targets.numpy(),
-            valid_lbls=valid_targets.numpy(), classes=[f"label {k}" for k in range(LABELS)], bs=BATCH, num_workers=0,
-            device=torch.device("cpu"), collate_fn=partial(pad_collate, pad_first=False, pad_idx=0))
+            folder,
+            Vocab([str(i) for i in range(VOCAB)]),
+            _ragged(rows),
+            _ragged(valid),
+            train_lbls=targets.numpy(),
+            valid_lbls=valid_targets.numpy(),
+            classes=[f"label {k}" for k in range(LABELS)],
+            bs=BATCH,
+            num_workers=0,
+            device=torch.device("cpu"),
+            collate_fn=partial(pad_collate, pad_first=False, pad_idx=0),
+        )
 
 
 def _ragged(rows: Rows) -> np.ndarray:
@@ -206,7 +238,7 @@ def in_company(model: nn.Module, collate: Callable[..., Any], key: Callable[[Any
     rows, targets = rows_and_targets(8 * BATCH, 2)
     items = sorted(zip(rows, targets.numpy()), key=key)
     model.eval()
-    groups = [items[i:i + BATCH] for i in range(0, len(items), BATCH)]
+    groups = [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
     together = torch.cat([probabilities(model, collate(group)[0]) for group in groups])
     alone = torch.cat([probabilities(model, collate([item])[0]) for item in items])
     return float((together - alone).abs().max())
@@ -225,11 +257,17 @@ def probabilities(model: nn.Module, inputs: Any) -> Tensor:
 # -- learners ---------------------------------------------------------------------------------------------------------
 
 
-def make_learner(model: Optional[nn.Module] = None, callbacks: Optional[List[Callback]] = None,
-                 data: Optional[DataBunch] = None) -> Learner:
+def make_learner(
+    model: Optional[nn.Module] = None, callbacks: Optional[List[Callback]] = None, data: Optional[DataBunch] = None
+) -> Learner:
     """A learner of six rare labels, with the article's metric and the AUC beside it."""
-    return Learner(data or databunch(), make_model() if model is None else model, loss_func=nn.BCEWithLogitsLoss(),
-                   metrics=[accuracy, ColumnwiseAUC()], callbacks=[HFCallback()] if callbacks is None else callbacks)
+    return Learner(
+        data or databunch(),
+        make_model() if model is None else model,
+        loss_func=nn.BCEWithLogitsLoss(),
+        metrics=[accuracy, ColumnwiseAUC()],
+        callbacks=[HFCallback()] if callbacks is None else callbacks,
+    )
 
 
 def make_model(width: float = 0.3) -> HFModel:
@@ -267,8 +305,10 @@ def fit(learn: Learner, epochs: int = EPOCHS, lr: float = LR) -> Seen:
     with quiet(learn):
         learn.fit(epochs, lr)
     losses, steps = learn.recorder.losses, len(learn.data.train_dl)
-    return Seen(tuple(float(losses[steps * (epoch + 1) - 1]) for epoch in range(epochs)),
-                *(tuple(float(value) for value in column) for column in zip(*learn.recorder.metrics)))
+    return Seen(
+        tuple(float(losses[steps * (epoch + 1) - 1]) for epoch in range(epochs)),
+        *(tuple(float(value) for value in column) for column in zip(*learn.recorder.metrics)),
+    )
 
 
 @lru_cache(None)
@@ -281,17 +321,27 @@ def rows_and_targets(n: int, seed: int) -> Tuple[Rows, Tensor]:
         telling = [TOLD_BY + k for k in range(LABELS) if row[k]] * 2
         length = int(torch.randint(3, 13, (1,), generator=draw))
         words = torch.randint(TOLD_BY + LABELS, VOCAB, (length,), generator=draw).tolist()
-        rows.append([CLS] + words[:max(0, length - len(telling))] + telling + [SEP])
+        rows.append([CLS] + words[: max(0, length - len(telling))] + telling + [SEP])
     return rows, targets.float()
 
 
 def databunch() -> DataBunch:
     """Padded on the right, and masked."""
+
     def part(n: int, seed: int) -> List[Any]:
         rows, targets = rows_and_targets(n, seed)
         return list(zip(rows, targets.numpy()))
-    return DataBunch.create(part(ROWS, 0), part(VALID_ROWS, 1), bs=BATCH, collate_fn=_collate, num_workers=0,
-                            device=torch.device("cpu"), pin_memory=False, no_check=True)
+
+    return DataBunch.create(
+        part(ROWS, 0),
+        part(VALID_ROWS, 1),
+        bs=BATCH,
+        collate_fn=_collate,
+        num_workers=0,
+        device=torch.device("cpu"),
+        pin_memory=False,
+        no_check=True,
+    )
 
 
 def _collate(items: List[Any]) -> Any:
@@ -344,9 +394,20 @@ def said(action: Callable[[], Any]) -> str:
 
 # -- printing ---------------------------------------------------------------------------------------------------------
 
-CAUSES = {cause.__name__: cause for cause in
-          (exonerated, base_rate, saturated_weights, half_weights, model_swapped, detached_output, nan_weights,
-           patch_left_active, ignored_collate)}
+CAUSES = {
+    cause.__name__: cause
+    for cause in (
+        exonerated,
+        base_rate,
+        saturated_weights,
+        half_weights,
+        model_swapped,
+        detached_output,
+        nan_weights,
+        patch_left_active,
+        ignored_collate,
+    )
+}
 
 
 @lru_cache(None)

@@ -1,4 +1,5 @@
 """Every code block of docs/ runs, on each stack that it names, as it stands there; or says why not."""
+
 import contextlib
 
 import pytest
@@ -27,8 +28,9 @@ CHAINS = [chain for path in PAGES for chain in chains(_blocks(path), STACK)]
 def test_every_block_says_who_runs_it(path):
     for block in blocks_of(path):
         if block.mark.kind == "run by":
-            assert path.name in (ROOT / block.mark.said).read_text(encoding="utf-8"), \
+            assert path.name in (ROOT / block.mark.said).read_text(encoding="utf-8"), (
                 f"{block.where}: run by {block.mark.said}, which never names {path.name}"
+            )
 
 
 @pytest.mark.slow
@@ -51,6 +53,7 @@ def page(tmp_path):
         path = tmp_path / "page.md"
         path.write_text(text, encoding="utf-8")
         return blocks_of(path, "page.md")
+
     return write
 
 
@@ -59,9 +62,14 @@ def test_a_block_without_a_mark_is_told_what_to_write(page):
         page("# A page\n\n```python\n1 / 0\n```\n")
 
 
-@pytest.mark.parametrize("mark, said", [
-    ("runs: v3", "v3: expected runs: v1 era v2"), ("runs: v1; gives: csv", "gives: expected"),
-    ("run by: tests/no_such.py", "no such file")])
+@pytest.mark.parametrize(
+    "mark, said",
+    [
+        ("runs: v3", "v3: expected runs: v1 era v2"),
+        ("runs: v1; gives: csv", "gives: expected"),
+        ("run by: tests/no_such.py", "no such file"),
+    ],
+)
 def test_a_mark_that_means_nothing_is_refused(page, mark, said):
     with pytest.raises(BadMark, match=said):
         page(f"<!-- {mark} -->\n```python\npass\n```\n")
@@ -80,10 +88,12 @@ def test_a_failing_block_fails_at_the_line_of_its_page(page, monkeypatch):
 
 
 def test_blocks_that_continue_share_their_names_and_blocks_of_tabs_go_apart(page, monkeypatch):
-    blocks = page("<!-- runs: v1 v2 era -->\n```python\nx = 1\n```\n"
-                  "::::{tab-set}\n"
-                  ":::{tab-item} fastai 1\n<!-- runs: v1 era; continues -->\n```python\nx += 1\n```\n:::\n"
-                  ":::{tab-item} fastai 2\n<!-- runs: v2; continues -->\n```python\nx += 10\n```\n:::\n::::\n")
+    blocks = page(
+        "<!-- runs: v1 v2 era -->\n```python\nx = 1\n```\n"
+        "::::{tab-set}\n"
+        ":::{tab-item} fastai 1\n<!-- runs: v1 era; continues -->\n```python\nx += 1\n```\n:::\n"
+        ":::{tab-item} fastai 2\n<!-- runs: v2; continues -->\n```python\nx += 10\n```\n:::\n::::\n"
+    )
     assert [len(chains(blocks, stack)[0]) for stack in ("v1", "era", "v2")] == [2, 2, 2]
     assert run_chain(chains(blocks, "v2")[0], monkeypatch)["x"] == 11
 
@@ -95,8 +105,9 @@ def test_a_test_that_is_shown_is_called(page, monkeypatch):
 
 @pytest.mark.parametrize("exit_code", [0, 3])
 def test_a_command_is_held_to_its_exit_code(page, monkeypatch, exit_code):
-    blocks = page(f"<!-- runs: {STACK}; exit: 3 -->\n"
-                  f"```console\n$ python -c \\\n  'raise SystemExit({exit_code})'\nseen\n```\n")
+    blocks = page(
+        f"<!-- runs: {STACK}; exit: 3 -->\n```console\n$ python -c \\\n  'raise SystemExit({exit_code})'\nseen\n```\n"
+    )
     fails = pytest.raises(AssertionError, match="exit code 0, expected 3")
     with contextlib.nullcontext() if exit_code == 3 else fails:
         run_chain(blocks, monkeypatch)

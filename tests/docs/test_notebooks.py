@@ -1,4 +1,5 @@
 """The notebooks run on the stack that they name, tell the story that they tell, and are stored as they ran."""
+
 import ast
 import contextlib
 import io
@@ -34,8 +35,10 @@ def ran(monkeypatch):
     monkeypatch.setitem(sys.modules, "page", module)
 
     def run(name):
-        return vars(module), [printed_by("".join(cell["source"]), f"{name}[{number}]", vars(module))
-                              for number, cell in enumerate(code_cells(NOTEBOOKS[name]), 1)]
+        return vars(module), [
+            printed_by("".join(cell["source"]), f"{name}[{number}]", vars(module))
+            for number, cell in enumerate(code_cells(NOTEBOOKS[name]), 1)
+        ]
 
     yield run
     torch.set_num_threads(threads)
@@ -82,8 +85,16 @@ def test_its_first_cell_installs_where_the_package_is_missing(name, monkeypatch)
     assert asked == []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     exec(source, {})
-    assert asked == [[sys.executable, "-m", "pip", "install", "--quiet",
-                      f"fastai-hf-callback[fastai{stack_of(NOTEBOOKS[name])[-1]}]"]]
+    assert asked == [
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            f"fastai-hf-callback[fastai{stack_of(NOTEBOOKS[name])[-1]}]",
+        ]
+    ]
 
 
 @pytest.mark.slow

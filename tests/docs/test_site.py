@@ -1,4 +1,5 @@
 """The site shows the code as it is: its drawing names files that are there, its API every public name."""
+
 import re
 
 import fastai_hf_callback
@@ -12,11 +13,13 @@ API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "doc
 def test_the_drawing_names_files_that_are_there():
     names = set(re.findall(r"\b(\w+\.py)\b", DRAWING))
     there = {path.name for path in PACKAGE.rglob("*.py")}
-    in_both_fastais = ({path.name for path in (PACKAGE / "fastai1").rglob("*.py")}
-                       & {path.name for path in (PACKAGE / "fastai2").rglob("*.py")})
+    in_both_fastais = {path.name for path in (PACKAGE / "fastai1").rglob("*.py")} & {
+        path.name for path in (PACKAGE / "fastai2").rglob("*.py")
+    }
     assert len(names) > 15 and names <= there
     assert {"callback.py", "compare.py", "diagnose.py", "doctor.py", "text_data.py", "patched_loop.py"} <= (
-        names & in_both_fastais)
+        names & in_both_fastais
+    )
 
 
 def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
@@ -31,7 +34,9 @@ def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
 
 def handed_on(path, room, module, name):
     """The name where a room hands on the core's own, and the core's is documented."""
-    source = re.search(rf"^from fastai_hf_callback\.([\w.]+) import {name}$", path.read_text(encoding="utf-8"), flags=re.M)
+    source = re.search(
+        rf"^from fastai_hf_callback\.([\w.]+) import {name}$", path.read_text(encoding="utf-8"), flags=re.M
+    )
     return {f"{room}.{module}.{name}"} if source and f"{source[1]}.{name}" in API else set()
 
 

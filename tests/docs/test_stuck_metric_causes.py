@@ -1,4 +1,5 @@
 """Each candidate cause shows what docs/why-the-metric-stood-still.md says of it, beside a run that moves."""
+
 import re
 import warnings
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.docs.stuck_metric_causes import CAUSES, figures, lines  # noqa: E402
 PAGE = Path(__file__).parents[2] / "docs" / "why-the-metric-stood-still.md"
 ERA = torch.__version__.startswith("1.4.")
 pytestmark = pytest.mark.slow
-STANDS, MOVES = 1e-9, 2 / (512 * 6)    # nothing but the summing of equal values; two targets of the validation set
+STANDS, MOVES = 1e-9, 2 / (512 * 6)  # nothing but the summing of equal values; two targets of the validation set
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -128,8 +129,10 @@ def test_every_figure_of_the_page_stands_in_a_block_of_a_cause():
     assert list(blocks()) == list(CAUSES)
 
 
-@pytest.mark.parametrize("shown, printed, same", [("0.961", "0.961", True), ("0.961", "0.962", True),
-                                                  ("0.961", "0.964", False), ("nan", "nan", True)])
+@pytest.mark.parametrize(
+    "shown, printed, same",
+    [("0.961", "0.961", True), ("0.961", "0.962", True), ("0.961", "0.964", False), ("nan", "nan", True)],
+)
 def test_another_cpu_may_round_the_last_digit_otherwise_and_no_more(shown, printed, same):
     assert close(shown, printed) == same
 

@@ -1,4 +1,5 @@
 """Tokenizers, made once."""
+
 import pytest
 
 from tests.tiny_texts import fast_tokenizer, slow_tokenizer

@@ -1,4 +1,5 @@
 """A data-block ``LabelLists`` of token ids: real items for predict, show_results, export and Interpretation."""
+
 import contextlib
 import warnings
 from unittest import mock
@@ -46,8 +47,11 @@ def block_data(path=".", rows=48):
     """A DataBunch from the data block: ids ``(batch, LENGTH)``, three classes."""
     ids = np.random.RandomState(0).randint(5, VOCAB, (rows, LENGTH))
     names = ["low", "mid", "top"]
-    labelled = IdList(ids, path=path).split_by_idx(list(range(16))).label_from_func(
-        lambda row: names[int(row[0]) * 3 // VOCAB], label_cls=CategoryList)
+    labelled = (
+        IdList(ids, path=path)
+        .split_by_idx(list(range(16)))
+        .label_from_func(lambda row: names[int(row[0]) * 3 // VOCAB], label_cls=CategoryList)
+    )
     return labelled.databunch(bs=BATCH, num_workers=0, device=torch.device("cpu"), pin_memory=False)
 
 

@@ -1,4 +1,5 @@
 """Tiny real learners: real fastai 1, real Hugging Face classes, data small enough for a second."""
+
 import warnings
 from functools import partial
 
@@ -39,9 +40,11 @@ def texts_and_targets(task, rows=ROWS, seed=0):
 
 def databunch(task="classes", masked=True, rows=ROWS, bs=BATCH, **kwargs):
     """A DataBunch whose inputs are ``[ids, mask]``, or ``ids`` alone."""
+
     def part(seed):
         ids, mask, targets = texts_and_targets(task, rows, seed)
         return TensorDataset(ids, mask, targets) if masked else TensorDataset(ids, targets)
+
     settings = dict(bs=bs, num_workers=0, device=torch.device("cpu"), pin_memory=False, no_check=True)
     return DataBunch.create(part(0), part(1), collate_fn=collate, **{**settings, **kwargs})
 
@@ -57,15 +60,24 @@ def make_learner(model="bert", task="classes", masked=True, callbacks=None, wrap
     masked = masked and model not in WITHOUT_MASK
     inputs = ("input_ids", "attention_mask") if masked else None
     bare = tiny_model(model, OUTPUTS[task])
-    learn = Learner(databunch(task, masked), HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
-                    loss_func=LOSSES[task](), metrics=metrics(task), silent=True,
-                    callbacks=[HFCallback()] if callbacks is None else callbacks, **kwargs)
+    learn = Learner(
+        databunch(task, masked),
+        HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
+        loss_func=LOSSES[task](),
+        metrics=metrics(task),
+        silent=True,
+        callbacks=[HFCallback()] if callbacks is None else callbacks,
+        **kwargs,
+    )
     return learn.split(two_groups)
 
 
 def metrics(task):
-    return {"classes": [accuracy], "labels": [partial(accuracy_thresh, thresh=0.25), ColumnwiseAUC()],
-            "number": [mean_squared_error]}[task]
+    return {
+        "classes": [accuracy],
+        "labels": [partial(accuracy_thresh, thresh=0.25), ColumnwiseAUC()],
+        "number": [mean_squared_error],
+    }[task]
 
 
 def two_groups(model):

@@ -1,4 +1,5 @@
 """What makes the rooms of fastai 1 say each of their errors and warnings; for ``tests/message_catalogue.py``."""
+
 from fastai.basic_data import DatasetType
 from fastai.train import Learner
 
@@ -11,7 +12,9 @@ from tests.tiny_texts import frame
 
 def text_learner():
     """A learner of `text_data`."""
-    data = text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_length=16, progress=False)
+    data = text_data(
+        frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_length=16, progress=False
+    )
     return Learner(data, HFModel(tiny_model("bert", data.c), inputs=data.inputs), callbacks=[HFCallback()])
 
 
@@ -47,8 +50,16 @@ def trusting(*paths):
 
 def answers():
     """Questions, and answers in their contexts."""
-    return text_data(make_questions(), make_questions(), make_tokenizer(), text="question", labels="answer", text_pair="context", task="question-answering",
-                     max_length=32)
+    return text_data(
+        make_questions(),
+        make_questions(),
+        make_tokenizer(),
+        text="question",
+        labels="answer",
+        text_pair="context",
+        task="question-answering",
+        max_length=32,
+    )
 
 
 TRIGGERS = [

@@ -1,4 +1,5 @@
 """The article's recipe as a script: it runs, its submission is in order, fastai is put back; and its twin."""
+
 import csv
 import os
 import re
@@ -45,8 +46,22 @@ def argv(tmp_path_factory):
         texts = [row["comment_text"] for row in csv.DictReader(file)]
     torch.manual_seed(0)
     model = measure.tiny_bert(folder / "model", texts, MAX_LEN, width=0.2)
-    return ["--csv", str(folder / "comments.csv"), "--model", str(model), "--bs", str(BATCH), "--epochs", "1",
-            "--max-length", str(MAX_LEN), "--lr", "1e-5", "--out", str(folder / "submission.csv")]
+    return [
+        "--csv",
+        str(folder / "comments.csv"),
+        "--model",
+        str(model),
+        "--bs",
+        str(BATCH),
+        "--epochs",
+        "1",
+        "--max-length",
+        str(MAX_LEN),
+        "--lr",
+        "1e-5",
+        "--out",
+        str(folder / "submission.csv"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +153,13 @@ def test_without_heal_it_stops_today_while_the_data_is_made(argv):
 
 
 def test_offline_and_without_arguments_it_prints_its_figures(tmp_path):
-    done = subprocess.run([sys.executable, str(ARTICLE / "recipe.py"), "--rows", "100", "--epochs", "1"],
-                          cwd=str(tmp_path), capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, str(ARTICLE / "recipe.py"), "--rows", "100", "--epochs", "1"],
+        cwd=str(tmp_path),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     for name in ("epoch 0", "mean AUC on valid", "padding", "computed per real token", "training"):
         assert re.search(f"^ *{re.escape(name)}", done.stdout, re.M), done.stdout
@@ -162,8 +181,9 @@ def page(argv, tmp_path, monkeypatch):
         train, valid, test, folder = measure.prepare(config, tmp_path)
     module = types.ModuleType("the_page")
     monkeypatch.setitem(sys.modules, "the_page", module)
-    vars(module).update(train=train, valid=valid, test=test, folder=folder, label_cols=config.labels,
-                        path=str(tmp_path))
+    vars(module).update(
+        train=train, valid=valid, test=test, folder=folder, label_cols=config.labels, path=str(tmp_path)
+    )
     return vars(module)
 
 

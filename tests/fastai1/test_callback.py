@@ -32,8 +32,13 @@ class WithHiddenStates(nn.Module):
 
 
 def learner(model=None, task="classes", loss_func=None, **kwargs):
-    return Learner(databunch(task, masked=False), model or WithHiddenStates(), silent=True,
-                   loss_func=loss_func or nn.CrossEntropyLoss(), **kwargs)
+    return Learner(
+        databunch(task, masked=False),
+        model or WithHiddenStates(),
+        silent=True,
+        loss_func=loss_func or nn.CrossEntropyLoss(),
+        **kwargs,
+    )
 
 
 # -- it unwraps, on every path ---------------------------------------------------------------------------
@@ -78,8 +83,11 @@ def test_a_tensor_output_passes_untouched():
 
 
 def test_element_chooses():
-    learn = learner(WithHiddenStates(5), loss_func=lambda hidden, target: hidden.pow(2).mean(),
-                    callbacks=[HFCallback(element=lambda output: output[1][1])])
+    learn = learner(
+        WithHiddenStates(5),
+        loss_func=lambda hidden, target: hidden.pow(2).mean(),
+        callbacks=[HFCallback(element=lambda output: output[1][1])],
+    )
     learn.fit(1, 1e-2)
     assert learn.pred_batch(activ=nn.Identity()).shape == (8, 8)
 
@@ -140,7 +148,7 @@ def test_a_loss_that_reaches_no_parameter_stops_the_fit(model):
 
 
 def test_without_the_check_it_trains_on_and_moves_nothing():
-    learn = learner(Detached(), callbacks=[HFCallback(check=False)], wd=0.)
+    learn = learner(Detached(), callbacks=[HFCallback(check=False)], wd=0.0)
     before = copy.deepcopy(learn.model.state_dict())
     learn.fit(1, 1e-2)
     assert all(torch.equal(before[name], value) for name, value in learn.model.state_dict().items())
@@ -174,8 +182,11 @@ def test_an_output_that_would_be_broadcast_stops_the_fit(loss_func):
         learn.fit(1, 1e-2)
 
 
-@pytest.mark.parametrize("loss_func", (MSELossFlat(), lambda o, y: nn.functional.mse_loss(o[:, 0], y),
-                                       lambda o, y: o.pow(2).mean()), ids=("flat", "by hand", "without targets"))
+@pytest.mark.parametrize(
+    "loss_func",
+    (MSELossFlat(), lambda o, y: nn.functional.mse_loss(o[:, 0], y), lambda o, y: o.pow(2).mean()),
+    ids=("flat", "by hand", "without targets"),
+)
 def test_a_loss_that_pairs_rows_itself_is_no_alarm(loss_func):
     regressor(loss_func).fit(1, 1e-2)
 
@@ -196,6 +207,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
     from fastai_hf_callback.model import sanity_checks as room
+
     monkeypatch.setattr(room, "find_reached_leaves", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
     learn = learner(callbacks=[HFCallback()])
     learn.validate()
@@ -271,9 +283,15 @@ def test_without_keep_there_is_no_output():
 # -- what outlives the session ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("survive", (copy.deepcopy, lambda cb: pickle.loads(pickle.dumps(cb)),
-                                     lambda cb: load_callback(type(cb), cb.get_state(), None)),
-                         ids=("deepcopy", "pickle", "load_callback"))
+@pytest.mark.parametrize(
+    "survive",
+    (
+        copy.deepcopy,
+        lambda cb: pickle.loads(pickle.dumps(cb)),
+        lambda cb: load_callback(type(cb), cb.get_state(), None),
+    ),
+    ids=("deepcopy", "pickle", "load_callback"),
+)
 def test_its_arguments_survive_and_nothing_else(survive):
     callback = HFCallback(element=("a", 1), check=False, keep_output=True)
     callback._store_output(torch.ones(2, requires_grad=True) * 2, torch.ones(2))

@@ -1,4 +1,5 @@
 """One contract for every callback of the package, found by walking it: what fastai 1 asks of a callback that lives."""
+
 import copy
 import importlib
 import inspect
@@ -24,8 +25,12 @@ from tests.fastai1.learners import PAD, make_learner  # noqa: E402
 from tests.tiny_models import tiny_model  # noqa: E402
 
 # Each with arguments that are not its defaults.
-MADE = {HFCallback: dict(element=("logits", 0), check=False, keep_output=True), ColumnwiseAUC: dict(name="auc"),
-        ConstantBaseline: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
+MADE = {
+    HFCallback: dict(element=("logits", 0), check=False, keep_output=True),
+    ColumnwiseAUC: dict(name="auc"),
+    ConstantBaseline: dict(metric=accuracy, name="base"),
+    WordAccuracy: dict(name="words", ahead=1),
+}
 
 
 def callbacks_of(package):
@@ -54,9 +59,15 @@ def test_it_has_its_own_init_and_stores_arguments_under_their_names(cls):
     assert set(inspect.signature(cls).parameters) == set(MADE[cls])
 
 
-@pytest.mark.parametrize("survive", (copy.deepcopy, lambda cb: pickle.loads(pickle.dumps(cb)),
-                                     lambda cb: load_callback(type(cb), cb.get_state(), None)),
-                         ids=("deepcopy", "pickle", "load_callback"))
+@pytest.mark.parametrize(
+    "survive",
+    (
+        copy.deepcopy,
+        lambda cb: pickle.loads(pickle.dumps(cb)),
+        lambda cb: load_callback(type(cb), cb.get_state(), None),
+    ),
+    ids=("deepcopy", "pickle", "load_callback"),
+)
 @pytest.mark.parametrize("cls", MADE)
 def test_it_survives(cls, survive):
     again = survive(cls(**MADE[cls]))
@@ -72,8 +83,12 @@ def test_the_callback_runs_before_every_callback_of_fastai():
 @pytest.mark.parametrize("cls", MADE)
 def test_nothing_is_held_after_the_fit(cls):
     learn = make_learner(task="classes" if cls is WordAccuracy else "labels")
-    callback = {HFCallback: HFCallback(keep_output=True), ColumnwiseAUC: ColumnwiseAUC(),
-                ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
+    callback = {
+        HFCallback: HFCallback(keep_output=True),
+        ColumnwiseAUC: ColumnwiseAUC(),
+        ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"),
+        WordAccuracy: WordAccuracy(),
+    }[cls]
     if cls is HFCallback:
         learn.callbacks = [callback]
     else:
@@ -83,9 +98,15 @@ def test_nothing_is_held_after_the_fit(cls):
 
 
 def test_purge_export_and_load_keep_callback_and_metrics(tmp_path):
-    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_token_id=PAD), silent=True, path=tmp_path,
-                    loss_func=nn.CrossEntropyLoss(), metrics=[accuracy, ConstantBaseline(accuracy)],
-                    callbacks=[HFCallback(keep_output=True)])
+    learn = Learner(
+        block_data(tmp_path),
+        HFModel(tiny_model("bert", 3), pad_token_id=PAD),
+        silent=True,
+        path=tmp_path,
+        loss_func=nn.CrossEntropyLoss(),
+        metrics=[accuracy, ConstantBaseline(accuracy)],
+        callbacks=[HFCallback(keep_output=True)],
+    )
     learn.fit(1, 1e-2)
     with trusted_pickles():
         learn.purge()

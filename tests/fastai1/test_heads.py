@@ -1,4 +1,5 @@
 """Heads whose outputs and targets do not stand side by side, on fastai 1: answers and next words."""
+
 import warnings
 
 import pytest
@@ -43,9 +44,16 @@ def next_words(ids):
 
 def bert():
     library = pytest.importorskip("pytorch_transformers")
-    return library.BertForQuestionAnswering(library.BertConfig(
-        VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=32))
+    return library.BertForQuestionAnswering(
+        library.BertConfig(
+            VOCAB,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=32,
+        )
+    )
 
 
 def gpt2():
@@ -53,9 +61,11 @@ def gpt2():
     return library.GPT2LMHeadModel(library.GPT2Config(VOCAB, n_positions=32, n_ctx=32, n_embd=16, n_layer=2, n_head=2))
 
 
-HEADS = {"an answer": (bert, answers, SpanLoss, lambda: [span_exact_match, span_f1], span_logits),
-         "an answer, fastai's loss": (bert, answers, CrossEntropyFlat, lambda: [span_exact_match], span_logits),
-         "the next word": (gpt2, next_words, NextTokenLoss, lambda: [WordAccuracy(ahead=1)], None)}
+HEADS = {
+    "an answer": (bert, answers, SpanLoss, lambda: [span_exact_match, span_f1], span_logits),
+    "an answer, fastai's loss": (bert, answers, CrossEntropyFlat, lambda: [span_exact_match], span_logits),
+    "the next word": (gpt2, next_words, NextTokenLoss, lambda: [WordAccuracy(ahead=1)], None),
+}
 
 
 def make_learner(name):
@@ -64,10 +74,17 @@ def make_learner(name):
     def part(seed):
         return TensorDataset(*data(texts_and_targets("classes", ROWS, seed)[0].clamp(min=5)))
 
-    bunch = DataBunch.create(part(0), part(1), bs=BATCH, num_workers=0, collate_fn=collate, no_check=True,
-                             device=torch.device("cpu"))
-    return Learner(bunch, HFModel(model(), pad_token_id=PAD), loss_func=loss(), metrics=metrics(), silent=True,
-                   callbacks=[HFCallback(element=element)])
+    bunch = DataBunch.create(
+        part(0), part(1), bs=BATCH, num_workers=0, collate_fn=collate, no_check=True, device=torch.device("cpu")
+    )
+    return Learner(
+        bunch,
+        HFModel(model(), pad_token_id=PAD),
+        loss_func=loss(),
+        metrics=metrics(),
+        silent=True,
+        callbacks=[HFCallback(element=element)],
+    )
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -1,4 +1,5 @@
 """``HFModel`` inside fastai 1: batches as fastai hands them over."""
+
 import pytest
 import torch
 from torch import nn
@@ -35,8 +36,11 @@ def test_lists_tensors_and_dicts_predict_the_same():
 def test_names_that_do_not_fit_stop_the_first_batch():
     model = HFModel(tiny_model("bert", 3), inputs=("input_ids", "attention"))
     learn = Learner(databunch(), model, loss_func=nn.CrossEntropyLoss(), silent=True, callbacks=[HFCallback()])
-    with pytest.raises(InputError, match=r"\['attention'\] was given.*BertForSequenceClassification.forward takes "
-                                         r"input_ids, token_type_ids, attention_mask"):
+    with pytest.raises(
+        InputError,
+        match=r"\['attention'\] was given.*BertForSequenceClassification.forward takes "
+        r"input_ids, token_type_ids, attention_mask",
+    ):
         learn.fit(1, 1e-2)
 
 

@@ -1,4 +1,5 @@
 """``layer_groups`` in a real learner: freezing, learning rates, decay and steps, as in fastai's own text models."""
+
 import pickle
 from functools import partial
 
@@ -40,8 +41,11 @@ def check_freezes_groups(learn):
     groups = group_names(learn)
     assert set().union(*groups) == {name for name, _ in learn.model.named_parameters()}
     assert sum(map(len, groups)) == len(set().union(*groups))
-    for freeze, kept in [(learn.freeze, groups[-1:]), (partial(learn.freeze_to, -2), groups[-2:]),
-                         (learn.unfreeze, groups)]:
+    for freeze, kept in [
+        (learn.freeze, groups[-1:]),
+        (partial(learn.freeze_to, -2), groups[-2:]),
+        (learn.unfreeze, groups),
+    ]:
         freeze()
         assert trainable(learn) == set().union(*kept)
         held = sum((ids_of(group["params"]) for group in learn.opt.opt.param_groups), [])
@@ -101,7 +105,7 @@ def test_a_number_of_groups():
 def test_a_bare_model_and_a_wrapped_one_split_alike():
     wrapped = make_learner("bert").split(layer_groups)
     bare = make_learner("bert", masked=False, wrap=False).split(layer_groups)
-    assert group_names(bare) == [{name[len("model."):] for name in group} for group in group_names(wrapped)]
+    assert group_names(bare) == [{name[len("model.") :] for name in group} for group in group_names(wrapped)]
 
 
 def test_without_decay_norms_and_biases_stay_where_no_gradient_arrives():
@@ -122,7 +126,8 @@ def test_the_groups_survive_pickle_and_hold_flattened_modules():
     assert all(not list(leaf.children()) for group in groups for leaf in group)
     _, copied = pickle.loads(pickle.dumps((model, groups)))
     assert [[p.shape for leaf in group for p in leaf.parameters()] for group in copied] == [
-        [p.shape for leaf in group for p in leaf.parameters()] for group in groups]
+        [p.shape for leaf in group for p in leaf.parameters()] for group in groups
+    ]
     assert "_Undecayed((16,))" in str(layer_groups(tiny_model("gpt2")))
 
 
@@ -150,7 +155,7 @@ def test_a_tied_embedding_goes_with_the_output_layer_and_into_the_optimizer_once
 def without_tying(model):
     """Leaves cut in two by count, as is done by hand: what is tied is in both."""
     leaves = [leaf for leaf in flatten_model(model) if list(leaf.parameters())]
-    return [leaves[:len(leaves) // 2], leaves[len(leaves) // 2:]]
+    return [leaves[: len(leaves) // 2], leaves[len(leaves) // 2 :]]
 
 
 def without_lone_parameters(model):
@@ -159,8 +164,10 @@ def without_lone_parameters(model):
 
 def whole_linears(model):
     """The same groups as fastai would flatten them."""
-    return [[ParameterModule(part) if isinstance(part, nn.Parameter) else part for part in group]
-            for group in build_layer_groups(model)]
+    return [
+        [ParameterModule(part) if isinstance(part, nn.Parameter) else part for part in group]
+        for group in build_layer_groups(model)
+    ]
 
 
 def unflattened(model):

@@ -1,4 +1,5 @@
 """The callback where fastai's users go after the fit: predict, show_results, Interpretation, export, purge, fp16."""
+
 import pytest
 import torch
 from torch import nn
@@ -17,8 +18,15 @@ from tests.tiny_models import tiny_model  # noqa: E402
 
 @pytest.fixture
 def learn(tmp_path):
-    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_token_id=PAD), metrics=[accuracy], silent=True,
-                    loss_func=nn.CrossEntropyLoss(), callbacks=[HFCallback(keep_output=True)], path=tmp_path)
+    learn = Learner(
+        block_data(tmp_path),
+        HFModel(tiny_model("bert", 3), pad_token_id=PAD),
+        metrics=[accuracy],
+        silent=True,
+        loss_func=nn.CrossEntropyLoss(),
+        callbacks=[HFCallback(keep_output=True)],
+        path=tmp_path,
+    )
     learn.fit(1, 1e-2)
     return learn
 
@@ -63,8 +71,14 @@ def test_purge(learn):
 
 
 def test_save_and_load_between_wrapped_and_bare(learn, tmp_path):
-    bare = Learner(learn.data, tiny_model("bert", 3), loss_func=learn.loss_func, silent=True, path=tmp_path,
-                   callbacks=[HFCallback()])
+    bare = Learner(
+        learn.data,
+        tiny_model("bert", 3),
+        loss_func=learn.loss_func,
+        silent=True,
+        path=tmp_path,
+        callbacks=[HFCallback()],
+    )
     learn.save("wrapped", with_opt=False)
     assert torch.equal(bare.load("wrapped").get_preds()[0], learn.get_preds()[0])
     bare.fit(1, 1e-2)

@@ -16,7 +16,7 @@ from fastai_hf_callback.model.metrics import mean_columnwise_auc  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
 OUTPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-TARGETS = torch.tensor([[1., 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]] * 2)
+TARGETS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]] * 2)
 
 
 def run(metric, sizes=(4, 4, 2)):
@@ -32,7 +32,7 @@ def drive(metric, outputs, targets, sizes):
         handler.on_batch_begin(None, target, train=False)
         handler.on_loss_begin(output)
         handler.on_batch_end(torch.zeros(()))
-    handler.on_epoch_end(0.)
+    handler.on_epoch_end(0.0)
     return handler.state_dict["last_metrics"][1]
 
 

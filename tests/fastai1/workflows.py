@@ -1,4 +1,5 @@
 """What fastai 1's users do with a learner: each trains, and returns what the paths after it say."""
+
 from functools import partial
 
 from fastai_hf_callback import HFCallback
@@ -49,6 +50,7 @@ def freeze_then_unfreeze(learn):
 
 def gradient_clipping(learn):
     from fastai.train import GradientClipping
+
     learn.callback_fns.append(partial(GradientClipping, clip=0.05))
     learn.fit(1, 1e-2)
     return after(learn)
@@ -56,8 +58,12 @@ def gradient_clipping(learn):
 
 def saved_stopped_and_logged(learn):
     from fastai.callbacks import CSVLogger, EarlyStoppingCallback, SaveModelCallback
-    learn.callback_fns += [CSVLogger, partial(SaveModelCallback, name="best"),
-                           partial(EarlyStoppingCallback, patience=1, min_delta=1.0)]
+
+    learn.callback_fns += [
+        CSVLogger,
+        partial(SaveModelCallback, name="best"),
+        partial(EarlyStoppingCallback, patience=1, min_delta=1.0),
+    ]
     learn.fit(3, 1e-2)
     rows = learn.csv_logger.read_logged_file().drop(columns="time")
     return after(learn) + [rows.to_csv()]
@@ -75,6 +81,16 @@ def half_precision(learn):
     return after(learn)
 
 
-WORKFLOWS = {function.__name__: function for function in (
-    fit, fit_one_cycle, lr_find_then_fit, freeze_then_unfreeze, gradient_clipping, saved_stopped_and_logged,
-    two_workers, half_precision)}
+WORKFLOWS = {
+    function.__name__: function
+    for function in (
+        fit,
+        fit_one_cycle,
+        lr_find_then_fit,
+        freeze_then_unfreeze,
+        gradient_clipping,
+        saved_stopped_and_logged,
+        two_workers,
+        half_precision,
+    )
+}

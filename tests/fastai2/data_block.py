@@ -1,4 +1,5 @@
 """Data for the paths where fastai asks the data for more than batches: predict, show_results, export."""
+
 import torch
 from fastai.data.core import Datasets
 from fastai.data.transforms import Categorize

@@ -1,4 +1,5 @@
 """Every kind of head: a tiny real model, batches for it, and the loss that belongs to it."""
+
 from typing import Any, Callable, NamedTuple
 
 import pytest
@@ -43,6 +44,7 @@ class Head(NamedTuple):
 def targets_of(task):
     def make(ids, mask, seed):
         return (ids, mask), (texts_and_targets(task, len(ids), seed)[2],)
+
     return make
 
 
@@ -52,7 +54,8 @@ def masked_words(ids, mask, seed):
     hidden = torch.zeros_like(ids)
     hidden[:, 1] = 1
     return (torch.where(hidden == 1, torch.full_like(ids, 4), said * mask), mask), (
-        torch.where(hidden == 1, said, torch.full_like(ids, IGNORE_INDEX)),)
+        torch.where(hidden == 1, said, torch.full_like(ids, IGNORE_INDEX)),
+    )
 
 
 def next_words(ids, mask, seed):
@@ -100,45 +103,94 @@ def causal():
 
 def llama():
     library = pytest.importorskip("transformers")
-    return library.LlamaForCausalLM(library.LlamaConfig(vocab_size=VOCAB, hidden_size=16, intermediate_size=32,
-                                                        num_hidden_layers=2, num_attention_heads=2, pad_token_id=PAD))
+    return library.LlamaForCausalLM(
+        library.LlamaConfig(
+            vocab_size=VOCAB,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            pad_token_id=PAD,
+        )
+    )
 
 
 def bart(kind="ConditionalGeneration", n_outputs=3):
     library = pytest.importorskip("transformers")
-    config = library.BartConfig(vocab_size=VOCAB, d_model=16, encoder_layers=1, decoder_layers=1, num_labels=n_outputs,
-                                encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
-                                decoder_ffn_dim=32, max_position_embeddings=32, pad_token_id=PAD, bos_token_id=1,
-                                eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=2)
+    config = library.BartConfig(
+        vocab_size=VOCAB,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        num_labels=n_outputs,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=32,
+        pad_token_id=PAD,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        forced_eos_token_id=2,
+    )
     return getattr(library, f"BartFor{kind}")(config)
 
 
 def t5():
     library = pytest.importorskip("transformers")
-    return library.T5ForConditionalGeneration(library.T5Config(
-        vocab_size=VOCAB, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2,
-        pad_token_id=PAD, decoder_start_token_id=PAD))
+    return library.T5ForConditionalGeneration(
+        library.T5Config(
+            vocab_size=VOCAB,
+            d_model=16,
+            d_kv=8,
+            d_ff=32,
+            num_layers=1,
+            num_decoder_layers=1,
+            num_heads=2,
+            pad_token_id=PAD,
+            decoder_start_token_id=PAD,
+        )
+    )
 
 
 # -- heads ----------------------------------------------------------------------------------------------------
 
 WITH_LABELS = ("input_ids", "attention_mask", "labels")
 HEADS = {
-    "one class": Head(usual("bert", 3, "SequenceClassification"), targets_of("classes"), CrossEntropyLossFlat,
-                      lambda: [accuracy]),
-    "several labels": Head(usual("distilbert", 4, "SequenceClassification"), targets_of("labels"),
-                           BCEWithLogitsLossFlat, lambda: [accuracy_multi]),
+    "one class": Head(
+        usual("bert", 3, "SequenceClassification"), targets_of("classes"), CrossEntropyLossFlat, lambda: [accuracy]
+    ),
+    "several labels": Head(
+        usual("distilbert", 4, "SequenceClassification"),
+        targets_of("labels"),
+        BCEWithLogitsLossFlat,
+        lambda: [accuracy_multi],
+    ),
     "a number": Head(usual("electra", 1, "SequenceClassification"), targets_of("number"), MSELossFlat, list),
-    "one class, encoder and decoder": Head(lambda: bart("SequenceClassification"), ends_marked, CrossEntropyLossFlat,
-                                           lambda: [accuracy]),
-    "words": Head(usual("roberta", 3, "TokenClassification"), targets_of("words"), CrossEntropyLossFlat,
-                  lambda: [WordAccuracy()]),
-    "an answer": Head(usual("bert", 2, "QuestionAnswering"), spans, SpanLoss, lambda: [span_exact_match, span_f1],
-                      element=span_logits),
-    "an answer, fastai's loss": Head(usual("electra", 2, "QuestionAnswering"), spans, CrossEntropyLossFlat,
-                                     lambda: [span_exact_match], element=span_logits),
-    "an answer, two tensors": Head(usual("distilbert", 2, "QuestionAnswering"), two_positions, SpanLoss,
-                                   lambda: [span_exact_match], element=("start_logits", "end_logits")),
+    "one class, encoder and decoder": Head(
+        lambda: bart("SequenceClassification"), ends_marked, CrossEntropyLossFlat, lambda: [accuracy]
+    ),
+    "words": Head(
+        usual("roberta", 3, "TokenClassification"), targets_of("words"), CrossEntropyLossFlat, lambda: [WordAccuracy()]
+    ),
+    "an answer": Head(
+        usual("bert", 2, "QuestionAnswering"), spans, SpanLoss, lambda: [span_exact_match, span_f1], element=span_logits
+    ),
+    "an answer, fastai's loss": Head(
+        usual("electra", 2, "QuestionAnswering"),
+        spans,
+        CrossEntropyLossFlat,
+        lambda: [span_exact_match],
+        element=span_logits,
+    ),
+    "an answer, two tensors": Head(
+        usual("distilbert", 2, "QuestionAnswering"),
+        two_positions,
+        SpanLoss,
+        lambda: [span_exact_match],
+        element=("start_logits", "end_logits"),
+    ),
     "hidden words": Head(usual("bert", 2, "MaskedLM"), masked_words, CrossEntropyLossFlat, lambda: [WordAccuracy()]),
     "the next word": Head(causal, next_words, NextTokenLoss, lambda: [Perplexity(), WordAccuracy(ahead=1)]),
     "the next word, llama": Head(llama, next_words, NextTokenLoss, lambda: [WordAccuracy(ahead=1)]),
@@ -159,6 +211,7 @@ def make_learner(name, **kwargs):
         return data
 
     dls = DataLoaders.from_dsets(part(0), part(1), bs=BATCH, num_workers=0, device=torch.device("cpu"))
-    settings = dict(loss_func=head.loss(), metrics=head.metrics(), splitter=layer_groups,
-                    cbs=[HFCallback(element=head.element)])
+    settings = dict(
+        loss_func=head.loss(), metrics=head.metrics(), splitter=layer_groups, cbs=[HFCallback(element=head.element)]
+    )
     return without_progress_bar(Learner(dls, HFModel(head.model(), inputs=head.inputs), **{**settings, **kwargs}))

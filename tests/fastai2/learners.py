@@ -1,4 +1,5 @@
 """Tiny real learners: real fastai 2, real transformers 5 classes, data small enough for a second."""
+
 from functools import partial
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle and its like
@@ -17,8 +18,13 @@ from tests.tiny_models import VOCAB, tiny_transformers_model
 ROWS, LENGTH, BATCH, PAD, IGNORE_INDEX = 48, 8, 8, 0, -100
 MODELS = ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra", "albert")
 TASKS = ("classes", "labels", "number")
-LOSSES = {"classes": CrossEntropyLossFlat, "labels": BCEWithLogitsLossFlat, "number": MSELossFlat,
-          "words": CrossEntropyLossFlat, "blanks": CrossEntropyLossFlat}
+LOSSES = {
+    "classes": CrossEntropyLossFlat,
+    "labels": BCEWithLogitsLossFlat,
+    "number": MSELossFlat,
+    "words": CrossEntropyLossFlat,
+    "blanks": CrossEntropyLossFlat,
+}
 OUTPUTS = {"classes": 3, "labels": 4, "number": 1, "words": 3, "blanks": VOCAB}
 HEADS = {"words": "TokenClassification", "blanks": "MaskedLM"}
 
@@ -43,9 +49,11 @@ def texts_and_targets(task, rows=ROWS, seed=0):
 
 def loaders(task="classes", masked=True, rows=ROWS, bs=BATCH, **kwargs):
     """DataLoaders whose inputs are ids and mask, or ids alone."""
+
     def part(seed):
         ids, mask, targets = texts_and_targets(task, rows, seed)
         return TensorDataset(ids, mask, targets) if masked else TensorDataset(ids, targets)
+
     settings = dict(bs=bs, num_workers=0, device=torch.device("cpu"))
     return DataLoaders.from_dsets(part(0), part(1), **{**settings, **kwargs})
 
@@ -55,13 +63,24 @@ def make_learner(model="bert", task="classes", masked=True, cbs=None, wrap=True,
     inputs = ("input_ids", "attention_mask") if masked else None
     bare = tiny_transformers_model(model, OUTPUTS[task], HEADS.get(task, "SequenceClassification"))
     settings = dict(loss_func=LOSSES[task](), metrics=metrics(task), splitter=two_groups)
-    return without_progress_bar(Learner(loaders(task, masked), HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
-                          cbs=[HFCallback()] if cbs is None else cbs, **{**settings, **kwargs}))
+    return without_progress_bar(
+        Learner(
+            loaders(task, masked),
+            HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
+            cbs=[HFCallback()] if cbs is None else cbs,
+            **{**settings, **kwargs},
+        )
+    )
 
 
 def metrics(task):
-    return {"classes": [accuracy], "labels": [partial(accuracy_multi, thresh=0.25), ColumnwiseAUC()],
-            "number": [mse], "words": [WordAccuracy()], "blanks": [WordAccuracy()]}[task]
+    return {
+        "classes": [accuracy],
+        "labels": [partial(accuracy_multi, thresh=0.25), ColumnwiseAUC()],
+        "number": [mse],
+        "words": [WordAccuracy()],
+        "blanks": [WordAccuracy()],
+    }[task]
 
 
 def without_progress_bar(learn):

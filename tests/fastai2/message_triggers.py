@@ -1,4 +1,5 @@
 """What makes the rooms of fastai 2 say each of their errors and warnings; for ``tests/message_catalogue.py``."""
+
 from fastai.learner import Learner
 
 import fastai_hf_callback
@@ -11,13 +12,17 @@ from tests.tiny_texts import frame
 
 def build_text_loaders():
     """Those of `text_data`."""
-    return text_data(frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_length=16, progress=False)
+    return text_data(
+        frame(20), frame(8, 1), make_tokenizer(), text="text", labels="kind", max_length=16, progress=False
+    )
 
 
 def text_learner():
     """A learner of `text_data`."""
     dls = build_text_loaders()
-    return without_progress_bar(Learner(dls, HFModel(tiny_transformers_model("bert", dls.c), inputs=dls.inputs), cbs=[HFCallback()]))
+    return without_progress_bar(
+        Learner(dls, HFModel(tiny_transformers_model("bert", dls.c), inputs=dls.inputs), cbs=[HFCallback()])
+    )
 
 
 def without_rows(learn):

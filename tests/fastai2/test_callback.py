@@ -37,8 +37,14 @@ class WithHiddenStates(nn.Module):
 
 
 def learner(model=None, task="classes", loss_func=None, **kwargs):
-    return without_progress_bar(Learner(loaders(task, masked=False), model or WithHiddenStates(),
-                          loss_func=loss_func or nn.CrossEntropyLoss(), **kwargs))
+    return without_progress_bar(
+        Learner(
+            loaders(task, masked=False),
+            model or WithHiddenStates(),
+            loss_func=loss_func or nn.CrossEntropyLoss(),
+            **kwargs,
+        )
+    )
 
 
 # -- it unwraps, on every path ---------------------------------------------------------------------------
@@ -94,8 +100,11 @@ def test_a_tensor_output_passes_untouched():
 
 
 def test_element_chooses():
-    learn = learner(WithHiddenStates(5), loss_func=lambda hidden, target: hidden.pow(2).mean(),
-                    cbs=[HFCallback(element=lambda output: output[1][1])])
+    learn = learner(
+        WithHiddenStates(5),
+        loss_func=lambda hidden, target: hidden.pow(2).mean(),
+        cbs=[HFCallback(element=lambda output: output[1][1])],
+    )
     learn.fit(1, 1e-2)
     assert learn.get_preds()[0].shape == (48, 8)
 
@@ -156,11 +165,13 @@ class Rebuilt(WithHiddenStates):
         return torch.tensor(logits.tolist(), requires_grad=True) * 1.0, rest
 
 
-@pytest.mark.parametrize("model, cause", [(Detached, "output-detached"), (NoGrad, "no-gradient-in-model"),
-                                          (Rebuilt, "output-detached")])
+@pytest.mark.parametrize(
+    "model, cause", [(Detached, "output-detached"), (NoGrad, "no-gradient-in-model"), (Rebuilt, "output-detached")]
+)
 def test_a_loss_that_reaches_no_parameter_stops_the_fit(model, cause):
-    with pytest.raises(GradientError, match="reaches none of the model's parameters.*float32.*8, 3.*learn.unfreeze"
-                       ) as caught:
+    with pytest.raises(
+        GradientError, match="reaches none of the model's parameters.*float32.*8, 3.*learn.unfreeze"
+    ) as caught:
         learner(model(), cbs=[HFCallback()]).fit(1, 1e-2)
     assert caught.value.cause == cause
     assert caught.value.message.startswith("The loss reaches none"), "fastai writes before it, the message stays"
@@ -173,7 +184,7 @@ def test_a_detached_loss_is_told_from_a_detached_output():
 
 
 def test_without_the_check_it_trains_on_and_moves_nothing():
-    learn = learner(Detached(), cbs=[HFCallback(check=False)], wd=0.)
+    learn = learner(Detached(), cbs=[HFCallback(check=False)], wd=0.0)
     before = copy.deepcopy(learn.model.state_dict())
     learn.fit(1, 1e-2)
     assert all(torch.equal(before[name], value) for name, value in learn.model.state_dict().items())
@@ -225,8 +236,11 @@ def test_an_output_that_would_be_broadcast_stops_the_fit(loss_func):
         regressor(loss_func).fit(1, 1e-2)
 
 
-@pytest.mark.parametrize("loss_func", (MSELossFlat(), lambda o, y: nn.functional.mse_loss(o[:, 0], y),
-                                       lambda o, y: o.pow(2).mean()), ids=("flat", "by hand", "without targets"))
+@pytest.mark.parametrize(
+    "loss_func",
+    (MSELossFlat(), lambda o, y: nn.functional.mse_loss(o[:, 0], y), lambda o, y: o.pow(2).mean()),
+    ids=("flat", "by hand", "without targets"),
+)
 def test_a_loss_that_pairs_rows_itself_is_no_alarm(loss_func):
     regressor(loss_func).fit(1, 1e-2)
 
@@ -247,6 +261,7 @@ def test_a_patched_loop_underneath_is_a_warning():
 def test_each_fit_is_looked_at_anew_and_only_its_first_batch(monkeypatch):
     looks = []
     from fastai_hf_callback.model import sanity_checks as room
+
     monkeypatch.setattr(room, "find_reached_leaves", lambda loss: looks.append(1) or ReachedLeaves(opaque=["x"]))
     learn = learner(cbs=[HFCallback()])
     learn.validate()
@@ -339,8 +354,9 @@ def test_without_keep_there_is_no_output():
 # -- what outlives the session ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("survive", (copy.deepcopy, lambda cb: pickle.loads(pickle.dumps(cb))),
-                         ids=("deepcopy", "pickle"))
+@pytest.mark.parametrize(
+    "survive", (copy.deepcopy, lambda cb: pickle.loads(pickle.dumps(cb))), ids=("deepcopy", "pickle")
+)
 def test_its_arguments_survive_and_nothing_of_the_batch(survive):
     callback = HFCallback(element=("a", 1), check=False, keep_output=True)
     callback._output = torch.ones(2, requires_grad=True) * 2

@@ -1,4 +1,5 @@
 """One contract for every callback and metric of the room, found by walking it: what fastai 2 asks of one that lives."""
+
 import copy
 import importlib
 import inspect
@@ -17,8 +18,12 @@ from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, Word
 from tests.fastai2.learners import make_learner
 
 # Each with arguments that are not its defaults.
-MADE = {HFCallback: dict(element=("logits", 0), check=False, keep_output=True), ColumnwiseAUC: dict(name="auc"),
-        ConstantBaseline: dict(metric=accuracy, name="base"), WordAccuracy: dict(name="words", ahead=1)}
+MADE = {
+    HFCallback: dict(element=("logits", 0), check=False, keep_output=True),
+    ColumnwiseAUC: dict(name="auc"),
+    ConstantBaseline: dict(metric=accuracy, name="base"),
+    WordAccuracy: dict(name="words", ahead=1),
+}
 
 
 def classes_of(package, *kinds):
@@ -35,8 +40,9 @@ def classes_of(package, *kinds):
 def test_every_public_callback_and_metric_is_held_to_the_contract():
     # Never registered by a user; and the doctor, which watches a learner: see test_doctor.py.
     inside_only = {"TraceRecorder", "RawLossRecorder", "StepEventForwarder", "Doctor"}
-    public = {cls for cls in classes_of(fastai_hf_callback.fastai2, Callback, Metric)
-              if not cls.__name__.startswith("_")}
+    public = {
+        cls for cls in classes_of(fastai_hf_callback.fastai2, Callback, Metric) if not cls.__name__.startswith("_")
+    }
     assert {cls.__name__ for cls in public} - inside_only == {cls.__name__ for cls in MADE}
 
 
@@ -53,13 +59,15 @@ def test_its_arguments_are_those_of_its_twin_for_fastai_1(cls):
     room = cls.__module__.rsplit(".", 1)[-1]
     with open(f"{path}/{room}.py", encoding="utf-8") as file:
         twin = file.read().split(f"class {cls.__name__}(")[1].split("def __init__(self, ")[1].split("):")[0]
-    own = str(inspect.signature(cls.__init__))[len("(self, "):-1]
+    own = str(inspect.signature(cls.__init__))[len("(self, ") : -1]
     assert [part.split(":")[0].strip() for part in twin.split(",") if ":" in part] == list(
-        inspect.signature(cls).parameters), own
+        inspect.signature(cls).parameters
+    ), own
 
 
-@pytest.mark.parametrize("survive", (copy.deepcopy, lambda cb: pickle.loads(pickle.dumps(cb))),
-                         ids=("deepcopy", "pickle"))
+@pytest.mark.parametrize(
+    "survive", (copy.deepcopy, lambda cb: pickle.loads(pickle.dumps(cb))), ids=("deepcopy", "pickle")
+)
 @pytest.mark.parametrize("cls", MADE)
 def test_it_survives(cls, survive):
     again = survive(cls(**MADE[cls]))
@@ -74,8 +82,12 @@ def test_the_callback_runs_before_every_callback_of_fastai():
 
 @pytest.mark.parametrize("cls", MADE)
 def test_nothing_is_held_after_the_fit(cls):
-    one = {HFCallback: HFCallback(keep_output=True), ColumnwiseAUC: ColumnwiseAUC(),
-           ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"), WordAccuracy: WordAccuracy()}[cls]
+    one = {
+        HFCallback: HFCallback(keep_output=True),
+        ColumnwiseAUC: ColumnwiseAUC(),
+        ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"),
+        WordAccuracy: WordAccuracy(),
+    }[cls]
     settings = dict(cbs=[one]) if cls is HFCallback else dict(metrics=[one])
     make_learner(task="classes" if cls is WordAccuracy else "labels", **settings).fit(1, 1e-2)
     assert not [name for name, value in vars(one).items() if _holds_tensors(value)]

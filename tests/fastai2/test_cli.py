@@ -1,4 +1,5 @@
 """The command line with learners of fastai 2: exit codes and what is written."""
+
 import json
 import sys
 
@@ -21,6 +22,7 @@ def run(capsys):
         code = main([str(argument) for argument in arguments])
         streams = capsys.readouterr()
         return code, streams.out, streams.err
+
     return run
 
 
@@ -34,8 +36,9 @@ def factories(tmp_path):
 
 
 def test_a_healthy_learner(run, factories, tmp_path):
-    code, out, err = run("diagnose", f"{factories}:good", "--json", tmp_path / "out.json", "--html",
-                         tmp_path / "out.html")
+    code, out, err = run(
+        "diagnose", f"{factories}:good", "--json", tmp_path / "out.json", "--html", tmp_path / "out.html"
+    )
     assert (code, err) == (0, "") and out.startswith("HEALTHY")
     assert json.loads((tmp_path / "out.json").read_text())["evidence"]["stepping"]["steps"] == 4
     assert "<title>Healthy: " in (tmp_path / "out.html").read_text()

@@ -1,4 +1,5 @@
 """``learn.model.compile()``, in place: the same losses, and the checkpoint of a model that was not compiled."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -55,10 +56,13 @@ def differences_under_inductor():
 @pytest.mark.skipif(not (which("g++") or which("clang++")), reason="Inductor needs a C++ compiler")
 def test_inductors_losses_are_the_same():
     """In a process of its own: Inductor asks for a distutils that others may have exchanged."""
-    code = ("from tests.fastai2.test_compile import differences_under_inductor\n"
-            "found = differences_under_inductor()\nprint(len(found), max(found))")
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, cwd=str(ROOT),
-                          check=True)
+    code = (
+        "from tests.fastai2.test_compile import differences_under_inductor\n"
+        "found = differences_under_inductor()\nprint(len(found), max(found))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, cwd=str(ROOT), check=True
+    )
     steps, largest = done.stdout.decode().split()[-2:]
     assert int(steps) == 6 and float(largest) <= 1e-4
 

@@ -1,4 +1,5 @@
 """The scripts of docs/examples run as they stand there, on a tiny model whose pieces are single letters."""
+
 import string
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -50,8 +51,13 @@ def example(path):
 
 
 def test_there_is_one_for_each_task_of_text_data():
-    assert {path.stem for path in EXAMPLES} == {"sequence_classification", "multi_label", "regression",
-                                                "token_classification", "question_answering"}
+    assert {path.stem for path in EXAMPLES} == {
+        "sequence_classification",
+        "multi_label",
+        "regression",
+        "token_classification",
+        "question_answering",
+    }
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

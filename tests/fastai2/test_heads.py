@@ -1,4 +1,5 @@
 """Every kind of head trains, validates and predicts through the callback, as through the patched loop."""
+
 import numpy as np
 import pytest
 import torch
@@ -44,8 +45,11 @@ def test_it_trains_validates_and_predicts(name):
 def test_it_equals_the_patched_loop_bit_for_bit(name):
     labels_go_in = "labels" in HEADS[name].inputs  # element 0, the article's, would be the model's loss
     element = "logits" if labels_go_in else HEADS[name].element
-    comparison = compare(lambda: make_learner(name, cbs=[HFCallback(element=element)]),
-                         fit=lambda learn: learn.fit_one_cycle(1, 1e-2), progress=False)
+    comparison = compare(
+        lambda: make_learner(name, cbs=[HFCallback(element=element)]),
+        fit=lambda learn: learn.fit_one_cycle(1, 1e-2),
+        progress=False,
+    )
     assert comparison.identical, str(comparison)
     assert comparison.broken_arm_differs, "the broken arm must differ"
 
@@ -68,8 +72,16 @@ def test_a_dict_batch_with_labels_trains_validates_and_predicts():
     texts = ids(16, 6)
     rows = [({"input_ids": row, "attention_mask": torch.ones_like(row), "labels": row}, row) for row in texts]
     dls = DataLoaders(*(DataLoader(rows, bs=8, num_workers=0) for _ in range(2)), device=torch.device("cpu"))
-    learn = without_progress_bar(Learner(dls, HFModel(bart()), loss_func=CrossEntropyLossFlat(), metrics=[WordAccuracy()],
-                           cbs=[HFCallback()], splitter=layer_groups))
+    learn = without_progress_bar(
+        Learner(
+            dls,
+            HFModel(bart()),
+            loss_func=CrossEntropyLossFlat(),
+            metrics=[WordAccuracy()],
+            cbs=[HFCallback()],
+            splitter=layer_groups,
+        )
+    )
     before = learn.validate()[0]
     learn.fit(6, 1e-2)
     assert learn.validate()[0] < before

@@ -1,4 +1,5 @@
 """``HFModel`` inside fastai 2: batches as fastai hands them over."""
+
 import pytest
 import torch
 from fastai.torch_basics import ItemTransform

@@ -1,4 +1,5 @@
 """``layer_groups`` in a real learner: freezing, learning rates and steps, as in fastai's own text models."""
+
 import pickle
 from functools import partial
 
@@ -41,8 +42,11 @@ def check_freezes_groups(learn):
     assert sorted(held) == sorted(id(p) for p in learn.model.parameters())
     norms = {id(p) for p in norm_bias_params(learn.model, False)} if learn.train_bn else set()
     norms = {name for name, p in learn.model.named_parameters() if id(p) in norms}
-    for freeze, kept in [(learn.freeze, groups[-1:]), (partial(learn.freeze_to, -2), groups[-2:]),
-                         (learn.unfreeze, groups)]:
+    for freeze, kept in [
+        (learn.freeze, groups[-1:]),
+        (partial(learn.freeze_to, -2), groups[-2:]),
+        (learn.unfreeze, groups),
+    ]:
         freeze()
         assert trainable(learn) == set().union(*kept) | norms
 
@@ -70,8 +74,10 @@ def test_freezing_and_rates(name, train_bn):
 def test_freeze_leaves_the_head():
     learn = split("bert", train_bn=False)
     learn.freeze()
-    assert trainable(learn) == {f"model.{name}" for name in ("bert.pooler.dense.weight", "bert.pooler.dense.bias",
-                                                             "classifier.weight", "classifier.bias")}
+    assert trainable(learn) == {
+        f"model.{name}"
+        for name in ("bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias")
+    }
 
 
 def test_fine_tune_trains_the_head_and_then_everything():
@@ -90,7 +96,7 @@ def test_a_number_of_groups():
 
 def test_a_bare_model_and_a_wrapped_one_split_alike():
     wrapped, bare = split("bert"), split("bert", masked=False, wrap=False)
-    assert group_names(bare) == [{name[len("model."):] for name in group} for group in group_names(wrapped)]
+    assert group_names(bare) == [{name[len("model.") :] for name in group} for group in group_names(wrapped)]
 
 
 def test_the_groups_hold_the_models_own_parameters_and_survive_pickle():

@@ -1,4 +1,5 @@
 """The callback where fastai's users go with a fit: predict, show_results, Interpretation, export, callbacks, fp16."""
+
 import warnings
 
 import pytest
@@ -23,8 +24,17 @@ from tests.tiny_models import tiny_transformers_model
 @pytest.fixture
 def learn(tmp_path):
     model = HFModel(tiny_transformers_model("bert", 3), inputs=("input_ids", "attention_mask"), pad_token_id=PAD)
-    learn = without_progress_bar(Learner(block_loaders(tmp_path), model, loss_func=CrossEntropyLossFlat(), path=tmp_path,
-                           cbs=[HFCallback(keep_output=True)], metrics=[accuracy, ConstantBaseline(accuracy)], splitter=layer_groups))
+    learn = without_progress_bar(
+        Learner(
+            block_loaders(tmp_path),
+            model,
+            loss_func=CrossEntropyLossFlat(),
+            path=tmp_path,
+            cbs=[HFCallback(keep_output=True)],
+            metrics=[accuracy, ConstantBaseline(accuracy)],
+            splitter=layer_groups,
+        )
+    )
     learn.fit(1, 1e-2)
     return learn
 
@@ -64,8 +74,11 @@ def test_export_and_load_learner(learn, tmp_path):
 
 
 def test_save_and_load_between_wrapped_and_bare(learn, tmp_path):
-    bare = without_progress_bar(Learner(learn.dls, tiny_transformers_model("bert", 3), loss_func=learn.loss_func, path=tmp_path,
-                          cbs=[HFCallback()]))
+    bare = without_progress_bar(
+        Learner(
+            learn.dls, tiny_transformers_model("bert", 3), loss_func=learn.loss_func, path=tmp_path, cbs=[HFCallback()]
+        )
+    )
     learn.save("wrapped", with_opt=False)
     bare.load("wrapped", with_opt=False)
     assert torch.equal(bare.get_preds()[0], learn.get_preds()[0])
@@ -95,8 +108,15 @@ def test_accumulation_and_clipping(learn):
 
 
 def test_saved_stopped_and_logged(learn, tmp_path):
-    learn.fit(4, 1e-2, cbs=[SaveModelCallback(fname="best"), CSVLogger(),
-                            EarlyStoppingCallback(monitor="accuracy", patience=1, min_delta=1.0)])
+    learn.fit(
+        4,
+        1e-2,
+        cbs=[
+            SaveModelCallback(fname="best"),
+            CSVLogger(),
+            EarlyStoppingCallback(monitor="accuracy", patience=1, min_delta=1.0),
+        ],
+    )
     assert (tmp_path / "models" / "best.pth").is_file()
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert lines[0].startswith("epoch,train_loss,valid_loss,accuracy,base_accuracy") and len(lines) == 3
@@ -120,4 +140,6 @@ def test_data_parallel():
     learn.model = nn.DataParallel(learn.model)
     learn.create_opt()
     learn.fit(1, 1e-2)
-    assert set(learn.model.state_dict()) == {f"module.{name}" for name in tiny_transformers_model("bert", 3).state_dict()}
+    assert set(learn.model.state_dict()) == {
+        f"module.{name}" for name in tiny_transformers_model("bert", 3).state_dict()
+    }

@@ -13,7 +13,7 @@ from fastai_hf_callback.model.metrics import mean_columnwise_auc
 from tests.fastai2.learners import make_learner
 
 OUTPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-TARGETS = torch.tensor([[1., 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]] * 2)
+TARGETS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]] * 2)
 
 
 def run(metric, sizes=(4, 4, 2)):
@@ -35,7 +35,8 @@ def test_auc_is_over_the_whole_set_whatever_the_batches(sizes):
 
 def test_auc_is_that_of_fastais_own_where_every_column_has_both_classes():
     assert drive(ColumnwiseAUC(), OUTPUTS[:, :2], TARGETS[:, :2], (4, 4, 2)) == pytest.approx(
-        drive(RocAucMulti(), OUTPUTS[:, :2], TARGETS[:, :2], (4, 4, 2)))
+        drive(RocAucMulti(), OUTPUTS[:, :2], TARGETS[:, :2], (4, 4, 2))
+    )
 
 
 def test_the_mean_of_batch_aucs_would_be_another_number():

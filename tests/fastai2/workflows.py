@@ -1,4 +1,5 @@
 """What fastai 2's users do with a learner: each trains, and returns what the paths after it say."""
+
 from fastai_hf_callback import HFCallback
 
 
@@ -51,12 +52,14 @@ def freeze_then_unfreeze(learn):
 
 def accumulation(learn):
     from fastai.callback.training import GradientAccumulation
+
     learn.fit(1, 1e-2, cbs=GradientAccumulation(n_acc=16))
     return after(learn)
 
 
 def gradient_clipping(learn):
     from fastai.callback.training import GradientClip
+
     learn.fit(1, 1e-2, cbs=GradientClip(0.05))
     return after(learn)
 
@@ -64,6 +67,7 @@ def gradient_clipping(learn):
 def saved_stopped_and_logged(learn):
     from fastai.callback.progress import CSVLogger
     from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback
+
     logger = CSVLogger()
     learn.fit(3, 1e-2, cbs=[logger, SaveModelCallback(fname="best"), EarlyStoppingCallback(patience=1, min_delta=1.0)])
     rows = (learn.path / logger.fname).read_text().splitlines()
@@ -76,6 +80,18 @@ def two_workers(learn):
     return after(learn)
 
 
-WORKFLOWS = {function.__name__: function for function in (
-    fit, fit_one_cycle, fit_flat_cos, fine_tune, lr_find_then_fit, freeze_then_unfreeze, accumulation,
-    gradient_clipping, saved_stopped_and_logged, two_workers)}
+WORKFLOWS = {
+    function.__name__: function
+    for function in (
+        fit,
+        fit_one_cycle,
+        fit_flat_cos,
+        fine_tune,
+        lr_find_then_fit,
+        freeze_then_unfreeze,
+        accumulation,
+        gradient_clipping,
+        saved_stopped_and_logged,
+        two_workers,
+    )
+}

@@ -1,140 +1,226 @@
 """Each cause in two sentences: what its user sees, and the quantity that gives it away. The rest of docs/evidence/faults.md
 is what the doctor itself said of a seeded case."""
+
 from typing import Dict, Tuple
 
 CAUSES: Dict[str, Tuple[str, str]] = {
-    "patch-left-active": ("Another Learner's results change after an article's cell was run.",
-                          "the code object in the place of fastai's `loss_batch`"),
-    "unwrapping-in-callback-fns": ("`fit` works; `validate`, `get_preds` or `pred_batch` raise.",
-                                   "one batch sent the way `validate` sends it, beside one sent the way `fit` does"),
-    "unwrapping-in-training-only": ("fastai 2: losses fall in training; the first validation batch, `validate` or"
-                                    " `get_preds` raise.",
-                                    "callbacks with `run_valid=False` that have an `after_pred`, and one batch "
-                                    "sent the way `validate` sends it"),
-    "set-on-callback": ("fastai 2: a callback changes `self.pred`, and nothing changes.",
-                        "what a copy of each callback holds after each of its events, beside what the learner "
-                        "holds"),
-    "loss-only-shown": ("fastai 2: the loss that is shown changes with a callback's weight or penalty, the "
-                        "weights learn as without it.",
-                        "`learn.loss` and `learn.loss_grad` before and after each callback's `after_loss`"),
-    "output-not-unwrapped": ("A tuple or `ModelOutput` reaches the loss: TypeError or AttributeError.",
-                             "the exception, and what reached the loss"),
-    "callback-class-not-instance": ("`on_train_begin() missing 1 required positional argument: 'self'`.",
-                                    "what stands in `learn.callbacks`"),
-    "callback-instance-in-callback-fns": ("`object is not callable` when the fit begins.",
-                                          "calling `callback_fns` with the learner, as fastai does"),
+    "patch-left-active": (
+        "Another Learner's results change after an article's cell was run.",
+        "the code object in the place of fastai's `loss_batch`",
+    ),
+    "unwrapping-in-callback-fns": (
+        "`fit` works; `validate`, `get_preds` or `pred_batch` raise.",
+        "one batch sent the way `validate` sends it, beside one sent the way `fit` does",
+    ),
+    "unwrapping-in-training-only": (
+        "fastai 2: losses fall in training; the first validation batch, `validate` or `get_preds` raise.",
+        "callbacks with `run_valid=False` that have an `after_pred`, and one batch sent the way `validate` sends it",
+    ),
+    "set-on-callback": (
+        "fastai 2: a callback changes `self.pred`, and nothing changes.",
+        "what a copy of each callback holds after each of its events, beside what the learner holds",
+    ),
+    "loss-only-shown": (
+        "fastai 2: the loss that is shown changes with a callback's weight or penalty, the "
+        "weights learn as without it.",
+        "`learn.loss` and `learn.loss_grad` before and after each callback's `after_loss`",
+    ),
+    "output-not-unwrapped": (
+        "A tuple or `ModelOutput` reaches the loss: TypeError or AttributeError.",
+        "the exception, and what reached the loss",
+    ),
+    "callback-class-not-instance": (
+        "`on_train_begin() missing 1 required positional argument: 'self'`.",
+        "what stands in `learn.callbacks`",
+    ),
+    "callback-instance-in-callback-fns": (
+        "`object is not callable` when the fit begins.",
+        "calling `callback_fns` with the learner, as fastai does",
+    ),
     "wrong-key-returned": ("`isn't a valid key in the state of the callbacks`.", "the exception"),
-    "non-finite-weights": ("Losses and metrics are NaN, or the metric stands at one class, from the first step.",
-                           "every parameter, once"),
-    "weights-diverged": ("A new Learner with a good rate does not learn; the loss stays at the base rate's.",
-                         "how strongly matrices amplify, logits' spread over rows, the first loss beside that of a "
-                         "constant predictor"),
-    "pretrained-weights-not-loaded": ("Learning is slow and ends far below published figures.",
-                                      "layer norms at their initial values, in a model that names its origin or is too "
-                                      "large to begin at nothing; a note otherwise"),
+    "non-finite-weights": (
+        "Losses and metrics are NaN, or the metric stands at one class, from the first step.",
+        "every parameter, once",
+    ),
+    "weights-diverged": (
+        "A new Learner with a good rate does not learn; the loss stays at the base rate's.",
+        "how strongly matrices amplify, logits' spread over rows, the first loss beside that of a constant predictor",
+    ),
+    "pretrained-weights-not-loaded": (
+        "Learning is slow and ends far below published figures.",
+        "layer norms at their initial values, in a model that names its origin or is too "
+        "large to begin at nothing; a note otherwise",
+    ),
     "everything-frozen": ("Nothing moves, or `does not require grad`.", "parameters that require a gradient: none"),
-    "no-gradient-in-model": ("Only the head learns, or nothing; weight decay still moves weights.",
-                             "which weights ran in forward, and which of them the output's graph reaches"),
-    "loss-detached": ("The loss is printed and falls for no run.",
-                      "the graph of the loss handed to backward, beside the output's"),
-    "output-detached": ("The article's author's own symptom: training runs through, metrics do not move.",
-                        "leaves at the end of the output's graph that are no parameters"),
+    "no-gradient-in-model": (
+        "Only the head learns, or nothing; weight decay still moves weights.",
+        "which weights ran in forward, and which of them the output's graph reaches",
+    ),
+    "loss-detached": (
+        "The loss is printed and falls for no run.",
+        "the graph of the loss handed to backward, beside the output's",
+    ),
+    "output-detached": (
+        "The article's author's own symptom: training runs through, metrics do not move.",
+        "leaves at the end of the output's graph that are no parameters",
+    ),
     "backward-skipped": ("As if the optimizer were missing.", "`skip_bwd` after all callbacks, in every step"),
-    "accumulation-never-steps": ("Weights stay bit for bit the same.",
-                                 "an epoch of events for the callbacks that skip: no step in it"),
+    "accumulation-never-steps": (
+        "Weights stay bit for bit the same.",
+        "an epoch of events for the callbacks that skip: no step in it",
+    ),
     "step-skipped": ("Weights stay bit for bit the same.", "`skip_step` after all callbacks, in a whole epoch"),
     "gradients-never-zeroed": ("Losses swing, then grow.", "`skip_zero` in every step that is made"),
-    "parameters-hidden": ("Some layers never change and are missing in checkpoints.",
-                          "parameters that the graph reaches and `model.parameters()` does not list"),
-    "half-weights-without-master": ("Training stands or ends in NaN after another Learner used `to_fp16`.",
-                                    "float16 parameters that the optimizer steps itself, and the share of their "
-                                    "elements that a step leaves as they were"),
+    "parameters-hidden": (
+        "Some layers never change and are missing in checkpoints.",
+        "parameters that the graph reaches and `model.parameters()` does not list",
+    ),
+    "half-weights-without-master": (
+        "Training stands or ends in NaN after another Learner used `to_fp16`.",
+        "float16 parameters that the optimizer steps itself, and the share of their "
+        "elements that a step leaves as they were",
+    ),
     "loss-scale-overflows": ("Losses stay exactly equal, step after step.", "non-finite gradients in every step"),
     "loss-scale-collapsed": ("Half precision learns next to nothing.", "the loss scale"),
-    "optimizer-holds-another-model": ("The model handed out never changes.",
-                                      "parameters in the optimizer that are not the model's, and the reverse"),
+    "optimizer-holds-another-model": (
+        "The model handed out never changes.",
+        "parameters in the optimizer that are not the model's, and the reverse",
+    ),
     "split-leaves-modules-out": ("Some layers never change.", "trainable parameters outside of the layer groups"),
-    "parameters-not-in-optimizer": ("Unfrozen by hand, and still as if frozen.",
-                                    "trainable parameters in the layer groups and not in the optimizer"),
-    "untrained-body-frozen": ("The head learns a little and stops.",
-                              "layer norms at their initial values in a body that is frozen"),
+    "parameters-not-in-optimizer": (
+        "Unfrozen by hand, and still as if frozen.",
+        "trainable parameters in the layer groups and not in the optimizer",
+    ),
+    "untrained-body-frozen": (
+        "The head learns a little and stops.",
+        "layer norms at their initial values in a body that is frozen",
+    ),
     "learning-rate-zero": ("Nothing moves.", "the rate in force at the step"),
     "learning-rate-too-high": ("The loss jumps up and stays.", "the step's size relative to the weights"),
     "learning-rate-too-small": ("Losses fall in the fifth digit.", "the step's size relative to the weights"),
-    "weight-decay-dominates": ("Losses move to the base rate's and stay.",
-                               "the decay's part of a step beside the gradient's"),
-    "clipped-to-nothing": ("Losses fall in the fifth digit.",
-                           "a gradient's norm at the step beside the one backward gave it"),
-    "epsilon-outweighs-gradients": ("The loss goes to the base rate's and stays; a smaller model learns nothing.",
-                                    "the gradients' size beside the optimizer's epsilon, as long as the loss is a "
-                                    "constant predictor's"),
-    "nothing-learned-yet": ("Loss and metric stand at a constant predictor's after the fit.",
-                            "the last losses beside what a constant predictor pays"),
+    "weight-decay-dominates": (
+        "Losses move to the base rate's and stay.",
+        "the decay's part of a step beside the gradient's",
+    ),
+    "clipped-to-nothing": (
+        "Losses fall in the fifth digit.",
+        "a gradient's norm at the step beside the one backward gave it",
+    ),
+    "epsilon-outweighs-gradients": (
+        "The loss goes to the base rate's and stays; a smaller model learns nothing.",
+        "the gradients' size beside the optimizer's epsilon, as long as the loss is a constant predictor's",
+    ),
+    "nothing-learned-yet": (
+        "Loss and metric stand at a constant predictor's after the fit.",
+        "the last losses beside what a constant predictor pays",
+    ),
     "head-frozen": ("Slow or no learning.", "whether the module that ran last requires gradients"),
-    "weights-do-not-move": ("Nothing moves, for a reason not named here.",
-                            "weights before and after steps, less what decay and rounding explain"),
+    "weights-do-not-move": (
+        "Nothing moves, for a reason not named here.",
+        "weights before and after steps, less what decay and rounding explain",
+    ),
     "non-finite-outputs": ("NaN in predictions.", "the outputs in eval mode"),
     "non-finite-loss": ("The loss turns NaN.", "the loss of every step"),
-    "batch-dimension-lost": ("The loss is a number and the metric is nonsense.",
-                             "the output's rows beside the targets'"),
+    "batch-dimension-lost": (
+        "The loss is a number and the metric is nonsense.",
+        "the output's rows beside the targets'",
+    ),
     "output-is-the-loss": ("The loss falls and the metric stands.", "an output of no dimension"),
-    "loss-broadcasts": ("The loss falls to the variance of the targets and stays.",
-                        "whether the loss notices that rows of stand-in outputs changed places"),
-    "hidden-state-as-logits": ("It learns, badly.",
-                               "the output's width beside the hidden size; a last layer with no part in the output"),
+    "loss-broadcasts": (
+        "The loss falls to the variance of the targets and stays.",
+        "whether the loss notices that rows of stand-in outputs changed places",
+    ),
+    "hidden-state-as-logits": (
+        "It learns, badly.",
+        "the output's width beside the hidden size; a last layer with no part in the output",
+    ),
     "head-of-no-use": ("It learns, badly.", "a last layer with no part in the output"),
-    "loss-sign-flipped": ("The metric moves the wrong way.",
-                          "the loss of right and of contrary stand-in outputs; the propagated loss over the given one"),
-    "loss-ignores-a-target": ("The loss falls, and the metric goes to one class's share.",
-                              "the loss of stand-in outputs, right but for one class or label: what each costs"),
-    "softmax-before-cross-entropy": ("The loss falls to about .55 (two classes) and no further.",
-                                     "outputs between 0 and 1 whatever the weights, rows that sum to 1, a loss that "
-                                     "expects logits"),
-    "sigmoid-before-logits-loss": ("The loss never falls below .69 or so.",
-                                   "outputs between 0 and 1 whatever the weights, under a loss that expects logits"),
-    "no-log-softmax-before-nll": ("The loss falls below zero, without end.",
-                                  "a number added to all stand-in outputs of a row is taken off the loss; outputs "
-                                  "whose exponentials do not sum to 1"),
-    "input-ignored": ("The metric is the base rate's.",
-                      "outputs before and after exchanging the words of a batch"),
+    "loss-sign-flipped": (
+        "The metric moves the wrong way.",
+        "the loss of right and of contrary stand-in outputs; the propagated loss over the given one",
+    ),
+    "loss-ignores-a-target": (
+        "The loss falls, and the metric goes to one class's share.",
+        "the loss of stand-in outputs, right but for one class or label: what each costs",
+    ),
+    "softmax-before-cross-entropy": (
+        "The loss falls to about .55 (two classes) and no further.",
+        "outputs between 0 and 1 whatever the weights, rows that sum to 1, a loss that expects logits",
+    ),
+    "sigmoid-before-logits-loss": (
+        "The loss never falls below .69 or so.",
+        "outputs between 0 and 1 whatever the weights, under a loss that expects logits",
+    ),
+    "no-log-softmax-before-nll": (
+        "The loss falls below zero, without end.",
+        "a number added to all stand-in outputs of a row is taken off the loss; outputs "
+        "whose exponentials do not sum to 1",
+    ),
+    "input-ignored": ("The metric is the base rate's.", "outputs before and after exchanging the words of a batch"),
     "cannot-fit-one-batch": ("The training loss stands.", "a fresh optimizer on one batch"),
-    "inputs-in-wrong-arguments": ("It learns, badly.",
-                                  "what the word embedding is given, and under which name the mask arrives"),
+    "inputs-in-wrong-arguments": (
+        "It learns, badly.",
+        "what the word embedding is given, and under which name the mask arrives",
+    ),
     "unknown-tokens": ("The metric is the base rate's.", "the share of the most frequent id among the words"),
-    "attention-mask-wrong": ("Predictions change with the batch, or are NaN.",
-                             "where mask and padding disagree, and a row's logits with its padding taken away"),
+    "attention-mask-wrong": (
+        "Predictions change with the batch, or are NaN.",
+        "where mask and padding disagree, and a row's logits with its padding taken away",
+    ),
     "attention-mask-missing": ("Predictions change with the batch.", "a row's logits with its padding taken away"),
-    "padding-in-front": ("The article's own recipe: the head reads padding at position 0.",
-                         "the side of the padding, the rows that begin with the first token, and a row's logits with "
-                         "its padding taken away"),
+    "padding-in-front": (
+        "The article's own recipe: the head reads padding at position 0.",
+        "the side of the padding, the rows that begin with the first token, and a row's logits with "
+        "its padding taken away",
+    ),
     "wrong-padding-id": ("Predictions change with the batch.", "the id that fills rows up beside the embedding's own"),
-    "foreign-special-tokens": ("It learns, a little worse.",
-                               "one id behind the first token of all rows; fastai's `xx...` in the vocabulary"),
+    "foreign-special-tokens": (
+        "It learns, a little worse.",
+        "one id behind the first token of all rows; fastai's `xx...` in the vocabulary",
+    ),
     "labels-constant": ("The metric is perfect at once.", "targets sampled over the whole set"),
-    "texts-truncated": ("Training memorises, validation stands.",
-                        "texts cut at one length of which no word foretells a label"),
-    "labels-unrelated-to-texts": ("Training memorises, validation stands.",
-                                  "how well words foretell labels, held out, within each set"),
+    "texts-truncated": (
+        "Training memorises, validation stands.",
+        "texts cut at one length of which no word foretells a label",
+    ),
+    "labels-unrelated-to-texts": (
+        "Training memorises, validation stands.",
+        "how well words foretell labels, held out, within each set",
+    ),
     "labels-in-order": ("The loss jumps between two values.", "changes of class from row to row in the first batches"),
     "validation-one-class": ("The metric is 0 or 1.", "validation targets, beside the training shares"),
-    "validation-worse-than-constant": ("Training goes well, the validation loss rises.",
-                                       "the last validation loss beside a constant predictor's"),
+    "validation-worse-than-constant": (
+        "Training goes well, the validation loss rises.",
+        "the last validation loss beside a constant predictor's",
+    ),
     "dropout-too-high": ("Nothing is learned.", "the largest p among the dropout layers"),
     "metric-ignores-predictions": ("The metric never changes.", "the metric of right, contrary and random outputs"),
-    "metric-of-another-epoch": ("The metric changes less and less, or never.",
-                                "the metric of the same outputs in a first and in a later epoch"),
+    "metric-of-another-epoch": (
+        "The metric changes less and less, or never.",
+        "the metric of the same outputs in a first and in a later epoch",
+    ),
     "metric-fails": ("The fit ends at its first validation.", "what the metric raises, of real and of drawn targets"),
-    "metric-wrong-axis": ("The metric hovers at chance.",
-                          "whether right outputs score best, and the same in halves of the rows"),
-    "weights-changed-between-steps": ("Losses stand although every step moves weights.",
-                                      "weights at a batch's begin beside those at the end of the one before"),
-    "gradient-vanishes": ("Only the last layer's bias learns.",
-                          "the share of the parameters reached that get a gradient"),
-    "loss-ignores-targets": ("The loss falls and the metric stands.",
-                             "the loss of the same outputs when targets change places, and when they change"),
+    "metric-wrong-axis": (
+        "The metric hovers at chance.",
+        "whether right outputs score best, and the same in halves of the rows",
+    ),
+    "weights-changed-between-steps": (
+        "Losses stand although every step moves weights.",
+        "weights at a batch's begin beside those at the end of the one before",
+    ),
+    "gradient-vanishes": (
+        "Only the last layer's bias learns.",
+        "the share of the parameters reached that get a gradient",
+    ),
+    "loss-ignores-targets": (
+        "The loss falls and the metric stands.",
+        "the loss of the same outputs when targets change places, and when they change",
+    ),
     "depends-on-batch-mates": ("Validation changes with the batch size.", "a row's logits in its batch and alone"),
     "texts-all-alike": ("The metric is the base rate's.", "distinct texts among those looked at"),
-    "train-and-valid-disagree": ("Training goes well, validation stays at chance.",
-                                 "how well words of the training rows foretell labels of the validation rows"),
+    "train-and-valid-disagree": (
+        "Training goes well, validation stays at chance.",
+        "how well words of the training rows foretell labels of the validation rows",
+    ),
     "metric-at-base-rate": ("The loss falls and the metric stands.", "the metric beside a constant predictor's"),
 }

@@ -1,4 +1,5 @@
 """What the doctor says of a seeded fault or a healthy run, beside two baselines: a row of plain numbers each."""
+
 import copy
 import warnings
 from typing import Any, Dict, List, Optional, Tuple
@@ -22,8 +23,14 @@ def evaluate_fault(fault: Fault, architecture: str) -> Row:
     dict
         ``diagnose``, ``doctor`` and ``explain`` hold causes, most probable first, of the severity the fault asks for.
     """
-    row: Row = {"fault": fault.name, "architecture": architecture, "causes": list(fault.causes), "loud": fault.loud,
-                "severity": fault.severity, "cure": None}
+    row: Row = {
+        "fault": fault.name,
+        "architecture": architecture,
+        "causes": list(fault.causes),
+        "loud": fault.loud,
+        "severity": fault.severity,
+        "cure": None,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -87,8 +94,12 @@ def _diagnose(fault: Fault, architecture: str) -> Tuple[List[str], Optional[Dict
         _fit(fault, learn)
     diagnosis = diagnose(learn)
     right = next((f for f in diagnosis.findings if f.cause in fault.causes), None)
-    return _causes(diagnosis, fault.severity), right and {"message": right.message, "fix": right.fix,
-                                                          "cause": right.cause, "severity": right.severity}
+    return _causes(diagnosis, fault.severity), right and {
+        "message": right.message,
+        "fix": right.fix,
+        "cause": right.cause,
+        "severity": right.severity,
+    }
 
 
 def _fit_under_doctor(fault: Fault, architecture: str) -> Tuple[List[str], List[str], bool, bool]:

@@ -1,4 +1,5 @@
 """What a seeded fault is, and what the families of the catalogue share."""
+
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Callable, List, Optional, Tuple
@@ -42,8 +43,10 @@ class Fault:
 
 def fitting(epochs: int = 2, lr: Any = 1e-3, one_cycle: bool = False, **kwargs: Any) -> Callable[[Any], None]:
     """A user's fit."""
+
     def fit(learn: stack.Learner) -> None:
         (learn.fit_one_cycle if one_cycle else learn.fit)(epochs, lr, **kwargs)
+
     return fit
 
 
@@ -52,15 +55,23 @@ USUAL = fitting()
 
 def seeded(build: Callable[[str], stack.Learner]) -> Callable[..., stack.Learner]:
     """`build`, the same at each call."""
+
     @wraps(build)
     def run(architecture: str, seed: int = 0) -> stack.Learner:
         seed_everything(seed)
         return build(architecture)
+
     return run
 
 
-def fault(name: str, causes: Any, build: Callable[[str], stack.Learner], architectures: Tuple[str, ...],
-          fit: Callable[[stack.Learner], None] = USUAL, **kwargs: Any) -> Fault:
+def fault(
+    name: str,
+    causes: Any,
+    build: Callable[[str], stack.Learner],
+    architectures: Tuple[str, ...],
+    fit: Callable[[stack.Learner], None] = USUAL,
+    **kwargs: Any,
+) -> Fault:
     causes = (causes,) if isinstance(causes, str) else tuple(causes)
     return Fault(name, causes, seeded(build), fit, tuple(map(stack.named, architectures)), **kwargs)
 

@@ -1,8 +1,9 @@
 """What the doctor says of a handful of faulty learners, exact, in a process whose arithmetic is every CPU's.
 
-    python -m tests.faults.golden            # prints it
-    python -m tests.faults.golden --write    # stores it for the stack at hand
+python -m tests.faults.golden            # prints it
+python -m tests.faults.golden --write    # stores it for the stack at hand
 """
+
 import json
 import logging
 import os
@@ -15,8 +16,16 @@ from typing import Any, Dict, List
 from tests.parity.golden import ENVIRONMENT, ROOT
 
 # One of each family, and of each kind of cure: a call, a line to paste, a sentence.
-GOLDEN_FAULTS = ("callback-detaches-output", "split-without-body", "rate-nought", "mask-inverted", "labels-all-the-first",
-            "targets-with-targets", "patch-without-step", "nothing-unwraps")
+GOLDEN_FAULTS = (
+    "callback-detaches-output",
+    "split-without-body",
+    "rate-nought",
+    "mask-inverted",
+    "labels-all-the-first",
+    "targets-with-targets",
+    "patch-without-step",
+    "nothing-unwraps",
+)
 
 
 def path_of(stack: str) -> Path:
@@ -26,8 +35,12 @@ def path_of(stack: str) -> Path:
 def diagnose_in_subprocess() -> Dict[str, List[List[str]]]:
     """Fault -> findings, most probable first: cause, severity, fix."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.faults.golden", "--inside"], check=True,
-                          stdout=subprocess.PIPE, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.faults.golden", "--inside"],
+        check=True,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
     return json.loads(done.stdout.decode().splitlines()[-1])
 
 
@@ -61,6 +74,7 @@ def main(arguments: List[str]) -> None:
     found = json.dumps(diagnose_in_subprocess(), indent=1)
     if "--write" in arguments:
         from tests.parity.matrix import stack_name
+
         path_of(stack_name()).parent.mkdir(exist_ok=True)
         path_of(stack_name()).write_text(found + "\n", encoding="utf-8")
     print(found)

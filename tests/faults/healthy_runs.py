@@ -1,4 +1,5 @@
 """Healthy runs, as many and as different as one likes: whoever finds a fault here is mistaken."""
+
 import copy
 import io
 from dataclasses import dataclass
@@ -51,15 +52,20 @@ def _texts(spec: Spec, n: int) -> Texts:
     shares = UNEVEN.get(spec["task"]) if spec["shares"] == "uneven" else SHARES.get(spec["shares"])
     task = "classes" if spec["task"] == "tokens" else spec["task"]
     made = tasks.texts(task, n, LENGTHS[spec["texts"]], shares)
-    rows = [row if len(row) <= LONGEST else row[:LONGEST - 1] + row[-1:] for row in made.rows]
+    rows = [row if len(row) <= LONGEST else row[: LONGEST - 1] + row[-1:] for row in made.rows]
     return Texts(rows, made.targets.squeeze(1) if spec["loss"] == "flat mse on flat targets" else made.targets)
 
 
 def _tensors(spec: Spec, part: Texts) -> List[Tensor]:
     ids, mask = padded(part.rows, front=spec["mask"] == "in front", length=min(LENGTHS[spec["texts"]][1], LONGEST))
     targets = _kinds_of_words(ids) if spec["task"] == "tokens" else part.targets
-    masks = {"none": [], "from pad_token_id": [], "bool": [mask.bool()], "float": [mask.float()],
-             "with token types": [mask, torch.zeros_like(mask)]}
+    masks = {
+        "none": [],
+        "from pad_token_id": [],
+        "bool": [mask.bool()],
+        "float": [mask.float()],
+        "with token types": [mask, torch.zeros_like(mask)],
+    }
     return [ids, *masks.get(spec["mask"], [mask]), targets]
 
 
@@ -82,6 +88,7 @@ def _collate(spec: Spec) -> Callable[..., Any]:
         if spec["batch"] == "dict":
             inputs = dict(zip(_names(spec), inputs if isinstance(inputs, list) else [inputs]))
         return inputs, target
+
     return collate
 
 
@@ -170,14 +177,22 @@ def _recompute(bare: nn.Module, architecture: str) -> None:
 
 
 def _loss(spec: Spec) -> Any:
-    weights = torch.tensor([1.0, 1.5, 2.5])[:TASKS.get(spec["task"], TASKS["classes"]).n_outputs]
+    weights = torch.tensor([1.0, 1.5, 2.5])[: TASKS.get(spec["task"], TASKS["classes"]).n_outputs]
     makers: Dict[str, Callable[[], Any]] = {
-        "cross entropy": nn.CrossEntropyLoss, "weighted cross entropy": lambda: nn.CrossEntropyLoss(weights),
-        "label smoothing": stack.LabelSmoothing, "flat cross entropy": stack.FlatCrossEntropy,
-        "nll after log_softmax": nn.NLLLoss, "bce with logits": nn.BCEWithLogitsLoss,
+        "cross entropy": nn.CrossEntropyLoss,
+        "weighted cross entropy": lambda: nn.CrossEntropyLoss(weights),
+        "label smoothing": stack.LabelSmoothing,
+        "flat cross entropy": stack.FlatCrossEntropy,
+        "nll after log_softmax": nn.NLLLoss,
+        "bce with logits": nn.BCEWithLogitsLoss,
         "bce with pos_weight": lambda: nn.BCEWithLogitsLoss(pos_weight=torch.full((6,), 3.0)),
-        "flat bce": stack.FlatBCE, "bce after sigmoid": nn.BCELoss, "mse": nn.MSELoss,
-        "flat mse on flat targets": stack.FlatMSE, "smooth l1": nn.SmoothL1Loss, "l1": nn.L1Loss}
+        "flat bce": stack.FlatBCE,
+        "bce after sigmoid": nn.BCELoss,
+        "mse": nn.MSELoss,
+        "flat mse on flat targets": stack.FlatMSE,
+        "smooth l1": nn.SmoothL1Loss,
+        "l1": nn.L1Loss,
+    }
     return makers[spec["loss"]]()
 
 
@@ -195,9 +210,13 @@ def _metrics(spec: Spec) -> List[Any]:
         return [token_accuracy]
     if spec["task"] == "labels":
         thresholded = partial(stack.accuracy_multi, thresh=0.25, sigmoid=spec["loss"] != "bce after sigmoid")
-        return [thresholded, ColumnwiseAUC()] + [ConstantBaseline(stack.accuracy_multi)] * (spec["metrics"] == "several")
+        return [thresholded, ColumnwiseAUC()] + [ConstantBaseline(stack.accuracy_multi)] * (
+            spec["metrics"] == "several"
+        )
     usual = TASKS[spec["task"]].make_metrics()
-    return usual + ([ConstantBaseline(stack.accuracy)] if spec["metrics"] == "several" and usual == [stack.accuracy] else [])
+    return usual + (
+        [ConstantBaseline(stack.accuracy)] if spec["metrics"] == "several" and usual == [stack.accuracy] else []
+    )
 
 
 class FirstOfTuple(stack.ChangesOutput):
@@ -224,8 +243,9 @@ def _callbacks(spec: Spec) -> List[Any]:
 
 
 def _knowing(spec: Spec) -> List[Any]:
-    return (([stack.clipping(spec["clip"])] if spec["clip"] else [])
-            + ([_warming_up(spec["lr"])] if spec["schedule"] == "warm-up" else []))
+    return ([stack.clipping(spec["clip"])] if spec["clip"] else []) + (
+        [_warming_up(spec["lr"])] if spec["schedule"] == "warm-up" else []
+    )
 
 
 # -- learners and fits --------------------------------------------------------------------------------------------
@@ -235,8 +255,9 @@ def _learner(spec: Spec) -> Learner:
     model, data = _model(spec), _data(spec)
     if spec["weights"] in ("converged", "reloaded"):
         model = _trained_before(spec, model, data)
-    learn = stack.learner_of(data, model, _callbacks(spec), _knowing(spec), loss_func=_loss(spec),
-                             metrics=_metrics(spec), wd=spec["wd"])
+    learn = stack.learner_of(
+        data, model, _callbacks(spec), _knowing(spec), loss_func=_loss(spec), metrics=_metrics(spec), wd=spec["wd"]
+    )
     if spec["frozen"] in ("body", "discriminative rates", "gradual"):
         stack.split(learn, lambda net: list(head_and_body(net))[::-1])
     if spec["frozen"] in ("body", "gradual"):

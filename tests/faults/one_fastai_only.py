@@ -1,12 +1,15 @@
 """Faults that only one fastai can hold, and what the other makes of the same mistake. A test holds the names to be
 those of ``catalogue/only_fastai1.py`` and ``only_fastai2.py``."""
+
 from typing import Dict
 
 NO_FNS = "fastai 2 has no `callback_fns`"
 EITHER = "`cbs` takes a class as well as an instance: fastai 2 makes the instance"
 CANCELS = "fastai 1 knows no exception that cancels: callbacks return `skip_step`, `skip_bwd` or `skip_zero`"
-ATTRIBUTES = ("callbacks of fastai 1 return what they change; they see neither the learner's output nor its loss as an "
-              "attribute that their own could hide")
+ATTRIBUTES = (
+    "callbacks of fastai 1 return what they change; they see neither the learner's output nor its loss as an "
+    "attribute that their own could hide"
+)
 EVERYWHERE = "fastai 1 calls every callback in validation as in training"
 
 ONLY_ON: Dict[str, Dict[str, str]] = {
@@ -23,7 +26,7 @@ ONLY_ON: Dict[str, Dict[str, str]] = {
         "wrong-key-returned": "what a callback returns is not looked at; `returned-as-on-fastai-1` is its like",
         "by-position": "models of transformers 5 take the mask second; `types-before-mask` is its like",
         "model-copied-optimizer-made-anew": "`create_opt` asks the splitter anew, which heals it; "
-                                            "`model-copied-after-a-fit` is its like",
+        "`model-copied-after-a-fit` is its like",
         "model-left-in-half": "`to_fp16` leaves the model's weights as they are; `model-halved-by-hand` remains",
         "scale-set-too-low": "the scaler is made anew in each fit; `scale-fixed-too-low` remains",
     },

@@ -6,6 +6,7 @@ It takes an hour and more. With ``--rows`` each result is written as soon as it 
 is not judged again: a run that was broken off goes on. The file is of one state of the code; begin another after a
 change.
 """
+
 import argparse
 import ast
 import json
@@ -31,8 +32,10 @@ from tests.faults.synthetic_texts import PRETRAINED, pretrain
 CONTROLS, ALL_OF_THEM = 320, 99
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "evidence"
 # For the tests of the documentation (tests/docs/code_blocks.py).
-MARK = ("<!-- every block: not run: a fix as the doctor prints it, with the reader's own names; `make faults` applies "
-        "those it can -->")
+MARK = (
+    "<!-- every block: not run: a fix as the doctor prints it, with the reader's own names; `make faults` applies "
+    "those it can -->"
+)
 BASELINES = {"did the weights change?": "changed", "is the metric flat?": "flat"}
 
 
@@ -48,8 +51,11 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="where the single results are written, a line of JSON each")
     arguments = parser.parse_args()
     wanted = {fault.name for fault in FAULTS if arguments.only in fault.name}
-    cases = sorted((f.name, a) for f, a in (held_out_cases() if arguments.held_out else all_cases())
-                   if f.name in wanted and a in f.architectures[:arguments.each] + stack.HELD_OUT)
+    cases = sorted(
+        (f.name, a)
+        for f, a in (held_out_cases() if arguments.held_out else all_cases())
+        if f.name in wanted and a in f.architectures[: arguments.each] + stack.HELD_OUT
+    )
     pretrain_all([a for _, a in cases] + [a for a in stack.ALL if stack.available(a)], arguments.jobs)
     faults = evaluate_all(_evaluate_case, cases, arguments.jobs, arguments.rows)
     seeds = [(arguments.seed, arguments.controls, i) for i in range(arguments.controls)]
@@ -157,15 +163,26 @@ def figures(faults: List[Row], healthy: List[Row]) -> List[List[str]]:
         ["... by `diagnose` alone / by `Doctor` alone", "", f"{share(silent, asked)} / {share(silent, watched)}"],
         ["right cause first", ".63", share(silent, first_right)],
         ["right cause among the first three", "-", share(silent, three_right)],
-        ["... first, `diagnose` alone / `Doctor` alone", "",
-         f"{share(silent, lambda r: first_right(r, asked))} / {share(silent, lambda r: first_right(r, watched))}"],
-        ["loud failures: right cause first", "-", share(loud, lambda r: first_right(r) or first_right(
-            r, lambda x: x["explain"]))],
+        [
+            "... first, `diagnose` alone / `Doctor` alone",
+            "",
+            f"{share(silent, lambda r: first_right(r, asked))} / {share(silent, lambda r: first_right(r, watched))}",
+        ],
+        [
+            "loud failures: right cause first",
+            "-",
+            share(loud, lambda r: first_right(r) or first_right(r, lambda x: x["explain"])),
+        ],
         ["false alarms (warning or error) on healthy runs", "< 2 %", f"{len(alarms)} of {len(healthy)}"],
         ["cures applied after which the metric moves", ".98", share(cures, lambda r: r["cure"])],
-        *[[f"baseline \"{name}\": faults found / false alarms", "",
-           f"{share(silent, lambda r, k=key: _baseline(r, k))} / {share(healthy, lambda r, k=key: _baseline(r, k))}"]
-          for name, key in BASELINES.items()],
+        *[
+            [
+                f'baseline "{name}": faults found / false alarms',
+                "",
+                f"{share(silent, lambda r, k=key: _baseline(r, k))} / {share(healthy, lambda r, k=key: _baseline(r, k))}",
+            ]
+            for name, key in BASELINES.items()
+        ],
     ]
 
 
@@ -177,8 +194,11 @@ def _baseline(row: Row, key: str) -> bool:
 
 
 def _arguments_of(arguments: Any) -> str:
-    given = [("--held-out", arguments.held_out), (f"--each {arguments.each}", arguments.each != ALL_OF_THEM),
-             (f"--controls {arguments.controls}", arguments.controls != CONTROLS)]
+    given = [
+        ("--held-out", arguments.held_out),
+        (f"--each {arguments.each}", arguments.each != ALL_OF_THEM),
+        (f"--controls {arguments.controls}", arguments.controls != CONTROLS),
+    ]
     words = [word for word, said in given if said]
     return f' ARGS="{" ".join(words)}"' if words else ""
 
@@ -191,27 +211,50 @@ def written(faults: List[Row], healthy: List[Row], arguments: Any) -> str:
     if not arguments.held_out:
         title = f"# The doctor's catalogue{stack.IN_TITLE}"
         if (DOCS / stack.HELD_OUT_PAGE).is_file():
-            elsewhere = (" Architectures that nobody looked at while the doctor was made: "
-                         f"[{stack.HELD_OUT_PAGE}]({stack.HELD_OUT_PAGE}).")
-    lines = [title, "", MARK, "",
-             "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
-             f"`make faults{stack.IN_COMMAND}{_arguments_of(arguments)}`: "
-             f"{len({r.get('fault') for r in faults})} seeded faults on {each} each ({len(faults)} cases), and "
-             f"{len(healthy)} distinct healthy runs, each asked "
-             f"before the fit, watched, and asked after it. Seed of the controls: {arguments.seed}. Python "
-             f"{platform.python_version()}, torch {torch.__version__}{stack.VERSIONS}.{elsewhere}",
-             "", "## Figures", "", "| figure | best published | here |", "|---|---|---|"]
+            elsewhere = (
+                " Architectures that nobody looked at while the doctor was made: "
+                f"[{stack.HELD_OUT_PAGE}]({stack.HELD_OUT_PAGE})."
+            )
+    lines = [
+        title,
+        "",
+        MARK,
+        "",
+        "What may keep metrics from moving, how each cause is seen, and its cure. Below the figures of "
+        f"`make faults{stack.IN_COMMAND}{_arguments_of(arguments)}`: "
+        f"{len({r.get('fault') for r in faults})} seeded faults on {each} each ({len(faults)} cases), and "
+        f"{len(healthy)} distinct healthy runs, each asked "
+        f"before the fit, watched, and asked after it. Seed of the controls: {arguments.seed}. Python "
+        f"{platform.python_version()}, torch {torch.__version__}{stack.VERSIONS}.{elsewhere}",
+        "",
+        "## Figures",
+        "",
+        "| figure | best published | here |",
+        "|---|---|---|",
+    ]
     lines += [f"| {' | '.join(row)} |" for row in figures(faults, healthy)]
-    lines += ["", "By architecture, silent faults:", "", "| architecture | found | right cause first |",
-              "|---|---|---|"]
+    lines += [
+        "",
+        "By architecture, silent faults:",
+        "",
+        "| architecture | found | right cause first |",
+        "|---|---|---|",
+    ]
     for name in sorted({r["architecture"] for r in faults if "architecture" in r}):
         mine = [r for r in faults if r.get("architecture") == name and not r["loud"]]
         lines.append(f"| {stack.shown(name)} | {share(mine, said)} | {share(mine, first_right)} |")
     lines += ["", "What was missed or named otherwise:", "", *_misses(faults), "", *_alarms(healthy)]
     if not arguments.held_out:
-        lines += ["", f"Faults that cannot exist on {stack.NAME}, or only otherwise:", "",
-                  *[f"- `{name}`: {why}" for name, why in ONLY_ON[stack.OTHER].items()],
-                  "", "## The catalogue", "", *_catalogue(faults)]
+        lines += [
+            "",
+            f"Faults that cannot exist on {stack.NAME}, or only otherwise:",
+            "",
+            *[f"- `{name}`: {why}" for name, why in ONLY_ON[stack.OTHER].items()],
+            "",
+            "## The catalogue",
+            "",
+            *_catalogue(faults),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -234,8 +277,11 @@ def _heard(rows: List[Row]) -> str:
 
 def _alarms(healthy: List[Row]) -> List[str]:
     bad = [r for r in healthy if "broke" in r or any(r["alarms"].values())]
-    return ["False alarms:", "", *([f"- {r.get('alarms') or r['broke']} on {r.get('spec') or r['case']}" for r in bad]
-                                   or ["- none"])]
+    return [
+        "False alarms:",
+        "",
+        *([f"- {r.get('alarms') or r['broke']} on {r.get('spec') or r['case']}" for r in bad] or ["- none"]),
+    ]
 
 
 def _catalogue(faults: List[Row]) -> List[str]:
@@ -245,8 +291,16 @@ def _catalogue(faults: List[Row]) -> List[str]:
         lines += [f"### `{cause}`", "", f"**Looks like.** {looks}", "", f"**Seen by.** {seen}", ""]
         if example:
             message = re.sub(r"/\S*/(tests/)", r"\1", example["message"])  # where the project lies is nobody's business
-            lines += [f"**Said.** {example['severity']}: {message}", "", "**Cure.**", "",
-                      f"```{_language(example['fix'])}", example["fix"], "```", ""]
+            lines += [
+                f"**Said.** {example['severity']}: {message}",
+                "",
+                "**Cure.**",
+                "",
+                f"```{_language(example['fix'])}",
+                example["fix"],
+                "```",
+                "",
+            ]
     return lines
 
 

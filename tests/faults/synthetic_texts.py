@@ -1,4 +1,5 @@
 """Texts shaped as real ones, batches of them, and tiny models trained before on others. No fastai here."""
+
 from functools import partial
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -33,8 +34,13 @@ _BACKGROUND = torch.cat([_BY_FREQUENCY[:12], _BY_FREQUENCY[30:]])
 _COMMONNESS = 1.0 / torch.arange(1.0, len(_BACKGROUND) + 1)
 
 
-def texts(task: str, n: int, lengths: Tuple[int, int] = LENGTHS, shares: Optional[Sequence[float]] = None,
-          at_end: bool = False) -> Texts:
+def texts(
+    task: str,
+    n: int,
+    lengths: Tuple[int, int] = LENGTHS,
+    shares: Optional[Sequence[float]] = None,
+    at_end: bool = False,
+) -> Texts:
     """`n` rows and their targets, drawn with torch's own generator.
 
     `shares` are of the classes, or the rates of the labels; `at_end` puts the words that tell at the end of a row.
@@ -70,7 +76,7 @@ def _row(told: List[int], lengths: Tuple[int, int], at_end: bool) -> List[int]:
     room = int(torch.randint(lengths[0], lengths[1] + 1, ())) - 2
     told = told[:room]
     words = torch.multinomial(_COMMONNESS, room, replacement=True)
-    words = _BACKGROUND[words].tolist()[:room - len(told)] + told
+    words = _BACKGROUND[words].tolist()[: room - len(told)] + told
     order = range(room) if at_end else torch.randperm(room).tolist()
     return [CLS] + [words[i] for i in order] + [SEP]
 
@@ -147,7 +153,7 @@ def pretrain(architecture: str) -> Dict[str, Tensor]:
         for _ in range(PRETRAINING_STEPS):
             told = torch.randint(FIRST_WORD, VOCAB, (48, 8)).tolist()
             rows = [_row(words, lengths_for(architecture), False) for words in told]
-            inputs = padded(rows)[:1 if architecture == "gpt2" else 2]
+            inputs = padded(rows)[: 1 if architecture == "gpt2" else 2]
             present = (inputs[0][:, :, None, None] == kinds).any(3).any(1).float()
             loss = nn.functional.binary_cross_entropy_with_logits(unwrap(_call(model, inputs)), present)
             optimizer.zero_grad()

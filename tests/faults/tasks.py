@@ -1,4 +1,5 @@
 """Small tasks shaped as real ones: uneven words, varied lengths, labels that some words tell; models trained before."""
+
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -56,8 +57,9 @@ TASKS: Dict[str, Task] = {
 }
 
 
-def databunch(train: Sequence[Tensor], valid: Sequence[Tensor], bs: int = BATCH, collate: Any = None,
-              shuffle: bool = True) -> Any:
+def databunch(
+    train: Sequence[Tensor], valid: Sequence[Tensor], bs: int = BATCH, collate: Any = None, shuffle: bool = True
+) -> Any:
     """From tensors, targets last."""
     make = stack.loaders if shuffle else stack.unshuffled
     return make(train, valid, bs, collate or inputs_and_target)
@@ -92,18 +94,27 @@ def head_and_body(model: nn.Module) -> Tuple[List[nn.Module], List[nn.Module]]:
     """Flattened leaf modules of the head and of the body."""
     leaves = stack.flatten_model(model)
     at = [bool(list(leaf.parameters())) for leaf in leaves][::-1].index(True)
-    return leaves[len(leaves) - 1 - at:], leaves[:len(leaves) - 1 - at]
+    return leaves[len(leaves) - 1 - at :], leaves[: len(leaves) - 1 - at]
 
 
 # -- learners ----------------------------------------------------------------------------------------------------
 
 
-def learner(architecture: str, task: str = "classes", *, model: Optional[nn.Module] = None, data: Any = None,
-            callbacks: Optional[List[Any]] = None, **overrides: Any) -> Any:
+def learner(
+    architecture: str,
+    task: str = "classes",
+    *,
+    model: Optional[nn.Module] = None,
+    data: Any = None,
+    callbacks: Optional[List[Any]] = None,
+    **overrides: Any,
+) -> Any:
     """A healthy learner, but for what is put in its place; a `model` is taken as it is."""
     kind = TASKS[task]
     settings = dict(loss_func=kind.make_loss(), metrics=kind.make_metrics())
     return stack.learner_of(
         data or databunch(*task_tensors(architecture, task)),
         wrapped(bare_model(architecture, kind.n_outputs), architecture) if model is None else model,
-        callbacks=[HFCallback()] if callbacks is None else callbacks, **{**settings, **overrides})
+        callbacks=[HFCallback()] if callbacks is None else callbacks,
+        **{**settings, **overrides},
+    )

@@ -1,4 +1,5 @@
 """Each seeded fault builds, is the same each time, and fails as loudly or as silently as it says."""
+
 import warnings
 from typing import List
 
@@ -11,8 +12,16 @@ from tests.faults.one_fastai_only import ONLY_ON
 from tests.faults.stacks import stack
 
 CASES = list(all_cases())
-QUICK = {"callback-detaches-output", "model-swapped", "one-nan-in-the-head", "patch-below-hfcallback",
-         "sigmoid-in-the-model", "mask-inverted", "targets-with-targets", "nothing-unwraps"}
+QUICK = {
+    "callback-detaches-output",
+    "model-swapped",
+    "one-nan-in-the-head",
+    "patch-below-hfcallback",
+    "sigmoid-in-the-model",
+    "mask-inverted",
+    "targets-with-targets",
+    "nothing-unwraps",
+}
 BERT = stack.named("bert")
 ONE_IN = 12 if stack.NAME == "fastai 1" else 30
 
@@ -20,8 +29,10 @@ ONE_IN = 12 if stack.NAME == "fastai 1" else 30
 def cases() -> List[object]:
     """The quick ones, and one in so many of the others: `make faults` judges them all."""
     chosen = [(f, a) for i, (f, a) in enumerate(CASES) if i % ONE_IN == 0 or f.name in QUICK and a == BERT]
-    return [pytest.param(fault, architecture, id=f"{fault.name}-{architecture}", marks=marks(fault, architecture))
-            for fault, architecture in chosen]
+    return [
+        pytest.param(fault, architecture, id=f"{fault.name}-{architecture}", marks=marks(fault, architecture))
+        for fault, architecture in chosen
+    ]
 
 
 def marks(fault: Fault, architecture: str) -> List[object]:

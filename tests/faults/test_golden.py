@@ -1,4 +1,5 @@
 """What the doctor says today of a handful of faulty learners is what it said then: causes, severities, fixes."""
+
 import json
 import platform
 
@@ -13,8 +14,9 @@ from tests.parity.matrix import stack_name
 def stored():
     path = golden.path_of(stack_name())
     if platform.machine() not in ("x86_64", "AMD64") or not path.is_file():
-        pytest.skip(f"no golden findings for {stack_name()} on {platform.machine()}: "
-                    f"python -m tests.faults.golden --write")
+        pytest.skip(
+            f"no golden findings for {stack_name()} on {platform.machine()}: python -m tests.faults.golden --write"
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,5 @@
 """The controls are what they are called: distinct, the same each time, and their loss falls."""
+
 import json
 import warnings
 
@@ -12,9 +13,13 @@ from tests.faults.stacks import stack
 SAMPLE = controls(seed=1, n=40 if stack.NAME == "fastai 1" else 16)
 
 
-@pytest.mark.parametrize("control", [
-    pytest.param(control, id=f"{i}-{control.spec['architecture']}", marks=[pytest.mark.slow] if i >= 1 else [])
-    for i, control in enumerate(SAMPLE)])
+@pytest.mark.parametrize(
+    "control",
+    [
+        pytest.param(control, id=f"{i}-{control.spec['architecture']}", marks=[pytest.mark.slow] if i >= 1 else [])
+        for i, control in enumerate(SAMPLE)
+    ],
+)
 def test_the_training_loss_falls_or_was_low(control):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,4 +1,5 @@
 """broadcasts: true where a loss compares every row with every target, and nowhere else."""
+
 import itertools
 
 import pytest
@@ -44,25 +45,42 @@ def correlation(output, target):
 
 
 SPREADS = {
-    "MSELoss": nn.MSELoss(), "MSELoss sum": nn.MSELoss(reduction="sum"), "MSELoss none": nn.MSELoss(reduction="none"),
-    "L1Loss": nn.L1Loss(), "SmoothL1Loss": nn.SmoothL1Loss(), "mse_loss": F.mse_loss, "squared": squared,
-    "root": squared_root, "bound method": nn.MSELoss().forward,
+    "MSELoss": nn.MSELoss(),
+    "MSELoss sum": nn.MSELoss(reduction="sum"),
+    "MSELoss none": nn.MSELoss(reduction="none"),
+    "L1Loss": nn.L1Loss(),
+    "SmoothL1Loss": nn.SmoothL1Loss(),
+    "mse_loss": F.mse_loss,
+    "squared": squared,
+    "root": squared_root,
+    "bound method": nn.MSELoss().forward,
     "lambda": lambda output, target: (output - target).abs().sum(),
 }
 PAIRS = {
-    "flat MSELoss": Flat(nn.MSELoss()), "flat L1Loss": Flat(nn.L1Loss()), "flat squared": Flat(squared),
-    "flat SmoothL1Loss": Flat(nn.SmoothL1Loss()), "correlation": correlation,
+    "flat MSELoss": Flat(nn.MSELoss()),
+    "flat L1Loss": Flat(nn.L1Loss()),
+    "flat squared": Flat(squared),
+    "flat SmoothL1Loss": Flat(nn.SmoothL1Loss()),
+    "correlation": correlation,
     "squeezed": lambda output, target: squared(output.squeeze(-1), target.squeeze(-1)),
 }
 PAIRS_BITS = {"BCE": Flat(nn.BCELoss()), "BCE with logits": Flat(nn.BCEWithLogitsLoss())}
-REFUSES = {"BCELoss": nn.BCELoss(), "BCEWithLogitsLoss": nn.BCEWithLogitsLoss(),
-           "CrossEntropyLoss": nn.CrossEntropyLoss(), "NLLLoss": nn.NLLLoss()}
+REFUSES = {
+    "BCELoss": nn.BCELoss(),
+    "BCEWithLogitsLoss": nn.BCEWithLogitsLoss(),
+    "CrossEntropyLoss": nn.CrossEntropyLoss(),
+    "NLLLoss": nn.NLLLoss(),
+}
 
-targets = st.one_of(
-    st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=12),
-    st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), min_size=2, max_size=8),
-    st.lists(st.integers(-90, 90).map(lambda n: n / 10), min_size=2, max_size=8),
-).filter(lambda values: len(set(values)) > 1).map(torch.tensor)
+targets = (
+    st.one_of(
+        st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=12),
+        st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]), min_size=2, max_size=8),
+        st.lists(st.integers(-90, 90).map(lambda n: n / 10), min_size=2, max_size=8),
+    )
+    .filter(lambda values: len(set(values)) > 1)
+    .map(torch.tensor)
+)
 
 
 def against_a_column(target, column):
@@ -119,10 +137,21 @@ def test_as_many_columns_as_rows_under_a_plain_loss_is_one():
     assert broadcasts(nn.MSELoss(), torch.zeros(4, 4), torch.tensor([0.0, 1, 0, 2])) is True
 
 
-@pytest.mark.parametrize("output, target", [
-    ((4, 1), (4, 1)), ((4,), (4,)), ((4, 3), (4, 3)), ((4, 3), (4, 1)), ((4, 5, 2), (4, 5, 1)), ((), (4,)), ((4,), ()),
-    ((4, 3), (5,)), ((4, 3), (2, 3)),
-], ids=str)
+@pytest.mark.parametrize(
+    "output, target",
+    [
+        ((4, 1), (4, 1)),
+        ((4,), (4,)),
+        ((4, 3), (4, 3)),
+        ((4, 3), (4, 1)),
+        ((4, 5, 2), (4, 5, 1)),
+        ((), (4,)),
+        ((4,), ()),
+        ((4, 3), (5,)),
+        ((4, 3), (2, 3)),
+    ],
+    ids=str,
+)
 def test_rows_that_stay_with_their_targets_are_no_broadcast(output, target):
     varied = torch.arange(float(torch.zeros(target).numel())).reshape(target)
     assert broadcasts(nn.MSELoss(), torch.zeros(output), varied) is False
@@ -136,16 +165,25 @@ def test_a_loss_that_ignores_its_targets_is_no_broadcast():
     assert broadcasts(lambda output, target: output.mean(), torch.zeros(4, 1), torch.tensor([0.0, 1, 0, 0])) is False
 
 
-@pytest.mark.parametrize("output, target", [(torch.zeros(1, 1), torch.ones(1)), (torch.zeros(4, 1), torch.ones(4)),
-                                            (torch.zeros(1, 3), torch.tensor([0.0, 1, 0])),
-                                            (torch.zeros(0, 1), torch.zeros(0))],
-                         ids=["one row", "equal targets", "one row of outputs", "no rows"])
+@pytest.mark.parametrize(
+    "output, target",
+    [
+        (torch.zeros(1, 1), torch.ones(1)),
+        (torch.zeros(4, 1), torch.ones(4)),
+        (torch.zeros(1, 3), torch.tensor([0.0, 1, 0])),
+        (torch.zeros(0, 1), torch.zeros(0)),
+    ],
+    ids=["one row", "equal targets", "one row of outputs", "no rows"],
+)
 def test_none_where_this_batch_cannot_tell(output, target):
     assert broadcasts(nn.MSELoss(), output, target) is None
 
 
-@pytest.mark.parametrize("output, target", [((torch.zeros(4, 1),), torch.ones(4)), (torch.zeros(4, 1), [1, 2, 3, 4]),
-                                            (None, None)], ids=["tuple of outputs", "list of targets", "nothing"])
+@pytest.mark.parametrize(
+    "output, target",
+    [((torch.zeros(4, 1),), torch.ones(4)), (torch.zeros(4, 1), [1, 2, 3, 4]), (None, None)],
+    ids=["tuple of outputs", "list of targets", "nothing"],
+)
 def test_what_is_no_pair_of_tensors_is_no_broadcast(output, target):
     assert broadcasts(nn.MSELoss(), output, target) is False
 

@@ -1,4 +1,5 @@
 """``HFModel`` under ``torch.compile``: it breaks no graph that the bare model does not, and needs no more of them."""
+
 import pytest
 import torch
 from torch import nn

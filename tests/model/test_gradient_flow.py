@@ -1,4 +1,5 @@
 """reach: exactly the parameters that backward would give a gradient, found without backward."""
+
 import pytest
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ class Doubled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        saved, = ctx.saved_tensors
+        (saved,) = ctx.saved_tensors
         return gradient * 2 + 0 * saved
 
 

@@ -1,4 +1,5 @@
 """Every head class of both libraries, tiny: embeddings, blocks and head, each parameter once; and what is no model."""
+
 import re
 
 import pytest
@@ -14,16 +15,43 @@ BLOCKS = 5
 CUTS = (10, 28)  # Transfo-XL's vocabulary comes in three parts
 BLOCK = re.compile(r"(.*?)\.?\b(?:layer|layers|h|block|attentions|ffns|layer_norm[12]|albert_layer_groups)\.(\d+)\.")
 HEAD_NAME = "(For[A-Z]|(With)?LMHead|DoubleHeads)"
-FAMILIES = ("bert", "roberta", "distilbert", "xlnet", "xlm", "gpt2", "albert", "electra", "deberta-v2", "mpnet",
-            "roformer", "t5", "bart", "opt", "llama")
+FAMILIES = (
+    "bert",
+    "roberta",
+    "distilbert",
+    "xlnet",
+    "xlm",
+    "gpt2",
+    "albert",
+    "electra",
+    "deberta-v2",
+    "mpnet",
+    "roformer",
+    "t5",
+    "bart",
+    "opt",
+    "llama",
+)
 TINY = dict(vocab_size=VOCAB, hidden_size=16, num_hidden_layers=BLOCKS, num_attention_heads=2, intermediate_size=32)
-MORE = {"t5": dict(d_model=16, d_kv=8, d_ff=32, num_layers=BLOCKS, num_heads=2),
-        "bart": dict(d_model=16, encoder_layers=4, decoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=32,
-                     decoder_attention_heads=2, decoder_ffn_dim=32),
-        "xlm": dict(emb_dim=16, n_layers=BLOCKS, n_heads=2), "xlnet": dict(d_model=16, n_head=2, d_inner=32),
-        "opt": dict(ffn_dim=32, word_embed_proj_dim=16), "albert": dict(embedding_size=8),
-        "deberta-v2": dict(relative_attention=True, position_buckets=4, norm_rel_ebd="layer_norm"),
-        "electra": dict(embedding_size=8), "llama": dict(num_key_value_heads=2)}
+MORE = {
+    "t5": dict(d_model=16, d_kv=8, d_ff=32, num_layers=BLOCKS, num_heads=2),
+    "bart": dict(
+        d_model=16,
+        encoder_layers=4,
+        decoder_layers=3,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=32,
+    ),
+    "xlm": dict(emb_dim=16, n_layers=BLOCKS, n_heads=2),
+    "xlnet": dict(d_model=16, n_head=2, d_inner=32),
+    "opt": dict(ffn_dim=32, word_embed_proj_dim=16),
+    "albert": dict(embedding_size=8),
+    "deberta-v2": dict(relative_attention=True, position_buckets=4, norm_rel_ebd="layer_norm"),
+    "electra": dict(embedding_size=8),
+    "llama": dict(num_key_value_heads=2),
+}
 
 
 def heads_of_then(name):
@@ -33,15 +61,18 @@ def heads_of_then(name):
     config, family = model.config, type(getattr(model, "body", model)).config_class
     for setting in {"num_hidden_layers", "n_layers", "n_layer"} & set(vars(config)):
         setattr(config, setting, BLOCKS)
-    return [kind(config) for key, kind in vars(library).items() if isinstance(kind, type) and re.search(HEAD_NAME, key)
-            and getattr(kind, "config_class", None) is family]
+    return [
+        kind(config)
+        for key, kind in vars(library).items()
+        if isinstance(kind, type) and re.search(HEAD_NAME, key) and getattr(kind, "config_class", None) is family
+    ]
 
 
 def heads_of_now(name, only=None):
     """The same of transformers 5; or the one class named `only`."""
     library = pytest.importorskip("transformers")
     config = library.CONFIG_MAPPING[name](**{**TINY, **MORE.get(name, {})})
-    family = type(config).__name__[:-len("Config")]
+    family = type(config).__name__[: -len("Config")]
     keys = [key for key in dir(library) if re.match(family + HEAD_NAME, key)]
     kinds = [getattr(library, key) for key in ([only] if only else keys)]
     assert kinds
@@ -90,8 +121,13 @@ def check_even(model, groups):
     sizes = [len(blocks) for blocks in found]
     assert sum(sizes) == len(set().union(*found))
     assert max(sizes) - min(sizes) <= 1
-    numbers = [sorted((stack.startswith(("decoder", "model.decoder", "transformer.decoder")), int(number))
-                      for stack, number in blocks) for blocks in found]
+    numbers = [
+        sorted(
+            (stack.startswith(("decoder", "model.decoder", "transformer.decoder")), int(number))
+            for stack, number in blocks
+        )
+        for blocks in found
+    ]
     assert sum(numbers, []) == sorted(sum(numbers, []))
 
 
@@ -156,7 +192,7 @@ def by_thirds(model):
     """Leaves cut by count: blocks cut in two, tied weights twice."""
     leaves = [m for m in model.modules() if not list(m.children()) and list(m.parameters())]
     third = len(leaves) // 3
-    return [leaves[:third], leaves[third:2 * third], leaves[2 * third:]]
+    return [leaves[:third], leaves[third : 2 * third], leaves[2 * third :]]
 
 
 def test_a_splitter_that_forgets_lone_parameters_is_seen():
@@ -167,8 +203,11 @@ def test_a_splitter_that_forgets_lone_parameters_is_seen():
 
 
 def test_a_splitter_by_count_is_seen():
-    for model, check in [(heads_of_then("bert")[0], check_each_parameter_once), (tiny_model("bert"), check_order),
-                         (tiny_model("distilbert"), check_even)]:
+    for model, check in [
+        (heads_of_then("bert")[0], check_each_parameter_once),
+        (tiny_model("bert"), check_order),
+        (tiny_model("distilbert"), check_even),
+    ]:
         check(model, build_layer_groups(model))
         with pytest.raises(AssertionError):
             check(model, by_thirds(model))
@@ -202,8 +241,13 @@ def own_names(model, n=None):
 
 
 def test_a_transformer_of_ones_own_with_everything_side_by_side():
-    model = Own(words=nn.Embedding(9, 8), scale=nn.Parameter(torch.ones(8)), blocks=nn.ModuleList([block(), block()]),
-                norm=nn.LayerNorm(8), out=nn.Linear(8, 2))
+    model = Own(
+        words=nn.Embedding(9, 8),
+        scale=nn.Parameter(torch.ones(8)),
+        blocks=nn.ModuleList([block(), block()]),
+        norm=nn.LayerNorm(8),
+        out=nn.Linear(8, 2),
+    )
     assert own_names(model) == [["scale", "words"], ["blocks"], ["blocks"], ["norm", "out"]]
     assert own_names(model, 3) == [["scale", "words"], ["blocks"], ["norm", "out"]]
     assert own_names(model, 2) == [["blocks", "scale", "words"], ["norm", "out"]]
@@ -217,8 +261,13 @@ def test_blocks_in_a_sequential():
 def test_a_head_registered_before_the_body_and_a_lone_parameter_beside_it_are_the_head():
     model = Own(out=nn.Linear(16, 2), temperature=nn.Parameter(torch.ones(1)), bert=tiny_model("bert").bert)
     assert own_names(model)[-1] == ["bert", "out", "temperature"]  # bert: its pooler
-    assert names_in(model, build_layer_groups(model))[-1] == {"out.weight", "out.bias", "temperature",
-                                                         "bert.pooler.dense.weight", "bert.pooler.dense.bias"}
+    assert names_in(model, build_layer_groups(model))[-1] == {
+        "out.weight",
+        "out.bias",
+        "temperature",
+        "bert.pooler.dense.weight",
+        "bert.pooler.dense.bias",
+    }
 
 
 def test_a_head_per_label_is_not_taken_for_the_encoder():
@@ -244,15 +293,29 @@ def test_frozen_parameters_are_in_their_groups_too():
 
 
 REFUSED = {
-    "no blocks": (lambda: build_layer_groups(nn.Linear(2, 2)), "no-blocks", "Linear was given, in which no repeated blocks "
-                  "were found; expected a model whose encoder is an nn.ModuleList of layers"),
-    "no head": (lambda: build_layer_groups(tiny_model("xlnet").transformer), "no-head",
-                "XLNetModel was given, in which nothing comes after the blocks; expected a model with a head"),
-    "a class": (lambda: build_layer_groups(nn.Linear), "class-instead-of-instance", "The class Linear was given; expected"),
+    "no blocks": (
+        lambda: build_layer_groups(nn.Linear(2, 2)),
+        "no-blocks",
+        "Linear was given, in which no repeated blocks "
+        "were found; expected a model whose encoder is an nn.ModuleList of layers",
+    ),
+    "no head": (
+        lambda: build_layer_groups(tiny_model("xlnet").transformer),
+        "no-head",
+        "XLNetModel was given, in which nothing comes after the blocks; expected a model with a head",
+    ),
+    "a class": (
+        lambda: build_layer_groups(nn.Linear),
+        "class-instead-of-instance",
+        "The class Linear was given; expected",
+    ),
     "a name": (lambda: build_layer_groups("bert"), "not-a-module", "str was given; expected a model"),
-    "one group": (lambda: build_layer_groups(tiny_model("bert"), 1), "bad-group-count",
-                  "n=1 was given; expected a number of groups from 2 (body, head) to 4 (every layer its own). Write "
-                  "partial(layer_groups, n=3)."),
+    "one group": (
+        lambda: build_layer_groups(tiny_model("bert"), 1),
+        "bad-group-count",
+        "n=1 was given; expected a number of groups from 2 (body, head) to 4 (every layer its own). Write "
+        "partial(layer_groups, n=3).",
+    ),
     "too many": (lambda: build_layer_groups(tiny_model("bert"), 5), "bad-group-count", "n=5 was given"),
     "a bool": (lambda: build_layer_groups(tiny_model("bert"), True), "bad-group-count", "n=True was given"),
     "a float": (lambda: build_layer_groups(tiny_model("bert"), 3.0), "bad-group-count", "n=3.0 was given"),

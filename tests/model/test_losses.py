@@ -1,4 +1,5 @@
 """Losses and metrics of spans and next tokens; the models' own losses are the witness. No fastai here."""
+
 import numpy as np
 import pytest
 import torch
@@ -43,8 +44,9 @@ def test_the_loss_of_a_span_is_the_models_own(name):
 def test_the_loss_of_the_next_token_is_the_models_own(padded):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2,
-                                                                 n_positions=16)).eval()
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, n_positions=16)
+    ).eval()
     texts = ids(4, 6)
     labels = texts.masked_fill(torch.tensor([[False] * 4 + [padded] * 2]), -100)
     with torch.no_grad():
@@ -101,7 +103,7 @@ def test_the_best_span_is_the_best_of_all_that_do_not_end_before_they_begin(rows
 
 
 def test_each_on_its_own_begin_and_end_would_cross():
-    scores = torch.tensor([[[0., 0., 9., 0.], [9., 0., 1., 0.]]])
+    scores = torch.tensor([[[0.0, 0.0, 9.0, 0.0], [9.0, 0.0, 1.0, 0.0]]])
     assert scores.argmax(-1).tolist() == [[2, 0]]
     assert best_spans(scores).tolist() == [[2, 2]]
 
@@ -121,13 +123,18 @@ def test_span_match_and_overlap():
     near = scores_of([[1, 3], [1, 1], [3, 5], [2, 2]])  # two of three tokens, none, all, all
     assert float(span_exact_match(near, SPANS)) == 0.5
     assert float(span_f1(near, SPANS)) == pytest.approx((2 * 2 / 5 + 0 + 1 + 1) / 4)
-    assert torch.equal(span_exact_match(near, SPANS), span_exact_match((near[:, 0], near[:, 1]), SPANS[:, 0], SPANS[:, 1]))
+    assert torch.equal(
+        span_exact_match(near, SPANS), span_exact_match((near[:, 0], near[:, 1]), SPANS[:, 0], SPANS[:, 1])
+    )
 
 
 def test_an_answer_that_was_cut_off_counts_as_missed():
     cut = torch.tensor([[1, 2], [-100, -100]])
-    assert float(span_exact_match(scores_of([[1, 2], [0, 0]]), cut)) == float(
-        span_f1(scores_of([[1, 2], [0, 0]]), cut)) == 0.5
+    assert (
+        float(span_exact_match(scores_of([[1, 2], [0, 0]]), cut))
+        == float(span_f1(scores_of([[1, 2], [0, 0]]), cut))
+        == 0.5
+    )
 
 
 def test_words_right_ahead_of_their_time():
@@ -142,27 +149,46 @@ def test_words_right_ahead_of_their_time():
 
 def test_both_outputs_in_one_tensor():
     start, end = LOGITS[:, 0], LOGITS[:, 1]
-    for output in ({"loss": torch.tensor(0.1), "start_logits": start, "end_logits": end}, (start, end),
-                   (torch.tensor(0.1), start, end), [start, end, (torch.zeros(4, 6, 8),)]):
+    for output in (
+        {"loss": torch.tensor(0.1), "start_logits": start, "end_logits": end},
+        (start, end),
+        (torch.tensor(0.1), start, end),
+        [start, end, (torch.zeros(4, 6, 8),)],
+    ):
         assert torch.equal(span_logits(output), LOGITS)
     assert not torch.equal(span_logits((end, start)), LOGITS)
 
 
-@pytest.mark.parametrize("output, said", (
-    ({"logits": LOGITS}, r"The model returned dict\(logits: float32 \(4, 2, 6\)\); expected start_logits and"),
-    ((LOGITS,), "expected start_logits and end_logits"), (LOGITS, "expected start_logits and end_logits"),
-    ({"start_logits": LOGITS, "end_logits": None}, "expected start_logits and end_logits"),
-))
+@pytest.mark.parametrize(
+    "output, said",
+    (
+        ({"logits": LOGITS}, r"The model returned dict\(logits: float32 \(4, 2, 6\)\); expected start_logits and"),
+        ((LOGITS,), "expected start_logits and end_logits"),
+        (LOGITS, "expected start_logits and end_logits"),
+        ({"start_logits": LOGITS, "end_logits": None}, "expected start_logits and end_logits"),
+    ),
+)
 def test_an_output_without_both_is_refused(output, said):
     with pytest.raises(OutputError, match=said):
         span_logits(output)
 
 
-@pytest.mark.parametrize("outputs, targets, said", (
-    (LOGITS[:, 0], (SPANS,), r"float32 \(4, 6\) was given for the outputs of a span; expected .*element=span_logits"),
-    (LOGITS, (SPANS[:, 0],), r"tuple\(int64 \(4,\)\) was given for the targets of a span; expected int64 \(rows, 2\)"),
-    (LOGITS, (SPANS, SPANS, SPANS), "was given for the targets of a span"),
-))
+@pytest.mark.parametrize(
+    "outputs, targets, said",
+    (
+        (
+            LOGITS[:, 0],
+            (SPANS,),
+            r"float32 \(4, 6\) was given for the outputs of a span; expected .*element=span_logits",
+        ),
+        (
+            LOGITS,
+            (SPANS[:, 0],),
+            r"tuple\(int64 \(4,\)\) was given for the targets of a span; expected int64 \(rows, 2\)",
+        ),
+        (LOGITS, (SPANS, SPANS, SPANS), "was given for the targets of a span"),
+    ),
+)
 def test_shapes_that_are_no_spans_are_refused(outputs, targets, said):
     for use in (SpanLoss(), span_exact_match, span_f1):
         with pytest.raises(InvalidInputError, match=said):

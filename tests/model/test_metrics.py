@@ -1,4 +1,5 @@
 """mean_columnwise_auc and compute_constant_output, against the definitions spelled out."""
+
 import math
 
 import pytest
@@ -24,15 +25,28 @@ quick = settings(deadline=None, max_examples=40)
 
 def auc_by_counting(scores, targets):
     """How often a positive scores above a negative; ties count half."""
-    pairs = [(p > n) + 0.5 * (p == n) for p, hit in zip(scores, targets) if hit for n, miss in zip(scores, targets)
-             if not miss]
+    pairs = [
+        (p > n) + 0.5 * (p == n)
+        for p, hit in zip(scores, targets)
+        if hit
+        for n, miss in zip(scores, targets)
+        if not miss
+    ]
     return sum(pairs) / len(pairs)
 
 
 @quick
-@given(st.integers(2, 12).flatmap(lambda n: st.lists(
-    st.tuples(st.lists(st.integers(-3, 3), min_size=n, max_size=n), st.lists(st.booleans(), min_size=n, max_size=n)),
-    min_size=1, max_size=3)))
+@given(
+    st.integers(2, 12).flatmap(
+        lambda n: st.lists(
+            st.tuples(
+                st.lists(st.integers(-3, 3), min_size=n, max_size=n), st.lists(st.booleans(), min_size=n, max_size=n)
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+)
 def test_auc_is_the_mean_over_columns_of_pairs_in_the_right_order(columns):
     outputs = torch.tensor([scores for scores, _ in columns]).float().t()
     targets = torch.tensor([hits for _, hits in columns]).float().t()
@@ -71,8 +85,9 @@ def test_of_classes_each_is_scored_against_the_rest():
 def test_rows_without_a_class_do_not_count():
     outputs, classes = torch.randn(12, 3), torch.arange(12) % 3
     with_some_more = torch.cat([classes, torch.full((5,), -100, dtype=torch.long)])
-    assert mean_columnwise_auc(torch.cat([outputs, torch.randn(5, 3)]), with_some_more) == \
-        mean_columnwise_auc(outputs, classes)
+    assert mean_columnwise_auc(torch.cat([outputs, torch.randn(5, 3)]), with_some_more) == mean_columnwise_auc(
+        outputs, classes
+    )
 
 
 def test_gradients_halves_and_integer_targets_will_do():
@@ -108,8 +123,11 @@ def test_of_numbers_it_is_the_mean():
     assert compute_constant_output(torch.tensor([1.0, 2, 3, 6]), 2).tolist() == [3, 3], "one number a row is no matrix"
 
 
-@pytest.mark.parametrize("targets, width", [(torch.tensor([0, 2, 1, 2]), 3), (BITS, 2), (torch.tensor([1.0, 2, 6]), 1),
-                                            (torch.tensor([1.0, 0, 1]), 1)], ids=["classes", "bits", "numbers", "one"])
+@pytest.mark.parametrize(
+    "targets, width",
+    [(torch.tensor([0, 2, 1, 2]), 3), (BITS, 2), (torch.tensor([1.0, 2, 6]), 1), (torch.tensor([1.0, 0, 1]), 1)],
+    ids=["classes", "bits", "numbers", "one"],
+)
 def test_it_is_one_row_of_float32_and_the_targets_stay(targets, width):
     before = targets.clone()
     row = compute_constant_output(targets, width)
@@ -117,12 +135,16 @@ def test_it_is_one_row_of_float32_and_the_targets_stay(targets, width):
     assert torch.equal(targets, before)
 
 
-@pytest.mark.parametrize("loss, expected", [
-    (nn.BCEWithLogitsLoss(), math.log(3)),
-    (nn.MSELoss(), 0.75),
-    (nn.BCELoss(), 0.75),
-    (lambda output, target: 1 / 0, math.log(3)),
-], ids=["logits", "numbers", "probabilities", "a loss that fails"])
+@pytest.mark.parametrize(
+    "loss, expected",
+    [
+        (nn.BCEWithLogitsLoss(), math.log(3)),
+        (nn.MSELoss(), 0.75),
+        (nn.BCELoss(), 0.75),
+        (lambda output, target: 1 / 0, math.log(3)),
+    ],
+    ids=["logits", "numbers", "probabilities", "a loss that fails"],
+)
 def test_the_loss_chooses_between_odds_and_means(loss, expected):
     assert compute_constant_output(BITS[:, 0], 1, loss).tolist() == [pytest.approx(expected)]
     assert compute_constant_output(BITS[:, :1], 1, loss).tolist() == [pytest.approx(expected)]
@@ -143,21 +165,22 @@ def test_no_other_constant_has_a_lower_cross_entropy(classes, shift):
 
 @pytest.mark.parametrize("dtype", (torch.bool, torch.uint8, torch.int64, torch.float16, torch.float32, torch.float64))
 def test_accuracy_thresh_takes_targets_of_every_dtype(dtype):
-    outputs = torch.tensor([[2., -2., 0.1], [-1., 1., -0.1]])
+    outputs = torch.tensor([[2.0, -2.0, 0.1], [-1.0, 1.0, -0.1]])
     targets = torch.tensor([[1, 0, 0], [1, 1, 0]])
     assert float(accuracy_thresh(outputs, targets.to(dtype))) == pytest.approx(4 / 6)
 
 
 def test_accuracy_thresh_is_read_at_its_threshold_and_of_probabilities_too():
-    outputs, targets = torch.tensor([[-1., -2.]]), torch.tensor([[1., 0.]])  # probabilities .269 and .119
+    outputs, targets = torch.tensor([[-1.0, -2.0]]), torch.tensor([[1.0, 0.0]])  # probabilities .269 and .119
     assert float(accuracy_thresh(outputs, targets, thresh=0.25)) == 1
     assert float(accuracy_thresh(outputs, targets)) == 0.5
     assert float(accuracy_thresh(outputs.sigmoid(), targets, thresh=0.25, sigmoid=False)) == 1
     assert float(accuracy_thresh(outputs, targets, thresh=0.25, sigmoid=False)) == 0.5
 
 
-@pytest.mark.parametrize("metric, targets", [(accuracy_thresh, torch.zeros(4).long()),
-                                             (mean_columnwise_auc, torch.zeros(4))])
+@pytest.mark.parametrize(
+    "metric, targets", [(accuracy_thresh, torch.zeros(4).long()), (mean_columnwise_auc, torch.zeros(4))]
+)
 def test_one_target_per_text_is_no_matter_for_metrics_of_columns(metric, targets):
     with pytest.raises(InvalidInputError, match=r"was given outputs \(4, 2\) and targets \(4,\); expected both"):
         metric(torch.zeros(4, 2), targets)
@@ -166,7 +189,7 @@ def test_one_target_per_text_is_no_matter_for_metrics_of_columns(metric, targets
 def test_a_predictor_that_never_says_yes_scores_the_share_of_zeros():
     targets = torch.zeros(50, 6)
     targets[:3, 0] = 1
-    assert float(accuracy_thresh(torch.full((50, 6), -9.), targets)) == pytest.approx(297 / 300)
+    assert float(accuracy_thresh(torch.full((50, 6), -9.0), targets)) == pytest.approx(297 / 300)
 
 
 def test_single_answers_are_a_class_each_or_all_labels_off_and_on_and_none_for_numbers():

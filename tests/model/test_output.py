@@ -1,4 +1,5 @@
 """unwrap and describe: the very tensor, however it is nested, or an error that says what to write."""
+
 import pickle
 from collections import namedtuple
 from dataclasses import dataclass
@@ -81,17 +82,28 @@ keys = st.sampled_from(["logits", "loss", "a", "b"])
 
 
 def containers(inner):
-    return (st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple)
-            | st.dictionaries(keys, inner, max_size=3)
-            | st.builds(Pair, inner, inner) | st.builds(Record, inner, inner)
-            | st.builds(ClassifierOutput, inner, inner, inner))
+    return (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(keys, inner, max_size=3)
+        | st.builds(Pair, inner, inner)
+        | st.builds(Record, inner, inner)
+        | st.builds(ClassifierOutput, inner, inner, inner)
+    )
 
 
 def all_tensors(output):
     if isinstance(output, Tensor):
         return [output]
-    values = output.values() if isinstance(output, dict) else \
-        vars(output).values() if isinstance(output, Record) else output if isinstance(output, (list, tuple)) else ()
+    values = (
+        output.values()
+        if isinstance(output, dict)
+        else vars(output).values()
+        if isinstance(output, Record)
+        else output
+        if isinstance(output, (list, tuple))
+        else ()
+    )
     return [tensor for value in values for tensor in all_tensors(value)]
 
 
@@ -128,9 +140,16 @@ def test_flat_logits_are_not_mistaken_for_losses(logits):
     assert unwrap((logits, torch.zeros(4, 8))) is logits
 
 
-@pytest.mark.parametrize("make", [lambda loss: (loss,), lambda loss: [loss, None], lambda loss: {"loss": loss},
-                                  lambda loss: ClassifierOutput(loss=loss)],
-                         ids=["tuple", "list", "dict", "ModelOutput"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda loss: (loss,),
+        lambda loss: [loss, None],
+        lambda loss: {"loss": loss},
+        lambda loss: ClassifierOutput(loss=loss),
+    ],
+    ids=["tuple", "list", "dict", "ModelOutput"],
+)
 def test_a_loss_alone_is_no_logits(make):
     with pytest.raises(OutputError, match="a loss and no logits. Call the model without labels") as error:
         unwrap(make(torch.tensor(0.5)))
@@ -142,59 +161,88 @@ def test_a_loss_alone_is_no_logits(make):
 A, B, C = torch.zeros(4, 1), torch.zeros(4, 2), torch.zeros(4, 3)
 
 
-@pytest.mark.parametrize("output, element, expected", [
-    ((A, B), 1, B),
-    ([A, B], -1, B),
-    ({"a": None, "b": B, "c": C}, 0, B),
-    (ClassifierOutput(logits=A, hidden_states=B), 1, B),
-    ({"a": A, "b": B}, "b", B),
-    (Pair(A, B), "extra", B),
-    (Record(A, B), "extra", B),
-    (Record(A, B), 1, B),
-    ((A, (B, C)), lambda output: output[1][0], B),
-    (A, 7, A),
-    (A, "no such name", A),
-])
+@pytest.mark.parametrize(
+    "output, element, expected",
+    [
+        ((A, B), 1, B),
+        ([A, B], -1, B),
+        ({"a": None, "b": B, "c": C}, 0, B),
+        (ClassifierOutput(logits=A, hidden_states=B), 1, B),
+        ({"a": A, "b": B}, "b", B),
+        (Pair(A, B), "extra", B),
+        (Record(A, B), "extra", B),
+        (Record(A, B), 1, B),
+        ((A, (B, C)), lambda output: output[1][0], B),
+        (A, 7, A),
+        (A, "no such name", A),
+    ],
+)
 def test_element_picks_the_very_tensor(output, element, expected):
     assert unwrap(output, element) is expected
 
 
-@pytest.mark.parametrize("output, element", [
-    ({"a": A, "b": B, "c": C}, ("a", "c")),
-    ((A, B, C), [0, -1]),
-    (ClassifierOutput(logits=A, hidden_states=C), ("logits", 1)),
-    ((A, (B, C)), lambda output: (output[0], output[1][1])),
-], ids=["names", "positions", "both", "callable"])
+@pytest.mark.parametrize(
+    "output, element",
+    [
+        ({"a": A, "b": B, "c": C}, ("a", "c")),
+        ((A, B, C), [0, -1]),
+        (ClassifierOutput(logits=A, hidden_states=C), ("logits", 1)),
+        ((A, (B, C)), lambda output: (output[0], output[1][1])),
+    ],
+    ids=["names", "positions", "both", "callable"],
+)
 def test_several_elements_give_a_tuple_for_losses_that_take_several(output, element):
     found = unwrap(output, element)
     assert isinstance(found, tuple) and found[0] is A and found[1] is C
 
 
 BAD_ELEMENTS = {
-    "name": ({"a": A, "b": B}, "logit",
-             "element='logit' was given, but the model returned dict(a: float32 (4, 1), b: float32 (4, 2)). "
-             "Write one of ['a', 'b']."),
-    "name of a None": ({"a": A, "b": None}, "b",
-                       "element='b' was given, but the model returned dict(a: float32 (4, 1), b: None). "
-                       "Write one of ['a']."),
-    "name without names": ((A, B), "logits",
-                           "element='logits' was given, but the model returned tuple(float32 (4, 1), float32 (4, 2)), "
-                           "which has no names. Write a position instead: element=0."),
-    "position": ((A, B), 2,
-                 "element=2 was given, but the model returned tuple(float32 (4, 1), float32 (4, 2)); expected a "
-                 "position below 2, counted from 0."),
-    "position without positions": (3.5, 0,
-                                   "element=0 was given, but the model returned float, which has no positions. "
-                                   "Write element=lambda output: ... instead."),
-    "no tensor there": ((A, (B, C)), 1,
-                        "element=1 gave tuple(float32 (4, 2), float32 (4, 3)) out of tuple(float32 (4, 1), "
-                        "tuple(float32 (4, 2), float32 (4, 3))); expected a tensor. To reach deeper write a callable, "
-                        "for example element=lambda output: output['hidden_states'][-1]."),
-    "callable gives no tensor": ((A, "text"), lambda output: output[1],
-                                 "element=<lambda> gave str out of tuple(float32 (4, 1), str); expected a tensor."),
-    "bool": ((A, B), True,
-             "element=True (bool) was given; expected a name, a position, a callable, or a sequence of names and "
-             "positions."),
+    "name": (
+        {"a": A, "b": B},
+        "logit",
+        "element='logit' was given, but the model returned dict(a: float32 (4, 1), b: float32 (4, 2)). "
+        "Write one of ['a', 'b'].",
+    ),
+    "name of a None": (
+        {"a": A, "b": None},
+        "b",
+        "element='b' was given, but the model returned dict(a: float32 (4, 1), b: None). Write one of ['a'].",
+    ),
+    "name without names": (
+        (A, B),
+        "logits",
+        "element='logits' was given, but the model returned tuple(float32 (4, 1), float32 (4, 2)), "
+        "which has no names. Write a position instead: element=0.",
+    ),
+    "position": (
+        (A, B),
+        2,
+        "element=2 was given, but the model returned tuple(float32 (4, 1), float32 (4, 2)); expected a "
+        "position below 2, counted from 0.",
+    ),
+    "position without positions": (
+        3.5,
+        0,
+        "element=0 was given, but the model returned float, which has no positions. "
+        "Write element=lambda output: ... instead.",
+    ),
+    "no tensor there": (
+        (A, (B, C)),
+        1,
+        "element=1 gave tuple(float32 (4, 2), float32 (4, 3)) out of tuple(float32 (4, 1), "
+        "tuple(float32 (4, 2), float32 (4, 3))); expected a tensor. To reach deeper write a callable, "
+        "for example element=lambda output: output['hidden_states'][-1].",
+    ),
+    "callable gives no tensor": (
+        (A, "text"),
+        lambda output: output[1],
+        "element=<lambda> gave str out of tuple(float32 (4, 1), str); expected a tensor.",
+    ),
+    "bool": (
+        (A, B),
+        True,
+        "element=True (bool) was given; expected a name, a position, a callable, or a sequence of names and positions.",
+    ),
     "dict": ((A, B), {}, "element={} (dict) was given; expected a name, a position, a callable"),
 }
 
@@ -217,29 +265,47 @@ def test_an_empty_sequence_of_elements_is_refused(element):
 # -- what cannot be unwrapped ----------------------------------------------------------------------
 
 REFUSED = {
-    "headless": ({"last_hidden_state": torch.zeros(4, 5, 6), "pooler_output": torch.zeros(4, 6)}, "ambiguous-output",
-                 "The model returned dict(last_hidden_state: float32 (4, 5, 6), pooler_output: float32 (4, 6)): 2 "
-                 "tensors and none is called 'logits'. Training on a hidden state would go unnoticed, so say which "
-                 "one the loss needs: element='last_hidden_state' for one of ['last_hidden_state', 'pooler_output'], "
-                 "or element=('last_hidden_state', 'pooler_output') for a loss that takes several; a model with a "
-                 "head (…ForSequenceClassification) returns logits."),
-    "two heads": ({"start_logits": C, "end_logits": C}, "ambiguous-output",
-                  "The model returned dict(start_logits: float32 (4, 3), end_logits: float32 (4, 3)): 2 tensors and "
-                  "none is called 'logits'. Training on a hidden state would go unnoticed, so say which one the loss "
-                  "needs: element='start_logits' for one of ['start_logits', 'end_logits'], or element="
-                  "('start_logits', 'end_logits') for a loss that takes several; element=span_logits (of this package) "
-                  "puts both into one tensor, as fastai's predictions need it."),
-    "only a loss": ((torch.tensor(0.5),), "only-a-loss",
-                    "The model returned tuple(float32 ()): a loss and no logits. Call the model without labels and let "
-                    "the Learner's loss_func compute the loss, or write element=0 to take what is there."),
-    "nothing": ((), "no-tensor-in-output",
-                "The model returned tuple(): nothing in it. Expected the logits; check what forward returns."),
-    "no tensor": ({"text": "abc", "n": None}, "no-tensor-in-output",
-                  "The model returned dict(text: str, n: None): no tensor in it. Expected the logits; check what "
-                  "forward returns."),
-    "not an output": (3.5, "no-tensor-in-output",
-                      "The model returned float; expected a tensor, tuple, list, mapping, namedtuple or dataclass that "
-                      "holds the logits. Write element=lambda output: ... to pick them."),
+    "headless": (
+        {"last_hidden_state": torch.zeros(4, 5, 6), "pooler_output": torch.zeros(4, 6)},
+        "ambiguous-output",
+        "The model returned dict(last_hidden_state: float32 (4, 5, 6), pooler_output: float32 (4, 6)): 2 "
+        "tensors and none is called 'logits'. Training on a hidden state would go unnoticed, so say which "
+        "one the loss needs: element='last_hidden_state' for one of ['last_hidden_state', 'pooler_output'], "
+        "or element=('last_hidden_state', 'pooler_output') for a loss that takes several; a model with a "
+        "head (…ForSequenceClassification) returns logits.",
+    ),
+    "two heads": (
+        {"start_logits": C, "end_logits": C},
+        "ambiguous-output",
+        "The model returned dict(start_logits: float32 (4, 3), end_logits: float32 (4, 3)): 2 tensors and "
+        "none is called 'logits'. Training on a hidden state would go unnoticed, so say which one the loss "
+        "needs: element='start_logits' for one of ['start_logits', 'end_logits'], or element="
+        "('start_logits', 'end_logits') for a loss that takes several; element=span_logits (of this package) "
+        "puts both into one tensor, as fastai's predictions need it.",
+    ),
+    "only a loss": (
+        (torch.tensor(0.5),),
+        "only-a-loss",
+        "The model returned tuple(float32 ()): a loss and no logits. Call the model without labels and let "
+        "the Learner's loss_func compute the loss, or write element=0 to take what is there.",
+    ),
+    "nothing": (
+        (),
+        "no-tensor-in-output",
+        "The model returned tuple(): nothing in it. Expected the logits; check what forward returns.",
+    ),
+    "no tensor": (
+        {"text": "abc", "n": None},
+        "no-tensor-in-output",
+        "The model returned dict(text: str, n: None): no tensor in it. Expected the logits; check what "
+        "forward returns.",
+    ),
+    "not an output": (
+        3.5,
+        "no-tensor-in-output",
+        "The model returned float; expected a tensor, tuple, list, mapping, namedtuple or dataclass that "
+        "holds the logits. Write element=lambda output: ... to pick them.",
+    ),
 }
 
 
@@ -288,17 +354,20 @@ def test_the_output_itself_is_not_changed():
 # -- describe --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("output, line", [
-    (C, "float32 (4, 3)"),
-    (torch.zeros((), dtype=torch.int64), "int64 ()"),
-    ((C, (hidden(),) * 13), "tuple(float32 (4, 3), tuple of 13)"),
-    ([A, None, "text"], "list(float32 (4, 1), None, str)"),
-    (Pair(A, None), "Pair(logits: float32 (4, 1), extra: None)"),
-    (ClassifierOutput(logits=A), "ClassifierOutput(logits: float32 (4, 1))"),
-    ([[[[A]]]], "list(list(list(list of 1)))"),
-    ({"a": {"b": {"c": {"d": A}}}}, "dict(a: dict(b: dict(c: dict of 1)))"),
-    (None, "None"),
-])
+@pytest.mark.parametrize(
+    "output, line",
+    [
+        (C, "float32 (4, 3)"),
+        (torch.zeros((), dtype=torch.int64), "int64 ()"),
+        ((C, (hidden(),) * 13), "tuple(float32 (4, 3), tuple of 13)"),
+        ([A, None, "text"], "list(float32 (4, 1), None, str)"),
+        (Pair(A, None), "Pair(logits: float32 (4, 1), extra: None)"),
+        (ClassifierOutput(logits=A), "ClassifierOutput(logits: float32 (4, 1))"),
+        ([[[[A]]]], "list(list(list(list of 1)))"),
+        ({"a": {"b": {"c": {"d": A}}}}, "dict(a: dict(b: dict(c: dict of 1)))"),
+        (None, "None"),
+    ],
+)
 def test_describe_says_types_names_and_shapes(output, line):
     assert describe(output) == line
 

@@ -1,4 +1,5 @@
 """HFModel: inputs by name in any order, and a mask where none was given."""
+
 import copy
 import warnings
 from collections import UserDict
@@ -24,8 +25,15 @@ class Echo(nn.Module):
         super().__init__()
         self.config = SimpleNamespace(**config)
 
-    def forward(self, input_ids=None, attention_mask=None, token_type_ids=None, position_ids=None, input_mask=None,
-                inputs_embeds=None):
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        token_type_ids=None,
+        position_ids=None,
+        input_mask=None,
+        inputs_embeds=None,
+    ):
         return {name: value for name, value in locals().items() if name not in ("self", "__class__")}
 
 
@@ -138,26 +146,32 @@ def test_the_callers_own_mask_stays_and_gets_no_rival(name):
     assert [n for n in ("attention_mask", "input_mask") if arrived[n] is not None] == [name]
 
 
-@pytest.mark.parametrize("config, pad_token_id, used", [
-    ({}, 7, 7),
-    ({"pad_token_id": 5}, None, 5),
-    ({"pad_token_id": 5}, 7, 7),
-    ({"pad_token_id": 0}, None, 0),
-    ({"pad_token_id": 5}, 0, 0),
-    ({"pad_index": 6}, None, 6),
-    ({"pad_token_id": None, "pad_index": 6}, None, 6),
-    ({"pad_token_id": 5, "eos_token_id": 8}, None, 5),
-    ({"pad_token_id": 5, "eos_token_id": [8, 9]}, None, 5),
-    ({"pad_token_id": 5, "eos_token_id": 5}, 5, 5),
-])
+@pytest.mark.parametrize(
+    "config, pad_token_id, used",
+    [
+        ({}, 7, 7),
+        ({"pad_token_id": 5}, None, 5),
+        ({"pad_token_id": 5}, 7, 7),
+        ({"pad_token_id": 0}, None, 0),
+        ({"pad_token_id": 5}, 0, 0),
+        ({"pad_index": 6}, None, 6),
+        ({"pad_token_id": None, "pad_index": 6}, None, 6),
+        ({"pad_token_id": 5, "eos_token_id": 8}, None, 5),
+        ({"pad_token_id": 5, "eos_token_id": [8, 9]}, None, 5),
+        ({"pad_token_id": 5, "eos_token_id": 5}, 5, 5),
+    ],
+)
 def test_the_padding_id_comes_from_the_caller_else_from_the_config(config, pad_token_id, used):
     tokens = torch.arange(10)[None]
     mask = HFModel(Echo(**config), pad_token_id=pad_token_id)(tokens)["attention_mask"]
     assert (mask == 0).nonzero().tolist() == [[0, used]]
 
 
-@pytest.mark.parametrize("config", [{}, {"pad_token_id": None}, {"pad_token_id": 5, "eos_token_id": 5},
-                                    {"pad_token_id": 5, "eos_token_id": [8, 5]}], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"pad_token_id": None}, {"pad_token_id": 5, "eos_token_id": 5}, {"pad_token_id": 5, "eos_token_id": [8, 5]}],
+    ids=str,
+)
 def test_one_warning_and_no_mask_when_no_padding_id_is_known(config):
     model = HFModel(Echo(**config))
     with pytest.warns(UserWarning) as said:
@@ -166,15 +180,20 @@ def test_one_warning_and_no_mask_when_no_padding_id_is_known(config):
     assert [str(warning.message) for warning in said] == [
         "No attention mask: the batch brings none and the padding id is unknown (Echo's config has none that differs "
         "from its end-of-text token), so padding is read as text. Write HFModel(model, pad_token_id=tokenizer.pad_token_id), "
-        "or name an attention_mask in inputs."]
+        "or name an attention_mask in inputs."
+    ]
 
 
-@pytest.mark.parametrize("model, batch", [
-    (HFModel(NoMask()), {"input_ids": ids()}),
-    (HFModel(Echo()), {"inputs_embeds": torch.ones(2, 3, 4)}),
-    (HFModel(Echo()), {"input_ids": ids(), "attention_mask": torch.ones(4, 6)}),
-    (HFModel(Echo(pad_token_id=PAD)), {"input_ids": ids()}),
-], ids=["forward takes no mask", "no ids", "mask given", "padding id known"])
+@pytest.mark.parametrize(
+    "model, batch",
+    [
+        (HFModel(NoMask()), {"input_ids": ids()}),
+        (HFModel(Echo()), {"inputs_embeds": torch.ones(2, 3, 4)}),
+        (HFModel(Echo()), {"input_ids": ids(), "attention_mask": torch.ones(4, 6)}),
+        (HFModel(Echo(pad_token_id=PAD)), {"input_ids": ids()}),
+    ],
+    ids=["forward takes no mask", "no ids", "mask given", "padding id known"],
+)
 def test_no_warning_where_nothing_is_missing(model, batch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -199,28 +218,63 @@ def test_with_the_mask_a_text_is_scored_alike_alone_and_in_a_longer_batch(name):
 ECHO_TAKES = "Echo.forward takes input_ids, attention_mask, token_type_ids, position_ids, input_mask, inputs_embeds."
 TWO = (torch.ones(2, 3), torch.ones(2, 1))
 MISFITS = {
-    "unnamed": (Echo(), None, TWO, "inputs-unnamed",
-                "A batch of 2 (float32 (2, 3), float32 (2, 1)) was given without names, and names are never guessed. "
-                f"{ECHO_TAKES} Write HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each "
-                "tensor."),
-    "nothing": (Echo(), None, (), "inputs-unnamed",
-                f"A batch of 0 () was given without names, and names are never guessed. {ECHO_TAKES} Write "
-                "HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor."),
-    "count": (Echo(), ("input_ids",), TWO, "inputs-count",
-              "A batch of 2 (float32 (2, 3), float32 (2, 1)) was given, but inputs=('input_ids',) names 1. Give as "
-              "many names as the batch has tensors."),
-    "unknown": (Echo(), ("input_ids", "atention_mask"), TWO, "inputs-unknown",
-                f"['atention_mask'] was given, and Echo.forward does not take it. {ECHO_TAKES} Write inputs=(...) "
-                "with these names."),
-    "missing": (Needy(), ("input_ids",), TWO[:1], "inputs-missing",
-                "['input_ids'] was given, but Needy.forward also needs ['lengths', 'langs']. Needy.forward takes "
-                "input_ids, lengths, langs, scale. Add it to the batch and to inputs=(...)."),
-    "missing beside any name": (OpenEnded(), ("x",), TWO[:1], "inputs-missing",
-                                "['x'] was given, but OpenEnded.forward also needs ['input_ids']. OpenEnded.forward "
-                                "takes input_ids and any name. Add it to the batch and to inputs=(...)."),
-    "not input_ids": (nn.Linear(3, 2), None, TWO[:1], "inputs-unknown",
-                      "['input_ids'] was given, and Linear.forward does not take it. Linear.forward takes input. "
-                      "Write inputs=(...) with these names."),
+    "unnamed": (
+        Echo(),
+        None,
+        TWO,
+        "inputs-unnamed",
+        "A batch of 2 (float32 (2, 3), float32 (2, 1)) was given without names, and names are never guessed. "
+        f"{ECHO_TAKES} Write HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each "
+        "tensor.",
+    ),
+    "nothing": (
+        Echo(),
+        None,
+        (),
+        "inputs-unnamed",
+        f"A batch of 0 () was given without names, and names are never guessed. {ECHO_TAKES} Write "
+        "HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor.",
+    ),
+    "count": (
+        Echo(),
+        ("input_ids",),
+        TWO,
+        "inputs-count",
+        "A batch of 2 (float32 (2, 3), float32 (2, 1)) was given, but inputs=('input_ids',) names 1. Give as "
+        "many names as the batch has tensors.",
+    ),
+    "unknown": (
+        Echo(),
+        ("input_ids", "atention_mask"),
+        TWO,
+        "inputs-unknown",
+        f"['atention_mask'] was given, and Echo.forward does not take it. {ECHO_TAKES} Write inputs=(...) "
+        "with these names.",
+    ),
+    "missing": (
+        Needy(),
+        ("input_ids",),
+        TWO[:1],
+        "inputs-missing",
+        "['input_ids'] was given, but Needy.forward also needs ['lengths', 'langs']. Needy.forward takes "
+        "input_ids, lengths, langs, scale. Add it to the batch and to inputs=(...).",
+    ),
+    "missing beside any name": (
+        OpenEnded(),
+        ("x",),
+        TWO[:1],
+        "inputs-missing",
+        "['x'] was given, but OpenEnded.forward also needs ['input_ids']. OpenEnded.forward "
+        "takes input_ids and any name. Add it to the batch and to inputs=(...).",
+    ),
+    "not input_ids": (
+        nn.Linear(3, 2),
+        None,
+        TWO[:1],
+        "inputs-unknown",
+        "['input_ids'] was given, and Linear.forward does not take it. Linear.forward takes input. "
+        "Write inputs=(...) with these names.",
+    ),
 }
 
 
@@ -267,23 +321,41 @@ def test_ids_that_are_no_tensor_are_refused():
 
 
 CONSTRUCTED_WRONG = {
-    "class": (lambda: HFModel(Echo), "class-instead-of-instance",
-              "The class Echo was given; expected an instance. Write HFModel(Echo.from_pretrained(...))."),
-    "twice": (lambda: HFModel(HFModel(Echo())), "wrapped-twice",
-              "An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...)."),
+    "class": (
+        lambda: HFModel(Echo),
+        "class-instead-of-instance",
+        "The class Echo was given; expected an instance. Write HFModel(Echo.from_pretrained(...)).",
+    ),
+    "twice": (
+        lambda: HFModel(HFModel(Echo())),
+        "wrapped-twice",
+        "An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...).",
+    ),
     "twice, hidden": (lambda: HFModel(nn.DataParallel(HFModel(Echo()))), "wrapped-twice", "An HFModel was given;"),
-    "name": (lambda: HFModel("bert-base-uncased"), "not-a-module",
-             "str was given; expected a torch nn.Module, for example "
-             "HFModel(BertForSequenceClassification.from_pretrained(...))."),
-    "same name twice": (lambda: HFModel(Echo(), ("a", "a")), "inputs-unnamed",
-                        "inputs=('a', 'a') was given; expected different names, for example "
-                        "inputs=('input_ids', 'attention_mask')."),
+    "name": (
+        lambda: HFModel("bert-base-uncased"),
+        "not-a-module",
+        "str was given; expected a torch nn.Module, for example "
+        "HFModel(BertForSequenceClassification.from_pretrained(...)).",
+    ),
+    "same name twice": (
+        lambda: HFModel(Echo(), ("a", "a")),
+        "inputs-unnamed",
+        "inputs=('a', 'a') was given; expected different names, for example inputs=('input_ids', 'attention_mask').",
+    ),
     "no names": (lambda: HFModel(Echo(), ()), "inputs-unnamed", "inputs=() was given; expected different names"),
     "no string": (lambda: HFModel(Echo(), (1,)), "inputs-unnamed", "inputs=(1,) was given; expected different names"),
-    "nested names": (lambda: HFModel(Echo(), [["input_ids", "attention_mask"]]), "inputs-unnamed",
-                     "inputs=[['input_ids', 'attention_mask']] was given; expected different names"),
+    "nested names": (
+        lambda: HFModel(Echo(), [["input_ids", "attention_mask"]]),
+        "inputs-unnamed",
+        "inputs=[['input_ids', 'attention_mask']] was given; expected different names",
+    ),
     "number": (lambda: HFModel(Echo(), 2), "inputs-unnamed", "inputs=2 was given; expected different names"),
-    "pad token": (lambda: HFModel(Echo(), pad_token_id="[PAD]"), "bad-pad-id", "pad_token_id='[PAD]' was given; expected an int"),
+    "pad token": (
+        lambda: HFModel(Echo(), pad_token_id="[PAD]"),
+        "bad-pad-id",
+        "pad_token_id='[PAD]' was given; expected an int",
+    ),
 }
 
 

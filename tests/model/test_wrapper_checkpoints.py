@@ -1,4 +1,5 @@
 """HFModel: the bare model's checkpoints, parameters and tied weights, whatever is done with it."""
+
 import copy
 import pickle
 
@@ -26,8 +27,9 @@ def nested(model):
 def test_state_dict_has_the_bare_models_keys_and_tensors(name):
     bare = tiny_model(name)
     assert same_entries(HFModel(bare).state_dict(), bare.state_dict())
-    assert all(a.data_ptr() == b.data_ptr() for a, b in zip(HFModel(bare).state_dict().values(),
-                                                            bare.state_dict().values()))
+    assert all(
+        a.data_ptr() == b.data_ptr() for a, b in zip(HFModel(bare).state_dict().values(), bare.state_dict().values())
+    )
 
 
 @pytest.mark.parametrize("around", [lambda model: model, parallel, nested], ids=["alone", "DataParallel", "nested"])
@@ -53,9 +55,14 @@ def test_a_plain_wrapper_would_not_have_the_same_keys():
 
 
 @pytest.mark.parametrize("around", [lambda model: model, parallel], ids=["alone", "DataParallel"])
-@pytest.mark.parametrize("spoil, word", [(lambda d: d.popitem(last=False), "Missing key"),
-                                         (lambda d: d.update({next(iter(d)) + "x": torch.ones(1)}), "Unexpected key")],
-                         ids=["missing", "unexpected"])
+@pytest.mark.parametrize(
+    "spoil, word",
+    [
+        (lambda d: d.popitem(last=False), "Missing key"),
+        (lambda d: d.update({next(iter(d)) + "x": torch.ones(1)}), "Unexpected key"),
+    ],
+    ids=["missing", "unexpected"],
+)
 def test_a_checkpoint_that_does_not_fit_is_refused_and_loads_when_not_strict(around, spoil, word):
     model = around(HFModel(tiny_model("bert")))
     checkpoint = model.state_dict()
@@ -78,8 +85,12 @@ def masked_language_model():
     return library.BertForMaskedLM(tiny_model("bert").config)
 
 
-survivals = {"as it is": lambda model: model, "deepcopy": copy.deepcopy,
-             "pickle": lambda model: pickle.loads(pickle.dumps(model)), "half": lambda model: model.half()}
+survivals = {
+    "as it is": lambda model: model,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "half": lambda model: model.half(),
+}
 
 
 @pytest.mark.parametrize("how", sorted(survivals))

@@ -1,4 +1,5 @@
 """What the models are fed: rows of ids, their mask, and whatever else a forward takes."""
+
 import inspect
 from typing import Any, Tuple
 
@@ -80,7 +81,7 @@ def _spectrum(ids: Tensor, mask: Tensor, config: Any, draw: torch.Generator) -> 
 def _table_types(ids: Tensor, mask: Tensor, config: Any, draw: torch.Generator) -> Tensor:
     """Segment, column, row and four more, of which there are but zeros, (rows, length, 7)."""
     types = torch.zeros(*ids.shape, 7, dtype=torch.long)
-    types[:, ids.shape[1] // 2:, 0] = 1
+    types[:, ids.shape[1] // 2 :, 0] = 1
     types[..., 1:3] = torch.randint(0, 3, (*ids.shape, 2), generator=draw)
     return types
 
@@ -93,6 +94,7 @@ def _labels(ids: Tensor, mask: Tensor, config: Any, draw: torch.Generator) -> Te
 def _features(width: str):
     def make(ids: Tensor, mask: Tensor, config: Any, draw: torch.Generator) -> Tensor:
         return torch.randn(len(ids), 3, getattr(config, width), generator=draw)
+
     return make
 
 

@@ -1,4 +1,5 @@
 """One class of transformers: built tiny, trained through both arms, its layers grouped, the learner diagnosed."""
+
 import time
 from collections import Counter
 from functools import partial
@@ -19,8 +20,17 @@ from tests.models.special_cases import special_for
 from tests.models.tasks import task_for
 from tests.models.tiny_configs import PAD, tiny_config
 
-__all__ = ["row_of", "build", "trained_alone", "make_learner", "compared", "fault_of", "groups_of",
-           "faults_of_groups", "alarms"]
+__all__ = [
+    "row_of",
+    "build",
+    "trained_alone",
+    "make_learner",
+    "compared",
+    "fault_of",
+    "groups_of",
+    "faults_of_groups",
+    "alarms",
+]
 
 BATCH, STEPS = 8, 2
 ROWS_TO_DIAGNOSE = 48
@@ -79,7 +89,7 @@ def trained_alone(name: str) -> None:
     model, task, special = build(name), task_for(name), special_for(name)
     rows = rows_for(model, task, special, 4, seed=0)
     inputs = dict(zip(names_of_inputs(model, special), rows.tensors))
-    loss = task.loss()(task.picked(model(**inputs)), *rows.tensors[rows.n_inp:])
+    loss = task.loss()(task.picked(model(**inputs)), *rows.tensors[rows.n_inp :])
     if not torch.isfinite(loss):
         raise ValueError(f"its loss is {loss.item()}")
     loss.backward()
@@ -95,8 +105,13 @@ def make_learner(name: str, rows: int = BATCH * STEPS, callback: Optional[HFCall
     task, special, model = task_for(name), special_for(name), build(name)
     part = partial(rows_for, model, task, special)
     dls = DataLoaders.from_dsets(part(rows, 0), part(BATCH, 1), bs=BATCH, num_workers=0, device=torch.device("cpu"))
-    learn = Learner(dls, HFModel(model, inputs=names_of_inputs(model, special)), loss_func=task.loss(),
-                    metrics=[task.metric()] if task.metric else [], cbs=[callback or HFCallback(task.element)])
+    learn = Learner(
+        dls,
+        HFModel(model, inputs=names_of_inputs(model, special)),
+        loss_func=task.loss(),
+        metrics=[task.metric()] if task.metric else [],
+        cbs=[callback or HFCallback(task.element)],
+    )
     learn.remove_cb(ProgressCallback)
     learn.logger = _no_table
     return learn
@@ -111,6 +126,7 @@ def _no_table(*args: Any) -> None:
 
 def compared(name: str, callback: Optional[HFCallback] = None) -> Comparison:
     """Two steps through the callback, the patched loop and the broken arm."""
+
     def fit(learn: Learner) -> Any:
         learn.fit(1, 1e-3)
         return learn.get_preds(reorder=task_for(name).predicts_rows)
@@ -139,8 +155,12 @@ def groups_of(model: nn.Module) -> str:
 def faults_of_groups(groups: List[List[nn.Parameter]], model: nn.Module) -> List[str]:
     """Every parameter of the model is to be in one group, and no group empty."""
     given, expected = Counter(id(p) for group in groups for p in group), {id(p) for p in model.parameters()}
-    counts = {"in two groups": sum(times > 1 for times in given.values()), "in none": len(expected - set(given)),
-              "of another model": len(set(given) - expected), "groups empty": sum(not group for group in groups)}
+    counts = {
+        "in two groups": sum(times > 1 for times in given.values()),
+        "in none": len(expected - set(given)),
+        "of another model": len(set(given) - expected),
+        "groups empty": sum(not group for group in groups),
+    }
     return [f"{count} {what}" for what, count in counts.items() if count]
 
 

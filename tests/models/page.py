@@ -5,6 +5,7 @@
 Each class has a process of its own, with limits on memory and processor time: one that crashes or hangs ends with its
 row. Rows are kept as they come, and a run that was interrupted goes on; `--only` runs again what it names.
 """
+
 import argparse
 import json
 import platform
@@ -58,8 +59,11 @@ def run(names: List[str], workers: int, whole: bool) -> Dict[str, Dict[str, Any]
         rows[row["name"]] = row
         if whole:
             _keep(row)
-        print(f"\r{len(rows)} of {len(names)}  {row['name']}: {row['outcome']} {row['why'][:40]:40}", end="",
-              file=sys.stderr)
+        print(
+            f"\r{len(rows)} of {len(names)}  {row['name']}: {row['outcome']} {row['why'][:40]:40}",
+            end="",
+            file=sys.stderr,
+        )
     print(file=sys.stderr)
     return {name: rows[name] for name in names}
 
@@ -111,15 +115,22 @@ def written(rows: Dict[str, Dict[str, Any]]) -> None:
 def page(versions: Dict[str, str], rows: List[Dict[str, Any]]) -> str:
     """The whole page, from the rows."""
     stack = ", ".join(f"{name} {number}" for name, number in versions.items() if name != "python")
-    lines = ["# transformers' own models as the witness", "",
-             f"Python {versions['python']}, {stack}; `make models STACK=v2` runs all of it and writes this page.", "",
-             f"Every `*For{'`, `*For'.join(HEADS)}` class is built from a tiny config, 32 wide and two to four layers "
-             f"deep, and trained two steps through `HFCallback` and through the article's patched loop, each with "
-             f"fastai's own `Learner`. It *passed* where losses, gradient norms, final weights and predictions are "
-             f"equal bit for bit, the weights changed, and an arm with a cut output was seen to differ. *Cannot* is "
-             f"said only of a class that cannot be built, or cannot be trained a step without fastai and this package.",
-             "", "*Groups*: how many `layer_groups(model)` makes, together every parameter once. *Doctor*: the "
-             "warnings and errors of `diagnose(learn)` before any training.", "", *_totals(rows)]
+    lines = [
+        "# transformers' own models as the witness",
+        "",
+        f"Python {versions['python']}, {stack}; `make models STACK=v2` runs all of it and writes this page.",
+        "",
+        f"Every `*For{'`, `*For'.join(HEADS)}` class is built from a tiny config, 32 wide and two to four layers "
+        f"deep, and trained two steps through `HFCallback` and through the article's patched loop, each with "
+        f"fastai's own `Learner`. It *passed* where losses, gradient norms, final weights and predictions are "
+        f"equal bit for bit, the weights changed, and an arm with a cut output was seen to differ. *Cannot* is "
+        f"said only of a class that cannot be built, or cannot be trained a step without fastai and this package.",
+        "",
+        "*Groups*: how many `layer_groups(model)` makes, together every parameter once. *Doctor*: the "
+        "warnings and errors of `diagnose(learn)` before any training.",
+        "",
+        *_totals(rows),
+    ]
     for head in HEADS:
         lines += _section(head, [row for row in rows if head_of(row["name"]) == head])
     return "\n".join(lines) + "\n"
@@ -131,9 +142,11 @@ def _totals(rows: List[Dict[str, Any]]) -> List[str]:
         of_head = [row for row in rows if head in ("all", head_of(row["name"]))]
         asked = [row for row in of_head if row["outcome"] != CANNOT]
         kinds = Counter(row["outcome"] for row in of_head)
-        lines.append(f"| {head} | {len(of_head)} | {kinds[PASSED]} | {kinds[CANNOT]} | {kinds[FAILED]} "
-                     f"| {sum(row['groups'].isdigit() and int(row['groups']) > 2 for row in asked)} of {len(asked)} "
-                     f"| {sum(row['doctor'] == 'silent' for row in asked)} of {len(asked)} |")
+        lines.append(
+            f"| {head} | {len(of_head)} | {kinds[PASSED]} | {kinds[CANNOT]} | {kinds[FAILED]} "
+            f"| {sum(row['groups'].isdigit() and int(row['groups']) > 2 for row in asked)} of {len(asked)} "
+            f"| {sum(row['doctor'] == 'silent' for row in asked)} of {len(asked)} |"
+        )
     return [*lines, ""]
 
 

@@ -1,4 +1,5 @@
 """A row for each class, each from a process of its own: one that crashes or hangs ends with its row."""
+
 import multiprocessing
 import os
 import resource
@@ -52,6 +53,7 @@ def _within_limits(work: Callable[[str], Dict[str, Any]], name: str, connection)
 
 def _check_model(name: str) -> Dict[str, Any]:
     from tests.models.model_check import row_of
+
     return row_of(name)
 
 

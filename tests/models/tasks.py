@@ -1,4 +1,5 @@
 """What a head is trained on: its targets, what of its output the loss needs, the loss and a metric."""
+
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
@@ -95,8 +96,9 @@ TASKS: Dict[str, Task] = {
     "classes": Task(_of_first_word, CrossEntropyLossFlat, metric=lambda: accuracy),
     "words": Task(_of_each_word, CrossEntropyLossFlat, metric=WordAccuracy),
     "span": Task(span_of, CrossEntropies, ("start_logits", "end_logits"), outputs=2),
-    "begins and follows": Task(_begins_and_follows, CrossEntropies,
-                               ("initial_token_logits", "subsequent_token_logits")),
+    "begins and follows": Task(
+        _begins_and_follows, CrossEntropies, ("initial_token_logits", "subsequent_token_logits")
+    ),
     "scored answers": Task(_of_first_word, CrossEntropyLossFlat, "question_answering_score", metric=lambda: accuracy),
     "own loss": Task(span_of, OwnLoss, own_loss, outputs=None),
 }

@@ -1,4 +1,5 @@
 """Models of each kind through the witness, and what it must see: another tensor, a group that misses something."""
+
 import multiprocessing
 import os
 import signal
@@ -15,15 +16,26 @@ from tests.models.page import page  # noqa: E402
 from tests.models.result_rows import row_from_a_process  # noqa: E402
 
 AN_ENCODER = "BertForSequenceClassification"
-OF_EVERY_KIND = {"encoder": AN_ENCODER, "decoder": "LlamaForTokenClassification",
-                 "encoder and decoder": "T5ForQuestionAnswering", "experts": "MixtralForSequenceClassification",
-                 "state space": "JambaForSequenceClassification", "long attention": "BigBirdForTokenClassification",
-                 "two outputs": "BrosSpadeEEForTokenClassification", "its own loss": "XLMForQuestionAnswering",
-                 "sound": "Wav2Vec2ForSequenceClassification"}
+OF_EVERY_KIND = {
+    "encoder": AN_ENCODER,
+    "decoder": "LlamaForTokenClassification",
+    "encoder and decoder": "T5ForQuestionAnswering",
+    "experts": "MixtralForSequenceClassification",
+    "state space": "JambaForSequenceClassification",
+    "long attention": "BigBirdForTokenClassification",
+    "two outputs": "BrosSpadeEEForTokenClassification",
+    "its own loss": "XLMForQuestionAnswering",
+    "sound": "Wav2Vec2ForSequenceClassification",
+}
 
 
-@pytest.mark.parametrize("kind", [kind if name == AN_ENCODER else pytest.param(kind, marks=pytest.mark.slow)
-                                  for kind, name in OF_EVERY_KIND.items()])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if name == AN_ENCODER else pytest.param(kind, marks=pytest.mark.slow)
+        for kind, name in OF_EVERY_KIND.items()
+    ],
+)
 def test_it_passes(kind):
     row = row_of(OF_EVERY_KIND[kind])
     assert (row["outcome"], row["why"], row["doctor"]) == ("passed", "", "silent")
@@ -44,7 +56,8 @@ def test_a_model_that_trains_nothing_is_seen():
     class Still(HFCallback):
         def before_step(self):
             self.learn.model.zero_grad()
-            self.learn.opt.set_hyper("wd", 0.)
+            self.learn.opt.set_hyper("wd", 0.0)
+
     comparison = compared(AN_ENCODER, Still())
     assert fault_of(comparison) is not None
 
@@ -78,9 +91,17 @@ def test_the_names_are_models():
 
 
 def test_the_page_counts():
-    rows = [{"name": AN_ENCODER, "outcome": "passed", "why": "", "groups": "4", "doctor": "silent", "special": ""},
-            {"name": "LukeForQuestionAnswering", "outcome": "FAILED", "why": "a | b", "groups": "2, 1 in none",
-             "doctor": "silent", "special": "so"}]
+    rows = [
+        {"name": AN_ENCODER, "outcome": "passed", "why": "", "groups": "4", "doctor": "silent", "special": ""},
+        {
+            "name": "LukeForQuestionAnswering",
+            "outcome": "FAILED",
+            "why": "a | b",
+            "groups": "2, 1 in none",
+            "doctor": "silent",
+            "special": "so",
+        },
+    ]
     text = page({"python": "3", "torch": "2"}, rows)
     assert "| all | 2 | 1 | 0 | 1 | 1 of 2 | 2 of 2 |" in text
     assert "| Luke | FAILED | 2, 1 in none | silent | a \\| b; so |" in text

@@ -2,6 +2,7 @@
 
 No table of architectures stands here; what names do not tell stands in ``special_cases.py``.
 """
+
 import inspect
 import re
 from typing import Any, Dict, List
@@ -11,8 +12,17 @@ __all__ = ["VOCAB", "WIDTH", "PAD", "BEGIN", "END", "FIRST_WORD", "tiny_config"]
 VOCAB, WIDTH, HEADS, LAYERS, POSITIONS = 80, 32, 4, 2, 64
 MOST_LAYERS = 4  # where every kind of layer (sliding or full, dense or sparse, attention or state space) is to occur
 PAD, BEGIN, END, FIRST_WORD = 0, 2, 3, 5
-SPECIAL_TOKENS = {"pad_token_id": PAD, "bos_token_id": BEGIN, "cls_token_id": BEGIN, "decoder_start_token_id": BEGIN,
-                  "eos_token_id": END, "sep_token_id": END, "pad_index": PAD, "bos_index": BEGIN, "eos_index": END}
+SPECIAL_TOKENS = {
+    "pad_token_id": PAD,
+    "bos_token_id": BEGIN,
+    "cls_token_id": BEGIN,
+    "decoder_start_token_id": BEGIN,
+    "eos_token_id": END,
+    "sep_token_id": END,
+    "pad_index": PAD,
+    "bos_index": BEGIN,
+    "eos_index": END,
+}
 
 # The first pattern found in an attribute's name is the most it may be; "num_key_value_heads" has "heads" too.
 SIZES = (
@@ -26,8 +36,11 @@ SIZES = (
     (r"layers$|^n_layer$|^depth$", LAYERS),
     (r"position|max_seq_len|mem_len", POSITIONS),
     (r"intermediate|ffn|feed_forward|d_ff$|dff$|d_inner|^hidden_dim$|mid_dim|attention_hidden", 2 * WIDTH),
-    (r"hidden_size|d_model|d_latents|^dim$|embd$|emb_(dim|size)|embed.*dim|embedding_size|proj_(dim|size)|bottleneck"
-     r"|projection_dim|output_size|xvector|codevector|image_text|conv_dim|tdnn_dim", WIDTH),
+    (
+        r"hidden_size|d_model|d_latents|^dim$|embd$|emb_(dim|size)|embed.*dim|embedding_size|proj_(dim|size)|bottleneck"
+        r"|projection_dim|output_size|xvector|codevector|image_text|conv_dim|tdnn_dim",
+        WIDTH,
+    ),
     (r"image_size|^input_size", 16),
     (r"^mask_(time|feature)_length", 2),
     (r"patch_size", 8),

@@ -2,6 +2,7 @@
 
 Only torch's own operations, none of the package's code: a change of ours cannot alter it.
 """
+
 import hashlib
 
 import torch

@@ -5,6 +5,7 @@ oneDNN picks its kernels by the CPU, so it is left out; with it two makes of CPU
     python -m tests.parity.golden            # prints the losses
     python -m tests.parity.golden --write    # stores them for the stack at hand
 """
+
 import json
 import os
 import subprocess
@@ -24,8 +25,12 @@ def path_of(stack: str) -> Path:
 def compute_in_subprocess():
     """Exact losses of both arms as hexadecimal floats, and a digest of the CPU's arithmetic: name -> value."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.parity.golden", "--inside"], check=True,
-                          stdout=subprocess.PIPE, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.parity.golden", "--inside"],
+        check=True,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
     return json.loads(done.stdout.decode().splitlines()[-1])
 
 
@@ -39,10 +44,16 @@ def computed():
     if hasattr(torch.backends, "mkldnn"):  # torch 1.4 has no such switch, and asks oneDNN for convolutions alone
         torch.backends.mkldnn.set_flags(False)
     arithmetic = digest_of_arithmetic()
-    comparison = compare(lambda: make_learner("bert", "labels"), lambda learn: learn.fit_one_cycle(17, 5e-3),
-                         arms=("callback", "patched"), progress=False)
-    return {"arithmetic": arithmetic,
-            **{arm: [step.loss.hex() for step in trace.steps] for arm, trace in comparison.traces.items()}}
+    comparison = compare(
+        lambda: make_learner("bert", "labels"),
+        lambda learn: learn.fit_one_cycle(17, 5e-3),
+        arms=("callback", "patched"),
+        progress=False,
+    )
+    return {
+        "arithmetic": arithmetic,
+        **{arm: [step.loss.hex() for step in trace.steps] for arm, trace in comparison.traces.items()},
+    }
 
 
 def _as_json(found):
@@ -56,6 +67,7 @@ def main(arguments) -> None:
     found = compute_in_subprocess()
     if "--write" in arguments:
         from tests.parity.matrix import stack_name
+
         path_of(stack_name()).parent.mkdir(exist_ok=True)
         path_of(stack_name()).write_text(_as_json(found), encoding="utf-8")
     print("\n".join(found["callback"]))

@@ -3,6 +3,7 @@
 ``python -m tests.parity.matrix`` runs every cell and writes ``docs/evidence/parity.md``; the tests run a pairwise
 cover of it.
 """
+
 import os
 from itertools import combinations, product
 from typing import Any, Iterator, List, NamedTuple, Optional
@@ -91,8 +92,7 @@ def _pairs(cell: Cell) -> Iterator[Any]:
 
 
 def stack_name() -> str:
-    return os.environ.get("STACK") or (
-        "v2" if not FASTAI_1 else "era" if torch.__version__.startswith("1.") else "v1")
+    return os.environ.get("STACK") or ("v2" if not FASTAI_1 else "era" if torch.__version__.startswith("1.") else "v1")
 
 
 # -- the whole matrix, and its page ---------------------------------------------------------------------------

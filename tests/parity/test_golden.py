@@ -1,4 +1,5 @@
 """A hundred steps against losses stored per stack: what the callback computes today is what it computed then."""
+
 import json
 import platform
 
@@ -16,8 +17,9 @@ pytestmark = pytest.mark.slow
 def stored():
     path = golden.path_of(stack_name())
     if platform.machine() not in ("x86_64", "AMD64") or not path.is_file():
-        pytest.skip(f"no golden losses for {stack_name()} on {platform.machine()}: "
-                    f"python -m tests.parity.golden --write")
+        pytest.skip(
+            f"no golden losses for {stack_name()} on {platform.machine()}: python -m tests.parity.golden --write"
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -26,8 +28,10 @@ def test_both_arms_give_the_stored_losses(stored):
     assert len(stored["losses"]) == golden.STEPS
     assert found["callback"] == found["patched"]
     if found["arithmetic"] != stored["arithmetic"]:
-        pytest.skip(f"this CPU computes fixed numbers otherwise ({found['arithmetic']}) than the one that the losses "
-                    f"were stored on ({stored['arithmetic']})")
+        pytest.skip(
+            f"this CPU computes fixed numbers otherwise ({found['arithmetic']}) than the one that the losses "
+            f"were stored on ({stored['arithmetic']})"
+        )
     assert found["patched"] == stored["losses"]
 
 

@@ -1,4 +1,5 @@
 """A pairwise cover of the matrix: every pair of workflow, architecture and loss that can exist, bit for bit."""
+
 import pytest
 
 pytest.importorskip("fastai")
@@ -24,11 +25,12 @@ def test_the_cover_covers_every_pair():
 
 
 def test_a_faulty_callback_is_found_by_a_cell():
-    comparison = compare(lambda: make_learner("bert", "classes", True, [matrix.Flipped()]), matrix.WORKFLOWS["fit"],
-                         progress=False)
+    comparison = compare(
+        lambda: make_learner("bert", "classes", True, [matrix.Flipped()]), matrix.WORKFLOWS["fit"], progress=False
+    )
     assert "patched" in matrix.fault_of(comparison)
 
 
 def test_a_fit_that_trains_nothing_is_found():
-    comparison = compare(make_learner, lambda learn: learn.fit(1, 0.), progress=False)
+    comparison = compare(make_learner, lambda learn: learn.fit(1, 0.0), progress=False)
     assert matrix.fault_of(comparison) is not None

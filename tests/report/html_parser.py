@@ -1,4 +1,5 @@
 """HTML as html.parser reads it: tags, attributes and text, and whether every tag is closed in turn."""
+
 from html.parser import HTMLParser
 
 VOID = {"meta", "br"}

@@ -1,4 +1,5 @@
 """How a series is laid out: nothing outside the frame, no spike lost, the first difference always there."""
+
 import math
 import re
 
@@ -90,7 +91,7 @@ def test_of_ten_thousand_steps_the_first_difference_and_the_spike_are_there():
     here = [strip for strip in chart.hover_regions if "fit 0, epoch 77, step 77\n" in strip.text]
     assert len(here) == 1 and here[0].width == pytest.approx(0.01)
     callback, patched = re.findall(r"(?:callback|patched) (\S+)", here[0].text)
-    assert float(callback) - float(patched) == pytest.approx(2 ** -50, rel=0.2), "to the last bit"
+    assert float(callback) - float(patched) == pytest.approx(2**-50, rel=0.2), "to the last bit"
     assert chart.difference_at.at == pytest.approx(77.775)
     for curve in chart.curves[:2]:
         drawn = points(curve.line)
@@ -125,7 +126,8 @@ def test_what_differs_is_told_to_the_last_digit_and_the_rest_in_six():
 def test_a_chart_is_described_in_words():
     assert build_chart(train_loss(different())).description == (
         "train_loss by step: callback from 0.9 to 0.3; patched from 0.9 to 0.4; broken from 0.9 to 0.9; first "
-        "difference at fit 0, epoch 1, step 1")
+        "difference at fit 0, epoch 1, step 1"
+    )
 
 
 @every_comparison
@@ -137,12 +139,19 @@ def test_every_chart_is_named_and_described(make):
 # -- ticks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("low, high, said", [
-    (0, 1, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]), (0.1, 0.72, ["0.2", "0.4", "0.6"]),
-    (0, 100, ["0", "20", "40", "60", "80", "100"]),
-    (-3, 3, ["-2", "0", "2"]), (0.9545, 0.9549, ["0.9545", "0.9546", "0.9547", "0.9548", "0.9549"]),
-    (0, 4e-9, ["0", "1e-09", "2e-09", "3e-09", "4e-09"]), (5, 5, ["5"]), (0, 1e300, ["0", "1e+300"]),
-])
+@pytest.mark.parametrize(
+    "low, high, said",
+    [
+        (0, 1, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (0.1, 0.72, ["0.2", "0.4", "0.6"]),
+        (0, 100, ["0", "20", "40", "60", "80", "100"]),
+        (-3, 3, ["-2", "0", "2"]),
+        (0.9545, 0.9549, ["0.9545", "0.9546", "0.9547", "0.9548", "0.9549"]),
+        (0, 4e-9, ["0", "1e-09", "2e-09", "3e-09", "4e-09"]),
+        (5, 5, ["5"]),
+        (0, 1e300, ["0", "1e+300"]),
+    ],
+)
 def test_ticks_are_round_numbers(low, high, said):
     assert [text for _, text in ticks(low, high)] == said
 
@@ -151,13 +160,16 @@ def test_ticks_of_two_neighbouring_floats_do_not_run_away():
     assert len(ticks(1e16, 1e16 + 2)) == 2
 
 
-@pytest.mark.parametrize("positions, said, begins", [
-    ([(0, 0, i) for i in range(11)], ["step 0", "step 2", "step 4", "step 6", "step 8", "step 10"], False),
-    ([(0, i // 3, i % 3) for i in range(9)], ["epoch 0", "epoch 1", "epoch 2"], True),
-    ([(i // 4, i // 2 % 2, i % 2) for i in range(8)], ["fit 0, epoch 0", "fit 1, epoch 0"], True),
-    ([(-1, -1, -1), (0, 0, -1), (0, 1, -1)], ["before", "epoch 0", "epoch 1"], False),
-    ([(0, 0, 0)], ["step 0"], False),
-])
+@pytest.mark.parametrize(
+    "positions, said, begins",
+    [
+        ([(0, 0, i) for i in range(11)], ["step 0", "step 2", "step 4", "step 6", "step 8", "step 10"], False),
+        ([(0, i // 3, i % 3) for i in range(9)], ["epoch 0", "epoch 1", "epoch 2"], True),
+        ([(i // 4, i // 2 % 2, i % 2) for i in range(8)], ["fit 0, epoch 0", "fit 1, epoch 0"], True),
+        ([(-1, -1, -1), (0, 0, -1), (0, 1, -1)], ["before", "epoch 0", "epoch 1"], False),
+        ([(0, 0, 0)], ["step 0"], False),
+    ],
+)
 def test_times_are_named_as_a_difference_names_them(positions, said, begins):
     chart = build_chart(ArmSeries("loss", positions, {"callback": [float(i) for i in range(len(positions))]}))
     assert [tick.text for tick in chart.x_ticks] == said and chart.ticks_at_epoch_starts is begins

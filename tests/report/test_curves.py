@@ -1,4 +1,5 @@
 """A comparison's curves: what is drawn, on which places, and where the arms part."""
+
 from dataclasses import replace
 
 from fastai_hf_callback.comparison.comparison import build_comparison
@@ -47,7 +48,9 @@ def test_a_learning_rate_is_drawn_where_it_is_what_differs():
     assert not any("learning rate" in name for name in by_name(different()))
     patched = make_trace("patched")
     patched = replace(patched, steps=[replace(step, lrs=(1e-3, 5e-4)) for step in patched.steps])
-    found = by_name(build_comparison([make_trace("callback"), patched, make_broken_trace()]))["learning rate of group 1"]
+    found = by_name(build_comparison([make_trace("callback"), patched, make_broken_trace()]))[
+        "learning rate of group 1"
+    ]
     assert found.differs_here and found.difference_at == 0
     assert found.arms["callback"] == [1e-4] * 4 and found.arms["patched"] == [5e-4] * 4
 
@@ -66,6 +69,12 @@ def test_the_gap_is_what_is_left_between_the_arms():
 
 
 def test_there_is_no_gap_between_equal_arms_not_even_where_they_are_not_finite():
-    assert build_gap_series(by_name(moved())["train_loss"]) is None and build_gap_series(by_name(alone())["train_loss"]) is None
-    assert build_gap_series(ArmSeries("loss", [(0, 0, 0)] * 3, {"callback": [NAN, INF, None], "patched": [NAN, INF, 1.0]})) is None
+    assert (
+        build_gap_series(by_name(moved())["train_loss"]) is None
+        and build_gap_series(by_name(alone())["train_loss"]) is None
+    )
+    assert (
+        build_gap_series(ArmSeries("loss", [(0, 0, 0)] * 3, {"callback": [NAN, INF, None], "patched": [NAN, INF, 1.0]}))
+        is None
+    )
     assert build_gap_series(ArmSeries("loss", [(0, 0, 0)], {"callback": [NAN], "patched": [1.0]})) is not None

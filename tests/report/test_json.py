@@ -1,4 +1,5 @@
 """A comparison as a dict and as strict JSON."""
+
 import json
 
 import pytest
@@ -16,10 +17,23 @@ def no_constants(name):
 
 def test_everything_is_in_the_dict():
     plain = moved().to_dict()
-    assert list(plain) == ["verdict", "exit_code", "identical", "moved", "difference", "broken_difference", "noise",
-                           "movements", "traces"]
-    assert (plain["verdict"], plain["exit_code"], plain["identical"], plain["moved"]) == \
-        ("IDENTICAL, and it moved", 0, True, True)
+    assert list(plain) == [
+        "verdict",
+        "exit_code",
+        "identical",
+        "moved",
+        "difference",
+        "broken_difference",
+        "noise",
+        "movements",
+        "traces",
+    ]
+    assert (plain["verdict"], plain["exit_code"], plain["identical"], plain["moved"]) == (
+        "IDENTICAL, and it moved",
+        0,
+        True,
+        True,
+    )
     assert plain["difference"] is None and plain["noise"] is None
     assert list(plain["traces"]) == ["callback", "patched", "broken"]
     assert plain["broken_difference"]["step"] == 1

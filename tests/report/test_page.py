@@ -1,4 +1,5 @@
 """The page and the notebook's piece: whole, self-contained, and whatever a name holds stays text. No browser here."""
+
 import re
 from base64 import b64encode
 from collections import Counter
@@ -37,14 +38,24 @@ TEXTS = st.text(st.characters() | st.sampled_from("<>&\"'`={}%/\\ \n\r\x00\u202e
 
 
 def several():
-    return Diagnosis([
-        Finding("no-gradient-in-model", "error", "The loss reaches nothing.", {"reached": 0}, "learn.unfreeze()"),
-        Finding("padding-in-front", "warning", "Texts are padded in front.", {"share": 0.5}, "pad_first=False"),
-        Finding("metric-at-base-rate", "note", "accuracy stands still.", {"accuracy": 0.4}, cure=lambda learn: learn),
-    ], healthy())
+    return Diagnosis(
+        [
+            Finding("no-gradient-in-model", "error", "The loss reaches nothing.", {"reached": 0}, "learn.unfreeze()"),
+            Finding("padding-in-front", "warning", "Texts are padded in front.", {"share": 0.5}, "pad_first=False"),
+            Finding(
+                "metric-at-base-rate", "note", "accuracy stands still.", {"accuracy": 0.4}, cure=lambda learn: learn
+            ),
+        ],
+        healthy(),
+    )
 
 
-DIAGNOSES = (several, Diagnosis, lambda: build_diagnosis(healthy()), lambda: Diagnosis(several().findings[2:], healthy()))
+DIAGNOSES = (
+    several,
+    Diagnosis,
+    lambda: build_diagnosis(healthy()),
+    lambda: Diagnosis(several().findings[2:], healthy()),
+)
 TOLD = [*COMPARISONS, *DIAGNOSES]
 everything = pytest.mark.parametrize("make", TOLD, ids=lambda make: make.__name__)
 
@@ -55,15 +66,21 @@ def words(html):
 
 def hostile_comparison(text):
     def named(trace):
-        return replace(trace, before=None, epochs=[replace(e, metrics={text: 0.5}) for e in trace.epochs],
-                       base_rates={text: 0.5}, final_weights={text: trace.arm})
+        return replace(
+            trace,
+            before=None,
+            epochs=[replace(e, metrics={text: 0.5}) for e in trace.epochs],
+            base_rates={text: 0.5},
+            final_weights={text: trace.arm},
+        )
 
     return build_comparison([named(make_trace("callback")), named(make_trace("patched")), named(make_broken_trace())])
 
 
 def hostile_diagnosis(text):
-    evidence = evidence_with(metric__name=text, examined=[text], weights__non_finite_names=[text],
-                    history__metrics={text: [0.5, 0.6]})
+    evidence = evidence_with(
+        metric__name=text, examined=[text], weights__non_finite_names=[text], history__metrics={text: [0.5, 0.6]}
+    )
     return Diagnosis([Finding(text, "error", text, {text: text}, text)], evidence)
 
 
@@ -165,10 +182,17 @@ def test_without_escaping_these_tests_would_fail(monkeypatch):
     assert skeleton(hostile_diagnosis("<b>x</b>").to_html()) != skeleton(hostile_diagnosis("name").to_html())
 
 
-@pytest.mark.parametrize("text, shown", [
-    ("a\x00b", "a\\x00b"), ("\ud800", "\\ud800"), ("a\u202eb", "a\\u202eb"), ("a\rb", "a\\rb"), ("a\tb\n", "a\tb\n"),
-    ("ß漢😀", "ß漢😀"),
-])
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("a\x00b", "a\\x00b"),
+        ("\ud800", "\\ud800"),
+        ("a\u202eb", "a\\u202eb"),
+        ("a\rb", "a\\rb"),
+        ("a\tb\n", "a\tb\n"),
+        ("ß漢😀", "ß漢😀"),
+    ],
+)
 def test_what_cannot_be_written_or_would_mislead_is_shown_as_it_is_typed(text, shown):
     assert page_room._escape_control_characters(text) == shown
     assert shown in words(Diagnosis([Finding("cause", "note", text)]).to_html()) + shown[:0] or "\n" in shown
@@ -198,8 +222,11 @@ def test_the_pieces_rules_reach_nothing_outside(make):
 
 
 def test_a_rule_without_the_piece_before_it_would_be_seen():
-    assert selectors("p { color: red } @media print { .fastai-hf-report p, b { top: 0 } }") == \
-        ["p", ".fastai-hf-report p", "b"]
+    assert selectors("p { color: red } @media print { .fastai-hf-report p, b { top: 0 } }") == [
+        "p",
+        ".fastai-hf-report p",
+        "b",
+    ]
 
 
 def test_the_piece_is_no_page_and_brings_no_switch():
@@ -212,8 +239,9 @@ def test_without_jinja2_a_notebook_shows_the_text_and_a_page_says_what_to_instal
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     page_room._get_jinja_environment.cache_clear()
     assert words(make()._repr_html_()).split() == str(make()).split()
-    with pytest.raises(ImportError, match="a page is made with jinja2, which is not installed; write: pip install "
-                                          "jinja2"):
+    with pytest.raises(
+        ImportError, match="a page is made with jinja2, which is not installed; write: pip install jinja2"
+    ):
         make().to_html()
 
 
@@ -222,8 +250,10 @@ def test_without_jinja2_a_notebook_shows_the_text_and_a_page_says_what_to_instal
 
 def test_the_verdict_comes_first_in_plain_words():
     told = words(moved().to_html(title="train.py:make_learner"))
-    assert " train.py:make_learner Identical, and it moved Through the callback the training is what it is through " \
+    assert (
+        " train.py:make_learner Identical, and it moved Through the callback the training is what it is through "
         "the patched loop: every loss" in told
+    )
     assert "Identical but stuck" in words(stuck().to_html())
     assert "Both arms moved nothing; raise the learning rate" in words(stuck().to_html())
     assert "Nothing compared The patched arm was not run." in words(alone().to_html())

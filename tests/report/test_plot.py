@@ -1,4 +1,5 @@
 """A comparison as a picture."""
+
 import pytest
 
 from tests.report.example_comparisons import different, every_comparison, moved, not_finite

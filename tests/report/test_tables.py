@@ -1,4 +1,5 @@
 """The page's tables: both arms' epochs, and an examination's figures."""
+
 from dataclasses import replace
 
 from fastai_hf_callback.comparison.comparison import build_comparison

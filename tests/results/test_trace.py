@@ -1,4 +1,5 @@
 """Trace: what a run did, in the order of time; digest: two tensors are the same exactly when theirs are."""
+
 import copy
 import json
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ HALVES = [torch.float16, torch.bfloat16]
 # -- digest ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool, *HALVES],
-                         ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool, *HALVES], ids=str
+)
 def test_equal_tensors_have_equal_digests_and_others_do_not(dtype):
     tensor, other = torch.tensor([0, 1, 1]).to(dtype), torch.tensor([1, 1, 1]).to(dtype)
     assert digest([tensor]) == digest([tensor.clone()]) != digest([other])
@@ -54,20 +56,44 @@ def test_the_smallest_change_of_one_number_shows(values, data):
 
 def test_shape_dtype_order_and_number_of_tensors_count():
     zeros = torch.zeros(4)
-    alike = [[zeros], [zeros.view(2, 2)], [zeros.view(4, 1)], [zeros.double()], [zeros.int()], [zeros[:2], zeros[2:]],
-             [zeros, zeros], [zeros[:0]], [], [torch.zeros(())]]
+    alike = [
+        [zeros],
+        [zeros.view(2, 2)],
+        [zeros.view(4, 1)],
+        [zeros.double()],
+        [zeros.int()],
+        [zeros[:2], zeros[2:]],
+        [zeros, zeros],
+        [zeros[:0]],
+        [],
+        [torch.zeros(())],
+    ]
     assert len({digest(tensors) for tensors in alike}) == len(alike)
     one, two = torch.ones(2), torch.zeros(2)
     assert digest([one, two]) != digest([two, one])
 
 
-@pytest.mark.parametrize("one, other", [
-    ([1, 23], [12, 3]), ([[1], 2], [1, [2]]), ([1, 2], [[1, 2]]), ({"a": 1, "b": 2}, {"a": 2, "b": 1}),
-    ({"a": 12}, {"a1": 2}),
-    (1, 1.0), (1, True), ("1", 1), (None, "None"), (0.0, -0.0), ((), None), ([], [None]), (1.5, np.float64(2.5)),
-    (torch.zeros(2), [torch.zeros(()), torch.zeros(())]), ({"loss": torch.zeros(1)}, {"loss": torch.ones(1)}),
-    (np.zeros(2), np.zeros(2, dtype=np.float32)),
-])
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ([1, 23], [12, 3]),
+        ([[1], 2], [1, [2]]),
+        ([1, 2], [[1, 2]]),
+        ({"a": 1, "b": 2}, {"a": 2, "b": 1}),
+        ({"a": 12}, {"a1": 2}),
+        (1, 1.0),
+        (1, True),
+        ("1", 1),
+        (None, "None"),
+        (0.0, -0.0),
+        ((), None),
+        ([], [None]),
+        (1.5, np.float64(2.5)),
+        (torch.zeros(2), [torch.zeros(()), torch.zeros(())]),
+        ({"loss": torch.zeros(1)}, {"loss": torch.ones(1)}),
+        (np.zeros(2), np.zeros(2, dtype=np.float32)),
+    ],
+)
 def test_what_a_fit_returned_is_told_apart(one, other):
     assert digest(one) == digest(copy.deepcopy(one)) != digest(other)
 
@@ -106,16 +132,31 @@ def test_observations_come_in_the_order_of_time():
     epoch = ["valid_loss", "accuracy"]
     assert seen == [
         *((-1, -1, -1, q) for q in epoch),
-        *((0, 0, 0, q) for q in step), *((0, 0, 1, q) for q in step), *((0, 0, -1, q) for q in epoch),
-        *((0, 1, 0, q) for q in step), *((0, 1, 1, q) for q in step), *((0, 1, -1, q) for q in epoch),
-        *((-1, -1, -1, q) for q in ("weight weight", "predictions", "what fit returned"))]
+        *((0, 0, 0, q) for q in step),
+        *((0, 0, 1, q) for q in step),
+        *((0, 0, -1, q) for q in epoch),
+        *((0, 1, 0, q) for q in step),
+        *((0, 1, 1, q) for q in step),
+        *((0, 1, -1, q) for q in epoch),
+        *((-1, -1, -1, q) for q in ("weight weight", "predictions", "what fit returned")),
+    ]
 
 
 def test_several_fits_stay_in_order_and_epochs_without_steps_too():
-    trace = Trace("callback", steps=[Step(0, 0, 0, 1.0, 1.0, ()), Step(1, 0, 0, 1.0, 1.0, ())],
-                  epochs=[Epoch(0, 0, 0.5, {}), Epoch(1, 0, 0.5, {}), Epoch(1, 1, 0.5, {})])
+    trace = Trace(
+        "callback",
+        steps=[Step(0, 0, 0, 1.0, 1.0, ()), Step(1, 0, 0, 1.0, 1.0, ())],
+        epochs=[Epoch(0, 0, 0.5, {}), Epoch(1, 0, 0.5, {}), Epoch(1, 1, 0.5, {})],
+    )
     assert [o[:3] for o in trace.observations() if o.fit >= 0] == [
-        (0, 0, 0), (0, 0, 0), (0, 0, -1), (1, 0, 0), (1, 0, 0), (1, 0, -1), (1, 1, -1)]
+        (0, 0, 0),
+        (0, 0, 0),
+        (0, 0, -1),
+        (1, 0, 0),
+        (1, 0, 0),
+        (1, 0, -1),
+        (1, 1, -1),
+    ]
 
 
 def test_an_empty_trace_has_its_end_and_nothing_else():

@@ -2,6 +2,7 @@
 
 An ``ignore`` marks what must be refused; mypy reports one that is not needed.
 """
+
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch

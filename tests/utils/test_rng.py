@@ -1,4 +1,5 @@
 """Random states: seeded together, and put back whatever happened."""
+
 import random
 
 import numpy as np

@@ -1,4 +1,5 @@
 """The names of a batch's tensors, and what a model must have room for to take them. Imports torch and ``errors``."""
+
 from typing import Any, Optional, Sequence, Tuple
 
 from torch import nn
@@ -26,8 +27,14 @@ class BatchSpec(tuple):
         How many numbers per row, or per token, the labels ask for.
     """
 
-    def __new__(cls, names: Sequence[str], padding: Padding = NO_PADDING, longest: int = 0, vocab_size: int = 0,
-                num_labels: int = 0) -> "BatchSpec":
+    def __new__(
+        cls,
+        names: Sequence[str],
+        padding: Padding = NO_PADDING,
+        longest: int = 0,
+        vocab_size: int = 0,
+        num_labels: int = 0,
+    ) -> "BatchSpec":
         self = super().__new__(cls, names)
         self.padding, self.longest, self.vocab_size, self.num_labels = padding, longest, vocab_size, num_labels
         return self
@@ -47,18 +54,29 @@ class BatchSpec(tuple):
         if rows is not None and self.vocab_size > rows:
             raise InputError(
                 f"The tokenizer has {self.vocab_size} ids, and {name} embeds {rows}. Load both from one folder, or "
-                f"write model.resize_token_embeddings({self.vocab_size}) if tokens were added.", "vocabulary-too-large")
+                f"write model.resize_token_embeddings({self.vocab_size}) if tokens were added.",
+                "vocabulary-too-large",
+            )
         if positions is not None and self.longest > positions:
-            raise InputError(f"The longest text has {self.longest} tokens, and {name} has {positions} positions. Write "
-                             f"text_data(..., max_length={positions}).", "too-many-positions")
+            raise InputError(
+                f"The longest text has {self.longest} tokens, and {name} has {positions} positions. Write "
+                f"text_data(..., max_length={positions}).",
+                "too-many-positions",
+            )
         config = getattr(model, "config", None)
         if hasattr(model, "num_labels") and getattr(config, "pad_token_id", 0) is None:
-            raise InputError(f"{name} has no padding id, and these batches are padded with {self.padding.id}. Write "
-                             f"model.config.pad_token_id = {self.padding.id}.", "no-padding-id")
+            raise InputError(
+                f"{name} has no padding id, and these batches are padded with {self.padding.id}. Write "
+                f"model.config.pad_token_id = {self.padding.id}.",
+                "no-padding-id",
+            )
         num_labels = getattr(model, "num_labels", None)
         if self.num_labels and isinstance(num_labels, int) and num_labels != self.num_labels:
-            raise InputError(f"The labels ask for {self.num_labels} output(s), and {name} gives {num_labels}. Write "
-                             f"from_pretrained(..., num_labels={self.num_labels}).", "wrong-number-of-outputs")
+            raise InputError(
+                f"The labels ask for {self.num_labels} output(s), and {name} gives {num_labels}. Write "
+                f"from_pretrained(..., num_labels={self.num_labels}).",
+                "wrong-number-of-outputs",
+            )
 
 
 def _count_embeddings(model: nn.Module) -> Optional[int]:
@@ -87,8 +105,14 @@ def _find_position_table(model: nn.Module) -> Optional[Tuple[str, nn.Embedding]]
     size = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if not isinstance(size, int) or size <= 0:
         return None
-    return next(((name, table) for name, table in model.named_modules() if isinstance(table, nn.Embedding)
-                 and table.num_embeddings == size and "rel" not in name), None)
+    return next(
+        (
+            (name, table)
+            for name, table in model.named_modules()
+            if isinstance(table, nn.Embedding) and table.num_embeddings == size and "rel" not in name
+        ),
+        None,
+    )
 
 
 def _first_position(model: nn.Module, name: str, table: nn.Embedding) -> int:

@@ -2,6 +2,7 @@
 
 Stands on ``encoder.py`` and ``batching.py``. A fastai room says only where the rows are kept and who asks for a batch.
 """
+
 import os
 import warnings
 from pathlib import Path
@@ -46,12 +47,20 @@ class TextCollator:
         Of a batch's tensors, once ``set_tensor_names`` has seen the first rows.
     """
 
-    def __init__(self, encoder: TextEncoder, paired: bool = False, words: bool = False, progress: Any = None,
-                 columns: Sequence[str] = ("text",)):
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        paired: bool = False,
+        words: bool = False,
+        progress: Any = None,
+        columns: Sequence[str] = ("text",),
+    ):
         self.encoder, self.paired, self.words, self.progress = encoder, paired, words, progress
         self.columns = tuple(columns)
         self.names: Tuple[str, ...] = ()
-        self.predicted: Optional[Tuple[EncodedText, int]] = None  # the last row that `predict` was asked for, and its words
+        self.predicted: Optional[Tuple[EncodedText, int]] = (
+            None  # the last row that `predict` was asked for, and its words
+        )
 
     @property
     def padding(self) -> Padding:
@@ -102,8 +111,10 @@ class TextCollator:
         if hasattr(items, "columns") and getattr(items, "ndim", 0) == 2:
             items = self._texts_from_frame(items)
         if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):
-            raise InvalidInputError(f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame or "
-                                f"CSV file with the column {self.columns[0]!r}: {example_call.format('text')}")
+            raise InvalidInputError(
+                f"{shorten(repr(items), 60)} was given; expected a list of texts, or a DataFrame or "
+                f"CSV file with the column {self.columns[0]!r}: {example_call.format('text')}"
+            )
         items = list(items)
         if not items:
             raise InvalidInputError(f"No text was given; expected at least one: {example_call.format('text')}")
@@ -115,17 +126,22 @@ class TextCollator:
     def _warn_of_blanks(self, items: List[Any]) -> None:
         blank = [at for at, item in enumerate(items) if all(map(is_blank, item if self.paired else [item]))]
         if blank:
-            warnings.warn(f"{len(blank)} of {len(items)} texts to predict are blank, at {format_names(blank)} (counted from "
-                          f"0): they are predicted from special tokens alone; fill them, or leave them out and predict "
-                          f"nothing", stacklevel=3)
+            warnings.warn(
+                f"{len(blank)} of {len(items)} texts to predict are blank, at {format_names(blank)} (counted from "
+                f"0): they are predicted from special tokens alone; fill them, or leave them out and predict "
+                f"nothing",
+                stacklevel=3,
+            )
 
     def _texts_from_frame(self, frame: Any, path: str = "") -> List[Any]:
         missing = [column for column in self.columns if column not in frame.columns]
         if missing:
             frame_expression = f"pd.read_csv({path!r})" if path else "frame"
-            raise InvalidInputError(f"{path or 'A DataFrame'} with the columns {', '.join(map(repr, frame.columns))} was "
-                                f"given; expected {', '.join(map(repr, self.columns))}, as in training; write "
-                                f"{suggest_rename(frame_expression, list(frame.columns), missing[0])}")
+            raise InvalidInputError(
+                f"{path or 'A DataFrame'} with the columns {', '.join(map(repr, frame.columns))} was "
+                f"given; expected {', '.join(map(repr, self.columns))}, as in training; write "
+                f"{suggest_rename(frame_expression, list(frame.columns), missing[0])}"
+            )
         columns = [frame[column].tolist() for column in self.columns]
         return list(zip(*columns)) if self.paired else columns[0]
 
@@ -134,12 +150,19 @@ class TextCollator:
         given = f"{shorten(repr(item), 60)} ({type(item).__name__}) was given"
         if self.paired:
             if not (isinstance(item, (tuple, list)) and len(item) == 2 and all(isinstance(one, str) for one in item)):
-                raise InvalidInputError(f"{given}; expected a pair of texts, as these data have: "
-                                    f"{example_call.format('(first, second)')}")
+                raise InvalidInputError(
+                    f"{given}; expected a pair of texts, as these data have: {example_call.format('(first, second)')}"
+                )
         elif self.words:
-            if isinstance(item, str) or not hasattr(item, "__len__") or not len(item) or \
-                    not all(isinstance(word, str) for word in item):
-                raise InvalidInputError(f"{given}; expected a list of words: {example_call.format('some text'.split())}")
+            if (
+                isinstance(item, str)
+                or not hasattr(item, "__len__")
+                or not len(item)
+                or not all(isinstance(word, str) for word in item)
+            ):
+                raise InvalidInputError(
+                    f"{given}; expected a list of words: {example_call.format('some text'.split())}"
+                )
         elif not isinstance(item, str):
             raise InvalidInputError(f"{given}; expected a text: {example_call.format(repr('some text'))}")
 
@@ -154,14 +177,17 @@ class TextCollator:
         if name == "input_ids":
             return self._pad([row.ids for row in rows], padding.id, width)
         if name == "token_type_ids":
-            return self._pad([np.zeros_like(row.ids) if row.types is None else row.types for row in rows],
-                                padding.type_id, width)
+            return self._pad(
+                [np.zeros_like(row.ids) if row.types is None else row.types for row in rows], padding.type_id, width
+            )
         return build_attention_mask([row.ids for row in rows], padding.side, width)
 
     def targets(self, rows: Sequence[EncodedText], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
         """The labels as the task's loss takes them; a label per word stands on the word's first piece."""
         if self.words:
-            return self._pad([align_labels_with_tokens(row, label) for row, label in zip(rows, labels)], IGNORE_INDEX, width)
+            return self._pad(
+                [align_labels_with_tokens(row, label) for row, label in zip(rows, labels)], IGNORE_INDEX, width
+            )
         return torch.from_numpy(np.array(labels))
 
     def _pad(self, rows: Sequence[np.ndarray], value: int, width: Optional[int]) -> Tensor:
@@ -191,8 +217,10 @@ class TextCollator:
             return None, 0
         predicted = [] if self.predicted is None else [self.predicted]
         known = ((row, int(row.words.max(initial=-1)) + 1) for row in rows)
-        return next(((row.words, n) for many in (predicted, known) for row, n in many if np.array_equal(row.ids, ids)),
-                    (None, 0))
+        return next(
+            ((row.words, n) for many in (predicted, known) for row, n in many if np.array_equal(row.ids, ids)),
+            (None, 0),
+        )
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**vars(self), "progress": None, "predicted": None}  # neither belongs into a file

@@ -1,4 +1,5 @@
 """Rows of unequal length -> one padded tensor and its mask. Imports numpy and torch."""
+
 from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ class Padding(NamedTuple):
     id: int = 0
     type_id: int = 0
     side: str = "right"
+
 
 NO_PADDING = Padding()
 

@@ -3,6 +3,7 @@
 Stands on ``feeding.py``. A context is cut where it does not fit, a question never; an answer that is cut off with it is
 no target.
 """
+
 from itertools import chain
 from textwrap import shorten
 from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
@@ -66,9 +67,11 @@ class QACollator(TextCollator):
     def __init__(self, encoder: TextEncoder, progress: Any = None, columns: Sequence[str] = ("question", "context")):
         super().__init__(encoder, paired=True, progress=progress, columns=columns)
         if not getattr(encoder.tokenizer, "is_fast", False):
-            raise InvalidInputError(f"{type(encoder.tokenizer).__name__} is a slow tokenizer, which does not tell where "
-                                f"its tokens stand; expected a fast one for task 'question-answering': write "
-                                f"AutoTokenizer.from_pretrained(name)")
+            raise InvalidInputError(
+                f"{type(encoder.tokenizer).__name__} is a slow tokenizer, which does not tell where "
+                f"its tokens stand; expected a fast one for task 'question-answering': write "
+                f"AutoTokenizer.from_pretrained(name)"
+            )
 
     @property
     def predicts_per_token(self) -> bool:
@@ -90,11 +93,22 @@ class QACollator(TextCollator):
         tokenizer, max_length = self.encoder.tokenizer, self.encoder.max_length
         questions, contexts = map(list, zip(*items))
         _check_questions_fit(tokenizer, max_length, questions)
-        made = tokenizer(questions, contexts, truncation="only_second", max_length=max_length, padding=False,
-                         return_offsets_mapping=True, return_attention_mask=False)
+        made = tokenizer(
+            questions,
+            contexts,
+            truncation="only_second",
+            max_length=max_length,
+            padding=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+        )
         types = made.get("token_type_ids") or [None] * len(items)
-        return [_build_qa_encoding(made["input_ids"][at], types[at], made["offset_mapping"][at], made.sequence_ids(at), context)
-                for at, context in enumerate(contexts)]
+        return [
+            _build_qa_encoding(
+                made["input_ids"][at], types[at], made["offset_mapping"][at], made.sequence_ids(at), context
+            )
+            for at, context in enumerate(contexts)
+        ]
 
     def encode_for_predict(self, item: Any, example_call: str) -> QAEncoding:
         row = super().encode_for_predict(item, example_call)
@@ -128,7 +142,9 @@ class QACollator(TextCollator):
         found = np.flatnonzero(row.ids == self.encoder.tokenizer.cls_token_id)
         return int(found[0]) if len(found) else 0
 
-    def report_truncated_answers(self, rows: Sequence[QAEncoding], labels: Optional[Sequence[Any]], split: str) -> List[str]:
+    def report_truncated_answers(
+        self, rows: Sequence[QAEncoding], labels: Optional[Sequence[Any]], split: str
+    ) -> List[str]:
         """A line for the user if there are answers in `split` that the tokens do not hold to their end.
 
         Raises
@@ -140,12 +156,18 @@ class QACollator(TextCollator):
         cut = [row for row, label in given if _find_token_span(row, *label) is None]
         if not cut:
             return []
-        what = (f"{len(cut)} of {len(given)} answer(s) of {split} are cut off with their contexts at "
-                f"max_length={self.encoder.max_length} tokens (the first context: {shorten(cut[0].context, 60)!r})")
+        what = (
+            f"{len(cut)} of {len(given)} answer(s) of {split} are cut off with their contexts at "
+            f"max_length={self.encoder.max_length} tokens (the first context: {shorten(cut[0].context, 60)!r})"
+        )
         if split == "train" and len(cut) == len(rows):
-            raise InvalidInputError(f"{what}: there is nothing to learn; write a larger max_length, or cut the contexts apart")
-        return [f"{what}: they train nothing, and metrics count them as missed; write a larger max_length, or cut the "
-                f"contexts apart"]
+            raise InvalidInputError(
+                f"{what}: there is nothing to learn; write a larger max_length, or cut the contexts apart"
+            )
+        return [
+            f"{what}: they train nothing, and metrics count them as missed; write a larger max_length, or cut the "
+            f"contexts apart"
+        ]
 
     # -- tensors -> rows and answers ---------------------------------------------------------------
 
@@ -165,16 +187,26 @@ class QACollator(TextCollator):
         inside = [at for at in range(max(first, 0), last + 1) if row.begins[at] != OUTSIDE_CONTEXT]
         if not inside or row.begins[max(first, 0)] == OUTSIDE_CONTEXT:
             return ""
-        return row.context[row.begins[inside[0]]:row.ends[inside[-1]]].strip()
+        return row.context[row.begins[inside[0]] : row.ends[inside[-1]]].strip()
 
 
-def _build_qa_encoding(ids: List[int], types: Optional[List[int]], offsets: Sequence[Tuple[int, int]],
-             texts: Sequence[Optional[int]], context: str) -> QAEncoding:
+def _build_qa_encoding(
+    ids: List[int],
+    types: Optional[List[int]],
+    offsets: Sequence[Tuple[int, int]],
+    texts: Sequence[Optional[int]],
+    context: str,
+) -> QAEncoding:
     inside = np.array([text == 1 for text in texts])
     begins, ends = np.array(offsets, dtype=np.int32).reshape(-1, 2).T
-    return QAEncoding(np.array(ids, dtype=np.int32),
-                   np.array(types, dtype=np.int32) if types is not None and any(types) else None, None,
-                   np.where(inside, begins, OUTSIDE_CONTEXT), np.where(inside, ends, OUTSIDE_CONTEXT), context)
+    return QAEncoding(
+        np.array(ids, dtype=np.int32),
+        np.array(types, dtype=np.int32) if types is not None and any(types) else None,
+        None,
+        np.where(inside, begins, OUTSIDE_CONTEXT),
+        np.where(inside, ends, OUTSIDE_CONTEXT),
+        context,
+    )
 
 
 def _find_token_span(row: QAEncoding, begin: int, end: int) -> Optional[Tuple[int, int]]:
@@ -190,6 +222,8 @@ def _check_questions_fit(tokenizer: Any, max_length: int, questions: List[str]) 
     longest = int(np.argmax(lengths))
     needed = lengths[longest] + count_special_tokens(tokenizer, pair=True) + 1
     if needed > max_length:
-        raise InvalidInputError(f"max_length={max_length} was given, and the question {shorten(questions[longest], 60)!r} has "
-                            f"{lengths[longest]} tokens; expected room for it and some of its context: write a max_length "
-                            f"well above {needed}")
+        raise InvalidInputError(
+            f"max_length={max_length} was given, and the question {shorten(questions[longest], 60)!r} has "
+            f"{lengths[longest]} tokens; expected room for it and some of its context: write a max_length "
+            f"well above {needed}"
+        )

@@ -1,4 +1,5 @@
 """Which rows make a batch, in one process and in several: rows of similar length together. Imports numpy and torch."""
+
 from typing import Iterator, List, Sequence, Tuple
 
 import numpy as np
@@ -7,7 +8,14 @@ from torch.utils.data import Sampler
 
 from fastai_hf_callback.errors import InvalidInputError
 
-__all__ = ["LengthBucketSampler", "shard_batches", "shard_batches_evenly", "global_batch_sizes", "longest_first", "padding_ratio"]
+__all__ = [
+    "LengthBucketSampler",
+    "shard_batches",
+    "shard_batches_evenly",
+    "global_batch_sizes",
+    "longest_first",
+    "padding_ratio",
+]
 
 # Batches whose rows are sorted together: more waste less padding and mix less. On log-normal lengths (5 to 120 tokens,
 # 32 rows) 25, 50 and 100 batches compute 1.09, 1.04 and 1.02 tokens per real token; docs/evidence/benchmarks.md has the figures
@@ -53,7 +61,7 @@ class LengthBucketSampler(Sampler):
         batches = []
         for part in _split_into_windows(rows, self.bs, self.window):
             part = part[np.argsort(-self.lengths[part], kind="stable")]
-            batches += [part[at:at + self.bs] for at in range(0, len(part), self.bs)]
+            batches += [part[at : at + self.bs] for at in range(0, len(part), self.bs)]
         return batches
 
     def _shuffle_batches(self, batches: List[np.ndarray]) -> List[np.ndarray]:
@@ -96,8 +104,10 @@ def global_batch_sizes(rows: int, bs: int, world_size: int) -> List[int]:
         When there are fewer rows than processes.
     """
     if rows < world_size:
-        raise InvalidInputError(f"{rows} row(s) for {world_size} processes were given; expected at least one for each: start "
-                            f"fewer processes")
+        raise InvalidInputError(
+            f"{rows} row(s) for {world_size} processes were given; expected at least one for each: start "
+            f"fewer processes"
+        )
     steps = min(-(-rows // (bs * world_size)), rows // world_size)
     sizes = [bs * world_size] * (steps - 1)
     rest = rows - sum(sizes)
@@ -137,7 +147,9 @@ def shard_batches(order: Sequence[int], bs: int, world_size: int, interleave: bo
     return [list(shares) for shares in zip(*(np.array_split(step, world_size) for step in steps))]
 
 
-def shard_batches_evenly(order: Sequence[int], bs: int, world_size: int) -> Tuple[List[List[np.ndarray]], List[np.ndarray]]:
+def shard_batches_evenly(
+    order: Sequence[int], bs: int, world_size: int
+) -> Tuple[List[List[np.ndarray]], List[np.ndarray]]:
     """The same number of rows for each process, and what cannot be divided for all of them: for evaluation.
 
     Parameters
@@ -156,7 +168,7 @@ def shard_batches_evenly(order: Sequence[int], bs: int, world_size: int) -> Tupl
     order = np.asarray(order, dtype=np.int64)
     whole = len(order) - len(order) % world_size
     shares = shard_batches(order[:whole], bs, world_size) if whole else [[] for _ in range(world_size)]
-    return shares, [order[at:at + bs] for at in range(whole, len(order), bs)]
+    return shares, [order[at : at + bs] for at in range(whole, len(order), bs)]
 
 
 def longest_first(lengths: Sequence[int]) -> np.ndarray:
@@ -167,6 +179,5 @@ def longest_first(lengths: Sequence[int]) -> np.ndarray:
 def padding_ratio(lengths: Sequence[int], order: Sequence[int], bs: int) -> float:
     """Tokens computed per real token when rows are taken in `order`, `bs` at a time, padded to the longest."""
     ordered = np.asarray(lengths)[np.asarray(order)]
-    computed = sum(int(part.max()) * len(part) for part in
-                   (ordered[at:at + bs] for at in range(0, len(ordered), bs)))
+    computed = sum(int(part.max()) * len(part) for part in (ordered[at : at + bs] for at in range(0, len(ordered), bs)))
     return computed / int(ordered.sum())

@@ -1,4 +1,5 @@
 """A label per word: its loss, and the labels of words from those of their pieces. Imports torch."""
+
 from typing import Any, List, Sequence, Tuple
 
 import numpy as np
@@ -37,7 +38,7 @@ def gather_word_labels(pieces: np.ndarray, row: Any, n_words: int, side: str) ->
         On which the row was padded.
     """
     length = len(row.ids)
-    real = pieces[len(pieces) - length:] if side == "left" else pieces[:length]
+    real = pieces[len(pieces) - length :] if side == "left" else pieces[:length]
     if row.words is None:
         return real[real != IGNORE_INDEX]
     first = find_first_subwords(row)

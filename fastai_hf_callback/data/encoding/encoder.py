@@ -2,6 +2,7 @@
 
 Imports numpy; takes a tokenizer by its interface.
 """
+
 from contextlib import closing
 from inspect import isclass
 from itertools import chain
@@ -66,8 +67,9 @@ class TextEncoder:
         highest = max(self.tokenizer.get_vocab().values()) if hasattr(self.tokenizer, "get_vocab") else -1
         return max(len(self.tokenizer), highest + 1)
 
-    def encode(self, texts: Sequence[Any], pairs: Optional[Sequence[str]] = None,
-               progress: Optional[Progress] = None) -> List[EncodedText]:
+    def encode(
+        self, texts: Sequence[Any], pairs: Optional[Sequence[str]] = None, progress: Optional[Progress] = None
+    ) -> List[EncodedText]:
         """Token ids of every text, in their order.
 
         Parameters
@@ -132,33 +134,46 @@ def _decode_pytorch_transformers(tokenizer: Any, ids: List[int]) -> str:
 
 
 def _check_tokenizer(tokenizer: Any) -> None:
-    if isclass(tokenizer) or not all(callable(getattr(tokenizer, name, None))
-                                     for name in ("tokenize", "convert_tokens_to_ids", "convert_ids_to_tokens")):
-        given = f"the class {tokenizer.__name__}" if isclass(tokenizer) else \
-            f"{_shorten_repr(tokenizer)} ({type(tokenizer).__name__})"
-        raise InvalidInputError(f"{given} was given as tokenizer; expected a tokenizer of pytorch-transformers or "
-                            f"transformers; write AutoTokenizer.from_pretrained(name)")
+    if isclass(tokenizer) or not all(
+        callable(getattr(tokenizer, name, None))
+        for name in ("tokenize", "convert_tokens_to_ids", "convert_ids_to_tokens")
+    ):
+        given = (
+            f"the class {tokenizer.__name__}"
+            if isclass(tokenizer)
+            else f"{_shorten_repr(tokenizer)} ({type(tokenizer).__name__})"
+        )
+        raise InvalidInputError(
+            f"{given} was given as tokenizer; expected a tokenizer of pytorch-transformers or "
+            f"transformers; write AutoTokenizer.from_pretrained(name)"
+        )
 
 
 def _check_integer(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InvalidInputError(f"{name}={value!r} was given; expected a whole number")
     if name == "tokenizer_workers" and value < 1:
-        raise InvalidInputError(f"tokenizer_workers={value} was given; expected at least 1; write tokenizer_workers=1 for no processes")
+        raise InvalidInputError(
+            f"tokenizer_workers={value} was given; expected at least 1; write tokenizer_workers=1 for no processes"
+        )
 
 
 def _check_special_tokens_fit(tokenizer: Any, max_length: int, pair: bool) -> None:
     count = count_special_tokens(tokenizer, pair)
     if max_length < count or max_length < 1:
-        raise InvalidInputError(f"max_length={max_length} was given; expected at least 1 and the tokenizer's {count} special "
-                            f"tokens{' of a pair' * pair}; write max_length={count + 1} or more")
+        raise InvalidInputError(
+            f"max_length={max_length} was given; expected at least 1 and the tokenizer's {count} special "
+            f"tokens{' of a pair' * pair}; write max_length={count + 1} or more"
+        )
 
 
 def _check_model_max_length(tokenizer: Any, max_length: int) -> None:
     limit = getattr(tokenizer, "model_max_length", None) or getattr(tokenizer, "max_len", None)
     if isinstance(limit, (int, float)) and max_length > limit and limit < NO_LIMIT:
-        raise InvalidInputError(f"max_length={max_length} was given, and the tokenizer's own limit is {int(limit)} tokens; "
-                            f"write max_length={int(limit)} or less")
+        raise InvalidInputError(
+            f"max_length={max_length} was given, and the tokenizer's own limit is {int(limit)} tokens; "
+            f"write max_length={int(limit)} or less"
+        )
 
 
 def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bool]:
@@ -166,35 +181,52 @@ def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[st
     firsts = _as_list("texts", texts)
     words = bool(firsts) and isinstance(firsts[0], (list, tuple))
     if words:
-        _raise_for_bad_texts(firsts, [i for i, text in enumerate(firsts) if not _is_word_list(text)], "texts", "list of str",
-                "as the first one is, a list of words, for each")
+        _raise_for_bad_texts(
+            firsts,
+            [i for i, text in enumerate(firsts) if not _is_word_list(text)],
+            "texts",
+            "list of str",
+            "as the first one is, a list of words, for each",
+        )
         firsts = [list(text) for text in firsts]
     else:
         _check_strings("texts", firsts)
     if pairs is None:
         return firsts, None, words
     if words:
-        raise InvalidInputError("texts of words and pairs were given; expected pairs only beside texts that are str; write "
-                            "pairs=None")
+        raise InvalidInputError(
+            "texts of words and pairs were given; expected pairs only beside texts that are str; write pairs=None"
+        )
     seconds = _as_list("pairs", pairs)
     if len(seconds) != len(firsts):
-        raise InvalidInputError(f"{len(firsts)} texts and {len(seconds)} pairs were given; expected one pair for each text")
+        raise InvalidInputError(
+            f"{len(firsts)} texts and {len(seconds)} pairs were given; expected one pair for each text"
+        )
     _check_strings("pairs", seconds)
     return firsts, seconds, words
 
 
 def _as_list(name: str, texts: Any) -> List[Any]:
     if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
-        raise InvalidInputError(f"{name} is {_shorten_repr(texts)}; expected a sequence of str; write [text] for a single one")
+        raise InvalidInputError(
+            f"{name} is {_shorten_repr(texts)}; expected a sequence of str; write [text] for a single one"
+        )
     if getattr(texts, "ndim", 1) != 1:  # a DataFrame would give the names of its columns
-        raise InvalidInputError(f"{name} is a {type(texts).__name__} of {texts.ndim} dimensions; expected a sequence of "
-                            "str; write dataframe[column]")
+        raise InvalidInputError(
+            f"{name} is a {type(texts).__name__} of {texts.ndim} dimensions; expected a sequence of "
+            "str; write dataframe[column]"
+        )
     return list(texts)
 
 
 def _check_strings(name: str, texts: List[Any]) -> None:
-    _raise_for_bad_texts(texts, [i for i, text in enumerate(texts) if not isinstance(text, str)], name, "str",
-            "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out")
+    _raise_for_bad_texts(
+        texts,
+        [i for i, text in enumerate(texts) if not isinstance(text, str)],
+        name,
+        "str",
+        "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out",
+    )
 
 
 def _is_word_list(text: Any) -> bool:
@@ -205,8 +237,10 @@ def _raise_for_bad_texts(texts: List[Any], bad: List[int], name: str, expected: 
     if bad:
         where = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         first = texts[bad[0]]
-        raise InvalidInputError(f"{len(bad)} of {len(texts)} {name} are no {expected} (positions {where}; the first is "
-                            f"{_shorten_repr(first)}, {type(first).__name__}); write {advice}")
+        raise InvalidInputError(
+            f"{len(bad)} of {len(texts)} {name} are no {expected} (positions {where}; the first is "
+            f"{_shorten_repr(first)}, {type(first).__name__}); write {advice}"
+        )
 
 
 def _shorten_repr(value: Any) -> str:

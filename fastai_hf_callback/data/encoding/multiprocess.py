@@ -1,4 +1,5 @@
 """Spans of rows worked on here, or by forked processes, their parts in order. Imports the standard library."""
+
 import multiprocessing
 import os
 from concurrent.futures import Future, ProcessPoolExecutor

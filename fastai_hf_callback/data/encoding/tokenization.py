@@ -2,6 +2,7 @@
 
 Imports numpy; takes a tokenizer by its interface.
 """
+
 import copy
 import pickle
 from contextlib import contextmanager
@@ -23,8 +24,15 @@ SAMPLED_ROWS = 16  # on which two ways of one tokenizer are compared
 MIN_TEXTS_FOR_CHUNKS = 32  # texts; below, looking whether words can be cut apart takes longer than it saves
 MAX_CACHED_WORDS = 1_000_000  # words remembered while a call lasts
 # What differs where a word's pieces depend on its neighbours: leading spaces, sentence ends, contractions, digits.
-PROBE_TEXTS = ("cat. dog", "a  b", " a b ", "Mr. Smith can not , don 't ; 3 000 .", "a\nb \t c", "x\u00a0y \x1c z",
-          "\u4e2d \u6587")
+PROBE_TEXTS = (
+    "cat. dog",
+    "a  b",
+    " a b ",
+    "Mr. Smith can not , don 't ; 3 000 .",
+    "a\nb \t c",
+    "x\u00a0y \x1c z",
+    "\u4e2d \u6587",
+)
 
 
 class EncodedText(NamedTuple):
@@ -44,9 +52,13 @@ class EncodedText(NamedTuple):
     words: Optional[np.ndarray]
 
 
-def create_tokenization_job(tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool) -> Any:
+def create_tokenization_job(
+    tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool
+) -> Any:
     """What encodes a span of these rows when it is called with one."""
-    return (_SlowTokenizerJob if _is_slow(tokenizer) else _FastTokenizerJob)(tokenizer, max_length, firsts, seconds, words)
+    return (_SlowTokenizerJob if _is_slow(tokenizer) else _FastTokenizerJob)(
+        tokenizer, max_length, firsts, seconds, words
+    )
 
 
 def encode_in_chunks(job: Any, tokenizer_workers: Optional[int]) -> Tuple[Iterator[List[EncodedText]], int]:
@@ -64,8 +76,9 @@ def encode_in_chunks(job: Any, tokenizer_workers: Optional[int]) -> Tuple[Iterat
 def _is_slow(tokenizer: Any) -> bool:
     if getattr(tokenizer, "is_fast", False):
         return False
-    return hasattr(tokenizer, "add_special_tokens_single_sentence") or hasattr(tokenizer,
-                                                                               "build_inputs_with_special_tokens")
+    return hasattr(tokenizer, "add_special_tokens_single_sentence") or hasattr(
+        tokenizer, "build_inputs_with_special_tokens"
+    )
 
 
 def padding_side(tokenizer: Any) -> str:
@@ -88,7 +101,7 @@ class _SpecialTokenTemplate:
         self.cls, self.sep = _special_id(tokenizer, "cls"), _special_id(tokenizer, "sep")
         whole = self._encode_whole(tokenizer, pair)
         first, last = whole.index(-1), whole.index(-2 if pair else -1)
-        self.before, self.between, self.after = whole[:first], whole[first + 1:last], whole[last + 1:]
+        self.before, self.between, self.after = whole[:first], whole[first + 1 : last], whole[last + 1 :]
         self.count = len(whole) - (2 if pair else 1)
 
     @staticmethod
@@ -160,7 +173,13 @@ class _TokenizationJob:
     """What `TextEncoder.encode` was given; called with a span of rows."""
 
     def __init__(self, tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
-        self.tokenizer, self.max_length, self.firsts, self.seconds, self.words = tokenizer, max_length, firsts, seconds, words
+        self.tokenizer, self.max_length, self.firsts, self.seconds, self.words = (
+            tokenizer,
+            max_length,
+            firsts,
+            seconds,
+            words,
+        )
 
     def can_use_processes(self) -> bool:
         return False
@@ -182,9 +201,15 @@ class _FastTokenizerJob(_TokenizationJob):
         return self._call_tokenizer(firsts, seconds)
 
     def _call_tokenizer(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[EncodedText]:
-        made = self.tokenizer(self._add_leading_space(firsts) if self.words else firsts, seconds, truncation=True,
-                              max_length=self.max_length, is_split_into_words=self.words, padding=False,
-                              return_attention_mask=False)
+        made = self.tokenizer(
+            self._add_leading_space(firsts) if self.words else firsts,
+            seconds,
+            truncation=True,
+            max_length=self.max_length,
+            is_split_into_words=self.words,
+            padding=False,
+            return_attention_mask=False,
+        )
         types = made.get("token_type_ids") or [None] * len(firsts)
         words = (made.word_ids(i) if self.words else None for i in range(len(firsts)))
         return [_build_row(*parts) for parts in zip(made["input_ids"], types, words)]
@@ -250,13 +275,16 @@ class _SlowTokenizerJob(_TokenizationJob):
         return _build_row(ids, types, words)
 
     def _truncate(self, values: List[int], keep: int) -> List[int]:
-        return values[max(len(values) - keep, 0):] if self.from_left else values[:keep]
+        return values[max(len(values) - keep, 0) :] if self.from_left else values[:keep]
 
     def _encode_text(self, text: str) -> List[int]:
         return self._encode_chunks(text) if self.by_chunk and text.strip() else self._encode_whole(text)
 
     def _encode_words(self, words: List[str]) -> Tuple[List[int], List[int]]:
-        pieces = [self._get_or_encode(_add_leading_space(word, i, self.space), self._encode_whole) for i, word in enumerate(words)]
+        pieces = [
+            self._get_or_encode(_add_leading_space(word, i, self.space), self._encode_whole)
+            for i, word in enumerate(words)
+        ]
         return list(chain.from_iterable(pieces)), [i for i, piece in enumerate(pieces) for _ in piece]
 
     def _encode_chunks(self, text: str) -> List[int]:
@@ -295,8 +323,10 @@ class _SlowTokenizerJob(_TokenizationJob):
         # One by one: given a list, the tokenizer warns at each one longer than its limit, also where it is cut.
         ids = [self.tokenizer.convert_tokens_to_ids(token) for token in tokens]
         if None in ids:
-            raise InvalidInputError(f"the tokenizer has no id for {tokens[ids.index(None)]!r}; expected a vocabulary with "
-                                f"its unknown token, {self.tokenizer.unk_token!r}, in it")
+            raise InvalidInputError(
+                f"the tokenizer has no id for {tokens[ids.index(None)]!r}; expected a vocabulary with "
+                f"its unknown token, {self.tokenizer.unk_token!r}, in it"
+            )
         return ids
 
     def _chunks_are_independent(self) -> bool:
@@ -315,8 +345,11 @@ class _SlowTokenizerJob(_TokenizationJob):
 
 def _copy_with_own_caches(tokenizer: Any) -> Any:
     """The tokenizer; or a shallow copy where it would remember, in itself, every word it has seen."""
-    caches = {name: dict(value) for name, value in vars(tokenizer).items()
-              if name.startswith("cache") and isinstance(value, dict)}
+    caches = {
+        name: dict(value)
+        for name, value in vars(tokenizer).items()
+        if name.startswith("cache") and isinstance(value, dict)
+    }
     if not caches:
         return tokenizer
     twin = copy.copy(tokenizer)
@@ -341,14 +374,19 @@ def _truncated_lengths(room: int, first: int, second: int) -> Tuple[int, int]:
 
 
 def _build_row(ids: List[int], types: Optional[List[int]], words: Optional[List[Optional[int]]]) -> EncodedText:
-    return EncodedText(np.array(ids, dtype=np.int32),
-                   np.array(types, dtype=np.int32) if types is not None and any(types) else None,
-                   None if words is None else np.array([-1 if w is None else w for w in words], dtype=np.int32))
+    return EncodedText(
+        np.array(ids, dtype=np.int32),
+        np.array(types, dtype=np.int32) if types is not None and any(types) else None,
+        None if words is None else np.array([-1 if w is None else w for w in words], dtype=np.int32),
+    )
 
 
 def _is_same_row(one: EncodedText, other: EncodedText) -> bool:
-    return np.array_equal(one.ids, other.ids) and \
-        (one.types is None) == (other.types is None) and (one.types is None or np.array_equal(one.types, other.types))
+    return (
+        np.array_equal(one.ids, other.ids)
+        and (one.types is None) == (other.types is None)
+        and (one.types is None or np.array_equal(one.types, other.types))
+    )
 
 
 @contextmanager

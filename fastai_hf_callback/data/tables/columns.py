@@ -2,6 +2,7 @@
 
 Stands on ``parts.py``; ``targets.py`` makes numbers of it.
 """
+
 from numbers import Number
 from typing import Any, Optional, Tuple
 
@@ -11,8 +12,19 @@ from fastai_hf_callback.errors import InvalidInputError
 
 from .splits import Split
 
-__all__ = ["BINARY_VALUES", "to_numbers", "parse_binary_column", "check_no_missing", "has_lists", "has_strings", "is_blank", "is_categorical",
-           "is_list", "is_missing", "describe_first_wrong"]
+__all__ = [
+    "BINARY_VALUES",
+    "to_numbers",
+    "parse_binary_column",
+    "check_no_missing",
+    "has_lists",
+    "has_strings",
+    "is_blank",
+    "is_categorical",
+    "is_list",
+    "is_missing",
+    "describe_first_wrong",
+]
 
 BINARY_VALUES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
@@ -54,8 +66,10 @@ def check_no_missing(part: Split, label: Any) -> None:
         missing = missing | np.array([isinstance(value, str) and not value.strip() for value in column.tolist()])
     if missing.any():
         drop = f", or leave the column out: {part.format_drop([label])}" if part.split == "test" else ""
-        raise InvalidInputError(f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
-                            f"row(s), {part.locate_rows(missing)}; fill or remove these rows{drop}")
+        raise InvalidInputError(
+            f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
+            f"row(s), {part.locate_rows(missing)}; fill or remove these rows{drop}"
+        )
 
 
 def describe_first_wrong(part: Split, label: Any, wrong: np.ndarray) -> str:
@@ -74,8 +88,10 @@ def to_numbers(column: Any) -> np.ndarray:
         return np.full(len(column), np.nan)
     if column.dtype.kind not in "biuf":
         values = column.to_numpy(dtype=object)
-        values = [value if isinstance(value, (str, Number)) and not isinstance(value, complex) else "no number"
-                  for value in values]
+        values = [
+            value if isinstance(value, (str, Number)) and not isinstance(value, complex) else "no number"
+            for value in values
+        ]
         column = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 

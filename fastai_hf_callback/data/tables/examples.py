@@ -4,6 +4,7 @@ wrong and what to write.
 Stands on ``parts.py`` (whose rows) and ``targets.py`` (labels as numbers). No row is ever dropped and nothing that the
 caller gave is changed; rows go by position, whatever the index.
 """
+
 import re
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -66,8 +67,18 @@ class LabeledSplits(NamedTuple):
     messages: List[str]
 
 
-def read_examples(train: Any, valid: Any, text: Any, labels: Any, *, text_pair: Any = None, test: Any = None,
-                  task: Optional[str] = None, classes: Optional[Sequence[Any]] = None, seed: int = 42) -> LabeledSplits:
+def read_examples(
+    train: Any,
+    valid: Any,
+    text: Any,
+    labels: Any,
+    *,
+    text_pair: Any = None,
+    test: Any = None,
+    task: Optional[str] = None,
+    classes: Optional[Sequence[Any]] = None,
+    seed: int = 42,
+) -> LabeledSplits:
     """Read and check texts and labels.
 
     Parameters
@@ -125,51 +136,69 @@ def read_examples(train: Any, valid: Any, text: Any, labels: Any, *, text_pair: 
     if task == "token-classification":
         for part, words, target in zip(parts, texts, targets):
             _check_label_counts(part, words, target, text, columns[0])
-    targets = (targets + [None])[:len(parts)]
+    targets = (targets + [None])[: len(parts)]
     splits = [Examples(*each) for each in zip(texts, pairs, targets)]
     messages = [line for part, split in zip(parts, splits) for line in _describe_blanks(part, split)]
-    messages += _describe_numeric_texts(parts[0], text, splits[0].texts) + _describe_duplicates(parts[1], splits) + answer_messages
+    messages += (
+        _describe_numeric_texts(parts[0], text, splits[0].texts)
+        + _describe_duplicates(parts[1], splits)
+        + answer_messages
+    )
     return LabeledSplits(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, messages)
 
 
 def _as_list(labels: Any) -> List[Any]:
     columns = list(labels) if is_list(labels) or hasattr(labels, "tolist") else [labels]
     if not columns or columns == [None]:
-        raise InvalidInputError(f"labels={labels!r} was given; expected the name of a column, or a list of names: "
-                            f"labels='label'")
+        raise InvalidInputError(
+            f"labels={labels!r} was given; expected the name of a column, or a list of names: labels='label'"
+        )
     return columns
 
 
 def _check_names(names: List[Any]) -> None:
     odd = [name for name in names if isinstance(name, (dict, set)) or is_list(name) or hasattr(name, "iloc")]
     if odd:
-        raise InvalidInputError(f"a {type(odd[0]).__name__} was given for a column; expected the name of one: text='text', "
-                            f"labels='label' or labels=['a', 'b']")
+        raise InvalidInputError(
+            f"a {type(odd[0]).__name__} was given for a column; expected the name of one: text='text', "
+            f"labels='label' or labels=['a', 'b']"
+        )
 
 
 def _check_pair_fits(task: str, text_pair: Any) -> None:
     if task == "token-classification" and text_pair is not None:
-        raise InvalidInputError(f"text_pair={text_pair!r} was given and task is 'token-classification'; expected one text of words per row: leave "
-                            f"text_pair out")
+        raise InvalidInputError(
+            f"text_pair={text_pair!r} was given and task is 'token-classification'; expected one text of words per row: leave "
+            f"text_pair out"
+        )
     if task == "question-answering" and text_pair is None:
-        raise InvalidInputError("task is 'question-answering' and no text_pair was given; expected the column of questions and that of "
-                            "their contexts: write text='question', text_pair='context'")
+        raise InvalidInputError(
+            "task is 'question-answering' and no text_pair was given; expected the column of questions and that of "
+            "their contexts: write text='question', text_pair='context'"
+        )
 
 
-def _read_qa_targets(parts: List[Split], contexts: List[Any], labels: List[Any],
-             classes: Any) -> Tuple[List[str], List[Any], List[str]]:
+def _read_qa_targets(
+    parts: List[Split], contexts: List[Any], labels: List[Any], classes: Any
+) -> Tuple[List[str], List[Any], List[str]]:
     if classes is not None:
         raise InvalidInputError("classes was given and task is 'question-answering', which has none; leave classes out")
     found = [read_answers(part, of_part, labels) for part, of_part in zip(parts, contexts)]
-    return ["start", "end"], [char_spans for char_spans, _ in found], [line for _, messages in found for line in messages]
+    return (
+        ["start", "end"],
+        [char_spans for char_spans, _ in found],
+        [line for _, messages in found for line in messages],
+    )
 
 
 def _has_labels(part: Split, labels: List[Any]) -> bool:
     there = [label for label in labels if label in part.frame.columns]
     if there and len(there) < len(labels):
         lacking = [label for label in labels if label not in there]
-        raise InvalidInputError(f"{part.split} has the label column(s) {format_names(there)} and lacks {format_names(lacking)}; "
-                            f"expected all or none: write {part.format_drop(there)}, or add the others")
+        raise InvalidInputError(
+            f"{part.split} has the label column(s) {format_names(there)} and lacks {format_names(lacking)}; "
+            f"expected all or none: write {part.format_drop(there)}, or add the others"
+        )
     return bool(there)
 
 
@@ -180,9 +209,11 @@ def _check_no_text_missing(table: Split, columns: List[Any]) -> None:
     for column in columns:
         missing = table.column(column).isna().to_numpy(dtype=bool)
         if missing.any():
-            raise InvalidInputError(f"text column {column!r} of {table.split} is missing in {missing.sum()} of "
-                                f"{table.size} row(s), {table.locate_rows(missing)}; fill them, as with .fillna(''), or remove "
-                                f"these rows")
+            raise InvalidInputError(
+                f"text column {column!r} of {table.split} is missing in {missing.sum()} of "
+                f"{table.size} row(s), {table.locate_rows(missing)}; fill them, as with .fillna(''), or remove "
+                f"these rows"
+            )
 
 
 def _read_texts(part: Split, column: Any, is_split_into_words: bool) -> List[Any]:
@@ -195,22 +226,32 @@ def _read_strings(part: Split, column: Any, values: List[Any]) -> List[str]:
     if wrong:
         first = values[wrong[0]]
         cure = ".str.join(' ')" if is_list(first) else ".astype(str)"
-        raise InvalidInputError(f"text column {column!r} of {part.split} holds {type(first).__name__}, no str, in "
-                            f"{len(wrong)} of {part.size} row(s), {part.locate_rows(wrong)}; expected a str each: name the "
-                            f"column of texts, or turn it into str with {cure}")
+        raise InvalidInputError(
+            f"text column {column!r} of {part.split} holds {type(first).__name__}, no str, in "
+            f"{len(wrong)} of {part.size} row(s), {part.locate_rows(wrong)}; expected a str each: name the "
+            f"column of texts, or turn it into str with {cure}"
+        )
     return values
 
 
 def _read_words(part: Split, column: Any, values: List[Any]) -> List[List[str]]:
-    wrong = [row for row, words in enumerate(values)
-             if not is_list(words) or not all(isinstance(word, str) for word in words)]
+    wrong = [
+        row
+        for row, words in enumerate(values)
+        if not is_list(words) or not all(isinstance(word, str) for word in words)
+    ]
     if wrong:
         first = values[wrong[0]]
-        held = (f"a list with {next(type(word).__name__ for word in first if not isinstance(word, str))}"
-                if is_list(first) else type(first).__name__)
-        raise InvalidInputError(f"text column {column!r} of {part.split} holds {held} in {len(wrong)} of {part.size} "
-                            f"row(s), {part.locate_rows(wrong)}; task 'token-classification' needs a list of str in each, as "
-                            f".str.split() gives")
+        held = (
+            f"a list with {next(type(word).__name__ for word in first if not isinstance(word, str))}"
+            if is_list(first)
+            else type(first).__name__
+        )
+        raise InvalidInputError(
+            f"text column {column!r} of {part.split} holds {held} in {len(wrong)} of {part.size} "
+            f"row(s), {part.locate_rows(wrong)}; task 'token-classification' needs a list of str in each, as "
+            f".str.split() gives"
+        )
     return [list(words) for words in values]
 
 
@@ -219,9 +260,11 @@ def _check_label_counts(part: Split, texts: List[List[str]], targets: Any, text:
         return
     wrong = [row for row, (words, target) in enumerate(zip(texts, targets)) if len(words) != len(target)]
     if wrong:
-        raise InvalidInputError(f"{len(wrong)} row(s) of {part.split} have other numbers of words and labels, "
-                            f"{part.locate_rows(wrong)} (the first: {len(texts[wrong[0]])} words in {text!r}, "
-                            f"{len(targets[wrong[0]])} labels in {label!r}); expected one label per word")
+        raise InvalidInputError(
+            f"{len(wrong)} row(s) of {part.split} have other numbers of words and labels, "
+            f"{part.locate_rows(wrong)} (the first: {len(texts[wrong[0]])} words in {text!r}, "
+            f"{len(targets[wrong[0]])} labels in {label!r}); expected one label per word"
+        )
 
 
 # -- what the user is told -------------------------------------------------------------------------
@@ -231,10 +274,14 @@ def _describe_blanks(part: Split, split: Examples) -> List[str]:
     first = np.array([is_blank(text) for text in split.texts])
     second = first if split.pairs is None else np.array([is_blank(text) for text in split.pairs])
     does = "train" if part.split == "train" else "count"
-    return [line for line in (
-        _describe_count(part, first & second, "text", "blank", f"{does} as special tokens alone"),
-        _describe_count(part, first ^ second, "pair", "half blank", f"{does} with one text and special tokens"),
-    ) if line]
+    return [
+        line
+        for line in (
+            _describe_count(part, first & second, "text", "blank", f"{does} as special tokens alone"),
+            _describe_count(part, first ^ second, "pair", "half blank", f"{does} with one text and special tokens"),
+        )
+        if line
+    ]
 
 
 def _describe_count(part: Split, rows: np.ndarray, what: str, how: str, then: str) -> str:
@@ -242,16 +289,21 @@ def _describe_count(part: Split, rows: np.ndarray, what: str, how: str, then: st
     if not n:
         return ""
     verb, rest = then.split(" ", 1)
-    return (f"1 {what} of {part.split} is {how} ({part.locate_rows(rows)}): it {verb}s {rest}" if n == 1 else
-            f"{n} {what}s of {part.split} are {how} ({part.locate_rows(rows)}): they {verb} {rest}")
+    return (
+        f"1 {what} of {part.split} is {how} ({part.locate_rows(rows)}): it {verb}s {rest}"
+        if n == 1
+        else f"{n} {what}s of {part.split} are {how} ({part.locate_rows(rows)}): they {verb} {rest}"
+    )
 
 
 def _describe_numeric_texts(train: Split, column: Any, texts: List[Any]) -> List[str]:
     """An id, a date or a label is easily named for the texts."""
     if not all(isinstance(text, str) and re.fullmatch(r"\s*[-+]?[\d.,:/-]+\s*", text) for text in texts):
         return []
-    return [f"column {column!r} holds a number in each of {train.size} row(s) of train, as {texts[0]!r}: is it that of "
-            f"the texts? text=... names it"]
+    return [
+        f"column {column!r} holds a number in each of {train.size} row(s) of train, as {texts[0]!r}: is it that of "
+        f"the texts? text=... names it"
+    ]
 
 
 def _text_keys(split: Examples) -> List[Tuple[Any, Any]]:
@@ -265,5 +317,7 @@ def _describe_duplicates(valid: Split, splits: List[Examples]) -> List[str]:
     if not duplicates:
         return []
     are = "is" if len(duplicates) == 1 else "are"
-    return [f"{len(duplicates)} of {valid.size} texts of valid {are} also in train: the score on valid counts what was "
-            f"learned by heart; remove these rows from one of the two ({valid.locate_rows(duplicates)})"]
+    return [
+        f"{len(duplicates)} of {valid.size} texts of valid {are} also in train: the score on valid counts what was "
+        f"learned by heart; remove these rows from one of the two ({valid.locate_rows(duplicates)})"
+    ]

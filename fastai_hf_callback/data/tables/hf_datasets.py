@@ -3,6 +3,7 @@
 
 Stands below ``parts.py``, which opens what the caller gave.
 """
+
 from collections.abc import Mapping
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -25,8 +26,10 @@ def check_single_split(given: Any, split: str) -> None:
     """
     if isinstance(given, Mapping) and given and all(is_dataset(part) for part in given.values()):
         names = [str(name) for name in given]
-        raise InvalidInputError(f"{split} is a {type(given).__name__} with the splits {', '.join(map(repr, names))}; "
-                            f"expected one of them: write dataset[{names[0]!r}]")
+        raise InvalidInputError(
+            f"{split} is a {type(given).__name__} with the splits {', '.join(map(repr, names))}; "
+            f"expected one of them: write dataset[{names[0]!r}]"
+        )
 
 
 def dataset_to_frame(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[Any, Optional[List[str]]]:
@@ -72,7 +75,8 @@ def _name_classes(frame: Any, column: Any, names: List[str], split: str) -> Any:
 
 
 def _name_classes_in_lists(frame: Any, column: Any, names: List[str]) -> Tuple[Any, List[str]]:
-    lists = [None if value is None else [names[code] if code >= 0 else None for code in value]
-             for value in frame[column]]
+    lists = [
+        None if value is None else [names[code] if code >= 0 else None for code in value] for value in frame[column]
+    ]
     held = {name for value in lists if value is not None for name in value}
     return frame.assign(**{column: lists}), [name for name in names if name in held]

@@ -2,6 +2,7 @@
 
 Stands on ``parts.py`` and ``columns.py``; ``passages.py`` makes positions of tokens of it. Imports numpy.
 """
+
 from collections.abc import Mapping
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -26,7 +27,9 @@ class Answer(NamedTuple):
 
 def has_squad_answers(column: Any) -> bool:
     """Whether the first value that is there is one of SQuAD's: ``{"text": [...], "answer_start": [...]}``."""
-    return _is_squad_answer(next((value for value in column if isinstance(value, Mapping) or not is_missing(value)), None))
+    return _is_squad_answer(
+        next((value for value in column if isinstance(value, Mapping) or not is_missing(value)), None)
+    )
 
 
 def read_answers(part: Split, contexts: Sequence[str], labels: Sequence[Any]) -> Tuple[np.ndarray, List[str]]:
@@ -53,12 +56,23 @@ def read_answers(part: Split, contexts: Sequence[str], labels: Sequence[Any]) ->
         When an answer does not stand in its context word for word, or not where it is said to.
     """
     answers = _read_answer_columns(part, labels)
-    char_spans = np.array([_locate_answer(answer, context) for answer, context in zip(answers, contexts)], dtype=np.int64)
+    char_spans = np.array(
+        [_locate_answer(answer, context) for answer, context in zip(answers, contexts)], dtype=np.int64
+    )
     _check_answers_found(part, labels, answers, contexts, char_spans)
-    several = [row for row, (answer, context) in enumerate(zip(answers, contexts))
-               if answer.text and answer.begin is None and context.count(answer.text) > 1]
-    messages = [f"{len(several)} answer(s) of {part.split} stand in their context more than once ({part.locate_rows(several)}): the "
-            f"first place is taken; two columns, labels=[answer, its first character], say which"] if several else []
+    several = [
+        row
+        for row, (answer, context) in enumerate(zip(answers, contexts))
+        if answer.text and answer.begin is None and context.count(answer.text) > 1
+    ]
+    messages = (
+        [
+            f"{len(several)} answer(s) of {part.split} stand in their context more than once ({part.locate_rows(several)}): the "
+            f"first place is taken; two columns, labels=[answer, its first character], say which"
+        ]
+        if several
+        else []
+    )
     return char_spans.reshape(-1, 2), messages
 
 
@@ -71,8 +85,10 @@ def _is_squad_answer(value: Any) -> bool:
 
 def _read_answer_columns(part: Split, labels: Sequence[Any]) -> List[Answer]:
     if len(labels) > 2:
-        raise InvalidInputError(f"task='question-answering': {len(labels)} label columns were given, {format_names(labels)}; expected one, "
-                            f"of answers, or two, of answers and of the place of their first character")
+        raise InvalidInputError(
+            f"task='question-answering': {len(labels)} label columns were given, {format_names(labels)}; expected one, "
+            f"of answers, or two, of answers and of the place of their first character"
+        )
     values = [part.column(label).tolist() for label in labels]
     return [_parse_answer(part, labels, row, given) for row, given in enumerate(zip(*values))]
 
@@ -87,10 +103,14 @@ def _parse_answer(part: Split, labels: Sequence[Any], row: int, given: Tuple[Any
     if isinstance(text, (int, np.integer)) and part.path is not None:
         text = str(text)  # a file whose answers are years, read as numbers
     if not isinstance(text, str):
-        raise InvalidInputError(f"label column {labels[0]!r} of {part.split} holds {type(text).__name__}, "
-                            f"{part.locate_rows([row])}; expected the answer as it stands in the context, a str, or "
-                            f"{{'text': [...], 'answer_start': [...]}}")
-    return _strip_answer(text, None if len(given) == 1 and begin is None else _parse_start(part, labels, row, begin, text))
+        raise InvalidInputError(
+            f"label column {labels[0]!r} of {part.split} holds {type(text).__name__}, "
+            f"{part.locate_rows([row])}; expected the answer as it stands in the context, a str, or "
+            f"{{'text': [...], 'answer_start': [...]}}"
+        )
+    return _strip_answer(
+        text, None if len(given) == 1 and begin is None else _parse_start(part, labels, row, begin, text)
+    )
 
 
 def _parse_start(part: Split, labels: Sequence[Any], row: int, begin: Any, text: str) -> Optional[int]:
@@ -101,8 +121,10 @@ def _parse_start(part: Split, labels: Sequence[Any], row: int, begin: Any, text:
     except (TypeError, ValueError):
         number = float("nan")
     if number != int(number) if number == number else True:
-        raise InvalidInputError(f"label column {labels[-1]!r} of {part.split} holds {begin!r} for the place of an answer's "
-                            f"first character, {part.locate_rows([row])}; expected a whole number from 0 on")
+        raise InvalidInputError(
+            f"label column {labels[-1]!r} of {part.split} holds {begin!r} for the place of an answer's "
+            f"first character, {part.locate_rows([row])}; expected a whole number from 0 on"
+        )
     return int(number)
 
 
@@ -123,17 +145,22 @@ def _locate_answer(answer: Answer, context: str) -> Tuple[int, int]:
     return (begin, end) if begin >= 0 and context[begin:end] == answer.text else NO_ANSWER
 
 
-def _check_answers_found(part: Split, labels: Sequence[Any], answers: List[Answer], contexts: Sequence[str],
-                    char_spans: np.ndarray) -> None:
+def _check_answers_found(
+    part: Split, labels: Sequence[Any], answers: List[Answer], contexts: Sequence[str], char_spans: np.ndarray
+) -> None:
     lost = [row for row, answer in enumerate(answers) if answer.text and char_spans[row][0] < 0]
     if not lost:
         return
     first, context = answers[lost[0]], contexts[lost[0]]
     if first.begin is None or first.text not in context:
-        raise InvalidInputError(f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand in their context word "
-                            f"for word, {part.locate_rows(lost)} (the first: {first.text!r}); expected a part of the context "
-                            f"each, or an empty text where it holds none: correct them, or leave these rows out")
-    raise InvalidInputError(f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand where {labels[-1]!r} says, "
-                        f"{part.locate_rows(lost)} (the first: {first.text!r} at {first.begin}, where "
-                        f"{context[first.begin:first.begin + len(first.text)]!r} stands); expected the place of the "
-                        f"first character, counted from 0: correct them, or give the answers' column alone")
+        raise InvalidInputError(
+            f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand in their context word "
+            f"for word, {part.locate_rows(lost)} (the first: {first.text!r}); expected a part of the context "
+            f"each, or an empty text where it holds none: correct them, or leave these rows out"
+        )
+    raise InvalidInputError(
+        f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand where {labels[-1]!r} says, "
+        f"{part.locate_rows(lost)} (the first: {first.text!r} at {first.begin}, where "
+        f"{context[first.begin : first.begin + len(first.text)]!r} stands); expected the place of the "
+        f"first character, counted from 0: correct them, or give the answers' column alone"
+    )

@@ -2,6 +2,7 @@
 
 Stands between ``table.py`` (a file) and ``targets.py`` (labels). Imports pandas when it is used.
 """
+
 import collections.abc
 import os
 from pathlib import Path
@@ -16,8 +17,19 @@ from .table import check_column, format_row_numbers, read_frame, split_rows, sug
 
 __all__ = ["Split", "format_as_keyword", "open_splits", "unique_tables"]
 
-VALID_MARKS = {"valid": True, "validation": True, "val": True, "dev": True, "true": True, "1": True, "1.0": True,
-         "train": False, "false": False, "0": False, "0.0": False}
+VALID_MARKS = {
+    "valid": True,
+    "validation": True,
+    "val": True,
+    "dev": True,
+    "true": True,
+    "1": True,
+    "1.0": True,
+    "train": False,
+    "false": False,
+    "0": False,
+    "0.0": False,
+}
 
 
 class Split(NamedTuple):
@@ -56,8 +68,9 @@ class Split(NamedTuple):
         return self.drop_template.format(split=self.split, columns=list(columns))
 
 
-def open_splits(train: Any, valid: Any, test: Any, text: Any, required: Sequence[Any], optional: Sequence[Any],
-               seed: int) -> Tuple[Split, Split, Optional[Split]]:
+def open_splits(
+    train: Any, valid: Any, test: Any, text: Any, required: Sequence[Any], optional: Sequence[Any], seed: int
+) -> Tuple[Split, Split, Optional[Split]]:
     """Train, valid and test, not empty, with the columns in `required`; those in `optional` may lack in test."""
     whole = _open_split(train, "train", optional)
     _check_columns(whole, [*required, *optional])
@@ -123,7 +136,9 @@ def _open_split(given: Any, split: str, labels: Sequence[Any]) -> Split:
     elif is_dataset(given):
         frame, classes = dataset_to_frame(given, split, labels)
         row_template = f"{split}.select([{{}}])" if hasattr(given, "select") else f"list({split})[i] for i in [{{}}]"
-        part = Split(split, frame, row_template, None, np.arange(len(frame)), "{split}.remove_columns({columns!r})", classes)
+        part = Split(
+            split, frame, row_template, None, np.arange(len(frame)), "{split}.remove_columns({columns!r})", classes
+        )
     else:
         check_single_split(given, split)
         frame = _to_pandas(given, split)
@@ -135,8 +150,11 @@ def _convert_label_columns(part: Split, labels: Sequence[Any]) -> Split:
     """Label columns of a file are stripped, and numbers where they hold numbers throughout."""
     if part.path is None:
         return part
-    return part._replace(frame=part.frame.assign(**{label: _to_numbers_if_numeric(part.frame[label]) for label in labels
-                                                    if label in part.frame.columns}))
+    return part._replace(
+        frame=part.frame.assign(
+            **{label: _to_numbers_if_numeric(part.frame[label]) for label in labels if label in part.frame.columns}
+        )
+    )
 
 
 def _to_pandas(given: Any, split: str) -> Any:
@@ -145,8 +163,10 @@ def _to_pandas(given: Any, split: str) -> Any:
     frame = given.to_pandas() if callable(getattr(given, "to_pandas", None)) else None
     if not isinstance(frame, pd.DataFrame):
         also = " (test may be a list of str, too)" if split == "test" else ""
-        raise InvalidInputError(f"{split} is {_describe_argument(given)}; expected a DataFrame, a Hugging Face Dataset or the path "
-                            f"of a CSV file: write pd.DataFrame({{'text': [...], 'label': [...]}}){also}")
+        raise InvalidInputError(
+            f"{split} is {_describe_argument(given)}; expected a DataFrame, a Hugging Face Dataset or the path "
+            f"of a CSV file: write pd.DataFrame({{'text': [...], 'label': [...]}}){also}"
+        )
     return frame
 
 
@@ -161,27 +181,40 @@ def _describe_argument(given: Any) -> str:
 
 def _check_not_empty(part: Split) -> Split:
     if not part.size:
-        raise InvalidInputError(f"{part.split} has 0 rows; expected at least one: look at what was filtered before, or "
-                            f"leave {part.split} out" if part.split == "test" else
-                            f"{part.split} has 0 rows; expected at least one: look at what was filtered before")
+        raise InvalidInputError(
+            f"{part.split} has 0 rows; expected at least one: look at what was filtered before, or "
+            f"leave {part.split} out"
+            if part.split == "test"
+            else f"{part.split} has 0 rows; expected at least one: look at what was filtered before"
+        )
     return part
 
 
 def _check_columns(part: Split, columns: Sequence[Any]) -> None:
     for column in columns:
         frame_expression = "" if part.split == "train" else f"pd.read_csv({part.path!r})" if part.path else part.split
-        check_column(part.frame, column, part.path or part.split, format_option=format_as_keyword, frame_expression=frame_expression)
+        check_column(
+            part.frame,
+            column,
+            part.path or part.split,
+            format_option=format_as_keyword,
+            frame_expression=frame_expression,
+        )
         if getattr(part.frame[column], "ndim", 1) > 1:
-            raise InvalidInputError(f"{part.path or part.split}: {part.frame[column].shape[1]} columns are called "
-                                f"{column!r}; expected one: rename or drop the others")
+            raise InvalidInputError(
+                f"{part.path or part.split}: {part.frame[column].shape[1]} columns are called "
+                f"{column!r}; expected one: rename or drop the others"
+            )
 
 
 def _check_columns_distinct(columns: List[Any], valid_column: Any) -> None:
     columns = columns if valid_column is None else [*columns, valid_column]
     if len(set(columns)) < len(columns):
         twice = sorted({str(column) for column in columns if columns.count(column) > 1})
-        raise InvalidInputError(f"columns {columns} were given for text, text_pair, labels and valid, {format_names(twice)} more than "
-                            f"once; expected each once")
+        raise InvalidInputError(
+            f"columns {columns} were given for text, text_pair, labels and valid, {format_names(twice)} more than "
+            f"once; expected each once"
+        )
 
 
 # -- valid -----------------------------------------------------------------------------------------
@@ -193,12 +226,16 @@ def _is_number(given: Any) -> bool:
 
 def _open_valid(valid: Any, whole: Split, labels: Sequence[Any]) -> Split:
     if valid is None or isinstance(valid, (bool, np.bool_)):
-        raise InvalidInputError(f"valid={valid} was given; expected a DataFrame, a path, a fraction as in valid=0.1, or "
-                            f"the name of the column of train that marks the rows to validate on")
+        raise InvalidInputError(
+            f"valid={valid} was given; expected a DataFrame, a path, a fraction as in valid=0.1, or "
+            f"the name of the column of train that marks the rows to validate on"
+        )
     if isinstance(valid, str) and not os.path.exists(valid) and not _looks_like_a_path(valid):
         columns = [str(column) for column in whole.frame.columns]
-        raise InvalidInputError(f"valid={valid!r} is no column of train and no file{suggest_nearest(valid, columns)}; the "
-                            f"columns of train are: {', '.join(columns[:12])}{', ...' if len(columns) > 12 else ''}")
+        raise InvalidInputError(
+            f"valid={valid!r} is no column of train and no file{suggest_nearest(valid, columns)}; the "
+            f"columns of train are: {', '.join(columns[:12])}{', ...' if len(columns) > 12 else ''}"
+        )
     return _open_split(valid, "valid", labels)
 
 
@@ -208,13 +245,16 @@ def _looks_like_a_path(given: str) -> bool:
 
 def _draw_valid(whole: Split, fraction: Any, seed: int) -> Tuple[Split, Split]:
     if not 0 < fraction < 1:
-        raise InvalidInputError(f"valid={fraction} was given; expected a fraction above 0 and below 1 (valid=0.1 is a "
-                            f"tenth of train)")
+        raise InvalidInputError(
+            f"valid={fraction} was given; expected a fraction above 0 and below 1 (valid=0.1 is a tenth of train)"
+        )
     n_valid = int(round(whole.size * fraction))
     if not 0 < n_valid < whole.size:
-        raise InvalidInputError(f"valid={fraction:g} of {whole.size} row(s) leaves {whole.size - n_valid} to train and "
-                            f"{n_valid} to validate; expected both above 0: give more rows or another fraction")
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2 ** 32:
+        raise InvalidInputError(
+            f"valid={fraction:g} of {whole.size} row(s) leaves {whole.size - n_valid} to train and "
+            f"{n_valid} to validate; expected both above 0: give more rows or another fraction"
+        )
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise InvalidInputError(f"seed={seed!r} was given; expected a whole number from 0 on")
     train, valid = split_rows(whole.size, fraction, seed)
     return whole._replace(positions=train), whole._replace(split="valid", positions=valid)
@@ -230,15 +270,21 @@ def _split_by_column(whole: Split, valid_column: str) -> Tuple[Split, Split]:
     if wrong.any():
         first = codes[wrong.argmax()]
         held = repr(values[first]) if first >= 0 else "no value"
-        raise InvalidInputError(f"column {valid_column!r} that marks the rows of valid holds {held}, {whole.locate_rows(wrong)}; expected "
-                            f"True and False, 1 and 0, or 'valid' and 'train': take other rows out of train first")
+        raise InvalidInputError(
+            f"column {valid_column!r} that marks the rows of valid holds {held}, {whole.locate_rows(wrong)}; expected "
+            f"True and False, 1 and 0, or 'valid' and 'train': take other rows out of train first"
+        )
     in_valid = np.array([bool(side) for side in known])[codes]
     if in_valid.all() or not in_valid.any():
         how_many = "all" if in_valid.all() else "none"
-        raise InvalidInputError(f"column {valid_column!r} marks {how_many} of {whole.size} row(s) as valid; expected some to train "
-                            f"and some to validate: mark others, or write valid=0.1")
-    return (whole._replace(positions=np.flatnonzero(~in_valid)),
-            whole._replace(split="valid", positions=np.flatnonzero(in_valid)))
+        raise InvalidInputError(
+            f"column {valid_column!r} marks {how_many} of {whole.size} row(s) as valid; expected some to train "
+            f"and some to validate: mark others, or write valid=0.1"
+        )
+    return (
+        whole._replace(positions=np.flatnonzero(~in_valid)),
+        whole._replace(split="valid", positions=np.flatnonzero(in_valid)),
+    )
 
 
 # -- test ------------------------------------------------------------------------------------------
@@ -259,6 +305,8 @@ def _test_from_list(test: Any, text: Any, required: Sequence[Any]) -> Split:
     elif all(isinstance(row, (list, tuple)) and len(row) == len(required) for row in test):
         frame = pd.DataFrame(list(test), columns=list(required), dtype=object)
     else:
-        raise InvalidInputError(f"test is {_describe_argument(test)} and there are pairs; expected pairs of str, or a DataFrame "
-                            f"with the columns {format_names(required)}")
+        raise InvalidInputError(
+            f"test is {_describe_argument(test)} and there are pairs; expected pairs of str, or a DataFrame "
+            f"with the columns {format_names(required)}"
+        )
     return _check_not_empty(Split("test", frame, "[test[i] for i in [{}]]", None, np.arange(len(frame))))

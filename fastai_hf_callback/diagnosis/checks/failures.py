@@ -1,4 +1,5 @@
 """An exception -> the cause behind it, under the same names as the doctor's. Imports torch, ``errors``, ``finding``."""
+
 import re
 from typing import Dict, List, NamedTuple, Tuple
 
@@ -21,48 +22,78 @@ _CALLBACK_FIX = "Learner(..., callbacks=[HFCallback()])"
 _INPUT_NAMES_FIX = "HFModel(model, inputs=('input_ids', 'attention_mask'))"
 
 REASONS: Dict[str, Reason] = {
-    "output-not-unwrapped": Reason("The model returned a tuple, list or ModelOutput, and nothing unwrapped it before "
-                                   "the loss.", _CALLBACK_FIX),
-    "callback-class-not-instance": Reason("A callback's class is among the callbacks; expected an instance.",
-                                          _CALLBACK_FIX + "  # with the parentheses"),
-    "callback-instance-in-callback-fns": Reason("A callback's instance is in callback_fns, which fastai calls with the "
-                                                "learner; expected a class there.", _CALLBACK_FIX),
-    "unwrapping-in-callback-fns": Reason("The output is unwrapped by a callback in callback_fns, which reach neither "
-                                         "validate nor pred_batch.", _CALLBACK_FIX + "  # and take it out of callback_fns"),
-    "wrong-key-returned": Reason("A callback returned a key that fastai's state does not have.",
-                                         "return {'last_output': logits}  # from on_loss_begin"),
-    "class-instead-of-instance": Reason("A class was given where an instance is wanted.",
-                                        "HFModel(BertForSequenceClassification.from_pretrained(...))"),
-    "batch-dimension-lost": Reason("The output has no batch dimension any more: a tensor was unwrapped once too often.",
-                                   "Unwrap once: HFCallback() and no [0] elsewhere"),
-    "label-per-text-or-word": Reason("The model gives an output per token and the labels are one per text, or the "
-                                     "other way round.", "BertForSequenceClassification.from_pretrained(...)  # for a "
-                                     "label per text; BertForTokenClassification for one per word"),
-    "everything-frozen": Reason("The loss requires no gradient: every parameter is frozen, or the model ran under "
-                                "no_grad.", "learn.unfreeze()"),
-    "inputs-in-wrong-arguments": Reason("The batch's tensors arrive in the wrong arguments of forward.", _INPUT_NAMES_FIX),
+    "output-not-unwrapped": Reason(
+        "The model returned a tuple, list or ModelOutput, and nothing unwrapped it before the loss.", _CALLBACK_FIX
+    ),
+    "callback-class-not-instance": Reason(
+        "A callback's class is among the callbacks; expected an instance.", _CALLBACK_FIX + "  # with the parentheses"
+    ),
+    "callback-instance-in-callback-fns": Reason(
+        "A callback's instance is in callback_fns, which fastai calls with the learner; expected a class there.",
+        _CALLBACK_FIX,
+    ),
+    "unwrapping-in-callback-fns": Reason(
+        "The output is unwrapped by a callback in callback_fns, which reach neither validate nor pred_batch.",
+        _CALLBACK_FIX + "  # and take it out of callback_fns",
+    ),
+    "wrong-key-returned": Reason(
+        "A callback returned a key that fastai's state does not have.",
+        "return {'last_output': logits}  # from on_loss_begin",
+    ),
+    "class-instead-of-instance": Reason(
+        "A class was given where an instance is wanted.", "HFModel(BertForSequenceClassification.from_pretrained(...))"
+    ),
+    "batch-dimension-lost": Reason(
+        "The output has no batch dimension any more: a tensor was unwrapped once too often.",
+        "Unwrap once: HFCallback() and no [0] elsewhere",
+    ),
+    "label-per-text-or-word": Reason(
+        "The model gives an output per token and the labels are one per text, or the other way round.",
+        "BertForSequenceClassification.from_pretrained(...)  # for a "
+        "label per text; BertForTokenClassification for one per word",
+    ),
+    "everything-frozen": Reason(
+        "The loss requires no gradient: every parameter is frozen, or the model ran under no_grad.", "learn.unfreeze()"
+    ),
+    "inputs-in-wrong-arguments": Reason(
+        "The batch's tensors arrive in the wrong arguments of forward.", _INPUT_NAMES_FIX
+    ),
     "wrong-inputs": Reason("The batch and the model's forward do not fit together.", _INPUT_NAMES_FIX),
-    "token-outside-vocabulary": Reason("A token id, position or token type lies outside the model's embedding table: "
-                                       "another tokenizer, a longer text, or tensors in the wrong arguments.",
-                                       "print(int(input_ids.max()), model.config.vocab_size)"),
-    "label-outside-range": Reason("A class is not below the number of outputs.",
-                                  "config.num_labels = df[label].nunique()  # and labels from 0 on"),
-    "target-dtype": Reason("The targets' dtype is not what the loss takes: float for BCE and MSE, int64 for cross "
-                           "entropy.", "y = y.float()  # for BCEWithLogitsLoss and MSELoss; y.long() for classes"),
-    "target-shape": Reason("Output and target differ in shape.",
-                           "HFCallback(element=lambda output: output[0].squeeze(-1))  # or give both one shape"),
-    "rows-of-different-length": Reason("The rows of a batch have different lengths and nothing padded them.",
-                                       "DataBunch.create(..., collate_fn=...)  # one that pads to the longest row"),
-    "ragged-numpy": Reason("numpy 1.24 and later refuse ragged arrays, which fastai 1's text data makes.",
-                           "pip install 'numpy<1.24'  # or make batches of padded tensors yourself"),
-    "weights-only-load": Reason("torch.load reads only weights by default since 2.6, and fastai 1 saves more.",
-                                "with heal(): learn.load(name)  # or, full pickles, "
-                                "with trusted(file): load_learner(...)"),
+    "token-outside-vocabulary": Reason(
+        "A token id, position or token type lies outside the model's embedding table: "
+        "another tokenizer, a longer text, or tensors in the wrong arguments.",
+        "print(int(input_ids.max()), model.config.vocab_size)",
+    ),
+    "label-outside-range": Reason(
+        "A class is not below the number of outputs.", "config.num_labels = df[label].nunique()  # and labels from 0 on"
+    ),
+    "target-dtype": Reason(
+        "The targets' dtype is not what the loss takes: float for BCE and MSE, int64 for cross entropy.",
+        "y = y.float()  # for BCEWithLogitsLoss and MSELoss; y.long() for classes",
+    ),
+    "target-shape": Reason(
+        "Output and target differ in shape.",
+        "HFCallback(element=lambda output: output[0].squeeze(-1))  # or give both one shape",
+    ),
+    "rows-of-different-length": Reason(
+        "The rows of a batch have different lengths and nothing padded them.",
+        "DataBunch.create(..., collate_fn=...)  # one that pads to the longest row",
+    ),
+    "ragged-numpy": Reason(
+        "numpy 1.24 and later refuse ragged arrays, which fastai 1's text data makes.",
+        "pip install 'numpy<1.24'  # or make batches of padded tensors yourself",
+    ),
+    "weights-only-load": Reason(
+        "torch.load reads only weights by default since 2.6, and fastai 1 saves more.",
+        "with heal(): learn.load(name)  # or, full pickles, with trusted(file): load_learner(...)",
+    ),
     "device-mismatch": Reason("Tensors are on different devices.", "learn.model.to(learn.data.device)"),
     "dtype-mismatch": Reason("Half and full precision meet in one operation.", "learn.to_fp32()"),
     "out-of-memory": Reason("The device has no memory left.", "bs=8  # a smaller batch, or shorter texts"),
-    "torchvision-and-torch-differ": Reason("torchvision was built for another torch, and transformers looks for it.",
-                                           "pip uninstall -y torchvision  # nothing here needs it"),
+    "torchvision-and-torch-differ": Reason(
+        "torchvision was built for another torch, and transformers looks for it.",
+        "pip uninstall -y torchvision  # nothing here needs it",
+    ),
     "patch-active": Reason("fastai's loop is already patched.", "Restart the kernel, without the patch's cell"),
     "unknown-failure": Reason("This failure is not in the catalogue.", "learn.fit(1)  # and read the whole traceback"),
 }
@@ -73,46 +104,80 @@ _TENSOR_ATTRIBUTES = "|".join(name for name in dir(Tensor) if name[0] != "_")
 _PATTERNS: List[Tuple[str, str]] = [
     (r"out of memory", "out-of-memory"),
     (r"isn't a valid key in the state of the callbacks", "wrong-key-returned"),
-    (r"on_\w+\(\) missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
-     r"on_\w+\(\) (takes 0 positional|missing \d+ required)|unbound method", "callback-class-not-instance"),
-    (r"'\w*(Callback|Recorder|Trainer|Clipping|Unwrap\w*)' object is not callable",
-     "callback-instance-in-callback-fns"),
-    (r"type object '\w*(Model|For\w+)' has no attribute|missing 1 required positional argument: 'self'|"
-     r"no attribute '_apply'|(?i:bool(ean)? value of Tensor) with more than|__call__\(\) missing|'type' object|"
-     r"parameters\(\) missing 1 required|modules\(\) missing 1",
-     "class-instead-of-instance"),
+    (
+        r"on_\w+\(\) missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
+        r"on_\w+\(\) (takes 0 positional|missing \d+ required)|unbound method",
+        "callback-class-not-instance",
+    ),
+    (
+        r"'\w*(Callback|Recorder|Trainer|Clipping|Unwrap\w*)' object is not callable",
+        "callback-instance-in-callback-fns",
+    ),
+    (
+        r"type object '\w*(Model|For\w+)' has no attribute|missing 1 required positional argument: 'self'|"
+        r"no attribute '_apply'|(?i:bool(ean)? value of Tensor) with more than|__call__\(\) missing|'type' object|"
+        r"parameters\(\) missing 1 required|modules\(\) missing 1",
+        "class-instead-of-instance",
+    ),
     (r"^TypeError: \w+\(\) takes no arguments", "callback-instance-in-callback-fns"),
     (r"has no attribute 'reset'", "unwrapping-in-callback-fns"),
     (r"does not require grad and does not have a grad_fn|optimizer got an empty parameter list", "everything-frozen"),
-    (r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
-     r"\(?'?(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
-     r"'(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute '(" + _TENSOR_ATTRIBUTES + r")'|"
-     r"\((tuple|list|dict|\w*Output\w*), (Tensor|Parameter)|for -: '(tuple|list|dict|\w*Output\w*)'",
-     "output-not-unwrapped"),
+    (
+        r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
+        r"\(?'?(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)\b|"
+        r"'(collections\.)?(tuple|list|dict|OrderedDict|\w*Output\w*)' object has no attribute '("
+        + _TENSOR_ATTRIBUTES
+        + r")'|"
+        r"\((tuple|list|dict|\w*Output\w*), (Tensor|Parameter)|for -: '(tuple|list|dict|\w*Output\w*)'",
+        "output-not-unwrapped",
+    ),
     (r"Target \S+ is out of bounds|Assertion `?.*(cur_target|t) >= 0|Assertion.*n_classes", "label-outside-range"),
-    (r"(?<!list )(?<!tuple )(?<!string )index out of range|out of range in self|index out of bounds|"
-     r"srcIndex < srcSelectDimSize", "token-outside-vocabulary"),
-    (r"Dimension out of range \(expected to be in range of \[-1, 0\]|Expected input batch_size \(\d+\) to match|"
-     r"For 1D input, 1D target|size mismatch \(got input: \[\d+\], target|"
-     r"dimension specified as 0 but tensor has no dimensions", "batch-dimension-lost"),
-    (r"stack expects each tensor to be equal size|Sizes of tensors must match|"
-     r"invalid argument 0: Sizes of tensors", "rows-of-different-length"),
+    (
+        r"(?<!list )(?<!tuple )(?<!string )index out of range|out of range in self|index out of bounds|"
+        r"srcIndex < srcSelectDimSize",
+        "token-outside-vocabulary",
+    ),
+    (
+        r"Dimension out of range \(expected to be in range of \[-1, 0\]|Expected input batch_size \(\d+\) to match|"
+        r"For 1D input, 1D target|size mismatch \(got input: \[\d+\], target|"
+        r"dimension specified as 0 but tensor has no dimensions",
+        "batch-dimension-lost",
+    ),
+    (
+        r"stack expects each tensor to be equal size|Sizes of tensors must match|"
+        r"invalid argument 0: Sizes of tensors",
+        "rows-of-different-length",
+    ),
     (r"inhomogeneous shape", "ragged-numpy"),
     (r"[Ww]eights.only|WeightsUnpickler", "weights-only-load"),
     (r"Expected all tensors to be on the same device|Expected object of device type|but got device", "device-mismatch"),
-    (r"expected target dtype|expected scalar type (Long|Float|Double).*(found|but got)|Found dtype Long|"
-     r"result type Float can't be cast|Expected floating point type for target|"
-     r"\"?nll_loss\w*\"? not implemented for|"
-     r"expected object of scalar type Long", "target-dtype"),
-    (r"^RuntimeError.*(\bHalf\b.*\b[fF]loat\b|\b[fF]loat\b.*\bHalf\b|(not implemented for '|CPUType for )Half)",
-     "dtype-mismatch"),
-    (r"Target size .* must be the same as input size|Using a target size|The size of tensor a \(\d+\) must match|"
-     r"same number of elements but got|multi-target not supported|shape mismatch", "target-shape"),
-    (r"forward\(\) (got an unexpected keyword|missing \d+ required|takes (from )?\d+)"
-     r"|specify both|specify either|required keyword", "wrong-inputs"),
+    (
+        r"expected target dtype|expected scalar type (Long|Float|Double).*(found|but got)|Found dtype Long|"
+        r"result type Float can't be cast|Expected floating point type for target|"
+        r"\"?nll_loss\w*\"? not implemented for|"
+        r"expected object of scalar type Long",
+        "target-dtype",
+    ),
+    (
+        r"^RuntimeError.*(\bHalf\b.*\b[fF]loat\b|\b[fF]loat\b.*\bHalf\b|(not implemented for '|CPUType for )Half)",
+        "dtype-mismatch",
+    ),
+    (
+        r"Target size .* must be the same as input size|Using a target size|The size of tensor a \(\d+\) must match|"
+        r"same number of elements but got|multi-target not supported|shape mismatch",
+        "target-shape",
+    ),
+    (
+        r"forward\(\) (got an unexpected keyword|missing \d+ required|takes (from )?\d+)"
+        r"|specify both|specify either|required keyword",
+        "wrong-inputs",
+    ),
     (r"loss_batch.*patched|already patched", "patch-active"),
-    (r"torchvision::nms|torchvision\S* .*undefined symbol|partially initialized module 'torchvision'|"
-     r"compiled with different CUDA major versions", "torchvision-and-torch-differ"),
+    (
+        r"torchvision::nms|torchvision\S* .*undefined symbol|partially initialized module 'torchvision'|"
+        r"compiled with different CUDA major versions",
+        "torchvision-and-torch-differ",
+    ),
 ]
 
 
@@ -123,7 +188,9 @@ def classify_exception(exception: BaseException) -> Finding:
     """The one finding of :func:`explain`."""
     if isinstance(exception, FastaiHFError):
         return build_finding(exception.cause, exception.message)
-    message = f"{type(exception).__name__}: {' '.join(str(exception).split())}"  # fastai 2 sets the text on a second line
+    message = (
+        f"{type(exception).__name__}: {' '.join(str(exception).split())}"  # fastai 2 sets the text on a second line
+    )
     functions = _traceback_functions(exception)
     # What a callback makes of a batch before the model has run says nothing of the model's output.
     cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message)
@@ -145,7 +212,9 @@ def build_finding(cause: str, message: str) -> Finding:
     reason = REASONS.get(cause)
     if reason is None:  # our own errors say what to write themselves
         return Finding(cause, "error", message, {"said": message}, _extract_advice(message))
-    return Finding(cause, "error", f"{reason.meaning} Seen: {_to_one_line(message)}", {"said": _to_one_line(message)}, reason.fix)
+    return Finding(
+        cause, "error", f"{reason.meaning} Seen: {_to_one_line(message)}", {"said": _to_one_line(message)}, reason.fix
+    )
 
 
 def _traceback_functions(exception: BaseException) -> List[str]:
@@ -174,4 +243,4 @@ def _extract_advice(message: str) -> str:
 
 def _to_one_line(message: str, limit: int = 300) -> str:
     line = " ".join(_ANSI_COLORS.sub("", message).split())
-    return line if len(line) <= limit else line[:limit - 3] + "..."
+    return line if len(line) <= limit else line[: limit - 3] + "..."

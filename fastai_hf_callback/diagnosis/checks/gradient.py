@@ -1,22 +1,48 @@
 """Does the loss that is propagated reach the model's parameters, and does every step happen?"""
+
 from typing import Optional
 
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Finding
 
-CAUSES = ["everything-frozen", "no-gradient-in-model", "loss-detached", "output-detached", "backward-skipped",
-          "accumulation-never-steps", "step-skipped", "gradients-never-zeroed", "parameters-hidden",
-          "gradient-vanishes"]
-EXPLAINED_BY = {"no-gradient-in-model": ("everything-frozen",),
-                "output-detached": ("everything-frozen", "no-gradient-in-model", "loss-detached"),
-                # A loop that is not fastai's own may propagate and step without an event that says so.
-                "backward-skipped": ("patch-left-active",),
-                "step-skipped": ("backward-skipped", "accumulation-never-steps", "everything-frozen",
-                                 "patch-left-active", "loss-scale-overflows"),
-                "gradient-vanishes": ("everything-frozen", "loss-detached", "output-detached", "weights-diverged",
-                                      "non-finite-weights", "clipped-to-nothing", "loss-scale-collapsed",
-                                      "loss-scale-overflows", "input-ignored", "patch-left-active"),
-                "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped")}
+CAUSES = [
+    "everything-frozen",
+    "no-gradient-in-model",
+    "loss-detached",
+    "output-detached",
+    "backward-skipped",
+    "accumulation-never-steps",
+    "step-skipped",
+    "gradients-never-zeroed",
+    "parameters-hidden",
+    "gradient-vanishes",
+]
+EXPLAINED_BY = {
+    "no-gradient-in-model": ("everything-frozen",),
+    "output-detached": ("everything-frozen", "no-gradient-in-model", "loss-detached"),
+    # A loop that is not fastai's own may propagate and step without an event that says so.
+    "backward-skipped": ("patch-left-active",),
+    "step-skipped": (
+        "backward-skipped",
+        "accumulation-never-steps",
+        "everything-frozen",
+        "patch-left-active",
+        "loss-scale-overflows",
+    ),
+    "gradient-vanishes": (
+        "everything-frozen",
+        "loss-detached",
+        "output-detached",
+        "weights-diverged",
+        "non-finite-weights",
+        "clipped-to-nothing",
+        "loss-scale-collapsed",
+        "loss-scale-overflows",
+        "input-ignored",
+        "patch-left-active",
+    ),
+    "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped"),
+}
 _CONSEQUENCE = "Steps go on, weight decay even moves the weights, and the metrics stay where they are."
 
 
@@ -24,21 +50,27 @@ def check_everything_frozen(evidence: Evidence) -> Optional[Finding]:
     graph = evidence.graph
     if graph is None or graph.trainable > 0 or graph.registered == 0:
         return None
-    return Finding("everything-frozen", "error",
-                   f"None of the model's {graph.registered} parameters requires a gradient: nothing can be learned.",
-                   {"parameters": graph.registered, "trainable": 0}, "learn.unfreeze()")
+    return Finding(
+        "everything-frozen",
+        "error",
+        f"None of the model's {graph.registered} parameters requires a gradient: nothing can be learned.",
+        {"parameters": graph.registered, "trainable": 0},
+        "learn.unfreeze()",
+    )
 
 
 def check_no_gradient_in_model(evidence: Evidence) -> Optional[Finding]:
     graph = evidence.graph
     if graph is None or graph.trainable == 0 or graph.output_has_graph or graph.opaque:
         return None
-    return Finding("no-gradient-in-model", "error",
-                   f"The output has no graph at all although {graph.trainable} parameters are trainable: the model ran "
-                   f"under no_grad, or its output was copied. {_CONSEQUENCE}",
-                   {"trainable": graph.trainable, "reached": 0},
-                   "Take torch.no_grad(), .detach(), .data, .numpy() out of forward and of the callbacks before the "
-                   "loss")
+    return Finding(
+        "no-gradient-in-model",
+        "error",
+        f"The output has no graph at all although {graph.trainable} parameters are trainable: the model ran "
+        f"under no_grad, or its output was copied. {_CONSEQUENCE}",
+        {"trainable": graph.trainable, "reached": 0},
+        "Take torch.no_grad(), .detach(), .data, .numpy() out of forward and of the callbacks before the loss",
+    )
 
 
 def check_body_without_gradient(evidence: Evidence) -> Optional[Finding]:
@@ -49,12 +81,15 @@ def check_body_without_gradient(evidence: Evidence) -> Optional[Finding]:
     share = step.executed_unreached / step.executed_elements
     if share < 0.3:
         return None
-    return Finding("no-gradient-in-model", "error",
-                   f"{share:.0%} of the trainable weights that took part in forward "
-                   f"({', '.join(step.executed_unreached_names[:2])}, ...) are not reached by the loss: part of the "
-                   f"model ran under no_grad, or its output was detached. Only the rest learns.",
-                   {"trainable weights that ran": step.executed_elements, "not reached": step.executed_unreached},
-                   "Take torch.no_grad() and .detach() out of forward; to freeze on purpose: learn.freeze()")
+    return Finding(
+        "no-gradient-in-model",
+        "error",
+        f"{share:.0%} of the trainable weights that took part in forward "
+        f"({', '.join(step.executed_unreached_names[:2])}, ...) are not reached by the loss: part of the "
+        f"model ran under no_grad, or its output was detached. Only the rest learns.",
+        {"trainable weights that ran": step.executed_elements, "not reached": step.executed_unreached},
+        "Take torch.no_grad() and .detach() out of forward; to freeze on purpose: learn.freeze()",
+    )
 
 
 def check_output_detached(evidence: Evidence) -> Optional[Finding]:
@@ -63,34 +98,43 @@ def check_output_detached(evidence: Evidence) -> Optional[Finding]:
         return None
     if graph.reached_by_output > 0 or graph.hidden > 0:
         return None
-    return Finding("output-detached", "error",
-                   f"The output requires a gradient, but its graph ends at {graph.foreign} tensor(s) that are no "
-                   f"parameters, before the model's {graph.trainable} trainable ones: it was detached and made to "
-                   f"require a gradient again, or rebuilt from its values. {_CONSEQUENCE}",
-                   {"trainable": graph.trainable, "reached": 0, "leaves that are no parameters": graph.foreign},
-                   "Hand on the model's own tensor: no .detach(), .data, torch.tensor(...) or requires_grad_() on it")
+    return Finding(
+        "output-detached",
+        "error",
+        f"The output requires a gradient, but its graph ends at {graph.foreign} tensor(s) that are no "
+        f"parameters, before the model's {graph.trainable} trainable ones: it was detached and made to "
+        f"require a gradient again, or rebuilt from its values. {_CONSEQUENCE}",
+        {"trainable": graph.trainable, "reached": 0, "leaves that are no parameters": graph.foreign},
+        "Hand on the model's own tensor: no .detach(), .data, torch.tensor(...) or requires_grad_() on it",
+    )
 
 
 def check_loss_detached(evidence: Evidence) -> Optional[Finding]:
     graph = evidence.graph
     if graph is None or graph.opaque or graph.reached_by_output == 0 or graph.reached > 0:
         return None
-    return Finding("loss-detached", "error",
-                   f"The output reaches {graph.reached_by_output} parameters and the loss handed to backward() none: "
-                   f"the loss function, or a callback's on_backward_begin, detached or replaced it. {_CONSEQUENCE}",
-                   {"reached by the output": graph.reached_by_output, "reached by the loss": 0},
-                   "Return the loss itself from loss_func and on_backward_begin: no .item(), .detach() or "
-                   "torch.tensor(loss)")
+    return Finding(
+        "loss-detached",
+        "error",
+        f"The output reaches {graph.reached_by_output} parameters and the loss handed to backward() none: "
+        f"the loss function, or a callback's on_backward_begin, detached or replaced it. {_CONSEQUENCE}",
+        {"reached by the output": graph.reached_by_output, "reached by the loss": 0},
+        "Return the loss itself from loss_func and on_backward_begin: no .item(), .detach() or torch.tensor(loss)",
+    )
 
 
 def check_loss_scaled_to_zero(evidence: Evidence) -> Optional[Finding]:
     step = evidence.stepping
     if step is None or step.loss_factor != 0:  # a loss scale may be as small as it likes
         return None
-    return Finding("loss-detached", "error",
-                   f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
-                   f"callback takes it away.", {"propagated / given": step.loss_factor},
-                   "Return the loss unchanged from on_backward_begin")
+    return Finding(
+        "loss-detached",
+        "error",
+        f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
+        f"callback takes it away.",
+        {"propagated / given": step.loss_factor},
+        "Return the loss unchanged from on_backward_begin",
+    )
 
 
 def check_gradient_vanishes(evidence: Evidence) -> Optional[Finding]:
@@ -99,40 +143,54 @@ def check_gradient_vanishes(evidence: Evidence) -> Optional[Finding]:
         return None
     if step.gradient_share > 0.3 or step.skipped_backwards:
         return None
-    return Finding("gradient-vanishes", "warning",
-                   f"The loss reaches {graph.reached} parameters and gives {1 - step.gradient_share:.0%} of them a "
-                   f"gradient of nothing but zeros, in every step: something between them and the loss is saturated, "
-                   f"clamped, multiplied by zero, or dropped out altogether.",
-                   {"reached": graph.reached, "share with a gradient": step.gradient_share},
-                   "Look for dropout p=1, relu or clamp on the logits, and layers of zeros")
+    return Finding(
+        "gradient-vanishes",
+        "warning",
+        f"The loss reaches {graph.reached} parameters and gives {1 - step.gradient_share:.0%} of them a "
+        f"gradient of nothing but zeros, in every step: something between them and the loss is saturated, "
+        f"clamped, multiplied by zero, or dropped out altogether.",
+        {"reached": graph.reached, "share with a gradient": step.gradient_share},
+        "Look for dropout p=1, relu or clamp on the logits, and layers of zeros",
+    )
 
 
 def check_parameters_hidden(evidence: Evidence) -> Optional[Finding]:
     graph = evidence.graph
     if graph is None or graph.hidden == 0:
         return None
-    return Finding("parameters-hidden", "error",
-                   f"The loss reaches {graph.hidden} parameters that are not among model.parameters(): modules in a "
-                   f"plain list or dict are invisible to the optimizer, to .to(device) and to checkpoints.",
-                   {"hidden": graph.hidden, "registered": graph.registered},
-                   "self.layers = nn.ModuleList(layers)  # ModuleDict for a dict")
+    return Finding(
+        "parameters-hidden",
+        "error",
+        f"The loss reaches {graph.hidden} parameters that are not among model.parameters(): modules in a "
+        f"plain list or dict are invisible to the optimizer, to .to(device) and to checkpoints.",
+        {"hidden": graph.hidden, "registered": graph.registered},
+        "self.layers = nn.ModuleList(layers)  # ModuleDict for a dict",
+    )
 
 
 def check_backward_skipped(evidence: Evidence) -> Optional[Finding]:
     step = evidence.stepping
     ends = evidence.wiring.ends_training if evidence.wiring is not None else []
     if ends:
-        return Finding("backward-skipped", "error",
-                       f"The first epoch is ended before its first step{_format_callbacks(ends)}: nothing is propagated in it.",
-                       {"steps before the end": 0, "who": ends}, _removal_fix(ends))
+        return Finding(
+            "backward-skipped",
+            "error",
+            f"The first epoch is ended before its first step{_format_callbacks(ends)}: nothing is propagated in it.",
+            {"steps before the end": 0, "who": ends},
+            _removal_fix(ends),
+        )
     if step is None or step.steps < 1 or step.skipped_backwards < step.steps:
         return None
-    return Finding("backward-skipped", "error",
-                   f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback returns "
-                   f"skip_bwd{_format_callbacks(step.skipped_by)}.",
-                   {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.skipped_by},
-                   _removal_fix(step.skipped_by)
-                   if step.skipped_by else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped")
+    return Finding(
+        "backward-skipped",
+        "error",
+        f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback returns "
+        f"skip_bwd{_format_callbacks(step.skipped_by)}.",
+        {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.skipped_by},
+        _removal_fix(step.skipped_by)
+        if step.skipped_by
+        else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped",
+    )
 
 
 def check_step_skipped(evidence: Evidence) -> Optional[Finding]:
@@ -142,28 +200,43 @@ def check_step_skipped(evidence: Evidence) -> Optional[Finding]:
     if step.steps_simulated is None or step.steps_simulated > 0:
         return None
     kept = step.skipped_zero_grads >= step.steps
-    fix = _removal_fix(step.skipped_by) if step.skipped_by \
+    fix = (
+        _removal_fix(step.skipped_by)
+        if step.skipped_by
         else "Return {'skip_step': True} from on_backward_end only where a step is to be left out"
+    )
     if kept:
-        return Finding("accumulation-never-steps", "error",
-                       f"Gradients are accumulated{_format_callbacks(step.skipped_by)} and no step is made in an epoch of "
-                       f"{step.steps_in_an_epoch} batches.",
-                       {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by}, fix)
-    return Finding("step-skipped", "error",
-                   f"opt.step() is skipped in every batch of an epoch: a callback returns skip_step{_format_callbacks(step.skipped_by)}.",
-                   {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by}, fix)
+        return Finding(
+            "accumulation-never-steps",
+            "error",
+            f"Gradients are accumulated{_format_callbacks(step.skipped_by)} and no step is made in an epoch of "
+            f"{step.steps_in_an_epoch} batches.",
+            {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by},
+            fix,
+        )
+    return Finding(
+        "step-skipped",
+        "error",
+        f"opt.step() is skipped in every batch of an epoch: a callback returns skip_step{_format_callbacks(step.skipped_by)}.",
+        {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by},
+        fix,
+    )
 
 
 def check_gradients_never_zeroed(evidence: Evidence) -> Optional[Finding]:
     step = evidence.stepping
     if step is None or step.steps < 3 or step.skipped_zero_grads < step.steps or step.skipped_steps > 0:
         return None
-    return Finding("gradients-never-zeroed", "warning",
-                   f"A step is made and the gradients are kept in all {step.steps} steps: a callback returns "
-                   f"skip_zero{_format_callbacks(step.skipped_by)}, so every step repeats all gradients since the first.",
-                   {"kept": step.skipped_zero_grads, "steps": step.steps, "who": step.skipped_by},
-                   _removal_fix(step.skipped_by)
-                   if step.skipped_by else "Return {'skip_zero': True} only together with {'skip_step': True}")
+    return Finding(
+        "gradients-never-zeroed",
+        "warning",
+        f"A step is made and the gradients are kept in all {step.steps} steps: a callback returns "
+        f"skip_zero{_format_callbacks(step.skipped_by)}, so every step repeats all gradients since the first.",
+        {"kept": step.skipped_zero_grads, "steps": step.steps, "who": step.skipped_by},
+        _removal_fix(step.skipped_by)
+        if step.skipped_by
+        else "Return {'skip_zero': True} only together with {'skip_step': True}",
+    )
 
 
 def _format_callbacks(skipped_by: list) -> str:
@@ -174,6 +247,16 @@ def _removal_fix(skipped_by: list) -> str:
     return f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {skipped_by!r}]"
 
 
-CHECKS = [check_everything_frozen, check_no_gradient_in_model, check_body_without_gradient, check_output_detached, check_loss_detached,
-          check_loss_scaled_to_zero, check_gradient_vanishes, check_parameters_hidden, check_backward_skipped, check_step_skipped,
-          check_gradients_never_zeroed]
+CHECKS = [
+    check_everything_frozen,
+    check_no_gradient_in_model,
+    check_body_without_gradient,
+    check_output_detached,
+    check_loss_detached,
+    check_loss_scaled_to_zero,
+    check_gradient_vanishes,
+    check_parameters_hidden,
+    check_backward_skipped,
+    check_step_skipped,
+    check_gradients_never_zeroed,
+]

@@ -1,17 +1,31 @@
 """Can anything be learned from these targets?"""
+
 import math
 from typing import Optional
 
 from fastai_hf_callback.results.evidence import Evidence, Labels
 from fastai_hf_callback.results.finding import Finding
 
-CAUSES = ["labels-constant", "train-and-valid-disagree", "texts-truncated", "labels-unrelated-to-texts",
-          "labels-in-order", "validation-one-class", "validation-worse-than-constant"]
-EXPLAINED_BY = {"validation-worse-than-constant": ("train-and-valid-disagree", "validation-one-class",
-                                                   "weights-diverged", "non-finite-weights"),
-                "labels-unrelated-to-texts": ("labels-constant", "unknown-tokens", "inputs-in-wrong-arguments"),
-                "texts-truncated": ("labels-constant", "unknown-tokens"),
-                "validation-one-class": ("labels-constant",)}
+CAUSES = [
+    "labels-constant",
+    "train-and-valid-disagree",
+    "texts-truncated",
+    "labels-unrelated-to-texts",
+    "labels-in-order",
+    "validation-one-class",
+    "validation-worse-than-constant",
+]
+EXPLAINED_BY = {
+    "validation-worse-than-constant": (
+        "train-and-valid-disagree",
+        "validation-one-class",
+        "weights-diverged",
+        "non-finite-weights",
+    ),
+    "labels-unrelated-to-texts": ("labels-constant", "unknown-tokens", "inputs-in-wrong-arguments"),
+    "texts-truncated": ("labels-constant", "unknown-tokens"),
+    "validation-one-class": ("labels-constant",),
+}
 
 # Standard errors of an area under the ROC curve where no word foretells a label.
 CHANCE_ERRORS, CERTAIN_ERRORS, EXPECTED_ERRORS = 2.0, 4.0, 6.0
@@ -29,57 +43,84 @@ def constant(evidence: Evidence) -> Optional[Finding]:
     labels = evidence.labels
     if labels is None or not labels.train_constant or labels.train_rows < 16:
         return None
-    return Finding("labels-constant", "error",
-                   f"All {labels.train_rows} training targets that were sampled are the same: there is nothing to tell "
-                   f"apart.", {"rows": labels.train_rows, "distinct targets": 1},
-                   "print(train_df[label_column].value_counts())")
+    return Finding(
+        "labels-constant",
+        "error",
+        f"All {labels.train_rows} training targets that were sampled are the same: there is nothing to tell apart.",
+        {"rows": labels.train_rows, "distinct targets": 1},
+        "print(train_df[label_column].value_counts())",
+    )
 
 
 def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
     labels, inputs = evidence.labels, evidence.inputs
     if labels is None or inputs is None or inputs.truncated_share < 0.9 or not _nothing_predicts(labels):
         return None
-    return Finding("texts-truncated", "note",
-                   f"{inputs.truncated_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
-                   f"is left foretells a label (area {labels.signal_within_train:.2f} +- "
-                   f"{labels.error_within_train:.2f}, chance .50).",
-                   {"cut": inputs.truncated_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
-                   "max_length=256  # or keep the end of the texts instead of their beginning")
+    return Finding(
+        "texts-truncated",
+        "note",
+        f"{inputs.truncated_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
+        f"is left foretells a label (area {labels.signal_within_train:.2f} +- "
+        f"{labels.error_within_train:.2f}, chance .50).",
+        {"cut": inputs.truncated_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
+        "max_length=256  # or keep the end of the texts instead of their beginning",
+    )
 
 
 def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
     labels = evidence.labels
     if labels is None or labels.signal_within_train is None:
         return None
-    figures = {"within training rows": labels.signal_within_train, "within validation rows": labels.signal_within_valid,
-               "together": labels.signal_together, "standard error": labels.error_within_train}
+    figures = {
+        "within training rows": labels.signal_within_train,
+        "within validation rows": labels.signal_within_valid,
+        "together": labels.signal_together,
+        "standard error": labels.error_within_train,
+    }
     look = "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart"
     if _only_validation_is_predictable(labels):
-        return Finding("labels-unrelated-to-texts", "warning",
-                       f"Words foretell labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
-                       f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
-                       f"labels stand beside other texts.", figures, look)
+        return Finding(
+            "labels-unrelated-to-texts",
+            "warning",
+            f"Words foretell labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
+            f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
+            f"labels stand beside other texts.",
+            figures,
+            look,
+        )
     if _sets_disagree(labels):
-        return Finding("train-and-valid-disagree", "warning",
-                       f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}) and the "
-                       f"same words do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance .50): "
-                       f"validation labels stand beside other texts, mean something else, or the texts are encoded "
-                       f"differently.", {**figures, "from training to validation": labels.signal_train_to_valid},
-                       "print(valid_df.sample(5))  # one tokenizer and one class list for both")
+        return Finding(
+            "train-and-valid-disagree",
+            "warning",
+            f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}) and the "
+            f"same words do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance .50): "
+            f"validation labels stand beside other texts, mean something else, or the texts are encoded "
+            f"differently.",
+            {**figures, "from training to validation": labels.signal_train_to_valid},
+            "print(valid_df.sample(5))  # one tokenizer and one class list for both",
+        )
     if _some_classes_disagree(labels):
         what = "class" if labels.kind == "classes" else "label column"
-        return Finding("train-and-valid-disagree", "warning",
-                       f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}), and on "
-                       f"the validation rows the same words foretell the contrary for {what} {labels.worst_column} "
-                       f"({labels.worst_column_auc:.2f}; chance .50): some labels of the two sets do not mean the "
-                       f"same.",
-                       {**figures, f"{what} {labels.worst_column}": labels.worst_column_auc},
-                       "text_data(train, valid, ...)  # numbers both sets' classes alike; no factorize of each alone")
+        return Finding(
+            "train-and-valid-disagree",
+            "warning",
+            f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}), and on "
+            f"the validation rows the same words foretell the contrary for {what} {labels.worst_column} "
+            f"({labels.worst_column_auc:.2f}; chance .50): some labels of the two sets do not mean the "
+            f"same.",
+            {**figures, f"{what} {labels.worst_column}": labels.worst_column_auc},
+            "text_data(train, valid, ...)  # numbers both sets' classes alike; no factorize of each alone",
+        )
     # A note: order, counts and pairs tell labels too, and no list of words sees them.
     if _nothing_predicts(labels):
-        return Finding("labels-unrelated-to-texts", "note",
-                       f"No word foretells a label among {_describe_signal(labels)} (chance .50): labels may stand beside other "
-                       f"texts.", figures, look)
+        return Finding(
+            "labels-unrelated-to-texts",
+            "note",
+            f"No word foretells a label among {_describe_signal(labels)} (chance .50): labels may stand beside other "
+            f"texts.",
+            figures,
+            look,
+        )
     return None
 
 
@@ -96,11 +137,14 @@ def check_labels_in_order(evidence: Evidence) -> Optional[Finding]:
     labels = evidence.labels
     if labels is None or labels.order_z is None or labels.order_z > SORTED_Z:
         return None
-    return Finding("labels-in-order", "warning",
-                   f"The first training batches come sorted by label ({-labels.order_z:.0f} standard deviations fewer "
-                   f"changes from row to row than after shuffling): every batch teaches one answer.",
-                   {"standard deviations": labels.order_z},
-                   "DataBunch.create(train_ds, ...)  # whose train_dl shuffles; or train_df.sample(frac=1)")
+    return Finding(
+        "labels-in-order",
+        "warning",
+        f"The first training batches come sorted by label ({-labels.order_z:.0f} standard deviations fewer "
+        f"changes from row to row than after shuffling): every batch teaches one answer.",
+        {"standard deviations": labels.order_z},
+        "DataBunch.create(train_ds, ...)  # whose train_dl shuffles; or train_df.sample(frac=1)",
+    )
 
 
 def check_validation_one_class(evidence: Evidence) -> Optional[Finding]:
@@ -109,11 +153,14 @@ def check_validation_one_class(evidence: Evidence) -> Optional[Finding]:
         return None
     if labels.train_constant or not labels.train_shares or _chance_probability(labels) > 1e-4:
         return None
-    return Finding("validation-one-class", "warning",
-                   f"All {labels.valid_rows} validation targets that were sampled are the same, the training targets "
-                   f"are not: whatever the model says to that one class is its score.",
-                   {"validation rows": labels.valid_rows, "training shares": labels.train_shares},
-                   "train_test_split(df, stratify=df[label_column])")
+    return Finding(
+        "validation-one-class",
+        "warning",
+        f"All {labels.valid_rows} validation targets that were sampled are the same, the training targets "
+        f"are not: whatever the model says to that one class is its score.",
+        {"validation rows": labels.valid_rows, "training shares": labels.train_shares},
+        "train_test_split(df, stratify=df[label_column])",
+    )
 
 
 def check_validation_worse_than_constant(evidence: Evidence) -> Optional[Finding]:
@@ -124,40 +171,49 @@ def check_validation_worse_than_constant(evidence: Evidence) -> Optional[Finding
     if len(history.losses) < 20 or history.late > LEARNED_LOSS_SHARE * constant or valid < WORSE_LOSS_RATIO * constant:
         return None
     # A note: many epochs on few rows end so, too.
-    return Finding("validation-worse-than-constant", "note",
-                   f"The training loss fell to {history.late:.3g}, the validation loss stands at {valid:.3g}, and a "
-                   f"predictor that never reads the text pays {constant:.3g}: the model knows its training rows by "
-                   f"heart, or the labels of the two sets do not mean the same.",
-                   {"train loss": history.late, "validation loss": valid, "constant predictor": constant},
-                   "text_data(train, valid, ...)  # numbers both sets' classes alike; or train for fewer epochs")
+    return Finding(
+        "validation-worse-than-constant",
+        "note",
+        f"The training loss fell to {history.late:.3g}, the validation loss stands at {valid:.3g}, and a "
+        f"predictor that never reads the text pays {constant:.3g}: the model knows its training rows by "
+        f"heart, or the labels of the two sets do not mean the same.",
+        {"train loss": history.late, "validation loss": valid, "constant predictor": constant},
+        "text_data(train, valid, ...)  # numbers both sets' classes alike; or train for fewer epochs",
+    )
 
 
 def _chance_probability(labels: Labels) -> float:
     """How likely a validation set of this size is all one, drawn from the training shares."""
     shares = labels.train_shares
     same = max(shares) if labels.kind == "classes" else math.prod(max(p, 1 - p) for p in shares)
-    return same ** labels.valid_rows
+    return same**labels.valid_rows
 
 
 def _nothing_predicts(labels: Labels) -> bool:
     if labels.train_rows < MIN_ROWS or labels.signal_within_train is None or labels.signal_together is None:
         return False
-    return (labels.error_together <= MAX_STANDARD_ERROR and not _is_above_chance(labels.signal_together, labels.error_together, CHANCE_ERRORS)
-            and not _is_above_chance(labels.signal_within_train, labels.error_within_train, CHANCE_ERRORS)
-            and not _is_above_chance(labels.signal_within_valid, labels.error_within_valid, CERTAIN_ERRORS))
+    return (
+        labels.error_together <= MAX_STANDARD_ERROR
+        and not _is_above_chance(labels.signal_together, labels.error_together, CHANCE_ERRORS)
+        and not _is_above_chance(labels.signal_within_train, labels.error_within_train, CHANCE_ERRORS)
+        and not _is_above_chance(labels.signal_within_valid, labels.error_within_valid, CERTAIN_ERRORS)
+    )
 
 
 def _only_validation_is_predictable(labels: Labels) -> bool:
     if labels.signal_within_valid is None or labels.train_rows < labels.valid_rows:
         return False
-    return (_is_above_chance(labels.signal_within_valid, labels.error_within_valid, CERTAIN_ERRORS)
-            and not _is_above_chance(labels.signal_within_train, labels.error_within_train, CHANCE_ERRORS))
+    return _is_above_chance(
+        labels.signal_within_valid, labels.error_within_valid, CERTAIN_ERRORS
+    ) and not _is_above_chance(labels.signal_within_train, labels.error_within_train, CHANCE_ERRORS)
 
 
 def _some_classes_disagree(labels: Labels) -> bool:
     """Some classes exchanged leave the mean area above chance; their own lie below it, by more than chance does."""
-    return (_is_above_chance(labels.signal_within_train, labels.error_within_train, CERTAIN_ERRORS)
-            and labels.worst_column_z <= REVERSED_Z)
+    return (
+        _is_above_chance(labels.signal_within_train, labels.error_within_train, CERTAIN_ERRORS)
+        and labels.worst_column_z <= REVERSED_Z
+    )
 
 
 def _sets_disagree(labels: Labels) -> bool:
@@ -172,4 +228,11 @@ def _is_above_chance(area: Optional[float], error: float, errors: float) -> bool
     return area is not None and not area - 0.5 <= errors * error
 
 
-CHECKS = [constant, check_texts_truncated, check_labels_unrelated_to_texts, check_labels_in_order, check_validation_one_class, check_validation_worse_than_constant]
+CHECKS = [
+    constant,
+    check_texts_truncated,
+    check_labels_unrelated_to_texts,
+    check_labels_in_order,
+    check_validation_one_class,
+    check_validation_worse_than_constant,
+]

@@ -1,71 +1,119 @@
 """Does the metric measure the predictions of this epoch, and can it be seen to move?"""
+
 from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
 from fastai_hf_callback.results.finding import Finding
 
-CAUSES = ["metric-fails", "metric-ignores-predictions", "metric-of-another-epoch", "metric-wrong-axis",
-          "metric-at-base-rate"]
+CAUSES = [
+    "metric-fails",
+    "metric-ignores-predictions",
+    "metric-of-another-epoch",
+    "metric-wrong-axis",
+    "metric-at-base-rate",
+]
 EXPLAINED_BY = {"metric-at-base-rate": ("metric-ignores-predictions", "loss-ignores-a-target")}
 
 
 def check_metric_ignores_predictions(evidence: Evidence) -> List[Finding]:
-    return [Finding("metric-ignores-predictions", "warning",
-                    f"{m.name} is {m.at_ideal:.4g} whatever the model says: for right outputs, for contrary ones and "
-                    f"for random ones.", {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random},
-                    "learn.metrics = [accuracy]")
-            for m in evidence.metrics if _has_synthetic_scores(m) and len({round(v, 9) for v in _scores(m)}) == 1
-            and not _validation_is_constant(evidence)]
+    return [
+        Finding(
+            "metric-ignores-predictions",
+            "warning",
+            f"{m.name} is {m.at_ideal:.4g} whatever the model says: for right outputs, for contrary ones and "
+            f"for random ones.",
+            {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random},
+            "learn.metrics = [accuracy]",
+        )
+        for m in evidence.metrics
+        if _has_synthetic_scores(m)
+        and len({round(v, 9) for v in _scores(m)}) == 1
+        and not _validation_is_constant(evidence)
+    ]
 
 
 def check_metric_fails(evidence: Evidence) -> List[Finding]:
-    return [Finding("metric-fails", "error",
-                    f"{m.name} raises {m.error}, of outputs and targets {m.shapes} and of any others of their shapes: "
-                    f"fit and validate end there.", {"outputs and targets": m.shapes},
-                    "accuracy takes outputs (rows, classes) and classes (rows,); learn.metrics = [accuracy]")
-            for m in evidence.metrics if m.error]
+    return [
+        Finding(
+            "metric-fails",
+            "error",
+            f"{m.name} raises {m.error}, of outputs and targets {m.shapes} and of any others of their shapes: "
+            f"fit and validate end there.",
+            {"outputs and targets": m.shapes},
+            "accuracy takes outputs (rows, classes) and classes (rows,); learn.metrics = [accuracy]",
+        )
+        for m in evidence.metrics
+        if m.error
+    ]
 
 
 def check_metric_of_another_epoch(evidence: Evidence) -> List[Finding]:
-    return [Finding("metric-of-another-epoch", "warning",
-                    f"{m.name} of the same outputs is {m.in_first_epoch:.4g} in a first epoch and {m.after_another_epoch:.4g} "
-                    f"after another one: it carries over what it counted before.",
-                    {"alone": m.in_first_epoch, "after another epoch": m.after_another_epoch},
-                    "Reset the metric's counts in on_epoch_begin")
-            for m in evidence.metrics if m.in_first_epoch is not None and m.after_another_epoch is not None
-            and abs(m.in_first_epoch - m.after_another_epoch) > 1e-6 * (1 + abs(m.in_first_epoch))]
+    return [
+        Finding(
+            "metric-of-another-epoch",
+            "warning",
+            f"{m.name} of the same outputs is {m.in_first_epoch:.4g} in a first epoch and {m.after_another_epoch:.4g} "
+            f"after another one: it carries over what it counted before.",
+            {"alone": m.in_first_epoch, "after another epoch": m.after_another_epoch},
+            "Reset the metric's counts in on_epoch_begin",
+        )
+        for m in evidence.metrics
+        if m.in_first_epoch is not None
+        and m.after_another_epoch is not None
+        and abs(m.in_first_epoch - m.after_another_epoch) > 1e-6 * (1 + abs(m.in_first_epoch))
+    ]
 
 
 def check_metric_wrong_axis(evidence: Evidence) -> List[Finding]:
-    return [Finding("metric-wrong-axis", "warning", f"{m.name} {description}: it reads the wrong axis or the wrong column.",
-                    {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random, **figures},
-                    "accuracy takes outputs (rows, classes) and argmax(dim=-1); learn.metrics = [accuracy]")
-            for m in evidence.metrics if _has_synthetic_scores(m) for description, figures in islice(_describe_row_dependence(m), 1)]
+    return [
+        Finding(
+            "metric-wrong-axis",
+            "warning",
+            f"{m.name} {description}: it reads the wrong axis or the wrong column.",
+            {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random, **figures},
+            "accuracy takes outputs (rows, classes) and argmax(dim=-1); learn.metrics = [accuracy]",
+        )
+        for m in evidence.metrics
+        if _has_synthetic_scores(m)
+        for description, figures in islice(_describe_row_dependence(m), 1)
+    ]
 
 
 def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """How the value of a row's prediction hangs on the other rows of its batch, in words and figures."""
     if _depends_on_other_rows(m):
-        yield (f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from {min(_other_scores(m)):.4g} "
-               f"to {max(_other_scores(m)):.4g}, right ones in halves of the rows {m.ideal_on_halves})",
-               {"right, by halves": m.ideal_on_halves})
+        yield (
+            f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from {min(_other_scores(m)):.4g} "
+            f"to {max(_other_scores(m)):.4g}, right ones in halves of the rows {m.ideal_on_halves})",
+            {"right, by halves": m.ideal_on_halves},
+        )
     for value, other in _differing_pairs(m.with_rows_reordered):
-        yield (f"is {value:.4g} for some outputs and {other:.4g} for the same rows in another order",
-               {"in one order": value, "in another": other})
+        yield (
+            f"is {value:.4g} for some outputs and {other:.4g} for the same rows in another order",
+            {"in one order": value, "in another": other},
+        )
     for value, other in _differing_pairs([] if _is_a_sum(m.with_rows_repeated) else m.with_rows_repeated):
-        yield (f"is {value:.4g} for some outputs and {other:.4g} for the same rows when each comes twice",
-               {"each row once": value, "each row twice": other})
+        yield (
+            f"is {value:.4g} for some outputs and {other:.4g} for the same rows when each comes twice",
+            {"each row once": value, "each row twice": other},
+        )
     if _normalizes_over_batch(m):
-        yield (f"is {m.at_random:.4g} for some outputs and {m.with_rows_shifted:.4g} when a number is added to each "
-               f"row, which changes no probability, and a row alone scores the same whatever is said of it",
-               {"random, rows shifted": m.with_rows_shifted})
+        yield (
+            f"is {m.at_random:.4g} for some outputs and {m.with_rows_shifted:.4g} when a number is added to each "
+            f"row, which changes no probability, and a row alone scores the same whatever is said of it",
+            {"random, rows shifted": m.with_rows_shifted},
+        )
 
 
 def _normalizes_over_batch(m: MetricEvidence) -> bool:
     """Whether classes are compared down the batch: of a row alone nothing is seen, and rows outweigh one another."""
-    return (m.with_rows_shifted is not None and abs(m.with_rows_shifted - m.at_random) > _tolerance(m)
-            and bool(m.on_single_rows) and all(max(values) == min(values) for values in m.on_single_rows))
+    return (
+        m.with_rows_shifted is not None
+        and abs(m.with_rows_shifted - m.at_random) > _tolerance(m)
+        and bool(m.on_single_rows)
+        and all(max(values) == min(values) for values in m.on_single_rows)
+    )
 
 
 def _differing_pairs(pairs: List[Tuple[float, float]]) -> List[Tuple[float, float]]:
@@ -81,14 +129,22 @@ def _is_a_sum(pairs: List[Tuple[float, float]]) -> bool:
 def check_metric_at_base_rate(evidence: Evidence) -> List[Finding]:
     falling = evidence.history is not None and evidence.history.falling
     while_learning = " while the training loss falls" if falling else ""
-    return [Finding("metric-at-base-rate", "note",
-                    f"{m.name} stands at {m.value:.6f}, what a predictor that never reads the text scores "
-                    f"{_describe_constant(m)}{while_learning}: this metric cannot show yet whether the model learns.",
-                    {m.name: m.value, "base rate": m.base_rate, "one prediction": m.resolution},
-                    _suggest_metric(evidence))
-            # Any model is near it before its first fit.
-            for m in evidence.metrics if evidence.history is not None and m.value is not None and m.base_rate is not None
-            and (_equals_base_rate(m) or m.distinct_predictions == 1)]
+    return [
+        Finding(
+            "metric-at-base-rate",
+            "note",
+            f"{m.name} stands at {m.value:.6f}, what a predictor that never reads the text scores "
+            f"{_describe_constant(m)}{while_learning}: this metric cannot show yet whether the model learns.",
+            {m.name: m.value, "base rate": m.base_rate, "one prediction": m.resolution},
+            _suggest_metric(evidence),
+        )
+        # Any model is near it before its first fit.
+        for m in evidence.metrics
+        if evidence.history is not None
+        and m.value is not None
+        and m.base_rate is not None
+        and (_equals_base_rate(m) or m.distinct_predictions == 1)
+    ]
 
 
 def _equals_base_rate(m: MetricEvidence) -> bool:
@@ -146,4 +202,10 @@ def _validation_is_constant(evidence: Evidence) -> Optional[bool]:
     return evidence.labels is not None and evidence.labels.valid_constant
 
 
-CHECKS = [check_metric_fails, check_metric_ignores_predictions, check_metric_of_another_epoch, check_metric_wrong_axis, check_metric_at_base_rate]
+CHECKS = [
+    check_metric_fails,
+    check_metric_ignores_predictions,
+    check_metric_of_another_epoch,
+    check_metric_wrong_axis,
+    check_metric_at_base_rate,
+]

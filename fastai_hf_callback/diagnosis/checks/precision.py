@@ -1,4 +1,5 @@
 """Mixed precision and half weights."""
+
 from typing import Optional
 
 from fastai_hf_callback.results.evidence import Evidence
@@ -6,9 +7,8 @@ from fastai_hf_callback.results.finding import Finding
 
 CAUSES = ["half-weights-without-master", "loss-scale-overflows", "loss-scale-collapsed"]
 # Where both fastais begin; halved at each overflow, it is at 256 after eight.
-INITIAL_SCALE, MAX_SETTLING_STEPS, MAX_FLOAT16 = 2.0 ** 16, 8, 65504.0
-EXPLAINED_BY = {"loss-scale-collapsed": ("loss-scale-overflows",),
-                "loss-scale-overflows": ("non-finite-weights",)}
+INITIAL_SCALE, MAX_SETTLING_STEPS, MAX_FLOAT16 = 2.0**16, 8, 65504.0
+EXPLAINED_BY = {"loss-scale-collapsed": ("loss-scale-overflows",), "loss-scale-overflows": ("non-finite-weights",)}
 
 
 def check_half_weights_without_master(evidence: Evidence) -> Optional[Finding]:
@@ -16,12 +16,15 @@ def check_half_weights_without_master(evidence: Evidence) -> Optional[Finding]:
     if weights is None or weights.half == 0 or weights.has_master_copies:
         return None
     lost = evidence.stepping.lost_in_rounding if evidence.stepping is not None else None
-    return Finding("half-weights-without-master", "error",
-                   f"{weights.half} of {weights.parameters} parameters are float16 and the optimizer steps them "
-                   f"directly{'' if lost is None else f': {lost:.0%} of their elements did not change in a step'}. "
-                   f"to_fp16() halves the model in place, so a Learner built on it later has no full-precision copies.",
-                   {"half parameters": weights.half, "swallowed": lost},
-                   "learn.to_fp32()  # then learn.to_fp16() on this very learner")
+    return Finding(
+        "half-weights-without-master",
+        "error",
+        f"{weights.half} of {weights.parameters} parameters are float16 and the optimizer steps them "
+        f"directly{'' if lost is None else f': {lost:.0%} of their elements did not change in a step'}. "
+        f"to_fp16() halves the model in place, so a Learner built on it later has no full-precision copies.",
+        {"half parameters": weights.half, "swallowed": lost},
+        "learn.to_fp32()  # then learn.to_fp16() on this very learner",
+    )
 
 
 def _is_scale_settling(evidence: Evidence) -> bool:
@@ -37,13 +40,21 @@ def _is_scale_settling(evidence: Evidence) -> bool:
 
 def check_loss_scale_overflows(evidence: Evidence) -> Optional[Finding]:
     precision = evidence.precision
-    if precision is None or precision.steps < 2 or precision.overflows < precision.steps or _is_scale_settling(evidence):
+    if (
+        precision is None
+        or precision.steps < 2
+        or precision.overflows < precision.steps
+        or _is_scale_settling(evidence)
+    ):
         return None
-    return Finding("loss-scale-overflows", "error",
-                   f"All {precision.steps} steps overflowed in half precision and were dropped; the loss scale stands "
-                   f"at {precision.loss_scale:g}.",
-                   {"loss scale": precision.loss_scale, "overflows": precision.overflows, "steps": precision.steps},
-                   "learn.to_fp32(); learn.to_fp16(dynamic=True)")
+    return Finding(
+        "loss-scale-overflows",
+        "error",
+        f"All {precision.steps} steps overflowed in half precision and were dropped; the loss scale stands "
+        f"at {precision.loss_scale:g}.",
+        {"loss scale": precision.loss_scale, "overflows": precision.overflows, "steps": precision.steps},
+        "learn.to_fp32(); learn.to_fp16(dynamic=True)",
+    )
 
 
 def check_loss_scale_collapsed(evidence: Evidence) -> Optional[Finding]:
@@ -51,10 +62,14 @@ def check_loss_scale_collapsed(evidence: Evidence) -> Optional[Finding]:
     # Dynamic scaling starts at 65536 and halves on an overflow; below 2 gradients of 1e-5 are lost in half.
     if precision is None or precision.loss_scale >= 2:
         return None
-    return Finding("loss-scale-collapsed", "warning",
-                   f"The loss scale has fallen to {precision.loss_scale:g}, as a learning-rate range test that ran "
-                   f"into overflow leaves it: small gradients become zero in half precision.",
-                   {"loss scale": precision.loss_scale}, "learn.to_fp32(); learn.to_fp16(dynamic=True)")
+    return Finding(
+        "loss-scale-collapsed",
+        "warning",
+        f"The loss scale has fallen to {precision.loss_scale:g}, as a learning-rate range test that ran "
+        f"into overflow leaves it: small gradients become zero in half precision.",
+        {"loss scale": precision.loss_scale},
+        "learn.to_fp32(); learn.to_fp16(dynamic=True)",
+    )
 
 
 CHECKS = [check_half_weights_without_master, check_loss_scale_overflows, check_loss_scale_collapsed]

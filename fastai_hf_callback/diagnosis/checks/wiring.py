@@ -1,4 +1,5 @@
 """Is the output unwrapped where every path sees it, by the callback and by nothing else?"""
+
 from typing import Optional
 
 from fastai_hf_callback.results.evidence import Evidence
@@ -6,17 +7,48 @@ from fastai_hf_callback.results.finding import Finding
 
 from .failures import build_finding
 
-CAUSES = ["patch-left-active", "unwrapping-in-callback-fns", "unwrapping-in-training-only", "set-on-callback",
-          "loss-only-shown", "output-not-unwrapped", "callback-class-not-instance",
-          "callback-instance-in-callback-fns", "wrong-key-returned",
-          "class-instead-of-instance", "registration", "inputs-missing", "inputs-unknown", "inputs-unnamed",
-          "inputs-count", "wrong-inputs", "not-a-tensor", "ambiguous-output", "no-tensor-in-output", "only-a-loss",
-          "bad-element", "vocabulary-too-large", "too-many-positions", "wrong-number-of-outputs", "no-padding-id",
-          "mixup-of-token-ids", "token-outside-vocabulary", "text-longer-than-positions", "label-outside-range",
-          "label-per-text-or-word",
-          "target-dtype", "target-shape", "rows-of-different-length", "device-mismatch", "dtype-mismatch",
-          "out-of-memory", "ragged-numpy", "weights-only-load", "torchvision-and-torch-differ",
-          "patch-active"]
+CAUSES = [
+    "patch-left-active",
+    "unwrapping-in-callback-fns",
+    "unwrapping-in-training-only",
+    "set-on-callback",
+    "loss-only-shown",
+    "output-not-unwrapped",
+    "callback-class-not-instance",
+    "callback-instance-in-callback-fns",
+    "wrong-key-returned",
+    "class-instead-of-instance",
+    "registration",
+    "inputs-missing",
+    "inputs-unknown",
+    "inputs-unnamed",
+    "inputs-count",
+    "wrong-inputs",
+    "not-a-tensor",
+    "ambiguous-output",
+    "no-tensor-in-output",
+    "only-a-loss",
+    "bad-element",
+    "vocabulary-too-large",
+    "too-many-positions",
+    "wrong-number-of-outputs",
+    "no-padding-id",
+    "mixup-of-token-ids",
+    "token-outside-vocabulary",
+    "text-longer-than-positions",
+    "label-outside-range",
+    "label-per-text-or-word",
+    "target-dtype",
+    "target-shape",
+    "rows-of-different-length",
+    "device-mismatch",
+    "dtype-mismatch",
+    "out-of-memory",
+    "ragged-numpy",
+    "weights-only-load",
+    "torchvision-and-torch-differ",
+    "patch-active",
+]
 EXPLAINED_BY = {"output-not-unwrapped": ("set-on-callback",)}
 
 
@@ -35,25 +67,31 @@ def check_valid_path(evidence: Evidence) -> Optional[Finding]:
     if wiring.only_in_callback_fns and not wiring.hf_callback and wiring.valid_error != wiring.train_error:
         names = ", ".join(wiring.only_in_callback_fns)
         return Finding(
-            "unwrapping-in-callback-fns", "error",
+            "unwrapping-in-callback-fns",
+            "error",
             f"{names} changes the model's output from callback_fns, which fit and get_preds see and validate and "
             f"pred_batch do not: there the whole output reaches the loss ({wiring.valid_message}).",
             {"in callback_fns": names, "validation path": wiring.valid_message},
-            "Learner(..., callbacks=[HFCallback()])  # and take it out of callback_fns")
+            "Learner(..., callbacks=[HFCallback()])  # and take it out of callback_fns",
+        )
     if wiring.only_in_training and wiring.train_error is None and wiring.valid_error == "output-not-unwrapped":
         names = ", ".join(wiring.only_in_training)
         return Finding(
-            "unwrapping-in-training-only", "error",
+            "unwrapping-in-training-only",
+            "error",
             f"{names} changes the model's output and has run_valid=False: on validation batches, in validate and in "
             f"get_preds, the whole output reaches the loss ({wiring.valid_message}).",
             {"run_valid=False": names, "validation path": wiring.valid_message},
-            "Learner(..., cbs=[HFCallback()])  # in place of it; or leave run_valid at True")
+            "Learner(..., cbs=[HFCallback()])  # in place of it; or leave run_valid at True",
+        )
     if wiring.train_error is None and wiring.valid_error == "output-not-unwrapped" and evidence.stepping is not None:
         return Finding(
-            "unwrapping-in-training-only", "error",
+            "unwrapping-in-training-only",
+            "error",
             f"The output is unwrapped in training steps and not on validation batches ({wiring.valid_message}).",
             {"training steps": evidence.stepping.steps, "validation path": wiring.valid_message},
-            "Learner(..., callbacks=[HFCallback()])  # in place of what unwraps in training alone")
+            "Learner(..., callbacks=[HFCallback()])  # in place of what unwraps in training alone",
+        )
     return None if wiring.train_error is not None else build_finding(wiring.valid_error, wiring.valid_message or "")
 
 
@@ -63,11 +101,14 @@ def set_on_itself(evidence: Evidence) -> Optional[Finding]:
         return None
     name, attribute = next(iter(evidence.wiring.set_on_itself.items()))
     failed = evidence.wiring.train_error is not None or evidence.wiring.valid_error is not None
-    return Finding("set-on-callback", "error" if failed else "warning",
-                   f"{name} sets self.{attribute}, which is an attribute of the callback: fastai's loop goes on with "
-                   f"learn.{attribute}, which is another.",
-                   {"sets on itself": [f"{who}.{what}" for who, what in evidence.wiring.set_on_itself.items()]},
-                   f"self.learn.{attribute} = ...  # in {name}, in place of self.{attribute} = ...")
+    return Finding(
+        "set-on-callback",
+        "error" if failed else "warning",
+        f"{name} sets self.{attribute}, which is an attribute of the callback: fastai's loop goes on with "
+        f"learn.{attribute}, which is another.",
+        {"sets on itself": [f"{who}.{what}" for who, what in evidence.wiring.set_on_itself.items()]},
+        f"self.learn.{attribute} = ...  # in {name}, in place of self.{attribute} = ...",
+    )
 
 
 def loss_only_shown(evidence: Evidence) -> Optional[Finding]:
@@ -75,28 +116,43 @@ def loss_only_shown(evidence: Evidence) -> Optional[Finding]:
     if evidence.wiring is None or not evidence.wiring.loss_only_shown:
         return None
     names = ", ".join(evidence.wiring.loss_only_shown)
-    return Finding("loss-only-shown", "warning",
-                   f"{names} changes learn.loss in after_loss and leaves learn.loss_grad as it was: the loss that is "
-                   f"shown changes, backward() starts from the other one.",
-                   {"who": evidence.wiring.loss_only_shown}, "self.learn.loss_grad = ...  # and learn.loss, to show it")
+    return Finding(
+        "loss-only-shown",
+        "warning",
+        f"{names} changes learn.loss in after_loss and leaves learn.loss_grad as it was: the loss that is "
+        f"shown changes, backward() starts from the other one.",
+        {"who": evidence.wiring.loss_only_shown},
+        "self.learn.loss_grad = ...  # and learn.loss, to show it",
+    )
 
 
 def check_patch_left_active(evidence: Evidence) -> Optional[Finding]:
     """Somebody's code stands in the loop's place."""
     if evidence.wiring is None or evidence.wiring.patch is None:
         return None
-    harmful = (evidence.wiring.train_error or evidence.wiring.valid_error
-               or evidence.graph is not None and evidence.graph.trainable and not evidence.graph.reached and not evidence.graph.opaque
-               or evidence.stepping is not None and 0 < evidence.stepping.steps <= max(evidence.stepping.skipped_steps,
-                                                                               evidence.stepping.skipped_backwards)
-               or evidence.outputs is not None and len(evidence.outputs.shape) < 2 and evidence.outputs.target_shape
-               and evidence.outputs.shape[:1] != evidence.outputs.target_shape[:1])
+    harmful = (
+        evidence.wiring.train_error
+        or evidence.wiring.valid_error
+        or evidence.graph is not None
+        and evidence.graph.trainable
+        and not evidence.graph.reached
+        and not evidence.graph.opaque
+        or evidence.stepping is not None
+        and 0 < evidence.stepping.steps <= max(evidence.stepping.skipped_steps, evidence.stepping.skipped_backwards)
+        or evidence.outputs is not None
+        and len(evidence.outputs.shape) < 2
+        and evidence.outputs.target_shape
+        and evidence.outputs.shape[:1] != evidence.outputs.target_shape[:1]
+    )
     return Finding(
-        "patch-left-active", "error" if harmful else "warning",
+        "patch-left-active",
+        "error" if harmful else "warning",
         f"fastai's loss_batch is replaced by {evidence.wiring.patch}: every Learner of this process runs that code"
         f"{', and HFCallback has nothing to unwrap' if evidence.wiring.hf_callback else ''}.",
-        {"patch": evidence.wiring.patch}, "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none "
-        "unwraps; or restart the kernel without the patch")
+        {"patch": evidence.wiring.patch},
+        "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none "
+        "unwraps; or restart the kernel without the patch",
+    )
 
 
 CHECKS = [check_train_path, check_valid_path, set_on_itself, loss_only_shown, check_patch_left_active]

@@ -1,4 +1,5 @@
 """Batches of any loader, made small, and rows drawn evenly over a data set. Imports torch and numpy."""
+
 import time
 from typing import Any, Callable, List, NamedTuple, Optional
 
@@ -13,7 +14,7 @@ from .labels import SampledRows
 
 __all__ = ["Batch", "truncate_batch", "count_rows", "is_per_token", "pick_evenly", "sample_rows"]
 
-PROBE_ROWS = 16                # of a batch, in the forward and backward passes
+PROBE_ROWS = 16  # of a batch, in the forward and backward passes
 LABEL_ROWS, LABEL_SECONDS = 512, 1.5
 
 
@@ -44,8 +45,9 @@ def pick_evenly(n: int) -> List[int]:
     return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, LABEL_ROWS)).astype(int))]
 
 
-def sample_rows(row_numbers: List[int], collate: Callable[[List[int]], Any], ids_index: Optional[int],
-            pad_ids: List[int]) -> Optional[SampledRows]:
+def sample_rows(
+    row_numbers: List[int], collate: Callable[[List[int]], Any], ids_index: Optional[int], pad_ids: List[int]
+) -> Optional[SampledRows]:
     """The ids and targets of the rows `row_numbers`, as long as there is time; None where there is no target a row.
 
     Parameters
@@ -62,7 +64,7 @@ def sample_rows(row_numbers: List[int], collate: Callable[[List[int]], Any], ids
     targets: List[Tensor] = []
     until = time.perf_counter() + LABEL_SECONDS
     for start in range(0, len(row_numbers), 32):
-        batch = collate(row_numbers[start:start + 32])
+        batch = collate(row_numbers[start : start + 32])
         target = batch.yb
         if not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
             return None

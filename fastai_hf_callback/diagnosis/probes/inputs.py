@@ -1,4 +1,5 @@
 """Token ids as the word embedding saw them: padding, masks, first tokens, unknown words. Torch alone."""
+
 import copy
 import functools
 import inspect
@@ -13,8 +14,17 @@ from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.model.wrapper import MASK_NAMES
 from fastai_hf_callback.results.evidence import Inputs
 
-__all__ = ["unify_padding", "EmbeddingCall", "record_embedding_calls", "record_executed_modules", "probe_inputs",
-           "takes_mask", "TokenView", "build_token_view", "find_word_embedding_call"]
+__all__ = [
+    "unify_padding",
+    "EmbeddingCall",
+    "record_embedding_calls",
+    "record_executed_modules",
+    "probe_inputs",
+    "takes_mask",
+    "TokenView",
+    "build_token_view",
+    "find_word_embedding_call",
+]
 
 
 class EmbeddingCall(NamedTuple):
@@ -28,10 +38,15 @@ class EmbeddingCall(NamedTuple):
 def record_embedding_calls(model: nn.Module) -> Iterator[List[EmbeddingCall]]:
     """Collect what every ``nn.Embedding`` is given while inside; the hooks are taken off on leaving."""
     calls: List[EmbeddingCall] = []
-    with _forward_pre_hooks(model, lambda m: isinstance(m, nn.Embedding),
-                 lambda m, args: calls.append(EmbeddingCall(m, args[0].detach().clone()))
-                 if args and isinstance(args[0], Tensor) and args[0].dim() == 2 and not _receives_mask(m, args[0])
-                 else None):
+    with _forward_pre_hooks(
+        model,
+        lambda m: isinstance(m, nn.Embedding),
+        lambda m, args: (
+            calls.append(EmbeddingCall(m, args[0].detach().clone()))
+            if args and isinstance(args[0], Tensor) and args[0].dim() == 2 and not _receives_mask(m, args[0])
+            else None
+        ),
+    ):
         yield calls
 
 
@@ -44,8 +59,11 @@ def _receives_mask(module: nn.Module, given: Tensor) -> bool:
 def record_executed_modules(model: nn.Module) -> Iterator[List[nn.Module]]:
     """Collect, in the order of their calls, the modules that have parameters of their own."""
     calls: List[nn.Module] = []
-    with _forward_pre_hooks(model, lambda m: bool(m._parameters) and any(p is not None for p in m._parameters.values()),
-                 lambda m, args: calls.append(m)):
+    with _forward_pre_hooks(
+        model,
+        lambda m: bool(m._parameters) and any(p is not None for p in m._parameters.values()),
+        lambda m, args: calls.append(m),
+    ):
         yield calls
 
 
@@ -107,7 +125,9 @@ def _takes_ids(module: nn.Module) -> bool:
 def takes_mask(model: nn.Module) -> bool:
     """Whether a module that takes ``input_ids`` takes a mask beside them, or may; True where none takes ids."""
     accepting = [m for m in model.modules() if _takes_ids(m)]
-    return not accepting or any(name in MASK_NAMES for m in accepting for name in inspect.signature(m.forward).parameters)
+    return not accepting or any(
+        name in MASK_NAMES for m in accepting for name in inspect.signature(m.forward).parameters
+    )
 
 
 class TokenView(NamedTuple):
@@ -126,8 +146,9 @@ def find_word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional
     rows = _count_rows(batch)
     candidates = [c for c in calls if not c.ids.is_floating_point() and not _are_positions(c.ids)]
     # Texts of one single id look like token types: they count where nothing else looks like words.
-    candidates = [c for c in candidates if len(c.ids.unique()) > 1] or \
-        [c for c in candidates if any(_equal(t, c.ids) for t in _matrices(batch))]
+    candidates = [c for c in candidates if len(c.ids.unique()) > 1] or [
+        c for c in candidates if any(_equal(t, c.ids) for t in _matrices(batch))
+    ]
     if not candidates:
         return None
     call = max(candidates, key=lambda c: c.embedding.num_embeddings)
@@ -144,8 +165,11 @@ def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenVi
         return None
     ids = call.ids
     pad_token_id, side, is_pad = _find_padding(ids)
-    masks = [t for t in _matrices(batch) if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids)
-             and not bool((t == 0).all())]
+    masks = [
+        t
+        for t in _matrices(batch)
+        if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids) and not bool((t == 0).all())
+    ]
     # Token types of pairs are 0 and 1 too: the mask is the one that says most of what the padding says.
     mask = max(masks, key=lambda t: float(((t.to(ids.device) != 0) == ~is_pad).float().mean()), default=None)
     return TokenView(ids, call.embedding, pad_token_id, side, is_pad, mask)
@@ -170,8 +194,9 @@ def _apply_padding(view: TokenView, shown: TokenView) -> TokenView:
     return view._replace(pad_token_id=shown.pad_token_id, pad_side=shown.pad_side, is_pad=runs)
 
 
-def probe_inputs(views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]],
-                   config: Any = None) -> Inputs:
+def probe_inputs(
+    views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]], config: Any = None
+) -> Inputs:
     """Sum up the tokens of several batches.
 
     Parameters
@@ -193,19 +218,25 @@ def probe_inputs(views: List[TokenView], batches: List[Any], arguments: List[Lis
     real = [~v.is_pad if v.pad_token_id == padded.pad_token_id else torch.ones_like(v.is_pad) for v in views]
     rows = [row[keep] for table, keeps in zip(ids, real) for row, keep in zip(table, keeps)]
     rows = [row for row in rows if len(row)]
-    evidence = Inputs(rows=len(rows), length=max(t.shape[1] for t in ids),
-                  distinct_ids=len(torch.cat([t.reshape(-1) for t in ids]).unique()),
-                  batch_has_other_ids=_has_other_ids(ids[0], batches[0]), pad_token_id=padded.pad_token_id, pad_side=padded.pad_side,
-                  pad_share=float(torch.cat([v.is_pad.reshape(-1) for v in views]).float().mean()),
-                  embedding_pad_id=getattr(first.embedding, "padding_idx", None), config_pad_id=_config_pad_id(config),
-                  mask_given=any(v.mask is not None for v in views) or bool(_has_mask_argument(arguments)),
-                  mask_marks_padding=_mask_agreement(padded, arguments[place])
-                  if padded.pad_token_id is not None else None,
-                  mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _mask_argument_names(v, calls)}),
-                  mask_argument_given=_has_mask_argument(arguments),
-                  mask_hides_everything=any(bool((m == 0).all()) for calls in arguments for m in _collect_masks(calls)
-                                            if m.dim() == 2),
-                  distinct_rows=len({tuple(row.tolist()) for row in rows}))
+    evidence = Inputs(
+        rows=len(rows),
+        length=max(t.shape[1] for t in ids),
+        distinct_ids=len(torch.cat([t.reshape(-1) for t in ids]).unique()),
+        batch_has_other_ids=_has_other_ids(ids[0], batches[0]),
+        pad_token_id=padded.pad_token_id,
+        pad_side=padded.pad_side,
+        pad_share=float(torch.cat([v.is_pad.reshape(-1) for v in views]).float().mean()),
+        embedding_pad_id=getattr(first.embedding, "padding_idx", None),
+        config_pad_id=_config_pad_id(config),
+        mask_given=any(v.mask is not None for v in views) or bool(_has_mask_argument(arguments)),
+        mask_marks_padding=_mask_agreement(padded, arguments[place]) if padded.pad_token_id is not None else None,
+        mask_arrives_as=sorted({name for v, calls in zip(views, arguments) for name in _mask_argument_names(v, calls)}),
+        mask_argument_given=_has_mask_argument(arguments),
+        mask_hides_everything=any(
+            bool((m == 0).all()) for calls in arguments for m in _collect_masks(calls) if m.dim() == 2
+        ),
+        distinct_rows=len({tuple(row.tolist()) for row in rows}),
+    )
     _add_word_statistics(evidence, rows, ids)
     return evidence
 
@@ -246,8 +277,15 @@ def _find_padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
             inside = int((ids == token).sum()) - int(runs.sum())
             share = float(runs.float().mean())
             full = bool((lengths == ids.shape[1]).any())
-            if (int(lengths.max()) >= 2 and len(lengths.unique()) > 1 and float((lengths > 0).float().mean()) >= 0.2
-                    and share >= 0.03 and inside <= 0.02 * int(runs.sum()) and share > best[0] and not full):
+            if (
+                int(lengths.max()) >= 2
+                and len(lengths.unique()) > 1
+                and float((lengths > 0).float().mean()) >= 0.2
+                and share >= 0.03
+                and inside <= 0.02 * int(runs.sum())
+                and share > best[0]
+                and not full
+            ):
                 best = (share, int(token), side, runs)
     return best[1], best[2], best[3]
 
@@ -275,8 +313,12 @@ def _counts_up(table: Tensor) -> bool:
     if table.shape[1] > 3:
         return bool((table[:, 1:4] - table[:, :3] == 1).all())
     # So short, a text's own ids may follow each other by chance, but not those of all texts alike.
-    return len(table) > 1 and table.shape[1] > 1 and bool((table == table[:1]).all()) and \
-        bool((table[0, 1:] - table[0, :-1] == 1).all())
+    return (
+        len(table) > 1
+        and table.shape[1] > 1
+        and bool((table == table[:1]).all())
+        and bool((table[0, 1:] - table[0, :-1] == 1).all())
+    )
 
 
 def _is_mask(table: Tensor) -> bool:
@@ -298,8 +340,12 @@ def _mask_argument_names(view: TokenView, calls: List[Dict[str, Any]]) -> List[s
     """The arguments, other than masks, in which the batch's mask arrives."""
     if view.mask is None or view.pad_token_id is None or not bool(((view.mask != 0) == ~view.is_pad).all()):
         return []
-    return [name for call in calls for name, given in call.items() if "mask" not in name
-            and isinstance(given, Tensor) and given.dim() == 2 and _equal(given, view.mask)]
+    return [
+        name
+        for call in calls
+        for name, given in call.items()
+        if "mask" not in name and isinstance(given, Tensor) and given.dim() == 2 and _equal(given, view.mask)
+    ]
 
 
 def _has_mask_argument(arguments: List[List[Dict[str, Any]]]) -> Optional[bool]:
@@ -315,8 +361,10 @@ def _collect_masks(calls: List[Dict[str, Any]]) -> List[Tensor]:
 
 def _has_other_ids(evidence: Tensor, batch: Any) -> bool:
     distinct = len(evidence.unique())
-    return distinct <= 2 and any(t.shape == evidence.shape and not t.is_floating_point() and len(t.unique()) > 2 * distinct
-                                 for t in _matrices(batch))
+    return distinct <= 2 and any(
+        t.shape == evidence.shape and not t.is_floating_point() and len(t.unique()) > 2 * distinct
+        for t in _matrices(batch)
+    )
 
 
 def _config_pad_id(config: Any) -> Optional[int]:
@@ -361,14 +409,22 @@ def take_rows(batch: Any, rows: int) -> Any:
 
 def take_row(batch: Any, row: int) -> Any:
     """One row alone, padded as it is."""
-    return map_tensors(batch, lambda t: t[row:row + 1] if t.dim() else t)
+    return map_tensors(batch, lambda t: t[row : row + 1] if t.dim() else t)
 
 
 def take_unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
     """One row alone, with the columns of its padding taken out of every table of the ids' shape."""
     keep = ~view.is_pad[row]
-    return map_tensors(batch, lambda t: t[row:row + 1][:, keep.to(t.device)] if t.shape[:2] == view.ids.shape
-                       else t[row:row + 1] if t.dim() and t.shape[0] == view.ids.shape[0] else t)
+    return map_tensors(
+        batch,
+        lambda t: (
+            t[row : row + 1][:, keep.to(t.device)]
+            if t.shape[:2] == view.ids.shape
+            else t[row : row + 1]
+            if t.dim() and t.shape[0] == view.ids.shape[0]
+            else t
+        ),
+    )
 
 
 def contains_ids(batch: Any, view: TokenView) -> bool:

@@ -3,6 +3,7 @@
 Ridge regression and the area under the curve are scikit-learn's, to rounding (a test compares them): importing it in
 the middle of a fit took half a second, more than all else that ``Doctor`` does there.
 """
+
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -23,8 +24,13 @@ class SampledRows(NamedTuple):
     targets: np.ndarray
 
 
-def probe_labels(train: SampledRows, valid: Optional[SampledRows], batches: Sequence[Tensor],
-                   skip_ids: Sequence[int] = (), together: bool = True) -> Optional[Labels]:
+def probe_labels(
+    train: SampledRows,
+    valid: Optional[SampledRows],
+    batches: Sequence[Tensor],
+    skip_ids: Sequence[int] = (),
+    together: bool = True,
+) -> Optional[Labels]:
     """Compare targets with one another, with their order, and with the words.
 
     Parameters
@@ -46,9 +52,14 @@ def probe_labels(train: SampledRows, valid: Optional[SampledRows], batches: Sequ
     kind = _infer_kind(train.targets)
     if kind is None:
         return None
-    evidence = Labels(kind, len(train.targets), 0 if valid is None else len(valid.targets),
-                  train_constant=_is_constant(train.targets), train_shares=_class_shares(train.targets, kind),
-                  order_z=_compute_order_z(batches, kind, train.targets))
+    evidence = Labels(
+        kind,
+        len(train.targets),
+        0 if valid is None else len(valid.targets),
+        train_constant=_is_constant(train.targets),
+        train_shares=_class_shares(train.targets, kind),
+        order_z=_compute_order_z(batches, kind, train.targets),
+    )
     if valid is not None and len(valid.targets):
         evidence.valid_constant = _is_constant(valid.targets)
         evidence.valid_shares = _class_shares(valid.targets, kind)
@@ -83,7 +94,7 @@ def _compute_order_z(batches: Sequence[Tensor], kind: str, sampled: np.ndarray) 
     groups = _group_ids(rows)
     population = _group_ids(sampled)
     _, counts = np.unique(population, return_counts=True)
-    change = 1 - float(((counts / counts.sum()) ** 2).sum())   # of two rows drawn at random
+    change = 1 - float(((counts / counts.sum()) ** 2).sum())  # of two rows drawn at random
     n = len(groups) - 1
     if n < 15 or change < 0.05:
         return None
@@ -100,8 +111,9 @@ def _group_ids(rows: np.ndarray) -> np.ndarray:
 # -- do the words foretell the labels at all? ------------------------------------------------------------------
 
 
-def _add_word_signal(evidence: Labels, train: SampledRows, valid: Optional[SampledRows], kind: str, skip: set,
-                together: bool) -> None:
+def _add_word_signal(
+    evidence: Labels, train: SampledRows, valid: Optional[SampledRows], kind: str, skip: set, together: bool
+) -> None:
     if train.ids is None or len(train.ids) < 64 or evidence.train_constant or not _all_finite(train, valid):
         return
     words = _build_vocabulary(train.ids, skip)
@@ -119,7 +131,9 @@ def _add_word_signal(evidence: Labels, train: SampledRows, valid: Optional[Sampl
     if kind != "number":
         _find_worst_column(evidence, predictions, yv)
     if together:
-        evidence.signal_together, evidence.error_together = _cross_validate(np.concatenate([x, xv]), np.concatenate([y, yv]), kind)
+        evidence.signal_together, evidence.error_together = _cross_validate(
+            np.concatenate([x, xv]), np.concatenate([y, yv]), kind
+        )
 
 
 def _find_worst_column(evidence: Labels, predictions: np.ndarray, y: np.ndarray) -> None:
@@ -179,7 +193,7 @@ def _predict_with_ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.
 
     The penalty is of the features' own size.
     """
-    penalty = max(1.0, float((x ** 2).sum(1).mean()))
+    penalty = max(1.0, float((x**2).sum(1).mean()))
     middle, offset = x.mean(0), y.mean(0)
     centred = x - middle
     dual = np.linalg.solve((centred @ centred.T).astype(np.float64) + penalty * np.eye(len(x)), y - offset)

@@ -1,4 +1,5 @@
 """What a loss function expects, asked with stand-in outputs. Torch, and the core's stand-ins."""
+
 import math
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
@@ -90,7 +91,9 @@ def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) ->
     with torch.no_grad():
         right = compute_loss(loss_func, synthetic.ideal.to(logits), target)
         if synthetic.kind == "labels":
-            near = SyntheticOutputs(synthetic.kind, _as_probabilities(synthetic.ideal), _as_probabilities(synthetic.worst))
+            near = SyntheticOutputs(
+                synthetic.kind, _as_probabilities(synthetic.ideal), _as_probabilities(synthetic.worst)
+            )
             as_near = compute_loss(loss_func, near.ideal.to(logits), target)
             if right is None or as_near is not None and as_near < right:  # a loss of probabilities, or of distances
                 synthetic, right = near, as_near
@@ -175,7 +178,9 @@ def compute_loss(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[
 def _constant_loss(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optional[float]:
     width = logits.shape[-1] if logits.dim() > 1 else 1
     try:
-        row = compute_constant_output(target.detach().cpu(), width, lambda o, t: loss_func(o.to(logits), t.to(target.device)))
+        row = compute_constant_output(
+            target.detach().cpu(), width, lambda o, t: loss_func(o.to(logits), t.to(target.device))
+        )
     except Exception:
         return None
     outputs = row.expand(logits.shape) if logits.dim() > 1 else row[0].expand(logits.shape)

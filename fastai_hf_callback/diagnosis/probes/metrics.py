@@ -1,4 +1,5 @@
 """A metric asked about real outputs and stand-ins. Imports torch."""
+
 from typing import Any, Callable, List, Optional, Tuple
 
 import torch
@@ -20,8 +21,9 @@ MetricFunc = Callable[[List[Any]], float]
 ScoreFunc = Callable[[List[Any]], Optional[float]]
 
 
-def probe_metric(name: str, compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor],
-                   loss_func: Callable) -> MetricEvidence:
+def probe_metric(
+    name: str, compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable
+) -> MetricEvidence:
     """Score real, right, contrary, random and constant outputs of a few validation batches.
 
     Parameters
@@ -33,16 +35,23 @@ def probe_metric(name: str, compute: MetricFunc, outputs: List[Tensor], targets:
     loss_func : callable
         Chooses among the constant predictors.
     """
-    evidence = MetricEvidence(name, resolution=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets)))
+    evidence = MetricEvidence(
+        name, resolution=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets))
+    )
     score = _make_score(compute)
     evidence.value = evidence.in_first_epoch = score([(outputs, targets)])
     if evidence.value is None:
-        evidence.error, evidence.shapes = _describe_failure(compute, outputs, targets), f"{_shape(outputs[0])} and {_shape(targets[0])}"
+        evidence.error, evidence.shapes = (
+            _describe_failure(compute, outputs, targets),
+            f"{_shape(outputs[0])} and {_shape(targets[0])}",
+        )
     synthetic = [build_synthetic_outputs(o.shape, t) for o, t in zip(outputs, targets)]
     if any(s is None for s in synthetic):
         return evidence
-    ideal, worst = ([s.ideal.to(o) for s, o in zip(synthetic, outputs)],
-                    [s.worst.to(o) for s, o in zip(synthetic, outputs)])
+    ideal, worst = (
+        [s.ideal.to(o) for s, o in zip(synthetic, outputs)],
+        [s.worst.to(o) for s, o in zip(synthetic, outputs)],
+    )
     generator = torch.Generator().manual_seed(0)
     one, other = ([5 * torch.randn(o.shape, generator=generator).to(o) for o in outputs] for _ in range(2))
     evidence.at_ideal, evidence.at_worst = score([(ideal, targets)]), score([(worst, targets)])
@@ -51,13 +60,15 @@ def probe_metric(name: str, compute: MetricFunc, outputs: List[Tensor], targets:
     evidence.ideal_on_halves = _score_halves(score, ideal, targets) if synthetic[0].kind != "number" else []
     nearly = [o + 0.05 * n for o, n in zip(ideal, one)]
     evidence.with_rows_reordered, evidence.with_rows_repeated = _score_rearranged_rows(
-        score, [nearly, one, other, [a + b for a, b in zip(one, other)]], targets)
+        score, [nearly, one, other, [a + b for a, b in zip(one, other)]], targets
+    )
     if synthetic[0].kind == "classes":
         evidence.distinct_predictions = len(torch.cat([o.argmax(-1).flatten() for o in outputs]).unique())
         evidence.on_single_rows = _score_single_rows(score, [ideal, worst, one], targets)
         if evidence.at_random is not None:
-            evidence.with_rows_shifted = _farthest(evidence.at_random, [
-                score([([_shift_rows(o, order) for o in one], targets)]) for order in _ROW_ORDERS])
+            evidence.with_rows_shifted = _farthest(
+                evidence.at_random, [score([([_shift_rows(o, order) for o in one], targets)]) for order in _ROW_ORDERS]
+            )
     evidence.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
     evidence.base_rate = _compute_base_rate(score, outputs, targets, loss_func)
     return evidence
@@ -70,6 +81,7 @@ def _make_score(compute: MetricFunc) -> ScoreFunc:
         except Exception:
             return None
         return value if value == value else None
+
     return score
 
 
@@ -106,24 +118,30 @@ def _score_halves(score: ScoreFunc, ideal: List[Tensor], targets: List[Tensor]) 
     if any(len(one) < 2 for one, _ in rows):
         return []
     parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair).sort()[0] for pair in rows]]
-    scores = [score([([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])])
-              for part in parts]
+    scores = [score([([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])]) for part in parts]
     return [] if None in scores else scores
 
 
-def _score_rearranged_rows(score: ScoreFunc, predictors: List[List[Tensor]],
-                      targets: List[Tensor]) -> Tuple[List[Tuple[float, float]], List[Tuple[float, float]]]:
+def _score_rearranged_rows(
+    score: ScoreFunc, predictors: List[List[Tensor]], targets: List[Tensor]
+) -> Tuple[List[Tuple[float, float]], List[Tuple[float, float]]]:
     """For each predictor the value of the rows as they come and in another order; and of each row once and twice.
 
     Every measure of how well rows were predicted stays the same in both, or, being a sum over rows, doubles.
     """
     orders, copies = [], []
     values = [[score([(outputs, targets)]) for outputs in predictors] for _ in range(3)]
-    if None in values[0] or values[0] != values[1] or values[0] != values[2] \
-            or not _rows_have_columns(predictors[0], targets):
+    if (
+        None in values[0]
+        or values[0] != values[1]
+        or values[0] != values[2]
+        or not _rows_have_columns(predictors[0], targets)
+    ):
         return [], []  # a metric that draws rows is another number each time
     for outputs, value in zip(predictors, values[0]):
-        orders.append((value, _farthest(value, [_score_at_rows(score, outputs, targets, order) for order in _ROW_ORDERS])))
+        orders.append(
+            (value, _farthest(value, [_score_at_rows(score, outputs, targets, order) for order in _ROW_ORDERS]))
+        )
         copies.append((value, _score_at_rows(score, outputs, targets, _repeat_rows)))
     return _if_complete(orders), _if_complete(copies)
 
@@ -137,8 +155,9 @@ def _rows_have_columns(outputs: List[Tensor], targets: List[Tensor]) -> bool:
     return all(o.dim() > 1 and o.shape[-1] > 1 and len(o) == len(t) > 1 for o, t in zip(outputs, targets))
 
 
-def _score_at_rows(score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor],
-             chosen: Callable[[int], Tensor]) -> Optional[float]:
+def _score_at_rows(
+    score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor], chosen: Callable[[int], Tensor]
+) -> Optional[float]:
     rows = [chosen(len(t)) for t in targets]
     return score([([o[r] for o, r in zip(outputs, rows)], [t[r] for t, r in zip(targets, rows)])])
 
@@ -158,10 +177,14 @@ def _farthest(value: float, others: List[Optional[float]]) -> Optional[float]:
     return None if None in others else max(others, key=lambda other: abs(other - value))
 
 
-def _score_single_rows(score: ScoreFunc, predictors: List[List[Tensor]], targets: List[Tensor]) -> List[Tuple[float, ...]]:
+def _score_single_rows(
+    score: ScoreFunc, predictors: List[List[Tensor]], targets: List[Tensor]
+) -> List[Tuple[float, ...]]:
     """For a few rows, each a batch of its own, the value of each predictor; empty where a row alone has none."""
-    values = [tuple(score([([outputs[0][row:row + 1]], [targets[0][row:row + 1]])]) for outputs in predictors)
-              for row in range(min(SINGLE_ROWS, len(targets[0])))]
+    values = [
+        tuple(score([([outputs[0][row : row + 1]], [targets[0][row : row + 1]])]) for outputs in predictors)
+        for row in range(min(SINGLE_ROWS, len(targets[0])))
+    ]
     return [] if any(None in of_row for of_row in values) else values
 
 
@@ -177,14 +200,16 @@ def _split_in_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
     order = torch.arange(even)
     if target.dim() == 1 and not target.is_floating_point():
         classes = [(target.cpu() == c).nonzero().reshape(-1) for c in target.cpu().unique()]
-        order = torch.cat([rows[:len(rows) // 2 * 2] for rows in classes])
+        order = torch.cat([rows[: len(rows) // 2 * 2] for rows in classes])
     one, other = order[0::2].sort()[0], order[1::2].sort()[0]  # in the batch's own order
     columns = zip(target[one].t(), target[other].t()) if target.dim() == 2 else ()
     varied = all(len(a.unique()) == len(b.unique()) for a, b in columns)
     return (one, other) if varied else (one[:0], other[:0])
 
 
-def _compute_base_rate(score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable) -> Optional[float]:
+def _compute_base_rate(
+    score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable
+) -> Optional[float]:
     width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
     try:
         row = compute_constant_output(torch.cat([t.cpu() for t in targets]), width, lambda o, t: loss_func(o, t))

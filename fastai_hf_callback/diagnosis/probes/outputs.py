@@ -1,4 +1,5 @@
 """The logits of a few batches in figures. Torch alone."""
+
 from typing import Any, List, Optional
 
 import torch
@@ -25,20 +26,29 @@ def probe_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module) -
     """
     first = outputs[0]
     rows = len(targets[0]) if isinstance(targets[0], Tensor) and targets[0].dim() else 0
-    flat = [o.detach().float().reshape(o.shape[0], -1) if o.dim() > 1 else o.detach().float().reshape(-1, 1)
-            for o in outputs]
+    flat = [
+        o.detach().float().reshape(o.shape[0], -1) if o.dim() > 1 else o.detach().float().reshape(-1, 1)
+        for o in outputs
+    ]
     widths = {f.shape[1] for f in flat}
     table = torch.cat(flat) if len(widths) == 1 else flat[0]
     finite = bool(torch.isfinite(table).all())
     spread = float(table.std(0).max()) if len(table) > 1 and finite else 0.0
     rows_sum_to = first.detach().float().logsumexp(-1) if first.dim() > 1 and finite else torch.ones(1)
     config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
-    return Outputs(shape=tuple(first.shape), target_shape=tuple(getattr(targets[0], "shape", ())), rows=rows,
-                   finite=finite, lowest=float(table.min()), highest=float(table.max()), spread=spread,
-                   size=float(table.abs().max()) if finite else float("inf"),
-                   hidden_size=_first_int(config, ("hidden_size", "d_model", "dim", "n_embd", "emb_dim")),
-                   num_labels=_first_int(config, ("num_labels",)),
-                   rows_are_log_probabilities=bool((rows_sum_to.abs() < LOG_SUM_TOLERANCE).all()))
+    return Outputs(
+        shape=tuple(first.shape),
+        target_shape=tuple(getattr(targets[0], "shape", ())),
+        rows=rows,
+        finite=finite,
+        lowest=float(table.min()),
+        highest=float(table.max()),
+        spread=spread,
+        size=float(table.abs().max()) if finite else float("inf"),
+        hidden_size=_first_int(config, ("hidden_size", "d_model", "dim", "n_embd", "emb_dim")),
+        num_labels=_first_int(config, ("num_labels",)),
+        rows_are_log_probabilities=bool((rows_sum_to.abs() < LOG_SUM_TOLERANCE).all()),
+    )
 
 
 def _first_int(config: Any, names: Any) -> Optional[int]:

@@ -2,6 +2,7 @@
 
 Each takes a function from a batch's inputs to the logits in eval mode, and calls it a few times.
 """
+
 from typing import Any, Callable, List, Optional, Tuple
 
 import torch
@@ -11,8 +12,13 @@ from fastai_hf_callback.results.evidence import Outputs
 
 from .inputs import TokenView, contains_ids, shuffle_words, take_row, take_unpadded_row
 
-__all__ = ["measure_batch_sensitivity", "measure_padding_sensitivity", "probe_output_bounds", "measure_word_sensitivity",
-           "measure_word_sensitivity_with_noise"]
+__all__ = [
+    "measure_batch_sensitivity",
+    "measure_padding_sensitivity",
+    "probe_output_bounds",
+    "measure_word_sensitivity",
+    "measure_word_sensitivity_with_noise",
+]
 
 LogitsFunc = Callable[[Any], Tensor]
 MAX_BATCHES, MAX_SINGLE_ROWS = 2, 2
@@ -30,14 +36,19 @@ def probe_output_bounds(logits_func: LogitsFunc, batch: Any, out: Outputs, model
     for factor in (10.0, -100.0):
         with torch.no_grad(), _ScaledWeights(model, factor):
             changed = logits_func(batch).float()
-        if not bool(torch.isfinite(changed).all()) or float(changed.min()) < -ROUNDING_TOLERANCE or float(changed.max()) > 1 + ROUNDING_TOLERANCE:
+        if (
+            not bool(torch.isfinite(changed).all())
+            or float(changed.min()) < -ROUNDING_TOLERANCE
+            or float(changed.max()) > 1 + ROUNDING_TOLERANCE
+        ):
             return False, False
         sums &= bool(((changed.sum(-1) - 1).abs() < 1e-2).all())
     return True, sums and len(out.shape) > 1 and out.shape[-1] > 1
 
 
-def measure_word_sensitivity(logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor],
-                    out: Outputs) -> Optional[float]:
+def measure_word_sensitivity(
+    logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor], out: Outputs
+) -> Optional[float]:
     """The largest change when words change places all over a batch; None where shapes change with it."""
     generator = torch.Generator().manual_seed(0)
     changes = []
@@ -51,21 +62,23 @@ def measure_word_sensitivity(logits_func: LogitsFunc, batches: List[Any], views:
     return max(changes)
 
 
-def measure_batch_sensitivity(logits_func: LogitsFunc, batches: List[Any], outputs: List[Tensor],
-                          out: Outputs) -> Optional[float]:
+def measure_batch_sensitivity(
+    logits_func: LogitsFunc, batches: List[Any], outputs: List[Tensor], out: Outputs
+) -> Optional[float]:
     """The largest change of a row's logits when it comes alone, padded as it was in its batch."""
     logits, changes = outputs[0], []
     if logits.dim() == 0 or logits.shape[0] != out.rows or out.rows < 2:
         return None
     for row in range(min(MAX_SINGLE_ROWS, out.rows)):
         alone = logits_func(take_row(batches[0], row))
-        if alone.shape == logits[row:row + 1].shape:
-            changes.append(_relative_change(logits[row:row + 1], alone, out))
+        if alone.shape == logits[row : row + 1].shape:
+            changes.append(_relative_change(logits[row : row + 1], alone, out))
     return max(changes) if changes else None
 
 
-def measure_padding_sensitivity(logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor],
-                      out: Outputs) -> Optional[float]:
+def measure_padding_sensitivity(
+    logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor], out: Outputs
+) -> Optional[float]:
     """The largest change of a row's logits when it comes alone and unpadded; None where nothing is padded."""
     changes = []
     for batch, view, logits in list(zip(batches, views, outputs))[:MAX_BATCHES]:
@@ -86,8 +99,9 @@ def _relative_change(one: Tensor, other: Tensor, out: Outputs) -> float:
     return float((one.float() - other.float()).abs().max()) / scale
 
 
-def measure_word_sensitivity_with_noise(logits_func: LogitsFunc, batch: Any, view: TokenView, model: nn.Module,
-                              out: Outputs) -> Optional[float]:
+def measure_word_sensitivity_with_noise(
+    logits_func: LogitsFunc, batch: Any, view: TokenView, model: nn.Module, out: Outputs
+) -> Optional[float]:
     """The same with a little noise on every weight: a last layer that begins at zero answers then."""
     original = [(p, p.data) for p in model.parameters()]
     generator = torch.Generator().manual_seed(1)

@@ -1,4 +1,5 @@
 """Watches training steps from inside either fastai's loop. Imports torch."""
+
 import math
 from typing import Any, Dict, List, Optional, Set, Tuple
 
@@ -64,11 +65,14 @@ class StepMonitor:
     def begin_batch(self, target: Any) -> None:
         self.target = target
         master_weights = self.master_weights()
-        watched = self._select_parameters([master_weights.get(id(p), p) for p in self.learn.model.parameters() if p.requires_grad])
+        watched = self._select_parameters(
+            [master_weights.get(id(p), p) for p in self.learn.model.parameters() if p.requires_grad]
+        )
         self._sample, last = WeightSample(watched, self.elements), self._weights_after_step
         if last is not None and len(last) == len(self._sample.before):
             self.stepping.changed_between_steps += any(
-                a.shape == b.shape and not _bitwise_equal(a, b) for a, b in zip(last, self._sample.before))
+                a.shape == b.shape and not _bitwise_equal(a, b) for a, b in zip(last, self._sample.before)
+            )
         self._weights_after_step = None
 
     def ignore_step(self) -> None:
@@ -132,9 +136,17 @@ class StepMonitor:
     def summarize(self) -> Stepping:
         """Sum up; the object goes on collecting."""
         step, learn = self.stepping, self.learn
-        master_weights, optimizer_parameters, layer_group_ids = self.master_weights(), {id(p) for group in self.optimizer_parameters() for p in group}, self.layer_group_ids()
+        master_weights, optimizer_parameters, layer_group_ids = (
+            self.master_weights(),
+            {id(p) for group in self.optimizer_parameters() for p in group},
+            self.layer_group_ids(),
+        )
         trainable = [(n, p) for n, p in learn.model.named_parameters() if p.requires_grad]
-        outside = [n for n, p in trainable if id(p) not in optimizer_parameters and id(master_weights.get(id(p), p)) not in optimizer_parameters]
+        outside = [
+            n
+            for n, p in trainable
+            if id(p) not in optimizer_parameters and id(master_weights.get(id(p), p)) not in optimizer_parameters
+        ]
         step.trainable, step.in_optimizer = len(trainable), len(trainable) - len(outside)
         step.in_layer_groups = sum(id(p) in layer_group_ids for _, p in trainable)
         step.not_in_optimizer_names = outside[:5]
@@ -147,7 +159,7 @@ class StepMonitor:
         step.largest_update = max(updates, default=None)
         if self._coupled_decay_ratios:
             step.decay_over_gradient = _median(self._coupled_decay_ratios)
-        step.epsilon_damping = _median(self._epsilon_damping[len(self._epsilon_damping) // 2:])
+        step.epsilon_damping = _median(self._epsilon_damping[len(self._epsilon_damping) // 2 :])
         step.steps_in_an_epoch = self.batches_per_epoch()
         return step
 
@@ -156,8 +168,10 @@ class StepMonitor:
         if self.master_weights():
             return  # there the optimizer gets another tensor, unscaled
         last = [p for p in self.learn.model.parameters() if p.requires_grad and id(p) in self.reached][-1:]
-        self._gradient_hooks = [(p, p.register_hook(lambda g: self._raw_gradient_norms.append(float(g.detach().float().norm()))))
-                        for p in last]
+        self._gradient_hooks = [
+            (p, p.register_hook(lambda g: self._raw_gradient_norms.append(float(g.detach().float().norm()))))
+            for p in last
+        ]
 
     def _compute_clip_ratio(self) -> None:
         for parameter, handle in self._gradient_hooks:
@@ -180,9 +194,12 @@ class StepMonitor:
         self.stepping.executed_unreached_names = [names.get(id(p), "?") for p in outside[:3]]
         head = list(executed[-1].parameters(recurse=False))
         self.graph.head_trainable = any(p.requires_grad for p in head)
-        self.graph.head_unreached = (bool(self.graph.reached_by_output) and not self.graph.opaque
-                                     and any(p.requires_grad for p in head)
-                                     and not any(id(p) in self.reached for p in head))
+        self.graph.head_unreached = (
+            bool(self.graph.reached_by_output)
+            and not self.graph.opaque
+            and any(p.requires_grad for p in head)
+            and not any(id(p) in self.reached for p in head)
+        )
 
     def _record_coupled_decay(self) -> None:
         """The decay that is added to the gradient, over the gradient, where the optimizer does it that way."""
@@ -274,13 +291,18 @@ def probe_graph(model: nn.Module, logits: Any, loss: Tensor) -> Graph:
         from_output.opaque += found.opaque
         from_output.has_graph |= found.has_graph or tensor.requires_grad
     reached = {id(p) for p in from_loss.parameters}
-    return Graph(registered=len(registered), trainable=trainable, reached=len(reached & registered),
-                 reached_by_output=len({id(p) for p in from_output.parameters} & registered),
-                 hidden=len({id(p) for p in from_output.parameters} - registered),
-                 foreign=len(from_output.foreign), opaque=len(from_loss.opaque) + len(from_output.opaque),
-                 output_has_graph=from_output.has_graph, loss_has_graph=from_loss.has_graph,
-                 unreached_names=[n for n, p in model.named_parameters()
-                                  if p.requires_grad and id(p) not in reached][:5])
+    return Graph(
+        registered=len(registered),
+        trainable=trainable,
+        reached=len(reached & registered),
+        reached_by_output=len({id(p) for p in from_output.parameters} & registered),
+        hidden=len({id(p) for p in from_output.parameters} - registered),
+        foreign=len(from_output.foreign),
+        opaque=len(from_loss.opaque) + len(from_output.opaque),
+        output_has_graph=from_output.has_graph,
+        loss_has_graph=from_loss.has_graph,
+        unreached_names=[n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached][:5],
+    )
 
 
 def compute_gradient_norm(parameters: Any) -> float:
@@ -304,8 +326,10 @@ def _update_ratios(steps: List[List[WeightUpdate]]) -> Tuple[List[float], List[f
     updates, decays = [], []
     for weight_updates in steps:
         matrices = [m for m in weight_updates if m.is_matrix and m.rounded_away is not None]
-        weight, gradient, decay = (math.sqrt(sum(getattr(m, part) ** 2 for m in matrices))
-                                   for part in ("weight", "gradient_part", "decay_part"))
+        weight, gradient, decay = (
+            math.sqrt(sum(getattr(m, part) ** 2 for m in matrices))
+            for part in ("weight", "gradient_part", "decay_part")
+        )
         if weight > 0 and math.isfinite(gradient):
             updates.append(gradient / weight)
             decays.append(decay / gradient if gradient > 0 else math.inf)

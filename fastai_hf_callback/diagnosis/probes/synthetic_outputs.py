@@ -1,4 +1,5 @@
 """Stand-in outputs: what a perfect, a contrary and a random predictor would have said. Torch alone."""
+
 from typing import Any, NamedTuple, Optional, Sequence
 
 import torch

@@ -2,6 +2,7 @@
 
 Torch alone; the tokenizer is asked by its interface.
 """
+
 from typing import Any, List, Optional
 
 import torch

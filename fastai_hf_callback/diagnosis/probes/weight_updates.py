@@ -3,6 +3,7 @@
 Torch alone. Works on a sample of the elements, so that a running fit can be watched: cloning every
 weight of a model of 22.7 million takes as long as a fifth of its training step.
 """
+
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -63,14 +64,20 @@ class WeightSample:
         # Two roundings of the parameter's own precision are no movement.
         rounding = before.abs().max() * torch.finfo(parameter.dtype).eps * 2 if before.numel() else torch.zeros(())
         moved = bool((by_gradient.abs() > rounding + 1e-45).any())
-        return WeightUpdate(float(before.norm()), float(by_gradient.norm()), float((decayed - before).norm()), moved,
-                    _rounded_away_share(before, after, self.gradients[i]), parameter.dim() > 1)
+        return WeightUpdate(
+            float(before.norm()),
+            float(by_gradient.norm()),
+            float((decayed - before).norm()),
+            moved,
+            _rounded_away_share(before, after, self.gradients[i]),
+            parameter.dim() > 1,
+        )
 
     def _sample_elements(self, tensor: Tensor) -> Tensor:
         # Strided, not contiguous: a slice of an embedding would hold a few words only.
         flat = tensor.reshape(-1)
         step = max(1, -(-flat.numel() // self.per_parameter))
-        return flat[::step][:self.per_parameter].clone()
+        return flat[::step][: self.per_parameter].clone()
 
 
 def _rounded_away_share(before: Tensor, after: Tensor, gradient: Optional[Tensor]) -> Optional[float]:

@@ -1,4 +1,5 @@
 """What the parameters themselves tell: finite, half, at initialisation, how strongly they amplify. Torch alone."""
+
 from typing import Any, List, Optional
 
 import torch
@@ -24,12 +25,18 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
     norms = _find_norm_layers(model)
     at_start = all(_is_at_init(layer) for layer in norms) if norms else None
     return Weights(
-        parameters=len(named), non_finite=len(broken), non_finite_names=broken[:5],
-        half=sum(p.dtype == torch.float16 for _, p in named), has_master_copies=has_master_copies,
+        parameters=len(named),
+        non_finite=len(broken),
+        non_finite_names=broken[:5],
+        half=sum(p.dtype == torch.float16 for _, p in named),
+        has_master_copies=has_master_copies,
         body_at_init=at_start,
         body_trainable=_is_body_trainable(model, norms) if norms else None,
-        pretrained_name=_find_pretrained_name(model), gain=_max_gain(model), dropout=_max_dropout(model),
-        elements=sum(p.numel() for _, p in named))
+        pretrained_name=_find_pretrained_name(model),
+        gain=_max_gain(model),
+        dropout=_max_dropout(model),
+        elements=sum(p.numel() for _, p in named),
+    )
 
 
 def _is_finite(weights: Tensor) -> bool:
@@ -39,14 +46,20 @@ def _is_finite(weights: Tensor) -> bool:
 
 def _find_norm_layers(model: nn.Module):
     """Layers with a vector of scales, and one of shifts or none: layer norms, whoever wrote the class."""
-    return [m for m in model.modules() if isinstance(getattr(m, "weight", None), nn.Parameter)
-            and isinstance(getattr(m, "bias", None), (nn.Parameter, type(None))) and m.weight.dim() == 1]
+    return [
+        m
+        for m in model.modules()
+        if isinstance(getattr(m, "weight", None), nn.Parameter)
+        and isinstance(getattr(m, "bias", None), (nn.Parameter, type(None)))
+        and m.weight.dim() == 1
+    ]
 
 
 def _is_at_init(layer: nn.Module) -> bool:
     shifts = getattr(layer, "bias", None)
     return bool((layer.weight.detach().float() == 1).all()) and (
-        shifts is None or bool((shifts.detach().float() == 0).all()))
+        shifts is None or bool((shifts.detach().float() == 0).all())
+    )
 
 
 def _is_body_trainable(model: nn.Module, norms: List[nn.Module]) -> bool:
@@ -74,9 +87,12 @@ def _max_dropout(model: nn.Module) -> float:
 
 def _max_gain(model: nn.Module) -> Optional[float]:
     """The largest root mean square of a matrix times the root of its width: about 1 in trained models."""
-    gains = [float(m.weight.detach().float().pow(2).mean().sqrt()) * m.weight.shape[-1] ** 0.5
-             for m in model.modules()
-             if not isinstance(m, nn.Embedding) and isinstance(getattr(m, "weight", None), nn.Parameter)
-             and m.weight.dim() == 2]
+    gains = [
+        float(m.weight.detach().float().pow(2).mean().sqrt()) * m.weight.shape[-1] ** 0.5
+        for m in model.modules()
+        if not isinstance(m, nn.Embedding)
+        and isinstance(getattr(m, "weight", None), nn.Parameter)
+        and m.weight.dim() == 2
+    ]
     finite = [gain for gain in gains if gain == gain and gain != float("inf")]
     return max(finite) if finite else None

@@ -1,4 +1,5 @@
 """The article's patch of fastai 1's training loop, as a context manager."""
+
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Union
 

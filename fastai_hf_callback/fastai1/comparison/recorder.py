@@ -1,4 +1,5 @@
 """Records a fastai 1 run into a ``Trace``, and evaluates a learner without disturbing it."""
+
 import copy
 import math
 from typing import Any, Callable, Dict, List, Optional
@@ -60,7 +61,9 @@ class TraceRecorder(Callback):
 
     def on_backward_end(self, epoch: int, num_batch: int, iteration: int, **kwargs: Any) -> None:
         lrs = tuple(float(group["lr"]) for group in self.learn.opt.param_groups)
-        self.trace.steps.append(Step(self._fit_index, epoch, num_batch, self._loss, compute_grad_norm(self.learn.model), lrs))
+        self.trace.steps.append(
+            Step(self._fit_index, epoch, num_batch, self._loss, compute_grad_norm(self.learn.model), lrs)
+        )
         if self.on_step is not None:
             self.on_step(iteration + 1, self._steps_expected)
 
@@ -85,8 +88,9 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     if learn.data.empty_val:
         return None
     collector = _OutputCollector()
-    handler = CallbackHandler([cb for cb in learn.callbacks if _is_batch_transform(cb)] + [collector],
-                              copy.deepcopy(learn.metrics))
+    handler = CallbackHandler(
+        [cb for cb in learn.callbacks if _is_batch_transform(cb)] + [collector], copy.deepcopy(learn.metrics)
+    )
     modes = [(module, module.training) for module in learn.model.modules()]
     with preserve_rng_state():
         _notify_metrics(handler, "train_begin", metrics_names=[])
@@ -120,14 +124,20 @@ def _build_score_function(learn: Learner, evaluation: Evaluation) -> Callable[[T
     def score(row: Tensor) -> Dict[str, float]:
         metrics = copy.deepcopy(learn.metrics)
         return dict(zip(metric_names(metrics), score_constant(row, evaluation.outputs, evaluation.targets, metrics)))
+
     return score
 
 
 def metric_names(metrics: List[Any]) -> List[str]:
     """Names as fastai shows them, made unique."""
-    return make_unique_names([
-        getattr(metric, "name", None) or type(metric).__name__ if isinstance(metric, Callback)
-        else AverageMetric(metric).name or type(metric).__name__ for metric in metrics])
+    return make_unique_names(
+        [
+            getattr(metric, "name", None) or type(metric).__name__
+            if isinstance(metric, Callback)
+            else AverageMetric(metric).name or type(metric).__name__
+            for metric in metrics
+        ]
+    )
 
 
 class _OutputCollector(Callback):
@@ -150,8 +160,9 @@ def _notify_metrics(handler: CallbackHandler, event: str, **kwargs: Any) -> None
 
 
 def _is_batch_transform(callback: Callback) -> bool:
-    return any(getattr(type(callback), event) is not getattr(Callback, event)
-               for event in ("on_loss_begin", "on_batch_begin")) and not isinstance(callback, TraceRecorder)
+    return any(
+        getattr(type(callback), event) is not getattr(Callback, event) for event in ("on_loss_begin", "on_batch_begin")
+    ) and not isinstance(callback, TraceRecorder)
 
 
 def _build_epoch(fit: int, epoch: int, last_metrics: List[Any], names: List[str]) -> Epoch:

@@ -2,6 +2,7 @@
 
 Only a process group could show whether they are needed, so they are there wherever ``fastai.distributed`` is loaded.
 """
+
 import sys
 from functools import wraps
 from types import ModuleType
@@ -67,5 +68,8 @@ def _patch_metrics() -> Optional[ContextManager[None]]:
     return replace_attributes(distributed.DistributedTrainer, on_train_begin=on_train_begin)
 
 
-DISTRIBUTED_PATCHES: Dict[str, Patch] = {"distributed-on-cpu": _patch_distributed_on_cpu, "distributed-validate": _patch_validate,
-                          "distributed-metrics": _patch_metrics}
+DISTRIBUTED_PATCHES: Dict[str, Patch] = {
+    "distributed-on-cpu": _patch_distributed_on_cpu,
+    "distributed-validate": _patch_validate,
+    "distributed-metrics": _patch_metrics,
+}

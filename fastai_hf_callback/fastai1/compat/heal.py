@@ -2,6 +2,7 @@
 
 How a part is entered and left stands in ``healing.py``; what concerns several processes in ``distributing.py``.
 """
+
 import io
 import sys
 from functools import wraps
@@ -117,7 +118,9 @@ def _patch_sortish_sampler() -> Optional[ContextManager[None]]:
 def _iterate_sortish(self) -> Iterator[int]:
     """fastai's ``SortishSampler.__iter__`` without arrays of unequal rows: the same draws, the same order."""
     rows = np.random.permutation(len(self.data_source))
-    by_length = [row for part in _cut_into_chunks(rows, self.bs * 50) for row in sorted(part, key=self.key, reverse=True)]
+    by_length = [
+        row for part in _cut_into_chunks(rows, self.bs * 50) for row in sorted(part, key=self.key, reverse=True)
+    ]
     batches = _cut_into_chunks(by_length, self.bs)
     longest = int(np.argmax([self.key(batch[0]) for batch in batches]))
     batches[0], batches[longest] = batches[longest], batches[0]
@@ -127,7 +130,7 @@ def _iterate_sortish(self) -> Iterator[int]:
 
 
 def _cut_into_chunks(rows: Any, size: int) -> List[Any]:
-    return [rows[at:at + size] for at in range(0, len(rows), size)]
+    return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
 def _patch_optimizer_load() -> Optional[ContextManager[None]]:
@@ -155,13 +158,21 @@ def _list_numpy_scalar_globals() -> List[Any]:
     """What a pickled numpy number is made of, under numpy 1's and numpy 2's names: numbers and nothing else."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = (np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_)
-    return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"),
-            (np.dtype, "numpy.dtype"), *(type(np.dtype(kind)) for kind in kinds)]
+    return [
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        (np.dtype, "numpy.dtype"),
+        *(type(np.dtype(kind)) for kind in kinds),
+    ]
 
 
 def _patch_accumulate_scheduler() -> ContextManager[None]:
-    return replace_attributes(AccumulateScheduler, on_batch_begin=_on_batch_begin, on_backward_end=_on_backward_end,
-                     on_epoch_end=_on_epoch_end)
+    return replace_attributes(
+        AccumulateScheduler,
+        on_batch_begin=_on_batch_begin,
+        on_backward_end=_on_backward_end,
+        on_epoch_end=_on_epoch_end,
+    )
 
 
 def _on_batch_begin(self, last_input: Any, last_target: Any, **kwargs: Any) -> None:
@@ -209,6 +220,11 @@ def _patch_accuracy_thresh() -> Optional[ContextManager[None]]:
 
 
 _PATCHES: Dict[str, Patch] = {
-    "ragged-arrays": _patch_ragged_arrays, "numpy-names": _patch_numpy_names, "sortish-sampler": _patch_sortish_sampler,
-    "optimizer-load": _patch_optimizer_load, "accumulate": _patch_accumulate_scheduler, **DISTRIBUTED_PATCHES, "accuracy-thresh": _patch_accuracy_thresh,
+    "ragged-arrays": _patch_ragged_arrays,
+    "numpy-names": _patch_numpy_names,
+    "sortish-sampler": _patch_sortish_sampler,
+    "optimizer-load": _patch_optimizer_load,
+    "accumulate": _patch_accumulate_scheduler,
+    **DISTRIBUTED_PATCHES,
+    "accuracy-thresh": _patch_accuracy_thresh,
 }

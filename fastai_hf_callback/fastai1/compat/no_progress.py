@@ -1,4 +1,5 @@
 """fastai 1 without its progress bars and tables, for runs that have a progress bar of their own."""
+
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Iterable, Iterator

@@ -3,6 +3,7 @@
 ``fastai.basic_train.loss_batch`` is looked up at call time, and ``fit``, ``validate``, ``get_preds``
 and ``pred_batch`` all go through it: it is the one patch site.
 """
+
 import sys
 from typing import Any, Callable, Optional, Sequence
 
@@ -18,8 +19,10 @@ def raise_if_patched() -> None:
     """Raise ``PatchError`` when the loop is already patched, by this or by anybody's code."""
     foreign = find_active_patch()
     if foreign is not None:
-        raise PatchError(f"fastai.basic_train.loss_batch is already patched, by {foreign}; expected fastai's own. "
-                         f"Leave that patch first: take it out of the cell or file that makes it, and restart Python.")
+        raise PatchError(
+            f"fastai.basic_train.loss_batch is already patched, by {foreign}; expected fastai's own. "
+            f"Leave that patch first: take it out of the cell or file that makes it, and restart Python."
+        )
 
 
 def find_active_patch() -> Optional[str]:

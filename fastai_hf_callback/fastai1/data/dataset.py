@@ -1,4 +1,5 @@
 """fastai 1 item lists of encoded texts: what ``predict``, ``show_batch`` and ``export`` go through."""
+
 from typing import Any, List, Sequence
 
 import numpy as np
@@ -55,8 +56,11 @@ class TextList(ItemList):
 
     def new(self, items: Any, processor: Any = None, **kwargs: Any) -> "TextList":
         """As fastai's; texts to add, for ``add_test`` and ``load_learner(test=...)``, may be a list or a DataFrame."""
-        rows = isinstance(items, np.ndarray) and items.dtype == object and (not len(items) or isinstance(
-            items[0], EncodedText))
+        rows = (
+            isinstance(items, np.ndarray)
+            and items.dtype == object
+            and (not len(items) or isinstance(items[0], EncodedText))
+        )
         if not rows:
             items = to_object_array(self.collator.read_texts_to_predict(items, "data.add_test([{}, ...])"))
         return super().new(items, processor, **kwargs)
@@ -88,8 +92,9 @@ class TextList(ItemList):
         """Show texts and targets, as ``show_batch`` asks."""
         show_table({"text": [truncate(str(x), max_chars) for x in xs], "target": ys})
 
-    def show_xyzs(self, xs: Sequence[TextItem], ys: Sequence[Any], zs: Sequence[Any], max_chars: int = 300,
-                  **kwargs: Any) -> None:
+    def show_xyzs(
+        self, xs: Sequence[TextItem], ys: Sequence[Any], zs: Sequence[Any], max_chars: int = 300, **kwargs: Any
+    ) -> None:
         """Show texts, targets and predictions, as ``show_results`` asks."""
         show_table({"text": [truncate(str(x), max_chars) for x in xs], "target": ys, "prediction": zs})
 

@@ -3,6 +3,7 @@
 fastai puts a ``DistributedSampler`` into each loader for the length of a fit. That one knows nothing of lengths, does
 not shuffle where the loader has a sampler of its own, and repeats rows until they can be divided.
 """
+
 from typing import Any, Iterator, List, Sequence
 
 from fastai.basic_data import DeviceDataLoader
@@ -38,7 +39,9 @@ class ShardedLengthBucketSampler(Sampler):
 
     def __iter__(self) -> Iterator[List[int]]:
         # A generator, as torch's own batch samplers: it draws after the loader has, as in one process.
-        for batch in shard_batches(broadcast_order(self.buckets.draw()), self.bs, self.world_size, interleave=True)[rank()]:
+        for batch in shard_batches(broadcast_order(self.buckets.draw()), self.bs, self.world_size, interleave=True)[
+            rank()
+        ]:
             yield batch.tolist()
 
 
@@ -54,6 +57,8 @@ class TextLoader(DeviceDataLoader):
             kwargs["sampler"] = None
             buckets = self.dl.sampler
             if isinstance(buckets, LengthBucketSampler):
-                kwargs.update(batch_sampler=ShardedLengthBucketSampler(buckets.lengths, buckets.bs), batch_size=1, drop_last=False)
+                kwargs.update(
+                    batch_sampler=ShardedLengthBucketSampler(buckets.lengths, buckets.bs), batch_size=1, drop_last=False
+                )
         made = super().new(**kwargs)
         return type(self)(made.dl, made.device, made.tfms, made.collate_fn)

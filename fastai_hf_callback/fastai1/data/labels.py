@@ -1,4 +1,5 @@
 """fastai 1 label lists of every task: what ``predict`` says, the loss, and the names that travel with an export."""
+
 from typing import Any, List, Optional
 
 import numpy as np

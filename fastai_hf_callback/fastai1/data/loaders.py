@@ -1,4 +1,5 @@
 """The fastai 1 ``DataBunch`` of encoded texts: which rows make a batch, and how a batch is made."""
+
 from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
@@ -38,17 +39,36 @@ class TextBunch(DataBunch):
     """What ``text_data`` makes. ``inputs`` names the tensors of a batch."""
 
     @classmethod
-    def create(cls, train_ds: Dataset, valid_ds: Dataset, test_ds: Optional[Dataset] = None, path: Any = ".",
-               bs: int = 32, val_bs: Optional[int] = None, num_workers: int = 0, dl_tfms: Any = None,
-               device: Optional[torch.device] = None, collate_fn: Any = None, no_check: bool = False,
-               **dl_kwargs: Any) -> "TextBunch":
+    def create(
+        cls,
+        train_ds: Dataset,
+        valid_ds: Dataset,
+        test_ds: Optional[Dataset] = None,
+        path: Any = ".",
+        bs: int = 32,
+        val_bs: Optional[int] = None,
+        num_workers: int = 0,
+        dl_tfms: Any = None,
+        device: Optional[torch.device] = None,
+        collate_fn: Any = None,
+        no_check: bool = False,
+        **dl_kwargs: Any,
+    ) -> "TextBunch":
         """As ``DataBunch.create``; `collate_fn` is passed over: ``load_data`` and ``load_learner`` hand in fastai's."""
         datasets, val_bs = cls._init_ds(train_ds, valid_ds, test_ds), bs if val_bs is None else val_bs
         buckets = LengthBucketSampler(train_ds.x.lengths, bs) if len(train_ds.x.items) else None
-        loaders = [DataLoader(dataset, size, sampler=sampler, num_workers=num_workers, **dl_kwargs) for
-                   dataset, size, sampler in zip(datasets, (bs, val_bs, val_bs, val_bs), (buckets, None, None, None))]
-        bunch = cls(*loaders, path=path, device=device, dl_tfms=dl_tfms, collate_fn=ItemCollator(train_ds.x.collator),
-                    no_check=no_check)
+        loaders = [
+            DataLoader(dataset, size, sampler=sampler, num_workers=num_workers, **dl_kwargs)
+            for dataset, size, sampler in zip(datasets, (bs, val_bs, val_bs, val_bs), (buckets, None, None, None))
+        ]
+        bunch = cls(
+            *loaders,
+            path=path,
+            device=device,
+            dl_tfms=dl_tfms,
+            collate_fn=ItemCollator(train_ds.x.collator),
+            no_check=no_check,
+        )
         bunch.train_dl, bunch.valid_dl = bunch.to_text_loader(bunch.train_dl), bunch.to_text_loader(bunch.valid_dl)
         bunch._pad_to_common_width()
         return bunch

@@ -1,4 +1,5 @@
 """Predictions in buckets of like length, given back in the caller's row order."""
+
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Optional
 
@@ -15,12 +16,21 @@ from fastai_hf_callback.errors import InvalidInputError
 
 __all__ = ["ordered_preds"]
 
-_LOADER_ATTRIBUTES = {DatasetType.Train: "train_dl", DatasetType.Valid: "valid_dl", DatasetType.Test: "test_dl",
-               DatasetType.Fix: "fix_dl"}
+_LOADER_ATTRIBUTES = {
+    DatasetType.Train: "train_dl",
+    DatasetType.Valid: "valid_dl",
+    DatasetType.Test: "test_dl",
+    DatasetType.Fix: "fix_dl",
+}
 
 
-def ordered_preds(learn: Learner, ds_type: DatasetType = DatasetType.Valid, activ: Optional[nn.Module] = None,
-                  with_loss: bool = False, pbar: Any = None) -> List[Tensor]:
+def ordered_preds(
+    learn: Learner,
+    ds_type: DatasetType = DatasetType.Valid,
+    activ: Optional[nn.Module] = None,
+    with_loss: bool = False,
+    pbar: Any = None,
+) -> List[Tensor]:
     """``learn.get_preds``, faster on texts of different length, rows in the caller's order.
 
     Parameters
@@ -48,7 +58,9 @@ def ordered_preds(learn: Learner, ds_type: DatasetType = DatasetType.Valid, acti
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
     loader = _find_loader(learn, ds_type)
     order = longest_first(loader.dataset.x.lengths)
-    with _replace_attribute(learn.data, _LOADER_ATTRIBUTES[ds_type], _reorder_loader(loader, order)), _preserve_callbacks(learn):
+    with _replace_attribute(
+        learn.data, _LOADER_ATTRIBUTES[ds_type], _reorder_loader(loader, order)
+    ), _preserve_callbacks(learn):
         found = learn.get_preds(ds_type, activ=activ, with_loss=with_loss, pbar=pbar)
     back = torch.from_numpy(np.argsort(order))
     return [_reorder_rows(back, rows) for rows in found]
@@ -62,20 +74,27 @@ def _reorder_rows(order: Tensor, values: Tensor) -> Tensor:
 def _find_loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
     if not isinstance(ds_type, DatasetType) or ds_type not in _LOADER_ATTRIBUTES:
         given = ds_type if isinstance(ds_type, (str, DatasetType)) else type(ds_type).__name__
-        raise InvalidInputError(f"ordered_preds of {given} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
-                            f"for new texts write data.add_test(texts), then DatasetType.Test; for one text "
-                            f"learn.predict(text)")
+        raise InvalidInputError(
+            f"ordered_preds of {given} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
+            f"for new texts write data.add_test(texts), then DatasetType.Test; for one text "
+            f"learn.predict(text)"
+        )
     # Of the training rows, the loader that keeps their order: it pads them so that predictions can be put together.
     loader = learn.data.fix_dl if ds_type == DatasetType.Train else learn.data.dl(ds_type)
     if loader is None:
-        raise InvalidInputError(f"these data have no {ds_type.name.lower()} set; write text_data(..., test=frame), or "
-                            f"data.add_test(texts)")
+        raise InvalidInputError(
+            f"these data have no {ds_type.name.lower()} set; write text_data(..., test=frame), or data.add_test(texts)"
+        )
     if not len(getattr(getattr(loader.dataset, "x", None), "items", [0])):
-        raise InvalidInputError(f"the {ds_type.name.lower()} set has no rows, as that of load_learner; write "
-                            f"load_learner(path, test=texts) and DatasetType.Test")
+        raise InvalidInputError(
+            f"the {ds_type.name.lower()} set has no rows, as that of load_learner; write "
+            f"load_learner(path, test=texts) and DatasetType.Test"
+        )
     if not hasattr(getattr(loader.dataset, "x", None), "lengths"):
-        raise InvalidInputError(f"{type(loader.dataset).__name__} was given, whose rows have no lengths; expected data of "
-                            f"text_data: learn.get_preds keeps their order as it is")
+        raise InvalidInputError(
+            f"{type(loader.dataset).__name__} was given, whose rows have no lengths; expected data of "
+            f"text_data: learn.get_preds keeps their order as it is"
+        )
     return loader
 
 

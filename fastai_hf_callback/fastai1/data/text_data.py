@@ -1,4 +1,5 @@
 """Texts and labels -> a fastai 1 ``DataBunch`` of masked lists of tensors, rows of like length together."""
+
 import warnings
 from typing import Any, Optional, Sequence
 
@@ -21,11 +22,27 @@ from .loaders import TextBunch
 __all__ = ["build_text_loaders", "text_data"]
 
 
-def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, *, test: Any = None,
-              text_pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
-              bs: int = 32, val_bs: Optional[int] = None, max_length: int = 128, seed: int = 42, path: Any = ".",
-              device: Optional[torch.device] = None, num_workers: int = 0, tokenizer_workers: Optional[int] = None,
-              progress: bool = True) -> "TextBunch":
+def text_data(
+    train: Any,
+    valid: Any,
+    tokenizer: Any,
+    text: str,
+    labels: Any,
+    *,
+    test: Any = None,
+    text_pair: Optional[str] = None,
+    task: Optional[str] = None,
+    classes: Optional[Sequence[Any]] = None,
+    bs: int = 32,
+    val_bs: Optional[int] = None,
+    max_length: int = 128,
+    seed: int = 42,
+    path: Any = ".",
+    device: Optional[torch.device] = None,
+    num_workers: int = 0,
+    tokenizer_workers: Optional[int] = None,
+    progress: bool = True,
+) -> "TextBunch":
     """Texts with their labels -> all that a fastai ``Learner`` and a Hugging Face model need.
 
     Parameters
@@ -79,21 +96,42 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, *,
     """
     check_arguments(bs, val_bs, num_workers, path, device)
     encoder = TextEncoder(tokenizer, max_length=max_length, tokenizer_workers=tokenizer_workers)
-    examples = read_examples(train, valid, text, labels, text_pair=text_pair, test=test, task=task, classes=classes, seed=seed)
+    examples = read_examples(
+        train, valid, text, labels, text_pair=text_pair, test=test, task=task, classes=classes, seed=seed
+    )
     if examples.task == "question-answering":
-        raise InvalidInputError("task 'question-answering' (questions, and answers in their contexts) is there on fastai 2 alone; on "
-                            "fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), "
-                            "loss_func=SpanLoss()")
+        raise InvalidInputError(
+            "task 'question-answering' (questions, and answers in their contexts) is there on fastai 2 alone; on "
+            "fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), "
+            "loss_func=SpanLoss()"
+        )
     for line in examples.messages:
         warnings.warn(line, stacklevel=2)
-    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if text_pair is None else [text, text_pair]
-    processor = TextProcessor(encoder, paired=text_pair is not None, words=examples.task == "token-classification", progress=bar,
-                              columns=columns)
-    return build_text_loaders(examples, processor, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
-                      num_workers=int(num_workers), device=None if device is None else torch.device(device))
+    bar, columns = (
+        _progress_bar if progress and is_interactive() else None,
+        [text] if text_pair is None else [text, text_pair],
+    )
+    processor = TextProcessor(
+        encoder,
+        paired=text_pair is not None,
+        words=examples.task == "token-classification",
+        progress=bar,
+        columns=columns,
+    )
+    return build_text_loaders(
+        examples,
+        processor,
+        path,
+        bs=int(bs),
+        val_bs=None if val_bs is None else int(val_bs),
+        num_workers=int(num_workers),
+        device=None if device is None else torch.device(device),
+    )
 
 
-def build_text_loaders(examples: LabeledSplits, processor: TextProcessor, path: Any = ".", **settings: Any) -> TextBunch:
+def build_text_loaders(
+    examples: LabeledSplits, processor: TextProcessor, path: Any = ".", **settings: Any
+) -> TextBunch:
     """Checked examples -> their ``DataBunch``; texts that are encoded already are taken as they are."""
     return _build_label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
 
@@ -104,8 +142,11 @@ def _progress_bar(iterable: Any, total: int) -> Any:
 
 def _build_label_lists(examples: LabeledSplits, processor: TextProcessor, path: Any) -> LabelLists:
     def label_split(split: Examples) -> LabelList:
-        y = (EmptyLabelList([0] * len(split.texts), path=path) if split.targets is None else
-             build_label_list(split.targets, examples.task, examples.names, path))
+        y = (
+            EmptyLabelList([0] * len(split.texts), path=path)
+            if split.targets is None
+            else build_label_list(split.targets, examples.task, examples.names, path)
+        )
         return LabelList(TextList(_raw_texts(split), path=path, processor=processor), y)
 
     lists = LabelLists(path, label_split(examples.train), label_split(examples.valid)).process()

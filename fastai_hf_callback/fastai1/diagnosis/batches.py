@@ -1,4 +1,5 @@
 """Batches of fastai 1's loaders; part of ``probe``."""
+
 from typing import Any, List, Optional
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch, pick_evenly, sample_rows

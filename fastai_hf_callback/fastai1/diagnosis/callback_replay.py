@@ -2,6 +2,7 @@
 
 Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
+
 from typing import Any, Callable, Iterator, List
 
 import torch
@@ -16,10 +17,23 @@ from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
 from .snapshot import copy_callback
 from .step_monitor import StepMonitor
 
-__all__ = ["StepEventForwarder", "CallbackMonitor", "find_peak_lr", "copy_without_checks", "count_simulated_steps", "is_batch_callback"]
+__all__ = [
+    "StepEventForwarder",
+    "CallbackMonitor",
+    "find_peak_lr",
+    "copy_without_checks",
+    "count_simulated_steps",
+    "is_batch_callback",
+]
 
-BATCH_EVENTS = ("on_batch_begin", "on_loss_begin", "on_backward_begin", "on_backward_end", "on_step_end",
-                "on_batch_end")
+BATCH_EVENTS = (
+    "on_batch_begin",
+    "on_loss_begin",
+    "on_backward_begin",
+    "on_backward_end",
+    "on_step_end",
+    "on_batch_end",
+)
 SKIP_FLAGS = ("skip_step", "skip_bwd", "skip_zero")
 
 
@@ -58,6 +72,7 @@ class CallbackMonitor:
                 if callback not in self.skipping_callbacks:
                     self.skipping_callbacks.append(callback)
             return returned
+
         return wrapped_event
 
 

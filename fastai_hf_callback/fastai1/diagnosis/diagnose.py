@@ -1,4 +1,5 @@
 """``diagnose`` for fastai 1: a live learner -> ``Evidence`` -> ``Diagnosis``, and nothing changed afterwards."""
+
 import time
 from typing import Any, List
 
@@ -59,11 +60,15 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
     if not isinstance(learn, Learner):
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: diagnose(learn).")
     if batches < 1 or not len(learn.data.train_dl):
-        raise InvalidInputError(f"batches={batches} and a training loader of {len(learn.data.train_dl)} batches were "
-                            f"given; expected at least one of each.")
+        raise InvalidInputError(
+            f"batches={batches} and a training loader of {len(learn.data.train_dl)} batches were "
+            f"given; expected at least one of each."
+        )
     if not len(getattr(learn.data.train_ds, "items", [0])):
-        raise InvalidInputError("The learner has no training rows, as one of load_learner; expected data to look at: give "
-                            "the learner its data, learn.data = text_data(...)")
+        raise InvalidInputError(
+            "The learner has no training rows, as one of load_learner; expected data to look at: give "
+            "the learner its data, learn.data = text_data(...)"
+        )
     started = time.perf_counter()
     with preserve_everything(learn):
         seed_everything(0)
@@ -90,18 +95,24 @@ def probe_first_batch(learn: Learner, xb: Any, yb: Any, others: List[Callback], 
         learn.model = unwrap_ddp(learn.model)
         look = Examination(learn, 1)
         evidence = look.evidence
-        evidence.wiring = Wiring(patch=find_active_patch(),
-                             hf_callback=any(isinstance(cb, HFCallback) for cb in learn.callbacks))
+        evidence.wiring = Wiring(
+            patch=find_active_patch(), hf_callback=any(isinstance(cb, HFCallback) for cb in learn.callbacks)
+        )
         look.full_batches, look.train = [Batch(xb, yb)], [truncate_batch(Batch(xb, yb), rows)]
         look.learner_callbacks = [copy_without_checks(cb, learn) for cb in learn.callbacks if is_batch_callback(cb)]
-        look.fit_callbacks = look.learner_callbacks + [copy_without_checks(cb, learn) for cb in others if is_batch_callback(cb)]
+        look.fit_callbacks = look.learner_callbacks + [
+            copy_without_checks(cb, learn) for cb in others if is_batch_callback(cb)
+        ]
         try:
             float(look.loss_batch(look.train[0], learn.loss_func, look.learner_callbacks))
         except Exception as error:
-            evidence.wiring.valid_error, evidence.wiring.valid_message = classify_exception(error).cause, format_error(error)
-            evidence.wiring.only_in_callback_fns = [type(cb).__name__ for cb in others
-                                                if type(cb).on_loss_begin is not Callback.on_loss_begin] \
-                or ["A callback given to fit"]
+            evidence.wiring.valid_error, evidence.wiring.valid_message = (
+                classify_exception(error).cause,
+                format_error(error),
+            )
+            evidence.wiring.only_in_callback_fns = [
+                type(cb).__name__ for cb in others if type(cb).on_loss_begin is not Callback.on_loss_begin
+            ] or ["A callback given to fit"]
         if look.probe_in_eval_mode():
             look.attempt("outputs", look.probe_outputs_and_loss)
         evidence.wiring.train_error = evidence.wiring.train_message = None  # the fit that is running will say so itself

@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in the core's ``watching.py``.
 """
+
 import copy
 from typing import Any, Callable, List, Optional
 
@@ -119,8 +120,13 @@ class Doctor(LearnerCallback, FitMonitor):
         return StepMonitor(self.learn, SAMPLED_PARAMETERS, SAMPLED_ELEMENTS)
 
     def _probe_first_batch(self, batch: Any, target: Any) -> None:
-        others = [cb for cb in vars(self.learn).values() if isinstance(cb, LearnerCallback) and cb is not self
-                  and not any(cb is known for known in self.learn.callbacks)]
+        others = [
+            cb
+            for cb in vars(self.learn).values()
+            if isinstance(cb, LearnerCallback)
+            and cb is not self
+            and not any(cb is known for known in self.learn.callbacks)
+        ]
         self._keep_first_batch_evidence(probe_first_batch(self.learn, batch, target, others))
 
     def _copy_metrics(self) -> List[Any]:

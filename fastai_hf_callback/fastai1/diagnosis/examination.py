@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in the core's ``examination.py``.
 """
+
 from typing import Any, Callable, List, Optional, Tuple
 
 import torch
@@ -38,14 +39,16 @@ from .step_monitor import RawLossRecorder, StepMonitor, find_master_copies
 
 __all__ = ["Examination"]
 
-PROBING_LR = 1e-4        # where no fit has named a rate, one is needed for the steps and is not judged
+PROBING_LR = 1e-4  # where no fit has named a rate, one is needed for the steps and is not judged
 
 
 class Examination(AnyExamination):
     """One examination; lives inside ``preserve_everything``."""
 
     def wiring(self) -> Wiring:
-        return Wiring(patch=find_active_patch(), hf_callback=any(isinstance(cb, HFCallback) for cb in self.learn.callbacks))
+        return Wiring(
+            patch=find_active_patch(), hf_callback=any(isinstance(cb, HFCallback) for cb in self.learn.callbacks)
+        )
 
     def has_validation(self) -> bool:
         return not self.learn.data.empty_val
@@ -89,8 +92,9 @@ class Examination(AnyExamination):
         made = self._create_fn_callbacks()
         if made is None:
             return False
-        evidence.wiring.only_in_callback_fns = [type(cb).__name__ for cb in made
-                                            if type(cb).on_loss_begin is not Callback.on_loss_begin]
+        evidence.wiring.only_in_callback_fns = [
+            type(cb).__name__ for cb in made if type(cb).on_loss_begin is not Callback.on_loss_begin
+        ]
         self.learner_callbacks = [cb for cb in copies if is_batch_callback(cb)]
         self.fit_callbacks = self.learner_callbacks + [cb for cb in made if is_batch_callback(cb)]
         return True
@@ -103,7 +107,10 @@ class Examination(AnyExamination):
             cause = "unwrapping-in-callback-fns" if isinstance(error, FastaiHFError) else found.cause
             if cause == "unknown-failure" and "is not callable" in str(error):
                 cause = "callback-instance-in-callback-fns"
-            self.evidence.wiring.train_error, self.evidence.wiring.train_message = cause, f"{type(error).__name__}: {error}"
+            self.evidence.wiring.train_error, self.evidence.wiring.train_message = (
+                cause,
+                f"{type(error).__name__}: {error}",
+            )
             return None
 
     def validation_loss(self, batch: Batch) -> float:
@@ -161,7 +168,10 @@ class Examination(AnyExamination):
                 handler.on_batch_end(loss)
         except Exception as error:
             if watch.graph is None or (watch.graph.trainable and watch.graph.loss_has_graph):
-                evidence.wiring.train_error, evidence.wiring.train_message = classify_exception(error).cause, format_error(error)
+                evidence.wiring.train_error, evidence.wiring.train_message = (
+                    classify_exception(error).cause,
+                    format_error(error),
+                )
         evidence.graph, evidence.precision = watch.graph, watch.precision
         if watch.stepping.steps:
             evidence.stepping = watch.summarize()
@@ -170,7 +180,9 @@ class Examination(AnyExamination):
             evidence.stepping.skipped_by = sorted(monitor.skipped_by)
             if evidence.stepping.skipped_steps >= evidence.stepping.steps:
                 evidence.stepping.steps_simulated = self.attempt(
-                    "an epoch of skipped steps", lambda: count_simulated_steps(learn, monitor.skipping_callbacks, self.train[0]))
+                    "an epoch of skipped steps",
+                    lambda: count_simulated_steps(learn, monitor.skipping_callbacks, self.train[0]),
+                )
             evidence.examined += ["gradients", "optimizer"]
         if evidence.weights is not None and find_master_copies(learn):
             evidence.weights.has_master_copies = True
@@ -193,5 +205,10 @@ def _find_fastai_tokens(learn: Learner, views: List[TokenView]) -> List[str]:
     if not words:
         return []
     used = {int(t) for v in views for t in v.ids.unique().tolist()}
-    return sorted({words[i] for i in used if i < len(words) and str(words[i]).startswith("xx")
-                   and str(words[i]) not in ("xxpad", "xxunk")})
+    return sorted(
+        {
+            words[i]
+            for i in used
+            if i < len(words) and str(words[i]).startswith("xx") and str(words[i]) not in ("xxpad", "xxunk")
+        }
+    )

@@ -1,4 +1,5 @@
 """What ``finding.apply(learn)`` does: cures that are mechanical and safe, by cause."""
+
 import importlib.util
 import types
 from functools import partial
@@ -71,14 +72,17 @@ def _reset_loss_scale(learn: Learner) -> None:
     for callback in [*learn.callbacks, *vars(learn).values()]:
         if isinstance(callback, Callback) and "loss_scale" in vars(callback):
             # What it begins with itself; from there it finds its own way down.
-            callback.loss_scale, callback.dynamic, callback.noskip = 2.0 ** 16, True, 0
+            callback.loss_scale, callback.dynamic, callback.noskip = 2.0**16, True, 0
 
 
 def _restore_fastai_loop(learn: Learner) -> None:
     """``loss_batch`` as fastai's file has it, its globals those of the live module; and the callback for it."""
     source = importlib.util.find_spec("fastai.basic_train")
-    code = next(c for c in source.loader.get_code("fastai.basic_train").co_consts
-                if isinstance(c, types.CodeType) and c.co_name == "loss_batch")
+    code = next(
+        c
+        for c in source.loader.get_code("fastai.basic_train").co_consts
+        if isinstance(c, types.CodeType) and c.co_name == "loss_batch"
+    )
     basic_train.loss_batch = types.FunctionType(code, vars(basic_train), "loss_batch", (None, None, None))
     if not any(_is_unwrapping(cb) for cb in learn.callbacks):
         _add_hf_callback(learn)
@@ -92,8 +96,11 @@ def _add_hf_callback(learn: Learner) -> None:
 
 def _is_unwrapping(kind: Any) -> bool:
     kind = kind if isinstance(kind, type) else type(kind)
-    return issubclass(kind, Callback) and kind.on_loss_begin is not Callback.on_loss_begin \
+    return (
+        issubclass(kind, Callback)
+        and kind.on_loss_begin is not Callback.on_loss_begin
         and not issubclass(kind, MixedPrecision)
+    )
 
 
 def _reset_epsilon(learn: Learner) -> None:
@@ -109,14 +116,16 @@ def _relax_clipping(learn: Learner) -> None:
 
 
 def _has_tiny_clip(fn: Any) -> bool:
-    return any(isinstance(v, float) and v < 1e-4 for v in getattr(fn, "keywords", {}).values()) \
-        and "clip" in getattr(fn, "keywords", {})
+    return any(isinstance(v, float) and v < 1e-4 for v in getattr(fn, "keywords", {}).values()) and "clip" in getattr(
+        fn, "keywords", {}
+    )
 
 
 def _remove_callbacks(learn: Learner, names: list) -> None:
     learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in names]
-    learn.callback_fns = [fn for fn in learn.callback_fns
-                          if getattr(getattr(fn, "func", fn), "__name__", "") not in names]
+    learn.callback_fns = [
+        fn for fn in learn.callback_fns if getattr(getattr(fn, "func", fn), "__name__", "") not in names
+    ]
 
 
 def _add_auc_metric(learn: Learner) -> None:
@@ -126,14 +135,22 @@ def _add_auc_metric(learn: Learner) -> None:
 _FIXED_BY_REMOVAL = ("step-skipped", "backward-skipped", "gradients-never-zeroed", "accumulation-never-steps")
 
 _FIXES: Dict[str, Callable[[Learner], None]] = {
-    "optimizer-holds-another-model": _merge_parameter_groups, "split-leaves-modules-out": _merge_parameter_groups,
-    "parameters-not-in-optimizer": _recreate_optimizer, "everything-frozen": _unfreeze_all, "head-frozen": _unfreeze_all,
-    "untrained-body-frozen": _unfreeze_all, "weight-decay-dominates": _reset_weight_decay,
-    "half-weights-without-master": _switch_to_full_precision, "loss-scale-overflows": _reset_loss_scale,
-    "loss-scale-collapsed": _reset_loss_scale, "patch-left-active": _restore_fastai_loop,
-    "output-not-unwrapped": _add_hf_callback, "unwrapping-in-callback-fns": _add_hf_callback,
+    "optimizer-holds-another-model": _merge_parameter_groups,
+    "split-leaves-modules-out": _merge_parameter_groups,
+    "parameters-not-in-optimizer": _recreate_optimizer,
+    "everything-frozen": _unfreeze_all,
+    "head-frozen": _unfreeze_all,
+    "untrained-body-frozen": _unfreeze_all,
+    "weight-decay-dominates": _reset_weight_decay,
+    "half-weights-without-master": _switch_to_full_precision,
+    "loss-scale-overflows": _reset_loss_scale,
+    "loss-scale-collapsed": _reset_loss_scale,
+    "patch-left-active": _restore_fastai_loop,
+    "output-not-unwrapped": _add_hf_callback,
+    "unwrapping-in-callback-fns": _add_hf_callback,
     "callback-class-not-instance": _add_hf_callback,
-    "callback-instance-in-callback-fns": _add_hf_callback, "clipped-to-nothing": _relax_clipping,
+    "callback-instance-in-callback-fns": _add_hf_callback,
+    "clipped-to-nothing": _relax_clipping,
     "metric-at-base-rate": _add_auc_metric,
     "epsilon-outweighs-gradients": _reset_epsilon,
 }

@@ -1,4 +1,5 @@
 """What earlier fits left in a fastai 1 learner: losses, metrics, learning rates; part of ``probe``."""
+
 from typing import Dict, List, Optional
 
 from fastai.basic_train import Learner
@@ -32,8 +33,16 @@ def read_hyperparameters(learn: Learner) -> HyperParams:
         return HyperParams(None, None, wd, None, steps, "no fit yet" if not rates else "only a range test so far", kind)
     highest = max(rates)
     wd = max(wd, 0.0)
-    return HyperParams(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind,
-                 compute_near_zero_lr_share(rates))
+    return HyperParams(
+        highest,
+        min(rates),
+        wd,
+        highest * wd,
+        steps,
+        "the highest of the last fit",
+        kind,
+        compute_near_zero_lr_share(rates),
+    )
 
 
 def set_learning_rate(optimizer: OptimWrapper, lr: float) -> None:

@@ -1,4 +1,5 @@
 """fastai 1 metrics asked about real outputs and stand-ins; part of ``probe``."""
+
 import copy
 from functools import partial
 from typing import Any, Callable, List
@@ -14,8 +15,9 @@ from fastai_hf_callback.results.evidence import MetricEvidence
 __all__ = ["probe_metrics"]
 
 
-def probe_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Tensor],
-                    loss_func: Callable) -> List[MetricEvidence]:
+def probe_metrics(
+    metrics: List[Any], outputs: List[Tensor], targets: List[Tensor], loss_func: Callable
+) -> List[MetricEvidence]:
     """Score real, right, contrary, random and constant outputs; metrics are copied first.
 
     Parameters
@@ -29,8 +31,11 @@ def probe_metrics(metrics: List[Any], outputs: List[Tensor], targets: List[Tenso
     """
     names = metric_names(metrics)
     # A ConstantBaseline is constant on purpose.
-    return [probe_metric(name, partial(_compute_value, metric), outputs, targets, loss_func)
-            for name, metric in zip(names, metrics) if not isinstance(metric, ConstantBaseline)]
+    return [
+        probe_metric(name, partial(_compute_value, metric), outputs, targets, loss_func)
+        for name, metric in zip(names, metrics)
+        if not isinstance(metric, ConstantBaseline)
+    ]
 
 
 def _compute_value(metric: Any, epochs: List[Any]) -> float:

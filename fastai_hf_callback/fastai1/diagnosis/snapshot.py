@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in ``setting_aside.py``.
 """
+
 import warnings
 from contextlib import contextmanager
 from typing import Any, Iterator, List
@@ -59,19 +60,37 @@ def _save_state(learn: Learner, memory: Snapshot) -> None:
 
 def _list_stateful_objects(learn: Learner) -> List[Any]:
     optimizer = learn.__dict__.get("opt")
-    callbacks = [value for value in [*learn.callbacks, *learn.metrics, *vars(learn).values()]
-                 if isinstance(value, Callback)]
+    callbacks = [
+        value for value in [*learn.callbacks, *learn.metrics, *vars(learn).values()] if isinstance(value, Callback)
+    ]
     loaders = [dl for dl in vars(learn.data).values() if hasattr(dl, "dl")]
     inner = [dl.dl for dl in loaders]
     samplers = [getattr(dl, name, None) for dl in inner for name in ("sampler", "batch_sampler", "dataset")]
-    parts = [optimizer, getattr(optimizer, "opt", None), *callbacks, learn.loss_func, learn.data, *loaders, *inner,
-             *samplers]
+    parts = [
+        optimizer,
+        getattr(optimizer, "opt", None),
+        *callbacks,
+        learn.loss_func,
+        learn.data,
+        *loaders,
+        *inner,
+        *samplers,
+    ]
     return [part for part in parts if part is not None]
 
 
 def copy_callback(callback: Callback, learn: Learner) -> Callback:
     """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
-    shared = [learn, learn.model, learn.data, learn.loss_func, learn.__dict__.get("opt"), *learn.callbacks,
-              *(v for v in vars(learn).values() if isinstance(v, Callback)), *find_all_modules(learn.model),
-              *learn.model.parameters(), *learn.layer_groups]
+    shared = [
+        learn,
+        learn.model,
+        learn.data,
+        learn.loss_func,
+        learn.__dict__.get("opt"),
+        *learn.callbacks,
+        *(v for v in vars(learn).values() if isinstance(v, Callback)),
+        *find_all_modules(learn.model),
+        *learn.model.parameters(),
+        *learn.layer_groups,
+    ]
     return copy_with_shared(callback, shared)

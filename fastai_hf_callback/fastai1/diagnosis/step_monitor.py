@@ -1,4 +1,5 @@
 """Watches training steps from inside fastai 1's loop; what ``probe`` and ``Doctor`` have in common."""
+
 from typing import Any, Dict, List, Optional, Set
 
 from fastai.basic_train import Learner
@@ -73,8 +74,13 @@ def find_master_copies(learn: Learner) -> Dict[int, Tensor]:
             continue
         for ours, theirs in zip(half, full):
             # Several callbacks may hold copies (a probe's own beside the live one's): those that are stepped count.
-            pairs.update({id(p): m for p, m in zip(ours, theirs) if p.shape == m.shape
-                          and (id(m) in optimizer_parameters or id(p) not in pairs)})
+            pairs.update(
+                {
+                    id(p): m
+                    for p, m in zip(ours, theirs)
+                    if p.shape == m.shape and (id(m) in optimizer_parameters or id(p) not in pairs)
+                }
+            )
     return pairs
 
 

@@ -1,4 +1,5 @@
 """``compare`` on fastai 2: a factory and a fit -> a ``Trace`` per arm -> ``Comparison``."""
+
 import tempfile
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -36,8 +37,13 @@ from .recorder import TraceRecorder, base_rates, constant_prediction_scores, eva
 __all__ = ["compare", "ARMS"]
 
 
-def compare(make_learner: Callable[[], Learner], fit: Optional[Callable[[Learner], Any]] = None, seed: int = 42,
-            arms: Sequence[str] = ARMS, progress: Union[bool, Progress] = True) -> Comparison:
+def compare(
+    make_learner: Callable[[], Learner],
+    fit: Optional[Callable[[Learner], Any]] = None,
+    seed: int = 42,
+    arms: Sequence[str] = ARMS,
+    progress: Union[bool, Progress] = True,
+) -> Comparison:
     """Run the same training through the callback, the patched loop and a broken arm, and compare.
 
     Parameters
@@ -86,8 +92,7 @@ def _fit_two_epochs(learn: Learner) -> None:
     learn.fit_one_cycle(2)
 
 
-def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress],
-             earlier: List[Trace]) -> Trace:
+def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress], earlier: List[Trace]) -> Trace:
     seed_everything(seed)
     learn = build_learner(make_learner, Learner, arm)
     trace = Trace(arm, initial_weights=compute_weight_digests(learn.model))

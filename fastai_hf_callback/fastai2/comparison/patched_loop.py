@@ -1,4 +1,5 @@
 """The article's patch of fastai 2's training loop, as a context manager."""
+
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Union
 
@@ -44,11 +45,11 @@ def _build_article_do_one_batch(element):
 
     def _do_one_batch(self):
         self.pred = take(self.model(*self.xb))
-        self('after_pred')
+        self("after_pred")
         if len(self.yb):
             self.loss_grad = self.loss_func(self.pred, *self.yb)
             self.loss = self.loss_grad.clone()
-        self('after_loss')
+        self("after_loss")
         if not self.training or not len(self.yb):
             return
         self._do_grad_opt()

@@ -1,4 +1,5 @@
 """Records a fastai 2 run into a ``Trace``, and evaluates a learner without disturbing it."""
+
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from fastai.callback.core import Callback, TrainEvalCallback
@@ -23,8 +24,7 @@ from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.trace import Epoch, Step, Trace, digest
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
-__all__ = ["TraceRecorder", "evaluate", "base_rates", "has_validation", "metric_names",
-           "constant_prediction_scores"]
+__all__ = ["TraceRecorder", "evaluate", "base_rates", "has_validation", "metric_names", "constant_prediction_scores"]
 
 
 class TraceRecorder(Callback):
@@ -66,8 +66,16 @@ class TraceRecorder(Callback):
     def after_backward(self) -> None:
         learn = self.learn
         self._steps_done += 1
-        self.trace.steps.append(Step(self._fit_index, learn.epoch, learn.iter, float(learn.loss.detach().double().mean()),
-                                     compute_grad_norm(learn.model), tuple(float(hyper["lr"]) for hyper in learn.opt.hypers)))
+        self.trace.steps.append(
+            Step(
+                self._fit_index,
+                learn.epoch,
+                learn.iter,
+                float(learn.loss.detach().double().mean()),
+                compute_grad_norm(learn.model),
+                tuple(float(hyper["lr"]) for hyper in learn.opt.hypers),
+            )
+        )
         if self.on_step is not None:
             self.on_step(self._steps_done, self._steps_expected)
 
@@ -92,8 +100,13 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     """
     if not has_validation(learn):
         return None
-    collector, transforming = _OutputCollector([AvgLoss(), *learn.metrics]), [cb for cb in learn.cbs if _is_batch_transform(cb)]
-    with preserve_rng_state(), preserve_learner(learn), preserve_attributes([*learn.metrics, *transforming]), preserve_training_modes(learn.model):
+    collector, transforming = (
+        _OutputCollector([AvgLoss(), *learn.metrics]),
+        [cb for cb in learn.cbs if _is_batch_transform(cb)],
+    )
+    with preserve_rng_state(), preserve_learner(learn), preserve_attributes(
+        [*learn.metrics, *transforming]
+    ), preserve_training_modes(learn.model):
         learn.cbs = L(transforming)
         learn.add_cb(collector)
         with learn.validation_context():
@@ -119,8 +132,9 @@ def constant_prediction_scores(learn: Learner, evaluation: Evaluation) -> Dict[s
 
 def _build_score_function(learn: Learner, evaluation: Evaluation) -> Callable[[Tensor], Dict[str, float]]:
     metrics = list(learn.metrics)
-    return lambda row: dict(zip(metric_names(metrics),
-                                score_constant(row, evaluation.outputs, evaluation.targets, metrics)))
+    return lambda row: dict(
+        zip(metric_names(metrics), score_constant(row, evaluation.outputs, evaluation.targets, metrics))
+    )
 
 
 def metric_names(metrics: Sequence[Metric]) -> List[str]:
@@ -172,7 +186,7 @@ def _read_epoch_values(learn: Learner) -> List[Any]:
     recorder = getattr(learn, "recorder", None)
     if recorder is None or not recorder.valid_metrics or getattr(recorder, "cancel_valid", False):
         return [None]
-    return list(recorder.log)[-1 - len(learn.metrics):]
+    return list(recorder.log)[-1 - len(learn.metrics) :]
 
 
 def _build_epoch(fit: int, epoch: int, figures: List[Any], metrics: Sequence[Metric]) -> Epoch:

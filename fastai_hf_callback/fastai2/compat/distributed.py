@@ -2,6 +2,7 @@
 
 Only a process group could show whether they are needed, so they are there wherever ``fastai.distributed`` is loaded.
 """
+
 import sys
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -66,7 +67,7 @@ def _get_idxs_in_loader_order(self: Any) -> List[int]:
     self.n_padded = share * self.world_size
     slots = np.resize(np.array(idxs, dtype=np.int64), self.n_padded)  # what is left over repeats the first rows
     slots[compute_gather_positions(self.n, self.world_size, self.bs or 1)] = idxs
-    return slots[self.rank * share:(self.rank + 1) * share].tolist()
+    return slots[self.rank * share : (self.rank + 1) * share].tolist()
 
 
 def compute_gather_positions(rows: int, world_size: int, bs: int) -> np.ndarray:
@@ -112,16 +113,21 @@ def _count_each_row_once(kind: Any) -> Iterator[None]:
         yield
 
 
-def _build_weighted_accumulate(original: Callable[..., None], kind: Any, value_of: Callable[..., Any]) -> Callable[..., None]:
+def _build_weighted_accumulate(
+    original: Callable[..., None], kind: Any, value_of: Callable[..., Any]
+) -> Callable[..., None]:
     @wraps(original)
     def accumulate(self: Any, learn: Learner) -> None:
         if type(learn.dl) is not kind:
             return original(self, learn)
         real = _count_real_rows(learn.dl, find_bs(learn.yb))
         value = float(value_of(self, learn, real)) if real else 0.0
-        total, count = torch.cat(all_gather_rows(torch.tensor([[value * real, real]], dtype=torch.float64))).sum(0).tolist()
+        total, count = (
+            torch.cat(all_gather_rows(torch.tensor([[value * real, real]], dtype=torch.float64))).sum(0).tolist()
+        )
         self.total, self.count = self.total + torch.tensor(total), self.count + count
         return None
+
     return accumulate
 
 
@@ -143,5 +149,8 @@ def _take_first_rows(found: Any, rows: int) -> Any:
     return apply(lambda part: part[:rows], found)
 
 
-DISTRIBUTED_PATCHES: Dict[str, Patch] = {"distributed-on-cpu": _patch_distributed_on_cpu, "distributed-predictions": _patch_predictions,
-                          "distributed-metrics": _patch_metrics}
+DISTRIBUTED_PATCHES: Dict[str, Patch] = {
+    "distributed-on-cpu": _patch_distributed_on_cpu,
+    "distributed-predictions": _patch_predictions,
+    "distributed-metrics": _patch_metrics,
+}

@@ -2,6 +2,7 @@
 
 How a part is entered and left stands in ``healing.py``; what concerns several processes in ``distributing.py``.
 """
+
 import warnings
 from functools import wraps
 from typing import ContextManager, Dict, Optional, Tuple

@@ -1,4 +1,5 @@
 """What a run or an evaluation leaves behind on a fastai 2 learner, put back: attributes, callbacks, loaders, modes."""
+
 import random
 from contextlib import ExitStack, contextmanager
 from typing import Any, Iterable, Iterator, List

@@ -1,4 +1,5 @@
 """fastai 2 without its progress bars and tables, for runs that have a progress bar of their own."""
+
 from contextlib import contextmanager
 from typing import Any, Iterator
 

@@ -3,6 +3,7 @@
 ``Learner._do_one_batch`` is the only place that calls the model: ``fit``, ``lr_find``, ``validate``, ``get_preds`` and
 ``predict`` all go through it.
 """
+
 from typing import Optional
 
 from fastai import learner
@@ -17,8 +18,10 @@ def raise_if_patched() -> None:
     """Raise ``PatchError`` when the loop is already patched, by this or by anybody's code."""
     foreign = find_active_patch()
     if foreign is not None:
-        raise PatchError(f"fastai's Learner._do_one_batch is already patched, by {foreign}; expected fastai's own. "
-                         f"Leave that patch first: take it out of the cell or file that makes it, and restart Python.")
+        raise PatchError(
+            f"fastai's Learner._do_one_batch is already patched, by {foreign}; expected fastai's own. "
+            f"Leave that patch first: take it out of the cell or file that makes it, and restart Python."
+        )
 
 
 def find_active_patch() -> Optional[str]:

@@ -1,4 +1,5 @@
 """A fastai 2 dataset of encoded texts: what a ``TextLoader`` takes its rows from."""
+
 from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -41,7 +42,9 @@ class TextDataset:
         What the targets mean.
     """
 
-    def __init__(self, rows: Sequence[EncodedText], targets: Optional[Sequence[Any]], collator: TextCollator, labels: TaskLabels):
+    def __init__(
+        self, rows: Sequence[EncodedText], targets: Optional[Sequence[Any]], collator: TextCollator, labels: TaskLabels
+    ):
         self.rows, self.targets, self.collator, self.labels = list(rows), targets, collator, labels
         self.lengths = np.array([len(row.ids) for row in self.rows], dtype=np.int64)
 
@@ -60,8 +63,9 @@ class TextDataset:
         items = list(items) if isinstance(items, (list, tuple, L)) else items
         if isinstance(items, list) and items and all(isinstance(item, TextItem) for item in items):
             targets = [item.target for item in items]
-            return TextDataset([item.row for item in items], None if targets[0] is None else targets, self.collator,
-                               self.labels)
+            return TextDataset(
+                [item.row for item in items], None if targets[0] is None else targets, self.collator, self.labels
+            )
         if isinstance(items, list) and len(items) == 1:  # as `predict` gives it
             rows = [self.collator.encode_for_predict(items[0], "learn.predict({0}), or dls.test_dl([{0}, ...])")]
         else:

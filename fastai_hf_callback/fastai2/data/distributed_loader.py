@@ -3,6 +3,7 @@
 fastai's own ``DistributedDL`` knows nothing of lengths: it cuts the order at equal places, across the batches, repeats
 rows until they can be divided, counts these twice in metrics and returns predictions in another order than it read.
 """
+
 from typing import Any, Iterator, List
 
 import numpy as np
@@ -53,14 +54,17 @@ class ShardedTextLoader(DistributedDL):
     def get_idxs(self) -> List[int]:
         """This process's rows, each batch filled up to the same width: workers cut at equal places."""
         order = broadcast_order(self.dl.build_global_order(self.world_size), is_random=self.dl.is_reshuffled)
-        order = order[:self._count_kept_rows(len(order))]
+        order = order[: self._count_kept_rows(len(order))]
         self.n = len(order)
         if not self.n:
             return []
         shares = self._shard_order(order)
         self.bs = int(self._row_counts.max())
-        return [int(row) for batch in shares[self.rank]
-                for row in np.pad(batch, (0, self.bs - len(batch)), constant_values=NO_ROW)]
+        return [
+            int(row)
+            for batch in shares[self.rank]
+            for row in np.pad(batch, (0, self.bs - len(batch)), constant_values=NO_ROW)
+        ]
 
     def create_batches(self, samps: Any) -> Iterator[Any]:
         for slots in chunked(samps, self.bs):
@@ -93,7 +97,7 @@ class ShardedTextLoader(DistributedDL):
         shares = [[*share, *rest] for share in shares]
         self._row_counts = np.array([[len(batch) for batch in share] for share in shares])
         self._counted_rows = self._row_counts.copy()
-        self._counted_rows[1:, len(shares[0]) - len(rest):] = 0
+        self._counted_rows[1:, len(shares[0]) - len(rest) :] = 0
         return shares
 
     # -- what was found ----------------------------------------------------------------------------
@@ -104,7 +108,9 @@ class ShardedTextLoader(DistributedDL):
         found = found.as_subclass(Tensor)
         if found.dim() == 0:
             return self._gather_mean(found)
-        return torch.cat([part for part, real in zip(all_gather_rows(found), self._counted_rows[:, self._step_index]) if real])
+        return torch.cat(
+            [part for part, real in zip(all_gather_rows(found), self._counted_rows[:, self._step_index]) if real]
+        )
 
     def _gather_mean(self, found: Tensor) -> Tensor:
         """The mean over the rows of all processes, for fastai to weigh with this process's rows.

@@ -1,4 +1,5 @@
 """What the targets of every task mean on fastai 2: the loss, the classes, and a label in words."""
+
 from typing import Any, List, Sequence
 
 import numpy as np
@@ -28,8 +29,13 @@ class WordLossFlat(CrossEntropyLossFlat):
         BaseLoss.__init__(self, CrossEntropyLoss, axis=-1, ignore_index=IGNORE_INDEX)
 
 
-LOSS_BY_TASK = {"single_label_classification": CrossEntropyLossFlat, "multi_label_classification": BCEWithLogitsLossFlat, "regression": MSELossFlat,
-          "token-classification": WordLossFlat, "question-answering": SpanLoss}
+LOSS_BY_TASK = {
+    "single_label_classification": CrossEntropyLossFlat,
+    "multi_label_classification": BCEWithLogitsLossFlat,
+    "regression": MSELossFlat,
+    "token-classification": WordLossFlat,
+    "question-answering": SpanLoss,
+}
 
 
 class TaskLabels:

@@ -1,4 +1,5 @@
 """The fastai 2 loaders of encoded texts: which rows make a batch, how a batch is made, and how it is shown."""
+
 from types import MethodType
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -67,7 +68,11 @@ class TextLoader(TfmdDL):
 
     def _padded_width(self) -> Optional[int]:
         """With outputs per token, one width for all batches that are predicted: fastai puts predictions together."""
-        return None if self.is_reshuffled or not self.dataset.collator.predicts_per_token else int(self.dataset.lengths.max())
+        return (
+            None
+            if self.is_reshuffled or not self.dataset.collator.predicts_per_token
+            else int(self.dataset.lengths.max())
+        )
 
     # -- a batch, shown ----------------------------------------------------------------------------
 
@@ -89,8 +94,9 @@ class TextLoader(TfmdDL):
         batch, n_inp = to_cpu(b), self.n_inp
         return batch[:n_inp], batch[n_inp:], self.decode_batch(batch, max_n)
 
-    def show_batch(self, b: Any = None, max_n: int = 9, ctxs: Any = None, show: bool = True, max_chars: int = 300,
-                   **kwargs: Any) -> Any:
+    def show_batch(
+        self, b: Any = None, max_n: int = 9, ctxs: Any = None, show: bool = True, max_chars: int = 300, **kwargs: Any
+    ) -> Any:
         """Show texts and their labels, a row each; arguments as fastai's."""
         b = self.one_batch() if b is None else b
         if not show:
@@ -101,8 +107,9 @@ class TextLoader(TfmdDL):
             columns["target"] = [row[n_inp] for row in rows]
         show_table(columns)
 
-    def show_results(self, b: Any, out: Any, max_n: int = 9, ctxs: Any = None, show: bool = True,
-                     max_chars: int = 300, **kwargs: Any) -> Any:
+    def show_results(
+        self, b: Any, out: Any, max_n: int = 9, ctxs: Any = None, show: bool = True, max_chars: int = 300, **kwargs: Any
+    ) -> Any:
         """Show texts, labels and what was predicted, a row each; arguments as fastai's."""
         n_inp = self.n_inp
         out = out[0] if isinstance(out, (list, tuple)) and len(out) == 1 else out
@@ -147,8 +154,9 @@ class TextLoaders(DataLoaders):
         """The task's loss, which ``Learner`` takes."""
         return self.train_ds.loss_func
 
-    def test_dl(self, test_items: Any, rm_type_tfms: Any = None, with_labels: bool = False,
-                **kwargs: Any) -> TextLoader:
+    def test_dl(
+        self, test_items: Any, rm_type_tfms: Any = None, with_labels: bool = False, **kwargs: Any
+    ) -> TextLoader:
         """A loader of texts (or pairs, or lists of words; of a DataFrame or a CSV file with their columns) to predict.
 
         Parameters
@@ -165,8 +173,10 @@ class TextLoaders(DataLoaders):
             When an item is no text, or labels are asked for.
         """
         if with_labels and hasattr(test_items, "columns"):
-            raise InvalidInputError("with_labels=True was given; expected texts alone: for labels too, write "
-                                "text_data(..., test=frame) and learn.validate(dl=dls.test)")
+            raise InvalidInputError(
+                "with_labels=True was given; expected texts alone: for labels too, write "
+                "text_data(..., test=frame) and learn.validate(dl=dls.test)"
+            )
         dataset: TextDataset = self.valid_ds.build_prediction_set(test_items)
         kwargs.pop("process", None)  # of tables, as Interpretation asks
         return self.valid.new(dataset, **kwargs)

@@ -1,4 +1,5 @@
 """Predictions in buckets of like length, given back in the caller's row order."""
+
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -14,9 +15,15 @@ __all__ = ["ordered_preds"]
 _LOADER_POSITIONS = {"train": 0, "valid": 1, "test": 2}
 
 
-def ordered_preds(learn: Learner, ds: Any = "valid", act: Optional[Callable[..., Any]] = None,
-                  with_input: bool = False, with_loss: bool = False, with_decoded: bool = False,
-                  dl: Optional[TextLoader] = None) -> tuple:
+def ordered_preds(
+    learn: Learner,
+    ds: Any = "valid",
+    act: Optional[Callable[..., Any]] = None,
+    with_input: bool = False,
+    with_loss: bool = False,
+    with_decoded: bool = False,
+    dl: Optional[TextLoader] = None,
+) -> tuple:
     """``learn.get_preds``, faster on texts of different length, rows in the caller's order.
 
     Parameters
@@ -48,18 +55,20 @@ def ordered_preds(learn: Learner, ds: Any = "valid", act: Optional[Callable[...,
     loader = _find_loader(learn, ds if dl is None else dl)
     # fastai lets `get_preds` begin like a fit, which empties the last fit's recorder.
     with preserve_learner(learn), preserve_attributes(list(learn.cbs)):
-        return learn.get_preds(dl=loader.longest_first(), act=act, with_input=with_input, with_loss=with_loss,
-                               with_decoded=with_decoded)
+        return learn.get_preds(
+            dl=loader.longest_first(), act=act, with_input=with_input, with_loss=with_loss, with_decoded=with_decoded
+        )
 
 
 def _find_loader(learn: Learner, ds: Any) -> TextLoader:
     loader, name = _resolve_loader(learn, ds)
     if not isinstance(loader, TextLoader):
-        raise InvalidInputError(f"{type(loader).__name__} was given, whose rows have no lengths; expected data of "
-                            f"text_data: learn.get_preds keeps their order as it is")
+        raise InvalidInputError(
+            f"{type(loader).__name__} was given, whose rows have no lengths; expected data of "
+            f"text_data: learn.get_preds keeps their order as it is"
+        )
     if not len(loader.dataset):
-        raise InvalidInputError(f"{name} has no rows, as that of load_learner; write "
-                            f"ordered_preds(learn, texts)")
+        raise InvalidInputError(f"{name} has no rows, as that of load_learner; write ordered_preds(learn, texts)")
     return loader
 
 
@@ -72,12 +81,15 @@ def _resolve_loader(learn: Learner, ds: Any) -> Any:
         return _resolve_loader(learn, Path(ds))
     at = _LOADER_POSITIONS.get(ds, ds) if isinstance(ds, (str, int)) else None
     if isinstance(at, bool) or not isinstance(at, int) or at < 0:
-        raise InvalidInputError(f"ordered_preds of {ds!r} was asked for; expected 'valid', 'test', 'train', texts or a "
-                            f"loader of them; for one text write learn.predict(text)")
+        raise InvalidInputError(
+            f"ordered_preds of {ds!r} was asked for; expected 'valid', 'test', 'train', texts or a "
+            f"loader of them; for one text write learn.predict(text)"
+        )
     name = next((name for name, place in _LOADER_POSITIONS.items() if place == at), str(at))
     if at >= len(learn.dls.loaders):
-        raise InvalidInputError(f"these data have no {name} set; write text_data(..., test=frame), or "
-                            f"ordered_preds(learn, texts)")
+        raise InvalidInputError(
+            f"these data have no {name} set; write text_data(..., test=frame), or ordered_preds(learn, texts)"
+        )
     return learn.dls.loaders[at], f"the {name} set"
 
 

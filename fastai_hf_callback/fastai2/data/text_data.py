@@ -1,4 +1,5 @@
 """Texts and labels -> fastai 2 ``DataLoaders`` of masked tuples of tensors, rows of like length together."""
+
 import warnings
 from typing import Any, Optional, Sequence
 
@@ -21,11 +22,27 @@ from .loaders import TextLoader, TextLoaders
 __all__ = ["text_data", "build_text_loaders"]
 
 
-def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, *, test: Any = None,
-              text_pair: Optional[str] = None, task: Optional[str] = None, classes: Optional[Sequence[Any]] = None,
-              bs: int = 32, val_bs: Optional[int] = None, max_length: int = 128, seed: int = 42, path: Any = ".",
-              device: Optional[torch.device] = None, num_workers: int = 0, tokenizer_workers: Optional[int] = None,
-              progress: bool = True) -> TextLoaders:
+def text_data(
+    train: Any,
+    valid: Any,
+    tokenizer: Any,
+    text: str,
+    labels: Any,
+    *,
+    test: Any = None,
+    text_pair: Optional[str] = None,
+    task: Optional[str] = None,
+    classes: Optional[Sequence[Any]] = None,
+    bs: int = 32,
+    val_bs: Optional[int] = None,
+    max_length: int = 128,
+    seed: int = 42,
+    path: Any = ".",
+    device: Optional[torch.device] = None,
+    num_workers: int = 0,
+    tokenizer_workers: Optional[int] = None,
+    progress: bool = True,
+) -> TextLoaders:
     """Texts with their labels -> all that a fastai ``Learner`` and a Hugging Face model need.
 
     Parameters
@@ -82,17 +99,34 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, *,
     """
     check_arguments(bs, val_bs, num_workers, path, device)
     encoder = TextEncoder(tokenizer, max_length=max_length, tokenizer_workers=tokenizer_workers)
-    examples = read_examples(train, valid, text, labels, text_pair=text_pair, test=test, task=task, classes=classes, seed=seed)
+    examples = read_examples(
+        train, valid, text, labels, text_pair=text_pair, test=test, task=task, classes=classes, seed=seed
+    )
     for line in examples.messages:
         warnings.warn(line, stacklevel=2)
-    bar, columns = _progress_bar if progress and is_interactive() else None, [text] if text_pair is None else [text, text_pair]
+    bar, columns = (
+        _progress_bar if progress and is_interactive() else None,
+        [text] if text_pair is None else [text, text_pair],
+    )
     if examples.task == "question-answering":
         collator: TextCollator = QACollator(encoder, bar, columns)
     else:
-        collator = TextCollator(encoder, paired=text_pair is not None, words=examples.task == "token-classification", progress=bar,
-                          columns=columns)
-    loaders = build_text_loaders(examples, collator, path, bs=int(bs), val_bs=None if val_bs is None else int(val_bs),
-                           num_workers=int(num_workers), device=None if device is None else torch.device(device))
+        collator = TextCollator(
+            encoder,
+            paired=text_pair is not None,
+            words=examples.task == "token-classification",
+            progress=bar,
+            columns=columns,
+        )
+    loaders = build_text_loaders(
+        examples,
+        collator,
+        path,
+        bs=int(bs),
+        val_bs=None if val_bs is None else int(val_bs),
+        num_workers=int(num_workers),
+        device=None if device is None else torch.device(device),
+    )
     if isinstance(collator, QACollator):
         for name, loader in zip(("train", "valid", "test"), loaders.loaders):
             for line in collator.report_truncated_answers(loader.dataset.rows, loader.dataset.targets, name):
@@ -100,16 +134,31 @@ def text_data(train: Any, valid: Any, tokenizer: Any, text: str, labels: Any, *,
     return loaders
 
 
-def build_text_loaders(examples: LabeledSplits, collator: TextCollator, path: Any = ".", bs: int = 32, val_bs: Optional[int] = None,
-                 num_workers: int = 0, device: Optional[torch.device] = None) -> TextLoaders:
+def build_text_loaders(
+    examples: LabeledSplits,
+    collator: TextCollator,
+    path: Any = ".",
+    bs: int = 32,
+    val_bs: Optional[int] = None,
+    num_workers: int = 0,
+    device: Optional[torch.device] = None,
+) -> TextLoaders:
     """Checked examples -> their ``DataLoaders``; texts that are encoded already are taken as they are."""
     labels = TaskLabels(examples.task, examples.names)
     splits = [split for split in (examples.train, examples.valid, examples.test) if split is not None]
     datasets = [_build_dataset(split, collator, labels) for split in splits]
     device = default_device() if device is None else device
     with preserve_rng_state():  # fastai seeds each loader from python's generator
-        loaders = [TextLoader(dataset, bs=bs if at == 0 or val_bs is None else val_bs, shuffle=at == 0,
-                              num_workers=num_workers, device=device) for at, dataset in enumerate(datasets)]
+        loaders = [
+            TextLoader(
+                dataset,
+                bs=bs if at == 0 or val_bs is None else val_bs,
+                shuffle=at == 0,
+                num_workers=num_workers,
+                device=device,
+            )
+            for at, dataset in enumerate(datasets)
+        ]
         return TextLoaders(*loaders, path=path, device=device)
 
 

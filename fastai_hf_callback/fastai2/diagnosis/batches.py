@@ -1,4 +1,5 @@
 """Batches of fastai 2's loaders; part of ``probe``."""
+
 from typing import Any, List, Optional
 
 from fastai.learner import Learner
@@ -27,6 +28,7 @@ def to_fastai_batch(batch: Batch) -> tuple:
 
 def draw_rows(learn: Learner, loader: Any, ids_index: Optional[int], pad_ids: List[int]) -> Optional[SampledRows]:
     """Rows drawn evenly over a loader's data set, collated as the loader does it."""
+
     def collate(rows: List[int]) -> Batch:
         return _split_batch(learn, _collate_rows(loader, rows))
 

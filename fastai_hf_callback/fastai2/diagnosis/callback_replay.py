@@ -2,6 +2,7 @@
 
 Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
+
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
@@ -31,11 +32,33 @@ from .batches import to_fastai_batch
 from .snapshot import copy_callback
 from .step_monitor import StepMonitor, has_remaining_gradients
 
-__all__ = ["CANCEL_EXCEPTIONS", "ENDING_EXCEPTIONS", "BATCH_EVENTS", "StepEventForwarder", "CallbackMonitor", "enter_epoch", "find_peak_lr", "copy_without_checks",
-           "rehearsal", "count_simulated_steps", "is_batch_callback"]
+__all__ = [
+    "CANCEL_EXCEPTIONS",
+    "ENDING_EXCEPTIONS",
+    "BATCH_EVENTS",
+    "StepEventForwarder",
+    "CallbackMonitor",
+    "enter_epoch",
+    "find_peak_lr",
+    "copy_without_checks",
+    "rehearsal",
+    "count_simulated_steps",
+    "is_batch_callback",
+]
 
-BATCH_EVENTS = ("before_batch", "after_pred", "after_loss", "before_backward", "after_cancel_backward",
-                "after_backward", "before_step", "after_cancel_step", "after_step", "after_cancel_batch", "after_batch")
+BATCH_EVENTS = (
+    "before_batch",
+    "after_pred",
+    "after_loss",
+    "before_backward",
+    "after_cancel_backward",
+    "after_backward",
+    "before_step",
+    "after_cancel_step",
+    "after_step",
+    "after_cancel_batch",
+    "after_batch",
+)
 # What a batch does not catch itself: it ends the epoch or the fit.
 ENDING_EXCEPTIONS = (CancelTrainException, CancelValidException, CancelEpochException, CancelFitException)
 CANCEL_EXCEPTIONS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDING_EXCEPTIONS)
@@ -111,6 +134,7 @@ class CallbackMonitor:
             finally:
                 self._find_shadowed_attributes(callback)
                 self._compare_losses(callback, before)
+
         return wrapped_event
 
     def _compare_losses(self, callback: Callback, before: Tuple[Any, Any]) -> None:
@@ -251,7 +275,9 @@ def rehearsal(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepC
 
 def _simulate_epoch_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
     """The events of an epoch, the model having run once: after each batch, how many steps were made."""
-    with rehearsal(learn, _mean_output_loss) as counting, suppress(*CANCEL_EXCEPTIONS), enter_epoch(learn, callbacks, True):
+    with rehearsal(learn, _mean_output_loss) as counting, suppress(*CANCEL_EXCEPTIONS), enter_epoch(
+        learn, callbacks, True
+    ):
         for i in range(min(learn.n_iter, 5000)):
             before = counting.steps
             learn.train_iter, learn.pct_train = i, i / learn.n_iter  # fastai's own callback may count, too
@@ -265,8 +291,10 @@ def _simulate_epoch_events(learn: Learner, callbacks: List[Callback], batch: Bat
 
 def _read_losses(learn: Learner) -> Tuple[Optional[float], Optional[float]]:
     """The loss that is shown and the one that is propagated, of a batch that has both."""
-    return tuple(float(loss.detach()) if isinstance(loss, Tensor) and loss.numel() == 1 else None
-                 for loss in (vars(learn).get("loss"), vars(learn).get("loss_grad")))
+    return tuple(
+        float(loss.detach()) if isinstance(loss, Tensor) and loss.numel() == 1 else None
+        for loss in (vars(learn).get("loss"), vars(learn).get("loss_grad"))
+    )
 
 
 def _handles_event(callback: Any, event: str) -> bool:
@@ -275,5 +303,8 @@ def _handles_event(callback: Any, event: str) -> bool:
 
 def _is_equal(one: Any, other: Optional[Any]) -> bool:
     pairs = list(tensors_in(one)), list(tensors_in(other))
-    return isinstance(one, Tensor) == isinstance(other, Tensor) and len(pairs[0]) == len(pairs[1]) and all(
-        a.shape == b.shape and bool((a == b).all()) for a, b in zip(*pairs))
+    return (
+        isinstance(one, Tensor) == isinstance(other, Tensor)
+        and len(pairs[0]) == len(pairs[1])
+        and all(a.shape == b.shape and bool((a == b).all()) for a, b in zip(*pairs))
+    )

@@ -1,4 +1,5 @@
 """``diagnose`` for fastai 2: a live learner -> ``Evidence`` -> ``Diagnosis``, and nothing changed afterwards."""
+
 import time
 
 from fastai.learner import Learner
@@ -56,11 +57,15 @@ def examine(learn: Learner, batches: int = 4) -> Evidence:
     if not isinstance(learn, Learner):
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: diagnose(learn).")
     if not getattr(learn.dls, "loaders", None) or not len(learn.dls.train.dataset):
-        raise InvalidInputError("The learner has no training rows, as one of load_learner; expected data to look at: give "
-                            "the learner its data, learn.dls = text_data(...)")
+        raise InvalidInputError(
+            "The learner has no training rows, as one of load_learner; expected data to look at: give "
+            "the learner its data, learn.dls = text_data(...)"
+        )
     if batches < 1 or not len(learn.dls.train):
-        raise InvalidInputError(f"batches={batches} and a training loader of {len(learn.dls.train)} batches were given; "
-                            f"expected at least one of each.")
+        raise InvalidInputError(
+            f"batches={batches} and a training loader of {len(learn.dls.train)} batches were given; "
+            f"expected at least one of each."
+        )
     started = time.perf_counter()
     with preserve_everything(learn):
         seed_everything(0)
@@ -94,7 +99,10 @@ def probe_first_batch(learn: Learner, batch: Batch, rows: int = 4) -> FirstBatch
         except LossNotReachedError:
             pass
         except Exception as error:
-            evidence.wiring.valid_error, evidence.wiring.valid_message = classify_exception(error).cause, format_error(error)
+            evidence.wiring.valid_error, evidence.wiring.valid_message = (
+                classify_exception(error).cause,
+                format_error(error),
+            )
         if look.probe_in_eval_mode():
             look.attempt("outputs", look.probe_outputs_and_loss)
         look.replay_one_step()

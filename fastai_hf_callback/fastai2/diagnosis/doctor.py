@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in the core's ``watching.py``.
 """
+
 import copy
 from typing import Any, Callable, Dict, List, Optional
 
@@ -51,8 +52,11 @@ class Doctor(Callback, FitMonitor):
 
     def __init__(self, every: int = 50, say: Callable[[str], Any] = print):
         if isinstance(every, Learner):
-            raise FastaiHFError("Doctor was given a Learner; on fastai 2 it takes none. Write Learner(..., "
-                              "cbs=[HFCallback(), Doctor()]).", "registration")
+            raise FastaiHFError(
+                "Doctor was given a Learner; on fastai 2 it takes none. Write Learner(..., "
+                "cbs=[HFCallback(), Doctor()]).",
+                "registration",
+            )
         self.every, self.say = every, say
         self._last_diagnosis: Optional[Diagnosis] = None
         self._reset_state()
@@ -118,7 +122,7 @@ class Doctor(Callback, FitMonitor):
     def after_epoch(self) -> None:
         if self._fitting:
             figures, asked = list(getattr(self.learn, "final_record", [])), len(self.learn.metrics)
-            self._finish_epoch(figures[len(figures) - asked:] if self._outputs else [])
+            self._finish_epoch(figures[len(figures) - asked :] if self._outputs else [])
 
     @never_raises
     def after_fit(self) -> None:

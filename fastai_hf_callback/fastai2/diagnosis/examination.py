@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in the core's ``examination.py``.
 """
+
 from contextlib import suppress
 from typing import Any, Callable, List, Optional, Tuple
 
@@ -41,16 +42,20 @@ from .step_monitor import RawLossRecorder, StepMonitor
 
 __all__ = ["Examination"]
 
-PROBING_LR = 1e-4        # where no fit has named a rate, one is needed for the steps and is not judged
+PROBING_LR = 1e-4  # where no fit has named a rate, one is needed for the steps and is not judged
 
 
 class Examination(AnyExamination):
     """One examination; lives inside ``preserve_everything``."""
 
     def wiring(self) -> Wiring:
-        return Wiring(patch=find_active_patch(), hf_callback=any(isinstance(cb, HFCallback) for cb in self.learn.cbs),
-                      only_in_training=[type(cb).__name__ for cb in self.learn.cbs
-                                        if not cb.run_valid and hasattr(cb, "after_pred")])
+        return Wiring(
+            patch=find_active_patch(),
+            hf_callback=any(isinstance(cb, HFCallback) for cb in self.learn.cbs),
+            only_in_training=[
+                type(cb).__name__ for cb in self.learn.cbs if not cb.run_valid and hasattr(cb, "after_pred")
+            ],
+        )
 
     def has_validation(self) -> bool:
         return has_validation(self.learn)
@@ -145,7 +150,10 @@ class Examination(AnyExamination):
             if not any(p.requires_grad for p in learn.model.parameters()):
                 watch.graph = watch.graph or self.attempt("the graph", self._probe_graph_without_steps)
             if watch.graph is None or (watch.graph.trainable and watch.graph.loss_has_graph):
-                evidence.wiring.train_error, evidence.wiring.train_message = classify_exception(error).cause, format_error(error)
+                evidence.wiring.train_error, evidence.wiring.train_message = (
+                    classify_exception(error).cause,
+                    format_error(error),
+                )
         evidence.graph, evidence.precision = watch.graph, watch.precision
         self._record_ineffective_assignments(monitor)
         if watch.stepping.steps:
@@ -187,7 +195,9 @@ class Examination(AnyExamination):
         step.skipped_by = sorted(monitor.skipped_by)
         if step.skipped_steps >= step.steps:
             step.steps_simulated = self.attempt(
-                "an epoch of skipped steps", lambda: count_simulated_steps(self.learn, monitor.skipping_callbacks, self.train[0]))
+                "an epoch of skipped steps",
+                lambda: count_simulated_steps(self.learn, monitor.skipping_callbacks, self.train[0]),
+            )
 
     def _probe_callback_lr(self, initial_lr: float) -> None:
         """Where a callback sets the rate: the highest that it would set in an epoch, and the update that makes."""

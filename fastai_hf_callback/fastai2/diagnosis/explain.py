@@ -1,4 +1,5 @@
 """What an exception means, in fastai 2's words."""
+
 from fastai_hf_callback.diagnosis import diagnosis
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, translate_finding
 

@@ -1,4 +1,5 @@
 """What earlier fits left in a fastai 2 learner: losses, metrics, learning rates; part of ``probe``."""
+
 from typing import Any, Dict, List, Optional
 
 from fastai.learner import Learner
@@ -17,7 +18,7 @@ def read_history(learn: Learner) -> Optional[History]:
         return None
     names = [name for name in recorder.metric_names if name not in ("epoch", "train_loss", "time")]
     rows = [[None if v is None else float(v) for v in row] for row in recorder.values]
-    return History(losses, _group_by_name(names, [row[-len(names):] for row in rows if names]), smoothed=True)
+    return History(losses, _group_by_name(names, [row[-len(names) :] for row in rows if names]), smoothed=True)
 
 
 def read_hyperparameters(learn: Learner) -> HyperParams:
@@ -29,8 +30,16 @@ def read_hyperparameters(learn: Learner) -> HyperParams:
     if not rates or is_range_test(rates):
         return HyperParams(None, None, wd, None, steps, "no fit yet" if not rates else "only a range test so far", kind)
     highest = max(rates)
-    return HyperParams(highest, min(rates), wd, highest * wd, steps, "the highest of the last fit", kind,
-                 compute_near_zero_lr_share(rates))
+    return HyperParams(
+        highest,
+        min(rates),
+        wd,
+        highest * wd,
+        steps,
+        "the highest of the last fit",
+        kind,
+        compute_near_zero_lr_share(rates),
+    )
 
 
 def set_learning_rate(optimizer: Any, lr: float) -> None:

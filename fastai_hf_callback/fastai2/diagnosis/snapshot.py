@@ -2,6 +2,7 @@
 
 What is common to both fastais stands in ``setting_aside.py``.
 """
+
 import copy
 import random
 import warnings
@@ -49,9 +50,19 @@ def preserve_everything(learn: Learner) -> Iterator[None]:
 
 def copy_callback(callback: Callback, learn: Learner) -> Callback:
     """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
-    shared = [learn, learn.model, learn.dls, *_get_loaders(learn), learn.loss_func, learn.opt, *learn.cbs,
-              *learn.metrics, *(v for v in vars(learn).values() if isinstance(v, Callback)),
-              *find_all_modules(learn.model), *learn.model.parameters()]
+    shared = [
+        learn,
+        learn.model,
+        learn.dls,
+        *_get_loaders(learn),
+        learn.loss_func,
+        learn.opt,
+        *learn.cbs,
+        *learn.metrics,
+        *(v for v in vars(learn).values() if isinstance(v, Callback)),
+        *find_all_modules(learn.model),
+        *learn.model.parameters(),
+    ]
     return copy_with_shared(callback, shared)
 
 
@@ -91,8 +102,12 @@ def _list_stateful_objects(learn: Learner) -> List[Any]:
     callbacks = [value for value in [*learn.cbs, *vars(learn).values()] if isinstance(value, Callback)]
     metrics = [value for holder in callbacks for value in vars(holder).values() if isinstance(value, Metric)]
     loaders = _get_loaders(learn)
-    inside = [vars(dl).get(name) for dl in loaders if hasattr(dl, "__dict__")
-              for name in ("dataset", "sampler", "batch_sampler", "fake_l")]
+    inside = [
+        vars(dl).get(name)
+        for dl in loaders
+        if hasattr(dl, "__dict__")
+        for name in ("dataset", "sampler", "batch_sampler", "fake_l")
+    ]
     parts = [learn.opt, *callbacks, *learn.metrics, *metrics, learn.loss_func, learn.dls, *loaders, *inside]
     return [part for part in parts if hasattr(part, "__dict__") and not isinstance(part, type)]
 

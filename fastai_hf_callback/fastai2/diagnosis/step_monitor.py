@@ -1,4 +1,5 @@
 """Watches training steps from inside fastai 2's loop; what ``probe`` and ``Doctor`` have in common."""
+
 from typing import Any, Dict, List, Optional, Set
 
 import torch
@@ -54,22 +55,33 @@ class StepMonitor(steps.StepMonitor):
         return [] if self.learn.opt is None else [float(hyper["lr"]) for hyper in self.learn.opt.hypers]
 
     def read_decoupled_decay(self) -> Dict[int, GroupHyperparameters]:
-        return {} if not self._has_decoupled_decay() else {
-            id(p): (float(hyper["lr"]), float(hyper.get("wd", 0.0))) for p, _, state, hyper
-            in self.learn.opt.all_params() if state.get("do_wd", True)}
+        return (
+            {}
+            if not self._has_decoupled_decay()
+            else {
+                id(p): (float(hyper["lr"]), float(hyper.get("wd", 0.0)))
+                for p, _, state, hyper in self.learn.opt.all_params()
+                if state.get("do_wd", True)
+            }
+        )
 
     def read_coupled_decay(self) -> Dict[int, float]:
         if self.learn.opt is None or self._has_decoupled_decay():
             return {}
-        return {id(p): float(hyper.get("wd", 0.0) or 0.0) * bool(state.get("do_wd", True))
-                for p, _, state, hyper in self.learn.opt.all_params()}
+        return {
+            id(p): float(hyper.get("wd", 0.0) or 0.0) * bool(state.get("do_wd", True))
+            for p, _, state, hyper in self.learn.opt.all_params()
+        }
 
     def read_epsilons(self) -> Dict[int, float]:
         """Of Adam and its like; Adadelta has an epsilon of another meaning."""
         if self.learn.opt is None:
             return {}
-        return {id(p): float(hyper["eps"]) for p, _, _, hyper in self.learn.opt.all_params()
-                if hyper.get("eps") and "rho" not in hyper}
+        return {
+            id(p): float(hyper["eps"])
+            for p, _, _, hyper in self.learn.opt.all_params()
+            if hyper.get("eps") and "rho" not in hyper
+        }
 
     def batches_per_epoch(self) -> int:
         return len(self.learn.dls.train)

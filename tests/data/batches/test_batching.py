@@ -1,4 +1,5 @@
 """Batches of like length, padding, and a model that does not fit the data."""
+
 import pickle
 
 import numpy as np
@@ -31,7 +32,7 @@ def log_normal(rows, seed=0):
 
 
 def batches(order, bs):
-    return [order[at:at + bs] for at in range(0, len(order), bs)]
+    return [order[at : at + bs] for at in range(0, len(order), bs)]
 
 
 # -- the order ---------------------------------------------------------------------------------------
@@ -90,11 +91,18 @@ def faults_of(shares, order, bs, world):
     rows = [row for share in shares for batch in share for row in batch.tolist()]
     sizes = [[len(batch) for batch in share] for share in shares]
     most = bs if bs > 1 or len(order) % world == 0 else 2
-    return [fault for fault, there in (
-        ("rows lost", set(rows) != set(order)), ("rows repeated", len(set(rows)) < len(rows)),
-        ("unequal numbers of batches", len(set(map(len, sizes))) > 1),
-        ("a process without a row", min(map(min, sizes)) == 0), ("a batch too large", max(map(max, sizes)) > most),
-        ("unequal batches", any(max(step) - min(step) > 1 for step in zip(*sizes)))) if there]
+    return [
+        fault
+        for fault, there in (
+            ("rows lost", set(rows) != set(order)),
+            ("rows repeated", len(set(rows)) < len(rows)),
+            ("unequal numbers of batches", len(set(map(len, sizes))) > 1),
+            ("a process without a row", min(map(min, sizes)) == 0),
+            ("a batch too large", max(map(max, sizes)) > most),
+            ("unequal batches", any(max(step) - min(step) > 1 for step in zip(*sizes))),
+        )
+        if there
+    ]
 
 
 @given(ROWS, BATCH, WORLD, st.booleans(), st.integers(0, 9))
@@ -117,18 +125,25 @@ def test_dealt_rows_are_all_there_once_and_no_process_has_a_batch_more(rows, bs,
 
 def test_what_torchs_own_sampler_deals_is_seen_to_repeat_rows():
     from torch.utils.data.distributed import DistributedSampler
+
     samplers = [DistributedSampler(range(61), 2, rank) for rank in range(2)]
     shares = [[np.array(part) for part in batches(list(sampler), 4)] for sampler in samplers]
     assert faults_of(shares, range(61), 4, 2) == ["rows repeated"]
 
 
-@pytest.mark.parametrize("spoil, fault", [
-    (lambda shares: shares[0].pop(), "rows lost"), (lambda shares: shares[1].append(shares[0][0]), "rows repeated"),
-    (lambda shares: shares[1].pop(), "unequal numbers of batches"),
-    (lambda shares: shares[0].append(np.array([], int)) or shares[1].append(np.array([], int)),
-     "a process without a row"),
-    (lambda shares: shares[0].insert(0, np.concatenate([shares[0].pop(0), shares[0].pop(0)])), "a batch too large"),
-])
+@pytest.mark.parametrize(
+    "spoil, fault",
+    [
+        (lambda shares: shares[0].pop(), "rows lost"),
+        (lambda shares: shares[1].append(shares[0][0]), "rows repeated"),
+        (lambda shares: shares[1].pop(), "unequal numbers of batches"),
+        (
+            lambda shares: shares[0].append(np.array([], int)) or shares[1].append(np.array([], int)),
+            "a process without a row",
+        ),
+        (lambda shares: shares[0].insert(0, np.concatenate([shares[0].pop(0), shares[0].pop(0)])), "a batch too large"),
+    ],
+)
 def test_and_so_is_every_other_fault(spoil, fault):
     shares = shard_batches(np.arange(40), 4, 2)
     spoil(shares)
@@ -168,7 +183,9 @@ def test_no_process_waits_for_another_with_longer_texts(world):
 
     def waited(order, interleave):
         """Token positions that processes wait for, per position computed: the longest process sets the pace."""
-        widths = np.array([[lengths[batch].max() for batch in share] for share in shard_batches(order, 32, world, interleave)])
+        widths = np.array(
+            [[lengths[batch].max() for batch in share] for share in shard_batches(order, 32, world, interleave)]
+        )
         return float((widths.max(0) - widths).sum() / widths.sum())
 
     order = LengthBucketSampler(lengths, 32 * world).draw()
@@ -179,8 +196,11 @@ def test_no_process_waits_for_another_with_longer_texts(world):
 # -- padding -----------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.lists(st.integers(0, 99), max_size=9), min_size=1, max_size=6), st.sampled_from(["left", "right"]),
-       st.integers(0, 4))
+@given(
+    st.lists(st.lists(st.integers(0, 99), max_size=9), min_size=1, max_size=6),
+    st.sampled_from(["left", "right"]),
+    st.integers(0, 4),
+)
 @settings(max_examples=100, deadline=None)
 def test_rows_come_back_out_of_their_padding(rows, side, more):
     width = max(map(len, rows)) + more
@@ -209,15 +229,26 @@ def test_a_model_that_fits_is_taken(name):
     assert wrapped.input_names == ("input_ids", "attention_mask")
 
 
-@pytest.mark.parametrize("changed, message", (
-    (dict(vocab_size=VOCAB + 2),
-     "The tokenizer has 50 ids, and BertForSequenceClassification embeds 48. Load both from one folder, or write "
-     "model.resize_token_embeddings(50) if tokens were added."),
-    (dict(longest=33), "The longest text has 33 tokens, and BertForSequenceClassification has 32 positions. Write "
-                       "text_data(..., max_length=32)."),
-    (dict(num_labels=4), "The labels ask for 4 output(s), and BertForSequenceClassification gives 3. Write "
-                      "from_pretrained(..., num_labels=4)."),
-))
+@pytest.mark.parametrize(
+    "changed, message",
+    (
+        (
+            dict(vocab_size=VOCAB + 2),
+            "The tokenizer has 50 ids, and BertForSequenceClassification embeds 48. Load both from one folder, or write "
+            "model.resize_token_embeddings(50) if tokens were added.",
+        ),
+        (
+            dict(longest=33),
+            "The longest text has 33 tokens, and BertForSequenceClassification has 32 positions. Write "
+            "text_data(..., max_length=32).",
+        ),
+        (
+            dict(num_labels=4),
+            "The labels ask for 4 output(s), and BertForSequenceClassification gives 3. Write "
+            "from_pretrained(..., num_labels=4).",
+        ),
+    ),
+)
 def test_a_model_that_does_not_fit_is_refused_before_training(changed, message):
     with pytest.raises(InputError) as caught:
         HFModel(tiny_model("bert", n_outputs=3), inputs(**changed))
@@ -237,8 +268,9 @@ def test_a_model_without_positions_takes_any_length():
 
 def test_a_classifier_without_a_padding_id_is_refused():
     transformers = pytest.importorskip("transformers")
-    model = transformers.GPT2ForSequenceClassification(transformers.GPT2Config(
-        vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, num_labels=3))
+    model = transformers.GPT2ForSequenceClassification(
+        transformers.GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, num_labels=3)
+    )
     with pytest.raises(InputError, match=r"GPT2ForSequenceClassification has no padding id.*pad_token_id = 0\."):
         HFModel(model, inputs())
     model.config.pad_token_id = 0

@@ -1,4 +1,5 @@
 """How texts become tensors on either fastai, and words from their pieces. No fastai here."""
+
 import warnings
 from types import SimpleNamespace
 
@@ -76,7 +77,11 @@ def test_a_batch_without_a_word_costs_nothing_and_others_what_torch_says():
 def test_whatever_gives_a_frame_may_be_predicted(encoder):
     collator, texts = TextCollator(encoder), frame(4)[["text"]]
     like_a_dataset = SimpleNamespace(to_pandas=lambda: texts)
-    assert collator.read_texts_to_predict(like_a_dataset, WRITE) == collator.read_texts_to_predict(texts, WRITE) == texts.text.tolist()
+    assert (
+        collator.read_texts_to_predict(like_a_dataset, WRITE)
+        == collator.read_texts_to_predict(texts, WRITE)
+        == texts.text.tolist()
+    )
     with pytest.raises(InvalidInputError, match="DataFrame with the columns 'share' was given; expected 'text'"):
         collator.read_texts_to_predict(frame(4)[["share"]], WRITE)
 
@@ -111,6 +116,10 @@ def test_a_table_is_no_wider_than_the_terminal_and_loses_no_word(capsys, monkeyp
     texts = ["a fox hides under an old oak " * 6, "", "owl"]
     show_table({"text": texts, "target": ["animal", "", "animal"], "prediction": ["plant"] * 3})
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80 and " ".join(" ".join(lines).split()).count("hides under") + \
-        sum(line.rstrip().endswith("hides") for line in lines) >= 4
+    assert (
+        max(map(len, lines)) <= 80
+        and " ".join(" ".join(lines).split()).count("hides under")
+        + sum(line.rstrip().endswith("hides") for line in lines)
+        >= 4
+    )
     assert " ".join(line[:50].strip() for line in lines).count("fox") == 6 and lines[0].split()[-1] == "prediction"

@@ -1,4 +1,5 @@
 """TextEncoder gives what the tokenizer itself gives, text by text, and leaves the tokenizer as it is."""
+
 import logging
 import pickle
 from unittest.mock import patch
@@ -60,11 +61,15 @@ def test_a_slow_tokenizer_s_pairs_are_its_own(slow, make, rows, max_length):
 
 @every_slow
 @settings(deadline=None, max_examples=15)
-@given(words=st.lists(st.one_of(st.sampled_from(["good", "bad", "", " ", "a", "fishy", "3,000"]), st.text(max_size=4)),
-                      max_size=8), max_length=st.integers(3, 30))
+@given(
+    words=st.lists(
+        st.one_of(st.sampled_from(["good", "bad", "", " ", "a", "fishy", "3,000"]), st.text(max_size=4)), max_size=8
+    ),
+    max_length=st.integers(3, 30),
+)
 def test_words_are_tokenised_one_by_one_and_each_piece_knows_its_word(slow, make, words, max_length):
     tokenizer = slow(make)
-    row, = TextEncoder(tokenizer, max_length).encode([words])
+    (row,) = TextEncoder(tokenizer, max_length).encode([words])
     pieces = [ids_of(tokenizer, word) for word in words]
     room = max_length - len(tokenizer.add_special_tokens_single_sentence([]))
     assert row.ids.tolist() == tokenizer.add_special_tokens_single_sentence(sum(pieces, [])[:room])
@@ -80,7 +85,7 @@ def test_a_fast_tokenizer_s_rows_are_its_own(fast, make, rows, max_length):
     for seconds in (None, pairs):
         encoded = TextEncoder(tokenizer, max_length).encode(texts, seconds)
         for i, row in enumerate(encoded):
-            own = tokenizer(texts[i:i + 1], seconds and seconds[i:i + 1], truncation=True, max_length=max_length)
+            own = tokenizer(texts[i : i + 1], seconds and seconds[i : i + 1], truncation=True, max_length=max_length)
             assert row.ids.tolist() == own["input_ids"][0]
             types = own.get("token_type_ids", [[]])[0]
             assert listed(row.types) == (types if any(types) else None)
@@ -92,17 +97,19 @@ def test_a_slow_tokenizer_of_today_gives_its_own_rows(slow_of_today, rows, max_l
     tokenizer, texts, pairs = slow_of_today, [a for a, _ in rows], [b for _, b in rows]
     for seconds in (None, pairs):
         encoded = as_lists(TextEncoder(tokenizer, max_length).encode(texts, seconds))
-        own = [tokenizer(texts[i], pairs[i] if seconds else None, truncation=True, max_length=max_length)["input_ids"]
-               for i in range(len(texts))]
+        own = [
+            tokenizer(texts[i], pairs[i] if seconds else None, truncation=True, max_length=max_length)["input_ids"]
+            for i in range(len(texts))
+        ]
         assert encoded == own
 
 
 def test_a_slow_tokenizer_of_today_that_cuts_on_the_left_keeps_the_end(slow_of_today):
     tokenizer = pickle.loads(pickle.dumps(slow_of_today))
     tokenizer.truncation_side = "left"
-    row, = TextEncoder(tokenizer, 6).encode(["good a good a good good"])
+    (row,) = TextEncoder(tokenizer, 6).encode(["good a good a good good"])
     assert row.ids.tolist() == tokenizer("good a good a good good", truncation=True, max_length=6)["input_ids"]
-    row, = TextEncoder(tokenizer, 5).encode([["good", "a", "good", "a"]])
+    (row,) = TextEncoder(tokenizer, 5).encode([["good", "a", "good", "a"]])
     assert row.words.tolist() == [-1, 1, 2, 3, -1]
 
 
@@ -124,18 +131,30 @@ def test_a_fast_bert_and_a_slow_one_agree(fast, a_bert):
         assert as_lists(one.encode(texts)) == as_lists(other.encode(texts))
     for row, slow_row in zip(one.encode(texts, pairs), other.encode(texts, pairs)):
         assert row.ids.tolist() == slow_row.ids.tolist() and row.types.tolist() == slow_row.types.tolist()
-    assert (one.pad_token_id, one.padding_side, one.vocab_size) == (other.pad_token_id, other.padding_side, other.vocab_size)
+    assert (one.pad_token_id, one.padding_side, one.vocab_size) == (
+        other.pad_token_id,
+        other.padding_side,
+        other.vocab_size,
+    )
 
 
 # -- special tokens, types, padding, and arms that break them -----------------------------------------
 
-TYPES_OF_A_PAIR = {bert: [0, 0, 0, 1, 1, 1], xlnet: None, distilbert: None, roberta: None, gpt2: None, xlm: None,
-                   openai: None, transfoxl: None}
+TYPES_OF_A_PAIR = {
+    bert: [0, 0, 0, 1, 1, 1],
+    xlnet: None,
+    distilbert: None,
+    roberta: None,
+    gpt2: None,
+    xlm: None,
+    openai: None,
+    transfoxl: None,
+}
 
 
 @every_slow
 def test_a_pair_has_types_where_the_model_has_segments(slow, make):
-    row, = TextEncoder(slow(make), 40).encode(["good"], ["good good"] if make is bert else ["good"])
+    (row,) = TextEncoder(slow(make), 40).encode(["good"], ["good good"] if make is bert else ["good"])
     if make is xlnet:
         half = (len(row.ids) - 3) // 2
         assert row.types.tolist() == [0] * (half + 1) + [1] * (half + 1) + [2]
@@ -145,7 +164,7 @@ def test_a_pair_has_types_where_the_model_has_segments(slow, make):
 
 @every_slow
 def test_a_single_text_has_types_only_where_some_are_not_0(slow, make):
-    row, = TextEncoder(slow(make), 40).encode(["good"])
+    (row,) = TextEncoder(slow(make), 40).encode(["good"])
     assert listed(row.types) == ([0] * (len(row.ids) - 1) + [2] if make is xlnet else None)
 
 
@@ -175,23 +194,30 @@ def test_added_tokens_count_in_the_vocabulary(slow, tmp_path):
 
 def frames_hold(encoder):
     """Whether a cut single text and a cut pair of a BERT are right in specials and types; it must be able to fail."""
-    one, = encoder.encode(["good bad good bad good"])
-    two, = encoder.encode(["good bad good bad good"], ["fish fish fish"])
-    return (one.ids.tolist() == [CLS, 5, 6, 5, 6, SEP] and two.ids.tolist() == [CLS, 5, 6, SEP, 7, SEP]
-            and two.types.tolist() == [0, 0, 0, 0, 1, 1])
+    (one,) = encoder.encode(["good bad good bad good"])
+    (two,) = encoder.encode(["good bad good bad good"], ["fish fish fish"])
+    return (
+        one.ids.tolist() == [CLS, 5, 6, 5, 6, SEP]
+        and two.ids.tolist() == [CLS, 5, 6, SEP, 7, SEP]
+        and two.types.tolist() == [0, 0, 0, 0, 1, 1]
+    )
 
 
 def test_special_tokens_and_types_stay_in_a_cut_row(a_bert):
     assert frames_hold(TextEncoder(a_bert, 6))
 
 
-@pytest.mark.parametrize("name, broken", [
-    ("join", lambda self, a, b: [*self.before, *self.between, *a, *(b or ()), *self.after]),
-    ("join", lambda self, a, b: [*self.after, *a, *self.between, *(b or ()), *self.before]),
-    ("join", lambda self, a, b: [*self.before, *a, *self.between, *(b or ())]),
-    ("types", lambda self, a, b: [1] * (len(a) + 2) + [0] * (len(b or ()) + 1)),
-    ("types", lambda self, a, b: [0] * (len(a) + 1) + [1] * (len(b or ()) + 2)),
-], ids=["separator first", "ends swapped", "last separator lost", "types swapped", "types one early"])
+@pytest.mark.parametrize(
+    "name, broken",
+    [
+        ("join", lambda self, a, b: [*self.before, *self.between, *a, *(b or ()), *self.after]),
+        ("join", lambda self, a, b: [*self.after, *a, *self.between, *(b or ()), *self.before]),
+        ("join", lambda self, a, b: [*self.before, *a, *self.between, *(b or ())]),
+        ("types", lambda self, a, b: [1] * (len(a) + 2) + [0] * (len(b or ()) + 1)),
+        ("types", lambda self, a, b: [0] * (len(a) + 1) + [1] * (len(b or ()) + 2)),
+    ],
+    ids=["separator first", "ends swapped", "last separator lost", "types swapped", "types one early"],
+)
 def test_a_broken_frame_is_noticed(a_bert, name, broken):
     encoder = TextEncoder(a_bert, 6)
     with patch.object(tokenization._SpecialTokenTemplate, name, broken):
@@ -203,7 +229,7 @@ def test_a_cut_of_the_whole_row_which_loses_the_last_separator_is_noticed(a_bert
     with patch.object(tokenization, "_truncated_lengths", lambda room, first, second: (first, second)):
         assert not frames_hold(encoder)
         with patch.object(tokenization._SpecialTokenTemplate, "join", lambda *given_: join(*given_)[:6]):
-            row, = encoder.encode(["good bad good bad good"])
+            (row,) = encoder.encode(["good bad good bad good"])
             assert row.ids.tolist() == [CLS, 5, 6, 5, 6, 5] and not frames_hold(encoder)
 
 
@@ -279,7 +305,7 @@ def test_no_warning_for_each_text_that_is_cut(tmp_path, caplog):
 def test_decoding_leaves_special_tokens_visible(slow, make):
     tokenizer = slow(make)
     encoder = TextEncoder(tokenizer, 20)
-    row, = encoder.encode(["good good"])
+    (row,) = encoder.encode(["good good"])
     shown = encoder.decode(row.ids)
     assert shown.count("good") == 2
     for i in tokenizer.add_special_tokens_single_sentence([]):

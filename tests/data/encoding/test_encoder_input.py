@@ -1,4 +1,5 @@
 """TextEncoder.encode: lengths and kinds of texts, and each bad input's message."""
+
 import logging
 import pickle
 
@@ -16,31 +17,44 @@ from tests.data.encoding.tiny_tokenizers import CLS, SEP, Loud, as_lists, bert, 
 # -- what cannot be used -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given_, said", [
-    ("bert-base-uncased", "'bert-base-uncased' (str) was given as tokenizer; expected a tokenizer of"),
-    (torch.nn.Linear(2, 2), "Linear(in_features=2, out_features=2, bias=True) (Linear) was given as tokenizer"),
-    (Loud, "the class Loud was given as tokenizer"),
-    (None, "None (NoneType) was given as tokenizer"),
-])
+@pytest.mark.parametrize(
+    "given_, said",
+    [
+        ("bert-base-uncased", "'bert-base-uncased' (str) was given as tokenizer; expected a tokenizer of"),
+        (torch.nn.Linear(2, 2), "Linear(in_features=2, out_features=2, bias=True) (Linear) was given as tokenizer"),
+        (Loud, "the class Loud was given as tokenizer"),
+        (None, "None (NoneType) was given as tokenizer"),
+    ],
+)
 def test_what_is_no_tokenizer_is_refused(given_, said):
     with pytest.raises(InvalidInputError) as caught:
         TextEncoder(given_)
     assert said in str(caught.value) and "write AutoTokenizer.from_pretrained(name)" in str(caught.value)
 
 
-@pytest.mark.parametrize("texts, pairs, said", [
-    ([float("nan"), "a", None, 3, 4, 5, 6], None,
-     "6 of 7 texts are no str (positions 0, 2, 3, 4, 5, ...; the first is nan, float); write "
-     "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out"),
-    (["a", None], None, "1 of 2 texts are no str (positions 1; the first is None, NoneType)"),
-    ("a text", None, "texts is 'a text'; expected a sequence of str; write [text] for a single one"),
-    (3, None, "texts is 3; expected a sequence of str"),
-    ([["a"], "b", ["c", 4]], None, "2 of 3 texts are no list of str (positions 1, 2; the first is 'b', str)"),
-    (np.array([["a", "b"]]), None, "texts is a ndarray of 2 dimensions; expected a sequence of str; write dataframe["),
-    (["a"], ["b", "c"], "1 texts and 2 pairs were given; expected one pair for each text"),
-    (["a"], [None], "1 of 1 pairs are no str (positions 0; the first is None, NoneType)"),
-    ([["a"]], ["b"], "texts of words and pairs were given; expected pairs only beside texts that are str"),
-])
+@pytest.mark.parametrize(
+    "texts, pairs, said",
+    [
+        (
+            [float("nan"), "a", None, 3, 4, 5, 6],
+            None,
+            "6 of 7 texts are no str (positions 0, 2, 3, 4, 5, ...; the first is nan, float); write "
+            "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out",
+        ),
+        (["a", None], None, "1 of 2 texts are no str (positions 1; the first is None, NoneType)"),
+        ("a text", None, "texts is 'a text'; expected a sequence of str; write [text] for a single one"),
+        (3, None, "texts is 3; expected a sequence of str"),
+        ([["a"], "b", ["c", 4]], None, "2 of 3 texts are no list of str (positions 1, 2; the first is 'b', str)"),
+        (
+            np.array([["a", "b"]]),
+            None,
+            "texts is a ndarray of 2 dimensions; expected a sequence of str; write dataframe[",
+        ),
+        (["a"], ["b", "c"], "1 texts and 2 pairs were given; expected one pair for each text"),
+        (["a"], [None], "1 of 1 pairs are no str (positions 0; the first is None, NoneType)"),
+        ([["a"]], ["b"], "texts of words and pairs were given; expected pairs only beside texts that are str"),
+    ],
+)
 def test_texts_that_are_none_are_refused(a_bert, texts, pairs, said):
     with pytest.raises(InvalidInputError) as caught:
         TextEncoder(a_bert).encode(texts, pairs)
@@ -54,14 +68,18 @@ def test_a_length_that_is_no_number_is_refused(a_bert, max_length):
 
 
 def test_a_number_of_processes_below_one_is_refused(a_bert):
-    with pytest.raises(InvalidInputError, match="tokenizer_workers=0 was given; expected at least 1; write tokenizer_workers=1"):
+    with pytest.raises(
+        InvalidInputError, match="tokenizer_workers=0 was given; expected at least 1; write tokenizer_workers=1"
+    ):
         TextEncoder(a_bert, tokenizer_workers=0)
 
 
 def test_a_length_with_room_for_one_text_but_not_for_a_pair_is_refused_with_pairs(a_bert):
     encoder = TextEncoder(a_bert, 2)
     assert as_lists(encoder.encode(["good"])) == [[CLS, SEP]]
-    with pytest.raises(InvalidInputError, match="max_length=2 was given.*3 special tokens of a pair; write max_length=4 or more"):
+    with pytest.raises(
+        InvalidInputError, match="max_length=2 was given.*3 special tokens of a pair; write max_length=4 or more"
+    ):
         encoder.encode(["good"], ["bad"])
 
 
@@ -76,7 +94,9 @@ def test_a_length_above_the_tokenizer_s_own_limit_is_refused(tmp_path):
 def test_a_length_above_a_fast_tokenizer_s_own_limit_is_refused(fast):
     tokenizer = pickle.loads(pickle.dumps(fast(fast_bert)))
     tokenizer.model_max_length = 100
-    with pytest.raises(InvalidInputError, match="max_length=128 was given, and the tokenizer's own limit is 100 tokens"):
+    with pytest.raises(
+        InvalidInputError, match="max_length=128 was given, and the tokenizer's own limit is 100 tokens"
+    ):
         TextEncoder(tokenizer)
 
 
@@ -101,7 +121,7 @@ def test_no_row_is_longer_than_asked_and_all_keep_their_special_tokens(a_bert, t
     assert len(rows) == len(texts)
     for row, full in zip(rows, whole):
         assert len(row) == min(max_length, len(full))
-        assert row == [*full[:len(row) - 1], SEP]
+        assert row == [*full[: len(row) - 1], SEP]
 
 
 @pytest.mark.parametrize("max_length", [1, 0, -3])

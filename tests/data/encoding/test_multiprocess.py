@@ -1,4 +1,5 @@
 """TextEncoder in chunks and processes: the same rows, and no process left behind."""
+
 import multiprocessing
 import os
 from unittest.mock import patch
@@ -117,6 +118,6 @@ def test_a_fast_tokenizer_is_called_once_for_each_chunk(fast, monkeypatch):
 
 
 def test_rows_are_small_arrays(a_bert):
-    row, = TextEncoder(a_bert).encode([["good", "bad"]])
+    (row,) = TextEncoder(a_bert).encode([["good", "bad"]])
     assert isinstance(row, EncodedText) and row.ids.dtype == row.words.dtype == np.int32
     assert TextEncoder(a_bert).encode([]) == []

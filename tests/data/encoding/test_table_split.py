@@ -1,4 +1,5 @@
 """Split: a table's rows to train and to validate, described and encoded."""
+
 import numpy as np
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder

@@ -1,4 +1,5 @@
 """Real tokenizers with small vocabularies, and what they say themselves, one text at a time."""
+
 import json
 import os
 
@@ -9,12 +10,64 @@ from hypothesis import strategies as st
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 
 quick = settings(deadline=None, max_examples=40)
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "fish", "##y", "!", "a", "##a", "i", "\u4e2d",
-         "g", "##o", "##d", ".", "'", "3", ",", "\u03b1", "##\u03c2", "##\u03c3", "[", "]")
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "good",
+    "bad",
+    "fish",
+    "##y",
+    "!",
+    "a",
+    "##a",
+    "i",
+    "\u4e2d",
+    "g",
+    "##o",
+    "##d",
+    ".",
+    "'",
+    "3",
+    ",",
+    "\u03b1",
+    "##\u03c2",
+    "##\u03c3",
+    "[",
+    "]",
+)
 CLS, SEP = WORDS.index("[CLS]"), WORDS.index("[SEP]")
-PIECES = ("good", "bad fishy", " ", "  ", "\n", "\t", "\x1c", "\x85", "\u00a0", "\u2028", "\x00", "[SEP]", "[UNK]",
-          "</s>", "<s>", "<sep>", "\u0130", "\u0391\u03a3", "e\u0301", "\u0301", "\u4e2d\u6587", "a", "a.", "don't",
-          "3,000", "!", "\U0001f600")
+PIECES = (
+    "good",
+    "bad fishy",
+    " ",
+    "  ",
+    "\n",
+    "\t",
+    "\x1c",
+    "\x85",
+    "\u00a0",
+    "\u2028",
+    "\x00",
+    "[SEP]",
+    "[UNK]",
+    "</s>",
+    "<s>",
+    "<sep>",
+    "\u0130",
+    "\u0391\u03a3",
+    "e\u0301",
+    "\u0301",
+    "\u4e2d\u6587",
+    "a",
+    "a.",
+    "don't",
+    "3,000",
+    "!",
+    "\U0001f600",
+)
 
 texts_of_all_kinds = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=6)), max_size=12).map("".join)
 
@@ -50,8 +103,24 @@ def roberta(library, folder):
 def xlm(library, folder, kind="XLM"):
     if kind == "XLM":
         pytest.importorskip("sacremoses")
-    tokens = ("<s>", "</s>", "<pad>", "<unk>", "<special0>", "<special1>", "good</w>", "g", "o", "d", "a", "a</w>",
-              "goo", ".</w>", "t", "t</w>")
+    tokens = (
+        "<s>",
+        "</s>",
+        "<pad>",
+        "<unk>",
+        "<special0>",
+        "<special1>",
+        "good</w>",
+        "g",
+        "o",
+        "d",
+        "a",
+        "a</w>",
+        "goo",
+        ".</w>",
+        "t",
+        "t</w>",
+    )
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}), encoding="utf-8")
     (folder / "merges.txt").write_text("#version\ng o\ngo o\ngoo d</w>\n", encoding="utf-8")
     return getattr(library, f"{kind}Tokenizer")(str(folder / "vocab.json"), str(folder / "merges.txt"))
@@ -70,8 +139,10 @@ def transfoxl(library, folder):
 def xlnet(library, folder):
     trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
     (folder / "corpus.txt").write_text("good day bad fish a cat. the dog sat 3,000 times\n" * 30, encoding="utf-8")
-    trainer.Train(f"--input={folder}/corpus.txt --model_prefix={folder}/pieces --vocab_size=40 --minloglevel=2 "
-                  "--hard_vocab_limit=false --user_defined_symbols=<cls>,<sep>,<pad>,<mask>")
+    trainer.Train(
+        f"--input={folder}/corpus.txt --model_prefix={folder}/pieces --vocab_size=40 --minloglevel=2 "
+        "--hard_vocab_limit=false --user_defined_symbols=<cls>,<sep>,<pad>,<mask>"
+    )
     return library.XLNetTokenizer(str(folder / "pieces.model"))
 
 
@@ -97,8 +168,9 @@ def fast_gpt2(library):
     return library.GPT2TokenizerFast(vocab=byte_vocabulary(), merges=list(BYTE_MERGES))
 
 
-every_fast = pytest.mark.parametrize("make", (fast_bert, fast_distilbert, fast_roberta, fast_gpt2),
-                                     ids=lambda make: make.__name__)
+every_fast = pytest.mark.parametrize(
+    "make", (fast_bert, fast_distilbert, fast_roberta, fast_gpt2), ids=lambda make: make.__name__
+)
 
 
 def ids_of(tokenizer, text):

@@ -1,4 +1,5 @@
 """read_examples: DataFrames or CSV files -> texts and targets, whatever the task and the frame."""
+
 from decimal import Decimal
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_several_labels_are_columns_of_0_and_1_however_they_are_written(dtype):
 def test_numbers():
     got = read(labels="score")
     assert (got.task, got.names) == ("regression", ["score"])
-    assert got.train.targets.tolist() == [.5, 1, 2, 3, 4, 5, 6, 7] and got.train.targets.dtype == np.float32
+    assert got.train.targets.tolist() == [0.5, 1, 2, 3, 4, 5, 6, 7] and got.train.targets.dtype == np.float32
     got = read(labels=["score", "a"])
     assert (got.task, got.names, got.train.targets.shape) == ("regression", ["score", "a"], (N, 2))
     assert got.train.targets.dtype == np.float32 and got.train.targets[1].tolist() == [1, 1]
@@ -61,8 +62,9 @@ def test_lists_of_names_beside_texts_are_several_labels():
     got = read_words(text="text", labels="names")
     assert (got.task, got.names) == ("multi_label_classification", ["x", "y"])
     assert got.train.targets.tolist() == [[1, 0], [0, 0], [1, 1], [0, 1]] and got.train.targets.dtype == np.float32
-    assert read_words(words(names=[[10], [9], [9, 9], []]), words(names=[[9]] * 4), text="text",
-                      labels="names").train.targets.tolist() == [[0, 1], [1, 0], [1, 0], [0, 0]]
+    assert read_words(
+        words(names=[[10], [9], [9, 9], []]), words(names=[[9]] * 4), text="text", labels="names"
+    ).train.targets.tolist() == [[0, 1], [1, 0], [1, 0], [0, 0]]
 
 
 def test_a_list_of_one_column_is_that_column():
@@ -72,18 +74,22 @@ def test_a_list_of_one_column_is_that_column():
     assert (got.names, got.train.targets.shape) == (["a"], (N, 1))
 
 
-@pytest.mark.parametrize("values, names", [
-    ([2, 10] * 4, ["2", "10"]),
-    (["2", "10"] * 4, ["2", "10"]),
-    ([2., 10.] * 4, ["2", "10"]),
-    (["x", "10", "2", "X"] * 2, ["2", "10", "X", "x"]),
-    ([True, False] * 4, ["False", "True"]),
-    (pd.Categorical(list("abababab"), categories=list("cba")), ["b", "a"]),
-    (pd.Categorical([2, 10] * 4, categories=[10, 2]), ["10", "2"]),
-    (pd.array([1, 0] * 4, dtype="Int64"), ["0", "1"]),
-    (pd.array(list("baba") * 2, dtype="string"), ["a", "b"]),
-    ([1, "1", 0, "0"] * 2, ["0", "1"]),
-], ids=repr)
+@pytest.mark.parametrize(
+    "values, names",
+    [
+        ([2, 10] * 4, ["2", "10"]),
+        (["2", "10"] * 4, ["2", "10"]),
+        ([2.0, 10.0] * 4, ["2", "10"]),
+        (["x", "10", "2", "X"] * 2, ["2", "10", "X", "x"]),
+        ([True, False] * 4, ["False", "True"]),
+        (pd.Categorical(list("abababab"), categories=list("cba")), ["b", "a"]),
+        (pd.Categorical([2, 10] * 4, categories=[10, 2]), ["10", "2"]),
+        (pd.array([1, 0] * 4, dtype="Int64"), ["0", "1"]),
+        (pd.array(list("baba") * 2, dtype="string"), ["a", "b"]),
+        ([1, "1", 0, "0"] * 2, ["0", "1"]),
+    ],
+    ids=repr,
+)
 def test_classes_are_named_and_in_their_natural_order(values, names):
     got = read(frame(label=values), frame(label=values, text=list("abcdefgh")))
     assert (got.task, got.names) == ("single_label_classification", names)
@@ -100,31 +106,58 @@ def test_a_task_that_is_given_is_taken():
     assert read(frame(label=[Decimal("0.5")] * N), make_valid_frame(label=[1] * N)).task == "regression"
 
 
-@pytest.mark.parametrize("kwargs, line", [
-    (dict(task="single_label"), "task='single_label' was given; nearest: single_label_classification; expected one of "
-     "single_label_classification, multi_label_classification, regression, token-classification, question-answering"),
-    (dict(task=3), "task=3 was given; expected one of single_label_classification, multi_label_classification, regression, token-classification, question-answering"),
-    (dict(task="single_label_classification", labels=["a", "b"]),
-     "task='single_label_classification' takes one label column and 2 were given, 'a', 'b'; give one, or write task='multi_label_classification' (columns of 0 "
-     "and 1) or task='regression'"),
-    (dict(task="regression"), "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; expected "
-                          "numbers: write task='single_label_classification' for classes, or turn them into numbers first"),
-    (dict(task="multi_label_classification"),
-     "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several labels need columns "
-     "that hold 0 and 1 only: write 1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it "
-     "alone)"),
-    (dict(task="token-classification"), "text column 'text' of train holds str in 8 of 8 row(s), train.iloc[[0, 1, 2, 3, 4]] and 3 "
-                          "more; task 'token-classification' needs a list of str in each, as .str.split() gives"),
-    (dict(labels=["a", "label"]),
-     "label column 'label' holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several label columns must hold 0 and 1 "
-     "(several labels per text) or numbers; give one column of classes alone"),
-])
+@pytest.mark.parametrize(
+    "kwargs, line",
+    [
+        (
+            dict(task="single_label"),
+            "task='single_label' was given; nearest: single_label_classification; expected one of "
+            "single_label_classification, multi_label_classification, regression, token-classification, question-answering",
+        ),
+        (
+            dict(task=3),
+            "task=3 was given; expected one of single_label_classification, multi_label_classification, regression, token-classification, question-answering",
+        ),
+        (
+            dict(task="single_label_classification", labels=["a", "b"]),
+            "task='single_label_classification' takes one label column and 2 were given, 'a', 'b'; give one, or write task='multi_label_classification' (columns of 0 "
+            "and 1) or task='regression'",
+        ),
+        (
+            dict(task="regression"),
+            "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; expected "
+            "numbers: write task='single_label_classification' for classes, or turn them into numbers first",
+        ),
+        (
+            dict(task="multi_label_classification"),
+            "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several labels need columns "
+            "that hold 0 and 1 only: write 1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it "
+            "alone)",
+        ),
+        (
+            dict(task="token-classification"),
+            "text column 'text' of train holds str in 8 of 8 row(s), train.iloc[[0, 1, 2, 3, 4]] and 3 "
+            "more; task 'token-classification' needs a list of str in each, as .str.split() gives",
+        ),
+        (
+            dict(labels=["a", "label"]),
+            "label column 'label' holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several label columns must hold 0 and 1 "
+            "(several labels per text) or numbers; give one column of classes alone",
+        ),
+    ],
+)
 def test_a_task_that_does_not_fit(kwargs, line):
     assert read_error(**kwargs) == line
 
 
 def test_the_tasks_are_these():
-    assert TASKS == ("single_label_classification", "multi_label_classification", "regression", "token-classification", "question-answering")
+    assert TASKS == (
+        "single_label_classification",
+        "multi_label_classification",
+        "regression",
+        "token-classification",
+        "question-answering",
+    )
 
 
 # -- whatever the frame ----------------------------------------------------------------------------
@@ -139,11 +172,12 @@ def frames(draw):
     rows = draw(st.lists(st.tuples(st.text(max_size=4), kind, INDEX), min_size=n, max_size=n))
     texts, labels, index = zip(*rows)
     return pd.DataFrame({"label": labels, "text": pd.Series(texts, dtype=object)}).set_index(
-        pd.Index(index, dtype=object))
+        pd.Index(index, dtype=object)
+    )
 
 
 @quick
-@given(held=frames(), fraction=st.floats(.1, .9), seed=st.integers(0, 99))
+@given(held=frames(), fraction=st.floats(0.1, 0.9), seed=st.integers(0, 99))
 def test_any_split_of_any_frame_holds_its_rows_in_order_and_decodes_to_its_labels(held, fraction, seed):
     before = held.copy(deep=True)
     try:
@@ -157,14 +191,16 @@ def test_any_split_of_any_frame_holds_its_rows_in_order_and_decodes_to_its_label
         for side in sides:
             left = iter(rows)
             assert all(row in left for row in side), "a subsequence: in order"
-        assert any("also in train" in line for line in got.messages) == bool(set(got.train.texts) & set(got.valid.texts))
+        assert any("also in train" in line for line in got.messages) == bool(
+            set(got.train.texts) & set(got.valid.texts)
+        )
     pd.testing.assert_frame_equal(held, before)
 
 
 @quick
 @given(held=frames(), marks=st.lists(st.booleans(), min_size=20, max_size=20))
 def test_marked_rows_are_exactly_the_rows_of_valid(held, marks):
-    held["mark"] = marks[:len(held)]
+    held["mark"] = marks[: len(held)]
     try:
         got = read_examples(held, "mark", "text", "label", task="single_label_classification")
     except InvalidInputError as error:
@@ -172,28 +208,46 @@ def test_marked_rows_are_exactly_the_rows_of_valid(held, marks):
     else:
         assert got.valid.texts == [text for text, mark in zip(held.text, held.mark) if mark]
         assert [got.names[i] for i in got.train.targets] == [
-            str(label) for label, mark in zip(held.label, held.mark) if not mark]
+            str(label) for label, mark in zip(held.label, held.mark) if not mark
+        ]
 
 
 @quick
 @given(lists=st.lists(st.lists(st.sampled_from("xyzuv"), max_size=4), min_size=3, max_size=12))
 def test_lists_decode_to_the_sets_and_sequences_they_were(lists):
-    held = pd.DataFrame({"text": [f"{i} two three four five six" for i in range(len(lists))],
-                         "words": [list("w" * len(each)) for each in lists], "held": lists})
+    held = pd.DataFrame(
+        {
+            "text": [f"{i} two three four five six" for i in range(len(lists))],
+            "words": [list("w" * len(each)) for each in lists],
+            "held": lists,
+        }
+    )
     try:
         per_word = read_examples(held, held, "words", "held", task="token-classification")
         assert [[per_word.names[i] for i in target] for target in per_word.valid.targets] == lists
         several = read_examples(held, held, "text", "held", task="multi_label_classification")
         assert [{name for name, bit in zip(several.names, row) if bit} for row in several.valid.targets] == list(
-            map(set, lists))
+            map(set, lists)
+        )
     except InvalidInputError as error:
         assert "holds only" in str(error) or "is always 1" in str(error)
 
 
-@pytest.mark.parametrize("kwargs", [
-    dict(valid=.25), dict(valid="mark"), dict(labels=["a", "b"]), dict(labels="score"), dict(labels=["a", "score"]),
-    dict(test=frame()), dict(train=frame(text=["", None] * 4)), dict(labels="lable"), dict(text_pair="label", labels="a"),
-], ids=str)
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        dict(valid=0.25),
+        dict(valid="mark"),
+        dict(labels=["a", "b"]),
+        dict(labels="score"),
+        dict(labels=["a", "score"]),
+        dict(test=frame()),
+        dict(train=frame(text=["", None] * 4)),
+        dict(labels="lable"),
+        dict(text_pair="label", labels="a"),
+    ],
+    ids=str,
+)
 def test_the_caller_s_frames_are_never_changed(kwargs):
     given = dict(dict(train=frame(), valid=make_valid_frame()), **kwargs)
     frames_given = [each for each in given.values() if isinstance(each, pd.DataFrame)]
@@ -210,7 +264,7 @@ def test_the_caller_s_frames_are_never_changed(kwargs):
 
 def test_numpy_s_own_generator_is_not_touched():
     before = np.random.get_state()[1].copy()
-    read(valid=.5, seed=1)
+    read(valid=0.5, seed=1)
     assert (np.random.get_state()[1] == before).all()
 
 
@@ -220,8 +274,12 @@ def test_numpy_s_own_generator_is_not_touched():
 def test_a_stray_value_among_bits_is_told_and_changes_no_task():
     assert read_error(frame(a=[0, 1, 2, 1, 0, 1, 0, 1]), labels=["a", "b"]) == (
         "label column 'a' of train holds 2, train.iloc[[2]]; several labels need columns that hold 0 and 1 only: write "
-        "1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it alone)")
-    assert read(frame(a=range(N), b=range(N)), make_valid_frame(a=range(N), b=range(N)), labels=["a", "b"]).task == "regression"
+        "1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it alone)"
+    )
+    assert (
+        read(frame(a=range(N), b=range(N)), make_valid_frame(a=range(N), b=range(N)), labels=["a", "b"]).task
+        == "regression"
+    )
 
 
 def test_codes_with_a_leading_zero_stay_as_they_are_written(csv):
@@ -235,7 +293,8 @@ def test_lists_that_a_file_turned_into_text_are_told(csv):
     path = csv(pd.DataFrame(dict(text=["a", "b", "c", "d"], label=[["x"], ["y"], ["x", "y"], ["x"]])))
     assert read_error(path, 0.25) == (
         "label column 'label' holds lists written as text, as \"['x']\"; expected lists: frame['label'] = "
-        "frame['label'].map(ast.literal_eval), and give the frame")
+        "frame['label'].map(ast.literal_eval), and give the frame"
+    )
 
 
 def test_a_whole_number_that_train_never_has_may_be_one_to_predict():

@@ -1,4 +1,5 @@
 """text_data's rows out of Hugging Face datasets: names of classes, splits, streams. No fastai here."""
+
 import numpy as np
 import pytest
 
@@ -14,13 +15,27 @@ TAGS = ClassLabel(names=["O", "B-X", "I-X"])
 
 def of(rows=8, **changed):
     """Rows with a label of every kind; the classes' order is not the alphabet's."""
-    held = dict(text=[f"t{i}" for i in range(rows)], kind=[i % 3 for i in range(rows)],
-                bit=[i % 2 for i in range(rows)], other=[(i // 2) % 2 for i in range(rows)],
-                score=[i / 3 for i in range(rows)], words=[["a", f"w{i}"] for i in range(rows)],
-                tags=[[i % 3, 0] for i in range(rows)], **changed)
-    features = Features(dict(text=Value("string"), kind=KINDS, bit=ClassLabel(names=["no", "yes"]),
-                             other=Value("int64"), score=Value("float32"), words=Sequence(Value("string")),
-                             tags=Sequence(TAGS)))
+    held = dict(
+        text=[f"t{i}" for i in range(rows)],
+        kind=[i % 3 for i in range(rows)],
+        bit=[i % 2 for i in range(rows)],
+        other=[(i // 2) % 2 for i in range(rows)],
+        score=[i / 3 for i in range(rows)],
+        words=[["a", f"w{i}"] for i in range(rows)],
+        tags=[[i % 3, 0] for i in range(rows)],
+        **changed,
+    )
+    features = Features(
+        dict(
+            text=Value("string"),
+            kind=KINDS,
+            bit=ClassLabel(names=["no", "yes"]),
+            other=Value("int64"),
+            score=Value("float32"),
+            words=Sequence(Value("string")),
+            tags=Sequence(TAGS),
+        )
+    )
     return Dataset.from_dict(held, features=features)
 
 
@@ -57,8 +72,10 @@ def test_lists_of_classes_have_them_too():
     assert sorted(found.names) != found.names
 
 
-@pytest.mark.parametrize("labels, task", ((["bit", "other"], "multi_label_classification"), ("score", "regression"), (["score", "other"],
-                                                                                              "regression")))
+@pytest.mark.parametrize(
+    "labels, task",
+    ((["bit", "other"], "multi_label_classification"), ("score", "regression"), (["score", "other"], "regression")),
+)
 def test_other_columns_are_what_they_are_in_a_frame(labels, task):
     found, of_frame = read(labels), read_examples(TRAIN.to_pandas(), VALID.to_pandas(), "text", labels)
     assert found.task == of_frame.task == task and found.names == of_frame.names
@@ -106,18 +123,22 @@ def test_a_published_test_without_labels_is_one_without_labels():
 
 def test_rows_are_named_as_the_caller_can_write_them():
     some = TRAIN.map(lambda row, at: {"kind": -1 if at in (2, 5) else row["kind"]}, with_indices=True)
-    assert read_error(train=some) == ("label column 'kind' of train is empty in 2 of 8 row(s), train.select([2, 5]); fill "
-                                   "or remove these rows")
+    assert read_error(train=some) == (
+        "label column 'kind' of train is empty in 2 of 8 row(s), train.select([2, 5]); fill or remove these rows"
+    )
     assert read_error(test=some).endswith("or leave the column out: test.remove_columns(['kind'])")
     assert len(some.select([2, 5])) == 2 and "kind" not in some.remove_columns(["kind"]).column_names
     inside = TRAIN.map(lambda row: {"tags": [-1, 0]})
     assert "holds None, which is no label, train.select([0, 1, 2, 3, 4]) and 3 more" in read_error(
-        "tags", train=inside, text="words")
+        "tags", train=inside, text="words"
+    )
 
 
 def test_several_splits_at_once_are_told_apart():
-    assert read_error(train=SPLITS) == ("train is a DatasetDict with the splits 'train', 'validation', 'test'; expected "
-                                     "one of them: write dataset['train']")
+    assert read_error(train=SPLITS) == (
+        "train is a DatasetDict with the splits 'train', 'validation', 'test'; expected "
+        "one of them: write dataset['train']"
+    )
     assert read_error(valid=SPLITS).startswith("valid is a DatasetDict with the splits")
 
 

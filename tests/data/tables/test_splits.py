@@ -1,4 +1,5 @@
 """read_examples: which rows validate, which are only predicted, or one line that says what is wrong."""
+
 import numpy as np
 import pytest
 
@@ -9,16 +10,27 @@ from tests.data.tables.read_helpers import N, error_line, frame, make_valid_fram
 
 
 def test_a_fraction_is_drawn_from_the_seed_alone_in_order():
-    first, again, other = (read(valid=.25, seed=seed).valid.texts for seed in (1, 1, 2))
+    first, again, other = (read(valid=0.25, seed=seed).valid.texts for seed in (1, 1, 2))
     assert first == again != other and len(first) == 2 and first == sorted(first)
-    got = read(valid=np.float32(.25))
+    got = read(valid=np.float32(0.25))
     assert sorted(got.train.texts + got.valid.texts) == [f"t{i}" for i in range(N)]
 
 
-@pytest.mark.parametrize("yes, no", [
-    (True, False), (1, 0), (1., 0.), ("valid", "train"), ("Validation", " TRAIN"), ("dev", "train"), ("1", "0"),
-    ("True", "False"), (np.bool_(True), np.bool_(False)),
-], ids=repr)
+@pytest.mark.parametrize(
+    "yes, no",
+    [
+        (True, False),
+        (1, 0),
+        (1.0, 0.0),
+        ("valid", "train"),
+        ("Validation", " TRAIN"),
+        ("dev", "train"),
+        ("1", "0"),
+        ("True", "False"),
+        (np.bool_(True), np.bool_(False)),
+    ],
+    ids=repr,
+)
 def test_a_column_of_train_marks_the_rows_to_validate_on(yes, no):
     marked = frame(mark=[yes, yes, no, no, no, yes, no, no])
     for each in (marked, marked.astype({"mark": "category"})):
@@ -34,41 +46,77 @@ def test_a_name_is_a_column_first_and_a_path_if_there_is_none(csv, monkeypatch):
     assert read(frame(mark=None), valid="mark").valid.texts == ["v0", "v1"]
 
 
-@pytest.mark.parametrize("valid, line", [
-    (0., "valid=0.0 was given; expected a fraction above 0 and below 1 (valid=0.1 is a tenth of train)"),
-    (1, "valid=1 was given; expected a fraction above 0 and below 1 (valid=0.1 is a tenth of train)"),
-    (float("nan"), "valid=nan was given; expected a fraction above 0 and below 1 (valid=0.1 is a tenth of train)"),
-    (.01, "valid=0.01 of 8 row(s) leaves 8 to train and 0 to validate; expected both above 0: give more rows or "
-          "another fraction"),
-    (True, "valid=True was given; expected a DataFrame, a path, a fraction as in valid=0.1, or the name of the column "
-           "of train that marks the rows to validate on"),
-    ("mork", "valid='mork' is no column of train and no file; nearest: mark; the columns of train are: text, label, a, "
-             "b, score, mark"),
-    ("nowhere.csv", "nowhere.csv: no such file; expected a CSV file"),
-    ("label", "columns ['text', 'label', 'label'] were given for text, text_pair, labels and valid, 'label' more than once; "
-              "expected each once"),
-], ids=str)
+@pytest.mark.parametrize(
+    "valid, line",
+    [
+        (0.0, "valid=0.0 was given; expected a fraction above 0 and below 1 (valid=0.1 is a tenth of train)"),
+        (1, "valid=1 was given; expected a fraction above 0 and below 1 (valid=0.1 is a tenth of train)"),
+        (float("nan"), "valid=nan was given; expected a fraction above 0 and below 1 (valid=0.1 is a tenth of train)"),
+        (
+            0.01,
+            "valid=0.01 of 8 row(s) leaves 8 to train and 0 to validate; expected both above 0: give more rows or "
+            "another fraction",
+        ),
+        (
+            True,
+            "valid=True was given; expected a DataFrame, a path, a fraction as in valid=0.1, or the name of the column "
+            "of train that marks the rows to validate on",
+        ),
+        (
+            "mork",
+            "valid='mork' is no column of train and no file; nearest: mark; the columns of train are: text, label, a, "
+            "b, score, mark",
+        ),
+        ("nowhere.csv", "nowhere.csv: no such file; expected a CSV file"),
+        (
+            "label",
+            "columns ['text', 'label', 'label'] were given for text, text_pair, labels and valid, 'label' more than once; "
+            "expected each once",
+        ),
+    ],
+    ids=str,
+)
 def test_what_valid_cannot_be(valid, line):
     assert read_error(valid=valid) == line
 
 
 def test_valid_must_be_given():
-    assert error_line(read_examples, frame(), None, "text", "label").startswith("valid=None was given; expected a DataFr")
+    assert error_line(read_examples, frame(), None, "text", "label").startswith(
+        "valid=None was given; expected a DataFr"
+    )
 
 
-@pytest.mark.parametrize("mark, line", [
-    ([False] * N, "column 'mark' marks none of 8 row(s) as valid; expected some to train and some to validate: mark "
-                  "others, or write valid=0.1"),
-    ([1] * N, "column 'mark' marks all of 8 row(s) as valid; expected some to train and some to validate: mark others, "
-              "or write valid=0.1"),
-    (["train", "valid", "test", "x"] * 2,
-     "column 'mark' that marks the rows of valid holds 'test', train.iloc[[2, 3, 6, 7]]; expected True and False, 1 "
-     "and 0, or 'valid' and 'train': take other rows out of train first"),
-    ([1, None] * 4, "column 'mark' that marks the rows of valid holds no value, train.iloc[[1, 3, 5, 7]]; expected "
-                    "True and False, 1 and 0, or 'valid' and 'train': take other rows out of train first"),
-    ([[1]] * N, "column 'mark' that marks the rows of valid holds '[1]', train.iloc[[0, 1, 2, 3, 4]] and 3 more; "
-                "expected True and False, 1 and 0, or 'valid' and 'train': take other rows out of train first"),
-], ids=["none", "all", "another word", "missing", "lists"])
+@pytest.mark.parametrize(
+    "mark, line",
+    [
+        (
+            [False] * N,
+            "column 'mark' marks none of 8 row(s) as valid; expected some to train and some to validate: mark "
+            "others, or write valid=0.1",
+        ),
+        (
+            [1] * N,
+            "column 'mark' marks all of 8 row(s) as valid; expected some to train and some to validate: mark others, "
+            "or write valid=0.1",
+        ),
+        (
+            ["train", "valid", "test", "x"] * 2,
+            "column 'mark' that marks the rows of valid holds 'test', train.iloc[[2, 3, 6, 7]]; expected True and False, 1 "
+            "and 0, or 'valid' and 'train': take other rows out of train first",
+        ),
+        (
+            [1, None] * 4,
+            "column 'mark' that marks the rows of valid holds no value, train.iloc[[1, 3, 5, 7]]; expected "
+            "True and False, 1 and 0, or 'valid' and 'train': take other rows out of train first",
+        ),
+        (
+            [[1]] * N,
+            "column 'mark' that marks the rows of valid holds '[1]', train.iloc[[0, 1, 2, 3, 4]] and 3 more; "
+            "expected True and False, 1 and 0, or 'valid' and 'train': take other rows out of train first",
+        ),
+    ],
+    ids=["none", "all", "another word", "missing", "lists"],
+)
 def test_marks_that_mark_nothing(mark, line):
     assert read_error(frame(mark=mark), valid="mark") == line
 
@@ -84,9 +132,11 @@ def test_what_is_missing_is_counted_over_the_whole_table(how):
     mark = [0, 1] * 4
     assert read_error(frame(text=[None, None] + ["t"] * 6, mark=mark), **how) == (
         "text column 'text' of train is missing in 2 of 8 row(s), train.iloc[[0, 1]]; fill them, as with .fillna(''), "
-        "or remove these rows")
+        "or remove these rows"
+    )
     assert read_error(frame(label=["a", "b"] * 3 + [None, None], mark=mark), **how) == (
-        "label column 'label' of train is empty in 2 of 8 row(s), train.iloc[[6, 7]]; fill or remove these rows")
+        "label column 'label' of train is empty in 2 of 8 row(s), train.iloc[[6, 7]]; fill or remove these rows"
+    )
 
 
 # -- test ------------------------------------------------------------------------------------------
@@ -103,25 +153,54 @@ def test_a_test_with_labels_without_or_as_a_list():
     assert read(test=frame(a=[1] * N), labels=["a", "b"]).test.targets[:, 0].tolist() == [1] * N
 
 
-@pytest.mark.parametrize("test, kwargs, line", [
-    (frame(a=None), dict(labels=["a", "b"]),
-     "test has the label column(s) 'b' and lacks 'a'; expected all or none: write test.drop(columns=['b']), or add the "
-     "others"),
-    (frame(label=[None] * N), {},
-     "label column 'label' of test is empty in 8 of 8 row(s), test.iloc[[0, 1, 2, 3, 4]] and 3 more; fill or remove "
-     "these rows, or leave the column out: test.drop(columns=['label'])"),
-    (frame(text=None), {}, "test: no column 'text'; give one of its columns: label, a, b, score, mark; write "
-                              "test.rename(columns={'...': 'text'})"),
-    (["x"], dict(text_pair="label", labels="a"),
-     "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the columns 'text', "
-     "'label'"),
-    (["x", 3, None], {}, "text column 'text' of test is missing in 1 of 3 row(s), [test[i] for i in [2]]; fill them, "
-                         "as with .fillna(''), or remove these rows"),
-    (["x", 3], {}, "text column 'text' of test holds int, no str, in 1 of 2 row(s), [test[i] for i in [1]]; expected a "
-                   "str each: name the column of texts, or turn it into str with .astype(str)"),
-    ([], {}, "test has 0 rows; expected at least one: look at what was filtered before, or leave test out"),
-    ({"x"}, {}, "test is set of length 1; expected a DataFrame, a Hugging Face Dataset or the path of a CSV file: "
-                "write pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)"),
-], ids=["some labels", "no labels", "no text", "pairs", "missing", "int", "empty", "set"])
+@pytest.mark.parametrize(
+    "test, kwargs, line",
+    [
+        (
+            frame(a=None),
+            dict(labels=["a", "b"]),
+            "test has the label column(s) 'b' and lacks 'a'; expected all or none: write test.drop(columns=['b']), or add the "
+            "others",
+        ),
+        (
+            frame(label=[None] * N),
+            {},
+            "label column 'label' of test is empty in 8 of 8 row(s), test.iloc[[0, 1, 2, 3, 4]] and 3 more; fill or remove "
+            "these rows, or leave the column out: test.drop(columns=['label'])",
+        ),
+        (
+            frame(text=None),
+            {},
+            "test: no column 'text'; give one of its columns: label, a, b, score, mark; write "
+            "test.rename(columns={'...': 'text'})",
+        ),
+        (
+            ["x"],
+            dict(text_pair="label", labels="a"),
+            "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the columns 'text', "
+            "'label'",
+        ),
+        (
+            ["x", 3, None],
+            {},
+            "text column 'text' of test is missing in 1 of 3 row(s), [test[i] for i in [2]]; fill them, "
+            "as with .fillna(''), or remove these rows",
+        ),
+        (
+            ["x", 3],
+            {},
+            "text column 'text' of test holds int, no str, in 1 of 2 row(s), [test[i] for i in [1]]; expected a "
+            "str each: name the column of texts, or turn it into str with .astype(str)",
+        ),
+        ([], {}, "test has 0 rows; expected at least one: look at what was filtered before, or leave test out"),
+        (
+            {"x"},
+            {},
+            "test is set of length 1; expected a DataFrame, a Hugging Face Dataset or the path of a CSV file: "
+            "write pd.DataFrame({'text': [...], 'label': [...]}) (test may be a list of str, too)",
+        ),
+    ],
+    ids=["some labels", "no labels", "no text", "pairs", "missing", "int", "empty", "set"],
+)
 def test_what_test_cannot_be(test, kwargs, line):
     assert read_error(test=test, **kwargs) == line

@@ -1,4 +1,5 @@
 """explain: exceptions raised for real by torch, numpy, fastai and Hugging Face's models, and what is said of them."""
+
 import io
 import pickle
 from collections import OrderedDict
@@ -57,9 +58,18 @@ TARGETS = pytest.mark.parametrize("loss", LOSSES)
 
 # Once: collections.OrderedDict is said with its module ("must be Tensor, not collections.OrderedDict").
 @TARGETS
-@pytest.mark.parametrize("wrapped", [
-    (logits,), [logits], (logits, (logits, logits)), OrderedDict(logits=logits), {"logits": logits},
-    ClassifierOutput(logits=logits)], ids=lambda output: f"{type(output).__name__} of {len(output)}")
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        (logits,),
+        [logits],
+        (logits, (logits, logits)),
+        OrderedDict(logits=logits),
+        {"logits": logits},
+        ClassifierOutput(logits=logits),
+    ],
+    ids=lambda output: f"{type(output).__name__} of {len(output)}",
+)
 def test_an_output_that_nobody_unwrapped(loss, wrapped):
     function, target = LOSSES[loss]
     assert cause_of(lambda: function(wrapped, target)) == "output-not-unwrapped"
@@ -84,9 +94,15 @@ def test_one_row_of_logits_under_cross_entropy():
     assert cause_of(lambda: CLASSES(logits[0], classes)) == "batch-dimension-lost"
 
 
-@pytest.mark.parametrize("outputs, targets, cause", (
-    (120, 8, "label-per-text-or-word"), (8, 480, "label-per-text-or-word"), (1, 8, "batch-dimension-lost"),
-    (8, 9, "batch-dimension-lost")))
+@pytest.mark.parametrize(
+    "outputs, targets, cause",
+    (
+        (120, 8, "label-per-text-or-word"),
+        (8, 480, "label-per-text-or-word"),
+        (1, 8, "batch-dimension-lost"),
+        (8, 9, "batch-dimension-lost"),
+    ),
+)
 def test_outputs_per_word_for_labels_per_text_and_the_other_way_round(outputs, targets, cause):
     assert cause_of(lambda: CLASSES(torch.zeros(outputs, 3), torch.zeros(targets).long())) == cause
 
@@ -215,11 +231,19 @@ def test_an_input_error_names_what_to_write():
     assert finding.cause == "inputs-unnamed" and finding.fix.startswith("HFModel(model, inputs=")
 
 
-@pytest.mark.parametrize("error, cause", [
-    (OutputError("x"), "ambiguous-output"), (InputError("x"), "input-names"),
-    (GradientError("x"), "no-gradient-in-model"), (GradientError("x", "loss-detached"), "loss-detached"),
-    (PatchError("x"), "patch-active"), (OutputError("x", "loss-broadcasts"), "loss-broadcasts"),
-    (ComparisonError("x"), "arms-differ"), (InvalidInputError("x"), "unusable-input")])
+@pytest.mark.parametrize(
+    "error, cause",
+    [
+        (OutputError("x"), "ambiguous-output"),
+        (InputError("x"), "input-names"),
+        (GradientError("x"), "no-gradient-in-model"),
+        (GradientError("x", "loss-detached"), "loss-detached"),
+        (PatchError("x"), "patch-active"),
+        (OutputError("x", "loss-broadcasts"), "loss-broadcasts"),
+        (ComparisonError("x"), "arms-differ"),
+        (InvalidInputError("x"), "unusable-input"),
+    ],
+)
 def test_every_error_of_ours_is_explained_under_its_own_cause(error, cause):
     assert explain(error).causes == [cause]
     assert not explain(error).healthy
@@ -235,6 +259,7 @@ def test_what_an_unknown_exception_was_raised_from_is_explained():
             CLASSES((logits,), classes)
         except Exception as error:
             raise OSError("fit stopped") from error
+
     assert cause_of(both) == "output-not-unwrapped"
 
 
@@ -243,10 +268,14 @@ def test_an_unknown_exception_without_a_cause_stays_unknown():
 
 
 # Its loading cannot be made to fail here: the two kinds of words are those of a CUDA build beside a CPU torch.
-@pytest.mark.parametrize("error", [
-    RuntimeError("operator torchvision::nms does not exist"),
-    AttributeError("partially initialized module 'torchvision' has no attribute 'extension'"),
-    ImportError("/x/torchvision/_C.so: undefined symbol: _ZN3c104cuda9SetDeviceEa")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("operator torchvision::nms does not exist"),
+        AttributeError("partially initialized module 'torchvision' has no attribute 'extension'"),
+        ImportError("/x/torchvision/_C.so: undefined symbol: _ZN3c104cuda9SetDeviceEa"),
+    ],
+)
 def test_another_builds_torchvision_is_to_be_taken_out(error):
     (finding,) = explain(error).findings
     assert finding.cause == "torchvision-and-torch-differ" and "pip uninstall -y torchvision" in finding.fix
@@ -258,22 +287,55 @@ def test_another_builds_torchvision_is_to_be_taken_out(error):
 
 # The innocent: what they say must not look like a failure of the model.
 # Once: IndexError of a list -> token-outside-vocabulary; "Half ... float" in any sentence -> dtype-mismatch.
-@pytest.mark.parametrize("code", [
-    "1 / 0", "{}['output']", "{}['tuple']", "raise RuntimeError('something is wrong')", "raise ValueError", "[][3]",
-    "raise RuntimeError('the reader stopped')", "assert False", "int('x')", "import no_such_module", "(1, 2)[5]",
-    "raise KeyError('last_output')", "raise FileNotFoundError('model.pth')", "np.zeros(3).reshape(2, 2)", "[].pop()",
-    "None.logits", "(1).logits", "'a' + 1", "len(3)", "class A: pass\nA().x", "'tuple'.shape", "torch.zeros(3)[7]",
-    "raise RuntimeError('list of files is empty')", "raise ValueError('Half of the rows are float')",
-    "np.zeros((2, 3)) @ np.zeros((2, 3))", "import pandas\npandas.DataFrame({'a': [1]}).iloc[4]"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1 / 0",
+        "{}['output']",
+        "{}['tuple']",
+        "raise RuntimeError('something is wrong')",
+        "raise ValueError",
+        "[][3]",
+        "raise RuntimeError('the reader stopped')",
+        "assert False",
+        "int('x')",
+        "import no_such_module",
+        "(1, 2)[5]",
+        "raise KeyError('last_output')",
+        "raise FileNotFoundError('model.pth')",
+        "np.zeros(3).reshape(2, 2)",
+        "[].pop()",
+        "None.logits",
+        "(1).logits",
+        "'a' + 1",
+        "len(3)",
+        "class A: pass\nA().x",
+        "'tuple'.shape",
+        "torch.zeros(3)[7]",
+        "raise RuntimeError('list of files is empty')",
+        "raise ValueError('Half of the rows are float')",
+        "np.zeros((2, 3)) @ np.zeros((2, 3))",
+        "import pandas\npandas.DataFrame({'a': [1]}).iloc[4]",
+    ],
+)
 def test_an_unrelated_exception_gets_no_false_cause(code):
     assert cause_of(lambda: exec(code, {"torch": torch, "np": np})) == "unknown-failure"
 
 
 # Once: the patterns match Python's own words wherever they come from: any function's missing argument is the model's
 # forward, any attribute that a tuple lacks is a tensor's, any class's missing attribute an instance forgotten.
-@pytest.mark.parametrize("code", [
-    "(1, 2).append(3)", "def f(a): pass\nf()", "def f(): pass\nf(b=1)", "open('x', foo=3)", "int.nothing",
-    "def augment(a, b): pass\naugment(1)", "def f(): pass\nf(1)"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "(1, 2).append(3)",
+        "def f(a): pass\nf()",
+        "def f(): pass\nf(b=1)",
+        "open('x', foo=3)",
+        "int.nothing",
+        "def augment(a, b): pass\naugment(1)",
+        "def f(): pass\nf(1)",
+    ],
+)
 def test_a_slip_in_plain_python_gets_no_false_cause(code):
     assert cause_of(lambda: exec(code, {})) == "unknown-failure"
 
@@ -318,6 +380,8 @@ def test_a_cause_without_a_reason_says_what_its_error_says():
     assert (finding.message, finding.fix) == ("Given x; expected y. Write element=0.", "element=0")
     assert build_finding("bad-element", "Given x. Give y").fix == "Give y"
     assert build_finding("bad-element", "Given x").fix == "Given x"
-    assert build_finding("registration", "Given x: y. It goes on. Hand on z, or unfreeze: f().").fix == \
-        "Hand on z, or unfreeze: f()"
+    assert (
+        build_finding("registration", "Given x: y. It goes on. Hand on z, or unfreeze: f().").fix
+        == "Hand on z, or unfreeze: f()"
+    )
     assert build_finding("unusable-input", "a.csv: no column 'b'; write a.rename()").fix == "a.rename()"

@@ -1,4 +1,5 @@
 """Token ids as the word embedding saw them: padding found by what it does, masks, words; hooks taken off again."""
+
 import copy
 
 import pytest
@@ -40,12 +41,15 @@ def padded(lengths, pad=0, side="back", seed=0, high=VOCAB):
 
 
 def view(table, batch=None):
-    return build_token_view([EmbeddingCall(nn.Embedding(VOCAB, 4, padding_idx=0), table)], table if batch is None else batch)
+    return build_token_view(
+        [EmbeddingCall(nn.Embedding(VOCAB, 4, padding_idx=0), table)], table if batch is None else batch
+    )
 
 
 def examined(batches, arguments=None):
-    return probe_inputs([view(b[0] if isinstance(b, list) else b, b) for b in batches], batches,
-                          arguments or [[] for _ in batches])
+    return probe_inputs(
+        [view(b[0] if isinstance(b, list) else b, b) for b in batches], batches, arguments or [[] for _ in batches]
+    )
 
 
 # torch 1.4 once: every padding at the back ends in '"flip_cpu" not implemented for 'Bool''; many tests below fail.
@@ -53,8 +57,12 @@ def examined(batches, arguments=None):
 
 
 @quick
-@given(st.lists(st.integers(2, LENGTH), min_size=4, max_size=12), st.integers(0, 4), st.sampled_from(["back", "front"]),
-       st.integers(0, 999))
+@given(
+    st.lists(st.integers(2, LENGTH), min_size=4, max_size=12),
+    st.integers(0, 4),
+    st.sampled_from(["back", "front"]),
+    st.integers(0, 999),
+)
 def test_padding_is_found_whatever_its_id_its_side_and_the_lengths(lengths, pad, side, seed):
     fills = [LENGTH - length for length in lengths]
     assume(max(fills) >= 2 and len(set(fills)) > 1 and sum(f > 0 for f in fills) >= 0.2 * len(fills))
@@ -91,8 +99,11 @@ def test_an_id_that_stands_inside_the_texts_too_is_no_padding():
 
 
 @quick
-@given(st.lists(st.integers(LENGTH - 1, LENGTH), min_size=4, max_size=12), st.sampled_from(["back", "front"]),
-       st.integers(0, 999))
+@given(
+    st.lists(st.integers(LENGTH - 1, LENGTH), min_size=4, max_size=12),
+    st.sampled_from(["back", "front"]),
+    st.integers(0, 999),
+)
 def test_a_batch_of_like_length_learns_its_padding_from_another(lengths, side, seed):
     little, mask = padded(lengths, 1, side, seed, high=10**9)  # else one word may end two rows by chance
     plenty = padded([4, 6, 8, 9], 1, side, seed, high=10**9)[0]
@@ -128,9 +139,15 @@ def test_a_square_batch_of_a_model_that_puts_length_first_is_turned():
     assert torch.equal(find_word_embedding_call(calls, table).ids, table)
 
 
-@pytest.mark.parametrize("table", [
-    torch.arange(LENGTH).expand(4, LENGTH), torch.arange(2, LENGTH + 2).expand(4, LENGTH).t(),
-    torch.zeros(4, LENGTH, dtype=torch.long)], ids=["positions", "positions, length first", "types"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        torch.arange(LENGTH).expand(4, LENGTH),
+        torch.arange(2, LENGTH + 2).expand(4, LENGTH).t(),
+        torch.zeros(4, LENGTH, dtype=torch.long),
+    ],
+    ids=["positions", "positions, length first", "types"],
+)
 def test_positions_and_types_are_no_words(table):
     assert view(table, ids(4, LENGTH)) is None
 
@@ -160,8 +177,11 @@ class WithPad:
     pad_token_id = 0
 
 
-@pytest.mark.parametrize("looked_up, pad", [(lambda ids: ids, 0), (lambda ids: (ids + 1) * 31 % VOCAB, None)],
-                         ids=["ids", "hashes of ids, as CANINE does"])
+@pytest.mark.parametrize(
+    "looked_up, pad",
+    [(lambda ids: ids, 0), (lambda ids: (ids + 1) * 31 % VOCAB, None)],
+    ids=["ids", "hashes of ids, as CANINE does"],
+)
 def test_the_config_speaks_of_the_ids_in_the_batch(looked_up, pad):
     table = padded([4, 6, 8, 9])[0]
     seen = probe_inputs([view(looked_up(table), table)], [table], [[]], WithPad())
@@ -252,8 +272,11 @@ def test_the_batches_are_left_as_they_were():
 
 
 @quick
-@given(st.lists(st.integers(2, LENGTH - 1), min_size=4, max_size=10), st.sampled_from(["back", "front"]),
-       st.integers(0, 999))
+@given(
+    st.lists(st.integers(2, LENGTH - 1), min_size=4, max_size=10),
+    st.sampled_from(["back", "front"]),
+    st.integers(0, 999),
+)
 def test_exchanged_words_keep_padding_mask_and_the_words_themselves(lengths, side, seed):
     table, mask = padded(lengths, side=side, seed=seed)
     batch = {"ids": table, "rest": (mask, [torch.rand(len(lengths))])}
@@ -270,8 +293,11 @@ def test_exchanged_words_keep_padding_mask_and_the_words_themselves(lengths, sid
 
 def test_a_mask_that_equals_the_ids_in_figures_is_no_ids_where_it_is_boolean():
     table = torch.tensor([[1, 0], [0, 1]])
-    changed = shuffle_words([table, table.bool()], view(some_ids(2, 0, length=2))._replace(
-        ids=table, is_pad=torch.zeros(2, 2, dtype=torch.bool)), torch.Generator())
+    changed = shuffle_words(
+        [table, table.bool()],
+        view(some_ids(2, 0, length=2))._replace(ids=table, is_pad=torch.zeros(2, 2, dtype=torch.bool)),
+        torch.Generator(),
+    )
     assert changed[1].dtype == torch.bool
 
 
@@ -289,6 +315,7 @@ def test_the_first_rows():
 # Once: a namedtuple is made from one generator and raises TypeError: type(batch)(...) is for lists and tuples alone.
 def test_a_batch_that_is_a_namedtuple():
     from collections import namedtuple
+
     batch = namedtuple("Batch", "ids mask")(torch.arange(5), torch.ones(5))
     assert take_rows(batch, 2).ids.tolist() == [0, 1]
 
@@ -319,7 +346,9 @@ def test_what_is_watched_is_left_as_it_was_also_after_an_exception(watcher):
 def test_watching_changes_neither_the_output_nor_what_was_noted():
     model, table = tiny_model("bert").eval(), ids()
     before = model(table)[0]
-    with record_embedding_calls(model) as calls, record_executed_modules(model) as ran, record_arguments(model) as given_names:
+    with record_embedding_calls(model) as calls, record_executed_modules(model) as ran, record_arguments(
+        model
+    ) as given_names:
         assert torch.equal(model(table)[0], before)
     table.zero_()
     assert int(calls[0].ids.max()) > 0, "a copy, not the batch's own tensor"
@@ -353,9 +382,16 @@ class WithoutMask(nn.Module):
         return input_ids
 
 
-@pytest.mark.parametrize("model, expected", [
-    (tiny_model("bert"), True), (tiny_model("xlnet"), True), (WithoutMask(), False), (nn.Linear(1, 1), True),
-    (nn.ModuleList([WithoutMask(), tiny_model("bert")]), True)])
+@pytest.mark.parametrize(
+    "model, expected",
+    [
+        (tiny_model("bert"), True),
+        (tiny_model("xlnet"), True),
+        (WithoutMask(), False),
+        (nn.Linear(1, 1), True),
+        (nn.ModuleList([WithoutMask(), tiny_model("bert")]), True),
+    ],
+)
 def test_whether_a_mask_could_be_given(model, expected):
     assert takes_mask(model) is expected
 

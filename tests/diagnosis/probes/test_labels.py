@@ -1,4 +1,5 @@
 """probe_labels: targets against one another, against their order and against the words."""
+
 import numpy as np
 import pytest
 import torch
@@ -119,9 +120,17 @@ def test_empty_texts_are_texts():
 # -- kinds, constants and shares -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("targets, kind", [
-    (np.array([0, 1, 2]), "classes"), (np.array([True, False]), "classes"), (np.array([[0.0, 1.0]]), "labels"),
-    (np.array([0.5, 1.0]), "number"), (np.array([[0.5], [1.0]]), "number"), (np.zeros((2, 3, 4)), None)])
+@pytest.mark.parametrize(
+    "targets, kind",
+    [
+        (np.array([0, 1, 2]), "classes"),
+        (np.array([True, False]), "classes"),
+        (np.array([[0.0, 1.0]]), "labels"),
+        (np.array([0.5, 1.0]), "number"),
+        (np.array([[0.5], [1.0]]), "number"),
+        (np.zeros((2, 3, 4)), None),
+    ],
+)
 def test_the_kind(targets, kind):
     seen = look(targets)
     assert (seen and seen.kind) == kind
@@ -177,8 +186,11 @@ def test_classes_by_turns_change_more_often_than_by_chance():
     assert look(targets, batches=batches_of(targets)).order_z > 5
 
 
-@pytest.mark.parametrize("targets", [np.arange(15) % 2, np.zeros(64, np.int64), np.random.RandomState(0).rand(64)],
-                         ids=["too few", "constant", "numbers"])
+@pytest.mark.parametrize(
+    "targets",
+    [np.arange(15) % 2, np.zeros(64, np.int64), np.random.RandomState(0).rand(64)],
+    ids=["too few", "constant", "numbers"],
+)
 def test_where_no_order_can_be_told(targets):
     assert look(targets, batches=batches_of(targets)).order_z is None
 
@@ -197,10 +209,10 @@ def test_ridge_and_area_are_scikit_learns(rows, words, columns, seed):
     draw = np.random.default_rng(seed)
     x = draw.integers(0, 2, (rows, words)).astype(np.float32)
     y = draw.integers(0, 2, (rows, columns)).astype(np.float64)
-    fitted = Ridge(alpha=max(1.0, float((x ** 2).sum(1).mean()))).fit(x, y)
+    fitted = Ridge(alpha=max(1.0, float((x**2).sum(1).mean()))).fit(x, y)
     np.testing.assert_allclose(_predict_with_ridge(x, y, x[:5]), fitted.predict(x[:5]).reshape(5, -1), atol=1e-4)
 
-    scores = draw.integers(0, 9, rows) / 8   # ties among them
+    scores = draw.integers(0, 9, rows) / 8  # ties among them
     yes = y[:, 0] > 0
     if 0 < yes.sum() < rows:
         assert _roc_auc(yes, scores) == pytest.approx(roc_auc_score(yes, scores), abs=1e-12)

@@ -1,4 +1,5 @@
 """probe_loss: what a loss expects, told from its answers to stand-ins."""
+
 import math
 
 import pytest
@@ -30,9 +31,17 @@ def test_a_loss_of_log_probabilities_minds_a_shift():
     assert seen.shift_invariant is False and seen.falls_with_shift is True
 
 
-@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.MultiMarginLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)
-                                  if "label_smoothing" in nn.CrossEntropyLoss.__init__.__code__.co_varnames else
-                                  nn.CrossEntropyLoss(), lambda output, target: (output ** 2).mean()])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(),
+        nn.MultiMarginLoss(),
+        nn.CrossEntropyLoss(label_smoothing=0.1)
+        if "label_smoothing" in nn.CrossEntropyLoss.__init__.__code__.co_varnames
+        else nn.CrossEntropyLoss(),
+        lambda output, target: (output**2).mean(),
+    ],
+)
 def test_other_losses_do_not_fall_with_a_shift(loss):
     assert probe_loss(loss, of_classes, CLASSES).falls_with_shift is False
 
@@ -60,9 +69,15 @@ def test_of_numbers_the_ideal_costs_nothing_and_a_constant_the_variance():
     assert seen.constant == pytest.approx(float(target.var(unbiased=False)), rel=1e-2)
 
 
-@pytest.mark.parametrize("loss, logits, target", [
-    (nn.CrossEntropyLoss(), of_classes, CLASSES), (nn.BCEWithLogitsLoss(), of_labels, LABELS),
-    (nn.MSELoss(), torch.zeros(3, 1), torch.tensor([[1.0], [2.0], [4.0]]))], ids=["CE", "BCE", "MSE"])
+@pytest.mark.parametrize(
+    "loss, logits, target",
+    [
+        (nn.CrossEntropyLoss(), of_classes, CLASSES),
+        (nn.BCEWithLogitsLoss(), of_labels, LABELS),
+        (nn.MSELoss(), torch.zeros(3, 1), torch.tensor([[1.0], [2.0], [4.0]])),
+    ],
+    ids=["CE", "BCE", "MSE"],
+)
 def test_a_minus_before_the_loss_is_seen_and_only_then(loss, logits, target):
     good, bad = probe_loss(loss, logits, target), probe_loss(minus(loss), logits, target)
     assert good.at_ideal < good.at_worst and bad.at_ideal > bad.at_worst
@@ -76,6 +91,7 @@ def test_a_loss_of_one_value_per_row_is_averaged():
 def test_a_loss_that_raises_has_answered_with_nothing():
     def refuses(output, target):
         raise RuntimeError
+
     seen = probe_loss(refuses, of_classes, CLASSES)
     assert (seen.first, seen.constant, seen.at_ideal, seen.at_worst, seen.shift_invariant) == (None,) * 4 + (False,)
 
@@ -101,6 +117,7 @@ def test_nothing_is_asked_for_a_graph_and_nothing_is_changed():
     def loss(output, target):
         assert not torch.is_grad_enabled()
         return F.cross_entropy(output, target)
+
     probe_loss(loss, logits, CLASSES)
     assert torch.is_grad_enabled() and logits.grad is None and torch.equal(logits, before)
 
@@ -130,7 +147,8 @@ AT_A_COST = {
     "numbers": (nn.MSELoss(), torch.zeros(3, 1), torch.tensor([[1.0], [2.0], [4.0]])),
     "refused": (lambda output, target: output.no_such_thing, of_classes, CLASSES),
     "one class": (nn.CrossEntropyLoss(torch.tensor([0.0, 1.0, 1.0])), of_classes, torch.zeros(6, dtype=torch.int64)),
-    "a class per token": (nn.CrossEntropyLoss(ignore_index=0), torch.randn(2, 3, 4), torch.randint(0, 3, (2, 4)))}
+    "a class per token": (nn.CrossEntropyLoss(ignore_index=0), torch.randn(2, 3, 4), torch.randint(0, 3, (2, 4))),
+}
 
 AT_NONE = {
     "weight": (nn.CrossEntropyLoss(torch.tensor([0.0, 1.0, 2.0])), of_classes, CLASSES, ["class 0"]),
@@ -138,15 +156,32 @@ AT_NONE = {
     "ignored": (nn.CrossEntropyLoss(ignore_index=1), of_classes, CLASSES, ["class 1"]),
     "more rows": (nn.CrossEntropyLoss(ignore_index=1), of_classes[:2], CLASSES, ["class 1"]),
     "half": (nn.CrossEntropyLoss(ignore_index=1), of_classes.double(), CLASSES, ["class 1"]),
-    "pos_weight": (nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 0.0])), of_labels, LABELS,
-                   ["1 in label column 1"]),
-    "weight of a column": (nn.BCEWithLogitsLoss(torch.tensor([0.0, 1.0])), of_labels, LABELS,
-                           ["0 in label column 0", "1 in label column 0"]),
-    "probabilities": (nn.BCELoss(torch.tensor([0.0, 1.0])), of_labels.sigmoid(), LABELS,
-                      ["0 in label column 0", "1 in label column 0"]),
+    "pos_weight": (
+        nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 0.0])),
+        of_labels,
+        LABELS,
+        ["1 in label column 1"],
+    ),
+    "weight of a column": (
+        nn.BCEWithLogitsLoss(torch.tensor([0.0, 1.0])),
+        of_labels,
+        LABELS,
+        ["0 in label column 0", "1 in label column 0"],
+    ),
+    "probabilities": (
+        nn.BCELoss(torch.tensor([0.0, 1.0])),
+        of_labels.sigmoid(),
+        LABELS,
+        ["0 in label column 0", "1 in label column 0"],
+    ),
     "one label": (nn.BCEWithLogitsLoss(pos_weight=torch.zeros(1)), of_labels[:, 0], LABELS[:, 0], ["1"]),
-    "of one's own": (lambda output, target: (F.cross_entropy(output, target, reduction="none") * (target != 2)).mean(),
-                     of_classes, CLASSES, ["class 2"])}
+    "of one's own": (
+        lambda output, target: (F.cross_entropy(output, target, reduction="none") * (target != 2)).mean(),
+        of_classes,
+        CLASSES,
+        ["class 2"],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", AT_A_COST)

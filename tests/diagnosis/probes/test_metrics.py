@@ -1,4 +1,5 @@
 """probe_metric: what a metric answers to stand-ins, and whether a row's worth hangs on the rest of its batch."""
+
 import warnings
 from functools import partial
 
@@ -13,8 +14,11 @@ from fastai_hf_callback.diagnosis.checks.metrics import check_metric_fails, chec
 from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
 from fastai_hf_callback.results.evidence import Evidence
 
-LOSSES = {"classes": nn.functional.cross_entropy, "labels": nn.functional.binary_cross_entropy_with_logits,
-          "number": nn.functional.mse_loss}
+LOSSES = {
+    "classes": nn.functional.cross_entropy,
+    "labels": nn.functional.binary_cross_entropy_with_logits,
+    "number": nn.functional.mse_loss,
+}
 
 
 def value_of(metric, epochs):
@@ -29,11 +33,14 @@ def value_of(metric, epochs):
 def asked(metric, kind, seed, rows, width=4, batches=3):
     draw = torch.Generator().manual_seed(seed)
     outputs = [torch.randn(rows, width, generator=draw) for _ in range(batches)]
-    targets = {"classes": lambda: torch.randint(width, (rows,), generator=draw),
-               "labels": lambda: (torch.rand(rows, width, generator=draw) < 0.3).float(),
-               "number": lambda: 100 * torch.randn(rows, width, generator=draw)}
-    seen = probe_metric("it", partial(value_of, metric), outputs, [targets[kind]() for _ in range(batches)],
-                          LOSSES[kind])
+    targets = {
+        "classes": lambda: torch.randint(width, (rows,), generator=draw),
+        "labels": lambda: (torch.rand(rows, width, generator=draw) < 0.3).float(),
+        "number": lambda: 100 * torch.randn(rows, width, generator=draw),
+    }
+    seen = probe_metric(
+        "it", partial(value_of, metric), outputs, [targets[kind]() for _ in range(batches)], LOSSES[kind]
+    )
     return check_metric_wrong_axis(Evidence(metrics=[seen]))
 
 
@@ -52,8 +59,12 @@ HEALTHY = {
     "Matthews": ("classes", by_class(matthews_corrcoef)),
     "how many are right": ("classes", lambda o, t: (o.argmax(1) == t).sum()),
     "likelihood": ("classes", nn.functional.cross_entropy),
-    "AUC of classes": ("classes", lambda o, t: roc_auc_score(t.numpy(), o.double().softmax(1).numpy(),
-                                                             multi_class="ovr", labels=range(o.shape[1]))),
+    "AUC of classes": (
+        "classes",
+        lambda o, t: roc_auc_score(
+            t.numpy(), o.double().softmax(1).numpy(), multi_class="ovr", labels=range(o.shape[1])
+        ),
+    ),
     "accuracy of labels": ("labels", lambda o, t: ((o > 0) == (t > 0)).float().mean()),
     "all labels of a row": ("labels", lambda o, t: ((o > 0) == (t > 0)).all(1).float().mean()),
     "micro F1": ("labels", lambda o, t: f1_score(*reversed(by_label(o, t)), average="micro")),
@@ -65,7 +76,7 @@ HEALTHY = {
     "R squared": ("number", lambda o, t: r2_score(t.numpy(), o.numpy())),
 }
 BROKEN = {
-    "argmax down the batch": ("classes", lambda o, t: (o.argmax(0) == t[:o.shape[1]]).float().mean()),
+    "argmax down the batch": ("classes", lambda o, t: (o.argmax(0) == t[: o.shape[1]]).float().mean()),
     "softmax down the batch": ("classes", lambda o, t: (o.softmax(0).argmax(1) == t).float().mean()),
     "softmax of labels down the batch": ("labels", lambda o, t: ((o.softmax(0) > 0.5) == (t > 0)).float().mean()),
     "top label down the batch": ("labels", lambda o, t: (o.argmax(0) == t.argmax(0)).float().mean()),
@@ -95,8 +106,9 @@ def test_a_metric_that_draws_anew_each_time_is_not_judged_by_its_order():
         rows = torch.randperm(len(t))[:8]
         return (o[rows].argmax(1) == t[rows]).float().mean()
 
-    seen = probe_metric("it", partial(value_of, of_some), [torch.randn(30, 4)] * 3, [torch.randint(4, (30,))] * 3,
-                          LOSSES["classes"])
+    seen = probe_metric(
+        "it", partial(value_of, of_some), [torch.randn(30, 4)] * 3, [torch.randint(4, (30,))] * 3, LOSSES["classes"]
+    )
     assert seen.with_rows_reordered == seen.with_rows_repeated == []
 
 
@@ -104,8 +116,9 @@ def test_a_metric_that_raises_whatever_the_targets_is_told_apart_from_one_that_w
     outputs, targets = [torch.randn(8, 2)] * 2, [torch.zeros(8, dtype=torch.int64)] * 2
 
     def examined(metric):
-        return check_metric_fails(Evidence(metrics=[probe_metric("it", partial(value_of, metric), outputs, targets,
-                                                      LOSSES["classes"])]))
+        return check_metric_fails(
+            Evidence(metrics=[probe_metric("it", partial(value_of, metric), outputs, targets, LOSSES["classes"])])
+        )
 
     def cut(o, t):
         assert o.argmax(0).shape == t.shape, "2 and 8"
@@ -116,5 +129,5 @@ def test_a_metric_that_raises_whatever_the_targets_is_told_apart_from_one_that_w
         return 0.5
 
     assert examined(wants_both) == [] == examined(lambda o, t: torch.tensor(float("nan")))
-    finding, = examined(cut)
+    (finding,) = examined(cut)
     assert "AssertionError: 2 and 8" in finding.message and "(8, 2) and (8,)" in finding.message

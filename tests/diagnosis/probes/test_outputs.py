@@ -1,4 +1,5 @@
 """probe_outputs: shape, range and spread over rows."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -51,8 +52,9 @@ def test_what_is_not_finite_is_said_and_has_no_spread(value):
     assert (seen.finite, seen.spread, seen.size) == (False, 0.0, float("inf"))
 
 
-@pytest.mark.parametrize("last, expected", [(lambda t: t.log_softmax(-1), True), (lambda t: t, False),
-                                            (lambda t: t.softmax(-1), False)])
+@pytest.mark.parametrize(
+    "last, expected", [(lambda t: t.log_softmax(-1), True), (lambda t: t, False), (lambda t: t.softmax(-1), False)]
+)
 def test_log_probabilities_are_known_by_their_sum(last, expected):
     assert look(last(torch.randn(4, 3))).rows_are_log_probabilities is expected
     assert look(last(torch.randn(4, 3)).half()).rows_are_log_probabilities is expected

@@ -1,4 +1,5 @@
 """Stand-in outputs: for every kind of target, what a perfect and a contrary predictor would have said."""
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,23 +12,28 @@ quick = settings(deadline=None, max_examples=50)
 sizes = st.integers(1, 6)
 
 
-@pytest.mark.parametrize("shape, target, kind", [
-    ((4, 3), torch.tensor([0, 1, 2, 0]), "classes"),
-    ((4, 2), torch.tensor([[0], [1], [1], [0]]), "classes"),
-    ((2, 5, 3), torch.zeros(2, 5, dtype=torch.long), "classes"),
-    ((4, 3), torch.tensor([0, 1, -100, 2]), "classes"),
-    ((4, 2), torch.eye(4)[:, :2], "labels"),
-    ((4, 2), torch.ones(4, 2, dtype=torch.long), "labels"),
-    ((4, 2), torch.ones(4, 2, dtype=torch.bool), "labels"),
-    ((4, 1), torch.tensor([0, 1, 1, 0]), "labels"),
-    ((4,), torch.tensor([0.0, 1.0, 1.0, 0.0]), "labels"),
-    ((4, 1), torch.rand(4) + 2, "number"),
-    ((4, 3), torch.tensor([0, 1, 2, 3]), None),
-    ((4, 3), torch.rand(4), None),
-    ((4, 3), torch.rand(5, 3), None),
-    ((), torch.tensor(1.0), None),
-    ((0, 3), torch.zeros(0, dtype=torch.long), None),
-    ((4, 3), [0, 1, 2, 0], None), ((4, 3), None, None)])
+@pytest.mark.parametrize(
+    "shape, target, kind",
+    [
+        ((4, 3), torch.tensor([0, 1, 2, 0]), "classes"),
+        ((4, 2), torch.tensor([[0], [1], [1], [0]]), "classes"),
+        ((2, 5, 3), torch.zeros(2, 5, dtype=torch.long), "classes"),
+        ((4, 3), torch.tensor([0, 1, -100, 2]), "classes"),
+        ((4, 2), torch.eye(4)[:, :2], "labels"),
+        ((4, 2), torch.ones(4, 2, dtype=torch.long), "labels"),
+        ((4, 2), torch.ones(4, 2, dtype=torch.bool), "labels"),
+        ((4, 1), torch.tensor([0, 1, 1, 0]), "labels"),
+        ((4,), torch.tensor([0.0, 1.0, 1.0, 0.0]), "labels"),
+        ((4, 1), torch.rand(4) + 2, "number"),
+        ((4, 3), torch.tensor([0, 1, 2, 3]), None),
+        ((4, 3), torch.rand(4), None),
+        ((4, 3), torch.rand(5, 3), None),
+        ((), torch.tensor(1.0), None),
+        ((0, 3), torch.zeros(0, dtype=torch.long), None),
+        ((4, 3), [0, 1, 2, 0], None),
+        ((4, 3), None, None),
+    ],
+)
 def test_the_kind_is_told_by_both_shapes_and_the_values(shape, target, kind):
     assert infer_target_kind(shape, target) == kind
     assert (build_synthetic_outputs(shape, target) is None) == (kind is None)

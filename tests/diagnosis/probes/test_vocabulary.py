@@ -1,4 +1,5 @@
 """What a tokenizer tells of ids: its unknown token, and whether texts were cut."""
+
 import pytest
 import torch
 

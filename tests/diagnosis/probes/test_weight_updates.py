@@ -1,4 +1,5 @@
 """Sample: of a step the gradient's part, the decay's, and what rounding swallowed."""
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -62,7 +63,7 @@ def test_a_real_adamw_step():
     opt.step()
     (move,) = sample.weight_updates({id(parameter): (1e-3, 0.5)})
     assert move.moved and move.rounded_away == 0
-    assert move.gradient_part == pytest.approx(1e-3 * 30 ** 0.5, rel=1e-2)  # Adam's first step: lr in every element
+    assert move.gradient_part == pytest.approx(1e-3 * 30**0.5, rel=1e-2)  # Adam's first step: lr in every element
 
 
 def test_nothing_done_is_nothing_moved():

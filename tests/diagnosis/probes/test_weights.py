@@ -1,4 +1,5 @@
 """probe_weights: finite, half, at initialisation, and how strongly matrices amplify."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -77,7 +78,7 @@ def test_half_weights_and_master_copies():
 def test_a_matrix_that_amplifies_is_seen_and_an_embedding_is_not_asked():
     model = a_body()
     model[1].weight.data.fill_(2.0)
-    assert probe_weights(model).gain == pytest.approx(2 * 8 ** 0.5)
+    assert probe_weights(model).gain == pytest.approx(2 * 8**0.5)
     model = a_body()
     model[0].weight.data.fill_(50.0)
     assert probe_weights(model).gain < 2

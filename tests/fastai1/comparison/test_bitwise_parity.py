@@ -1,4 +1,5 @@
 """The callback arm against the patched loop, bit for bit, each with the broken arm that must differ."""
+
 import pytest
 
 pytest.importorskip("fastai.basic_train")
@@ -32,8 +33,11 @@ FITS = (plain_fit, one_cycle, lr_find_then_fit, freeze_then_unfreeze)
 
 @pytest.mark.parametrize("task", ("classes", "labels"))
 @pytest.mark.parametrize("model", ("bert", "xlnet", "distilbert"))
-@pytest.mark.parametrize("fit", [one_cycle, *(pytest.param(fit, marks=pytest.mark.slow) for fit in FITS
-                                              if fit is not one_cycle)], ids=lambda fit: fit.__name__)
+@pytest.mark.parametrize(
+    "fit",
+    [one_cycle, *(pytest.param(fit, marks=pytest.mark.slow) for fit in FITS if fit is not one_cycle)],
+    ids=lambda fit: fit.__name__,
+)
 def test_callback_equals_patched_loop(fit, model, task):
     comparison = compare(lambda: make_learner(model, task), fit)
     assert comparison.identical, str(comparison)

@@ -61,8 +61,9 @@ def test_the_trace_holds_what_fastai_itself_recorded():
 
 
 def test_two_runs_of_the_same_seed_are_the_same_and_another_seed_is_not():
-    first, again, other = (compare(make_learner, one_epoch, seed, arms=("callback",)).traces["callback"].to_dict()
-                           for seed in (1, 1, 2))
+    first, again, other = (
+        compare(make_learner, one_epoch, seed, arms=("callback",)).traces["callback"].to_dict() for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
 
@@ -110,8 +111,15 @@ def test_the_users_learner_is_left_as_it_was():
     learners = []
 
     def belongings(learn):
-        return learn.callbacks, list(learn.callbacks), learn.callback_fns, list(learn.callback_fns), learn.path, \
-            learn.model_dir, learn.metrics
+        return (
+            learn.callbacks,
+            list(learn.callbacks),
+            learn.callback_fns,
+            list(learn.callback_fns),
+            learn.path,
+            learn.model_dir,
+            learn.metrics,
+        )
 
     def make():
         learn = make_learner()
@@ -135,8 +143,11 @@ def test_no_arm_overwrites_a_file(tmp_path):
         return learn
 
     assert compare(make, lambda learn: learn.fit(1, 1e-2)).identical
-    assert {p.relative_to(tmp_path).as_posix(): p.read_text() for p in tmp_path.rglob("*") if p.is_file()} == \
-        {"models/best.pth": "mine", "models/tmp.pth": "mine", "history.csv": "mine"}
+    assert {p.relative_to(tmp_path).as_posix(): p.read_text() for p in tmp_path.rglob("*") if p.is_file()} == {
+        "models/best.pth": "mine",
+        "models/tmp.pth": "mine",
+        "history.csv": "mine",
+    }
 
 
 # -- what must not be compared ------------------------------------------------------------------------------
@@ -160,8 +171,10 @@ def test_data_in_another_order_is_noticed():
         compare(make, one_epoch)
 
 
-@pytest.mark.parametrize("make, said", [(lambda: 3, "returned int; expected a fastai Learner"),
-                                        ("learner", "str was given; expected a function")])
+@pytest.mark.parametrize(
+    "make, said",
+    [(lambda: 3, "returned int; expected a fastai Learner"), ("learner", "str was given; expected a function")],
+)
 def test_what_is_no_factory(make, said):
     with pytest.raises(ComparisonError, match=said):
         compare(make, one_epoch)
@@ -211,7 +224,7 @@ def test_labels_in_the_batch_make_the_patched_loop_train_on_the_loss_and_it_is_s
 
 
 def test_identical_but_stuck_is_no_success():
-    comparison = compare(make_learner, lambda learn: learn.fit(1, 0.))
+    comparison = compare(make_learner, lambda learn: learn.fit(1, 0.0))
     assert comparison.identical and not comparison.moved and comparison.exit_code == 3
     with pytest.raises(ComparisonError, match="IDENTICAL BUT STUCK"):
         comparison.check()
@@ -232,9 +245,23 @@ class Stop(Exception):
 
 
 @settings(deadline=None, max_examples=12)
-@given(event=st.sampled_from(["train_begin", "epoch_begin", "batch_begin", "loss_begin", "backward_begin",
-                              "backward_end", "step_end", "batch_end", "epoch_end", "train_end"]),
-       arm=st.sampled_from([0, 1, 2]))
+@given(
+    event=st.sampled_from(
+        [
+            "train_begin",
+            "epoch_begin",
+            "batch_begin",
+            "loss_begin",
+            "backward_begin",
+            "backward_end",
+            "step_end",
+            "batch_end",
+            "epoch_end",
+            "train_end",
+        ]
+    ),
+    arm=st.sampled_from([0, 1, 2]),
+)
 def test_everything_is_put_back_when_a_fit_fails(event, arm):
     learners = []
 

@@ -1,6 +1,7 @@
 """fp16 and bf16 on fastai 1: the callback arm equals the patched loop there too; on a GPU where there is one.
 fastai 1 knows fp16 alone; bf16 is torch's own ``autocast`` around the fit.
 """
+
 import pytest
 import torch
 
@@ -40,6 +41,7 @@ def test_on_a_gpu_the_arms_are_equal_or_two_patched_runs_are_not(mode):
         learn.data = databunch(device=torch.device("cuda"))
         learn.model.cuda()
         return learn.to_fp16() if mode == "fp16" else learn
+
     comparison = compare(make, fit if mode == "fp16" else fit_in_bf16, progress=False)
     assert comparison.identical or comparison.noise is not None, str(comparison)
     assert comparison.broken_arm_differs

@@ -49,8 +49,11 @@ def test_it_refuses_to_nest():
         assert basic_train.loss_batch is inside
 
 
-@pytest.mark.parametrize("patch", (foreign, functools.partial(foreign), functools.wraps(ORIGINAL)(foreign)),
-                         ids=("function", "partial", "wraps"))
+@pytest.mark.parametrize(
+    "patch",
+    (foreign, functools.partial(foreign), functools.wraps(ORIGINAL)(foreign)),
+    ids=("function", "partial", "wraps"),
+)
 def test_it_refuses_a_foreign_patch_and_leaves_it_alone(patch, monkeypatch):
     with monkeypatch.context() as patching:
         patching.setattr(basic_train, "loss_batch", patch)
@@ -65,8 +68,9 @@ class Broken(BaseException):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.sampled_from([KeyboardInterrupt, SystemExit, RuntimeError, MemoryError, StopIteration, GeneratorExit,
-                        Broken]))
+@given(
+    st.sampled_from([KeyboardInterrupt, SystemExit, RuntimeError, MemoryError, StopIteration, GeneratorExit, Broken])
+)
 def test_the_very_function_comes_back_whatever_happens_inside(error):
     with pytest.raises(error if error is not StopIteration else (StopIteration, RuntimeError)):
         with patched_loop():
@@ -89,19 +93,26 @@ def test_it_comes_back_over_a_patch_set_inside():
 
 def test_the_same_steps_as_the_articles_own_function():
     """The article's ``loss_batch_bert``, as it was printed, against ours: the same weights, bit for bit."""
+
     def loss_batch_bert(model, xb, yb, loss_func=None, opt=None, cb_handler=None):
         cb_handler = basic_train.ifnone(cb_handler, basic_train.CallbackHandler())
-        if not basic_train.is_listy(xb): xb = [xb]  # noqa: E701
-        if not basic_train.is_listy(yb): yb = [yb]  # noqa: E701
+        if not basic_train.is_listy(xb):
+            xb = [xb]  # noqa: E701
+        if not basic_train.is_listy(yb):
+            yb = [yb]  # noqa: E701
         out = model(*xb)[0]
         out = cb_handler.on_loss_begin(out)
-        if not loss_func: return basic_train.to_detach(out), yb[0].detach()  # noqa: E701
+        if not loss_func:
+            return basic_train.to_detach(out), yb[0].detach()  # noqa: E701
         loss = loss_func(out, *yb)
         if opt is not None:
             loss, skip_bwd = cb_handler.on_backward_begin(loss)
-            if not skip_bwd: loss.backward()  # noqa: E701
-            if not cb_handler.on_backward_end(): opt.step()  # noqa: E701
-            if not cb_handler.on_step_end(): opt.zero_grad()  # noqa: E701
+            if not skip_bwd:
+                loss.backward()  # noqa: E701
+            if not cb_handler.on_backward_end():
+                opt.step()  # noqa: E701
+            if not cb_handler.on_step_end():
+                opt.zero_grad()  # noqa: E701
         return loss.detach().cpu()
 
     def fitted(enter):

@@ -1,6 +1,7 @@
 """What each of two processes does on fastai 1, and what one process does instead: ``test_distributed.py`` compares.
 Run by torch's launcher: ``distributed_worker.py FOLDER``.
 """
+
 import sys
 import warnings
 from contextlib import contextmanager
@@ -52,8 +53,14 @@ def make_text_learner(data, **kwargs):
             module.p = 0.0
         if isinstance(module, (nn.Linear, nn.Embedding)):
             module.weight.data.mul_(8)  # so that the outputs of an untrained model differ from text to text
-    settings = dict(metrics=[accuracy_thresh, ColumnwiseAUC()], callbacks=[HFCallback()], opt_func=torch.optim.SGD,
-                    path=Path(data.path), silent=True, wd=0.0)
+    settings = dict(
+        metrics=[accuracy_thresh, ColumnwiseAUC()],
+        callbacks=[HFCallback()],
+        opt_func=torch.optim.SGD,
+        path=Path(data.path),
+        silent=True,
+        wd=0.0,
+    )
     return Learner(data, HFModel(bare, inputs=data.inputs), **{**settings, **kwargs})
 
 
@@ -90,8 +97,13 @@ def record_fit(data, within, *kinds):
     torch.manual_seed(7)
     with within(learn):
         learn.fit(1, 0.05, callbacks=[steps, *(kind(learn) for kind in kinds)])
-    return {"texts": steps.texts, "gradients": steps.gradients, "widths": steps.widths, "weights": weights(learn),
-            "valid": [float(learn.recorder.val_losses[-1]), *map(float, learn.recorder.metrics[-1])]}
+    return {
+        "texts": steps.texts,
+        "gradients": steps.gradients,
+        "widths": steps.widths,
+        "weights": weights(learn),
+        "valid": [float(learn.recorder.val_losses[-1]), *map(float, learn.recorder.metrics[-1])],
+    }
 
 
 def weights(learn):
@@ -103,10 +115,15 @@ def record_predictions(data, within):
     learn = make_text_learner(data)
     with within(learn):
         learn.save("weights", with_opt=False)
-        return {"valid": list(map(float, learn.validate())), "preds": learn.get_preds(),
-                "preds of test": learn.get_preds(DatasetType.Test), "ordered": ordered_preds(learn),
-                "ordered train": ordered_preds(learn, DatasetType.Train),
-                "one text": learn.predict("the fox sees a fern")[2], "model": type(learn.model).__name__}
+        return {
+            "valid": list(map(float, learn.validate())),
+            "preds": learn.get_preds(),
+            "preds of test": learn.get_preds(DatasetType.Test),
+            "ordered": ordered_preds(learn),
+            "ordered train": ordered_preds(learn, DatasetType.Train),
+            "one text": learn.predict("the fox sees a fern")[2],
+            "model": type(learn.model).__name__,
+        }
 
 
 def record_plain_fit(within, rows=45):
@@ -168,7 +185,9 @@ def run_all(folder):
     found["workers"] = record_fit(make_data(folder, ODD, num_workers=1), in_distributed_context)
     found["unsynchronised"] = record_fit(even, in_distributed_context, UnsyncedGradients)
     found["look"] = record_predictions(odd, in_distributed_context)
-    found["other rows"] = error_of(lambda: record_fit(make_data(folder, ODD[:40 + current_rank()]), in_distributed_context))
+    found["other rows"] = error_of(
+        lambda: record_fit(make_data(folder, ODD[: 40 + current_rank()]), in_distributed_context)
+    )
     found["healthy"], found["fault"] = record_doctor(even, 0.01), record_doctor(even, 1e-12)
     learn = make_text_learner(even)
     with in_distributed_context(learn):

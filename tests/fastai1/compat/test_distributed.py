@@ -1,4 +1,5 @@
 """Two processes under ``to_distributed`` against one on the joint batches; ``distributed_worker.py`` is what each one runs."""
+
 from collections import Counter
 
 import pytest
@@ -45,10 +46,13 @@ def both(folder):
 def one(folder):
     """What one process finds, on batches twice as large."""
     with torch.random.fork_rng():
-        return {"even": record_fit(make_data(folder, EVEN, bs=2 * BS), in_one_process),
-                "odd": record_fit(make_data(folder, ODD, bs=2 * BS), in_one_process),
-                "workers": record_fit(make_data(folder, ODD, bs=2 * BS, num_workers=1), in_one_process),
-                "look": record_predictions(make_data(folder, ODD), in_one_process), "plain": record_plain_fit(in_one_process)}
+        return {
+            "even": record_fit(make_data(folder, EVEN, bs=2 * BS), in_one_process),
+            "odd": record_fit(make_data(folder, ODD, bs=2 * BS), in_one_process),
+            "workers": record_fit(make_data(folder, ODD, bs=2 * BS, num_workers=1), in_one_process),
+            "look": record_predictions(make_data(folder, ODD), in_one_process),
+            "plain": record_plain_fit(in_one_process),
+        }
 
 
 def furthest(some, others):
@@ -94,8 +98,10 @@ def test_fastais_own_sharing_neither_draws_nor_sorts_repeats_rows_and_lets_proce
 def test_processes_with_other_rows_are_told(both):
     for process in both:
         assert process["other rows"] == (
-            "InvalidInputError", "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
-                             "files and the same seed")
+            "InvalidInputError",
+            "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
+            "files and the same seed",
+        )
 
 
 # -- evaluation --------------------------------------------------------------------------------------
@@ -150,8 +156,10 @@ def test_diagnose_works_in_one_process_alone_and_in_all(both):
 def test_compare_is_refused_in_one_line(both):
     for process in both:
         assert process["compare"] == (
-            "InvalidInputError", "compare was called in a group of 2 processes; expected one process: start it with "
-                             "python, not with torchrun or accelerate launch")
+            "InvalidInputError",
+            "compare was called in a group of 2 processes; expected one process: start it with "
+            "python, not with torchrun or accelerate launch",
+        )
 
 
 # -- heal --------------------------------------------------------------------------------------------
@@ -182,12 +190,19 @@ def test_mended_both_are_those_of_one_process(both, one):
 def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
     write_csv(tmp_path / "comments.csv", 300)
     (tmp_path / "model").mkdir()
-    settings = BertConfig(VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-                          max_position_embeddings=128)
+    settings = BertConfig(
+        VOCAB,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+    )
     settings.num_labels = len(LABELS)
     BertForSequenceClassification(settings).save_pretrained(str(tmp_path / "model"))
     write_vocabulary(tmp_path / "model")
-    said = run_distributed(ROOT / "docs" / "distributed" / "fastai1.py", tmp_path / "comments.csv", tmp_path / "model",
-                            cwd=str(tmp_path))
+    said = run_distributed(
+        ROOT / "docs" / "distributed" / "fastai1.py", tmp_path / "comments.csv", tmp_path / "model", cwd=str(tmp_path)
+    )
     assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
     assert (tmp_path / "models" / "trained.pth").is_file()

@@ -1,4 +1,5 @@
 """A text's prediction is its own: the same whatever shares its batch. The article's feeding fails the same test."""
+
 import warnings
 
 import numpy as np
@@ -27,8 +28,17 @@ def learner(name, folder):
     """A tiny model of `name`, its texts padded as its kind wants it."""
     tokenizer = slow_tokenizer(folder)
     tokenizer.padding_side = "left" if name == "xlnet" else "right"  # XLNet reads its last position
-    data = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_length=30, progress=False,
-                     device=torch.device("cpu"))
+    data = text_data(
+        TRAIN,
+        TRAIN,
+        tokenizer,
+        text="text",
+        labels="kind",
+        bs=4,
+        max_length=30,
+        progress=False,
+        device=torch.device("cpu"),
+    )
     torch.manual_seed(0)
     model = tiny_model(name, data.c)
     with torch.no_grad():
@@ -59,8 +69,9 @@ def learners(tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("name", ["bert", *(pytest.param(name, marks=pytest.mark.slow)
-                                            for name in (*MASKED[1:], *TODAY))])
+@pytest.mark.parametrize(
+    "name", ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in (*MASKED[1:], *TODAY))]
+)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(WORDS, min_size=2, max_size=9), seed=st.integers(0, 99), bs=st.integers(2, 9))
 def test_order_and_batch_size_change_no_logit(learners, name, texts, seed, bs):
@@ -78,8 +89,17 @@ def test_padded_in_front_positions_are_counted_from_the_text_on(tmp_path):
     """BERT, its texts padded in front: without positions of their own, rows depend on the longest of the batch."""
     tokenizer = slow_tokenizer(tmp_path)
     tokenizer.padding_side = "left"
-    data = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_length=30, progress=False,
-                     device=torch.device("cpu"))
+    data = text_data(
+        TRAIN,
+        TRAIN,
+        tokenizer,
+        text="text",
+        labels="kind",
+        bs=4,
+        max_length=30,
+        progress=False,
+        device=torch.device("cpu"),
+    )
     torch.manual_seed(0)
     bare = tiny_model("bert", data.c)
     with torch.no_grad():

@@ -1,4 +1,5 @@
 """text_data on fastai 1: learners and data saved, exported and loaded."""
+
 import os
 import subprocess
 import sys
@@ -41,8 +42,12 @@ def test_learners_of_every_task_travel_into_a_new_process(slow, tmp_path):
             torch.save(told[2], {str(tmp_path)!r} + "/" + task + ".pt")
             print(task, told[0])
     """)
-    there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    there = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
     assert there.returncode == 0, there.stderr
     assert there.stdout.strip().splitlines() == [f"{task} {told[0]}" for task, told in here.items()]
     for task, told in here.items():

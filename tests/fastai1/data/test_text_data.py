@@ -1,4 +1,5 @@
 """text_data on fastai 1: what its batches hold, and what does not fit."""
+
 import re
 import warnings
 from functools import partial
@@ -45,8 +46,14 @@ def test_a_pair_is_joined_as_the_tokenizer_joins_it(tokenizer):
     assert types[0][mask[0] > 0].tolist() == [0] * cut + [1] * (len(first) - cut)
 
 
-@pytest.mark.parametrize("task, shape, dtype", (("single_label_classification", (8,), torch.int64), ("multi_label_classification", (8, 3), torch.float32),
-                                                ("regression", (8,), torch.float32)))
+@pytest.mark.parametrize(
+    "task, shape, dtype",
+    (
+        ("single_label_classification", (8,), torch.int64),
+        ("multi_label_classification", (8, 3), torch.float32),
+        ("regression", (8,), torch.float32),
+    ),
+)
 def test_targets_are_what_the_tasks_loss_takes(slow, task, shape, dtype):
     data = make_data(slow, task)
     _, targets = data.one_batch()
@@ -100,8 +107,11 @@ def test_texts_cannot_be_mixed_up(slow):
     loss_func = learn.loss_func
     with pytest.raises(InputError) as caught, quiet(learn):
         learn.fit(1, 1e-2)
-    assert re.fullmatch(r"mixup was asked for and the input is int64 \(8, \d+\): token ids cannot be averaged. "
-                        r"Expected inputs of floats. Take learn.mixup\(\) away.", str(caught.value))
+    assert re.fullmatch(
+        r"mixup was asked for and the input is int64 \(8, \d+\): token ids cannot be averaged. "
+        r"Expected inputs of floats. Take learn.mixup\(\) away.",
+        str(caught.value),
+    )
     assert learn.loss_func is loss_func
 
 
@@ -134,11 +144,22 @@ def test_the_callers_frames_stay_as_they_are(slow):
 def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(slow):
     datasets = pytest.importorskip("datasets", reason="datasets is not installed: pip install datasets")
     named = datasets.ClassLabel(names=["plant", "other", "animal"])
-    train, valid = (datasets.Dataset.from_dict({"text": frame.text.tolist(),
-                                                "kind": [named.str2int(kind) for kind in frame.kind]}
-                                               ).cast_column("kind", named) for frame in (TRAIN, VALID))
-    data = text_data(train, valid, slow, bs=8, progress=False, device=torch.device("cpu"), test=valid,
-                     **TASKS["single_label_classification"])
+    train, valid = (
+        datasets.Dataset.from_dict(
+            {"text": frame.text.tolist(), "kind": [named.str2int(kind) for kind in frame.kind]}
+        ).cast_column("kind", named)
+        for frame in (TRAIN, VALID)
+    )
+    data = text_data(
+        train,
+        valid,
+        slow,
+        bs=8,
+        progress=False,
+        device=torch.device("cpu"),
+        test=valid,
+        **TASKS["single_label_classification"],
+    )
     of_frame = make_data(slow, classes=["plant", "other", "animal"])
     assert data.classes == of_frame.classes == ["plant", "other", "animal"]
     for (mine, targets), (frames, others) in zip(data.valid_dl, of_frame.valid_dl):
@@ -152,7 +173,8 @@ def test_answers_in_contexts_are_refused_in_one_line(asked):
         text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", text_pair="text", labels="answers", **asked)
     assert str(caught.value) == (
         "task 'question-answering' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "
-        "DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()")
+        "DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
+    )
 
 
 def test_a_bar_is_drawn_where_somebody_can_see_it_move(slow, monkeypatch, capsys):

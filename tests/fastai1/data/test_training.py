@@ -1,4 +1,5 @@
 """text_data in learners of fastai 1: training, validation, predictions in the caller's order, for every task."""
+
 import warnings
 
 import numpy as np
@@ -119,8 +120,9 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(slow):
     train = TRAIN.copy()
     for row in range(12):
         train.at[row, "words"], train.at[row, "tags"] = [], []
-    data = text_data(train, VALID, slow, text="words", labels="tags", bs=4, max_length=32, progress=False,
-                     device=torch.device("cpu"))
+    data = text_data(
+        train, VALID, slow, text="words", labels="tags", bs=4, max_length=32, progress=False, device=torch.device("cpu")
+    )
     assert any(bool((y == -100).all()) for _, y in data.train_dl)
     learn = make_learner(data, "token-classification")
     with quiet(learn):
@@ -144,24 +146,47 @@ def test_the_places_of_words_can_be_told_in_a_test_set_without_labels(slow):
 
 
 def test_texts_to_add_may_be_a_frame(slow):
-    for task, columns in (("single_label_classification", ["text"]), ("pairs", ["text", "second"]), ("token-classification", ["words"])):
+    for task, columns in (
+        ("single_label_classification", ["text"]),
+        ("pairs", ["text", "second"]),
+        ("token-classification", ["words"]),
+    ):
         data = make_data(slow, task)
         expected = rows_of(data, DatasetType.Test)
         data.add_test(TEST[columns])
         assert rows_of(data, DatasetType.Test) == expected
 
 
-@pytest.mark.parametrize("task, items, said", (
-    ("single_label_classification", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
-                          "file with the column 'text': "
-                          "data.add_test([text, ...])"),
-    ("single_label_classification", [], "No text was given; expected at least one: data.add_test([text, ...])"),
-    ("single_label_classification", ["a", 3], "3 (int) was given; expected a text: data.add_test(['some text', ...])"),
-    ("single_label_classification", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
-                                  "write frame.rename(columns={'second': 'text'})"),
-    ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
-                          "data.add_test([(first, second), ...])"),
-), ids=["a text", "none", "a number", "another column", "no pairs"])
+@pytest.mark.parametrize(
+    "task, items, said",
+    (
+        (
+            "single_label_classification",
+            "the fox",
+            "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
+            "file with the column 'text': "
+            "data.add_test([text, ...])",
+        ),
+        ("single_label_classification", [], "No text was given; expected at least one: data.add_test([text, ...])"),
+        (
+            "single_label_classification",
+            ["a", 3],
+            "3 (int) was given; expected a text: data.add_test(['some text', ...])",
+        ),
+        (
+            "single_label_classification",
+            TEST[["second"]],
+            "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
+            "write frame.rename(columns={'second': 'text'})",
+        ),
+        (
+            "pairs",
+            ["a", "b"],
+            "'a' (str) was given; expected a pair of texts, as these data have: data.add_test([(first, second), ...])",
+        ),
+    ),
+    ids=["a text", "none", "a number", "another column", "no pairs"],
+)
 def test_what_cannot_be_added_is_refused(slow, task, items, said):
     with pytest.raises(InvalidInputError) as caught:
         make_data(slow, task).add_test(items)
@@ -200,13 +225,16 @@ def test_ordered_preds_keep_the_last_fits_recorder_and_doctor(slow):
     assert learn.recorder is recorder and learn.doctor is doctor and doctor.diagnosis.healthy
 
 
-@pytest.mark.parametrize("changed, said", (
-    (dict(bs=0), "bs=0 was given; expected a whole number from 1 on"),
-    (dict(bs="8"), "bs='8' was given; expected a whole number from 1 on"),
-    (dict(val_bs=2.5), "val_bs=2.5 was given; expected a whole number from 1 on"),
-    (dict(num_workers=-1), "num_workers=-1 was given; expected a whole number from 0 on"),
-    (dict(path=None), "path=None was given; expected a folder: path='.'"),
-))
+@pytest.mark.parametrize(
+    "changed, said",
+    (
+        (dict(bs=0), "bs=0 was given; expected a whole number from 1 on"),
+        (dict(bs="8"), "bs='8' was given; expected a whole number from 1 on"),
+        (dict(val_bs=2.5), "val_bs=2.5 was given; expected a whole number from 1 on"),
+        (dict(num_workers=-1), "num_workers=-1 was given; expected a whole number from 0 on"),
+        (dict(path=None), "path=None was given; expected a folder: path='.'"),
+    ),
+)
 def test_settings_that_cannot_be_are_refused_before_anything_is_read(changed, said):
     with pytest.raises(InvalidInputError) as caught:
         text_data(None, None, None, text="text", labels="kind", **changed)

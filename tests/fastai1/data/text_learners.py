@@ -1,4 +1,5 @@
 """Data of text_data and learners on them, for the tests of fastai 1."""
+
 import warnings
 
 import torch
@@ -28,8 +29,13 @@ TASKS = {
     "pairs": dict(text="text", text_pair="second", labels="kind"),
     "token-classification": dict(text="words", labels="tags"),
 }
-METRICS = {"single_label_classification": [accuracy], "multi_label_classification": [accuracy_thresh, ColumnwiseAUC()], "regression": [], "pairs": [accuracy],
-           "token-classification": [WordAccuracy()]}
+METRICS = {
+    "single_label_classification": [accuracy],
+    "multi_label_classification": [accuracy_thresh, ColumnwiseAUC()],
+    "regression": [],
+    "pairs": [accuracy],
+    "token-classification": [WordAccuracy()],
+}
 ITEM = {"pairs": ("the fox sees", "a fern"), "token-classification": "the foxs sees a fern"}
 
 
@@ -43,8 +49,14 @@ def make_learner(data, task="single_label_classification", **kwargs):
     bare = tiny_model("bert", data.c)
     bare.classifier.weight.data.mul_(50)  # rows differ visibly, untrained
     bare = WordHead(bare) if task == "token-classification" else bare
-    return Learner(data, HFModel(bare, inputs=data.inputs), metrics=METRICS[task], callbacks=[HFCallback()],
-                   path=data.path, **kwargs)
+    return Learner(
+        data,
+        HFModel(bare, inputs=data.inputs),
+        metrics=METRICS[task],
+        callbacks=[HFCallback()],
+        path=data.path,
+        **kwargs,
+    )
 
 
 class WordHead(nn.Module):

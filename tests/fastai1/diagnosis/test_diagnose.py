@@ -1,4 +1,5 @@
 """``diagnose`` changes nothing: the fit that follows is bit for bit the one that would have been."""
+
 import random
 
 import numpy as np
@@ -63,9 +64,13 @@ def breaking(model="bert"):
 
 
 needs_half = pytest.mark.skipif(not half_runs_on_cpu(), reason="torch multiplies no half matrices here")
-STATES = [fresh, fitted, breaking, *(pytest.param(make, marks=pytest.mark.slow)
-                                     for make in (frozen, clipped, with_gradients)),
-          *(pytest.param(make, marks=[needs_half, pytest.mark.slow]) for make in (half, half_and_fitted))]
+STATES = [
+    fresh,
+    fitted,
+    breaking,
+    *(pytest.param(make, marks=pytest.mark.slow) for make in (frozen, clipped, with_gradients)),
+    *(pytest.param(make, marks=[needs_half, pytest.mark.slow]) for make in (half, half_and_fitted)),
+]
 
 
 @pytest.mark.parametrize("make", STATES)
@@ -74,8 +79,9 @@ def test_the_fit_that_follows_is_the_same(make):
 
 
 def test_a_changed_weight_would_be_seen():
-    assert run(fitted, examine=True, disturb=lambda learn: next(learn.model.parameters()).data.add_(1e-6)) \
-        != run(fitted, examine=False)
+    assert run(fitted, examine=True, disturb=lambda learn: next(learn.model.parameters()).data.add_(1e-6)) != run(
+        fitted, examine=False
+    )
 
 
 @pytest.mark.slow
@@ -142,11 +148,23 @@ def state_of(learn):
     for i, callback in enumerate(learn.callbacks):
         found.update({f"callbacks[{i}].{k}": v for k, v in vars(callback).items()})
     for name, module in learn.model.named_modules():
-        found.update({f"{name}.training": module.training, f"{name} keys": sorted(vars(module)),
-                      f"{name} hooks": len(module._forward_pre_hooks) + len(module._forward_hooks)})
+        found.update(
+            {
+                f"{name}.training": module.training,
+                f"{name} keys": sorted(vars(module)),
+                f"{name} hooks": len(module._forward_pre_hooks) + len(module._forward_hooks),
+            }
+        )
     for name, parameter in learn.model.named_parameters():
-        found.update({name: parameter, f"{name} data": parameter.data_ptr(), f"{name} copy": parameter.detach().clone(),
-                      f"{name} grad": parameter.grad, f"{name} wants": parameter.requires_grad})
+        found.update(
+            {
+                name: parameter,
+                f"{name} data": parameter.data_ptr(),
+                f"{name} copy": parameter.detach().clone(),
+                f"{name} grad": parameter.grad,
+                f"{name} wants": parameter.requires_grad,
+            }
+        )
     optimizer = vars(learn).get("opt")
     if optimizer:
         found["opt.opt"] = optimizer.opt
@@ -154,17 +172,29 @@ def state_of(learn):
             found.update({f"group {i} {k}": v for k, v in group.items() if k != "params"})
         for i, state in enumerate(optimizer.opt.state.values()):
             found.update({f"state {i} {k}": v.clone() if isinstance(v, torch.Tensor) else v for k, v in state.items()})
-    found.update({"loop": basic_train.loss_batch, "bars": basic_train.progress_bar, "grad": torch.is_grad_enabled(),
-                  "torch": torch.get_rng_state(), "python": random.getstate(), "numpy": list(np.random.get_state()[1]),
-                  "dropout": nn.functional.dropout})
+    found.update(
+        {
+            "loop": basic_train.loss_batch,
+            "bars": basic_train.progress_bar,
+            "grad": torch.is_grad_enabled(),
+            "torch": torch.get_rng_state(),
+            "python": random.getstate(),
+            "numpy": list(np.random.get_state()[1]),
+            "dropout": nn.functional.dropout,
+        }
+    )
     return found
 
 
 def same(one, other):
     if isinstance(one, torch.Tensor) and not isinstance(one, nn.Parameter):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
-    return one is other or type(one) is type(other) and isinstance(one, (bool, int, float, str, list, tuple, dict)) \
+    return (
+        one is other
+        or type(one) is type(other)
+        and isinstance(one, (bool, int, float, str, list, tuple, dict))
         and one == other
+    )
 
 
 def test_files_are_not_written(tmp_path):

@@ -1,4 +1,5 @@
 """``Doctor`` watches a fit, changes nothing of it, and speaks at the first sound evidence."""
+
 import pytest
 import torch
 from fastai.basic_train import load_learner
@@ -23,14 +24,16 @@ def broken():
     return make_learner(callbacks=[HFCallback(check=False), Detaches()])
 
 
-@pytest.mark.parametrize("model", ["bert", *(pytest.param(name, marks=pytest.mark.slow)
-                                             for name in ("xlnet", "distilbert", "gpt2", "xlm"))])
+@pytest.mark.parametrize(
+    "model", ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xlnet", "distilbert", "gpt2", "xlm"))]
+)
 def test_weights_are_bit_for_bit_those_of_a_fit_without_it(model):
     def fit(doctor):
         seed_everything(3)
         learn = make_learner(model, callback_fns=[Doctor] if doctor else [])
         learn.fit_one_cycle(2, 1e-3)
         return learn
+
     watched, alone = fit(True), fit(False)
     for name, weight in alone.model.state_dict().items():
         assert torch.equal(weight, watched.model.state_dict()[name]), name
@@ -84,8 +87,13 @@ def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
 def test_holds_nothing_of_the_fit_afterwards():
     learn = make_learner(callback_fns=[Doctor])
     learn.fit(1, 1e-3)
-    kept = [name for name, value in vars(learn.doctor).items() if isinstance(value, torch.Tensor)
-            or isinstance(value, list) and any(isinstance(v, torch.Tensor) for v in value)]
+    kept = [
+        name
+        for name, value in vars(learn.doctor).items()
+        if isinstance(value, torch.Tensor)
+        or isinstance(value, list)
+        and any(isinstance(v, torch.Tensor) for v in value)
+    ]
     assert kept == []
 
 
@@ -114,8 +122,14 @@ def test_is_silent_outside_of_a_fit():
 
 
 def test_a_learner_with_it_survives_export_and_load_learner(tmp_path):
-    learn = Learner(block_data(tmp_path), HFModel(tiny_model("bert", 3), pad_token_id=PAD), silent=True, path=tmp_path,
-                    loss_func=torch.nn.CrossEntropyLoss(), callbacks=[HFCallback()])
+    learn = Learner(
+        block_data(tmp_path),
+        HFModel(tiny_model("bert", 3), pad_token_id=PAD),
+        silent=True,
+        path=tmp_path,
+        loss_func=torch.nn.CrossEntropyLoss(),
+        callbacks=[HFCallback()],
+    )
     learn.callbacks.append(Doctor(learn, every=7))
     learn.export()
     with trusted_pickles():

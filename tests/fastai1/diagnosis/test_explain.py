@@ -1,4 +1,5 @@
 """explain, asked about what fastai 1 really raises when a callback, a model or a loss is given wrongly."""
+
 import pytest
 import torch
 from torch import nn
@@ -108,6 +109,7 @@ def test_a_class_as_loss():
         learn = make_learner()
         learn.loss_func = nn.CrossEntropyLoss
         learn.fit(1)
+
     assert cause_of(fit) == "class-instead-of-instance"
 
 
@@ -144,6 +146,7 @@ def test_a_loop_that_is_patched_already():
     def twice():
         with patched_loop(), patched_loop():
             pass
+
     assert cause_of(twice) == "patch-active"
 
 
@@ -152,6 +155,7 @@ def test_classes_under_binary_cross_entropy():
         learn = make_learner()
         learn.loss_func = lambda output, target: nn.functional.binary_cross_entropy_with_logits(output, target)
         learn.fit(1)
+
     assert cause_of(fit) == "target-shape"
 
 
@@ -159,6 +163,7 @@ def test_an_output_detached_behind_our_callback():
     class Detach(Callback):
         def on_loss_begin(self, last_output, **kwargs):
             return {"last_output": last_output.detach().requires_grad_()}
+
     assert fitted(callbacks=[HFCallback(), Detach()]) == "output-detached"
 
 
@@ -171,4 +176,5 @@ def test_the_users_own_slip_in_a_loss_gets_no_false_cause():
         learn = make_learner()
         learn.loss_func = lambda output, target: torch.zeros(()) / (1 // 0)
         learn.fit(1)
+
     assert cause_of(fit) == "unknown-failure"

@@ -1,4 +1,5 @@
 """The callback arm against the patched loop, bit for bit, each with the broken arm that must differ."""
+
 import pytest
 
 from fastai_hf_callback import ComparisonError, HFCallback, compare

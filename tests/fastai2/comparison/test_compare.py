@@ -49,6 +49,7 @@ def kept(learners, **kwargs):
     def make():
         learners.append(make_learner(**kwargs))
         return learners[-1]
+
     return make
 
 
@@ -80,8 +81,9 @@ def test_progress_is_told():
 
 
 def test_two_runs_of_the_same_seed_are_the_same_and_another_seed_is_not():
-    first, again, other = (compare(make_learner, one_epoch, seed, arms=("callback",)).traces["callback"].to_dict()
-                           for seed in (1, 1, 2))
+    first, again, other = (
+        compare(make_learner, one_epoch, seed, arms=("callback",)).traces["callback"].to_dict() for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
 
@@ -105,8 +107,12 @@ def test_the_data_may_be_shared_and_its_random_states_are_put_back():
     before = [(dl.rng, dl.rng.getstate(), dict(vars(dl))) for dl in shared.loaders]
 
     def make():
-        return Learner(shared, tiny_transformers_model("bert", OUTPUTS["classes"]), loss_func=LOSSES["classes"](),
-                       metrics=metrics("classes"))
+        return Learner(
+            shared,
+            tiny_transformers_model("bert", OUTPUTS["classes"]),
+            loss_func=LOSSES["classes"](),
+            metrics=metrics("classes"),
+        )
 
     assert compare(make, one_epoch).identical
     assert [(dl.rng, dl.rng.getstate(), dict(vars(dl))) for dl in shared.loaders] == before
@@ -172,16 +178,21 @@ def test_no_arm_overwrites_a_file(tmp_path):
         (tmp_path / name).write_text("mine")
 
     def make():
-        return make_learner(path=tmp_path, cbs=[HFCallback(), CSVLogger(), SaveModelCallback(fname="best"),
-                                                EarlyStoppingCallback(patience=5)])
+        return make_learner(
+            path=tmp_path,
+            cbs=[HFCallback(), CSVLogger(), SaveModelCallback(fname="best"), EarlyStoppingCallback(patience=5)],
+        )
 
     def fit(learn):
         learn.lr_find(num_it=6, show_plot=False, suggest_funcs=None)
         learn.fit(1, 1e-2)
 
     assert compare(make, fit).identical
-    assert {p.relative_to(tmp_path).as_posix(): p.read_text() for p in tmp_path.rglob("*") if p.is_file()} == \
-        {"models/best.pth": "mine", "models/_tmp.pth": "mine", "history.csv": "mine"}
+    assert {p.relative_to(tmp_path).as_posix(): p.read_text() for p in tmp_path.rglob("*") if p.is_file()} == {
+        "models/best.pth": "mine",
+        "models/_tmp.pth": "mine",
+        "history.csv": "mine",
+    }
 
 
 # -- what must not be compared ------------------------------------------------------------------------------
@@ -206,8 +217,10 @@ def test_data_in_another_order_is_noticed():
         compare(make, one_epoch)
 
 
-@pytest.mark.parametrize("make, said", [(lambda: 3, "returned int; expected a fastai Learner"),
-                                        ("learner", "str was given; expected a function")])
+@pytest.mark.parametrize(
+    "make, said",
+    [(lambda: 3, "returned int; expected a fastai Learner"), ("learner", "str was given; expected a function")],
+)
 def test_what_is_no_factory(make, said):
     with pytest.raises(ComparisonError, match=said):
         compare(make, one_epoch)
@@ -250,7 +263,7 @@ def test_labels_in_the_batch_make_the_patched_loop_train_on_the_loss_and_it_is_s
 
 
 def test_identical_but_stuck_is_no_success():
-    comparison = compare(make_learner, lambda learn: learn.fit(1, 0.))
+    comparison = compare(make_learner, lambda learn: learn.fit(1, 0.0))
     assert comparison.identical and not comparison.moved and comparison.exit_code == 3
     with pytest.raises(ComparisonError, match="IDENTICAL BUT STUCK"):
         comparison.check()
@@ -271,10 +284,29 @@ class Stop(Exception):
 
 
 @settings(deadline=None, max_examples=14)
-@given(moment=st.sampled_from(["before_fit", "before_epoch", "before_train", "before_batch", "after_pred", "after_loss",
-                               "before_backward", "after_backward", "before_step", "after_step", "after_batch",
-                               "after_train", "before_validate", "after_validate", "after_epoch", "after_fit"]),
-       arm=st.sampled_from([0, 1, 2]))
+@given(
+    moment=st.sampled_from(
+        [
+            "before_fit",
+            "before_epoch",
+            "before_train",
+            "before_batch",
+            "after_pred",
+            "after_loss",
+            "before_backward",
+            "after_backward",
+            "before_step",
+            "after_step",
+            "after_batch",
+            "after_train",
+            "before_validate",
+            "after_validate",
+            "after_epoch",
+            "after_fit",
+        ]
+    ),
+    arm=st.sampled_from([0, 1, 2]),
+)
 def test_everything_is_put_back_when_a_fit_fails(moment, arm):
     learners = []
 

@@ -1,4 +1,5 @@
 """fp16 and bf16 on fastai 2: the callback arm equals the patched loop there too; on a GPU where there is one."""
+
 import pytest
 import torch
 
@@ -46,6 +47,7 @@ def test_on_a_gpu_the_arms_are_equal_or_two_patched_runs_are_not(mode):
         learn.dls = loaders(device=torch.device("cuda"))
         learn.model.cuda()
         return getattr(learn, mode)()
+
     comparison = compare(make, fit, progress=False)
     assert comparison.identical or comparison.noise is not None, str(comparison)
     assert comparison.broken_arm_differs

@@ -50,8 +50,11 @@ def test_it_refuses_to_nest():
         assert Learner._do_one_batch is inside
 
 
-@pytest.mark.parametrize("patch", (foreign, functools.partialmethod(foreign), functools.wraps(ORIGINAL)(foreign)),
-                         ids=("function", "partial", "wraps"))
+@pytest.mark.parametrize(
+    "patch",
+    (foreign, functools.partialmethod(foreign), functools.wraps(ORIGINAL)(foreign)),
+    ids=("function", "partial", "wraps"),
+)
 def test_it_refuses_a_foreign_patch_and_leaves_it_alone(patch, monkeypatch):
     with monkeypatch.context() as patching:
         patching.setattr(Learner, "_do_one_batch", patch)
@@ -66,8 +69,9 @@ class Broken(BaseException):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.sampled_from([KeyboardInterrupt, SystemExit, RuntimeError, MemoryError, StopIteration, GeneratorExit,
-                        Broken]))
+@given(
+    st.sampled_from([KeyboardInterrupt, SystemExit, RuntimeError, MemoryError, StopIteration, GeneratorExit, Broken])
+)
 def test_the_very_function_comes_back_whatever_happens_inside(error):
     with pytest.raises(error if error is not StopIteration else (StopIteration, RuntimeError)):
         with patched_loop():
@@ -93,8 +97,11 @@ def test_it_comes_back_over_a_patch_set_inside():
 def body(function):
     """The statements of a function, without its docstring, as text that layout does not change."""
     statements = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0].body
-    return [ast.unparse(statement) for statement in statements if not isinstance(statement, ast.Expr)
-            or not isinstance(statement.value, ast.Constant)]
+    return [
+        ast.unparse(statement)
+        for statement in statements
+        if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant)
+    ]
 
 
 def differing_lines(function):
@@ -104,17 +111,19 @@ def differing_lines(function):
 
 def test_the_body_is_that_of_the_installed_fastai_with_one_line_changed():
     assert differing_lines(room._build_article_do_one_batch(0)) == (
-        0, [("self.pred = take(self.model(*self.xb))", "self.pred = self.model(*self.xb)")])
+        0,
+        [("self.pred = take(self.model(*self.xb))", "self.pred = self.model(*self.xb)")],
+    )
 
 
 def test_and_another_body_would_be_seen():
     def without_the_backward_events(self):
         self.pred = take(self.model(*self.xb))  # noqa: F821
-        self('after_pred')
+        self("after_pred")
         if len(self.yb):
             self.loss_grad = self.loss_func(self.pred, *self.yb)
             self.loss = self.loss_grad.clone()
-        self('after_loss')
+        self("after_loss")
         if not self.training or not len(self.yb):
             return
         self.loss_grad.backward()
@@ -149,11 +158,13 @@ def test_all_events_are_there_and_in_the_same_order():
 
 def contextlib_null():
     import contextlib
+
     return contextlib.ExitStack()
 
 
 def test_the_same_steps_as_a_model_that_returns_its_logits():
     """The patched loop over a bare model, against fastai's own over a model that unwraps itself."""
+
     class Logits(torch.nn.Module):
         def __init__(self, model):
             super().__init__()
@@ -171,6 +182,7 @@ def test_the_same_steps_as_a_model_that_returns_its_logits():
             return [*learn.model.state_dict().values(), *learn.get_preds()]
 
     import random
+
     random.seed(1)
     theirs = fitted(Logits, contextlib_null)
     random.seed(1)

@@ -20,9 +20,16 @@ from tests.fastai2.learners import make_learner
 
 def state(learn):
     generators = [(dl.rng, dl.rng.getstate(), dict(vars(dl))) for dl in learn.dls.loaders]
-    return (dict(vars(learn)), [(cb, dict(vars(cb))) for cb in learn.cbs], [dict(vars(m)) for m in learn.metrics],
-            [module.training for module in learn.model.modules()], generators, random.getstate(),
-            np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    return (
+        dict(vars(learn)),
+        [(cb, dict(vars(cb))) for cb in learn.cbs],
+        [dict(vars(m)) for m in learn.metrics],
+        [module.training for module in learn.model.modules()],
+        generators,
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )
 
 
 def test_evaluation_says_what_validate_says_and_changes_nothing():
@@ -88,6 +95,10 @@ def test_quiet_is_quiet_and_puts_the_bars_back(capsys):
         raise ZeroDivisionError
     assert capsys.readouterr().out == ""
     assert (vars(learn)["progress"], vars(learn)["logger"], learn.cbs, list(learn.cbs)) == (
-        before[0]["progress"], print, before[0]["cbs"], before[1])
+        before[0]["progress"],
+        print,
+        before[0]["cbs"],
+        before[1],
+    )
     learn.fit(1, 1e-2)
     assert "train_loss" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """What each of two processes does on fastai 2, and what one process does instead: ``test_distributed.py`` compares.
 Run by torch's launcher: ``distributed_worker.py FOLDER``.
 """
+
 import sys
 import warnings
 from pathlib import Path
@@ -82,8 +83,13 @@ def record_fit(dls, within, *cbs):
     torch.manual_seed(7)
     with within(learn):
         learn.fit(1, 0.05, cbs=[steps, *cbs])
-    return {"texts": steps.texts, "gradients": steps.gradients, "widths": steps.widths, "weights": weights(learn),
-            "record": list(learn.recorder.values[-1])}
+    return {
+        "texts": steps.texts,
+        "gradients": steps.gradients,
+        "widths": steps.widths,
+        "weights": weights(learn),
+        "record": list(learn.recorder.values[-1]),
+    }
 
 
 def weights(learn):
@@ -95,11 +101,17 @@ def record_predictions(dls, within):
     learn = make_text_learner(dls)
     with within(learn):
         learn.save("weights", with_opt=False)
-        return {"valid": list(learn.validate()), "test": list(learn.validate(dl=dls.test)),
-                "preds": learn.get_preds(), "preds of test": learn.get_preds(dl=dls.test),
-                "preds of train": learn.get_preds(ds_idx=0), "loss": learn.get_preds(with_loss=True)[-1],
-                "ordered": ordered_preds(learn), "ordered train": ordered_preds(learn, "train"),
-                "one text": learn.predict("the fox sees a fern")[2]}
+        return {
+            "valid": list(learn.validate()),
+            "test": list(learn.validate(dl=dls.test)),
+            "preds": learn.get_preds(),
+            "preds of test": learn.get_preds(dl=dls.test),
+            "preds of train": learn.get_preds(ds_idx=0),
+            "loss": learn.get_preds(with_loss=True)[-1],
+            "ordered": ordered_preds(learn),
+            "ordered train": ordered_preds(learn, "train"),
+            "one text": learn.predict("the fox sees a fern")[2],
+        }
 
 
 def record_plain_predictions(within, rows=45):
@@ -145,7 +157,9 @@ def run_all(folder):
     found["unsynchronised"] = record_fit(even, in_distributed_context, UnsyncedGradients())
     found["look"] = record_predictions(odd, in_distributed_context)
     found["look outside"] = record_predictions(odd, in_one_process)
-    found["other rows"] = error_of(lambda: record_fit(make_data(folder, ODD[:40 + current_rank()]), in_distributed_context))
+    found["other rows"] = error_of(
+        lambda: record_fit(make_data(folder, ODD[: 40 + current_rank()]), in_distributed_context)
+    )
     found["healthy"] = record_doctor(even, 0.01)
     found["fault"] = record_doctor(even, 1e-12)
     learn = make_text_learner(even)
@@ -157,9 +171,15 @@ def run_all(folder):
     found["compare"] = error_of(lambda: compare(lambda: make_text_learner(even)))
     with heal("distributed-on-cpu"):
         found["plain, on cpu"] = record_plain_predictions(in_distributed_context)
-        ours, sharing.shard_loader = sharing.shard_loader, lambda learn: learn.dl  # fastai's own sharing: the broken arm
+        ours, sharing.shard_loader = (
+            sharing.shard_loader,
+            lambda learn: learn.dl,
+        )  # fastai's own sharing: the broken arm
         try:
-            found["fastai's look"], found["fastai's fit"] = record_predictions(odd, in_distributed_context), record_fit(odd, in_distributed_context)
+            found["fastai's look"], found["fastai's fit"] = (
+                record_predictions(odd, in_distributed_context),
+                record_fit(odd, in_distributed_context),
+            )
         finally:
             sharing.shard_loader = ours
     with heal() as mended:

@@ -1,4 +1,5 @@
 """Two processes under ``distrib_ctx`` against one on the joint batches; ``distributed_worker.py`` is what each of them runs."""
+
 import contextlib
 import os
 from collections import Counter
@@ -53,9 +54,12 @@ def both(folder):
 def one(folder):
     """What one process finds, on batches twice as large."""
     with torch.random.fork_rng():
-        return {"even": record_fit(make_data(folder, EVEN, bs=2 * BS), in_one_process),
-                "odd": record_fit(make_data(folder, ODD, bs=2 * BS), in_one_process),
-                "look": record_predictions(make_data(folder, ODD), in_one_process), "plain": record_plain_predictions(in_one_process)}
+        return {
+            "even": record_fit(make_data(folder, EVEN, bs=2 * BS), in_one_process),
+            "odd": record_fit(make_data(folder, ODD, bs=2 * BS), in_one_process),
+            "look": record_predictions(make_data(folder, ODD), in_one_process),
+            "plain": record_plain_predictions(in_one_process),
+        }
 
 
 def furthest(some, others):
@@ -101,8 +105,10 @@ def test_fastais_own_sharing_repeats_rows_and_lets_processes_wait(both, one):
 def test_processes_with_other_rows_are_told(both):
     for process in both:
         assert process["other rows"] == (
-            "InvalidInputError", "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
-                             "files and the same seed")
+            "InvalidInputError",
+            "The processes have 40, 41 rows; expected the same rows in each: text_data with the same "
+            "files and the same seed",
+        )
 
 
 # -- evaluation --------------------------------------------------------------------------------------
@@ -138,8 +144,10 @@ def test_and_neither_with_fastais_own_sharing(both, one):
 def test_predicting_in_an_order_that_each_process_drew_for_itself_is_refused(both):
     for process in both:
         assert process["drawn"] == (
-            "InvalidInputError", "An order drawn by each process for itself was given to predict in; expected one for all: "
-                             "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)")
+            "InvalidInputError",
+            "An order drawn by each process for itself was given to predict in; expected one for all: "
+            "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)",
+        )
 
 
 # -- the learner's other tools -----------------------------------------------------------------------
@@ -173,8 +181,10 @@ def test_diagnose_works_in_one_process_alone_and_in_all(both):
 def test_compare_is_refused_in_one_line(both):
     for process in both:
         assert process["compare"] == (
-            "InvalidInputError", "compare was called in a group of 2 processes; expected one process: start it with "
-                             "python, not with torchrun or accelerate launch")
+            "InvalidInputError",
+            "compare was called in a group of 2 processes; expected one process: start it with "
+            "python, not with torchrun or accelerate launch",
+        )
 
 
 # -- heal --------------------------------------------------------------------------------------------
@@ -237,10 +247,12 @@ def test_rows_that_are_put_together_step_by_step_come_in_order(rows, world, bs):
     order = np.full(share * world, -1)
     order[compute_gather_positions(rows, world, bs)] = np.arange(rows)
     each = order.reshape(world, share)
-    together_ = np.concatenate([each[:, at:at + bs].ravel() for at in range(0, share, bs)])
+    together_ = np.concatenate([each[:, at : at + bs].ravel() for at in range(0, share, bs)])
     assert together_[together_ >= 0].tolist() == list(range(rows))
-    assert all((part >= 0).argmin() == (part >= 0).sum() or (part >= 0).all() for part in (
-        each[:, at:at + bs].ravel() for at in range(0, share, bs))), "the repeats are the last of each step"
+    assert all(
+        (part >= 0).argmin() == (part >= 0).sum() or (part >= 0).all()
+        for part in (each[:, at : at + bs].ravel() for at in range(0, share, bs))
+    ), "the repeats are the last of each step"
 
 
 # -- the page ----------------------------------------------------------------------------------------
@@ -249,11 +261,19 @@ def test_rows_that_are_put_together_step_by_step_come_in_order(rows, world, bs):
 @pytest.mark.slow
 def test_the_script_on_the_page_runs_in_two_processes(tmp_path):
     write_csv(tmp_path / "comments.csv", 300)
-    settings = BertConfig(vocab_size=VOCAB, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                          intermediate_size=32, max_position_embeddings=128, num_labels=len(LABELS))
+    settings = BertConfig(
+        vocab_size=VOCAB,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        num_labels=len(LABELS),
+    )
     BertForSequenceClassification(settings).save_pretrained(tmp_path / "model")
     fast_tokenizer(tmp_path).save_pretrained(tmp_path / "model")
-    said = run_distributed(ROOT / "docs" / "distributed" / "fastai2.py", tmp_path / "comments.csv", tmp_path / "model",
-                            cwd=str(tmp_path))
+    said = run_distributed(
+        ROOT / "docs" / "distributed" / "fastai2.py", tmp_path / "comments.csv", tmp_path / "model", cwd=str(tmp_path)
+    )
     assert "60 predictions" in said and said.count("a fit over 240 texts") == 1
     assert (tmp_path / "models" / "trained.pth").is_file()

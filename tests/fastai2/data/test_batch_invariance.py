@@ -1,4 +1,5 @@
 """A text's prediction is its own: the same whatever shares its batch. Without masks the same test fails."""
+
 import numpy as np
 import pytest
 import torch
@@ -21,8 +22,17 @@ def learner(name, folder, side=None):
     """A tiny model of `name`, its texts padded as its kind wants it."""
     tokenizer = fast_tokenizer(folder)
     tokenizer.padding_side = side or ("left" if name == "xlnet" else "right")  # XLNet reads its last position
-    dls = text_data(TRAIN, TRAIN, tokenizer, text="text", labels="kind", bs=4, max_length=30, progress=False,
-                    device=torch.device("cpu"))
+    dls = text_data(
+        TRAIN,
+        TRAIN,
+        tokenizer,
+        text="text",
+        labels="kind",
+        bs=4,
+        max_length=30,
+        progress=False,
+        device=torch.device("cpu"),
+    )
     torch.manual_seed(0)
     model = tiny_transformers_model(name, dls.c)
     with torch.no_grad():

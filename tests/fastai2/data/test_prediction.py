@@ -1,4 +1,5 @@
 """text_data on fastai 2: texts that come later, and what cannot be predicted."""
+
 import pytest
 import torch
 
@@ -10,7 +11,11 @@ from tests.fastai2.data.text_learners import TEST, make_data, make_learner, rows
 
 
 def test_texts_to_predict_may_be_a_frame(tokenizer):
-    for task, columns in (("single_label_classification", ["text"]), ("pairs", ["text", "second"]), ("token-classification", ["words"])):
+    for task, columns in (
+        ("single_label_classification", ["text"]),
+        ("pairs", ["text", "second"]),
+        ("token-classification", ["words"]),
+    ):
         dls = make_data(tokenizer, task)
         assert rows_of(dls.test_dl(TEST[columns])) == rows_of(dls.test)
 
@@ -22,28 +27,58 @@ def test_a_file_of_texts_is_read_as_its_table(tokenizer, tmp_path, task, columns
     for path in (tmp_path / "test.csv", str(tmp_path / "test.csv")):
         assert rows_of(dls.test_dl(path)) == rows_of(dls.test)
     TEST[["second"]].to_csv(tmp_path / "renamed.csv", index=False)
-    with pytest.raises(InvalidInputError, match=r"renamed.csv with the columns 'second' was given; .*; write pd.read_csv"
-                                            r"\('.*renamed.csv'\).rename\(columns=\{'second': 'text'\}\)"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"renamed.csv with the columns 'second' was given; .*; write pd.read_csv"
+        r"\('.*renamed.csv'\).rename\(columns=\{'second': 'text'\}\)",
+    ):
         make_data(tokenizer).test_dl(tmp_path / "renamed.csv")
     with pytest.raises(InvalidInputError, match=r"other.csv: no such file.*nearest: test.csv"):
         dls.test_dl(tmp_path / "other.csv")
 
 
-@pytest.mark.parametrize("task, items, said", (
-    ("single_label_classification", "the fox", "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
-                          "file with the column 'text': "
-                          "dls.test_dl([text, ...])"),
-    ("single_label_classification", {"a": 1}, "{'a': 1} was given; expected a list of texts, or a DataFrame or CSV "
-                          "file with the column 'text': "
-                         "dls.test_dl([text, ...])"),
-    ("single_label_classification", [], "No text was given; expected at least one: dls.test_dl([text, ...])"),
-    ("single_label_classification", ["a", 3], "3 (int) was given; expected a text: dls.test_dl(['some text', ...])"),
-    ("single_label_classification", TEST[["second"]], "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
-                                  "write frame.rename(columns={'second': 'text'})"),
-    ("pairs", ["a", "b"], "'a' (str) was given; expected a pair of texts, as these data have: "
-                          "dls.test_dl([(first, second), ...])"),
-    ("token-classification", ["a", "b"], "'a' (str) was given; expected a list of words: dls.test_dl([['some', 'text'], ...])"),
-), ids=["a text", "a dict", "none", "a number", "another column", "no pairs", "no words"])
+@pytest.mark.parametrize(
+    "task, items, said",
+    (
+        (
+            "single_label_classification",
+            "the fox",
+            "'the fox' was given; expected a list of texts, or a DataFrame or CSV "
+            "file with the column 'text': "
+            "dls.test_dl([text, ...])",
+        ),
+        (
+            "single_label_classification",
+            {"a": 1},
+            "{'a': 1} was given; expected a list of texts, or a DataFrame or CSV "
+            "file with the column 'text': "
+            "dls.test_dl([text, ...])",
+        ),
+        ("single_label_classification", [], "No text was given; expected at least one: dls.test_dl([text, ...])"),
+        (
+            "single_label_classification",
+            ["a", 3],
+            "3 (int) was given; expected a text: dls.test_dl(['some text', ...])",
+        ),
+        (
+            "single_label_classification",
+            TEST[["second"]],
+            "A DataFrame with the columns 'second' was given; expected 'text', as in training; "
+            "write frame.rename(columns={'second': 'text'})",
+        ),
+        (
+            "pairs",
+            ["a", "b"],
+            "'a' (str) was given; expected a pair of texts, as these data have: dls.test_dl([(first, second), ...])",
+        ),
+        (
+            "token-classification",
+            ["a", "b"],
+            "'a' (str) was given; expected a list of words: dls.test_dl([['some', 'text'], ...])",
+        ),
+    ),
+    ids=["a text", "a dict", "none", "a number", "another column", "no pairs", "no words"],
+)
 def test_what_cannot_be_predicted_is_refused(tokenizer, task, items, said):
     with pytest.raises(InvalidInputError) as caught:
         make_data(tokenizer, task).test_dl(items)
@@ -87,13 +122,16 @@ def test_a_failing_batch_inside_predict_leaves_the_learner_usable(tokenizer, mon
     assert list(learn.cbs) == callbacks and torch.equal(learn.predict("the fox")[2], expected)
 
 
-@pytest.mark.parametrize("changed, said", (
-    (dict(bs=0), "bs=0 was given; expected a whole number from 1 on"),
-    (dict(bs="8"), "bs='8' was given; expected a whole number from 1 on"),
-    (dict(val_bs=2.5), "val_bs=2.5 was given; expected a whole number from 1 on"),
-    (dict(num_workers=-1), "num_workers=-1 was given; expected a whole number from 0 on"),
-    (dict(path=None), "path=None was given; expected a folder: path='.'"),
-))
+@pytest.mark.parametrize(
+    "changed, said",
+    (
+        (dict(bs=0), "bs=0 was given; expected a whole number from 1 on"),
+        (dict(bs="8"), "bs='8' was given; expected a whole number from 1 on"),
+        (dict(val_bs=2.5), "val_bs=2.5 was given; expected a whole number from 1 on"),
+        (dict(num_workers=-1), "num_workers=-1 was given; expected a whole number from 0 on"),
+        (dict(path=None), "path=None was given; expected a folder: path='.'"),
+    ),
+)
 def test_settings_that_cannot_be_are_refused_before_anything_is_read(changed, said):
     with pytest.raises(InvalidInputError) as caught:
         text_data(None, None, None, text="text", labels="kind", **changed)

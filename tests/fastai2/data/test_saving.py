@@ -1,4 +1,5 @@
 """text_data on fastai 2: learners and data saved, exported, pickled and loaded."""
+
 import os
 import pickle
 import subprocess
@@ -36,8 +37,12 @@ def test_learners_of_every_task_travel_into_a_new_process(tokenizer, tmp_path):
             torch.save(told[2], {str(tmp_path)!r} + "/" + task + ".pt")
             print(task, repr(told[0]))
     """)
-    there = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])})
+    there = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
     assert there.returncode == 0, there.stderr
     assert there.stdout.strip().splitlines() == [f"{task} {told[0]!r}" for task, told in here.items()]
     for task, told in here.items():
@@ -45,7 +50,9 @@ def test_learners_of_every_task_travel_into_a_new_process(tokenizer, tmp_path):
 
 
 def test_an_export_has_no_texts_and_takes_new_ones(tokenizer, tmp_path):
-    learn = make_learner(make_data(tokenizer, labels=["share", "plural"], task="regression", path=tmp_path), "regression")
+    learn = make_learner(
+        make_data(tokenizer, labels=["share", "plural"], task="regression", path=tmp_path), "regression"
+    )
     assert learn.dls.c == 2 and learn.dls.classes == ["share", "plural"] and learn.dls.one_batch()[-1].shape == (8, 2)
     learn.export("model.pkl")
     loaded = without_progress_bar(load_learner(tmp_path / "model.pkl"))

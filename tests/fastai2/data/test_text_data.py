@@ -1,4 +1,5 @@
 """text_data on fastai 2: what its batches hold, and what does not fit."""
+
 import random
 
 import numpy as np
@@ -50,9 +51,15 @@ def test_a_pair_is_joined_as_the_tokenizer_joins_it(tokenizer):
     assert types[0][mask[0] > 0].tolist() == [0] * cut + [1] * (len(first) - cut)
 
 
-@pytest.mark.parametrize("task, shape, dtype, loss", (
-    ("single_label_classification", (8,), torch.int64, "CrossEntropyLoss"), ("multi_label_classification", (8, 3), torch.float32, "BCEWithLogitsLoss"),
-    ("regression", (8,), torch.float32, "MSELoss"), ("token-classification", (8, None), torch.int64, "CrossEntropyLoss")))
+@pytest.mark.parametrize(
+    "task, shape, dtype, loss",
+    (
+        ("single_label_classification", (8,), torch.int64, "CrossEntropyLoss"),
+        ("multi_label_classification", (8, 3), torch.float32, "BCEWithLogitsLoss"),
+        ("regression", (8,), torch.float32, "MSELoss"),
+        ("token-classification", (8, None), torch.int64, "CrossEntropyLoss"),
+    ),
+)
 def test_targets_are_what_the_tasks_loss_takes_and_fastai_finds_the_loss(tokenizer, task, shape, dtype, loss):
     dls = make_data(tokenizer, task)
     ids, _, targets = dls.one_batch()
@@ -128,10 +135,19 @@ def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(tokenizer):
     columns = ["text", "kind", "words", "tags"]
     train, valid = (datasets.Dataset.from_pandas(frame[columns], preserve_index=False) for frame in (TRAIN, VALID))
     named = datasets.ClassLabel(names=["plant", "other", "animal"])
-    train, valid = (part.map(lambda row: {"kind": named.str2int(row["kind"])}).cast_column("kind", named)
-                    for part in (train, valid))
-    dls = text_data(train, valid, tokenizer, bs=8, progress=False, test=valid, device=torch.device("cpu"),
-                    **TASKS["single_label_classification"])
+    train, valid = (
+        part.map(lambda row: {"kind": named.str2int(row["kind"])}).cast_column("kind", named) for part in (train, valid)
+    )
+    dls = text_data(
+        train,
+        valid,
+        tokenizer,
+        bs=8,
+        progress=False,
+        test=valid,
+        device=torch.device("cpu"),
+        **TASKS["single_label_classification"],
+    )
     of_frame = make_data(tokenizer, classes=["plant", "other", "animal"], test=VALID)
     assert dls.classes == of_frame.classes == ["plant", "other", "animal"]
     for mine, frames in zip(dls.loaders[1:], of_frame.loaders[1:]):

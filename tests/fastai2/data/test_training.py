@@ -1,4 +1,5 @@
 """text_data in learners of fastai 2: training, validation, predictions in the caller's order, for every task."""
+
 import numpy as np
 import pytest
 import torch
@@ -51,8 +52,16 @@ def test_a_model_learns_what_can_be_learned(tokenizer):
     train["kind"] = ["animal" if word in ("fox", "owl") else "plant" for word in train.text]
 
     def score(labels):
-        dls = text_data(train.assign(kind=labels), train, tokenizer, bs=8, progress=False, max_length=8,
-                        device=torch.device("cpu"), **TASKS["single_label_classification"])
+        dls = text_data(
+            train.assign(kind=labels),
+            train,
+            tokenizer,
+            bs=8,
+            progress=False,
+            max_length=8,
+            device=torch.device("cpu"),
+            **TASKS["single_label_classification"],
+        )
         learn = make_learner(dls)
         learn.fit_one_cycle(4, 1e-2)
         return float(learn.validate()[1])
@@ -77,8 +86,15 @@ def test_ordered_preds_take_a_position_a_loader_or_texts(tokenizer, tmp_path):
     learn = make_learner(make_data(tokenizer))
     expected = ordered_preds(learn, "test")[0]
     TEST.to_csv(tmp_path / "test.csv", index=False)
-    for asked in (2, learn.dls.test_dl(TEST), TEST, TEST.text, TEST.text.tolist(), tmp_path / "test.csv",
-                  str(tmp_path / "test.csv")):
+    for asked in (
+        2,
+        learn.dls.test_dl(TEST),
+        TEST,
+        TEST.text,
+        TEST.text.tolist(),
+        tmp_path / "test.csv",
+        str(tmp_path / "test.csv"),
+    ):
         assert torch.equal(ordered_preds(learn, asked)[0], expected)
     assert torch.equal(ordered_preds(learn, dl=learn.dls.test_dl(TEST))[0], expected)
     assert not torch.equal(ordered_preds(learn, learn.dls.test_dl(TEST[::-1]))[0], expected)
@@ -152,8 +168,17 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(tokenizer):
     train = TRAIN.copy()
     for row in range(12):
         train.at[row, "words"], train.at[row, "tags"] = [], []
-    dls = text_data(train, VALID, tokenizer, text="words", labels="tags", bs=4, max_length=32, progress=False,
-                    device=torch.device("cpu"))
+    dls = text_data(
+        train,
+        VALID,
+        tokenizer,
+        text="words",
+        labels="tags",
+        bs=4,
+        max_length=32,
+        progress=False,
+        device=torch.device("cpu"),
+    )
     assert any(bool((y == -100).all()) for *_, y in dls.train)
     learn = make_learner(dls, "token-classification")
     learn.fit(1, 1e-3)
@@ -219,8 +244,9 @@ def test_the_learning_rate_is_found_and_nothing_is_changed(tokenizer, tmp_path):
 def test_callback_and_patched_loop_are_equal_on_these_data(tokenizer):
     """Batches are drawn from torch's generator, so the arms of a comparison see the same ones."""
     dls = make_data(tokenizer)
-    comparison = compare(lambda: make_learner(dls), fit=lambda learn: learn.fit(1, 1e-2), arms=("callback", "patched"),
-                         progress=False)
+    comparison = compare(
+        lambda: make_learner(dls), fit=lambda learn: learn.fit(1, 1e-2), arms=("callback", "patched"), progress=False
+    )
     assert comparison.identical
 
 

@@ -1,4 +1,5 @@
 """Data of text_data and learners on them, for the tests of fastai 2."""
+
 import torch
 from fastai.learner import Learner
 from fastai.metrics import accuracy, accuracy_multi
@@ -28,10 +29,19 @@ TASKS = {
 }
 HEADS = {"token-classification": "TokenClassification", "answers": "QuestionAnswering"}
 ELEMENT = {"answers": span_logits}
-METRICS = {"single_label_classification": [accuracy], "multi_label_classification": [accuracy_multi, ColumnwiseAUC()], "regression": [], "pairs": [accuracy],
-           "token-classification": [WordAccuracy()], "answers": [span_exact_match]}
-ITEM = {"pairs": ("the fox sees", "a fern"), "token-classification": "the foxs sees a fern",
-        "answers": ("the fox", "The OLD foxs hide near two ferns")}
+METRICS = {
+    "single_label_classification": [accuracy],
+    "multi_label_classification": [accuracy_multi, ColumnwiseAUC()],
+    "regression": [],
+    "pairs": [accuracy],
+    "token-classification": [WordAccuracy()],
+    "answers": [span_exact_match],
+}
+ITEM = {
+    "pairs": ("the fox sees", "a fern"),
+    "token-classification": "the foxs sees a fern",
+    "answers": ("the fox", "The OLD foxs hide near two ferns"),
+}
 SETS = {"train": 0, "valid": 1, "test": 2}
 
 
@@ -51,5 +61,4 @@ def make_learner(dls, task="single_label_classification", **kwargs):
 
 def rows_of(loader):
     """Ids without padding, row by row, as the loader gives them."""
-    return [ids[mask > 0].tolist() for batch in loader
-            for ids, mask in zip(batch[0], batch[loader.n_inp - 1])]
+    return [ids[mask > 0].tolist() for batch in loader for ids, mask in zip(batch[0], batch[loader.n_inp - 1])]

@@ -1,4 +1,5 @@
 """Learners whose texts tell their labels and whose bodies were trained before: what a doctor is asked about."""
+
 from functools import partial
 
 import torch
@@ -15,8 +16,11 @@ from tests.faults.catalogue import FAULTS
 from tests.faults.synthetic_texts import BATCH, N_OUTPUTS, PAD, bare_model, both, padded
 
 LOSSES = {"classes": CrossEntropyLossFlat, "labels": BCEWithLogitsLossFlat, "number": MSELossFlat}
-METRICS = {"classes": lambda: [accuracy], "labels": lambda: [partial(accuracy_multi, thresh=0.25), ColumnwiseAUC()],
-           "number": lambda: [mse]}
+METRICS = {
+    "classes": lambda: [accuracy],
+    "labels": lambda: [partial(accuracy_multi, thresh=0.25), ColumnwiseAUC()],
+    "number": lambda: [mse],
+}
 
 
 def body(name="bert", task="classes"):
@@ -48,9 +52,14 @@ def make_pretrained_learner(name="bert", task="classes", model=None, dls=None, c
     """A healthy learner, but for what is put in its place."""
     seed_everything(1)
     settings = dict(loss_func=LOSSES[task](), metrics=METRICS[task]())
-    return without_progress_bar(Learner(loaders(rows(task)) if dls is None else dls,
-                          wrapped(body(name, task)) if model is None else model,
-                          cbs=[HFCallback()] if cbs is None else cbs, **{**settings, **kwargs}))
+    return without_progress_bar(
+        Learner(
+            loaders(rows(task)) if dls is None else dls,
+            wrapped(body(name, task)) if model is None else model,
+            cbs=[HFCallback()] if cbs is None else cbs,
+            **{**settings, **kwargs},
+        )
+    )
 
 
 FAULTS_BY_NAME = {fault.name: fault for fault in FAULTS}

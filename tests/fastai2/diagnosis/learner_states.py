@@ -1,4 +1,5 @@
 """Learners in every state that an examination may meet, all that can be seen of one, and what a further fit makes."""
+
 import random
 
 import numpy as np
@@ -69,8 +70,16 @@ def breaking_in_the_step(model="bert"):
     return learn
 
 
-STATES = [fresh, fitted, frozen, clipped_and_accumulating, with_torchs_optimizer, with_gradients, breaking,
-          breaking_in_the_step]
+STATES = [
+    fresh,
+    fitted,
+    frozen,
+    clipped_and_accumulating,
+    with_torchs_optimizer,
+    with_gradients,
+    breaking,
+    breaking_in_the_step,
+]
 
 
 def run(make, look=None):
@@ -103,20 +112,39 @@ def state_of(learn):
     _add_model(found, learn.model)
     if learn.opt is not None:
         _add_optimizer(found, learn.opt)
-    found.update({"loop": Learner._do_one_batch, "grad": torch.is_grad_enabled(), "torch": torch.get_rng_state(),
-                  "python": random.getstate(), "numpy": list(np.random.get_state()[1]),
-                  "autocast": [torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")]})
+    found.update(
+        {
+            "loop": Learner._do_one_batch,
+            "grad": torch.is_grad_enabled(),
+            "torch": torch.get_rng_state(),
+            "python": random.getstate(),
+            "numpy": list(np.random.get_state()[1]),
+            "autocast": [torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")],
+        }
+    )
     return found
 
 
 def _add_model(found, model):
     found.update({f"buffer {name}": buffer.clone() for name, buffer in model.named_buffers()})
     for name, module in model.named_modules():
-        found.update({f"{name}.training": module.training, f"{name} keys": sorted(vars(module)),
-                      f"{name} hooks": len(module._forward_pre_hooks) + len(module._forward_hooks)})
+        found.update(
+            {
+                f"{name}.training": module.training,
+                f"{name} keys": sorted(vars(module)),
+                f"{name} hooks": len(module._forward_pre_hooks) + len(module._forward_hooks),
+            }
+        )
     for name, parameter in model.named_parameters():
-        found.update({name: parameter, f"{name} data": parameter.data_ptr(), f"{name} copy": parameter.detach().clone(),
-                      f"{name} grad": parameter.grad, f"{name} wants": parameter.requires_grad})
+        found.update(
+            {
+                name: parameter,
+                f"{name} data": parameter.data_ptr(),
+                f"{name} copy": parameter.detach().clone(),
+                f"{name} grad": parameter.grad,
+                f"{name} wants": parameter.requires_grad,
+            }
+        )
 
 
 def _add_optimizer(found, optimizer):
@@ -125,17 +153,26 @@ def _add_optimizer(found, optimizer):
     for holder in (optimizer, vars(optimizer).get("opt")):
         for i, (parameter, state) in enumerate(holder.state.items() if holder is not None else ()):
             found[f"{type(holder).__name__} state {i} of"] = parameter
-            found.update({f"{type(holder).__name__} state {i} {k}": v.clone() if isinstance(v, torch.Tensor) else v
-                          for k, v in state.items()})
+            found.update(
+                {
+                    f"{type(holder).__name__} state {i} {k}": v.clone() if isinstance(v, torch.Tensor) else v
+                    for k, v in state.items()
+                }
+            )
 
 
 def same(one, other):
     if isinstance(one, torch.Tensor) and not isinstance(one, nn.Parameter):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
-    return one is other or type(one) is type(other) and isinstance(one, (bool, int, float, str, list, tuple, dict)) \
+    return (
+        one is other
+        or type(one) is type(other)
+        and isinstance(one, (bool, int, float, str, list, tuple, dict))
         and one == other
+    )
 
 
 def differences(before, after):
-    return sorted(set(before) ^ set(after)) + [name for name in before if name in after
-                                               and not same(before[name], after[name])]
+    return sorted(set(before) ^ set(after)) + [
+        name for name in before if name in after and not same(before[name], after[name])
+    ]

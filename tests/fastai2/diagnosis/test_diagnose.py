@@ -1,4 +1,5 @@
 """``diagnose`` on fastai 2: changes nothing, is silent on what is healthy, and names what is not."""
+
 import warnings
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle
@@ -31,6 +32,7 @@ def test_a_changed_weight_would_be_seen():
     def disturbing(learn):
         diagnose(learn)
         next(learn.model.parameters()).data.add_(1e-6)
+
     assert run(fitted, disturbing) != run(fitted)
 
 
@@ -48,8 +50,9 @@ def test_nothing_of_the_learner_is_another(make):
     assert differences(before, state_of(learn)) == []
 
 
-@pytest.mark.parametrize("name", ["unwrapped-on-itself", "batch-cancelled-at-its-begin", "all-frozen",
-                                  "shown-loss-weighed"])
+@pytest.mark.parametrize(
+    "name", ["unwrapped-on-itself", "batch-cancelled-at-its-begin", "all-frozen", "shown-loss-weighed"]
+)
 def test_nothing_of_a_faulty_learner_is_another(name):
     learn = make_faulty_learner(name)
     before = state_of(learn)
@@ -104,12 +107,16 @@ def test_after_a_fit_that_failed_for_want_of_the_callback():
 
 # -- silent on what is healthy -----------------------------------------------------------------------------------
 
-SLOW_LEARNERS = [(name, task) for task in ("classes", "labels", "number")
-                 for name in ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra")]
+SLOW_LEARNERS = [
+    (name, task)
+    for task in ("classes", "labels", "number")
+    for name in ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra")
+]
 
 
-@pytest.mark.parametrize("name, task", [("bert", "classes"),
-                                        *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW_LEARNERS)])
+@pytest.mark.parametrize(
+    "name, task", [("bert", "classes"), *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW_LEARNERS)]
+)
 def test_no_alarm_before_a_fit_and_after_it(name, task):
     learn = make_pretrained_learner(name, task)
     before = diagnose(learn)
@@ -159,15 +166,50 @@ def test_a_healthy_learner_is_told_what_was_looked_at():
 # -- names what is not -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", mark_slow_after(9, [
-    "nothing-unwraps", "callback-detaches-output", "callback-replaces-loss", "reward-in-a-callback", "all-frozen",
-    "all-groups-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "splitter-of-the-head",
-    "splitter-of-every-other", "rate-nought", "rate-tiny", "rate-one", "decay-of-the-fit", "clipped-by-fastai",
-    "rows-taken-for-batches", "gradients-kept", "no-mask", "padded-in-front-unmasked", "padded-with-end",
-    "mask-inverted", "all-unknown", "labels-shuffled-in-training", "labels-in-order", "flat-targets",
-    "targets-with-targets", "one-nan-in-the-head", "head-frozen-by-hand", "unwrapped-on-itself", "softened-on-itself",
-    "shown-loss-weighed", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-before-step",
-    "batch-cancelled-at-its-begin", "backward-cancelled"]))
+@pytest.mark.parametrize(
+    "name",
+    mark_slow_after(
+        9,
+        [
+            "nothing-unwraps",
+            "callback-detaches-output",
+            "callback-replaces-loss",
+            "reward-in-a-callback",
+            "all-frozen",
+            "all-groups-frozen",
+            "model-swapped",
+            "body-unfrozen-by-hand-between-fits",
+            "splitter-of-the-head",
+            "splitter-of-every-other",
+            "rate-nought",
+            "rate-tiny",
+            "rate-one",
+            "decay-of-the-fit",
+            "clipped-by-fastai",
+            "rows-taken-for-batches",
+            "gradients-kept",
+            "no-mask",
+            "padded-in-front-unmasked",
+            "padded-with-end",
+            "mask-inverted",
+            "all-unknown",
+            "labels-shuffled-in-training",
+            "labels-in-order",
+            "flat-targets",
+            "targets-with-targets",
+            "one-nan-in-the-head",
+            "head-frozen-by-hand",
+            "unwrapped-on-itself",
+            "softened-on-itself",
+            "shown-loss-weighed",
+            "unwrapped-in-training-only",
+            "step-cancelled",
+            "batch-cancelled-before-step",
+            "batch-cancelled-at-its-begin",
+            "backward-cancelled",
+        ],
+    ),
+)
 def test_a_seeded_fault_comes_first(name):
     fault = FAULTS_BY_NAME[name]
     with warnings.catch_warnings():
@@ -177,8 +219,21 @@ def test_a_seeded_fault_comes_first(name):
     assert first.cause in fault.causes
     assert found.findings[0] is first
     said = f"{first.message} {first.fix}"
-    assert not any(word in said for word in ("callbacks=[", "callback_fns", "learn.data", "DataBunch", "learn.split(",
-                                             "skip_step", "skip_bwd", "loss_batch", "on_backward", "layer groups"))
+    assert not any(
+        word in said
+        for word in (
+            "callbacks=[",
+            "callback_fns",
+            "learn.data",
+            "DataBunch",
+            "learn.split(",
+            "skip_step",
+            "skip_bwd",
+            "loss_batch",
+            "on_backward",
+            "layer groups",
+        )
+    )
 
 
 def test_a_loop_that_was_left_patched():
@@ -191,10 +246,24 @@ def test_a_loop_that_was_left_patched():
     assert diagnose(learn).healthy
 
 
-@pytest.mark.parametrize("name", mark_slow_after(3, [
-    "nothing-unwraps", "all-frozen", "model-swapped", "body-unfrozen-by-hand-between-fits", "clipped-by-fastai",
-    "splitter-of-the-head", "unwrapped-in-training-only", "step-cancelled", "batch-cancelled-at-its-begin",
-    "rows-taken-for-batches"]))
+@pytest.mark.parametrize(
+    "name",
+    mark_slow_after(
+        3,
+        [
+            "nothing-unwraps",
+            "all-frozen",
+            "model-swapped",
+            "body-unfrozen-by-hand-between-fits",
+            "clipped-by-fastai",
+            "splitter-of-the-head",
+            "unwrapped-in-training-only",
+            "step-cancelled",
+            "batch-cancelled-at-its-begin",
+            "rows-taken-for-batches",
+        ],
+    ),
+)
 def test_a_cure_heals(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

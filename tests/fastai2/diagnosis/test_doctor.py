@@ -1,4 +1,5 @@
 """``Doctor`` on fastai 2 watches a fit, changes nothing of it, and speaks at the first sound evidence."""
+
 import pickle
 import warnings
 
@@ -17,11 +18,28 @@ from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_
 from tests.fastai2.learners import make_learner
 from tests.slow_marks import mark_slow_after
 
-SEEN_IN_A_FIT = ["callback-detaches-output", "propagated-loss-detached", "reward-in-a-callback", "model-swapped",
-                 "no-mask", "splitter-of-the-head", "clipped-by-fastai", "mask-inverted", "all-unknown",
-                 "flat-targets", "targets-with-targets", "one-nan-in-the-head", "step-cancelled",
-                 "batch-cancelled-at-its-begin", "backward-cancelled", "batch-cancelled-before-step", "gradients-kept",
-                 "rows-taken-for-batches", "shown-loss-weighed", "softened-on-itself"]
+SEEN_IN_A_FIT = [
+    "callback-detaches-output",
+    "propagated-loss-detached",
+    "reward-in-a-callback",
+    "model-swapped",
+    "no-mask",
+    "splitter-of-the-head",
+    "clipped-by-fastai",
+    "mask-inverted",
+    "all-unknown",
+    "flat-targets",
+    "targets-with-targets",
+    "one-nan-in-the-head",
+    "step-cancelled",
+    "batch-cancelled-at-its-begin",
+    "backward-cancelled",
+    "batch-cancelled-before-step",
+    "gradients-kept",
+    "rows-taken-for-batches",
+    "shown-loss-weighed",
+    "softened-on-itself",
+]
 
 
 def watched(learn, fit=lambda learn: learn.fit(2, 1e-3), **kwargs):
@@ -36,22 +54,26 @@ def watched(learn, fit=lambda learn: learn.fit(2, 1e-3), **kwargs):
 
 
 @pytest.mark.parametrize("cbs", [[], [lambda: GradientAccumulation(16)]])
-@pytest.mark.parametrize("model", ["bert", *(pytest.param(name, marks=pytest.mark.slow)
-                                             for name in ("xlnet", "distilbert", "gpt2", "electra"))])
+@pytest.mark.parametrize(
+    "model",
+    ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xlnet", "distilbert", "gpt2", "electra"))],
+)
 def test_weights_are_bit_for_bit_those_of_a_fit_without_it(model, cbs):
     def fit(doctor):
         seed_everything(3)
         learn = make_learner(model, cbs=[HFCallback(), *(make() for make in cbs), *([Doctor()] if doctor else [])])
         learn.fit_one_cycle(2, 1e-3)
         return learn
+
     watched, alone = fit(True), fit(False)
     for name, weight in alone.model.state_dict().items():
         assert torch.equal(weight, watched.model.state_dict()[name]), name
     assert [float(v) for v in watched.recorder.losses] == [float(v) for v in alone.recorder.losses]
     assert watched.recorder.values == alone.recorder.values
     assert watched.doctor.diagnosis.evidence.skipped == []
-    assert watched.doctor.diagnosis.evidence.history.metrics == {"0": [record[-1] for record in [
-        list(row) for row in watched.recorder.values]]}
+    assert watched.doctor.diagnosis.evidence.history.metrics == {
+        "0": [record[-1] for record in [list(row) for row in watched.recorder.values]]
+    }
 
 
 class Drawing(torch.nn.Module):
@@ -71,6 +93,7 @@ def test_a_loss_that_draws_and_counts_is_asked_as_a_copy_and_draws_the_same():
         learn.loss_func = Drawing()
         learn.fit_one_cycle(2, 1e-3)
         return learn
+
     watched, alone = fit(Doctor()), fit()
     assert "targets" in watched.doctor.diagnosis.evidence.examined
     assert watched.doctor.diagnosis.evidence.loss.constant_all_targets is not None
@@ -83,7 +106,8 @@ def test_says_nothing_of_a_healthy_fit(task):
     said, doctor = watched(make_pretrained_learner(task=task), lambda learn: learn.fit_one_cycle(2, 2e-3))
     assert said == [] and doctor.diagnosis.healthy
     assert {"inputs", "outputs", "loss", "gradients", "optimizer", "targets", "metrics"} <= set(
-        doctor.diagnosis.evidence.examined)
+        doctor.diagnosis.evidence.examined
+    )
 
 
 @pytest.mark.parametrize("name", mark_slow_after(5, SEEN_IN_A_FIT))
@@ -132,8 +156,13 @@ def test_is_silent_outside_of_a_fit_and_holds_nothing_of_it_afterwards():
     found = learn.doctor.diagnosis
     learn.validate()
     assert learn.doctor.diagnosis is found
-    kept = [name for name, value in vars(learn.doctor).items() if isinstance(value, torch.Tensor)
-            or isinstance(value, list) and any(isinstance(v, torch.Tensor) for v in value)]
+    kept = [
+        name
+        for name, value in vars(learn.doctor).items()
+        if isinstance(value, torch.Tensor)
+        or isinstance(value, list)
+        and any(isinstance(v, torch.Tensor) for v in value)
+    ]
     assert kept == []
 
 
@@ -161,7 +190,7 @@ def test_fastais_own_epsilon_is_named_where_it_swallows_the_gradients_of_a_small
 
     learn, said, auc = fitted()
     assert auc < 0.6 and cause in said[0]
-    finding, = diagnose(learn).at_least("warning")
+    (finding,) = diagnose(learn).at_least("warning")
     assert finding.cause == cause and "1e-05" in finding.message
     learn, said, auc = fitted(finding.apply)
     assert auc > 0.7 and said == [] and diagnose(learn).healthy

@@ -1,4 +1,5 @@
 """``diagnose`` and ``Doctor`` on what ``text_data`` makes, and under bfloat16's autocast."""
+
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle
 import pytest
 import torch
@@ -18,7 +19,12 @@ def tokenizer(tmp_path_factory):
     return fast_tokenizer(tmp_path_factory.mktemp("vocabulary"))
 
 
-@pytest.mark.parametrize("task", mark_slow_after(2, ["single_label_classification", "token-classification", "multi_label_classification", "regression", "pairs"]))
+@pytest.mark.parametrize(
+    "task",
+    mark_slow_after(
+        2, ["single_label_classification", "token-classification", "multi_label_classification", "regression", "pairs"]
+    ),
+)
 def test_no_alarm_and_nothing_is_another(tokenizer, task):
     learn = learner_of_texts(make_data(tokenizer, task), task)
     before = state_of(learn)
@@ -35,6 +41,7 @@ def test_no_alarm_and_nothing_is_another(tokenizer, task):
 def test_the_fit_that_follows_is_the_same(tokenizer):
     def make():
         return learner_of_texts(make_data(tokenizer))
+
     assert run(make, diagnose) == run(make)
 
 

@@ -1,4 +1,5 @@
 """Whatever is done to a learner inside ``preserve_everything``: afterwards it is what it was."""
+
 import numpy as np
 import pytest
 import torch
@@ -53,16 +54,20 @@ def test_the_fit_that_follows_is_the_same(make):
 def test_a_changed_weight_would_be_seen():
     def disturb(learn):
         next(learn.model.parameters()).data.add_(1e-6)
+
     assert run(fitted, disturb) != run(fitted)
 
 
-@pytest.mark.parametrize("disturb, name", [
-    (lambda learn: learn.opt.hypers[0].update(lr=1.0), "hypers"),
-    (lambda learn: learn.dls.train.rng.random(), "loaders[0].rng's state"),
-    (lambda learn: setattr(next(learn.model.parameters()), "grad", None), "bert"),
-    (lambda learn: learn.recorder.losses.append(1), "callbacks"),
-    (lambda learn: next(iter(learn.opt.state.values()))["grad_avg"].add_(1), "Optimizer state 0 grad_avg"),
-])
+@pytest.mark.parametrize(
+    "disturb, name",
+    [
+        (lambda learn: learn.opt.hypers[0].update(lr=1.0), "hypers"),
+        (lambda learn: learn.dls.train.rng.random(), "loaders[0].rng's state"),
+        (lambda learn: setattr(next(learn.model.parameters()), "grad", None), "bert"),
+        (lambda learn: learn.recorder.losses.append(1), "callbacks"),
+        (lambda learn: next(iter(learn.opt.state.values()))["grad_avg"].add_(1), "Optimizer state 0 grad_avg"),
+    ],
+)
 def test_what_would_not_be_put_back_would_be_seen(disturb, name):
     learn = fitted()
     learn.recorder.losses = list(learn.recorder.losses)

@@ -1,4 +1,5 @@
 """All seeded faults, family by family, and each with each architecture on which it makes sense."""
+
 from importlib import import_module
 from typing import Dict, Iterator, List, Tuple
 
@@ -8,9 +9,15 @@ from tests.faults.stacks import stack
 
 # Of what one fastai alone can hold, only the installed one's can be imported.
 FAMILIES: Dict[str, List[Fault]] = {
-    "gradient": gradient.FAULTS, "optimizer": optimizer.FAULTS, "state": state.FAULTS, "output": output.FAULTS,
-    "inputs": inputs.FAULTS, "metric": metric.FAULTS, "registration": registration.FAULTS,
-    f"only on {stack.NAME}": import_module(stack.ONLY_HERE).FAULTS}
+    "gradient": gradient.FAULTS,
+    "optimizer": optimizer.FAULTS,
+    "state": state.FAULTS,
+    "output": output.FAULTS,
+    "inputs": inputs.FAULTS,
+    "metric": metric.FAULTS,
+    "registration": registration.FAULTS,
+    f"only on {stack.NAME}": import_module(stack.ONLY_HERE).FAULTS,
+}
 
 FAULTS: List[Fault] = joined(*FAMILIES.values())
 

@@ -1,4 +1,5 @@
 """The gradient does not get from the loss to the weights, or the step is not made of it."""
+
 from typing import Any, Optional
 
 import torch
@@ -67,6 +68,7 @@ def inside(kind: Any, task: str = "classes", **settings: Any) -> Any:
     def build(architecture: str) -> Any:
         net = wrapped(bare_model(architecture, TASKS[task].n_outputs), architecture)
         return learner(architecture, task, model=kind(net), **settings)
+
     return build
 
 
@@ -143,6 +145,7 @@ def borrowed(architecture: str) -> Any:
 
 def in_hf_model(architecture: str) -> Any:
     """HFModel around a user's classifier whose body runs without gradients."""
+
     class Classifier(OnFeatures):
         def forward(self, input_ids: Tensor, attention_mask: Optional[Tensor] = None) -> Any:
             return (super().forward(input_ids, attention_mask),)
@@ -218,8 +221,13 @@ FAULTS = [
     fault("callback-detaches-labels", "output-detached", with_callbacks(FreshLogits, task="labels"), OTHERS),
     fault("callback-rebuilds-output", "output-detached", with_callbacks(AsTensor, task="number"), SOME),
     fault("callback-rounds-unwrapped", "output-detached", with_callbacks(Unpack, Rounded), THIRD),
-    fault("callback-rounds-beside-hfcallback", "output-detached", with_callbacks(HFCallback, Rounded), ("bert", "xlm"),
-          loud=True),
+    fault(
+        "callback-rounds-beside-hfcallback",
+        "output-detached",
+        with_callbacks(HFCallback, Rounded),
+        ("bert", "xlm"),
+        loud=True,
+    ),
     fault("model-returns-data", "output-detached", inside(DataOf, callbacks=[]), ALL),
     fault("model-through-numpy", "output-detached", inside(ThroughNumpy, "labels", callbacks=[]), OTHERS),
     fault("model-under-hfcallback-returns-data", "output-detached", inside(DataOf), ("roberta", "gpt2"), loud=True),
@@ -233,19 +241,28 @@ FAULTS = [
     fault("body-in-a-dict", "parameters-hidden", own_model(InADict, "labels"), OTHERS),
     fault("body-behind-a-function", "parameters-hidden", borrowed, SOME),
     fault("layers-in-a-list", "parameters-hidden", layers_in_a_list, ("bert", "roberta")),
-    fault("callback-replaces-loss", "loss-detached", with_callbacks(HFCallback, Separate), ALL,
-          loud=stack.CHECKS_WHAT_IS_PROPAGATED),
+    fault(
+        "callback-replaces-loss",
+        "loss-detached",
+        with_callbacks(HFCallback, Separate),
+        ALL,
+        loud=stack.CHECKS_WHAT_IS_PROPAGATED,
+    ),
     fault("callback-smooths-loss", "loss-detached", with_callbacks(Unpack, Smoothed, task="labels"), SOME),
     fault("loss-from-item", "loss-detached", with_loss(loss_from_item, kinds=[Unpack]), OTHERS),
-    fault("loss-detaches-output", ("loss-detached", "output-detached"), with_loss(OnValues(), "labels", [Unpack]),
-          THIRD),
-    fault("loss-from-item-under-hfcallback", "loss-detached", with_loss(loss_from_item), ("xlnet", "gpt2"),
-          loud=True),
+    fault(
+        "loss-detaches-output", ("loss-detached", "output-detached"), with_loss(OnValues(), "labels", [Unpack]), THIRD
+    ),
+    fault("loss-from-item-under-hfcallback", "loss-detached", with_loss(loss_from_item), ("xlnet", "gpt2"), loud=True),
     fault("guard-turned-round", "step-skipped", with_callbacks(HFCallback, Guard), ALL),
     fault("dry-run-left-in", "step-skipped", with_callbacks(HFCallback, stack.DryRun, task="labels"), OTHERS),
     fault("backward-skipped", "backward-skipped", with_callbacks(HFCallback, NoBackward), ALL),
     fault("only-hard-batches", "backward-skipped", with_callbacks(HFCallback, OnlyHardBatches, task="number"), SOME),
     fault("gradients-kept", "gradients-never-zeroed", with_callbacks(HFCallback, stack.KeepsGradients), ALL),
-    fault("gradients-kept-labels", "gradients-never-zeroed",
-          with_callbacks(HFCallback, stack.LeavesGradients, task="labels"), THIRD),
+    fault(
+        "gradients-kept-labels",
+        "gradients-never-zeroed",
+        with_callbacks(HFCallback, stack.LeavesGradients, task="labels"),
+        THIRD,
+    ),
 ]

@@ -1,4 +1,5 @@
 """What reaches the model is not the text, or the labels are not the text's; and weights that never were loaded."""
+
 import json
 import tempfile
 from pathlib import Path
@@ -64,13 +65,16 @@ class ReadsEverything(Reader):
         return self.score(self.body(ids, attention_mask=torch.ones_like(ids))[0].mean(1))
 
 
-def batches_of(task: str, change: Callable[[Tensor, Tensor], List[Tensor]], make_model: Any = wrapped,
-               **padding: Any) -> Build:
+def batches_of(
+    task: str, change: Callable[[Tensor, Tensor], List[Tensor]], make_model: Any = wrapped, **padding: Any
+) -> Build:
     """`change` makes of ids and mask what the batch brings."""
+
     def build(architecture: str) -> Learner:
         parts = [[*change(*padded(part.rows, length=20, **padding)), part.targets] for part in both(task)]
         net = make_model(bare_model(architecture, TASKS[task].n_outputs), architecture)
         return learner(architecture, task, model=net, data=databunch(*parts))
+
     return build
 
 
@@ -109,14 +113,17 @@ def own_head_unmasked(architecture: str) -> Learner:
 
 def rewritten(task: str, change: Callable[[Rows], Rows], **drawn: Any) -> Build:
     """`change` makes of the rows what a wrong tokenizer would."""
+
     def build(architecture: str) -> Learner:
         lengths = drawn.get("lengths") or lengths_for(architecture)
         parts = [Texts(change(part.rows), part.targets) for part in both(task, **{**drawn, "lengths": lengths})]
         length = max(len(row) for part in parts for row in part.rows)
         if architecture == "gpt2":
             parts = [Texts([same_length(row, length) for row in part.rows], part.targets) for part in parts]
-        return learner(architecture, task,
-                       data=databunch(*(tensors(part, architecture, length=length) for part in parts)))
+        return learner(
+            architecture, task, data=databunch(*(tensors(part, architecture, length=length) for part in parts))
+        )
+
     return build
 
 
@@ -141,12 +148,13 @@ def nearly_all_unknown(rows: Rows) -> Rows:
 
 def with_fastai_tokens(rows: Rows) -> Rows:
     """xxbos first, and xxmaj, xxup or xxrep before many a word."""
-    return [[CLS, UNK] + sum(([UNK, w] if torch.rand(()) < 0.45 else [w] for w in row[1:-1]), []) + [SEP]
-            for row in rows]
+    return [
+        [CLS, UNK] + sum(([UNK, w] if torch.rand(()) < 0.45 else [w] for w in row[1:-1]), []) + [SEP] for row in rows
+    ]
 
 
 def cut(words: int) -> Callable[[Rows], Rows]:
-    return lambda rows: [row[:1 + words] + [SEP] for row in rows]
+    return lambda rows: [row[: 1 + words] + [SEP] for row in rows]
 
 
 def cut_without_end(rows: Rows) -> Rows:
@@ -162,8 +170,10 @@ def relabelled(task: str, change: Callable[[Tensor], Tensor], parts: str = "trai
         train = Texts(train.rows, change(train.targets))
         valid = Texts(valid.rows, change(valid.targets)) if parts == "both" else valid
         length = max(lengths_for(architecture))
-        return learner(architecture, task,
-                       data=databunch(*(tensors(part, architecture, length=length) for part in (train, valid))))
+        return learner(
+            architecture, task, data=databunch(*(tensors(part, architecture, length=length) for part in (train, valid)))
+        )
+
     return build
 
 
@@ -187,6 +197,7 @@ def first_everywhere(targets: Tensor) -> Tensor:
 
 def in_order(task: str) -> Build:
     """Sorted by class in the file, and a loader of the user's own, which does not shuffle."""
+
     def build(architecture: str) -> Learner:
         train, valid = both(task, lengths=lengths_for(architecture))
         keys = train.targets if train.targets.dim() == 1 else train.targets[:, 0]
@@ -195,6 +206,7 @@ def in_order(task: str) -> Build:
         length = max(lengths_for(architecture))
         parts = [tensors(part, architecture, length=length) for part in (train, valid)]
         return learner(architecture, task, data=databunch(*parts, shuffle=False))
+
     return build
 
 
@@ -226,6 +238,7 @@ def _write_config(config: Any, folder: str) -> None:
 def _write(weights: Dict[str, Tensor], folder: Path, architecture: str) -> None:
     if of_today(architecture):
         from safetensors.torch import save_file
+
         save_file({key: value.contiguous() for key, value in weights.items()}, str(folder / "model.safetensors"))
     else:
         torch.save(weights, str(folder / "pytorch_model.bin"))
@@ -239,6 +252,7 @@ def not_loaded(task: str, frozen: bool = False) -> Build:
             stack.split(learn, lambda net: list(head_and_body(net))[::-1])
             learn.freeze()
         return learn
+
     return build
 
 
@@ -256,13 +270,16 @@ LONG = dict(lengths=(20, 26), at_end=True)
 
 FAULTS = [
     fault("recipe-of-the-article", RECIPE, batches_of("labels", ids_alone, plain, front=True, pad=UNK), MASKED),
-    fault("recipe-in-hfmodel", RECIPE, batches_of("classes", ids_alone, with_pad_id(PAD), front=True, pad=UNK),
-          ("bert", "distilbert", NEWEST)),
+    fault(
+        "recipe-in-hfmodel",
+        RECIPE,
+        batches_of("classes", ids_alone, with_pad_id(PAD), front=True, pad=UNK),
+        ("bert", "distilbert", NEWEST),
+    ),
     fault("no-mask", NO_MASK, batches_of("classes", ids_alone, plain), NO_OWN_MASK),
     fault("mask-not-handed-on", NO_MASK, batches_of("labels", as_it_is, plain), NO_OWN_MASK),
     fault("own-head-unmasked", WRONG, own_head_unmasked, BERTS, severity="note"),
-    fault("padded-in-front", FRONT, batches_of("classes", as_it_is, front=True), READ_AT_FIRST,
-          severity="note"),
+    fault("padded-in-front", FRONT, batches_of("classes", as_it_is, front=True), READ_AT_FIRST, severity="note"),
     fault("padded-in-front-unmasked", FRONT + NO_MASK, batches_of("labels", ids_alone, plain, front=True), NO_OWN_MASK),
     fault("padded-with-unknown", PAD_ID, batches_of("classes", ids_alone, with_pad_id(PAD), pad=UNK), MASKED),
     fault("padded-with-end", PAD_ID, batches_of("labels", ids_alone, with_pad_id(PAD), pad=SEP), BERTS),
@@ -270,12 +287,18 @@ FAULTS = [
     fault("mask-inverted", WRONG, batches_of("classes", lambda ids, mask: [ids, 1 - mask]), MASKED),
     fault("mask-all-ones", WRONG, batches_of("labels", lambda ids, mask: [ids, torch.ones_like(mask)]), MASKED),
     fault("mask-of-other-rows", WRONG, batches_of("classes", lambda ids, mask: [ids, mask.roll(7, 0)]), OTHERS),
-    fault("mask-of-nothing", WRONG, batches_of("classes", lambda ids, mask: [ids, torch.zeros_like(mask)]),
-          ("bert", "roberta")),
-    fault("mask-as-token-types", ARGUMENTS, batches_of("classes", as_it_is, named("input_ids", "token_type_ids")),
-          TYPES),
-    fault("ids-and-mask-swapped", ARGUMENTS, batches_of("labels", as_it_is, named("attention_mask", "input_ids")),
-          MASKED),
+    fault(
+        "mask-of-nothing",
+        WRONG,
+        batches_of("classes", lambda ids, mask: [ids, torch.zeros_like(mask)]),
+        ("bert", "roberta"),
+    ),
+    fault(
+        "mask-as-token-types", ARGUMENTS, batches_of("classes", as_it_is, named("input_ids", "token_type_ids")), TYPES
+    ),
+    fault(
+        "ids-and-mask-swapped", ARGUMENTS, batches_of("labels", as_it_is, named("attention_mask", "input_ids")), MASKED
+    ),
     fault("all-unknown", UNKNOWN, rewritten("classes", all_unknown), ALL),
     fault("all-unknown-with-the-ends", UNKNOWN, rewritten("labels", all_unknown_with_the_ends), OTHERS),
     fault("nearly-all-unknown", UNKNOWN, rewritten("labels", nearly_all_unknown), THIRD),

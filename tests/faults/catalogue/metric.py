@@ -1,4 +1,5 @@
 """The model learns, and the metric does not say so."""
+
 from functools import partial
 from typing import Any, Callable
 
@@ -16,14 +17,18 @@ RARE = (0.04,) * 6
 
 def rare_labels(architecture: str) -> Learner:
     """96 % zeros, and the article's metric alone."""
-    parts = [tensors(part, architecture, length=max(lengths_for(architecture)))
-             for part in both("labels", lengths=lengths_for(architecture), shares=RARE)]
+    parts = [
+        tensors(part, architecture, length=max(lengths_for(architecture)))
+        for part in both("labels", lengths=lengths_for(architecture), shares=RARE)
+    ]
     return learner(architecture, "labels", data=databunch(*parts), metrics=[partial(stack.accuracy_multi, thresh=0.25)])
 
 
 def rare_class(architecture: str) -> Learner:
-    parts = [tensors(part, architecture, length=max(lengths_for(architecture)))
-             for part in both("two classes", lengths=lengths_for(architecture), shares=(0.93, 0.07))]
+    parts = [
+        tensors(part, architecture, length=max(lengths_for(architecture)))
+        for part in both("two classes", lengths=lengths_for(architecture), shares=(0.93, 0.07))
+    ]
     return learner(architecture, "two classes", data=databunch(*parts), metrics=[stack.accuracy])
 
 
@@ -37,7 +42,7 @@ def measured_by(task: str, *makers: Any) -> Build:
 def accuracy_down(output: Tensor, target: Tensor) -> Tensor:
     """Its author cut the targets until the shapes agreed."""
     best = output.argmax(dim=0)
-    return (best == target[:len(best)]).float().mean()
+    return (best == target[: len(best)]).float().mean()
 
 
 def a_row_for_each_class(output: Tensor, target: Tensor) -> Tensor:
@@ -125,13 +130,19 @@ class Late(stack.OwnMetric):
 
 def validated_on_one(task: str, shares: Any) -> Build:
     """The file is sorted, and its end was taken for validation."""
+
     def build(architecture: str) -> Learner:
         train, valid = both(task, lengths=lengths_for(architecture))
         kept = [i for i, y in enumerate(valid.targets) if shares(y)]
         valid = Texts([valid.rows[i] for i in kept], valid.targets[kept])
         length = max(lengths_for(architecture))
-        return learner(architecture, task, metrics=[stack.accuracy if task != "labels" else stack.accuracy_multi],
-                       data=databunch(*(tensors(part, architecture, length=length) for part in (train, valid))))
+        return learner(
+            architecture,
+            task,
+            metrics=[stack.accuracy if task != "labels" else stack.accuracy_multi],
+            data=databunch(*(tensors(part, architecture, length=length) for part in (train, valid))),
+        )
+
     return build
 
 
@@ -140,12 +151,18 @@ OTHER_EPOCH = ("metric-of-another-epoch",)
 THREE = fitting(3)
 
 FAULTS = [
-    fault("rare-labels-above-a-quarter", "metric-at-base-rate", rare_labels, ALL, fitting(5), fitted=True,
-          severity="note"),
+    fault(
+        "rare-labels-above-a-quarter", "metric-at-base-rate", rare_labels, ALL, fitting(5), fitted=True, severity="note"
+    ),
     fault("rare-class-accuracy", "metric-at-base-rate", rare_class, OTHERS, fitted=True, severity="note"),
     fault("accuracy-down-the-batch", AXIS, measured_by("classes", lambda: accuracy_down), ALL),
-    fault("metric-that-raises", ("metric-fails", "metric-wrong-axis"),
-          measured_by("classes", lambda: a_row_for_each_class), OTHERS, loud=True),
+    fault(
+        "metric-that-raises",
+        ("metric-fails", "metric-wrong-axis"),
+        measured_by("classes", lambda: a_row_for_each_class),
+        OTHERS,
+        loud=True,
+    ),
     fault("top-label-down-the-batch", AXIS, measured_by("labels", lambda: top_label), OTHERS),
     fault("softmax-down-the-batch", AXIS, measured_by("labels", lambda: softmax_down), SOME),
     fault("targets-with-targets", IGNORES, measured_by("classes", lambda: targets_alone), ALL),
@@ -156,6 +173,10 @@ FAULTS = [
     fault("value-of-the-first-epoch", OTHER_EPOCH, measured_by("classes", Once), OTHERS, THREE),
     fault("outputs-of-the-first-epoch", OTHER_EPOCH, measured_by("number", Late), SOME, THREE),
     fault("validation-of-one-class", "validation-one-class", validated_on_one("classes", lambda y: int(y) == 0), ALL),
-    fault("validation-without-a-label", "validation-one-class",
-          validated_on_one("labels", lambda y: float(y.sum()) == 0), OTHERS),
+    fault(
+        "validation-without-a-label",
+        "validation-one-class",
+        validated_on_one("labels", lambda y: float(y.sum()) == 0),
+        OTHERS,
+    ),
 ]

@@ -1,4 +1,5 @@
 """Mistakes that only a Learner of fastai 1 can hold: ``callback_fns``, returned keys, ``to_fp16`` in place."""
+
 import copy
 from typing import Any, Callable, Dict, List
 
@@ -65,12 +66,13 @@ def left_in_half(task: str) -> Build:
         with quiet(first):
             first.fit(1, 1e-3)
         return learner(architecture, task, model=net)
+
     return build
 
 
 def scale_set_later(architecture: str) -> Learner:
     learn = learner(architecture, "labels").to_fp16(dynamic=False)
-    learn.mp_cb.loss_scale = 2.0 ** -30
+    learn.mp_cb.loss_scale = 2.0**-30
     return learn
 
 
@@ -79,22 +81,50 @@ INSTANCE, CLASS = "callback-instance-in-callback-fns", "callback-class-not-insta
 
 FAULTS = [
     fault("unwrapped-in-callback-fns", FNS, with_callback_fns(lambda: [Logits]), ALL, loud=True, cure=True),
-    fault("unwrapped-in-callback-fns-by-fastai", FNS, with_callback_fns(lambda: [RNNTrainer], "number"),
-          ("bert", "xlm"), loud=True, cure=True),
+    fault(
+        "unwrapped-in-callback-fns-by-fastai",
+        FNS,
+        with_callback_fns(lambda: [RNNTrainer], "number"),
+        ("bert", "xlm"),
+        loud=True,
+        cure=True,
+    ),
     fault("unwrapped-in-callback-fns-fitted", FNS, fitted_before, OTHERS, loud=True, cure=True),
-    fault("hfcallback-in-callback-fns", (FNS[0], INSTANCE, "registration"), with_callback_fns(lambda: [HFCallback]),
-          SOME, loud=True, cure=True),
-    fault("unwrapped-and-not-returned", NOT, with_callbacks(lambda: [ForgotToReturn()], "number"), THIRD, loud=True,
-          cure=True),
+    fault(
+        "hfcallback-in-callback-fns",
+        (FNS[0], INSTANCE, "registration"),
+        with_callback_fns(lambda: [HFCallback]),
+        SOME,
+        loud=True,
+        cure=True,
+    ),
+    fault(
+        "unwrapped-and-not-returned",
+        NOT,
+        with_callbacks(lambda: [ForgotToReturn()], "number"),
+        THIRD,
+        loud=True,
+        cure=True,
+    ),
     fault("wrong-key-returned", ("wrong-key-returned", *NOT), with_callbacks(lambda: [WrongKey()]), SOME, loud=True),
     fault("instance-in-callback-fns", INSTANCE, with_callback_fns(lambda: [HFCallback()]), ALL, loud=True),
     fault("own-instance-in-callback-fns", INSTANCE, with_callback_fns(lambda: [OnlyLogits()]), OTHERS, loud=True),
     fault("class-in-callbacks", CLASS, with_callbacks(lambda: [HFCallback]), ALL, loud=True),
     fault("own-class-in-callbacks", CLASS, with_callbacks(lambda: [OnlyLogits], "labels"), THIRD, loud=True),
     fault("by-position", ARGUMENTS, batches_of("classes", as_it_is, bare_as_given), ("bert", "roberta", "xlnet")),
-    fault("model-copied-optimizer-made-anew", "optimizer-holds-another-model", swapped_and_optimizer_made, OTHERS,
-          cure=True),
-    fault("model-left-in-half", ("half-weights-without-master", "non-finite-weights"), left_in_half("classes"),
-          where_half_runs(ALL), cure=True),
+    fault(
+        "model-copied-optimizer-made-anew",
+        "optimizer-holds-another-model",
+        swapped_and_optimizer_made,
+        OTHERS,
+        cure=True,
+    ),
+    fault(
+        "model-left-in-half",
+        ("half-weights-without-master", "non-finite-weights"),
+        left_in_half("classes"),
+        where_half_runs(ALL),
+        cure=True,
+    ),
     fault("scale-set-too-low", "loss-scale-collapsed", scale_set_later, where_half_runs(OTHERS)),
 ]

@@ -1,4 +1,5 @@
 """Mistakes that only a Learner of fastai 2 can hold: set on the callback, ``run_valid``, cancelled, ``splitter``."""
+
 import copy
 from typing import Any, Callable, Dict, List, Optional
 
@@ -31,8 +32,9 @@ def on(event: str, act: Callable[[Any], Any], name: str = "Mine", **attributes: 
 
 
 def beside_hfcallback(*kinds: Callable[[], Callback], task: str = "classes", **settings: Any) -> Build:
-    return lambda architecture: learner(architecture, task, callbacks=[HFCallback(), *(kind() for kind in kinds)],
-                                        **settings)
+    return lambda architecture: learner(
+        architecture, task, callbacks=[HFCallback(), *(kind() for kind in kinds)], **settings
+    )
 
 
 def alone(*kinds: Callable[[], Callback], task: str = "classes") -> Build:
@@ -112,6 +114,7 @@ def raising(error: Any, when: Optional[Callable[[Any], bool]] = None) -> Callabl
     def act(self: Any) -> None:
         if self.training if when is None else when(self):
             raise error()
+
     return act
 
 
@@ -187,54 +190,134 @@ NO_BACKWARD, NO_STEP, NEVER = "backward-skipped", "step-skipped", "accumulation-
 
 FAULTS = [
     fault("unwrapped-on-itself", (KEPT, NOT), alone(on("after_pred", unwrap_on_itself)), ALL, loud=True),
-    fault("first-element-on-itself", (KEPT, NOT), alone(on("after_pred", first_on_itself), task="labels"), OTHERS,
-          loud=True),
+    fault(
+        "first-element-on-itself",
+        (KEPT, NOT),
+        alone(on("after_pred", first_on_itself), task="labels"),
+        OTHERS,
+        loud=True,
+    ),
     fault("softened-on-itself", KEPT, beside_hfcallback(on("after_pred", soften_on_itself)), ALL),
     fault("inputs-on-itself", KEPT, beside_hfcallback(on("before_batch", swap_inputs_on_itself)), OTHERS),
-    fault("targets-on-itself", KEPT, beside_hfcallback(on("before_batch", smooth_targets_on_itself), task="labels"),
-          SOME),
+    fault(
+        "targets-on-itself", KEPT, beside_hfcallback(on("before_batch", smooth_targets_on_itself), task="labels"), SOME
+    ),
     fault("penalty-on-itself", KEPT, beside_hfcallback(on("after_loss", penalise_on_itself)), THIRD),
     fault("shown-loss-weighed", SHOWN, beside_hfcallback(on("after_loss", weigh_what_is_shown)), ALL),
-    fault("shown-loss-penalised", SHOWN, beside_hfcallback(on("after_loss", penalise_what_is_shown), task="labels"),
-          OTHERS),
-    fault("propagated-loss-detached", "loss-detached",
-          alone(on("after_pred", unwrap_rightly), on("after_loss", detach_what_is_propagated, "Logs", order=1)), ALL),
-    fault("unwrapped-in-training-only", (TRAINING, NOT), alone(on("after_pred", unwrap_rightly, run_valid=False)), ALL,
-          loud=True, cure=True),
+    fault(
+        "shown-loss-penalised",
+        SHOWN,
+        beside_hfcallback(on("after_loss", penalise_what_is_shown), task="labels"),
+        OTHERS,
+    ),
+    fault(
+        "propagated-loss-detached",
+        "loss-detached",
+        alone(on("after_pred", unwrap_rightly), on("after_loss", detach_what_is_propagated, "Logs", order=1)),
+        ALL,
+    ),
+    fault(
+        "unwrapped-in-training-only",
+        (TRAINING, NOT),
+        alone(on("after_pred", unwrap_rightly, run_valid=False)),
+        ALL,
+        loud=True,
+        cure=True,
+    ),
     fault("unwrapped-in-training-only-fitted", (TRAINING, NOT), fitted_before, OTHERS, loud=True, cure=True),
     fault("unwrapped-if-training", (TRAINING, NOT), alone(on("after_pred", unwrap_in_training)), SOME, loud=True),
     fault("event-of-fastai-1", NOT, alone(on("on_loss_begin", returned)), THIRD, loud=True, cure=True),
     fault("returned-as-on-fastai-1", NOT, alone(on("after_pred", returned)), OTHERS, loud=True, cure=True),
-    fault("step-cancelled", NO_STEP, beside_hfcallback(on("before_step", raising(CancelStepException))), ALL,
-          cure=True),
-    fault("batch-cancelled-before-step", (NEVER, NO_STEP),
-          beside_hfcallback(on("before_step", raising(CancelBatchException)), task="labels"), OTHERS, cure=True),
-    fault("batch-cancelled-after-backward", (NEVER, NO_STEP),
-          beside_hfcallback(on("after_backward", raising(CancelBatchException)), task="number"), SOME, cure=True),
-    fault("batch-cancelled-at-its-begin", NO_BACKWARD,
-          beside_hfcallback(on("before_batch", raising(CancelBatchException))), ALL, cure=True),
-    fault("batch-cancelled-after-loss", NO_BACKWARD,
-          beside_hfcallback(on("after_loss", raising(CancelBatchException)), task="labels"), THIRD, cure=True),
-    fault("backward-cancelled", NO_BACKWARD,
-          beside_hfcallback(on("before_backward", raising(CancelBackwardException)), task="number"), OTHERS, cure=True),
-    fault("training-cancelled", (NO_BACKWARD, NO_STEP),
-          beside_hfcallback(on("before_train", raising(CancelTrainException, always))), SOME, cure=True),
-    fault("epoch-cut-to-nothing", (NO_BACKWARD, NO_STEP), beside_hfcallback(on("before_batch", short_epoch)), OTHERS,
-          cure=True),
+    fault(
+        "step-cancelled", NO_STEP, beside_hfcallback(on("before_step", raising(CancelStepException))), ALL, cure=True
+    ),
+    fault(
+        "batch-cancelled-before-step",
+        (NEVER, NO_STEP),
+        beside_hfcallback(on("before_step", raising(CancelBatchException)), task="labels"),
+        OTHERS,
+        cure=True,
+    ),
+    fault(
+        "batch-cancelled-after-backward",
+        (NEVER, NO_STEP),
+        beside_hfcallback(on("after_backward", raising(CancelBatchException)), task="number"),
+        SOME,
+        cure=True,
+    ),
+    fault(
+        "batch-cancelled-at-its-begin",
+        NO_BACKWARD,
+        beside_hfcallback(on("before_batch", raising(CancelBatchException))),
+        ALL,
+        cure=True,
+    ),
+    fault(
+        "batch-cancelled-after-loss",
+        NO_BACKWARD,
+        beside_hfcallback(on("after_loss", raising(CancelBatchException)), task="labels"),
+        THIRD,
+        cure=True,
+    ),
+    fault(
+        "backward-cancelled",
+        NO_BACKWARD,
+        beside_hfcallback(on("before_backward", raising(CancelBackwardException)), task="number"),
+        OTHERS,
+        cure=True,
+    ),
+    fault(
+        "training-cancelled",
+        (NO_BACKWARD, NO_STEP),
+        beside_hfcallback(on("before_train", raising(CancelTrainException, always))),
+        SOME,
+        cure=True,
+    ),
+    fault(
+        "epoch-cut-to-nothing",
+        (NO_BACKWARD, NO_STEP),
+        beside_hfcallback(on("before_batch", short_epoch)),
+        OTHERS,
+        cure=True,
+    ),
     fault("rows-taken-for-batches", NEVER, rows_mistaken_for_batches, THIRD, cure=True),
     fault("model-copied-after-a-fit", "optimizer-holds-another-model", copied_after_a_fit, OTHERS, cure=True),
     fault("layer-groups-turned-round", "head-frozen", turned_round_by_layer_groups, ALL, cure=True),
-    fault("splitter-of-every-other", "split-leaves-modules-out",
-          lambda architecture: learner(architecture, splitter=every_other), SOME, cure=True),
-    fault("splitter-of-the-head", "split-leaves-modules-out",
-          lambda architecture: learner(architecture, "labels", splitter=head_alone), THIRD, cure=True),
-    fault("all-groups-frozen-but-norms", ("head-frozen", "everything-frozen"), all_groups_frozen_but_norms, BERTS,
-          cure=True),
-    fault("types-before-mask", (*ARGUMENTS, *WRONG),
-          batches_of("classes", types_then_mask, bare_as_given), ("bert", "roberta")),
+    fault(
+        "splitter-of-every-other",
+        "split-leaves-modules-out",
+        lambda architecture: learner(architecture, splitter=every_other),
+        SOME,
+        cure=True,
+    ),
+    fault(
+        "splitter-of-the-head",
+        "split-leaves-modules-out",
+        lambda architecture: learner(architecture, "labels", splitter=head_alone),
+        THIRD,
+        cure=True,
+    ),
+    fault(
+        "all-groups-frozen-but-norms",
+        ("head-frozen", "everything-frozen"),
+        all_groups_frozen_but_norms,
+        BERTS,
+        cure=True,
+    ),
+    fault(
+        "types-before-mask",
+        (*ARGUMENTS, *WRONG),
+        batches_of("classes", types_then_mask, bare_as_given),
+        ("bert", "roberta"),
+    ),
     fault("model-loaded-in-half", "half-weights-without-master", loaded_in_half, ALL, cure=True),
-    fault("wd-of-the-fit-kept", "weight-decay-dominates", lambda architecture: _decay_kept(architecture), OTHERS,
-          cure=True),
+    fault(
+        "wd-of-the-fit-kept",
+        "weight-decay-dominates",
+        lambda architecture: _decay_kept(architecture),
+        OTHERS,
+        cure=True,
+    ),
 ]
 
 

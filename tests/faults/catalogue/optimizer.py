@@ -1,4 +1,5 @@
 """The gradient arrives, and the optimizer does not make of it what was meant."""
+
 import copy
 from typing import Any, Callable, List
 
@@ -80,14 +81,16 @@ def split_without_second_half(architecture: str) -> Learner:
 
 def split_as_in_the_tutorial(architecture: str) -> Learner:
     """Layers and classifier are listed, pooler and embeddings forgotten."""
+
     def groups(net: Any) -> List[List[nn.Module]]:
         return [*([layer] for layer in body_of(net.model).encoder.layer), [net.model.classifier]]
+
     return stack.split(learner(architecture, "labels"), groups)
 
 
 def halves(net: nn.Module) -> List[List[nn.Module]]:
     leaves = [leaf for leaf in stack.flatten_model(net) if list(leaf.parameters())]
-    return [leaves[:len(leaves) // 2], leaves[len(leaves) // 2:]]
+    return [leaves[: len(leaves) // 2], leaves[len(leaves) // 2 :]]
 
 
 # -- frozen ------------------------------------------------------------------------------------------------------
@@ -242,34 +245,58 @@ FAULTS = [
     fault("split-without-embeddings", LEFT_OUT, split_as_in_the_tutorial, BERTS, cure=True),
     fault("all-frozen", "everything-frozen", all_frozen, ALL, loud=True, cure=True),
     fault("all-groups-frozen", "everything-frozen", all_groups_frozen, SOME, loud=True, cure=True),
-    fault("all-frozen-and-silenced", ("everything-frozen", "output-detached"), all_frozen_and_silenced, OTHERS,
-          cure=True),
+    fault(
+        "all-frozen-and-silenced", ("everything-frozen", "output-detached"), all_frozen_and_silenced, OTHERS, cure=True
+    ),
     fault("all-frozen-but-the-loss", "everything-frozen", all_frozen_but_the_loss, THIRD, cure=True),
     fault("random-body-frozen", BODY, random_body_frozen, ALL, cure=True),
     fault("random-body-frozen-by-hand", BODY, random_body_frozen_by_hand, OTHERS, cure=True),
     fault("groups-turned-round", "head-frozen", groups_turned_round, ALL, cure=True),
     fault("head-frozen-by-hand", "head-frozen", head_frozen_by_hand, SOME, cure=True),
     fault("rate-nought", "learning-rate-zero", plain(), ALL, fitting(2, 0.0), fitted=True),
-    fault("rate-nought-one-cycle", "learning-rate-zero", plain("labels"), THIRD, fitting(1, 0.0, one_cycle=True),
-          fitted=True),
+    fault(
+        "rate-nought-one-cycle",
+        "learning-rate-zero",
+        plain("labels"),
+        THIRD,
+        fitting(1, 0.0, one_cycle=True),
+        fitted=True,
+    ),
     fault("warm-up-never-warm", "learning-rate-zero", plain("labels", knowing=[WarmUp]), OTHERS),
     fault("rate-tiny", ("learning-rate-too-small", "learning-rate-zero"), plain(), ALL, fitting(2, 1e-9), fitted=True),
-    fault("rate-tiny-one-cycle", "learning-rate-too-small", plain("number"), SOME, fitting(2, 1e-8, one_cycle=True),
-          fitted=True),
-    fault("rate-decays-at-once", ("learning-rate-too-small", "learning-rate-zero"),
-          plain("labels", knowing=[Decay]), OTHERS),
+    fault(
+        "rate-tiny-one-cycle",
+        "learning-rate-too-small",
+        plain("number"),
+        SOME,
+        fitting(2, 1e-8, one_cycle=True),
+        fitted=True,
+    ),
+    fault(
+        "rate-decays-at-once",
+        ("learning-rate-too-small", "learning-rate-zero"),
+        plain("labels", knowing=[Decay]),
+        OTHERS,
+    ),
     fault("rate-one", HIGH, plain(), ALL, fitting(2, 1.0), fitted=True),
     fault("rate-one-labels", HIGH, plain("labels"), SOME, fitting(1, 1.0, one_cycle=True), fitted=True),
     fault("rate-of-sgd", HIGH, plain("number"), OTHERS, fitting(2, 0.5), fitted=True),
     fault("decay-of-the-learner", "weight-decay-dominates", plain(wd=50), ALL),
     fault("decay-of-the-fit", "weight-decay-dominates", plain("labels"), OTHERS, fitting(2, 1e-3, wd=50), fitted=True),
-    fault("decay-in-the-gradient", "weight-decay-dominates",
-          plain("labels", wd=50, **stack.decay_in_the_gradient), THIRD),
+    fault(
+        "decay-in-the-gradient", "weight-decay-dominates", plain("labels", wd=50, **stack.decay_in_the_gradient), THIRD
+    ),
     fault("clipped-by-fastai", "clipped-to-nothing", plain(knowing=[stack.clipping(1e-8)]), ALL),
     fault("clipped-by-value", "clipped-to-nothing", plain("labels", knowing=[Shrink]), SOME),
     fault("epsilon-of-one", SMALL_STEPS, plain(**stack.with_epsilon(1.0)), ALL, cure=True),
-    fault("epsilon-of-a-tenth-after-a-fit", SMALL_STEPS, plain("labels", **stack.with_epsilon(0.1)), OTHERS,
-          fitted=True, cure=True),
+    fault(
+        "epsilon-of-a-tenth-after-a-fit",
+        SMALL_STEPS,
+        plain("labels", **stack.with_epsilon(0.1)),
+        OTHERS,
+        fitted=True,
+        cure=True,
+    ),
     fault("dropout-for-keep-prob", "dropout-too-high", dropping_what_it_should_keep, BERTS),
     fault("accumulates-a-thousand", "accumulation-never-steps", accumulating(Collect), ALL),
     fault("accumulation-forgets", "accumulation-never-steps", accumulating(lambda: Forgetful(4), "labels"), OTHERS),

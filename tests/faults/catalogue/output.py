@@ -1,4 +1,5 @@
 """What reaches the loss is not the logits, or the loss is not what it should be."""
+
 from typing import Any, Callable, List, Optional
 
 import torch
@@ -48,6 +49,7 @@ def followed_by(last: Any, task: str, **settings: Any) -> Build:
     def build(architecture: str) -> Learner:
         net = wrapped(bare_model(architecture, TASKS[task].n_outputs), architecture)
         return learner(architecture, task, model=Then(net, last), callbacks=[], **settings)
+
     return build
 
 
@@ -69,11 +71,13 @@ class TakeFirst(stack.ChangesOutput):
 
 def labelled(task: str, **settings: Any) -> Build:
     """The targets are in the batch twice: for the model, and for fastai."""
+
     def build(architecture: str) -> Learner:
         parts = [[*padded(part.rows, length=20), part.targets, part.targets] for part in both(task)]
         net = HFModel(bare_model(architecture, TASKS[task].n_outputs), ("input_ids", "attention_mask", "labels"), PAD)
         given = dict(model=net, data=databunch(*parts), callbacks=[TakeFirst()])
         return learner(architecture, task, **{**given, **settings})
+
     return build
 
 
@@ -126,8 +130,9 @@ class Pooled(Reader):
 
 
 def without_head(kind: Any, task: str, **settings: Any) -> Build:
-    return lambda architecture: learner(architecture, task, model=reader(architecture, task, kind), callbacks=[],
-                                        **settings)
+    return lambda architecture: learner(
+        architecture, task, model=reader(architecture, task, kind), callbacks=[], **settings
+    )
 
 
 # -- shapes and signs --------------------------------------------------------------------------------------------
@@ -135,9 +140,11 @@ def without_head(kind: Any, task: str, **settings: Any) -> Build:
 
 def flat_targets(loss: Any, callbacks: Callable[[], List[Any]]) -> Build:
     """``(bs, 1)`` against ``(bs,)``."""
+
     def build(architecture: str) -> Learner:
         parts = [[*inputs, target.squeeze(1)] for *inputs, target in task_tensors(architecture, "number")]
         return learner(architecture, "number", data=databunch(*parts), loss_func=loss, callbacks=callbacks())
+
     return build
 
 
@@ -183,19 +190,28 @@ HIDDEN = "hidden-state-as-logits"
 BROADCASTS = "loss-broadcasts"
 
 FAULTS = [
-    fault("class-weight-nought", IGNORES,
-          with_callback(HFCallback, "classes", loss_func=weights([0.0, 1.0, 1.0])), ALL),
-    fault("class-weights-nought-but-one", IGNORES,
-          with_callback(HFCallback, "two classes", loss_func=weights([0.0, 1.0])), OTHERS),
-    fault("class-taken-for-padding", IGNORES,
-          with_callback(HFCallback, "classes", loss_func=nn.CrossEntropyLoss(ignore_index=0)), SOME),
+    fault(
+        "class-weight-nought", IGNORES, with_callback(HFCallback, "classes", loss_func=weights([0.0, 1.0, 1.0])), ALL
+    ),
+    fault(
+        "class-weights-nought-but-one",
+        IGNORES,
+        with_callback(HFCallback, "two classes", loss_func=weights([0.0, 1.0])),
+        OTHERS,
+    ),
+    fault(
+        "class-taken-for-padding",
+        IGNORES,
+        with_callback(HFCallback, "classes", loss_func=nn.CrossEntropyLoss(ignore_index=0)),
+        SOME,
+    ),
     fault("label-weight-nought", IGNORES, with_callback(HFCallback, "labels", loss_func=yeses_unweighted()), OTHERS),
     fault("sigmoid-in-the-model", SIGMOID, followed_by(torch.sigmoid, "labels"), ALL),
     fault("sigmoid-in-a-callback", SIGMOID, with_callback(Probabilities, "labels"), OTHERS),
-    fault("sigmoid-under-flat-loss", SIGMOID, followed_by(torch.sigmoid, "labels", loss_func=stack.FlatBCE()),
-          SOME),
-    fault("sigmoid-by-element", SIGMOID, with_callback(lambda: HFCallback(lambda out: out[0].sigmoid()), "labels"),
-          THIRD),
+    fault("sigmoid-under-flat-loss", SIGMOID, followed_by(torch.sigmoid, "labels", loss_func=stack.FlatBCE()), SOME),
+    fault(
+        "sigmoid-by-element", SIGMOID, with_callback(lambda: HFCallback(lambda out: out[0].sigmoid()), "labels"), THIRD
+    ),
     fault("softmax-in-the-model", SOFTMAX, followed_by(softmax, "classes"), ALL),
     fault("softmax-of-two", SOFTMAX, followed_by(softmax, "two classes", loss_func=stack.FlatCrossEntropy()), OTHERS),
     fault("softmax-before-bce", (SOFTMAX, SIGMOID), followed_by(softmax, "labels"), SOME),
@@ -208,8 +224,12 @@ FAULTS = [
     fault("unwrapped-twice-l1", LOST, with_callback(Twice, "number", loss_func=nn.SmoothL1Loss(), metrics=[]), OTHERS),
     fault("unwrapped-twice-focal", LOST, with_callback(Twice, "labels", loss_func=focal, metrics=[]), SOME),
     fault("averaged-over-rows", LOST, with_callback(OverRows, "number", metrics=[mean_squares]), THIRD),
-    fault("unwrapped-twice-in-hfcallback", LOST,
-          with_callback(quiet_hfcallback(lambda out: out[0][0]), "number", metrics=[mean_squares]), THIRD),
+    fault(
+        "unwrapped-twice-in-hfcallback",
+        LOST,
+        with_callback(quiet_hfcallback(lambda out: out[0][0]), "number", metrics=[mean_squares]),
+        THIRD,
+    ),
     fault("unwrapped-twice-loud", LOST, with_callback(Twice, "classes"), ("xlnet", "bert"), loud=True),
     fault("first-state-as-logits", HIDDEN, without_head(Headless, "classes"), ALL),
     fault("mean-state-as-logits", HIDDEN, without_head(Averaged, "two classes"), OTHERS),
@@ -219,14 +239,31 @@ FAULTS = [
     fault("flat-targets-own-callback", BROADCASTS, flat_targets(nn.L1Loss(), lambda: [TakeFirst()]), OTHERS),
     fault("flat-targets-own-loss", BROADCASTS, flat_targets(mean_squares, lambda: [TakeFirst()]), THIRD),
     fault("flat-outputs", BROADCASTS, followed_by(squeezed, "number"), SOME),
-    fault("flat-targets-loud", BROADCASTS, flat_targets(nn.MSELoss(), lambda: [HFCallback()]), ("bert", "gpt2"),
-          loud=True),
-    fault("likelihood-without-minus", "loss-sign-flipped",
-          with_callback(HFCallback, "classes", loss_func=log_likelihood), ALL),
-    fault("score-for-a-loss", "loss-sign-flipped",
-          with_callback(HFCallback, "number", loss_func=Negative(nn.MSELoss())), SOME),
-    fault("negative-bce", "loss-sign-flipped",
-          with_callback(HFCallback, "labels", loss_func=Negative(nn.BCEWithLogitsLoss())), OTHERS),
-    fault("reward-in-a-callback", "loss-sign-flipped",
-          lambda architecture: learner(architecture, "classes", callbacks=[HFCallback(), Reward()]), THIRD),
+    fault(
+        "flat-targets-loud", BROADCASTS, flat_targets(nn.MSELoss(), lambda: [HFCallback()]), ("bert", "gpt2"), loud=True
+    ),
+    fault(
+        "likelihood-without-minus",
+        "loss-sign-flipped",
+        with_callback(HFCallback, "classes", loss_func=log_likelihood),
+        ALL,
+    ),
+    fault(
+        "score-for-a-loss",
+        "loss-sign-flipped",
+        with_callback(HFCallback, "number", loss_func=Negative(nn.MSELoss())),
+        SOME,
+    ),
+    fault(
+        "negative-bce",
+        "loss-sign-flipped",
+        with_callback(HFCallback, "labels", loss_func=Negative(nn.BCEWithLogitsLoss())),
+        OTHERS,
+    ),
+    fault(
+        "reward-in-a-callback",
+        "loss-sign-flipped",
+        lambda architecture: learner(architecture, "classes", callbacks=[HFCallback(), Reward()]),
+        THIRD,
+    ),
 ]

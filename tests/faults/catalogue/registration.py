@@ -1,4 +1,5 @@
 """What should unwrap the output is not where all of fastai's paths find it, or is nowhere."""
+
 from typing import Any, Callable, List
 
 from torch import Tensor
@@ -27,8 +28,16 @@ def fit_with_its_own(learn: Learner) -> None:
 NOT = ("output-not-unwrapped", "unwrapping-in-callback-fns")
 
 FAULTS = [
-    fault("unwrapped-per-fit", (*NOT[::-1], "unwrapping-per-fit"), with_callbacks(lambda: []), OTHERS,
-          fit_with_its_own, fitted=True, loud=True, cure=True),
+    fault(
+        "unwrapped-per-fit",
+        (*NOT[::-1], "unwrapping-per-fit"),
+        with_callbacks(lambda: []),
+        OTHERS,
+        fit_with_its_own,
+        fitted=True,
+        loud=True,
+        cure=True,
+    ),
     fault("nothing-unwraps", NOT, with_callbacks(lambda: []), ALL, loud=True, cure=True),
     fault("nothing-unwraps-labels", NOT, with_callbacks(lambda: [], "labels"), OTHERS, loud=True, cure=True),
     fault("unwrapped-too-early", NOT, with_callbacks(lambda: [stack.LooksTooEarly()]), SOME, loud=True, cure=True),

@@ -1,4 +1,5 @@
 """What an earlier run, or another precision, left in the weights, in the loop or in the scale."""
+
 import io
 from typing import Any, Callable
 
@@ -27,6 +28,7 @@ def after_a_run_at(lr: float, task: str = "classes", epochs: int = 2) -> Build:
         with stack.quiet(first):
             first.fit(epochs, lr)
         return learner(architecture, task, model=net)
+
     return build
 
 
@@ -48,6 +50,7 @@ def one_value(value: float, pick: Callable[[nn.Module], Tensor], task: str) -> B
         with torch.no_grad():
             pick(net).view(-1)[3] = value
         return learner(architecture, task, model=net)
+
     return build
 
 
@@ -68,6 +71,7 @@ def mixed(task: str = "classes", loss_func: Any = None, **settings: Any) -> Buil
     def build(architecture: str) -> Learner:
         given = {} if loss_func is None else {"loss_func": loss_func}
         return stack.mixed(learner(architecture, task, **given), **settings)
+
     return build
 
 
@@ -84,11 +88,13 @@ class PerCorpus(nn.Module):
 
 # -- the loop ----------------------------------------------------------------------------------------------------
 
+
 def patched_with(loop: str, task: str, *kinds: Any) -> Build:
     def build(architecture: str) -> Learner:
         learn = learner(architecture, task, callbacks=[kind() for kind in kinds])
         stack.patch(stack.loops[loop])
         return learn
+
     return build
 
 
@@ -107,25 +113,55 @@ FAULTS = [
     fault("model-of-a-run-at-one-number", "weights-diverged", after_a_run_at(1.0, "number"), THIRD),
     fault("checkpoint-of-a-diverged-run", "weights-diverged", from_a_saved_run, SOME),
     fault("model-of-a-run-to-nan", "non-finite-weights", after_a_run_at(1e30), ALL),
-    fault("one-nan-in-the-head", "non-finite-weights",
-          one_value(NAN, lambda net: last_layer(net).weight, "labels"), SOME),
+    fault(
+        "one-nan-in-the-head", "non-finite-weights", one_value(NAN, lambda net: last_layer(net).weight, "labels"), SOME
+    ),
     fault("one-nan-in-a-rare-word", "non-finite-weights", one_value(NAN, a_rare_word, "classes"), OTHERS),
-    fault("one-infinite-weight", "non-finite-weights",
-          one_value(INF, lambda net: last_layer(net).weight, "number"), THIRD),
-    fault("model-halved-by-hand", "half-weights-without-master", halved_by_hand, where_half_runs(OTHERS), cure=True,
-          loud=stack.REFUSES_HALF_LOSSES),
-    fault("scale-overflows-each-step", OVERFLOWS, mixed(scale=2.0 ** 100), where_half_runs(SOME)),
-    fault("scale-fixed-too-high", (OVERFLOWS, "non-finite-weights"),
-          mixed("labels", scale=2.0 ** 40, dynamic=False), where_half_runs(OTHERS)),
-    fault("loss-of-a-corpus", (OVERFLOWS, "non-finite-weights"), mixed(loss_func=PerCorpus(1e8)),
-          where_half_runs(THIRD)),
-    fault("scale-fixed-too-low", "loss-scale-collapsed", mixed(scale=2.0 ** -30, dynamic=False),
-          where_half_runs(SOME)),
-    fault("patch-below-hfcallback", PATCH, patched_with("unwraps", "classes", HFCallback), ALL, undo=stack.unpatch,
-          cure=True),
-    fault("patch-below-first-element", (PATCH, "batch-dimension-lost"),
-          patched_with("unwraps", "classes", TakesFirst), SOME, undo=stack.unpatch, loud=True, cure=True),
+    fault(
+        "one-infinite-weight", "non-finite-weights", one_value(INF, lambda net: last_layer(net).weight, "number"), THIRD
+    ),
+    fault(
+        "model-halved-by-hand",
+        "half-weights-without-master",
+        halved_by_hand,
+        where_half_runs(OTHERS),
+        cure=True,
+        loud=stack.REFUSES_HALF_LOSSES,
+    ),
+    fault("scale-overflows-each-step", OVERFLOWS, mixed(scale=2.0**100), where_half_runs(SOME)),
+    fault(
+        "scale-fixed-too-high",
+        (OVERFLOWS, "non-finite-weights"),
+        mixed("labels", scale=2.0**40, dynamic=False),
+        where_half_runs(OTHERS),
+    ),
+    fault(
+        "loss-of-a-corpus", (OVERFLOWS, "non-finite-weights"), mixed(loss_func=PerCorpus(1e8)), where_half_runs(THIRD)
+    ),
+    fault("scale-fixed-too-low", "loss-scale-collapsed", mixed(scale=2.0**-30, dynamic=False), where_half_runs(SOME)),
+    fault(
+        "patch-below-hfcallback",
+        PATCH,
+        patched_with("unwraps", "classes", HFCallback),
+        ALL,
+        undo=stack.unpatch,
+        cure=True,
+    ),
+    fault(
+        "patch-below-first-element",
+        (PATCH, "batch-dimension-lost"),
+        patched_with("unwraps", "classes", TakesFirst),
+        SOME,
+        undo=stack.unpatch,
+        loud=True,
+        cure=True,
+    ),
     fault("patch-without-backward", PATCH, patched_with("times", "labels"), OTHERS, undo=stack.unpatch),
-    fault("patch-without-step", (PATCH, "step-skipped"), patched_with("forgets the step", "labels", HFCallback),
-          THIRD, undo=stack.unpatch),
+    fault(
+        "patch-without-step",
+        (PATCH, "step-skipped"),
+        patched_with("forgets the step", "labels", HFCallback),
+        THIRD,
+        undo=stack.unpatch,
+    ),
 ]

@@ -1,4 +1,5 @@
 """What the catalogue asks of the fastai that is installed: the same names in ``fastai1.py`` and ``fastai2.py``."""
+
 from importlib import import_module
 from typing import Any
 

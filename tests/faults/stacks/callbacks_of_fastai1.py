@@ -1,4 +1,5 @@
 """Callbacks of one event on fastai 1, whose subclasses say what happens in it; twin of ``callbacks_of_fastai2.py``."""
+
 from typing import Any, Dict, Optional
 
 from fastai.basic_train import LearnerCallback

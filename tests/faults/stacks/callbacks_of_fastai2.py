@@ -1,4 +1,5 @@
 """Callbacks of one event on fastai 2, whose subclasses say what happens in it; twin of ``callbacks_of_fastai1.py``."""
+
 from typing import Any
 
 from fastai.callback.core import Callback, CancelBackwardException, CancelBatchException, CancelStepException

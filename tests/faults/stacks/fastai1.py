@@ -1,4 +1,5 @@
 """fastai 1 as the catalogue asks for it; its twin is ``fastai2.py``, name for name."""
+
 import warnings
 from contextlib import contextmanager
 from functools import partial
@@ -38,15 +39,73 @@ from tests.faults.stacks.callbacks_of_fastai1 import (
 from tests.faults.stacks.loops_of_fastai1 import loops, patch, unpatch
 
 __all__ = [
-    "ALL", "BERTS", "CHECKS_WHAT_IS_PROPAGATED", "HELD_OUT", "HELD_OUT_PAGE", "IN_COMMAND", "IN_TITLE", "MASKED",
-    "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "OTHER", "POOLED", "READ_AT_FIRST", "REFUSES_HALF_LOSSES", "SEED",
-    "SUFFIX", "TYPES", "VERSIONS", "AccumulatesGradients", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE",
-    "FlatCrossEntropy", "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients",
-    "LooksTooEarly", "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi",
-    "available", "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
-    "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer",
-    "make_optimizer_while_trainable", "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split",
-    "tensors_of", "unpatch", "unshuffled", "watched_by_doctor", "with_epsilon",
+    "ALL",
+    "BERTS",
+    "CHECKS_WHAT_IS_PROPAGATED",
+    "HELD_OUT",
+    "HELD_OUT_PAGE",
+    "IN_COMMAND",
+    "IN_TITLE",
+    "MASKED",
+    "NAME",
+    "NEWEST",
+    "NO_OWN_MASK",
+    "ONLY_HERE",
+    "OTHER",
+    "POOLED",
+    "READ_AT_FIRST",
+    "REFUSES_HALF_LOSSES",
+    "SEED",
+    "SUFFIX",
+    "TYPES",
+    "VERSIONS",
+    "AccumulatesGradients",
+    "ChangesLoss",
+    "ChangesOutput",
+    "DryRun",
+    "FlatBCE",
+    "FlatCrossEntropy",
+    "FlatMSE",
+    "KeepsGradients",
+    "KnowsLearner",
+    "LabelSmoothing",
+    "Learner",
+    "LeavesGradients",
+    "LooksTooEarly",
+    "OwnMetric",
+    "SkipsBackward",
+    "SkipsStep",
+    "accumulating",
+    "accuracy",
+    "accuracy_multi",
+    "available",
+    "clipping",
+    "decay_in_the_gradient",
+    "evaluate",
+    "exchange_model",
+    "fit_with",
+    "flatten_model",
+    "freeze_all_groups",
+    "half_runs_on_cpu",
+    "learner_of",
+    "loaders",
+    "loops",
+    "loss_of_batches",
+    "make_optimizer",
+    "make_optimizer_while_trainable",
+    "mixed",
+    "mse",
+    "named",
+    "patch",
+    "quiet",
+    "set_rate",
+    "shown",
+    "split",
+    "tensors_of",
+    "unpatch",
+    "unshuffled",
+    "watched_by_doctor",
+    "with_epsilon",
 ]
 
 # HFCallback looks at the loss before other callbacks may exchange it.
@@ -90,8 +149,16 @@ def available(architecture: str) -> bool:
 
 def loaders(train: Sequence[Tensor], valid: Sequence[Tensor], bs: int, collate: Callable[..., Any]) -> DataBunch:
     """Of tensors, targets last; the training rows are shuffled. `collate` gives inputs and target."""
-    return DataBunch.create(TensorDataset(*train), TensorDataset(*valid), bs=bs, num_workers=0, collate_fn=collate,
-                            device=torch.device("cpu"), pin_memory=False, no_check=True)
+    return DataBunch.create(
+        TensorDataset(*train),
+        TensorDataset(*valid),
+        bs=bs,
+        num_workers=0,
+        collate_fn=collate,
+        device=torch.device("cpu"),
+        pin_memory=False,
+        no_check=True,
+    )
 
 
 def unshuffled(train: Sequence[Tensor], valid: Sequence[Tensor], bs: int, collate: Callable[..., Any]) -> DataBunch:
@@ -113,18 +180,29 @@ def loss_of_batches(learn: Learner, loss_of: Callable[..., float]) -> List[float
 # -- losses and metrics ------------------------------------------------------------------------------------------
 
 FlatBCE, FlatCrossEntropy, FlatMSE, LabelSmoothing = (
-    BCEWithLogitsFlat, CrossEntropyFlat, MSELossFlat, LabelSmoothingCrossEntropy)
+    BCEWithLogitsFlat,
+    CrossEntropyFlat,
+    MSELossFlat,
+    LabelSmoothingCrossEntropy,
+)
 accuracy_multi, mse = accuracy_thresh, mean_squared_error
 
 
 # -- learners ----------------------------------------------------------------------------------------------------
 
 
-def learner_of(data: DataBunch, model: nn.Module, callbacks: List[Any], knowing: Sequence[Any] = (),
-               **settings: Any) -> Learner:
+def learner_of(
+    data: DataBunch, model: nn.Module, callbacks: List[Any], knowing: Sequence[Any] = (), **settings: Any
+) -> Learner:
     """`knowing` are makers of callbacks that are told the learner."""
-    return Learner(data, model, callbacks=callbacks, silent=True, **settings,
-                   **({"callback_fns": list(knowing)} if knowing else {}))
+    return Learner(
+        data,
+        model,
+        callbacks=callbacks,
+        silent=True,
+        **settings,
+        **({"callback_fns": list(knowing)} if knowing else {}),
+    )
 
 
 decay_in_the_gradient = {"true_wd": False}

@@ -1,4 +1,5 @@
 """fastai 2 as the catalogue asks for it; its twin is ``fastai1.py``, name for name."""
+
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -44,15 +45,73 @@ from tests.faults.stacks.callbacks_of_fastai2 import (
 from tests.faults.stacks.loops_of_fastai2 import loops, patch, unpatch
 
 __all__ = [
-    "ALL", "BERTS", "CHECKS_WHAT_IS_PROPAGATED", "HELD_OUT", "HELD_OUT_PAGE", "IN_COMMAND", "IN_TITLE", "MASKED",
-    "NAME", "NEWEST", "NO_OWN_MASK", "ONLY_HERE", "OTHER", "POOLED", "READ_AT_FIRST", "REFUSES_HALF_LOSSES", "SEED",
-    "SUFFIX", "TYPES", "VERSIONS", "AccumulatesGradients", "ChangesLoss", "ChangesOutput", "DryRun", "FlatBCE",
-    "FlatCrossEntropy", "FlatMSE", "KeepsGradients", "KnowsLearner", "LabelSmoothing", "Learner", "LeavesGradients",
-    "LooksTooEarly", "OwnMetric", "SkipsBackward", "SkipsStep", "accumulating", "accuracy", "accuracy_multi",
-    "available", "clipping", "decay_in_the_gradient", "evaluate", "exchange_model", "fit_with", "flatten_model",
-    "freeze_all_groups", "half_runs_on_cpu", "learner_of", "loaders", "loops", "loss_of_batches", "make_optimizer",
-    "make_optimizer_while_trainable", "mixed", "mse", "named", "patch", "quiet", "set_rate", "shown", "split",
-    "tensors_of", "unpatch", "unshuffled", "watched_by_doctor", "with_epsilon",
+    "ALL",
+    "BERTS",
+    "CHECKS_WHAT_IS_PROPAGATED",
+    "HELD_OUT",
+    "HELD_OUT_PAGE",
+    "IN_COMMAND",
+    "IN_TITLE",
+    "MASKED",
+    "NAME",
+    "NEWEST",
+    "NO_OWN_MASK",
+    "ONLY_HERE",
+    "OTHER",
+    "POOLED",
+    "READ_AT_FIRST",
+    "REFUSES_HALF_LOSSES",
+    "SEED",
+    "SUFFIX",
+    "TYPES",
+    "VERSIONS",
+    "AccumulatesGradients",
+    "ChangesLoss",
+    "ChangesOutput",
+    "DryRun",
+    "FlatBCE",
+    "FlatCrossEntropy",
+    "FlatMSE",
+    "KeepsGradients",
+    "KnowsLearner",
+    "LabelSmoothing",
+    "Learner",
+    "LeavesGradients",
+    "LooksTooEarly",
+    "OwnMetric",
+    "SkipsBackward",
+    "SkipsStep",
+    "accumulating",
+    "accuracy",
+    "accuracy_multi",
+    "available",
+    "clipping",
+    "decay_in_the_gradient",
+    "evaluate",
+    "exchange_model",
+    "fit_with",
+    "flatten_model",
+    "freeze_all_groups",
+    "half_runs_on_cpu",
+    "learner_of",
+    "loaders",
+    "loops",
+    "loss_of_batches",
+    "make_optimizer",
+    "make_optimizer_while_trainable",
+    "mixed",
+    "mse",
+    "named",
+    "patch",
+    "quiet",
+    "set_rate",
+    "shown",
+    "split",
+    "tensors_of",
+    "unpatch",
+    "unshuffled",
+    "watched_by_doctor",
+    "with_epsilon",
 ]
 
 # HFCallback looks at the loss when all callbacks have had it.
@@ -85,7 +144,7 @@ HELD_OUT = tuple(map(named, ("electra", "albert", "mpnet", "deberta", "roformer"
 
 def shown(architecture: str) -> str:
     """Its name in a table: they are all of transformers 5."""
-    return architecture[:-len(SUFFIX)]
+    return architecture[: -len(SUFFIX)]
 
 
 def available(architecture: str) -> bool:
@@ -97,14 +156,22 @@ def available(architecture: str) -> bool:
 
 def loaders(train: Sequence[Tensor], valid: Sequence[Tensor], bs: int, collate: Callable[..., Any]) -> DataLoaders:
     """Of tensors, targets last; the training rows are shuffled. `collate` gives inputs and target."""
-    return DataLoaders.from_dsets(TensorDataset(*train), TensorDataset(*valid), bs=bs, num_workers=0,
-                                  device=torch.device("cpu"), create_batch=partial(_batch, collate))
+    return DataLoaders.from_dsets(
+        TensorDataset(*train),
+        TensorDataset(*valid),
+        bs=bs,
+        num_workers=0,
+        device=torch.device("cpu"),
+        create_batch=partial(_batch, collate),
+    )
 
 
 def unshuffled(train: Sequence[Tensor], valid: Sequence[Tensor], bs: int, collate: Callable[..., Any]) -> DataLoaders:
     """A loader of the user's own, which does not shuffle."""
-    made = [DataLoader(TensorDataset(*part), bs, num_workers=0, create_batch=partial(_batch, collate))
-            for part in (train, valid)]
+    made = [
+        DataLoader(TensorDataset(*part), bs, num_workers=0, create_batch=partial(_batch, collate))
+        for part in (train, valid)
+    ]
     return DataLoaders(*made, device=torch.device("cpu"))
 
 
@@ -126,14 +193,19 @@ def loss_of_batches(learn: Learner, loss_of: Callable[..., float]) -> List[float
 # -- losses and metrics ------------------------------------------------------------------------------------------
 
 FlatBCE, FlatCrossEntropy, FlatMSE, LabelSmoothing = (
-    BCEWithLogitsLossFlat, CrossEntropyLossFlat, MSELossFlat, LabelSmoothingCrossEntropy)
+    BCEWithLogitsLossFlat,
+    CrossEntropyLossFlat,
+    MSELossFlat,
+    LabelSmoothingCrossEntropy,
+)
 
 
 # -- learners ----------------------------------------------------------------------------------------------------
 
 
-def learner_of(data: DataLoaders, model: nn.Module, callbacks: List[Any], knowing: Sequence[Any] = (),
-               **settings: Any) -> Learner:
+def learner_of(
+    data: DataLoaders, model: nn.Module, callbacks: List[Any], knowing: Sequence[Any] = (), **settings: Any
+) -> Learner:
     """`knowing` are makers of callbacks that are told the learner."""
     learn = Learner(data, model, cbs=[*callbacks, *(make() for make in knowing)], **settings)
     learn.remove_cb(ProgressCallback)

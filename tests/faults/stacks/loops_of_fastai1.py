@@ -1,4 +1,5 @@
 """Patches of fastai 1's loop, as articles have them; twin of ``loops_of_fastai2.py``."""
+
 from typing import Any, Callable, List
 
 import torch

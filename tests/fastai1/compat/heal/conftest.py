@@ -1,4 +1,5 @@
 """Each test finds everything afterwards as it was before; fastai's texts, also where there is no spacy."""
+
 import contextlib
 import importlib
 import warnings

@@ -1,4 +1,5 @@
 """What every fastai module and what else is touched hold, before and after; and what is broken on these versions."""
+
 import contextlib
 import sys
 import types
@@ -18,8 +19,17 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import heal
 
-PARTS = ["ragged-arrays", "numpy-names", "sortish-sampler", "optimizer-load", "accumulate", "distributed-on-cpu",
-         "distributed-validate", "distributed-metrics", "accuracy-thresh"]
+PARTS = [
+    "ragged-arrays",
+    "numpy-names",
+    "sortish-sampler",
+    "optimizer-load",
+    "accumulate",
+    "distributed-on-cpu",
+    "distributed-validate",
+    "distributed-metrics",
+    "accuracy-thresh",
+]
 KNOWS_WEIGHTS_ONLY = hasattr(torch.serialization, "safe_globals")
 
 
@@ -40,7 +50,8 @@ def world():
 
 def same_state(before, after):
     return before[1] == after[1] and all(
-        set(a) == set(b) and all(a[name] is b[name] for name in a) for a, b in zip(before[0], after[0]))
+        set(a) == set(b) and all(a[name] is b[name] for name in a) for a, b in zip(before[0], after[0])
+    )
 
 
 def skip_unless_broken(part):
@@ -53,6 +64,7 @@ def skip_unless_broken(part):
 @contextlib.contextmanager
 def stub_spacy():
     import fastai
+
     owners = [fastai, Learner, nn.parallel.DistributedDataParallel]
     modules, names = set(sys.modules), [set(vars(owner)) for owner in owners]
     sys.modules["spacy"] = spacy = types.ModuleType("spacy")

@@ -1,4 +1,5 @@
 """heal as a block: its parts, nesting, everything put back; arrays, names and a metric that are broken today."""
+
 import contextlib
 import sys
 import types
@@ -42,8 +43,9 @@ def test_something_is_changed_inside(text):
         assert mended and not same_state(before, world())
 
 
-@pytest.mark.parametrize("name, nearest", [("ragged-array", "ragged-arrays"), ("Accumulate", "accumulate"),
-                                           ("accuracy", "accuracy-thresh")])
+@pytest.mark.parametrize(
+    "name, nearest", [("ragged-array", "ragged-arrays"), ("Accumulate", "accumulate"), ("accuracy", "accuracy-thresh")]
+)
 def test_an_unknown_part_is_told_the_nearest(name, nearest):
     with pytest.raises(InvalidInputError, match=f"no part '{name}'; did you mean '{nearest}'.*optimizer-load"):
         heal("accumulate", name)
@@ -56,6 +58,7 @@ def test_what_is_like_no_part_is_told_all_of_them():
 
 def test_a_decorator_without_brackets_is_told_so():
     with pytest.raises(InvalidInputError, match="write heal.. or @heal.."):
+
         @heal
         def train():
             pass
@@ -118,8 +121,11 @@ def test_no_random_state_is_drawn_from(text):
 def labelled(path="."):
     """Several labels per row, through the data block."""
     rows = np.arange(48).reshape(12, 4) % 7
-    return IdList(rows, path=path).split_by_idx([0, 1, 2]).label_from_func(
-        lambda row: ["low", "mid", "top"][:1 + int(row[0]) % 3], label_cls=MultiCategoryList)
+    return (
+        IdList(rows, path=path)
+        .split_by_idx([0, 1, 2])
+        .label_from_func(lambda row: ["low", "mid", "top"][: 1 + int(row[0]) % 3], label_cls=MultiCategoryList)
+    )
 
 
 def test_several_labels_per_row_fail_bare():
@@ -195,6 +201,6 @@ def test_accuracy_thresh_of_every_kind_of_target(kind, broken, monkeypatch):
             patching.setattr(metrics, "accuracy_thresh", of_an_older_fastai)
         with heal("accuracy-thresh") as mended:
             targets = torch.tensor([[1, 0], [0, 0]]).to(kind)
-            score = metrics.accuracy_thresh(torch.tensor([[3., 3.], [-3., -3.]]), targets)
+            score = metrics.accuracy_thresh(torch.tensor([[3.0, 3.0], [-3.0, -3.0]]), targets)
             assert bool(mended) == broken
     assert float(score) == 0.75

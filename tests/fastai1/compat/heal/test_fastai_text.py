@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 def texts(text, rows=33, bs=8, labels="a", cls="TextClasDataBunch"):
     """A real TextDataBunch, from a frame; the last batch is short."""
+
     class Words(text.BaseTokenizer):
         def tokenizer(self, t):
             return t.split(" ")
@@ -24,12 +25,29 @@ def texts(text, rows=33, bs=8, labels="a", cls="TextClasDataBunch"):
     frame = pd.DataFrame({"text": [" ".join(f"w{i * j % 5}" for j in range(3 + i % 4)) for i in range(rows)]})
     frame["a"], frame["b"] = [i % 2 for i in range(rows)], [int(i % 3 == 0) for i in range(rows)]
     words = text.Tokenizer(Words, "en", n_cpus=1)
-    return getattr(text, cls).from_df(".", frame, frame[:9], tokenizer=words, text_cols="text", label_cols=labels,
-                                      min_freq=1, bs=bs, num_workers=0, no_check=True, device=torch.device("cpu"))
+    return getattr(text, cls).from_df(
+        ".",
+        frame,
+        frame[:9],
+        tokenizer=words,
+        text_cols="text",
+        label_cols=labels,
+        min_freq=1,
+        bs=bs,
+        num_workers=0,
+        no_check=True,
+        device=torch.device("cpu"),
+    )
 
 
-@pytest.mark.parametrize("needed, cls", [("ragged-arrays", "TextClasDataBunch"), ("numpy-names", "TextLMDataBunch"),
-                                         ("sortish-sampler", "TextClasDataBunch")])
+@pytest.mark.parametrize(
+    "needed, cls",
+    [
+        ("ragged-arrays", "TextClasDataBunch"),
+        ("numpy-names", "TextLMDataBunch"),
+        ("sortish-sampler", "TextClasDataBunch"),
+    ],
+)
 def test_texts_fail_without_any_one_of_three_parts(text, needed, cls):
     skip_unless_broken(needed)
     others = [part for part in PARTS if part != needed]

@@ -1,4 +1,5 @@
 """heal and trusted: weights loaded as weights alone, and full pickles from named files only."""
+
 import io
 import os
 import pickle
@@ -59,8 +60,9 @@ def test_a_learner_saved_loaded_searched_and_trained_on(tmp_path, capsys):
         learn.save("one")
         fresh = make_learner("bert", path=tmp_path).load("one")
         assert hyperparameters(fresh) == hyperparameters(learn)
-        assert all(torch.equal(a, b) for a, b in zip(fresh.model.state_dict().values(),
-                                                     learn.model.state_dict().values()))
+        assert all(
+            torch.equal(a, b) for a, b in zip(fresh.model.state_dict().values(), learn.model.state_dict().values())
+        )
         assert fresh.opt.opt.state and all("exp_avg" in state for state in fresh.opt.opt.state.values())
         with quiet(fresh):
             fresh.lr_find(num_it=6)

@@ -1,4 +1,5 @@
 """heal: accumulated gradients, and several processes on the CPU."""
+
 import inspect
 import sys
 import types
@@ -57,8 +58,15 @@ def accumulated(optimizer, n_step, spare=False, drop_last=False):
     draw = torch.Generator().manual_seed(0)
     rows = TensorDataset(torch.randn(20, 3, generator=draw), torch.randn(20, 1, generator=draw))
     data = DataBunch.create(rows, rows, bs=4, num_workers=0, no_check=True, device=torch.device("cpu"))
-    learn = Learner(data, Partly(spare), opt_func=optimizer, loss_func=nn.MSELoss(reduction="sum"), silent=True, wd=0.,
-                    callback_fns=[partial(AccumulateScheduler, n_step=n_step, drop_last=drop_last)])
+    learn = Learner(
+        data,
+        Partly(spare),
+        opt_func=optimizer,
+        loss_func=nn.MSELoss(reduction="sum"),
+        silent=True,
+        wd=0.0,
+        callback_fns=[partial(AccumulateScheduler, n_step=n_step, drop_last=drop_last)],
+    )
     torch.manual_seed(3)
     with quiet(learn):
         learn.fit(2, 1e-2)
