@@ -31,7 +31,7 @@ from fastai_hf_callback import (
     ordered_preds,
     text_data,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.model.metrics import mean_columnwise_auc
 from fastai_hf_callback.model.pretrained import load_pretrained
 from fastai_hf_callback.utils.rng import seed_everything
@@ -116,7 +116,7 @@ def one(run: Run, arguments: argparse.Namespace) -> str:
     model = HFModel(source.make_model(data.c), inputs=data.inputs)
     learn = Learner(data, model, metrics=run.metrics, callbacks=[HFCallback()]).split(layer_groups)
     started = time.process_time()
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit_one_cycle(arguments.epochs, slice(arguments.lr / 10, arguments.lr))
     seconds = time.process_time() - started
     losses = " > ".join(f"{loss:.3f}" for loss in learn.recorder.val_losses)

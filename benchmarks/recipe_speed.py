@@ -30,7 +30,7 @@ with warnings.catch_warnings():
 from fastai_hf_callback import HFCallback, HFModel, ordered_preds, text_data
 from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, padding_ratio
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.fastai1.data.loaders import ItemCollator
 from fastai_hf_callback.utils.rng import seed_everything
 
@@ -174,7 +174,7 @@ def training(frame, arguments):
         data.train_dl = loader(data, data.train_ds, fixed, shuffled=True)
         data.valid_dl = None  # an epoch of training and nothing else
         learn = make_learner(data, arguments)
-        with quiet(learn):
+        with no_progress(learn):
             learn.fit(1, 1e-4)
         data.valid_dl = valid
 

@@ -12,7 +12,7 @@ from workload import BATCH, Counted, model
 
 from fastai_hf_callback import HFCallback, HFModel, text_data
 from fastai_hf_callback.demo.comments import comments
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.utils.rng import seed_everything
 
 MAX_LEN, LR = 120, 1e-3
@@ -64,7 +64,7 @@ def accuracy(arm, seed, rows, epochs, path=None, text="text", label="label"):
     learn = Learner(loaders, HFModel(net, inputs=loaders.inputs), metrics=[share_right], cbs=[HFCallback()])
     counted = Counted(net)
     seed_everything(seed)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit_one_cycle(epochs, LR)
         validated = epochs * padded(loaders.valid)
         trained = counted.tokens - validated

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.fastai1.data.loaders import ItemCollator
 
 CPU_ALONE = dict(num_workers=0, device=torch.device("cpu"), pin_memory=False, no_check=True)
@@ -75,7 +75,7 @@ def epoch(arm, size, rows, seed=0):
     )
     counted = Counted(net)
     torch.manual_seed(seed)
-    with quiet(learn), loop_of(arm), CPU() as clock:
+    with no_progress(learn), loop_of(arm), CPU() as clock:
         learn.fit(1, LR)
     return {"seconds": clock.seconds, "tokens": counted.tokens, "loss": float(learn.recorder.losses[-1])}
 
@@ -118,7 +118,7 @@ def steps(kind, arm, batches):
     doctor = next((callback for callback in learn.callbacks if isinstance(callback, Doctor)), None)
     if doctor is not None:
         doctor.seconds = 0.0
-    with quiet(learn), loop_of(arm), CPU() as clock:
+    with no_progress(learn), loop_of(arm), CPU() as clock:
         learn.fit(1, 1e-3 if kind == "free" else LR)
     gaps = [(b - a) * 1e6 for a, b in zip(asked, asked[1:])]
     return {
@@ -137,7 +137,7 @@ def peak_memory(arm, returned):
     net, data = big_outputs("pytorch_transformers", returned)
     bunch = DataBunch.create(data, data, bs=16, **CPU_ALONE)
     learn = Learner(bunch, net, loss_func=nn.CrossEntropyLoss(), callbacks=callbacks_of(arm))
-    with quiet(learn), loop_of(arm):
+    with no_progress(learn), loop_of(arm):
         learn.fit(2, 1e-4)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

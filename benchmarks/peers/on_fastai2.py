@@ -18,7 +18,7 @@ from torch import nn
 from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
 
 from fastai_hf_callback import Doctor, HFCallback, HFModel, patched_loop, text_data
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 
 AdamW = partial(OptimWrapper, opt=torch.optim.AdamW)
 
@@ -83,7 +83,7 @@ def epoch(arm, size, rows, seed=0, device="cpu", batch=BATCH, bf16=False, drawn=
     learn, net = learner_of_texts(arm, size, rows, bf16, device=device, batch=batch, drawn=drawn)
     counted = Counted(net)
     torch.manual_seed(seed)
-    with quiet(learn), loop_of(arm), CPU(device) as clock:
+    with no_progress(learn), loop_of(arm), CPU(device) as clock:
         learn.fit(1)
     return {
         "seconds": clock.seconds,
@@ -99,7 +99,7 @@ def losses(arm, size, rows, device, bf16, deterministic):
     try:
         learn, net = learner_of_texts(arm, size, rows, bf16, device=device)
         torch.manual_seed(0)
-        with quiet(learn), loop_of(arm):
+        with no_progress(learn), loop_of(arm):
             learn.fit(1)
     finally:
         torch.use_deterministic_algorithms(False)
@@ -167,7 +167,7 @@ def steps(kind, arm, batches):
     doctor = next((callback for callback in learn.cbs if isinstance(callback, Doctor)), None)
     if doctor is not None:
         doctor.seconds = 0.0
-    with quiet(learn), loop_of(arm), CPU() as clock:
+    with no_progress(learn), loop_of(arm), CPU() as clock:
         learn.fit(1, 1e-3 if kind == "free" else LR)
     gaps = [(b - a) * 1e6 for a, b in zip(asked, asked[1:])]
     return {
@@ -186,7 +186,7 @@ def peak_memory(arm, returned):
     net, data = big_outputs("transformers", returned)
     loaders = DataLoaders(*(DataLoader(data, bs=16, num_workers=0) for _ in range(2)))
     learn = Learner(loaders, net, loss_func=nn.CrossEntropyLoss(), cbs=callbacks_of(arm))
-    with quiet(learn), loop_of(arm):
+    with no_progress(learn), loop_of(arm):
         learn.fit(2, 1e-4)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

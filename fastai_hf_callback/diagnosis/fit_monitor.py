@@ -66,7 +66,7 @@ class RowCollector:
         self.targets.append(target.detach().cpu())
         self._ids += list(tables[ids_index].cpu().numpy())
 
-    def sampled(self, pad_ids: List[int]) -> SampledRows:
+    def sample(self, pad_ids: List[int]) -> SampledRows:
         """All of them, padding taken away."""
         return SampledRows([row[~np.isin(row, pad_ids)] for row in self._ids], _as_array(torch.cat(self.targets)))
 
@@ -232,7 +232,7 @@ class FitMonitor:
             else [self._evidence.inputs.pad_token_id]
         )
         self._evidence.labels = probe_labels(
-            train.sampled(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids, together=False
+            train.sample(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids, together=False
         )
         if self._evidence.loss is not None and self._sample_logits is not None:
             with preserve_rng_state():  # a loss may draw, and may keep what it was asked: a copy is asked
@@ -247,7 +247,7 @@ class FitMonitor:
     def _sample_validation(self, pad_ids: List[int]) -> Optional[SampledRows]:
         """Rows with their words; where these were not found, all targets alone."""
         if self._valid_rows.targets:
-            return self._valid_rows.sampled(pad_ids)
+            return self._valid_rows.sample(pad_ids)
         known = [t for t in self._targets if isinstance(t, Tensor)]
         return SampledRows(None, _as_array(torch.cat(known).cpu())) if known else None
 

@@ -19,7 +19,7 @@ from fastai_hf_callback.demo.setup import (
     build_tiny_bert,
     left_pad_collate,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.model.metrics import accuracy_thresh
 from fastai_hf_callback.model.pretrained import Pretrained
 
@@ -48,7 +48,7 @@ def train_article_recipe() -> Learner:
         callbacks=[HFCallback()],
         metrics=[partial(accuracy_thresh, thresh=THRESHOLD)],
     )
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit_one_cycle(1, LR)
     return learn
 

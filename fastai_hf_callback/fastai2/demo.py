@@ -24,7 +24,7 @@ from fastai_hf_callback.demo.setup import (
     build_tiny_bert,
     left_pad_collate,
 )
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.model.pretrained import Pretrained
 
 from .callback import HFCallback
@@ -66,7 +66,7 @@ def train_article_recipe() -> Learner:
         metrics=[partial(accuracy_multi, thresh=THRESHOLD)],
         cbs=[HFCallback()],
     )
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit_one_cycle(1, LR)
     return learn
 

@@ -40,16 +40,16 @@ class Snapshot:
                 self._weights.append((parameter, parameter.data, parameter.grad, parameter.requires_grad))
                 parameter.data, parameter.grad = parameter.data.clone(), None
 
-    def attributes(self, thing: Any) -> None:
+    def save_attributes(self, thing: Any) -> None:
         """Keep a thing's attributes, and the content of the lists, dicts and sets among them."""
         if id(thing) in self._saved_ids or not hasattr(thing, "__dict__") or isinstance(thing, type):
             return
         self._saved_ids.add(id(thing))
         self._things.append((thing, dict(vars(thing))))
         for value in vars(thing).values():
-            self.container(value)
+            self.save_container(value)
 
-    def container(self, value: Any) -> None:
+    def save_container(self, value: Any) -> None:
         """Keep the content of a list, dict or set; anything else is left alone."""
         if isinstance(value, (list, dict, set)) and id(value) not in self._saved_ids:
             self._saved_ids.add(id(value))

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import ColumnwiseAUC, HFCallback, HFModel, compare, patched_loop, unwrap
 from fastai_hf_callback.data.batches.padding import pad_rows
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.tiny_models import VOCAB, tiny_model
 
@@ -302,7 +302,7 @@ def _healthy() -> Tuple[nn.Module, Seen]:
 
 def fit(learn: Learner, epochs: int = EPOCHS, lr: float = LR) -> Seen:
     seed_everything(0)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(epochs, lr)
     losses, steps = learn.recorder.losses, len(learn.data.train_dl)
     return Seen(

@@ -11,7 +11,7 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai_hf_callback.fastai1.compat.no_progress import quiet  # noqa: E402
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress  # noqa: E402
 from fastai_hf_callback.utils.rng import seed_everything  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
@@ -29,7 +29,7 @@ def losses_of(backend=None):
         torch._dynamo.reset()
         learn.model.compile(backend=backend)
     seed_everything(1)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(1, 1e-2)
     return learn, [float(loss) for loss in learn.recorder.losses]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai2.learners import make_learner
 
@@ -27,7 +27,7 @@ def losses_of(backend=None):
         torch._dynamo.reset()
         learn.model.compile(backend=backend)
     seed_everything(1)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(1, 1e-2)
     return learn, [float(loss) for loss in learn.recorder.losses]
 

@@ -53,7 +53,7 @@ def evaluate_control(control: Control) -> Row:
         before = diagnose(learn)
         with stack.watched_by_doctor(learn, said.append) as doctor:
             weights, first = _weights(learn), _metric(learn)
-            with stack.quiet(learn):
+            with stack.no_progress(learn):
                 control.fit(learn)
         after = diagnose(learn)
     row["alarms"] = {"before": _causes(before), "watching": _causes(doctor.diagnosis), "after": _causes(after)}
@@ -74,7 +74,7 @@ def is_cured(fault: Fault, architecture: str) -> Optional[bool]:
     try:
         found[0].apply(learn)
         before = stack.evaluate(learn)
-        with stack.quiet(learn):
+        with stack.no_progress(learn):
             USUAL(learn)
         after = stack.evaluate(learn)
     except Exception:  # a cure after which the fit still fails is none
@@ -116,7 +116,7 @@ def _fit_under_doctor(fault: Fault, architecture: str) -> Tuple[List[str], List[
 
 
 def _fit(fault: Fault, learn: Learner) -> Optional[Exception]:
-    with stack.quiet(learn):
+    with stack.no_progress(learn):
         return _failure_of(lambda: fault.fit(learn))
 
 

@@ -36,7 +36,7 @@ class Fault:
         """The learner when its user would ask: after the fit, where the fault is in the fit's arguments."""
         learn = self.build(architecture)
         if self.fitted:
-            with stack.quiet(learn):
+            with stack.no_progress(learn):
                 self.fit(learn)
         return learn
 

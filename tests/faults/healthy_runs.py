@@ -272,7 +272,7 @@ def _learner(spec: Spec) -> Learner:
 def _trained_before(spec: Spec, model: nn.Module, data: Any) -> nn.Module:
     """Its loss is low by now; "reloaded" comes from a file into a new object, after a shorter run."""
     first = stack.learner_of(data, model, _callbacks({**spec, "accumulate": None}), loss_func=_loss(spec))
-    with stack.quiet(first):
+    with stack.no_progress(first):
         first.fit_one_cycle(8 if spec["weights"] == "converged" else 2, 3e-3)
     if spec["weights"] == "converged":
         return model

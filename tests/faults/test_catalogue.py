@@ -51,7 +51,7 @@ def outcome(fault: Fault, architecture: str) -> str:
     """The error of its fit or of validate after it, or nothing."""
     try:
         learn = fault.build(architecture)
-        with stack.quiet(learn):
+        with stack.no_progress(learn):
             fault.fit(learn)
             learn.validate()
     except Exception as error:

@@ -25,7 +25,7 @@ def test_the_training_loss_falls_or_was_low(control):
         warnings.simplefilter("ignore")
         learn = control.build()
         before = training_loss(learn)
-        with stack.quiet(learn):
+        with stack.no_progress(learn):
             control.fit(learn)
     after = training_loss(learn)
     assert after < before or control.spec["weights"] in ("converged", "reloaded") and after < 1.1 * before + 0.02

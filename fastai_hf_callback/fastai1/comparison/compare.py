@@ -21,7 +21,7 @@ from fastai_hf_callback.comparison.runner import (
     validate_arms,
 )
 from fastai_hf_callback.fastai1.callback import HFCallback
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.fastai1.compat.training_loop import raise_if_patched
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.comparison import check_same_weights
@@ -99,7 +99,7 @@ def _run_arm(make_learner, fit, seed: int, arm: str, progress: Optional[Progress
     recorder = TraceRecorder(learn, trace, on_step)
     with ExitStack() as stack:
         stack.enter_context(_use_temporary_folder(learn))
-        stack.enter_context(quiet(learn))
+        stack.enter_context(no_progress(learn))
         stack.enter_context(_install_arm(arm, learn))
         before = evaluate(learn)
         trace.before = before and before.epoch

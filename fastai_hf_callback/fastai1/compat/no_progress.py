@@ -7,11 +7,11 @@ from typing import Any, Iterable, Iterator
 from fastai import basic_train
 from fastai.basic_train import Learner, Recorder
 
-__all__ = ["quiet"]
+__all__ = ["no_progress"]
 
 
 @contextmanager
-def quiet(learn: Learner) -> Iterator[None]:
+def no_progress(learn: Learner) -> Iterator[None]:
     """Silence the loop's bars and the Recorder's table; both come back on leaving."""
     bars = basic_train.master_bar, basic_train.progress_bar
     callback_fns = learn.callback_fns

@@ -1,4 +1,4 @@
-"""A learner's callbacks, copied and rehearsed: who takes part in a batch, who skips, which rate they set.
+"""A learner's callbacks, copied and run dry: who takes part in a batch, who skips, which rate they set.
 
 Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
 """

@@ -12,7 +12,7 @@ from fastai import basic_train
 from fastai.basic_train import Learner
 from fastai.callback import Callback
 
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.utils.rng import preserve_rng_state
 from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, copy_with_shared, find_all_modules
 
@@ -30,7 +30,7 @@ def preserve_everything(learn: Learner) -> Iterator[None]:
     """
     memory = Snapshot()
     patch, gradient_mode = basic_train.loss_batch, torch.is_grad_enabled()
-    with preserve_rng_state(), warnings.catch_warnings(), quiet(learn):
+    with preserve_rng_state(), warnings.catch_warnings(), no_progress(learn):
         warnings.simplefilter("ignore")
         try:
             _save_state(learn, memory)
@@ -48,13 +48,13 @@ def _save_state(learn: Learner, memory: Snapshot) -> None:
     memory.save_weights([p for group in learn.layer_groups for p in group.parameters()])
     memory.save_weights([p for group in getattr(optimizer, "param_groups", None) or [] for p in group["params"]])
     for part in [learn, *_list_stateful_objects(learn), *modules]:
-        memory.attributes(part)
+        memory.save_attributes(part)
     memory.copy_buffers(modules)
     inner = getattr(optimizer, "opt", None)
     if inner is not None:
         for group in inner.param_groups:
-            memory.container(group)
-            memory.container(group["params"])
+            memory.save_container(group)
+            memory.save_container(group["params"])
         inner.state = copy_optimizer_state(inner.state)
 
 

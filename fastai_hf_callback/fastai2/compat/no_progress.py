@@ -9,11 +9,11 @@ from fastcore.foundation import L
 
 from .learner_state import preserve_attributes
 
-__all__ = ["quiet"]
+__all__ = ["no_progress"]
 
 
 @contextmanager
-def quiet(learn: Learner) -> Iterator[None]:
+def no_progress(learn: Learner) -> Iterator[None]:
     """Silence the bars, the graph and the Recorder's table; all come back on leaving."""
     drawing = [callback for callback in learn.cbs if isinstance(callback, (ProgressCallback, ShowGraphCallback))]
     logger, callbacks = learn.logger, learn.cbs

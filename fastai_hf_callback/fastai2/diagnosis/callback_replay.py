@@ -1,4 +1,4 @@
-"""A learner's callbacks, copied and rehearsed: who takes part in a batch, who cancels, which rate they set.
+"""A learner's callbacks, copied and run dry: who takes part in a batch, who cancels, which rate they set.
 
 Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
@@ -41,7 +41,7 @@ __all__ = [
     "enter_epoch",
     "find_peak_lr",
     "copy_without_checks",
-    "rehearsal",
+    "dry_run",
     "count_simulated_steps",
     "is_batch_callback",
 ]
@@ -262,7 +262,7 @@ class _StepCounter:
 
 
 @contextmanager
-def rehearsal(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepCounter"]:
+def dry_run(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepCounter"]:
     """The loop with a model that runs once and an optimizer that steps nothing: what the callbacks do, at no cost."""
     before = learn.model, learn.loss_func, learn.opt
     counting = _StepCounter(learn.opt)
@@ -275,7 +275,7 @@ def rehearsal(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepC
 
 def _simulate_epoch_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
     """The events of an epoch, the model having run once: after each batch, how many steps were made."""
-    with rehearsal(learn, _mean_output_loss) as counting, suppress(*CANCEL_EXCEPTIONS), enter_epoch(
+    with dry_run(learn, _mean_output_loss) as counting, suppress(*CANCEL_EXCEPTIONS), enter_epoch(
         learn, callbacks, True
     ):
         for i in range(min(learn.n_iter, 5000)):

@@ -31,10 +31,10 @@ from .callback_replay import (
     StepEventForwarder,
     copy_without_checks,
     count_simulated_steps,
+    dry_run,
     enter_epoch,
     find_peak_lr,
     is_batch_callback,
-    rehearsal,
 )
 from .history import read_history, read_hyperparameters, set_learning_rate
 from .metric_probe import probe_metrics
@@ -167,7 +167,7 @@ class Examination(AnyExamination):
     def replay_one_step(self) -> None:
         """The events of one step on the first batch, for what the callbacks set in vain alone."""
         monitor = CallbackMonitor(self.callbacks)
-        with suppress(Exception), rehearsal(self.learn, self.loss_func):  # the fit itself will say what it raises
+        with suppress(Exception), dry_run(self.learn, self.loss_func):  # the fit itself will say what it raises
             with enter_epoch(self.learn, self.callbacks, training=True):
                 self.learn.one_batch(0, to_fastai_batch(self.train[0]))
         self._record_ineffective_assignments(monitor)

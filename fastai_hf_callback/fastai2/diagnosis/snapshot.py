@@ -15,7 +15,7 @@ from fastai.learner import Learner, Metric
 from fastcore.foundation import L
 from torch import Tensor
 
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.utils.rng import preserve_rng_state
 from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, copy_with_shared, find_all_modules
 
@@ -34,7 +34,7 @@ def preserve_everything(learn: Learner) -> Iterator[None]:
     """
     memory = Snapshot()
     patch, gradient_mode = Learner._do_one_batch, torch.is_grad_enabled()
-    with preserve_rng_state(), warnings.catch_warnings(), quiet(learn), _preserve_autocast():
+    with preserve_rng_state(), warnings.catch_warnings(), no_progress(learn), _preserve_autocast():
         warnings.simplefilter("ignore")
         generators = _list_generators(learn)
         try:
@@ -71,9 +71,9 @@ def _save_state(learn: Learner, memory: Snapshot) -> None:
     memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None])
     memory.save_weights(_list_parameters(optimizer))
     for part in [learn, *_list_stateful_objects(learn), *modules]:
-        memory.attributes(part)
+        memory.save_attributes(part)
         for value in [v for v in vars(part).values() if isinstance(v, L)]:  # it keeps what it holds in an attribute
-            memory.attributes(value)
+            memory.save_attributes(value)
     memory.copy_buffers(modules)
     if optimizer is not None:
         _save_optimizer_state(optimizer, memory)
@@ -83,10 +83,10 @@ def _save_optimizer_state(optimizer: Any, memory: Snapshot) -> None:
     held = {id(p): p for p in _list_parameters(optimizer)}
     inner = vars(optimizer).get("opt")  # torch's in an OptimWrapper, fastai's in a Lookahead
     for part in (optimizer,) if inner is None else (optimizer, inner):
-        memory.attributes(part)
+        memory.save_attributes(part)
         for group in [g for name in ("hypers", "param_lists", "param_groups") for g in getattr(part, name, [])]:
-            (memory.attributes if isinstance(group, L) else memory.container)(group)
-            memory.container(group.get("params") if isinstance(group, dict) else None)
+            (memory.save_attributes if isinstance(group, L) else memory.save_container)(group)
+            memory.save_container(group.get("params") if isinstance(group, dict) else None)
         for name, value in list(vars(part).items()):
             if name == "state":
                 part.state = copy_optimizer_state(value)

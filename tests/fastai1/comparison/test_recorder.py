@@ -15,7 +15,7 @@ from fastai_hf_callback.fastai1.comparison.recorder import (  # noqa: E402
     evaluate,
     metric_names,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import quiet  # noqa: E402
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress  # noqa: E402
 from fastai_hf_callback.model.output import tensors_in  # noqa: E402
 from tests.fastai1.learners import make_learner  # noqa: E402
 
@@ -71,7 +71,7 @@ def test_quiet_is_quiet_and_puts_the_bars_back(capsys):
     learn.silent = False
     learn.callback_fns = [basic_train.partial(basic_train.Recorder, add_time=True, silent=False)]
     before = basic_train.master_bar, basic_train.progress_bar, learn.callback_fns
-    with pytest.raises(ZeroDivisionError), quiet(learn):
+    with pytest.raises(ZeroDivisionError), no_progress(learn):
         learn.fit(1, 1e-2)
         raise ZeroDivisionError
     assert capsys.readouterr().out == ""

@@ -28,7 +28,7 @@ from fastai_hf_callback import (
     ordered_preds,
     text_data,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.fastai1.data.distributed_loader import TextLoader
 from tests.distributed_launcher import current_rank, write
 from tests.fastai1.learners import databunch, make_learner
@@ -139,7 +139,7 @@ def record_plain_fit(within, rows=45):
 
 @contextmanager
 def in_one_process(learn):
-    with quiet(learn):
+    with no_progress(learn):
         yield
 
 
@@ -151,13 +151,13 @@ def bare_processes(learn):
 
 @contextmanager
 def in_distributed_context(learn):
-    with heal(*HEALED), quiet(learn), bare_processes(learn):
+    with heal(*HEALED), no_progress(learn), bare_processes(learn):
         yield
 
 
 @contextmanager
 def all_healed(learn):
-    with heal(), quiet(learn), bare_processes(learn):
+    with heal(), no_progress(learn), bare_processes(learn):
         yield
 
 

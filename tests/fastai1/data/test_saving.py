@@ -19,7 +19,7 @@ from fastai_hf_callback import (
     InvalidInputError,
     trusted,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.data.text_learners import ITEM, TASKS, make_data, make_learner, rows_of
 
 
@@ -66,7 +66,7 @@ def test_a_loaded_learner_forgets_an_item_that_failed_too(slow, tmp_path):
 def test_a_learner_saved_and_loaded_predicts_the_same(slow, tmp_path):
     data = make_data(slow, path=tmp_path)
     learn = make_learner(data)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(1, 1e-2)
     learn.save("stage")
     other = make_learner(data)

@@ -20,7 +20,7 @@ from fastai_hf_callback import (
     text_data,
 )
 from fastai_hf_callback.data.batches.sampler import padding_ratio
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.data.text_learners import TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
 from tests.tiny_models import tiny_model
 from tests.tiny_texts import fast_tokenizer
@@ -105,7 +105,7 @@ def test_no_row_is_dropped(slow):
 def test_texts_cannot_be_mixed_up(slow):
     learn = make_learner(make_data(slow)).mixup()
     loss_func = learn.loss_func
-    with pytest.raises(InputError) as caught, quiet(learn):
+    with pytest.raises(InputError) as caught, no_progress(learn):
         learn.fit(1, 1e-2)
     assert re.fullmatch(
         r"mixup was asked for and the input is int64 \(8, \d+\): token ids cannot be averaged. "
@@ -119,9 +119,9 @@ def test_gradients_accumulate_over_batches_of_several_tensors(slow):
     """``AccumulateScheduler`` counts rows of a single tensor only; ``heal`` mends it."""
     learn = make_learner(make_data(slow), callback_fns=[partial(AccumulateScheduler, n_step=2)])
     before = learn.model.model.classifier.weight.clone()
-    with pytest.raises(AttributeError, match="'list' object has no attribute 'shape'"), quiet(learn):
+    with pytest.raises(AttributeError, match="'list' object has no attribute 'shape'"), no_progress(learn):
         learn.fit(1, 1e-2)
-    with heal(), quiet(learn):
+    with heal(), no_progress(learn):
         learn.fit(1, 1e-2)
     assert not torch.equal(before, learn.model.model.classifier.weight)
 

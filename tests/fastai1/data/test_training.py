@@ -22,7 +22,7 @@ from fastai_hf_callback import (
     text_data,
     trusted,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.data.text_learners import ITEM, TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
 
 
@@ -31,7 +31,7 @@ def test_every_task_trains_validates_shows_and_predicts(slow, task, tmp_path, ca
     data = make_data(slow, task, path=tmp_path)
     learn = make_learner(data, task)
     learn.split(layer_groups)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit_one_cycle(2, 1e-3)
     assert np.isfinite(learn.recorder.val_losses).all()
     assert learn.recorder.val_losses[-1] < learn.recorder.val_losses[0] * 1.2
@@ -125,7 +125,7 @@ def test_a_batch_without_a_single_word_is_no_end_of_the_training(slow):
     )
     assert any(bool((y == -100).all()) for _, y in data.train_dl)
     learn = make_learner(data, "token-classification")
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(1, 1e-3)
     assert all(map(np.isfinite, [*map(float, learn.recorder.losses), *learn.recorder.val_losses]))
     own = nn.CrossEntropyLoss()(torch.zeros(2, 3), torch.full((2,), -100).long())
@@ -218,7 +218,7 @@ def test_several_numbers_keep_their_names_and_their_count_when_loaded(slow, tmp_
 
 def test_ordered_preds_keep_the_last_fits_recorder_and_doctor(slow):
     learn = make_learner(make_data(slow), callback_fns=[Doctor])
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(1, 1e-3)
     recorder, doctor = learn.recorder, learn.doctor
     ordered_preds(learn)

@@ -14,7 +14,7 @@ from fastai_hf_callback.fastai2.comparison.recorder import (
     evaluate,
     metric_names,
 )
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from tests.fastai2.learners import make_learner
 
 
@@ -88,7 +88,7 @@ def test_quiet_is_quiet_and_puts_the_bars_back(capsys):
     learn.add_cb(ProgressCallback())
     learn.logger = print
     before = dict(vars(learn)), list(learn.cbs)
-    with pytest.raises(ZeroDivisionError), quiet(learn):
+    with pytest.raises(ZeroDivisionError), no_progress(learn):
         assert not hasattr(learn, "progress")
         learn.fit(1, 1e-2)
         learn.opt = None

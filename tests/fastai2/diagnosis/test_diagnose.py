@@ -152,7 +152,7 @@ class WarmsUp(Callback):
             self.learn.opt.set_hyper("lr", 1e-3 * min(1, (self.learn.train_iter + 1) / 8))
 
 
-def test_an_epoch_is_rehearsed_with_callbacks_that_unwrap_by_themselves():
+def test_an_epoch_is_run_dry_with_callbacks_that_unwrap_by_themselves():
     found = diagnose(make_learner(cbs=[FirstOfOutput(), WarmsUp()]))
     assert found.evidence.skipped == []
     assert found.evidence.stepping.lr_in_force == pytest.approx(7.5e-4)  # in the last of its six batches

@@ -11,7 +11,7 @@ from fastai.optimizer import Adam
 
 from fastai_hf_callback import Doctor, FastaiHFError, HFCallback, diagnose
 from fastai_hf_callback.demo.setup import LR
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.fastai2.demo import build_demo_factory
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
@@ -184,7 +184,7 @@ def test_fastais_own_epsilon_is_named_where_it_swallows_the_gradients_of_a_small
         learn.opt_func = Adam
         cure(learn)
         learn.add_cb(Doctor(say=said.append))
-        with quiet(learn):
+        with no_progress(learn):
             learn.fit_one_cycle(3, LR)
         return learn, said, learn.recorder.values[-1][-1]
 

@@ -10,7 +10,7 @@ from fastai.train import Learner
 from torch import Tensor
 
 from fastai_hf_callback import HFCallback
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.faults.catalogue.inputs import ARGUMENTS, as_it_is, bare_as_given, batches_of
 from tests.faults.catalogue.registration import NOT, OnlyLogits, with_callbacks
 from tests.faults.catalogue.state import new_model
@@ -44,7 +44,7 @@ def with_callback_fns(make: Callable[[], List[Any]], task: str = "classes") -> B
 def fitted_before(architecture: str) -> Learner:
     """It has learnt through callback_fns; what is left to do is to validate."""
     learn = learner(architecture, "labels", callbacks=[], callback_fns=[Logits])
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(1, 1e-3)
     return learn
 
@@ -63,7 +63,7 @@ def left_in_half(task: str) -> Build:
     def build(architecture: str) -> Learner:
         net = new_model(architecture, task)
         first = learner(architecture, task, model=net).to_fp16()
-        with quiet(first):
+        with no_progress(first):
             first.fit(1, 1e-3)
         return learner(architecture, task, model=net)
 

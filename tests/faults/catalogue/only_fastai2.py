@@ -138,7 +138,7 @@ def rows_mistaken_for_batches(architecture: str) -> Learner:
 
 def copied_after_a_fit(architecture: str) -> Learner:
     learn = learner(architecture, "labels")
-    with stack.quiet(learn):
+    with stack.no_progress(learn):
         learn.fit(1, 1e-3)
     learn.model = copy.deepcopy(learn.model)
     return learn
@@ -324,6 +324,6 @@ FAULTS = [
 def _decay_kept(architecture: str) -> Learner:
     """fit(wd=...) stays in the optimizer for the fits after it."""
     learn = learner(architecture, "labels")
-    with stack.quiet(learn):
+    with stack.no_progress(learn):
         learn.fit(1, 1e-3, wd=50.0)
     return learn

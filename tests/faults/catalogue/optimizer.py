@@ -45,7 +45,7 @@ def frozen_and_unfrozen_by_hand(architecture: str) -> Learner:
     learn = learner(architecture)
     body = body_of(learn.model.model)
     set_trainable(body, False)
-    with stack.quiet(learn):
+    with stack.no_progress(learn):
         learn.fit(1, 1e-3)
     set_trainable(body, True)
     return learn

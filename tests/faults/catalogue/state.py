@@ -25,7 +25,7 @@ def after_a_run_at(lr: float, task: str = "classes", epochs: int = 2) -> Build:
     def build(architecture: str) -> Learner:
         net = new_model(architecture, task)
         first = learner(architecture, task, model=net)
-        with stack.quiet(first):
+        with stack.no_progress(first):
             first.fit(epochs, lr)
         return learner(architecture, task, model=net)
 
@@ -35,7 +35,7 @@ def after_a_run_at(lr: float, task: str = "classes", epochs: int = 2) -> Build:
 def from_a_saved_run(architecture: str) -> Learner:
     """The checkpoint was written after the run had diverged."""
     first, kept = learner(architecture, "labels"), io.BytesIO()
-    with stack.quiet(first):
+    with stack.no_progress(first):
         first.fit_one_cycle(2, 3.0)
     torch.save(first.model.state_dict(), kept)
     kept.seek(0)

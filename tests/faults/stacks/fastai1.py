@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import Doctor
 from fastai_hf_callback.fastai1.comparison.recorder import evaluate
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.faults.stacks.callbacks_of_fastai1 import (
     AccumulatesGradients,
     ChangesLoss,
@@ -97,7 +97,7 @@ __all__ = [
     "mse",
     "named",
     "patch",
-    "quiet",
+    "no_progress",
     "set_rate",
     "shown",
     "split",

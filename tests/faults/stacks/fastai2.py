@@ -27,7 +27,7 @@ from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import Doctor
 from fastai_hf_callback.fastai2.comparison.recorder import evaluate
-from fastai_hf_callback.fastai2.compat.no_progress import quiet
+from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from tests.faults.stacks.callbacks_of_fastai2 import (
     AccumulatesGradients,
     ChangesLoss,
@@ -103,7 +103,7 @@ __all__ = [
     "mse",
     "named",
     "patch",
-    "quiet",
+    "no_progress",
     "set_rate",
     "shown",
     "split",

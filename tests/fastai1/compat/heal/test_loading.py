@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 
 from fastai_hf_callback import InvalidInputError, heal, trusted
 from fastai_hf_callback.fastai1.compat import heal as mending
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.compat.heal.patched_state import KNOWS_WEIGHTS_ONLY, skip_unless_broken
 from tests.fastai1.data_block import block_data
 from tests.fastai1.learners import LENGTH, make_learner
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 def trained(path, **kwargs):
     learn = make_learner("bert", path=path, **kwargs)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit_one_cycle(1, 1e-2)
     return learn
 
@@ -50,7 +50,7 @@ def test_load_after_fit_one_cycle_fails_bare(tmp_path):
     learn.save("one")
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         learn.load("one")
-    with quiet(learn), pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+    with no_progress(learn), pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         learn.lr_find(num_it=3)
 
 
@@ -64,7 +64,7 @@ def test_a_learner_saved_loaded_searched_and_trained_on(tmp_path, capsys):
             torch.equal(a, b) for a, b in zip(fresh.model.state_dict().values(), learn.model.state_dict().values())
         )
         assert fresh.opt.opt.state and all("exp_avg" in state for state in fresh.opt.opt.state.values())
-        with quiet(fresh):
+        with no_progress(fresh):
             fresh.lr_find(num_it=6)
             assert len(fresh.recorder.lrs) > 2
             before = torch.cat([p.detach().reshape(-1).clone() for p in fresh.model.parameters()])
@@ -74,7 +74,7 @@ def test_a_learner_saved_loaded_searched_and_trained_on(tmp_path, capsys):
 
 def test_the_best_model_is_loaded(tmp_path, capsys):
     learn = make_learner("bert", path=tmp_path)
-    with heal(), quiet(learn):
+    with heal(), no_progress(learn):
         learn.fit_one_cycle(2, 1e-2, callbacks=[SaveModelCallback(learn, every="improvement", name="best")])
     assert (tmp_path / "models" / "best.pth").exists()
 

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     from fastai.train import AccumulateScheduler
 
 from fastai_hf_callback import heal
-from fastai_hf_callback.fastai1.compat.no_progress import quiet
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.learners import make_learner
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def accumulated(optimizer, n_step, spare=False, drop_last=False):
         callback_fns=[partial(AccumulateScheduler, n_step=n_step, drop_last=drop_last)],
     )
     torch.manual_seed(3)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(2, 1e-2)
     return [p.detach().clone() for p in learn.model.parameters()]
 
@@ -109,7 +109,7 @@ def one_process(text, tmp_path):
 
 def distributed(path):
     learn = make_learner("bert", path=path).to_distributed(0)
-    with quiet(learn):
+    with no_progress(learn):
         learn.fit(1, 1e-2)
     return learn
 
