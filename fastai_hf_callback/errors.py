@@ -71,4 +71,4 @@ class ComparisonError(FastaiHFError, AssertionError):
 class InvalidInputError(FastaiHFError, ValueError):
     """What was given on the command line or in a file cannot be used; the message is one line."""
 
-    cause = "unusable-input"
+    cause = "invalid-input"

@@ -92,7 +92,7 @@ def _describe_targets(evidence: Evidence) -> Optional[str]:
     prediction = (
         ""
         if labels.signal_within_train is None
-        else f"; words foretell them with an area of {labels.signal_within_train:.2f} (chance .50)"
+        else f"; words predict them with an area of {labels.signal_within_train:.2f} (chance .50)"
     )
     return f"{labels.train_rows} training and {labels.valid_rows} validation rows{prediction}"
 

@@ -50,7 +50,7 @@ def _format_scope(evidence: Evidence) -> List[str]:
 
 _APPLY_HINT = "   [finding.apply(learn) does it]"
 
-_HEADER = ("", "before, then each epoch", "excursion", "broken arm", "moved", "base rate", "")
+_HEADER = ("", "before, then each epoch", "range", "broken arm", "moved", "base rate", "")
 
 
 def _format_table(comparison: ComparisonResult) -> List[str]:

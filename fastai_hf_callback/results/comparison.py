@@ -65,11 +65,11 @@ class Movement:
         ``train_loss``, ``valid_loss`` or a metric's name.
     values : list of float
         Per epoch; for ``valid_loss`` and metrics the first is from before training.
-    excursion, null : float
+    value_range, broken_range : float
         Highest minus lowest value in this arm and in the broken one. For ``train_loss``: the largest
         distance between the two arms' epoch means, which are over the same batches, and 0; without a broken arm that
         between its own epoch means, or the means of an only epoch's quarters.
-    quantum : float
+    resolution : float
         The smallest step a proportion over the evaluated targets can make: one divided by their number.
     moved : bool
         Whether `value_range` exceeds `broken_range` by more than `resolution` (for ``train_loss`` one divided by the number of
@@ -94,7 +94,7 @@ class Movement:
 
     @property
     def at_base_rate(self) -> bool:
-        """Whether this metric ended at what a constant predictor scores, within one quantum."""
+        """Whether this metric ended at what a constant predictor scores, within one step of `resolution`."""
         return self.is_metric and _is_within_resolution(self.values[-1:], self.base_rate, self.resolution)
 
 
@@ -272,7 +272,7 @@ def compute_movements(trace: Trace, broken: Optional[Trace] = None) -> List[Move
 
 
 def _is_within_resolution(values: Sequence[float], rate: Optional[float], resolution: float) -> bool:
-    # A proportion moves in whole quanta, so halfway to the second is where rounding cannot decide.
+    # A proportion moves in whole steps, so halfway to the second is where rounding cannot decide.
     return bool(values) and rate is not None and all(abs(value - rate) < 1.5 * resolution for value in values)
 
 

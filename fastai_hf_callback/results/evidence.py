@@ -253,7 +253,7 @@ class Inputs:
 class Labels:
     """The targets of rows sampled evenly from both sets; shares by class where there are classes.
 
-    ``worst_column`` is, of the classes or label columns, the one that the words of the training rows foretell worst
+    ``worst_column`` is, of the classes or label columns, the one that the words of the training rows predict worst
     on the validation rows: its area under the ROC curve there, and by how many standard errors that differs from
     chance.
     """

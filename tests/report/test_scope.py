@@ -34,7 +34,7 @@ def test_every_part_in_its_figures():
         ),
         ("gradients", "the loss reaches 39 of 41 parameters, 40 of them trainable"),
         ("optimizer", "holds 40 of 40 trainable parameters; 4 steps watched"),
-        ("targets", "400 training and 200 validation rows; words foretell them with an area of 0.80 (chance .50)"),
+        ("targets", "400 training and 200 validation rows; words predict them with an area of 0.80 (chance .50)"),
         ("metrics", "accuracy 0.6 (base rate 0.4) on 200 of the validation rows"),
         ("the last fit", "4 steps; train loss 1.1 in the first quarter, 0.9 in the last"),
     ]

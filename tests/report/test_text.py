@@ -13,10 +13,10 @@ IDENTICAL, and it moved
   callback / patched loop   bit for bit equal over 4 steps, 2 epoch(s), 1 weight tensors
   callback / broken arm     differ, as they must - fit 0, epoch 0, step 1: loss: callback 0.7, broken 0.9
 
-              before, then each epoch         excursion  broken arm  moved  base rate
-  train_loss  -------- > 0.800000 > 0.400000  0.500000   0.000000    yes    -
-  valid_loss  0.800000 > 0.600000 > 0.400000  0.400000   0.000000    yes    -
-  accuracy    0.500000 > 0.700000 > 0.900000  0.400000   0.000000    yes    0.520000"""
+              before, then each epoch         range     broken arm  moved  base rate
+  train_loss  -------- > 0.800000 > 0.400000  0.500000  0.000000    yes    -
+  valid_loss  0.800000 > 0.600000 > 0.400000  0.400000  0.000000    yes    -
+  accuracy    0.500000 > 0.700000 > 0.900000  0.400000  0.000000    yes    0.520000"""
     )
 
 

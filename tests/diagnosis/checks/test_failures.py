@@ -241,7 +241,7 @@ def test_an_input_error_names_what_to_write():
         (PatchError("x"), "patch-active"),
         (OutputError("x", "loss-broadcasts"), "loss-broadcasts"),
         (ComparisonError("x"), "arms-differ"),
-        (InvalidInputError("x"), "unusable-input"),
+        (InvalidInputError("x"), "invalid-input"),
     ],
 )
 def test_every_error_of_ours_is_explained_under_its_own_cause(error, cause):
@@ -384,4 +384,4 @@ def test_a_cause_without_a_reason_says_what_its_error_says():
         build_finding("registration", "Given x: y. It goes on. Hand on z, or unfreeze: f().").fix
         == "Hand on z, or unfreeze: f()"
     )
-    assert build_finding("unusable-input", "a.csv: no column 'b'; write a.rename()").fix == "a.rename()"
+    assert build_finding("invalid-input", "a.csv: no column 'b'; write a.rename()").fix == "a.rename()"
