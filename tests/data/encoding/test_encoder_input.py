@@ -84,7 +84,7 @@ def test_a_length_with_room_for_one_text_but_not_for_a_pair_is_refused_with_pair
 
 
 def test_a_length_above_the_tokenizer_s_own_limit_is_refused(tmp_path):
-    tokenizer = bert(pytest.importorskip("pytorch_transformers"), tmp_path, max_length=64)
+    tokenizer = bert(pytest.importorskip("pytorch_transformers"), tmp_path, max_len=64)
     TextEncoder(tokenizer, 64)
     said = "max_length=65 was given, and the tokenizer's own limit is 64 tokens; write max_length=64 or less"
     with pytest.raises(InvalidInputError, match=said):
