@@ -292,7 +292,7 @@ def test_an_encoder_of_a_fast_tokenizer_can_be_pickled(fast, make):
 
 def test_no_warning_for_each_text_that_is_cut(tmp_path, caplog):
     library = pytest.importorskip("pytorch_transformers")
-    tokenizers = [bert(library, tmp_path, max_length=4), gpt2(library, tmp_path)]
+    tokenizers = [bert(library, tmp_path, max_len=4), gpt2(library, tmp_path)]
     with caplog.at_level(logging.WARNING):
         for tokenizer in tokenizers:
             encoder = TextEncoder(tokenizer, 4)
