@@ -1,1 +1,1 @@
-"""EncodedText rows -> batches: which rows, padded how, with which mask and targets."""
+"""Encoded rows -> batches: which rows, padded how, with which mask and targets."""

@@ -52,7 +52,7 @@ def to_class_names(numbers: Sequence[int], classes: Sequence[str]) -> List[str]:
     return [NO_LABEL if number == IGNORE_INDEX else classes[number] for number in numbers]
 
 
-def count_correct_words(num_labels: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, int]:
+def count_correct_words(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, int]:
     """How many words of a batch are labelled right, and how many there are.
 
     Parameters
@@ -64,9 +64,9 @@ def count_correct_words(num_labels: Tensor, targets: Tensor, ahead: int = 0) -> 
         A position's output stands for the target so many positions later.
     """
     if ahead:
-        num_labels, targets = num_labels[:, :-ahead], targets[:, ahead:]
+        outputs, targets = outputs[:, :-ahead], targets[:, ahead:]
     word = targets != IGNORE_INDEX
-    return int((num_labels.argmax(-1) == targets)[word].sum()), int(word.sum())
+    return int((outputs.argmax(-1) == targets)[word].sum()), int(word.sum())
 
 
 def find_first_subwords(row: Any) -> np.ndarray:

@@ -47,7 +47,7 @@ class TextProcessor(TextCollator, PreProcessor):
 
 
 class TextList(ItemList):
-    """EncodedText texts."""
+    """Encoded texts."""
 
     _bunch = TextBunch
 

@@ -29,7 +29,7 @@ class TextItem(NamedTuple):
 
 
 class TextDataset:
-    """EncodedText texts with their targets.
+    """Encoded texts with their targets.
 
     Parameters
     ----------
