@@ -111,7 +111,7 @@ def tokenising(texts, arguments):
         arms["TextEncoder, fast tokenizer"] = lambda: TextEncoder(fast, MAX_LEN).encode(texts)
     except ImportError:
         pass
-    same = [row.ids.tolist() for row in TextEncoder(slow, MAX_LEN).encode(texts)] == [
+    same = [row.input_ids.tolist() for row in TextEncoder(slow, MAX_LEN).encode(texts)] == [
         list(row) for row in recipe_ids(slow, texts)
     ]
     return [

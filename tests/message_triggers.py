@@ -83,7 +83,7 @@ said(
 
 said(
     lambda: fastai_hf_callback.nonsense,
-    lambda: comments.comments(-1),
+    lambda: comments.make_comments(-1),
     lambda: Diagnosis().at_least("fatal"),
     lambda: Finding("loss-detached", "error", "", fix="Return the loss itself").apply(None),
 )
@@ -423,7 +423,7 @@ said(
     lambda: make_collator().read_texts_to_predict(frame()[["score"]], WRITE),
     lambda: make_collator().read_texts_to_predict(["", "the fox"], WRITE),
     lambda: make_collator(paired=True).check_item("x", WRITE),
-    lambda: make_collator(words=True).check_item("x", WRITE),
+    lambda: make_collator(is_split_into_words=True).check_item("x", WRITE),
     lambda: make_collator().check_item(3, WRITE),
 )
 

@@ -107,7 +107,9 @@ MUTANTS = (
         'if side != "left" else',
         BATCHING,
     ),
-    Mutant("a word's later pieces are targets", "data/batches/token_labels.py", " & (row.words != before)", "", DATA),
+    Mutant(
+        "a word's later pieces are targets", "data/batches/token_labels.py", " & (row.word_ids != before)", "", DATA
+    ),
     Mutant(
         "predictions left by length",
         "fastai1/data/ordered_preds.py",
@@ -118,8 +120,8 @@ MUTANTS = (
     Mutant(
         "padding not masked",
         "data/batches/collate.py",
-        "return build_attention_mask([row.ids for row in rows], padding.side, width)",
-        "return torch.ones_like(self._pad([row.ids for row in rows], 0, width))",
+        "return build_attention_mask([row.input_ids for row in rows], padding.side, width)",
+        "return torch.ones_like(self._pad([row.input_ids for row in rows], 0, width))",
         "tests/fastai1/data/test_batch_invariance.py",
     ),
     Mutant("an item left in the validation set", "fastai1/data/loaders.py", "self.single_ds.item = None", "pass", DATA),
@@ -453,16 +455,16 @@ MUTANTS = (
     Mutant(
         "predictions left by length, 2",
         "fastai2/data/loaders.py",
-        "get_idxs=longest_first(self.dataset.lengths).tolist)",
-        "dataset=type(self.dataset)([self.dataset.rows[at] for at in longest_first(self.dataset.lengths)], "
+        "get_idxs=sort_longest_first(self.dataset.lengths).tolist)",
+        "dataset=type(self.dataset)([self.dataset.rows[at] for at in sort_longest_first(self.dataset.lengths)], "
         "self.dataset.targets, self.dataset.collator, self.dataset.labels))",
         DATA_2,
     ),
     Mutant(
         "padding not masked, 2",
         "data/batches/collate.py",
-        "return build_attention_mask([row.ids for row in rows], padding.side, width)",
-        "return torch.ones_like(self._pad([row.ids for row in rows], 0, width))",
+        "return build_attention_mask([row.input_ids for row in rows], padding.side, width)",
+        "return torch.ones_like(self._pad([row.input_ids for row in rows], 0, width))",
         "tests/fastai2/data/test_batch_invariance.py",
     ),
     Mutant(
@@ -490,7 +492,7 @@ MUTANTS = (
         "words lose their place",
         "fastai2/data/loaders.py",
         "row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)",
-        "row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)\n        row = row._replace(words=None)",
+        "row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)\n        row = row._replace(word_ids=None)",
         DATA_2,
     ),
 )

@@ -11,7 +11,7 @@ from tokenising import tokenizer
 from workload import BATCH, Counted, model
 
 from fastai_hf_callback import HFCallback, HFModel, text_data
-from fastai_hf_callback.demo.comments import comments
+from fastai_hf_callback.demo.comments import make_comments
 from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.utils.rng import seed_everything
 
@@ -25,7 +25,7 @@ def frame_of(rows, path, text, label):
         found = pd.read_csv(path)
         found = found[[text, label]].rename(columns={text: "text", label: "label"})
         return found.sample(min(rows, len(found)), random_state=0).reset_index(drop=True)
-    every = comments(20_000)
+    every = make_comments(20_000)
     rude, others = ([one.text for one in every if one.labels[0] == wanted][: rows // 2] for wanted in (1, 0))
     both = pd.DataFrame({"text": rude + others, "label": [1] * len(rude) + [0] * len(others)})
     return both.sample(frac=1, random_state=0).reset_index(drop=True)

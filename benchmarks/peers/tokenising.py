@@ -15,9 +15,9 @@ made = {}
 def corpus(rows, path=None, column="comment_text"):
     """The bundled comments, or a CSV's texts, over and over."""
     if path is None:
-        from fastai_hf_callback.demo.comments import comments
+        from fastai_hf_callback.demo.comments import make_comments
 
-        different = [comment.text for comment in comments(min(rows, DIFFERENT))]
+        different = [comment.text for comment in make_comments(min(rows, DIFFERENT))]
     else:
         import pandas as pd
 
@@ -56,7 +56,7 @@ def encode(arm):
     else:
         from fastai_hf_callback.data.encoding.encoder import TextEncoder
 
-        found = [row.ids for row in TextEncoder(own, MAX_LEN).encode(texts)]
+        found = [row.input_ids for row in TextEncoder(own, MAX_LEN).encode(texts)]
     clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
     return {"clock": clock, "cpu": cpu, "tokens": sum(map(len, found))}
 

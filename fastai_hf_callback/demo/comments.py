@@ -14,7 +14,7 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from .phrases import MISSPELLINGS, PHRASES
 
-__all__ = ["Comment", "LABELS", "RATES", "comments", "write_csv"]
+__all__ = ["Comment", "LABELS", "RATES", "make_comments", "write_csv"]
 
 # In the order of the original's toxic, severe_toxic, obscene, threat, insult, identity_hate.
 LABELS = ("rude", "very_rude", "swearing", "warning_off", "insult", "clannish")
@@ -43,7 +43,7 @@ class Comment(NamedTuple):
     labels: Tuple[int, ...]
 
 
-def comments(n: int = 2000, seed: int = 0) -> List[Comment]:
+def make_comments(n: int = 2000, seed: int = 0) -> List[Comment]:
     """Return `n` different comments, the same for the same `n` and `seed` everywhere and always.
 
     Parameters
@@ -60,7 +60,7 @@ def comments(n: int = 2000, seed: int = 0) -> List[Comment]:
         below), and lie evenly over the list: its last fifth has its share of each label.
     """
     if n < 0:
-        raise ValueError(f"comments(n={n!r}): n is how many comments to make; write 0 or more")
+        raise ValueError(f"make_comments(n={n!r}): n is how many comments to make; write 0 or more")
     draw = random.Random(f"comments {seed}").random  # a str seed: Random(-1) equals Random(1)
     seen, made = set(), []
     for labels in _label_rows(n, draw):
@@ -73,11 +73,11 @@ def comments(n: int = 2000, seed: int = 0) -> List[Comment]:
 
 
 def write_csv(path, n: int = 2000, seed: int = 0) -> None:
-    """Write ``comments(n, seed)`` to `path`: a column ``comment_text``, then one per label."""
+    """Write ``make_comments(n, seed)`` to `path`: a column ``comment_text``, then one per label."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("comment_text",) + LABELS)
-        writer.writerows((text,) + labels for text, labels in comments(n, seed))
+        writer.writerows((text,) + labels for text, labels in make_comments(n, seed))
 
 
 # --------------------------------------------------------------------------------------- who is rude

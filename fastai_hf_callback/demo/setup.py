@@ -19,7 +19,7 @@ from fastai_hf_callback.data.encoding.table_split import TableSplit
 from fastai_hf_callback.data.tables.table import Table, split_rows
 from fastai_hf_callback.model.pretrained import Pretrained
 
-from .comments import LABELS, comments
+from .comments import LABELS, make_comments
 
 __all__ = [
     "BATCH_SIZE",
@@ -60,7 +60,7 @@ padded in front, with id 1, without a mask. Trained so for an epoch, the doctor 
 
 def build_demo_split() -> TableSplit:
     """The bundled comments, a fifth of them to validate on."""
-    made = comments(N_COMMENTS, SEED)
+    made = make_comments(N_COMMENTS, SEED)
     table = Table(
         [comment.text for comment in made],
         np.array([comment.labels for comment in made], dtype=np.float32),
@@ -129,7 +129,7 @@ class _TokenIdDataset(Dataset):
 
 def build_article_datasets(split: TableSplit, tokenizer: Any) -> Tuple[Dataset, Dataset]:
     """Training and validation rows, each (ids, target), for batches made by ``left_pad_collate``."""
-    rows = [row.ids for row in TextEncoder(tokenizer, MAX_LEN).encode(split.table.texts)]
+    rows = [row.input_ids for row in TextEncoder(tokenizer, MAX_LEN).encode(split.table.texts)]
     return tuple(
         _TokenIdDataset([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid)
     )

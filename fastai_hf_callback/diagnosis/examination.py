@@ -36,7 +36,7 @@ from fastai_hf_callback.diagnosis.probes.sensitivity import (
 )
 from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
-from fastai_hf_callback.model.broadcast import broadcasts
+from fastai_hf_callback.model.broadcast import does_loss_broadcast
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.evidence import Evidence, History, HyperParams, MetricEvidence, Wiring
 from fastai_hf_callback.utils.rng import preserve_rng_state
@@ -192,7 +192,7 @@ class AnyExamination:
         evidence.examined.append("outputs")
         if isinstance(batch.yb, Tensor):
             evidence.loss = probe_loss(self.loss_func, logits, batch.yb)
-            out.broadcasts = broadcasts(self.loss_func, logits, batch.yb)
+            out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
             self.attempt("what each target costs", lambda: self._probe_all_targets(logits))
             evidence.examined.append("loss")
         out.changes_with_batch_mates = self.attempt(

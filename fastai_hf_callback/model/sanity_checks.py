@@ -1,6 +1,6 @@
 """What must hold in the first training batch of a fit, or training would go on and the metrics never move.
 
-Stands between ``graph.py`` and ``broadcast.py``, which measure, and the callbacks of both fastais, which ask.
+Stands between ``gradient_flow.py`` and ``broadcast.py``, which measure, and the callbacks of both fastais, which ask.
 """
 
 from typing import Any, Callable, Optional
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fastai_hf_callback.errors import GradientError, InputError, OutputError
 
-from .broadcast import broadcasts
+from .broadcast import does_loss_broadcast
 from .gradient_flow import find_reached_leaves
 from .output import describe, tensors_in
 
@@ -46,7 +46,7 @@ def check_no_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, tar
     OutputError
         When it pairs every row with every target.
     """
-    verdict = broadcasts(loss_func, logits, target)
+    verdict = does_loss_broadcast(loss_func, logits, target)
     if verdict:
         raise OutputError(
             f"The output is {describe(logits)} and the target {describe(target)}: the loss broadcasts one against "

@@ -14,7 +14,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from fastai_hf_callback.data.batches.batch_spec import BatchSpec, first_position
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec, find_first_position
 from fastai_hf_callback.errors import InputError
 
 from .output import describe
@@ -65,7 +65,7 @@ class HFModel(nn.Module):
         if isinstance(inputs, BatchSpec):
             inputs.check(_unwrap_model(self.model))
             if inputs.padding.side == "left":
-                self.first_position = first_position(_unwrap_model(self.model))
+                self.first_position = find_first_position(_unwrap_model(self.model))
         self._warned_no_mask = False
 
     def forward(self, *batch: Any) -> Any:

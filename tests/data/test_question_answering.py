@@ -180,26 +180,29 @@ def test_tokens_of_an_answer_are_those_of_its_characters(collator):
     ]
     assert tokens == [["old", "fox", "##s"], ["owl"]]
     read = [
-        collator.answer(collator.recover_row([tensor[at] for tensor in tensors], rows)[0], targets[at].tolist())
+        collator.decode_answer(collator.recover_row([tensor[at] for tensor in tensors], rows)[0], targets[at].tolist())
         for at in range(2)
     ]
     assert read == ["OLD foxs", "owl"]  # as the context writes it
-    assert collator.answer(rows[1], (targets[1] + 1).tolist()) != "owl"  # the broken arm
+    assert collator.decode_answer(rows[1], (targets[1] + 1).tolist()) != "owl"  # the broken arm
 
 
 def test_an_encoding_is_the_tokenizers_own_and_leaves_it_as_it_was(collator):
     tokenizer = collator.encoder.tokenizer
     before = tokenizer.backend_tokenizer.truncation, tokenizer.backend_tokenizer.padding
     row = collator.encode_texts([("the fox", "an owl")])[0]
-    assert row.ids.tolist() == tokenizer("the fox", "an owl")["input_ids"]
-    assert row.types.tolist() == tokenizer("the fox", "an owl")["token_type_ids"]
+    assert row.input_ids.tolist() == tokenizer("the fox", "an owl")["input_ids"]
+    assert row.token_type_ids.tolist() == tokenizer("the fox", "an owl")["token_type_ids"]
     assert (tokenizer.backend_tokenizer.truncation, tokenizer.backend_tokenizer.padding) == before
 
 
 def test_without_an_answer_the_target_is_the_first_special_token(collator):
     rows, tensors, targets = spans(collator, [("who", "the fox"), ("a", "the old foxs")], [NOWHERE, NOWHERE])
     assert [int(ids[first]) for ids, (first, _) in zip(tensors[0], targets.tolist())] == [2, 2]
-    assert collator.answer(collator.recover_row([tensor[0] for tensor in tensors], rows)[0], targets[0].tolist()) == ""
+    assert (
+        collator.decode_answer(collator.recover_row([tensor[0] for tensor in tensors], rows)[0], targets[0].tolist())
+        == ""
+    )
 
 
 @pytest.mark.parametrize("cut, label", (("right", (13, 16)), ("left", (4, 7))))
@@ -209,8 +212,8 @@ def test_an_answer_cut_off_with_its_context_is_no_target_and_is_told(tmp_path, c
     rows, _, targets = spans(
         collator, [("a", f"{context} {context}" if cut == "left" else context), ("a", "the fox")], [label, (4, 7)]
     )
-    assert len(rows[0].ids) == 7 and targets.tolist() == [[-100, -100], [4, 4]]
-    assert collator.answer(rows[0], [-100, -100]) == "(cut off)"
+    assert len(rows[0].input_ids) == 7 and targets.tolist() == [[-100, -100], [4, 4]]
+    assert collator.decode_answer(rows[0], [-100, -100]) == "(cut off)"
     (messages,) = collator.report_truncated_answers(rows, [label, (4, 7)], "train")
     assert messages.startswith(
         "1 of 2 answer(s) of train are cut off with their contexts at max_length=7 tokens (the first context: 'the fox"
@@ -227,7 +230,7 @@ def test_an_answer_cut_off_with_its_context_is_no_target_and_is_told(tmp_path, c
 def test_the_question_is_kept_whole_or_refused(tmp_path):
     collator = feeding_of(tmp_path, max_length=8)
     row = collator.encode_texts([("the old red fox", "the fox")])[0]
-    assert row.ids[1:5].tolist() == collator.encoder.tokenizer("the old red fox")["input_ids"][1:-1]
+    assert row.input_ids[1:5].tolist() == collator.encoder.tokenizer("the old red fox")["input_ids"][1:-1]
     with pytest.raises(
         InvalidInputError, match="max_length=8 was given, and the question 'the old red fox sees' has 5 "
     ):
@@ -256,7 +259,7 @@ def test_a_prediction_outside_the_context_is_no_answer(tmp_path):
         ((5, 99), "owl sees"),
         ((7, 7), ""),
     ):
-        assert collator.answer(row, span) == told, span
+        assert collator.decode_answer(row, span) == told, span
 
 
 @given(
@@ -275,7 +278,7 @@ def test_every_answer_of_whole_words_comes_back(tmp_path_factory, words, space, 
     rows, tensors, targets = spans(collator, [("the", context), ("the", context + " a a a")], [(begin, end)] * 2)
     for row in range(2):
         found, _ = collator.recover_row([tensor[row] for tensor in tensors], rows)
-        assert collator.answer(found, targets[row].tolist()) == context[begin:end]
+        assert collator.decode_answer(found, targets[row].tolist()) == context[begin:end]
 
 
 def _feeding_once(tmp_path_factory, made=[]):  # noqa: B006

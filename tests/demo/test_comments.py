@@ -19,7 +19,7 @@ from fastai_hf_callback.demo.comments import (
     RATES,
     SPELLINGS,
     TEMPLATES,
-    comments,
+    make_comments,
     write_csv,
 )
 
@@ -38,7 +38,7 @@ UNWANTED = re.compile(
 )
 
 
-cached = lru_cache(maxsize=None)(comments)
+cached = lru_cache(maxsize=None)(make_comments)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def words(text):
 
 
 def test_one_seed_gives_one_list(made):
-    assert comments() == made
+    assert make_comments() == made
 
 
 @pytest.mark.parametrize("seed", [1, -1, 2**40])
@@ -69,17 +69,17 @@ def test_another_seed_gives_other_comments(made, seed):
 
 def test_the_same_on_every_python():
     """The demo's figures hang on these very texts: whoever changes them changes both."""
-    digest = hashlib.sha256(repr([tuple(comment) for comment in comments(200, 0)]).encode()).hexdigest()
+    digest = hashlib.sha256(repr([tuple(comment) for comment in make_comments(200, 0)]).encode()).hexdigest()
     assert digest[:16] == "4c0bb9c16a1ec91f"
 
 
 def test_the_global_generator_is_neither_read_nor_moved(made):
     random.seed(7)
     before = random.getstate()
-    first = comments(50, 3)
+    first = make_comments(50, 3)
     assert random.getstate() == before
     random.seed(8)
-    assert comments(50, 3) == first
+    assert make_comments(50, 3) == first
 
 
 def test_it_needs_the_standard_library_alone():
@@ -209,14 +209,14 @@ def test_the_list_of_unwanted_stems_can_strike():
 
 @pytest.mark.parametrize("n", [0, 1, 3, 24, 25, 60])
 def test_few(n):
-    made = comments(n)
+    made = make_comments(n)
     assert len(made) == n and all(len(comment.labels) == len(LABELS) == 6 for comment in made)
     assert all(set(comment.labels) <= {0, 1} for comment in made)
 
 
 def test_less_than_none():
-    with pytest.raises(ValueError, match=r"^comments\(n=-1\): n is how many comments to make; write 0 or more$"):
-        comments(-1)
+    with pytest.raises(ValueError, match=r"^make_comments\(n=-1\): n is how many comments to make; write 0 or more$"):
+        make_comments(-1)
 
 
 def test_csv_round_trip(tmp_path):
@@ -225,4 +225,4 @@ def test_csv_round_trip(tmp_path):
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == ("comment_text",) + LABELS
-    assert [(text, tuple(map(int, labels))) for text, *labels in rows] == comments(300, 4)
+    assert [(text, tuple(map(int, labels))) for text, *labels in rows] == make_comments(300, 4)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.model.broadcast import broadcasts
+from fastai_hf_callback.model.broadcast import does_loss_broadcast
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own remark on what is measured here
 quick = settings(deadline=None, max_examples=80)
@@ -95,14 +95,14 @@ def against_a_column(target, column):
 @quick
 @given(loss=st.sampled_from(sorted(SPREADS)), target=targets)
 def test_one_column_against_a_row_is_a_broadcast_under_a_plain_loss(column, loss, target):
-    assert broadcasts(SPREADS[loss], *against_a_column(target, column)) is True
+    assert does_loss_broadcast(SPREADS[loss], *against_a_column(target, column)) is True
 
 
 @pytest.mark.parametrize("column", ["output", "target"])
 @quick
 @given(loss=st.sampled_from(sorted(PAIRS)), target=targets)
 def test_the_same_shapes_are_none_under_a_loss_that_pairs_rows(column, loss, target):
-    assert broadcasts(PAIRS[loss], *against_a_column(target, column)) is False
+    assert does_loss_broadcast(PAIRS[loss], *against_a_column(target, column)) is False
 
 
 @pytest.mark.parametrize("column", ["output", "target"])
@@ -110,31 +110,31 @@ def test_the_same_shapes_are_none_under_a_loss_that_pairs_rows(column, loss, tar
 @given(loss=st.sampled_from(sorted(PAIRS_BITS)), target=targets)
 def test_nor_under_a_loss_of_probabilities_that_pairs_rows(column, loss, target):
     bits = (target > target.min()).float()
-    assert broadcasts(PAIRS_BITS[loss], *against_a_column(bits, column)) is False
+    assert does_loss_broadcast(PAIRS_BITS[loss], *against_a_column(bits, column)) is False
 
 
 @pytest.mark.parametrize("loss", sorted(PAIRS))
 def test_stars_from_one_to_five_raise_no_alarm(loss):
     for target in itertools.product([1.0, 3.0, 5.0], repeat=3):
-        assert broadcasts(PAIRS[loss], torch.zeros(3, 1), torch.tensor(target)) in (False, None)
+        assert does_loss_broadcast(PAIRS[loss], torch.zeros(3, 1), torch.tensor(target)) in (False, None)
 
 
 def test_a_loss_of_products_is_seen_as_well():
-    assert broadcasts(soft_f1, torch.zeros(4, 1), torch.tensor([0.0, 1, 0, 0])) is True
+    assert does_loss_broadcast(soft_f1, torch.zeros(4, 1), torch.tensor([0.0, 1, 0, 0])) is True
 
 
 @pytest.mark.parametrize("loss", sorted(REFUSES))
 def test_a_loss_that_refuses_the_shapes_is_left_to_say_so(loss):
-    assert broadcasts(REFUSES[loss], torch.zeros(4, 1), torch.tensor([0.0, 1, 0, 0])) is False
+    assert does_loss_broadcast(REFUSES[loss], torch.zeros(4, 1), torch.tensor([0.0, 1, 0, 0])) is False
 
 
 def test_as_many_classes_as_rows_is_no_broadcast():
     for target in itertools.product(range(4), repeat=4):
-        assert broadcasts(nn.CrossEntropyLoss(), torch.zeros(4, 4), torch.tensor(target)) in (False, None)
+        assert does_loss_broadcast(nn.CrossEntropyLoss(), torch.zeros(4, 4), torch.tensor(target)) in (False, None)
 
 
 def test_as_many_columns_as_rows_under_a_plain_loss_is_one():
-    assert broadcasts(nn.MSELoss(), torch.zeros(4, 4), torch.tensor([0.0, 1, 0, 2])) is True
+    assert does_loss_broadcast(nn.MSELoss(), torch.zeros(4, 4), torch.tensor([0.0, 1, 0, 2])) is True
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,18 @@ def test_as_many_columns_as_rows_under_a_plain_loss_is_one():
 )
 def test_rows_that_stay_with_their_targets_are_no_broadcast(output, target):
     varied = torch.arange(float(torch.zeros(target).numel())).reshape(target)
-    assert broadcasts(nn.MSELoss(), torch.zeros(output), varied) is False
+    assert does_loss_broadcast(nn.MSELoss(), torch.zeros(output), varied) is False
 
 
 def test_one_output_repeated_over_several_targets_is_one():
-    assert broadcasts(nn.MSELoss(), torch.zeros(4, 1), torch.arange(12.0).reshape(4, 3)) is True
+    assert does_loss_broadcast(nn.MSELoss(), torch.zeros(4, 1), torch.arange(12.0).reshape(4, 3)) is True
 
 
 def test_a_loss_that_ignores_its_targets_is_no_broadcast():
-    assert broadcasts(lambda output, target: output.mean(), torch.zeros(4, 1), torch.tensor([0.0, 1, 0, 0])) is False
+    assert (
+        does_loss_broadcast(lambda output, target: output.mean(), torch.zeros(4, 1), torch.tensor([0.0, 1, 0, 0]))
+        is False
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_a_loss_that_ignores_its_targets_is_no_broadcast():
     ids=["one row", "equal targets", "one row of outputs", "no rows"],
 )
 def test_none_where_this_batch_cannot_tell(output, target):
-    assert broadcasts(nn.MSELoss(), output, target) is None
+    assert does_loss_broadcast(nn.MSELoss(), output, target) is None
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_none_where_this_batch_cannot_tell(output, target):
     ids=["tuple of outputs", "list of targets", "nothing"],
 )
 def test_what_is_no_pair_of_tensors_is_no_broadcast(output, target):
-    assert broadcasts(nn.MSELoss(), output, target) is False
+    assert does_loss_broadcast(nn.MSELoss(), output, target) is False
 
 
 # -- nothing is disturbed --------------------------------------------------------------------------
@@ -208,7 +211,7 @@ class Counting(nn.Module):
 def test_loss_targets_and_random_numbers_are_left_alone():
     loss, output, target = Counting(), torch.zeros(4, 1, requires_grad=True), torch.tensor([0.0, 1, 0, 2])
     state, before = torch.get_rng_state(), target.clone()
-    broadcasts(loss, output, target)
+    does_loss_broadcast(loss, output, target)
     assert loss.calls == 0 and float(loss.running) == 0
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(target, before) and output.grad is None and output.grad_fn is None
@@ -219,9 +222,9 @@ def test_other_precisions(dtype):
     output, target = torch.zeros(4, 1, dtype=dtype), torch.tensor([0.0, 1, 0, 2], dtype=dtype)
     if dtype == torch.float16 and torch.__version__.startswith("1."):
         pytest.skip("half precision on a CPU came later")
-    assert broadcasts(nn.MSELoss(), output, target) is True
-    assert broadcasts(Flat(nn.MSELoss()), output, target) is False
+    assert does_loss_broadcast(nn.MSELoss(), output, target) is True
+    assert does_loss_broadcast(Flat(nn.MSELoss()), output, target) is False
 
 
 def test_integer_targets_under_a_loss_that_takes_them():
-    assert broadcasts(squared, torch.zeros(4, 1), torch.tensor([0, 1, 0, 2])) is True
+    assert does_loss_broadcast(squared, torch.zeros(4, 1), torch.tensor([0, 1, 0, 2])) is True

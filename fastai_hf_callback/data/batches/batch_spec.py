@@ -8,7 +8,7 @@ from fastai_hf_callback.errors import InputError
 
 from .padding import NO_PADDING, Padding
 
-__all__ = ["BatchSpec", "first_position"]
+__all__ = ["BatchSpec", "find_first_position"]
 
 
 class BatchSpec(tuple):
@@ -93,7 +93,7 @@ def _count_positions(model: nn.Module) -> Optional[int]:
     return None if found is None else found[1].num_embeddings - _first_position(model, *found)
 
 
-def first_position(model: nn.Module) -> Optional[int]:
+def find_first_position(model: nn.Module) -> Optional[int]:
     """The position of a text's first token; None for a model without a table of positions."""
     found = _find_position_table(model)
     return None if found is None else _first_position(model, *found)

@@ -1,6 +1,6 @@
 """How texts become the tensors of a batch, and which texts may be given for prediction; for both fastais.
 
-Stands on ``encoder.py`` and ``batching.py``. A fastai room says only where the rows are kept and who asks for a batch.
+Stands on ``encoder.py`` and ``padding.py``. A fastai room says only where the rows are kept and who asks for a batch.
 """
 
 import os
@@ -34,7 +34,7 @@ class TextCollator:
     encoder : TextEncoder
     paired : bool
         Whether each text has a second one.
-    words : bool
+    is_split_into_words : bool
         Whether texts are lists of words, for a label per word.
     progress : callable, optional
         Wrapped around long work, ``progress(iterable, total)``.
@@ -51,11 +51,16 @@ class TextCollator:
         self,
         encoder: TextEncoder,
         paired: bool = False,
-        words: bool = False,
+        is_split_into_words: bool = False,
         progress: Any = None,
         columns: Sequence[str] = ("text",),
     ):
-        self.encoder, self.paired, self.words, self.progress = encoder, paired, words, progress
+        self.encoder, self.paired, self.is_split_into_words, self.progress = (
+            encoder,
+            paired,
+            is_split_into_words,
+            progress,
+        )
         self.columns = tuple(columns)
         self.names: Tuple[str, ...] = ()
         self.predicted: Optional[Tuple[EncodedText, int]] = (
@@ -70,7 +75,7 @@ class TextCollator:
     def predicts_per_token(self) -> bool:
         """Whether a model of these tasks gives something for each token, so that batches are to be of one width where
         predictions are put together."""
-        return self.words
+        return self.is_split_into_words
 
     # -- texts -> rows -----------------------------------------------------------------------------
 
@@ -84,16 +89,16 @@ class TextCollator:
     def set_tensor_names(self, rows: Sequence[EncodedText]) -> None:
         """Token types are among the tensors where these rows, the first ones, have any."""
         if not self.names:
-            types = ("token_type_ids",) if any(row.types is not None for row in rows) else ()
+            types = ("token_type_ids",) if any(row.token_type_ids is not None for row in rows) else ()
             self.names = ("input_ids", *types, "attention_mask")
 
     def encode_for_predict(self, item: Any, example_call: str) -> EncodedText:
         """The row of one text (or pair, or list of words, or the words as one str)."""
-        if self.words and isinstance(item, str):
+        if self.is_split_into_words and isinstance(item, str):
             item = item.split()
         self.check_item(item, example_call)
         row = self.encode_texts([tuple(item) if self.paired else item])[0]
-        self.predicted = (row, len(item)) if self.words else None
+        self.predicted = (row, len(item)) if self.is_split_into_words else None
         return row
 
     def read_texts_to_predict(self, items: Any, example_call: str) -> List[Any]:
@@ -153,7 +158,7 @@ class TextCollator:
                 raise InvalidInputError(
                     f"{given}; expected a pair of texts, as these data have: {example_call.format('(first, second)')}"
                 )
-        elif self.words:
+        elif self.is_split_into_words:
             if (
                 isinstance(item, str)
                 or not hasattr(item, "__len__")
@@ -175,16 +180,18 @@ class TextCollator:
     def _build_tensor(self, name: str, rows: Sequence[EncodedText], width: Optional[int]) -> Tensor:
         padding = self.padding
         if name == "input_ids":
-            return self._pad([row.ids for row in rows], padding.id, width)
+            return self._pad([row.input_ids for row in rows], padding.id, width)
         if name == "token_type_ids":
             return self._pad(
-                [np.zeros_like(row.ids) if row.types is None else row.types for row in rows], padding.type_id, width
+                [np.zeros_like(row.input_ids) if row.token_type_ids is None else row.token_type_ids for row in rows],
+                padding.type_id,
+                width,
             )
-        return build_attention_mask([row.ids for row in rows], padding.side, width)
+        return build_attention_mask([row.input_ids for row in rows], padding.side, width)
 
     def targets(self, rows: Sequence[EncodedText], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
         """The labels as the task's loss takes them; a label per word stands on the word's first piece."""
-        if self.words:
+        if self.is_split_into_words:
             return self._pad(
                 [align_labels_with_tokens(row, label) for row, label in zip(rows, labels)], IGNORE_INDEX, width
             )
@@ -213,12 +220,12 @@ class TextCollator:
         return EncodedText(ids, types, words), n_words
 
     def _find_words(self, ids: np.ndarray, rows: Iterable[EncodedText]) -> Tuple[Optional[np.ndarray], int]:
-        if not self.words:
+        if not self.is_split_into_words:
             return None, 0
         predicted = [] if self.predicted is None else [self.predicted]
-        known = ((row, int(row.words.max(initial=-1)) + 1) for row in rows)
+        known = ((row, int(row.word_ids.max(initial=-1)) + 1) for row in rows)
         return next(
-            ((row.words, n) for many in (predicted, known) for row, n in many if np.array_equal(row.ids, ids)),
+            ((row.word_ids, n) for many in (predicted, known) for row, n in many if np.array_equal(row.input_ids, ids)),
             (None, 0),
         )
 

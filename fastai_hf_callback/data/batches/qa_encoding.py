@@ -1,6 +1,6 @@
 """Questions with their contexts -> token ids that know where they stand, and answers as positions of tokens.
 
-Stands on ``feeding.py``. A context is cut where it does not fit, a question never; an answer that is cut off with it is
+Stands on ``collate.py``. A context is cut where it does not fit, a question never; an answer that is cut off with it is
 no target.
 """
 
@@ -30,18 +30,18 @@ class QAEncoding(NamedTuple):
 
     Attributes
     ----------
-    ids, types, words
-        As of ``EncodedText``; `words` is None.
+    input_ids, token_type_ids, word_ids
+        As of ``EncodedText``; `word_ids` is None.
     begins, ends : ndarray, int32, (length,)
         The characters of `context` that each token stands for, the end excluded; -1 outside the context.
     context : str
-    before : int
+    left_padding : int
         Padding in front of the row, in the batch that it was taken from.
     """
 
-    ids: np.ndarray
-    types: Optional[np.ndarray]
-    words: None
+    input_ids: np.ndarray
+    token_type_ids: Optional[np.ndarray]
+    word_ids: None
     begins: np.ndarray
     ends: np.ndarray
     context: str
@@ -124,22 +124,22 @@ class QACollator(TextCollator):
         ----------
         rows : sequence of QAEncoding
         labels : sequence of (int, int)
-            As ``answers.read_answers`` gives them. Without an answer both are the tokenizer's first special token
+            As ``qa_answers.read_answers`` gives them. Without an answer both are the tokenizer's first special token
             (``cls_token``), as in SQuAD 2.
         width : int, optional
         """
-        width = max(len(row.ids) for row in rows) if width is None else width
+        width = max(len(row.input_ids) for row in rows) if width is None else width
         return torch.from_numpy(np.stack([self._build_target(row, label, width) for row, label in zip(rows, labels)]))
 
     def _build_target(self, row: QAEncoding, label: Any, width: int) -> np.ndarray:
         span = _find_token_span(row, *label) if label[0] >= 0 else (self._no_answer_position(row),) * 2
         if span is None:
             return np.full(2, IGNORE_INDEX, dtype=np.int64)
-        left_padding = width - len(row.ids) if self.padding.side == "left" else 0
+        left_padding = width - len(row.input_ids) if self.padding.side == "left" else 0
         return np.array(span, dtype=np.int64) + left_padding
 
     def _no_answer_position(self, row: QAEncoding) -> int:
-        found = np.flatnonzero(row.ids == self.encoder.tokenizer.cls_token_id)
+        found = np.flatnonzero(row.input_ids == self.encoder.tokenizer.cls_token_id)
         return int(found[0]) if len(found) else 0
 
     def report_truncated_answers(
@@ -175,15 +175,15 @@ class QACollator(TextCollator):
         row, _ = super().recover_row(tensors, rows)
         real = dict(zip(self.names, tensors))["attention_mask"] > 0
         known = chain([] if self.predicted is None else [self.predicted[0]], rows)
-        found = next((one for one in known if np.array_equal(one.ids, row.ids)), None)
+        found = next((one for one in known if np.array_equal(one.input_ids, row.input_ids)), None)
         return row if found is None else found._replace(left_padding=int(real.nonzero()[0])), 0
 
-    def answer(self, row: Any, span: Sequence[int]) -> str:
+    def decode_answer(self, row: Any, span: Sequence[int]) -> str:
         """The text between two positions of a row of a batch, both included; empty outside the context."""
         first, last = (int(position) for position in span)
         if first == IGNORE_INDEX:
             return CUT_OFF
-        first, last = first - row.left_padding, min(last - row.left_padding, len(row.ids) - 1)
+        first, last = first - row.left_padding, min(last - row.left_padding, len(row.input_ids) - 1)
         inside = [at for at in range(max(first, 0), last + 1) if row.begins[at] != OUTSIDE_CONTEXT]
         if not inside or row.begins[max(first, 0)] == OUTSIDE_CONTEXT:
             return ""

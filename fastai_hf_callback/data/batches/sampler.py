@@ -13,7 +13,7 @@ __all__ = [
     "shard_batches",
     "shard_batches_evenly",
     "global_batch_sizes",
-    "longest_first",
+    "sort_longest_first",
     "padding_ratio",
 ]
 
@@ -171,7 +171,7 @@ def shard_batches_evenly(
     return shares, [order[at : at + bs] for at in range(whole, len(order), bs)]
 
 
-def longest_first(lengths: Sequence[int]) -> np.ndarray:
+def sort_longest_first(lengths: Sequence[int]) -> np.ndarray:
     """Row numbers by falling length, int64, (rows,); rows of one length keep their order."""
     return np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
 

@@ -37,13 +37,13 @@ def gather_word_labels(pieces: np.ndarray, row: Any, n_words: int, side: str) ->
     side : str
         On which the row was padded.
     """
-    length = len(row.ids)
+    length = len(row.input_ids)
     real = pieces[len(pieces) - length :] if side == "left" else pieces[:length]
-    if row.words is None:
+    if row.word_ids is None:
         return real[real != IGNORE_INDEX]
     first = find_first_subwords(row)
     word_labels = np.full(n_words, IGNORE_INDEX, dtype=np.int64)
-    word_labels[row.words[first]] = real[first]
+    word_labels[row.word_ids[first]] = real[first]
     return word_labels
 
 
@@ -71,14 +71,14 @@ def count_correct_words(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tup
 
 def find_first_subwords(row: Any) -> np.ndarray:
     """Where each word of an encoded row begins: positions, int64."""
-    before = np.concatenate([[-1], row.words[:-1]])
-    return np.flatnonzero((row.words >= 0) & (row.words != before))
+    before = np.concatenate([[-1], row.word_ids[:-1]])
+    return np.flatnonzero((row.word_ids >= 0) & (row.word_ids != before))
 
 
 def align_labels_with_tokens(row: Any, labels: Any) -> np.ndarray:
     """The target of each piece: its word's class on the first, ``IGNORE_INDEX`` elsewhere; int64, (pieces,)."""
-    targets = np.full(len(row.ids), IGNORE_INDEX, dtype=np.int64)
+    targets = np.full(len(row.input_ids), IGNORE_INDEX, dtype=np.int64)
     first = find_first_subwords(row)
     # Rows of a test set, and of `predict`, bring none: 0 then, so that the places of words can be told.
-    targets[first] = labels[row.words[first]] if isinstance(labels, np.ndarray) else 0
+    targets[first] = labels[row.word_ids[first]] if isinstance(labels, np.ndarray) else 0
     return targets

@@ -92,10 +92,10 @@ class TextEncoder:
         InvalidInputError
             When a text is no str, or `pairs` does not fit.
         """
-        firsts, seconds, words = _validate_texts(texts, pairs)
+        firsts, seconds, is_split_into_words = _validate_texts(texts, pairs)
         if seconds is not None:
             _check_special_tokens_fit(self.tokenizer, self.max_length, pair=True)
-        job = create_tokenization_job(self.tokenizer, self.max_length, firsts, seconds, words)
+        job = create_tokenization_job(self.tokenizer, self.max_length, firsts, seconds, is_split_into_words)
         parts, total = encode_in_chunks(job, self.tokenizer_workers)
         with job.preserve_tokenizer_settings(), closing(parts):
             return list(chain.from_iterable(progress(parts, total) if progress else parts))
@@ -179,8 +179,8 @@ def _check_model_max_length(tokenizer: Any, max_length: int) -> None:
 def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bool]:
     """Texts and pairs as lists, and whether the texts are lists of words."""
     firsts = _as_list("texts", texts)
-    words = bool(firsts) and isinstance(firsts[0], (list, tuple))
-    if words:
+    is_split_into_words = bool(firsts) and isinstance(firsts[0], (list, tuple))
+    if is_split_into_words:
         _raise_for_bad_texts(
             firsts,
             [i for i, text in enumerate(firsts) if not _is_word_list(text)],
@@ -192,8 +192,8 @@ def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[st
     else:
         _check_strings("texts", firsts)
     if pairs is None:
-        return firsts, None, words
-    if words:
+        return firsts, None, is_split_into_words
+    if is_split_into_words:
         raise InvalidInputError(
             "texts of words and pairs were given; expected pairs only beside texts that are str; write pairs=None"
         )
@@ -203,7 +203,7 @@ def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[st
             f"{len(firsts)} texts and {len(seconds)} pairs were given; expected one pair for each text"
         )
     _check_strings("pairs", seconds)
-    return firsts, seconds, words
+    return firsts, seconds, is_split_into_words
 
 
 def _as_list(name: str, texts: Any) -> List[Any]:

@@ -40,24 +40,24 @@ class EncodedText(NamedTuple):
 
     Attributes
     ----------
-    ids : ndarray, int32, (length,)
-    types : ndarray, int32, (length,), or None
-        ``token_type_ids``; None where the tokenizer has none and where all are 0.
-    words : ndarray, int32, (length,), or None
+    input_ids : ndarray, int32, (length,)
+    token_type_ids : ndarray, int32, (length,), or None
+        None where the tokenizer has none and where all are 0.
+    word_ids : ndarray, int32, (length,), or None
         Which word of the text each token belongs to, -1 for special tokens; None unless words were given.
     """
 
-    ids: np.ndarray
-    types: Optional[np.ndarray]
-    words: Optional[np.ndarray]
+    input_ids: np.ndarray
+    token_type_ids: Optional[np.ndarray]
+    word_ids: Optional[np.ndarray]
 
 
 def create_tokenization_job(
-    tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool
+    tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], is_split_into_words: bool
 ) -> Any:
     """What encodes a span of these rows when it is called with one."""
     return (_SlowTokenizerJob if _is_slow(tokenizer) else _FastTokenizerJob)(
-        tokenizer, max_length, firsts, seconds, words
+        tokenizer, max_length, firsts, seconds, is_split_into_words
     )
 
 
@@ -172,13 +172,20 @@ def count_special_tokens(tokenizer: Any, pair: bool) -> int:
 class _TokenizationJob:
     """What `TextEncoder.encode` was given; called with a span of rows."""
 
-    def __init__(self, tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
-        self.tokenizer, self.max_length, self.firsts, self.seconds, self.words = (
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int,
+        firsts: List[Any],
+        seconds: Optional[List[str]],
+        is_split_into_words: bool,
+    ):
+        self.tokenizer, self.max_length, self.firsts, self.seconds, self.is_split_into_words = (
             tokenizer,
             max_length,
             firsts,
             seconds,
-            words,
+            is_split_into_words,
         )
 
     def can_use_processes(self) -> bool:
@@ -196,22 +203,22 @@ class _FastTokenizerJob(_TokenizationJob):
     def __call__(self, span: Span) -> List[EncodedText]:
         firsts = self.firsts[slice(*span)]
         seconds = None if self.seconds is None else self.seconds[slice(*span)]
-        if not self.words and self._can_skip_offsets(firsts, seconds):
+        if not self.is_split_into_words and self._can_skip_offsets(firsts, seconds):
             return self._encode_without_offsets(firsts, seconds)
         return self._call_tokenizer(firsts, seconds)
 
     def _call_tokenizer(self, firsts: List[Any], seconds: Optional[List[str]]) -> List[EncodedText]:
         made = self.tokenizer(
-            self._add_leading_space(firsts) if self.words else firsts,
+            self._add_leading_space(firsts) if self.is_split_into_words else firsts,
             seconds,
             truncation=True,
             max_length=self.max_length,
-            is_split_into_words=self.words,
+            is_split_into_words=self.is_split_into_words,
             padding=False,
             return_attention_mask=False,
         )
         types = made.get("token_type_ids") or [None] * len(firsts)
-        words = (made.word_ids(i) if self.words else None for i in range(len(firsts)))
+        words = (made.word_ids(i) if self.is_split_into_words else None for i in range(len(firsts)))
         return [_build_row(*parts) for parts in zip(made["input_ids"], types, words)]
 
     def _can_skip_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> bool:
@@ -239,19 +246,28 @@ class _SlowTokenizerJob(_TokenizationJob):
 
     rows = CHUNK_ROWS_SLOW
 
-    def __init__(self, tokenizer: Any, max_length: int, firsts: List[Any], seconds: Optional[List[str]], words: bool):
-        super().__init__(_copy_with_own_caches(tokenizer), max_length, firsts, seconds, words)
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_length: int,
+        firsts: List[Any],
+        seconds: Optional[List[str]],
+        is_split_into_words: bool,
+    ):
+        super().__init__(_copy_with_own_caches(tokenizer), max_length, firsts, seconds, is_split_into_words)
         self.specials = _specials(self.tokenizer, seconds is not None)
         self.room = max_length - self.specials.count
         self.from_left = getattr(tokenizer, "truncation_side", "right") == "left"
         self.special_tokens = {*getattr(tokenizer, "added_tokens_encoder", ()), *tokenizer.all_special_tokens}
         self.cache: Dict[str, List[int]] = {}
-        self.space = _find_leading_space(self._encode_whole) if words else ""
-        self.by_chunk = not words and len(firsts) >= MIN_TEXTS_FOR_CHUNKS and self._chunks_are_independent()
+        self.space = _find_leading_space(self._encode_whole) if is_split_into_words else ""
+        self.by_chunk = (
+            not is_split_into_words and len(firsts) >= MIN_TEXTS_FOR_CHUNKS and self._chunks_are_independent()
+        )
 
     def can_use_processes(self) -> bool:
         texts = chain(self.firsts, self.seconds or ())
-        size = sum(sum(map(len, text)) if self.words else len(text) for text in texts)
+        size = sum(sum(map(len, text)) if self.is_split_into_words else len(text) for text in texts)
         if size < (MIN_CHARS_FOR_PROCESSES_CACHED if self.by_chunk else MIN_CHARS_FOR_PROCESSES) or not can_fork():
             return False
         return _is_picklable(self.tokenizer)
@@ -261,7 +277,7 @@ class _SlowTokenizerJob(_TokenizationJob):
 
     def _encode_row(self, i: int) -> EncodedText:
         words = None
-        if self.words:
+        if self.is_split_into_words:
             first, words = self._encode_words(self.firsts[i])
         else:
             first = self._encode_text(self.firsts[i])
@@ -383,9 +399,9 @@ def _build_row(ids: List[int], types: Optional[List[int]], words: Optional[List[
 
 def _is_same_row(one: EncodedText, other: EncodedText) -> bool:
     return (
-        np.array_equal(one.ids, other.ids)
-        and (one.types is None) == (other.types is None)
-        and (one.types is None or np.array_equal(one.types, other.types))
+        np.array_equal(one.input_ids, other.input_ids)
+        and (one.token_type_ids is None) == (other.token_type_ids is None)
+        and (one.token_type_ids is None or np.array_equal(one.token_type_ids, other.token_type_ids))
     )
 
 

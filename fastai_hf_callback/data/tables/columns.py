@@ -1,6 +1,6 @@
 """What a column holds: lists, words, numbers, bits, blanks. Imports numpy, and pandas when it is used.
 
-Stands on ``parts.py``; ``targets.py`` makes numbers of it.
+Stands on ``splits.py``; ``targets.py`` makes numbers of it.
 """
 
 from numbers import Number
@@ -59,21 +59,21 @@ def has_strings(column: Any) -> bool:
     return column.dtype.kind not in "biuf" and any(isinstance(value, str) for value in column.tolist())
 
 
-def check_no_missing(part: Split, label: Any) -> None:
-    column = part.column(label)
+def check_no_missing(split: Split, label: Any) -> None:
+    column = split.column(label)
     missing = column.isna().to_numpy(dtype=bool)
     if column.dtype.kind not in "biufmM" and not is_categorical(column):
         missing = missing | np.array([isinstance(value, str) and not value.strip() for value in column.tolist()])
     if missing.any():
-        drop = f", or leave the column out: {part.format_drop([label])}" if part.split == "test" else ""
+        drop = f", or leave the column out: {split.format_drop([label])}" if split.name == "test" else ""
         raise InvalidInputError(
-            f"label column {label!r} of {part.split} is empty in {missing.sum()} of {part.size} "
-            f"row(s), {part.locate_rows(missing)}; fill or remove these rows{drop}"
+            f"label column {label!r} of {split.name} is empty in {missing.sum()} of {split.size} "
+            f"row(s), {split.locate_rows(missing)}; fill or remove these rows{drop}"
         )
 
 
-def describe_first_wrong(part: Split, label: Any, wrong: np.ndarray) -> str:
-    value = part.column(label).iloc[int(wrong.argmax())]
+def describe_first_wrong(split: Split, label: Any, wrong: np.ndarray) -> str:
+    value = split.column(label).iloc[int(wrong.argmax())]
     value = value.item() if isinstance(value, np.generic) else value
     return repr(value) if isinstance(value, (str, Number)) else f"a value of type {type(value).__name__}"
 
@@ -96,15 +96,15 @@ def to_numbers(column: Any) -> np.ndarray:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def parse_binary_column(part: Split, label: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
+def parse_binary_column(split: Split, label: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
     """The column as 0.0 and 1.0, and a mask of what is neither (None: nothing)."""
     import pandas as pd
 
-    column = part.column(label)
+    column = split.column(label)
     if column.dtype.kind in "biuf":
         bits = column.to_numpy(dtype=np.float64, na_value=np.nan)
     elif has_lists(column):
-        bits = np.full(part.size, np.nan)
+        bits = np.full(split.size, np.nan)
     else:
         codes, values = pd.factorize(column.map(str))
         bits = np.array([BINARY_VALUES.get(str(value).strip().lower(), np.nan) for value in values])[codes]

@@ -1,7 +1,7 @@
 """DataFrames or CSV files -> the texts and targets of train, valid and test, checked, or one line that says what is
 wrong and what to write.
 
-Stands on ``parts.py`` (whose rows) and ``targets.py`` (labels as numbers). No row is ever dropped and nothing that the
+Stands on ``splits.py`` (whose rows) and ``targets.py`` (labels as numbers). No row is ever dropped and nothing that the
 caller gave is changed; rows go by position, whatever the index.
 """
 
@@ -93,7 +93,7 @@ def read_examples(
         The column of texts; for ``"token-classification"`` of lists of words.
     labels : str or list of str
         A column of classes, numbers or lists; several columns of 0 and 1, or of numbers; for ``"question-answering"`` see
-        ``answers.read_answers``.
+        ``qa_answers.read_answers``.
     text_pair : str, optional
         The column of second texts.
     test : pandas.DataFrame, path-like or list of str, optional
@@ -117,34 +117,36 @@ def read_examples(
     columns = _as_list(labels)
     _check_names([text, text_pair, *columns])
     required = [text] if text_pair is None else [text, text_pair]
-    parts = [part for part in open_splits(train, valid, test, text, required, columns, seed) if part is not None]
-    classes = parts[0].classes if classes is None else classes
-    if task is None and has_squad_answers(parts[0].column(columns[0])):
+    splits = [split for split in open_splits(train, valid, test, text, required, columns, seed) if split is not None]
+    classes = splits[0].classes if classes is None else classes
+    if task is None and has_squad_answers(splits[0].column(columns[0])):
         task = "question-answering"
-    task_given, task = task is not None, choose_task(parts[0], text, columns, task)
+    task_given, task = task is not None, choose_task(splits[0], text, columns, task)
     _check_pair_fits(task, text_pair)
-    for table in unique_tables(parts):
+    for table in unique_tables(splits):
         _check_no_text_missing(table, required)
-    texts = [_read_texts(part, text, is_split_into_words=task == "token-classification") for part in parts]
-    pairs = [None if text_pair is None else _read_texts(part, text_pair, is_split_into_words=False) for part in parts]
-    labelled = [part for part in parts if _has_labels(part, columns)]
+    texts = [_read_texts(split, text, is_split_into_words=task == "token-classification") for split in splits]
+    pairs = [
+        None if text_pair is None else _read_texts(split, text_pair, is_split_into_words=False) for split in splits
+    ]
+    labelled = [split for split in splits if _has_labels(split, columns)]
     answer_messages: List[str] = []
     if task == "question-answering":
         names, targets, answer_messages = _read_qa_targets(labelled, pairs, columns, classes)
     else:
         names, targets = read_targets(labelled, columns, task, classes, task_given)
     if task == "token-classification":
-        for part, words, target in zip(parts, texts, targets):
-            _check_label_counts(part, words, target, text, columns[0])
-    targets = (targets + [None])[: len(parts)]
-    splits = [Examples(*each) for each in zip(texts, pairs, targets)]
-    messages = [line for part, split in zip(parts, splits) for line in _describe_blanks(part, split)]
+        for split, words, target in zip(splits, texts, targets):
+            _check_label_counts(split, words, target, text, columns[0])
+    targets = (targets + [None])[: len(splits)]
+    examples = [Examples(*each) for each in zip(texts, pairs, targets)]
+    messages = [line for split, of_split in zip(splits, examples) for line in _describe_blanks(split, of_split)]
     messages += (
-        _describe_numeric_texts(parts[0], text, splits[0].texts)
-        + _describe_duplicates(parts[1], splits)
+        _describe_numeric_texts(splits[0], text, examples[0].texts)
+        + _describe_duplicates(splits[1], examples)
         + answer_messages
     )
-    return LabeledSplits(splits[0], splits[1], splits[2] if len(splits) > 2 else None, task, names, messages)
+    return LabeledSplits(examples[0], examples[1], examples[2] if len(examples) > 2 else None, task, names, messages)
 
 
 def _as_list(labels: Any) -> List[Any]:
@@ -179,11 +181,11 @@ def _check_pair_fits(task: str, text_pair: Any) -> None:
 
 
 def _read_qa_targets(
-    parts: List[Split], contexts: List[Any], labels: List[Any], classes: Any
+    splits: List[Split], contexts: List[Any], labels: List[Any], classes: Any
 ) -> Tuple[List[str], List[Any], List[str]]:
     if classes is not None:
         raise InvalidInputError("classes was given and task is 'question-answering', which has none; leave classes out")
-    found = [read_answers(part, of_part, labels) for part, of_part in zip(parts, contexts)]
+    found = [read_answers(split, of_split, labels) for split, of_split in zip(splits, contexts)]
     return (
         ["start", "end"],
         [char_spans for char_spans, _ in found],
@@ -191,13 +193,13 @@ def _read_qa_targets(
     )
 
 
-def _has_labels(part: Split, labels: List[Any]) -> bool:
-    there = [label for label in labels if label in part.frame.columns]
+def _has_labels(split: Split, labels: List[Any]) -> bool:
+    there = [label for label in labels if label in split.frame.columns]
     if there and len(there) < len(labels):
         lacking = [label for label in labels if label not in there]
         raise InvalidInputError(
-            f"{part.split} has the label column(s) {format_names(there)} and lacks {format_names(lacking)}; "
-            f"expected all or none: write {part.format_drop(there)}, or add the others"
+            f"{split.name} has the label column(s) {format_names(there)} and lacks {format_names(lacking)}; "
+            f"expected all or none: write {split.format_drop(there)}, or add the others"
         )
     return bool(there)
 
@@ -210,31 +212,31 @@ def _check_no_text_missing(table: Split, columns: List[Any]) -> None:
         missing = table.column(column).isna().to_numpy(dtype=bool)
         if missing.any():
             raise InvalidInputError(
-                f"text column {column!r} of {table.split} is missing in {missing.sum()} of "
+                f"text column {column!r} of {table.name} is missing in {missing.sum()} of "
                 f"{table.size} row(s), {table.locate_rows(missing)}; fill them, as with .fillna(''), or remove "
                 f"these rows"
             )
 
 
-def _read_texts(part: Split, column: Any, is_split_into_words: bool) -> List[Any]:
-    values = part.column(column).tolist()
-    return _read_words(part, column, values) if is_split_into_words else _read_strings(part, column, values)
+def _read_texts(split: Split, column: Any, is_split_into_words: bool) -> List[Any]:
+    values = split.column(column).tolist()
+    return _read_words(split, column, values) if is_split_into_words else _read_strings(split, column, values)
 
 
-def _read_strings(part: Split, column: Any, values: List[Any]) -> List[str]:
+def _read_strings(split: Split, column: Any, values: List[Any]) -> List[str]:
     wrong = [row for row, value in enumerate(values) if not isinstance(value, str)]
     if wrong:
         first = values[wrong[0]]
         cure = ".str.join(' ')" if is_list(first) else ".astype(str)"
         raise InvalidInputError(
-            f"text column {column!r} of {part.split} holds {type(first).__name__}, no str, in "
-            f"{len(wrong)} of {part.size} row(s), {part.locate_rows(wrong)}; expected a str each: name the "
+            f"text column {column!r} of {split.name} holds {type(first).__name__}, no str, in "
+            f"{len(wrong)} of {split.size} row(s), {split.locate_rows(wrong)}; expected a str each: name the "
             f"column of texts, or turn it into str with {cure}"
         )
     return values
 
 
-def _read_words(part: Split, column: Any, values: List[Any]) -> List[List[str]]:
+def _read_words(split: Split, column: Any, values: List[Any]) -> List[List[str]]:
     wrong = [
         row
         for row, words in enumerate(values)
@@ -248,21 +250,21 @@ def _read_words(part: Split, column: Any, values: List[Any]) -> List[List[str]]:
             else type(first).__name__
         )
         raise InvalidInputError(
-            f"text column {column!r} of {part.split} holds {held} in {len(wrong)} of {part.size} "
-            f"row(s), {part.locate_rows(wrong)}; task 'token-classification' needs a list of str in each, as "
+            f"text column {column!r} of {split.name} holds {held} in {len(wrong)} of {split.size} "
+            f"row(s), {split.locate_rows(wrong)}; task 'token-classification' needs a list of str in each, as "
             f".str.split() gives"
         )
     return [list(words) for words in values]
 
 
-def _check_label_counts(part: Split, texts: List[List[str]], targets: Any, text: Any, label: Any) -> None:
+def _check_label_counts(split: Split, texts: List[List[str]], targets: Any, text: Any, label: Any) -> None:
     if targets is None:
         return
     wrong = [row for row, (words, target) in enumerate(zip(texts, targets)) if len(words) != len(target)]
     if wrong:
         raise InvalidInputError(
-            f"{len(wrong)} row(s) of {part.split} have other numbers of words and labels, "
-            f"{part.locate_rows(wrong)} (the first: {len(texts[wrong[0]])} words in {text!r}, "
+            f"{len(wrong)} row(s) of {split.name} have other numbers of words and labels, "
+            f"{split.locate_rows(wrong)} (the first: {len(texts[wrong[0]])} words in {text!r}, "
             f"{len(targets[wrong[0]])} labels in {label!r}); expected one label per word"
         )
 
@@ -270,29 +272,29 @@ def _check_label_counts(part: Split, texts: List[List[str]], targets: Any, text:
 # -- what the user is told -------------------------------------------------------------------------
 
 
-def _describe_blanks(part: Split, split: Examples) -> List[str]:
-    first = np.array([is_blank(text) for text in split.texts])
-    second = first if split.pairs is None else np.array([is_blank(text) for text in split.pairs])
-    does = "train" if part.split == "train" else "count"
+def _describe_blanks(split: Split, examples: Examples) -> List[str]:
+    first = np.array([is_blank(text) for text in examples.texts])
+    second = first if examples.pairs is None else np.array([is_blank(text) for text in examples.pairs])
+    does = "train" if split.name == "train" else "count"
     return [
         line
         for line in (
-            _describe_count(part, first & second, "text", "blank", f"{does} as special tokens alone"),
-            _describe_count(part, first ^ second, "pair", "half blank", f"{does} with one text and special tokens"),
+            _describe_count(split, first & second, "text", "blank", f"{does} as special tokens alone"),
+            _describe_count(split, first ^ second, "pair", "half blank", f"{does} with one text and special tokens"),
         )
         if line
     ]
 
 
-def _describe_count(part: Split, rows: np.ndarray, what: str, how: str, then: str) -> str:
+def _describe_count(split: Split, rows: np.ndarray, what: str, how: str, then: str) -> str:
     n = int(rows.sum())
     if not n:
         return ""
     verb, rest = then.split(" ", 1)
     return (
-        f"1 {what} of {part.split} is {how} ({part.locate_rows(rows)}): it {verb}s {rest}"
+        f"1 {what} of {split.name} is {how} ({split.locate_rows(rows)}): it {verb}s {rest}"
         if n == 1
-        else f"{n} {what}s of {part.split} are {how} ({part.locate_rows(rows)}): they {verb} {rest}"
+        else f"{n} {what}s of {split.name} are {how} ({split.locate_rows(rows)}): they {verb} {rest}"
     )
 
 
@@ -306,14 +308,16 @@ def _describe_numeric_texts(train: Split, column: Any, texts: List[Any]) -> List
     ]
 
 
-def _text_keys(split: Examples) -> List[Tuple[Any, Any]]:
-    texts = split.texts if not split.texts or isinstance(split.texts[0], str) else list(map(tuple, split.texts))
-    return list(zip(texts, split.pairs or [None] * len(texts)))
+def _text_keys(examples: Examples) -> List[Tuple[Any, Any]]:
+    texts = (
+        examples.texts if not examples.texts or isinstance(examples.texts[0], str) else list(map(tuple, examples.texts))
+    )
+    return list(zip(texts, examples.pairs or [None] * len(texts)))
 
 
-def _describe_duplicates(valid: Split, splits: List[Examples]) -> List[str]:
-    trained_on = set(_text_keys(splits[0]))
-    duplicates = [row for row, key in enumerate(_text_keys(splits[1])) if key in trained_on]
+def _describe_duplicates(valid: Split, examples: List[Examples]) -> List[str]:
+    trained_on = set(_text_keys(examples[0]))
+    duplicates = [row for row, key in enumerate(_text_keys(examples[1])) if key in trained_on]
     if not duplicates:
         return []
     are = "is" if len(duplicates) == 1 else "are"

@@ -1,7 +1,7 @@
 """A Hugging Face dataset -> a DataFrame whose classes have their names. Takes a dataset by its interface
 (``column_names``, ``features``, ``to_pandas``), and imports pandas when it is used.
 
-Stands below ``parts.py``, which opens what the caller gave.
+Stands below ``splits.py``, which opens what the caller gave.
 """
 
 from collections.abc import Mapping

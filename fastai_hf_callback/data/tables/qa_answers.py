@@ -1,6 +1,6 @@
 """Columns of answers -> where each stands in its context, or one line that says what is wrong with them.
 
-Stands on ``parts.py`` and ``columns.py``; ``passages.py`` makes positions of tokens of it. Imports numpy.
+Stands on ``splits.py`` and ``columns.py``; ``qa_encoding.py`` makes positions of tokens of it. Imports numpy.
 """
 
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ def has_squad_answers(column: Any) -> bool:
     )
 
 
-def read_answers(part: Split, contexts: Sequence[str], labels: Sequence[Any]) -> Tuple[np.ndarray, List[str]]:
+def read_answers(split: Split, contexts: Sequence[str], labels: Sequence[Any]) -> Tuple[np.ndarray, List[str]]:
     """Where the answers of a split stand.
 
     Parameters
     ----------
-    part : Part
+    split : Split
     contexts : sequence of str
     labels : sequence
         One column of answers, as text or as SQuAD has them (of several for one question the first counts); or two
@@ -55,11 +55,11 @@ def read_answers(part: Split, contexts: Sequence[str], labels: Sequence[Any]) ->
     InvalidInputError
         When an answer does not stand in its context word for word, or not where it is said to.
     """
-    answers = _read_answer_columns(part, labels)
+    answers = _read_answer_columns(split, labels)
     char_spans = np.array(
         [_locate_answer(answer, context) for answer, context in zip(answers, contexts)], dtype=np.int64
     )
-    _check_answers_found(part, labels, answers, contexts, char_spans)
+    _check_answers_found(split, labels, answers, contexts, char_spans)
     several = [
         row
         for row, (answer, context) in enumerate(zip(answers, contexts))
@@ -67,7 +67,7 @@ def read_answers(part: Split, contexts: Sequence[str], labels: Sequence[Any]) ->
     ]
     messages = (
         [
-            f"{len(several)} answer(s) of {part.split} stand in their context more than once ({part.locate_rows(several)}): the "
+            f"{len(several)} answer(s) of {split.name} stand in their context more than once ({split.locate_rows(several)}): the "
             f"first place is taken; two columns, labels=[answer, its first character], say which"
         ]
         if several
@@ -83,37 +83,37 @@ def _is_squad_answer(value: Any) -> bool:
 # -- what was given --------------------------------------------------------------------------------
 
 
-def _read_answer_columns(part: Split, labels: Sequence[Any]) -> List[Answer]:
+def _read_answer_columns(split: Split, labels: Sequence[Any]) -> List[Answer]:
     if len(labels) > 2:
         raise InvalidInputError(
             f"task='question-answering': {len(labels)} label columns were given, {format_names(labels)}; expected one, "
             f"of answers, or two, of answers and of the place of their first character"
         )
-    values = [part.column(label).tolist() for label in labels]
-    return [_parse_answer(part, labels, row, given) for row, given in enumerate(zip(*values))]
+    values = [split.column(label).tolist() for label in labels]
+    return [_parse_answer(split, labels, row, given) for row, given in enumerate(zip(*values))]
 
 
-def _parse_answer(part: Split, labels: Sequence[Any], row: int, given: Tuple[Any, ...]) -> Answer:
+def _parse_answer(split: Split, labels: Sequence[Any], row: int, given: Tuple[Any, ...]) -> Answer:
     text, begin = given[0], given[1] if len(given) > 1 else None
     if _is_squad_answer(text):
         texts, begins = list(text["text"]), list(text["answer_start"])
         text, begin = (texts[0], begins[0] if begins else None) if texts else ("", None)
     if text is None or not isinstance(text, str) and is_missing(text):
         text = ""
-    if isinstance(text, (int, np.integer)) and part.path is not None:
+    if isinstance(text, (int, np.integer)) and split.path is not None:
         text = str(text)  # a file whose answers are years, read as numbers
     if not isinstance(text, str):
         raise InvalidInputError(
-            f"label column {labels[0]!r} of {part.split} holds {type(text).__name__}, "
-            f"{part.locate_rows([row])}; expected the answer as it stands in the context, a str, or "
+            f"label column {labels[0]!r} of {split.name} holds {type(text).__name__}, "
+            f"{split.locate_rows([row])}; expected the answer as it stands in the context, a str, or "
             f"{{'text': [...], 'answer_start': [...]}}"
         )
     return _strip_answer(
-        text, None if len(given) == 1 and begin is None else _parse_start(part, labels, row, begin, text)
+        text, None if len(given) == 1 and begin is None else _parse_start(split, labels, row, begin, text)
     )
 
 
-def _parse_start(part: Split, labels: Sequence[Any], row: int, begin: Any, text: str) -> Optional[int]:
+def _parse_start(split: Split, labels: Sequence[Any], row: int, begin: Any, text: str) -> Optional[int]:
     if not text.strip():
         return None
     try:
@@ -122,8 +122,8 @@ def _parse_start(part: Split, labels: Sequence[Any], row: int, begin: Any, text:
         number = float("nan")
     if number != int(number) if number == number else True:
         raise InvalidInputError(
-            f"label column {labels[-1]!r} of {part.split} holds {begin!r} for the place of an answer's "
-            f"first character, {part.locate_rows([row])}; expected a whole number from 0 on"
+            f"label column {labels[-1]!r} of {split.name} holds {begin!r} for the place of an answer's "
+            f"first character, {split.locate_rows([row])}; expected a whole number from 0 on"
         )
     return int(number)
 
@@ -146,7 +146,7 @@ def _locate_answer(answer: Answer, context: str) -> Tuple[int, int]:
 
 
 def _check_answers_found(
-    part: Split, labels: Sequence[Any], answers: List[Answer], contexts: Sequence[str], char_spans: np.ndarray
+    split: Split, labels: Sequence[Any], answers: List[Answer], contexts: Sequence[str], char_spans: np.ndarray
 ) -> None:
     lost = [row for row, answer in enumerate(answers) if answer.text and char_spans[row][0] < 0]
     if not lost:
@@ -154,13 +154,13 @@ def _check_answers_found(
     first, context = answers[lost[0]], contexts[lost[0]]
     if first.begin is None or first.text not in context:
         raise InvalidInputError(
-            f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand in their context word "
-            f"for word, {part.locate_rows(lost)} (the first: {first.text!r}); expected a part of the context "
+            f"{len(lost)} of {split.size} answer(s) of {split.name} do not stand in their context word "
+            f"for word, {split.locate_rows(lost)} (the first: {first.text!r}); expected a part of the context "
             f"each, or an empty text where it holds none: correct them, or leave these rows out"
         )
     raise InvalidInputError(
-        f"{len(lost)} of {part.size} answer(s) of {part.split} do not stand where {labels[-1]!r} says, "
-        f"{part.locate_rows(lost)} (the first: {first.text!r} at {first.begin}, where "
+        f"{len(lost)} of {split.size} answer(s) of {split.name} do not stand where {labels[-1]!r} says, "
+        f"{split.locate_rows(lost)} (the first: {first.text!r} at {first.begin}, where "
         f"{context[first.begin : first.begin + len(first.text)]!r} stands); expected the place of the "
         f"first character, counted from 0: correct them, or give the answers' column alone"
     )

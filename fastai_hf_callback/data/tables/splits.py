@@ -39,7 +39,7 @@ class Split(NamedTuple):
     is the file they were read from, ``classes`` the order of classes that the data bring themselves.
     """
 
-    split: str
+    name: str
     frame: Any
     row_template: str
     path: Optional[str]
@@ -65,7 +65,7 @@ class Split(NamedTuple):
 
     def format_drop(self, columns: Sequence[Any]) -> str:
         """How the caller would write this split without some columns."""
-        return self.drop_template.format(split=self.split, columns=list(columns))
+        return self.drop_template.format(split=self.name, columns=list(columns))
 
 
 def open_splits(
@@ -92,12 +92,12 @@ def open_splits(
     return train, valid, _convert_label_columns(test, optional)
 
 
-def unique_tables(parts: Sequence[Split]) -> List[Split]:
-    """The tables that the parts are rows of, each once: what is drawn for validation is a row of train to its owner."""
+def unique_tables(splits: Sequence[Split]) -> List[Split]:
+    """The tables that the splits are rows of, each once: what is drawn for validation is a row of train to its owner."""
     tables: List[Split] = []
-    for part in parts:
-        if not any(part.frame is table.frame for table in tables):
-            tables.append(part)
+    for split in splits:
+        if not any(split.frame is table.frame for table in tables):
+            tables.append(split)
     return [table._replace(positions=np.arange(len(table.frame))) for table in tables]
 
 
@@ -124,35 +124,35 @@ def format_as_keyword(name: str, value: str = "") -> str:
     return f"pd.read_csv(path, {name}={repr(value) if value else '...'})"
 
 
-def _open_split(given: Any, split: str, labels: Sequence[Any]) -> Split:
+def _open_split(given: Any, name: str, labels: Sequence[Any]) -> Split:
     import pandas as pd
 
-    row_template = f"{split}.iloc[[{{}}]]"
+    row_template = f"{name}.iloc[[{{}}]]"
     if isinstance(given, (str, os.PathLike)):
         frame = read_frame(Path(given), format_option=format_as_keyword)
-        part = Split(split, frame, row_template, str(given), np.arange(len(frame)))
+        split = Split(name, frame, row_template, str(given), np.arange(len(frame)))
     elif isinstance(given, pd.DataFrame):
-        part = Split(split, given, row_template, None, np.arange(len(given)))
+        split = Split(name, given, row_template, None, np.arange(len(given)))
     elif is_dataset(given):
-        frame, classes = dataset_to_frame(given, split, labels)
-        row_template = f"{split}.select([{{}}])" if hasattr(given, "select") else f"list({split})[i] for i in [{{}}]"
-        part = Split(
-            split, frame, row_template, None, np.arange(len(frame)), "{split}.remove_columns({columns!r})", classes
+        frame, classes = dataset_to_frame(given, name, labels)
+        row_template = f"{name}.select([{{}}])" if hasattr(given, "select") else f"list({name})[i] for i in [{{}}]"
+        split = Split(
+            name, frame, row_template, None, np.arange(len(frame)), "{split}.remove_columns({columns!r})", classes
         )
     else:
-        check_single_split(given, split)
-        frame = _to_pandas(given, split)
-        part = Split(split, frame, f"{split}.to_pandas().iloc[[{{}}]]", None, np.arange(len(frame)))
-    return _check_not_empty(part)
+        check_single_split(given, name)
+        frame = _to_pandas(given, name)
+        split = Split(name, frame, f"{name}.to_pandas().iloc[[{{}}]]", None, np.arange(len(frame)))
+    return _check_not_empty(split)
 
 
-def _convert_label_columns(part: Split, labels: Sequence[Any]) -> Split:
+def _convert_label_columns(split: Split, labels: Sequence[Any]) -> Split:
     """Label columns of a file are stripped, and numbers where they hold numbers throughout."""
-    if part.path is None:
-        return part
-    return part._replace(
-        frame=part.frame.assign(
-            **{label: _to_numbers_if_numeric(part.frame[label]) for label in labels if label in part.frame.columns}
+    if split.path is None:
+        return split
+    return split._replace(
+        frame=split.frame.assign(
+            **{label: _to_numbers_if_numeric(split.frame[label]) for label in labels if label in split.frame.columns}
         )
     )
 
@@ -179,30 +179,30 @@ def _describe_argument(given: Any) -> str:
     return f"{kind} of length {len(given)}" if hasattr(given, "__len__") else kind
 
 
-def _check_not_empty(part: Split) -> Split:
-    if not part.size:
+def _check_not_empty(split: Split) -> Split:
+    if not split.size:
         raise InvalidInputError(
-            f"{part.split} has 0 rows; expected at least one: look at what was filtered before, or "
-            f"leave {part.split} out"
-            if part.split == "test"
-            else f"{part.split} has 0 rows; expected at least one: look at what was filtered before"
+            f"{split.name} has 0 rows; expected at least one: look at what was filtered before, or "
+            f"leave {split.name} out"
+            if split.name == "test"
+            else f"{split.name} has 0 rows; expected at least one: look at what was filtered before"
         )
-    return part
+    return split
 
 
-def _check_columns(part: Split, columns: Sequence[Any]) -> None:
+def _check_columns(split: Split, columns: Sequence[Any]) -> None:
     for column in columns:
-        frame_expression = "" if part.split == "train" else f"pd.read_csv({part.path!r})" if part.path else part.split
+        frame_expression = "" if split.name == "train" else f"pd.read_csv({split.path!r})" if split.path else split.name
         check_column(
-            part.frame,
+            split.frame,
             column,
-            part.path or part.split,
+            split.path or split.name,
             format_option=format_as_keyword,
             frame_expression=frame_expression,
         )
-        if getattr(part.frame[column], "ndim", 1) > 1:
+        if getattr(split.frame[column], "ndim", 1) > 1:
             raise InvalidInputError(
-                f"{part.path or part.split}: {part.frame[column].shape[1]} columns are called "
+                f"{split.path or split.name}: {split.frame[column].shape[1]} columns are called "
                 f"{column!r}; expected one: rename or drop the others"
             )
 
@@ -257,7 +257,7 @@ def _draw_valid(whole: Split, fraction: Any, seed: int) -> Tuple[Split, Split]:
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise InvalidInputError(f"seed={seed!r} was given; expected a whole number from 0 on")
     train, valid = split_rows(whole.size, fraction, seed)
-    return whole._replace(positions=train), whole._replace(split="valid", positions=valid)
+    return whole._replace(positions=train), whole._replace(name="valid", positions=valid)
 
 
 def _split_by_column(whole: Split, valid_column: str) -> Tuple[Split, Split]:
@@ -283,7 +283,7 @@ def _split_by_column(whole: Split, valid_column: str) -> Tuple[Split, Split]:
         )
     return (
         whole._replace(positions=np.flatnonzero(~in_valid)),
-        whole._replace(split="valid", positions=np.flatnonzero(in_valid)),
+        whole._replace(name="valid", positions=np.flatnonzero(in_valid)),
     )
 
 

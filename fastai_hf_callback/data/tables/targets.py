@@ -1,6 +1,6 @@
 """Label columns -> targets, the same numbers in every split, or one line that says what is wrong with them.
 
-Stands between ``parts.py`` (rows) and ``examples.py`` (the whole). Imports pandas when it is used.
+Stands between ``splits.py`` (rows) and ``examples.py`` (the whole). Imports pandas when it is used.
 """
 
 from itertools import chain
@@ -144,41 +144,41 @@ def _check_no_stringified_lists(column: Any, label: Any) -> None:
 
 
 def read_targets(
-    parts: Sequence[Split], labels: List[Any], task: str, classes: Optional[Sequence[Any]], task_given: bool = False
+    splits: Sequence[Split], labels: List[Any], task: str, classes: Optional[Sequence[Any]], task_given: bool = False
 ) -> Tuple[List[str], List[Any]]:
-    """Names, and the targets of each part; the first is train. `task_given`: by the caller, and not from the columns."""
-    for table in unique_tables(parts):
+    """Names, and the targets of each split; the first is train. `task_given`: by the caller, and not from the columns."""
+    for table in unique_tables(splits):
         for label in labels:
             check_no_missing(table, label)
-    of_lists = task == "multi_label_classification" and len(labels) == 1 and has_lists(parts[0].column(labels[0]))
+    of_lists = task == "multi_label_classification" and len(labels) == 1 and has_lists(splits[0].column(labels[0]))
     if classes is not None and (task == "regression" or task == "multi_label_classification" and not of_lists):
         raise InvalidInputError(
             f"classes was given and task is {task!r}, whose names are its label columns, "
             f"{format_names(labels)}; leave classes out"
         )
     if task == "regression":
-        return [str(label) for label in labels], [_read_numbers(part, labels) for part in parts]
+        return [str(label) for label in labels], [_read_numbers(split, labels) for split in splits]
     if task == "multi_label_classification" and not of_lists:
-        return [str(label) for label in labels], _read_binary_matrices(parts, labels)
+        return [str(label) for label in labels], _read_binary_matrices(splits, labels)
     if of_lists:
-        _check_not_packed_columns(parts[0], labels[0])
-    coded = [_encode_labels(part, labels[0], in_lists=task != "single_label_classification") for part in parts]
+        _check_not_packed_columns(splits[0], labels[0])
+    coded = [_encode_labels(split, labels[0], in_lists=task != "single_label_classification") for split in splits]
     if task == "single_label_classification" and not task_given and classes is None:
-        _check_not_ids(parts[0], labels[0], coded[0])
-    coded, names = _align_class_order(parts, labels[0], coded, classes)
+        _check_not_ids(splits[0], labels[0], coded[0])
+    coded, names = _align_class_order(splits, labels[0], coded, classes)
     if task == "single_label_classification":
         return names, [each.codes for each in coded]
     if task == "token-classification":
-        return names, [_split_by_row(each, part.size) for each, part in zip(coded, parts)]
-    matrices = [_to_multi_hot(each, part.size, len(names)) for each, part in zip(coded, parts)]
-    _check_no_constant_label(parts[0], names, matrices[0], f"label {{!r}} of column {labels[0]!r}", "those lists")
+        return names, [_split_by_row(each, split.size) for each, split in zip(coded, splits)]
+    matrices = [_to_multi_hot(each, split.size, len(names)) for each, split in zip(coded, splits)]
+    _check_no_constant_label(splits[0], names, matrices[0], f"label {{!r}} of column {labels[0]!r}", "those lists")
     return names, matrices
 
 
-def _read_numbers(part: Split, labels: List[Any]) -> np.ndarray:
+def _read_numbers(split: Split, labels: List[Any]) -> np.ndarray:
     columns = []
     for label in labels:
-        numbers = to_numbers(part.column(label))
+        numbers = to_numbers(split.column(label))
         with np.errstate(over="ignore"):
             small = numbers.astype(np.float32)
         for wrong, expected in (
@@ -190,8 +190,8 @@ def _read_numbers(part: Split, labels: List[Any]) -> np.ndarray:
         ):
             if wrong.any():
                 raise InvalidInputError(
-                    f"label column {label!r} of {part.split} holds {describe_first_wrong(part, label, wrong)}, "
-                    f"{part.locate_rows(wrong)}; expected {expected}"
+                    f"label column {label!r} of {split.name} holds {describe_first_wrong(split, label, wrong)}, "
+                    f"{split.locate_rows(wrong)}; expected {expected}"
                 )
         columns.append(small)
     return columns[0] if len(labels) == 1 else np.stack(columns, axis=1)
@@ -200,18 +200,18 @@ def _read_numbers(part: Split, labels: List[Any]) -> np.ndarray:
 # -- several columns of 0 and 1 --------------------------------------------------------------------
 
 
-def _read_binary_matrices(parts: Sequence[Split], labels: List[Any]) -> List[np.ndarray]:
-    matrices = [np.stack([_read_binary_column(part, label) for label in labels], axis=1) for part in parts]
-    _check_no_constant_label(parts[0], labels, matrices[0], "label column {!r}", "labels")
+def _read_binary_matrices(splits: Sequence[Split], labels: List[Any]) -> List[np.ndarray]:
+    matrices = [np.stack([_read_binary_column(split, label) for label in labels], axis=1) for split in splits]
+    _check_no_constant_label(splits[0], labels, matrices[0], "label column {!r}", "labels")
     return matrices
 
 
-def _read_binary_column(part: Split, label: Any) -> np.ndarray:
-    bits, wrong = parse_binary_column(part, label)
+def _read_binary_column(split: Split, label: Any) -> np.ndarray:
+    bits, wrong = parse_binary_column(split, label)
     if wrong is not None:
         raise InvalidInputError(
-            f"label column {label!r} of {part.split} holds {describe_first_wrong(part, label, wrong)}, "
-            f"{part.locate_rows(wrong)}; several labels need columns that hold 0 and 1 only: write 1 for yes "
+            f"label column {label!r} of {split.name} holds {describe_first_wrong(split, label, wrong)}, "
+            f"{split.locate_rows(wrong)}; several labels need columns that hold 0 and 1 only: write 1 for yes "
             f"and 0 for no (numbers: task='regression'; one column of classes: give it alone)"
         )
     return bits
@@ -248,42 +248,42 @@ def _check_not_packed_columns(train: Split, label: Any) -> None:
         )
 
 
-def _encode_labels(part: Split, label: Any, in_lists: bool) -> CodedLabels:
+def _encode_labels(split: Split, label: Any, in_lists: bool) -> CodedLabels:
     import pandas as pd
 
-    column = part.column(label)
-    rows = np.arange(part.size)
+    column = split.column(label)
+    rows = np.arange(split.size)
     if in_lists:
-        column, rows = _flatten_lists(part, label, column)
+        column, rows = _flatten_lists(split, label, column)
     elif is_categorical(column):
         column = column.cat.remove_unused_categories()
         return _merge_by_name(
             column.cat.codes.to_numpy().astype(np.int64), list(column.cat.categories), rows, ordered=True
         )
     else:
-        _check_label_types(part, label, column.tolist(), rows)
+        _check_label_types(split, label, column.tolist(), rows)
     codes, values = pd.factorize(column)
     return _merge_by_name(codes, list(values), rows)
 
 
-def _flatten_lists(part: Split, label: Any, column: Any) -> Tuple[np.ndarray, np.ndarray]:
+def _flatten_lists(split: Split, label: Any, column: Any) -> Tuple[np.ndarray, np.ndarray]:
     """All labels of all lists in one array, and the row of each."""
     lists = [value.tolist() if isinstance(value, np.ndarray) else value for value in column]
     wrong = np.array([not is_list(value) for value in lists])
     if wrong.any():
         raise InvalidInputError(
-            f"label column {label!r} of {part.split} holds {describe_first_wrong(part, label, wrong)}, "
-            f"{part.locate_rows(wrong)}; expected a list in every row, as in the others"
+            f"label column {label!r} of {split.name} holds {describe_first_wrong(split, label, wrong)}, "
+            f"{split.locate_rows(wrong)}; expected a list in every row, as in the others"
         )
-    rows = np.repeat(np.arange(part.size), [len(value) for value in lists])
+    rows = np.repeat(np.arange(split.size), [len(value) for value in lists])
     values = list(chain.from_iterable(lists))
-    _check_label_types(part, label, values, rows, in_lists=True)
+    _check_label_types(split, label, values, rows, in_lists=True)
     flat = np.empty(len(values), dtype=object)
     flat[:] = values
     return flat, rows
 
 
-def _check_label_types(part: Split, label: Any, values: Any, rows: np.ndarray, in_lists: bool = False) -> None:
+def _check_label_types(split: Split, label: Any, values: Any, rows: np.ndarray, in_lists: bool = False) -> None:
     """Labels are str, bool or numbers; None and NaN are found in lists here."""
     kinds = set(map(type, values))
     if all(issubclass(kind, (str, int, np.integer, np.bool_)) for kind in kinds):
@@ -296,8 +296,8 @@ def _check_label_types(part: Split, label: Any, values: Any, rows: np.ndarray, i
         first = values[int(wrong.argmax())]
         held = repr(first) if first is None or isinstance(first, Number) else f"a {type(first).__name__}"
         raise InvalidInputError(
-            f"label column {label!r} of {part.split} holds {held}, which is no label, "
-            f"{part.locate_rows(np.unique(rows[wrong]))}; expected str, whole numbers or bools"
+            f"label column {label!r} of {split.name} holds {held}, which is no label, "
+            f"{split.locate_rows(np.unique(rows[wrong]))}; expected str, whole numbers or bools"
         )
 
 
@@ -334,22 +334,22 @@ def _check_not_ids(train: Split, label: Any, coded: CodedLabels) -> None:
 
 
 def _align_class_order(
-    parts: Sequence[Split], label: Any, coded: List[CodedLabels], classes: Optional[Sequence[Any]]
+    splits: Sequence[Split], label: Any, coded: List[CodedLabels], classes: Optional[Sequence[Any]]
 ) -> Tuple[List[CodedLabels], List[str]]:
     train = coded[0]
     if classes is not None:
         names = _validate_classes(classes)
         if _are_names_of_numbers(names, train.names):
             coded = [_rename_numbers(each, names) for each in coded]
-        _check_classes_fit(parts[0], label, coded[0], names)
+        _check_classes_fit(splits[0], label, coded[0], names)
     else:
         names = train.names if train.ordered else sorted(train.names, key=natural_sort_key)
     if len(names) < 2:
         raise InvalidInputError(
             f"label column {label!r} holds only {format_names(names) or 'empty lists'} in the "
-            f"{parts[0].size} row(s) of train; expected at least two classes: give rows of another"
+            f"{splits[0].size} row(s) of train; expected at least two classes: give rows of another"
         )
-    return [_apply_class_order(part, label, each, names) for part, each in zip(parts, coded)], names
+    return [_apply_class_order(split, label, each, names) for split, each in zip(splits, coded)], names
 
 
 def _validate_classes(classes: Any) -> List[str]:
@@ -392,7 +392,7 @@ def _check_classes_fit(train: Split, label: Any, coded: CodedLabels, names: List
         )
 
 
-def _apply_class_order(part: Split, label: Any, coded: CodedLabels, names: List[str]) -> CodedLabels:
+def _apply_class_order(split: Split, label: Any, coded: CodedLabels, names: List[str]) -> CodedLabels:
     number = {name: i for i, name in enumerate(names)}
     codes = np.array([number.get(name, -1) for name in coded.names], dtype=np.int64)[coded.codes]
     if (codes < 0).any():
@@ -400,8 +400,8 @@ def _apply_class_order(part: Split, label: Any, coded: CodedLabels, names: List[
         rows = np.unique(coded.rows[codes < 0])
         numbers = "; numbers to be predicted: task='regression'" if all(map(_is_number, [*names, *unknown])) else ""
         raise InvalidInputError(
-            f"label column {label!r} of {part.split} holds {format_names(unknown)} in {len(rows)} row(s), "
-            f"{part.locate_rows(rows)}, and train never does{suggest_nearest(unknown[0], names)}; give train rows of "
+            f"label column {label!r} of {split.name} holds {format_names(unknown)} in {len(rows)} row(s), "
+            f"{split.locate_rows(rows)}, and train never does{suggest_nearest(unknown[0], names)}; give train rows of "
             f"it, or leave these out{numbers}"
         )
     return coded._replace(codes=codes, names=names)

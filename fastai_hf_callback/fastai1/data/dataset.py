@@ -24,10 +24,10 @@ class TextItem(ItemBase):
         self.encoder, self.n_words = encoder, n_words
 
     def __str__(self) -> str:
-        return self.encoder.decode(self.data.ids)
+        return self.encoder.decode(self.data.input_ids)
 
     def __hash__(self) -> int:
-        return hash(self.data.ids.tobytes())
+        return hash(self.data.input_ids.tobytes())
 
     def apply_tfms(self, tfms: Any, **kwargs: Any) -> "TextItem":
         return self
@@ -81,7 +81,7 @@ class TextList(ItemList):
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row, special tokens included; int64, (rows,)."""
-        return np.array([len(row.ids) for row in self.items], dtype=np.int64)
+        return np.array([len(row.input_ids) for row in self.items], dtype=np.int64)
 
     def reconstruct(self, tensors: Sequence[Tensor]) -> TextItem:
         """The item behind one row of a batch: its padding taken away."""

@@ -21,7 +21,7 @@ class ItemCollator:
 
     Parameters
     ----------
-    feeding : TextCollator
+    collator : TextCollator
     width : int, optional
         Columns; the longest row of the batch by default.
     """
@@ -116,7 +116,7 @@ class TextBunch(DataBunch):
 
     def _pad_to_common_width(self) -> None:
         """With a label per word, one width for all batches that are predicted: fastai puts predictions together."""
-        if not self.train_ds.x.collator.words:
+        if not self.train_ds.x.collator.is_split_into_words:
             return
         for loader in (self.valid_dl, self.fix_dl, self.test_dl):
             if loader is not None and len(loader.dataset.x.items):

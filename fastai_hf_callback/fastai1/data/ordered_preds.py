@@ -11,7 +11,7 @@ from fastai.callback import Callback
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from fastai_hf_callback.data.batches.sampler import longest_first
+from fastai_hf_callback.data.batches.sampler import sort_longest_first
 from fastai_hf_callback.errors import InvalidInputError
 
 __all__ = ["ordered_preds"]
@@ -57,7 +57,7 @@ def ordered_preds(
     if not isinstance(learn, Learner):
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
     loader = _find_loader(learn, ds_type)
-    order = longest_first(loader.dataset.x.lengths)
+    order = sort_longest_first(loader.dataset.x.lengths)
     with _replace_attribute(
         learn.data, _LOADER_ATTRIBUTES[ds_type], _reorder_loader(loader, order)
     ), _preserve_callbacks(learn):

@@ -22,7 +22,7 @@ class TextItem(NamedTuple):
     collator: TextCollator
 
     def __str__(self) -> str:
-        return self.collator.encoder.decode(self.row.ids)
+        return self.collator.encoder.decode(self.row.input_ids)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r}, target={self.target})"
@@ -36,7 +36,7 @@ class TextDataset:
     rows : sequence of EncodedText
     targets : sequence or None
         As ``examples.read_examples`` gives them.
-    feeding : TextCollator
+    collator : TextCollator
         How these rows become batches.
     labels : Labels
         What the targets mean.
@@ -46,7 +46,7 @@ class TextDataset:
         self, rows: Sequence[EncodedText], targets: Optional[Sequence[Any]], collator: TextCollator, labels: TaskLabels
     ):
         self.rows, self.targets, self.collator, self.labels = list(rows), targets, collator, labels
-        self.lengths = np.array([len(row.ids) for row in self.rows], dtype=np.int64)
+        self.lengths = np.array([len(row.input_ids) for row in self.rows], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -68,14 +68,14 @@ class TaskLabels:
             A class, a 0 or 1 for each label, numbers, a class for each piece, or an answer's first and last token.
         row, n_words
             The text, as ``TextCollator.row_of`` gives it.
-        feeding : TextCollator
+        collator : TextCollator
         """
         if self.task == "single_label_classification":
             return self.names[int(numbers)]
         if self.task == "multi_label_classification":
             return [name for name, there in zip(self.names, _flatten(numbers)) if there]
         if self.task == "question-answering":
-            return collator.answer(row, _flatten(numbers))
+            return collator.decode_answer(row, _flatten(numbers))
         if self.task == "regression":
             values = [float(value) for value in _flatten(numbers)]
             return values[0] if len(self.names) == 1 else values

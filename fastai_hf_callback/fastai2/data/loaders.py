@@ -10,7 +10,7 @@ from fastcore.foundation import L
 from torch import Tensor
 
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
-from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, longest_first
+from fastai_hf_callback.data.batches.sampler import LengthBucketSampler, sort_longest_first
 from fastai_hf_callback.data.display import show_table, truncate
 from fastai_hf_callback.errors import InvalidInputError
 
@@ -46,9 +46,9 @@ class TextLoader(TfmdDL):
         rows = np.asarray(idxs, dtype=np.int64)
         return rows[LengthBucketSampler(self.dataset.lengths[rows], bs).draw()]
 
-    def longest_first(self) -> "TextLoader":
+    def sort_longest_first(self) -> "TextLoader":
         """The same rows by falling length; ``learn.get_preds`` puts what it finds back in their own order."""
-        return self.new(shuffle=False, drop_last=False, get_idxs=longest_first(self.dataset.lengths).tolist)
+        return self.new(shuffle=False, drop_last=False, get_idxs=sort_longest_first(self.dataset.lengths).tolist)
 
     # -- a batch -----------------------------------------------------------------------------------
 
@@ -57,7 +57,11 @@ class TextLoader(TfmdDL):
         rows, targets = [item.row for item in items], [item.target for item in items]
         inputs = tuple(collator.tensors(rows, width))
         # Words without labels have targets all the same: they tell where the words are.
-        return (*inputs, collator.targets(rows, targets, width)) if collator.words or targets[0] is not None else inputs
+        return (
+            (*inputs, collator.targets(rows, targets, width))
+            if collator.is_split_into_words or targets[0] is not None
+            else inputs
+        )
 
     def retain(self, batch: Any, items: Any) -> Any:
         return batch
@@ -88,7 +92,7 @@ class TextLoader(TfmdDL):
         dataset = self.dataset
         row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)
         labels = [dataset.labels.decode_target(part.numpy(), row, n_words, dataset.collator) for part in parts[n_inp:]]
-        return (dataset.collator.encoder.decode(row.ids), *parts[1:n_inp], *labels)
+        return (dataset.collator.encoder.decode(row.input_ids), *parts[1:n_inp], *labels)
 
     def _pre_show_batch(self, b: Any, max_n: int = 9) -> Tuple[Any, Any, L]:
         batch, n_inp = to_cpu(b), self.n_inp

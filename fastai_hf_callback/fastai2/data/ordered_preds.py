@@ -56,7 +56,11 @@ def ordered_preds(
     # fastai lets `get_preds` begin like a fit, which empties the last fit's recorder.
     with preserve_learner(learn), preserve_attributes(list(learn.cbs)):
         return learn.get_preds(
-            dl=loader.longest_first(), act=act, with_input=with_input, with_loss=with_loss, with_decoded=with_decoded
+            dl=loader.sort_longest_first(),
+            act=act,
+            with_input=with_input,
+            with_loss=with_loss,
+            with_decoded=with_decoded,
         )
 
 

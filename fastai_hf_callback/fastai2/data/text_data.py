@@ -114,7 +114,7 @@ def text_data(
         collator = TextCollator(
             encoder,
             paired=text_pair is not None,
-            words=examples.task == "token-classification",
+            is_split_into_words=examples.task == "token-classification",
             progress=bar,
             columns=columns,
         )

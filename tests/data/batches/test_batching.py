@@ -14,10 +14,10 @@ from fastai_hf_callback.data.batches.padding import Padding, build_attention_mas
 from fastai_hf_callback.data.batches.sampler import (
     LengthBucketSampler,
     global_batch_sizes,
-    longest_first,
     padding_ratio,
     shard_batches,
     shard_batches_evenly,
+    sort_longest_first,
 )
 from fastai_hf_callback.errors import InputError, InvalidInputError
 from tests.tiny_models import VOCAB, tiny_model
@@ -72,13 +72,13 @@ def test_only_torchs_generator_is_drawn_from():
 @pytest.mark.parametrize("rows", (100, 800, 51 * 32, 76 * 32, 3000, 20000))
 def test_buckets_compute_hardly_more_than_all_rows_sorted_would_and_a_random_order_far_more(rows):
     lengths = log_normal(rows)
-    least = padding_ratio(lengths, longest_first(lengths), 32)
+    least = padding_ratio(lengths, sort_longest_first(lengths), 32)
     assert padding_ratio(lengths, LengthBucketSampler(lengths, 32).draw(), 32) <= 1.05 * least
     assert padding_ratio(lengths, torch.randperm(rows).numpy(), 32) > 1.5 * least
 
 
 def test_longest_first_keeps_the_order_of_equals():
-    assert longest_first([2, 5, 2, 7]).tolist() == [3, 1, 0, 2]
+    assert sort_longest_first([2, 5, 2, 7]).tolist() == [3, 1, 0, 2]
 
 
 # -- dealt to processes ------------------------------------------------------------------------------

@@ -42,12 +42,16 @@ def test_a_row_comes_back_from_its_tensors_without_padding(encoder):
     assert all(tensor.shape == (2, 16) and tensor.dtype == torch.int64 for tensor in tensors)
     for at, row in enumerate(rows):
         found, n_words = collator.recover_row([tensor[at] for tensor in tensors], rows)
-        assert found.ids.tolist() == row.ids.tolist() and found.types.tolist() == row.types.tolist() and n_words == 0
+        assert (
+            found.input_ids.tolist() == row.input_ids.tolist()
+            and found.token_type_ids.tolist() == row.token_type_ids.tolist()
+            and n_words == 0
+        )
 
 
 def test_words_keep_their_labels_through_pieces_and_padding(encoder):
     words = [["the", "foxs", "sees"], ["oak"]]
-    collator, rows = feed(encoder, words, words=True)
+    collator, rows = feed(encoder, words, is_split_into_words=True)
     targets = collator.targets(rows, [np.array([0, 1, 2]), np.array([1])], width=12)
     tensors = collator.tensors(rows, width=12)
     for at, expected in enumerate(([0, 1, 2], [1])):
@@ -98,9 +102,9 @@ def test_blank_texts_are_predicted_and_told_of(encoder):
 
 
 def test_words_may_be_one_str_for_a_single_row_and_nowhere_else(encoder):
-    collator = TextCollator(encoder, words=True)
+    collator = TextCollator(encoder, is_split_into_words=True)
     row = collator.encode_for_predict("the fox", "learn.predict({})")
-    assert row.ids.tolist() == collator.encode_texts([["the", "fox"]])[0].ids.tolist()
+    assert row.input_ids.tolist() == collator.encode_texts([["the", "fox"]])[0].input_ids.tolist()
     with pytest.raises(InvalidInputError, match="expected a list of words"):
         collator.read_texts_to_predict(["the fox", "an owl"], WRITE)
 

@@ -72,8 +72,8 @@ def test_words_are_tokenised_one_by_one_and_each_piece_knows_its_word(slow, make
     (row,) = TextEncoder(tokenizer, max_length).encode([words])
     pieces = [ids_of(tokenizer, word) for word in words]
     room = max_length - len(tokenizer.add_special_tokens_single_sentence([]))
-    assert row.ids.tolist() == tokenizer.add_special_tokens_single_sentence(sum(pieces, [])[:room])
-    kept = [(i, word) for i, word in zip(row.ids.tolist(), row.words.tolist()) if word >= 0]
+    assert row.input_ids.tolist() == tokenizer.add_special_tokens_single_sentence(sum(pieces, [])[:room])
+    kept = [(i, word) for i, word in zip(row.input_ids.tolist(), row.word_ids.tolist()) if word >= 0]
     assert kept == [(i, n) for n, piece in enumerate(pieces) for i in piece][:room]
 
 
@@ -86,9 +86,9 @@ def test_a_fast_tokenizer_s_rows_are_its_own(fast, make, rows, max_length):
         encoded = TextEncoder(tokenizer, max_length).encode(texts, seconds)
         for i, row in enumerate(encoded):
             own = tokenizer(texts[i : i + 1], seconds and seconds[i : i + 1], truncation=True, max_length=max_length)
-            assert row.ids.tolist() == own["input_ids"][0]
+            assert row.input_ids.tolist() == own["input_ids"][0]
             types = own.get("token_type_ids", [[]])[0]
-            assert listed(row.types) == (types if any(types) else None)
+            assert listed(row.token_type_ids) == (types if any(types) else None)
 
 
 @quick
@@ -108,20 +108,20 @@ def test_a_slow_tokenizer_of_today_that_cuts_on_the_left_keeps_the_end(slow_of_t
     tokenizer = pickle.loads(pickle.dumps(slow_of_today))
     tokenizer.truncation_side = "left"
     (row,) = TextEncoder(tokenizer, 6).encode(["good a good a good good"])
-    assert row.ids.tolist() == tokenizer("good a good a good good", truncation=True, max_length=6)["input_ids"]
+    assert row.input_ids.tolist() == tokenizer("good a good a good good", truncation=True, max_length=6)["input_ids"]
     (row,) = TextEncoder(tokenizer, 5).encode([["good", "a", "good", "a"]])
-    assert row.words.tolist() == [-1, 1, 2, 3, -1]
+    assert row.word_ids.tolist() == [-1, 1, 2, 3, -1]
 
 
 @every_fast
 def test_words_of_a_fast_tokenizer_have_the_pieces_they_have_in_a_text(fast, make):
     tokenizer = fast(make)
     empty, row = TextEncoder(tokenizer, 30).encode([[], ["good", "", "bad", " ", "good", "!"]])
-    assert row.ids.tolist() == tokenizer("good bad good !")["input_ids"]
-    words = [word for word in row.words.tolist() if word >= 0]
+    assert row.input_ids.tolist() == tokenizer("good bad good !")["input_ids"]
+    words = [word for word in row.word_ids.tolist() if word >= 0]
     assert sorted(set(words)) == [0, 2, 4, 5] and words == sorted(words)
-    assert (row.words == -1).sum() == tokenizer.num_special_tokens_to_add()
-    assert empty.ids.tolist() == tokenizer("")["input_ids"]
+    assert (row.word_ids == -1).sum() == tokenizer.num_special_tokens_to_add()
+    assert empty.input_ids.tolist() == tokenizer("")["input_ids"]
 
 
 def test_a_fast_bert_and_a_slow_one_agree(fast, a_bert):
@@ -130,7 +130,10 @@ def test_a_fast_bert_and_a_slow_one_agree(fast, a_bert):
         one, other = (TextEncoder(tokenizer, max_length) for tokenizer in (fast(fast_bert), a_bert))
         assert as_lists(one.encode(texts)) == as_lists(other.encode(texts))
     for row, slow_row in zip(one.encode(texts, pairs), other.encode(texts, pairs)):
-        assert row.ids.tolist() == slow_row.ids.tolist() and row.types.tolist() == slow_row.types.tolist()
+        assert (
+            row.input_ids.tolist() == slow_row.input_ids.tolist()
+            and row.token_type_ids.tolist() == slow_row.token_type_ids.tolist()
+        )
     assert (one.pad_token_id, one.padding_side, one.vocab_size) == (
         other.pad_token_id,
         other.padding_side,
@@ -156,16 +159,16 @@ TYPES_OF_A_PAIR = {
 def test_a_pair_has_types_where_the_model_has_segments(slow, make):
     (row,) = TextEncoder(slow(make), 40).encode(["good"], ["good good"] if make is bert else ["good"])
     if make is xlnet:
-        half = (len(row.ids) - 3) // 2
-        assert row.types.tolist() == [0] * (half + 1) + [1] * (half + 1) + [2]
+        half = (len(row.input_ids) - 3) // 2
+        assert row.token_type_ids.tolist() == [0] * (half + 1) + [1] * (half + 1) + [2]
     else:
-        assert listed(row.types) == TYPES_OF_A_PAIR[make]
+        assert listed(row.token_type_ids) == TYPES_OF_A_PAIR[make]
 
 
 @every_slow
 def test_a_single_text_has_types_only_where_some_are_not_0(slow, make):
     (row,) = TextEncoder(slow(make), 40).encode(["good"])
-    assert listed(row.types) == ([0] * (len(row.ids) - 1) + [2] if make is xlnet else None)
+    assert listed(row.token_type_ids) == ([0] * (len(row.input_ids) - 1) + [2] if make is xlnet else None)
 
 
 @every_slow
@@ -197,9 +200,9 @@ def frames_hold(encoder):
     (one,) = encoder.encode(["good bad good bad good"])
     (two,) = encoder.encode(["good bad good bad good"], ["fish fish fish"])
     return (
-        one.ids.tolist() == [CLS, 5, 6, 5, 6, SEP]
-        and two.ids.tolist() == [CLS, 5, 6, SEP, 7, SEP]
-        and two.types.tolist() == [0, 0, 0, 0, 1, 1]
+        one.input_ids.tolist() == [CLS, 5, 6, 5, 6, SEP]
+        and two.input_ids.tolist() == [CLS, 5, 6, SEP, 7, SEP]
+        and two.token_type_ids.tolist() == [0, 0, 0, 0, 1, 1]
     )
 
 
@@ -230,7 +233,7 @@ def test_a_cut_of_the_whole_row_which_loses_the_last_separator_is_noticed(a_bert
         assert not frames_hold(encoder)
         with patch.object(tokenization._SpecialTokenTemplate, "join", lambda *given_: join(*given_)[:6]):
             (row,) = encoder.encode(["good bad good bad good"])
-            assert row.ids.tolist() == [CLS, 5, 6, 5, 6, 5] and not frames_hold(encoder)
+            assert row.input_ids.tolist() == [CLS, 5, 6, 5, 6, 5] and not frames_hold(encoder)
 
 
 @pytest.mark.parametrize("make", [roberta, xlm], ids=lambda make: make.__name__)
@@ -306,7 +309,7 @@ def test_decoding_leaves_special_tokens_visible(slow, make):
     tokenizer = slow(make)
     encoder = TextEncoder(tokenizer, 20)
     (row,) = encoder.encode(["good good"])
-    shown = encoder.decode(row.ids)
+    shown = encoder.decode(row.input_ids)
     assert shown.count("good") == 2
     for i in tokenizer.add_special_tokens_single_sentence([]):
         assert tokenizer.convert_ids_to_tokens([i])[0] in shown
@@ -314,4 +317,4 @@ def test_decoding_leaves_special_tokens_visible(slow, make):
 
 def test_decoding_with_a_fast_tokenizer_leaves_special_tokens_visible(fast):
     encoder = TextEncoder(fast(fast_bert), 20)
-    assert encoder.decode(encoder.encode(["good fishy"])[0].ids) == "[CLS] good fishy [SEP]"
+    assert encoder.decode(encoder.encode(["good fishy"])[0].input_ids) == "[CLS] good fishy [SEP]"

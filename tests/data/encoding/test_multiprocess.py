@@ -28,7 +28,9 @@ def test_in_processes_the_rows_are_the_same_in_the_same_order(slow, make, in_pro
     serial, parallel = (TextEncoder(tokenizer, 16, tokenizer_workers=n) for n in (1, 2))
     assert as_lists(parallel.encode(NUMBERED)) == as_lists(serial.encode(NUMBERED))
     for one, other in zip(parallel.encode(NUMBERED, pairs), serial.encode(NUMBERED, pairs)):
-        assert one.ids.tolist() == other.ids.tolist() and listed(one.types) == listed(other.types)
+        assert one.input_ids.tolist() == other.input_ids.tolist() and listed(one.token_type_ids) == listed(
+            other.token_type_ids
+        )
     assert not multiprocessing.active_children()
 
 
@@ -119,5 +121,5 @@ def test_a_fast_tokenizer_is_called_once_for_each_chunk(fast, monkeypatch):
 
 def test_rows_are_small_arrays(a_bert):
     (row,) = TextEncoder(a_bert).encode([["good", "bad"]])
-    assert isinstance(row, EncodedText) and row.ids.dtype == row.words.dtype == np.int32
+    assert isinstance(row, EncodedText) and row.input_ids.dtype == row.word_ids.dtype == np.int32
     assert TextEncoder(a_bert).encode([]) == []

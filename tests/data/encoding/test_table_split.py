@@ -36,7 +36,9 @@ def test_rows_keep_their_targets(tmp_path):
     assert made.task == "multi_label_classification" and made.names == ["animal", "plant"] and made.test is None
     assert made.train.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and made.valid.targets.tolist() == [[0, 1], [1, 0]]
     for part, rows in ((made.train, TRAIN), (made.valid, VALID)):
-        assert [tokenizer.decode(row.ids, skip_special_tokens=True) for row in part.texts] == [TEXTS[i] for i in rows]
+        assert [tokenizer.decode(row.input_ids, skip_special_tokens=True) for row in part.texts] == [
+            TEXTS[i] for i in rows
+        ]
 
 
 def test_classes_are_a_task_of_their_own(tmp_path):

@@ -195,7 +195,7 @@ def encode(tokenizer, texts, max_length):
 
 
 def as_lists(rows):
-    return [row.ids.tolist() for row in rows]
+    return [row.input_ids.tolist() for row in rows]
 
 
 def listed(array):

@@ -127,7 +127,7 @@ class ReadsLast(torch.nn.Module):
 def test_the_articles_feeding_does_change_them(learners):
     """Padded in front, with id 1, without a mask: as ``TextClasDataBunch`` feeds whatever collate_fn it is given."""
     model = learners("bert").model.model.eval()
-    rows = [row.ids.tolist() for row in learners("bert").data.train_ds.x.items]
+    rows = [row.input_ids.tolist() for row in learners("bert").data.train_ds.x.items]
     longest = max(map(len, rows))
     with torch.no_grad():
         alone = torch.cat([model(torch.tensor([row]))[0] for row in rows])

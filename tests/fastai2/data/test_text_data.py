@@ -82,7 +82,7 @@ def test_validation_and_test_keep_the_callers_order_and_training_does_not(tokeni
     in_order, one_by_one = dls.train.new(shuffle=False), alone.train.new(shuffle=False)
     for loader, single in ((dls.valid, alone.valid), (dls.test, alone.test), (in_order, one_by_one)):
         assert rows_of(loader) == rows_of(single)
-    assert len(rows_of(dls.test)) == len(TEST) and rows_of(dls.test.longest_first()) != rows_of(dls.test)
+    assert len(rows_of(dls.test)) == len(TEST) and rows_of(dls.test.sort_longest_first()) != rows_of(dls.test)
     assert rows_of(dls.train) != rows_of(in_order)
     assert sorted(rows_of(dls.train)) == sorted(rows_of(in_order))
 
