@@ -23,7 +23,7 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick lint types dist parity models faults mutants bench bench-gpu docs notebooks demo clean
+.PHONY: help venv test quick coverage lint types dist parity models faults mutants bench bench-gpu docs notebooks demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
@@ -46,10 +46,14 @@ endif
 quick: $(READY) ## the tests without the slow ones
 	$(PYTEST) -m "not slow" $(ARGS)
 
-lint: $(DEV)/.ready ## ruff
-	$(DEV)/bin/ruff check .
+coverage: $(READY) ## which lines of the package the tests of STACK run; the total stands in the line TOTAL
+	$(PYTEST) --cov --cov-report=term:skip-covered $(ARGS)
 
-types: $(DEV)/.ready .venvs/v2/.ready ## the public surface as a type checker sees it: mypy over tests/typing
+lint: $(DEV)/.ready ## ruff: its rules and its format
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/.ready .venvs/v2/.ready ## mypy over the package (without fastai1/) and over what a caller sees, tests/typing
 	$(DEV)/bin/mypy --python-executable .venvs/v2/bin/python
 
 dist: $(DEV)/.ready ## sdist and wheel, in dist/; the wheel tried in an empty environment
@@ -94,7 +98,7 @@ clean: ## remove the environments, caches and builds
 	rm -rf .venvs docs/_build build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venvs/%/.ready: setup.py constraints/%.txt scripts/setup_venv.sh
+.venvs/%/.ready: pyproject.toml setup.py constraints/%.txt scripts/setup_venv.sh
 	@bash scripts/setup_venv.sh $* $(if $(filter $(STACK),$*),$(PYTHON))
 
 # Neither needs a fastai or a torch; the tools lie beside the stacks, not in them.

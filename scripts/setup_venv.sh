@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment of one stack, .venvs/STACK, from nothing. Its stamp, .ready, comes last, so what was
-# interrupted is made anew. With uv when there is one, else with pip.
+# interrupted is made again. With uv when there is one, else with pip.
 #
 #     scripts/setup_venv.sh v1|era|v2 [PYTHON]     # a version, or an interpreter
 #     scripts/setup_venv.sh dev                    # what lints, type-checks and builds
@@ -44,9 +44,9 @@ mkdir -p "$(dirname "$venv")"
 if command -v flock >/dev/null; then
     exec 9>"$(dirname "$venv")/.$(basename "$venv").lock"
     flock -n 9 || { say "another set-up of $venv is under way: waiting" && flock 9; }
-    if [ ${#requirements[@]} -eq 0 ] && [ "$venv/.ready" -nt setup.py ] && [ "$venv/.ready" -nt "$lock" ] && [ "$venv/.ready" -nt "$0" ]; then
-        exit 0
-    fi
+    newer=1
+    for source in pyproject.toml setup.py "$lock" "$0"; do [ "$venv/.ready" -nt "$source" ] || newer=; done
+    [ ${#requirements[@]} -gt 0 ] || [ -z "$newer" ] || exit 0
 fi
 
 uv=$(command -v uv || true)

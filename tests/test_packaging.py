@@ -1,10 +1,18 @@
 """The locks, the extras, the hooks and the workflows name the same things; no fastai here."""
 
-import ast
 import re
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import fastai_hf_callback
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 STACKS = {"v1": "fastai1", "era": "fastai1", "v2": "fastai2"}
@@ -24,21 +32,12 @@ def plain(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def project():
+    return tomllib.loads(read("pyproject.toml"))["project"]
+
+
 def extras():
-    """What setup.py's dictionary holds, without running it."""
-    tree = ast.parse(read("setup.py"))
-    values = {
-        node.targets[0].id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    shared = ast.literal_eval(values["shared"])
-    listed = {}
-    for key, value in zip(values["extras"].keys, values["extras"].values):
-        listed[key.value] = [one.value for one in value.elts if isinstance(one, ast.Constant)]
-        if any(isinstance(one, ast.Starred) for one in value.elts):
-            listed[key.value] += shared
-    return listed
+    return project()["optional-dependencies"]
 
 
 @pytest.mark.parametrize("stack, extra", STACKS.items())
@@ -47,10 +46,28 @@ def test_a_lock_pins_all_that_its_extra_asks_for(stack, extra):
     assert {plain(name) for name in asked} <= set(pins(stack))
 
 
+def test_both_fastais_bring_the_same_packages_for_metrics_plots_and_reports():
+    shared = {"scikit-learn", "scipy", "matplotlib", "pandas", "rich", "jinja2"}
+    assert shared == set(extras()["fastai1"]) & set(extras()["fastai2"])
+
+
+def test_the_version_stands_in_one_place_and_is_what_was_installed():
+    assert "version" in project()["dynamic"]
+    assert f'__version__ = "{metadata.version("fastai-hf-callback")}"' in read("fastai_hf_callback/__init__.py")
+    assert fastai_hf_callback.__version__ == metadata.version("fastai-hf-callback")
+    assert fastai_hf_callback.__version__ not in read("pyproject.toml") + read("setup.py")
+
+
+def test_a_change_of_what_is_installed_makes_the_environments_again():
+    sources = {"pyproject.toml", "setup.py", "scripts/setup_venv.sh"}
+    assert sources <= set(re.search(r"^\.venvs/%/\.ready: (.+)$", read("Makefile"), flags=re.M).group(1).split())
+    assert "for source in pyproject.toml setup.py" in read("scripts/setup_venv.sh")
+
+
 def test_what_lints_is_pinned_and_the_hooks_are_of_those_versions():
     assert {plain(name) for name in extras()["dev"]} <= set(pins("dev"))
     hooked = re.findall(r"([\w-]+)==([\w.]+)", read(".pre-commit-config.yaml"))
-    assert len(hooked) == 2
+    assert len(hooked) == 3
     assert all(pins("dev")[plain(name)] == version for name, version in hooked)
 
 
