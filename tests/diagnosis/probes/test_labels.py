@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from fastai_hf_callback.diagnosis.probes.labels import SampledRows, _predict_with_ridge, _roc_auc, probe_labels
+from fastai_hf_callback.diagnosis.probes.labels import (
+    SampledRows,
+    _predict_with_ridge,
+    _roc_auc,
+    _score_predictions,
+    probe_labels,
+)
 
 WORDS = 25
 
@@ -109,6 +115,18 @@ def test_a_class_that_only_one_side_has():
     targets[0] = 5
     seen = look(told(ids, "classes"), ids, SampledRows(other, targets))
     assert seen.signal_within_valid is None and seen.signal_within_train is not None
+
+
+def test_the_same_number_beside_different_texts_is_a_tie_and_a_column_of_one_number_tells_nothing():
+    scores = np.array([[0.1], [0.2], [0.3], [0.4]])
+    assert _score_predictions(scores, np.array([[1.0], [1.0], [2.0], [2.0]]), "number")[0] == pytest.approx(
+        0.947, abs=1e-3
+    )
+    assert _score_predictions(scores, np.array([[2.0], [2.0], [1.0], [1.0]]), "number")[0] == pytest.approx(
+        0.053, abs=1e-3
+    )
+    assert _score_predictions(scores, np.ones((4, 1)), "number")[0] == 0.5
+    assert _score_predictions(np.ones((4, 1)), scores, "number")[0] == 0.5
 
 
 def test_empty_texts_are_texts():
