@@ -1,142 +1,193 @@
-"""The README's Python runs as it stands there, on the fastai that it names; its tables name what there is."""
+"""README is short, and its Python runs as it stands there, on the fastai that it names, in a process of its own.
 
+The models that its first example names are answered offline: from a local cache, laid out as the Hub's client and
+pytorch-transformers lay out theirs, that holds a tiny BERT.
+"""
+
+import os
 import re
+import subprocess
 import sys
 import types
-from pathlib import Path
+from hashlib import sha256
 
-import pandas
 import pytest
-import torch
 
-pytest.importorskip("fastai")
+from tests.docs.block_fixtures import given
+from tests.docs.code_blocks import ROOT, blocks_of
+from tests.installed_stack import FASTAI_1, FASTAI_2
 
-import fastai_hf_callback  # noqa: E402
-from tests.installed_stack import FASTAI_1  # noqa: E402
-from tests.tiny_models import VOCAB, tiny_model, tiny_transformers_model  # noqa: E402
-from tests.tiny_texts import ANIMALS, OTHERS, PLANTS, fast_tokenizer, frame, slow_tokenizer, write_vocabulary  # noqa: E402
-
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-THERE = "# fastai 2\n" if FASTAI_1 else "# fastai 1\n"
-
-
-def without(other):
-    """The README's Python but for the blocks of the `other` fastai, in its order."""
-    found = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    return [block for block in found if not block.startswith(other)]
-
-
-LEARN, SUBMIT, OWN, DIAGNOSE, FACTORY, PROVE, KEEP = without(THERE)
-
-
-def rows(n=96):
-    """As a Dataset of each fastai has them."""
-    ids = torch.randint(5, VOCAB, (n, 8))
-    made = [((row, torch.ones_like(row)), int(row[0] > VOCAB // 2)) for row in ids]
-    return made if FASTAI_1 else [(*inputs, torch.tensor(label)) for inputs, label in made]
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+BLOCKS = [block.text for block in blocks_of(README) if block.language == "python"]
+QUICK_START = {of: next(block for block in BLOCKS if block.startswith(f"# fastai {of}\n")) for of in (1, 2)}
+LETTERS = "abcdefghijklmnopqrstuvwxyz.!"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+SIZES = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, initializer_range=0.1)
+S3 = "https://s3.amazonaws.com/models.huggingface.co/bert/"
+AFTERWARDS = """
+import runpy, sys
+names = runpy.run_path(sys.argv[1])
+learn = names["learn"]
+groups = learn.layer_groups if hasattr(learn, "layer_groups") else learn.opt.param_groups
+print("groups", len(groups))
+learn.freeze()
+print("frozen", sum(not p.requires_grad for p in learn.model.parameters()))
+"""
 
 
-def steps(learn):
-    """Of the last fit; fastai 2's recorder begins anew when it predicts, its optimizer's state does not."""
-    if FASTAI_1:
-        return len(learn.recorder.losses)
-    return next(state["step"] for state in learn.opt.state.values() if "step" in state)
+def prose():
+    """README without its code and its comments."""
+    without_code = re.sub(r"^```.*?^```", "", TEXT, flags=re.S | re.M)
+    return re.sub(r"<!--.*?-->", "", without_code, flags=re.S)
+
+
+def test_it_is_read_in_four_minutes():
+    assert len(prose().split()) <= 900
+
+
+def test_it_says_what_it_is_before_how_to_install_it_and_how_to_start():
+    headings = re.findall(r"^##+ (.+)$", TEXT, flags=re.M)
+    assert headings[:3] == ["Installation", "Quick start", "What it does"]
+    assert headings[3:6] == ["Train", "Compare", "Diagnose"]
+    assert "out = model(*xb)[0]" in TEXT.split("## Installation")[0]
+
+
+def test_every_link_to_a_page_leads_somewhere():
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]+))?\)", TEXT)
+    assert len(targets) > 15
+    for page, anchor in targets:
+        path = ROOT / page
+        assert path.is_file(), page
+        assert not anchor or anchor in anchors_of(path), f"{page}#{anchor}"
+
+
+def anchors_of(path):
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.M)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+# -- the first example -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def given(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    model = tiny_model("bert", 2) if FASTAI_1 else tiny_transformers_model("bert", 2)
-    model.save_pretrained(str(tmp_path))
-    write_vocabulary(tmp_path)
-    frame(60).rename(columns={"animal": "label"}).to_csv("train.csv", index=False)
-    return {"train_ds": rows(), "valid_ds": rows(), "folder": str(tmp_path)}
+def block(tmp_path):
+    """A file with the first example of this fastai, as it stands."""
+    path = tmp_path / "block.py"
+    path.write_text(QUICK_START[1 if FASTAI_1 else 2], encoding="utf-8")
+    return path
 
 
 @pytest.fixture
-def learned(given):
-    """What the first block leaves behind."""
-    exec(LEARN.replace('"label")', '"label", max_length=32)'), given)
-    return given
+def offline(tmp_path):
+    """An environment without a network, whose caches hold the models that the example names."""
+    name = re.search(r'^name = "(.+)"$', QUICK_START[1 if FASTAI_1 else 2], flags=re.M)[1]
+    hub, cache = tmp_path / "hf", tmp_path / "cache"
+    fill_cache(cache, name) if FASTAI_1 else fill_hub(hub, name)
+    return {
+        **os.environ,
+        "HF_HOME": str(hub),
+        "HF_HUB_OFFLINE": "1",
+        "PYTORCH_TRANSFORMERS_CACHE": str(cache),
+        "https_proxy": "http://127.0.0.1:9",  # nobody listens there: what is not in the cache fails at once
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
 
 
-def test_each_fastai_has_the_same_blocks():
-    for_1, for_2 = without("# fastai 2\n"), without("# fastai 1\n")
-    assert len(for_1) == len(for_2) == 7
-    assert [block.startswith("# fastai") for block in for_1] == [block.startswith("# fastai") for block in for_2]
+def fill_hub(hub, name):
+    """The layout of huggingface_hub: a commit's files, and a branch that points to it."""
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    repository = hub / "hub" / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    config = BertConfig(vocab_size=len(VOCABULARY), **SIZES)
+    BertForSequenceClassification(config).save_pretrained(str(snapshot))
+    vocabulary = hub / "vocab.txt"
+    vocabulary.write_text("\n".join(VOCABULARY), encoding="utf-8")
+    BertTokenizer(str(vocabulary)).save_pretrained(str(snapshot))
 
 
-def test_the_ten_lines_train_and_predict(learned):
-    assert steps(learned["learn"]) == 4  # 48 of 60 rows, 32 at a time, twice
-    assert len([line for line in LEARN.splitlines() if line.strip()]) <= 10
+def fill_cache(cache, name):
+    """The layout of pytorch-transformers: a file a URL, called by its hash."""
+    from pytorch_transformers import BertConfig, BertForSequenceClassification
+
+    model = cache / "model"
+    model.mkdir(parents=True)
+    config = BertConfig(vocab_size_or_config_json_file=len(VOCABULARY), **SIZES)
+    BertForSequenceClassification(config).save_pretrained(str(model))
+    (model / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
+    for file in ("config.json", "pytorch_model.bin", "vocab.txt"):
+        url = f"{S3}{name}-{file}"
+        (model / file).rename(cache / sha256(url.encode()).hexdigest())
 
 
-def test_a_submission_is_written(learned):
-    names = {"text": "comment", "animal": "toxic", "plant": "insult"}
-    test = frame(20, 3).rename(columns=names)[["comment"]].assign(id=range(20))
-    tokenizer = (slow_tokenizer if FASTAI_1 else fast_tokenizer)(".")
-    exec(
-        SUBMIT.replace("128", "32"),
-        {
-            **learned,
-            "tokenizer": tokenizer,
-            "test": test,
-            "train": frame(60, 1).rename(columns=names),
-            "valid": frame(30, 2).rename(columns=names),
-        },
-    )
-    sent = pandas.read_csv("submission.csv")
-    assert list(sent) == ["id", "toxic", "insult"] and sent.id.tolist() == list(range(20)) and sent.notna().all().all()
-
-
-def test_batches_of_ones_own_train(learned):
-    exec(OWN, learned)
-    assert steps(learned["learn"]) == 6
-
-
-def test_the_diagnosis_is_printed(learned, capsys):
-    exec(DIAGNOSE, learned)
-    assert learned["diagnosis"].evidence.examined
-    assert str(learned["diagnosis"]) in capsys.readouterr().out
+def run(path, environment):
+    command = [sys.executable, "-W", "ignore", "-c", AFTERWARDS, str(path)]
+    done = subprocess.run(command, env=environment, cwd=str(path.parent), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow
-def test_the_three_lines_prove(given, monkeypatch):
-    told = [
-        (f"{word} {one} {other}", word in ANIMALS)
-        for word in ANIMALS + PLANTS
-        for one in OTHERS[:4]
-        for other in OTHERS[4:8]
-    ]
-    pandas.DataFrame(told, columns=["text", "label"]).astype({"label": int}).to_csv("train.csv", index=False)
+@pytest.mark.skipif(not (FASTAI_1 or FASTAI_2), reason="needs a fastai")
+def test_the_first_example_runs_as_it_stands_and_freezes_its_body(block, offline):
+    printed = run(block, offline)
+    assert re.search(r"(good|bad) tensor\([01]\) tensor\(\[0\.\d+, 0\.\d+\]\)$", printed, flags=re.M)
+    groups, frozen = (int(re.search(rf"^{word} (\d+)$", printed, flags=re.M)[1]) for word in ("groups", "frozen"))
+    assert groups == 5 and frozen > 20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FASTAI_2, reason="fastai 1 itself refuses to freeze without groups")
+def test_without_layer_groups_nothing_would_be_frozen(block, offline):
+    code = block.read_text(encoding="utf-8")
+    assert code.count(", splitter=layer_groups") == 1
+    block.write_text(code.replace(", splitter=layer_groups", ""), encoding="utf-8")
+    assert "frozen 0" in run(block, offline)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (FASTAI_1 or FASTAI_2), reason="needs a fastai")
+def test_a_model_that_no_cache_holds_is_not_found_here(block, offline, tmp_path):
+    for name in ("HF_HOME", "PYTORCH_TRANSFORMERS_CACHE"):
+        offline[name] = str(tmp_path / "empty")
+    with pytest.raises(AssertionError):
+        run(block, offline)
+
+
+# -- the other two -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (FASTAI_1 or FASTAI_2), reason="needs a fastai")
+def test_the_diagnosis_is_printed(capsys):
+    names = given(["learn"])
+    exec(next(block for block in BLOCKS if "diagnose(learn)" in block), names)
+    assert names["diagnosis"].evidence.examined
+    assert str(names["diagnosis"]) in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (FASTAI_1 or FASTAI_2), reason="needs a fastai")
+def test_the_three_lines_prove(monkeypatch):
+    namespace = given(["make_learner"])
     train = types.ModuleType("train")
-    exec(FACTORY.replace("./bert-base", ".").replace('"label")', '"label", bs=8, max_length=32)'), vars(train))
+    train.make_learner = namespace["make_learner"]
     monkeypatch.setitem(sys.modules, "train", train)
-    namespace = {}
-    exec(PROVE.replace("fit_one_cycle(1, 1e-4)", "fit_one_cycle(4, 1e-2)"), namespace)
+    block = next(block for block in BLOCKS if "def test_callback_equals_patched_loop" in block)
+    exec(block.replace("1e-4", "1e-3"), namespace)
     namespace["test_callback_equals_patched_loop"]()
 
 
-def test_the_attentions_are_there_while_the_batch_runs(learned):
-    model = learned["learn"].model
-    if FASTAI_1:
-        model.config.output_attentions = True
-        for module in model.modules():
-            if hasattr(module, "output_attentions"):
-                module.output_attentions = True
-    else:
-        model.model.set_attn_implementation("eager")
-        model.config.output_attentions = True
-    exec(KEEP, learned)
-    learned["learn"].fit(1, 1e-3)
-    callbacks = learned["learn"].callbacks if FASTAI_1 else learned["learn"].cbs
-    attentions = next(callback for callback in callbacks if type(callback) is learned["Look"]).attentions
-    assert len(attentions) == 2 and attentions[0].shape[:2] == (16, 2)  # the short last batch of two heads
-    assert learned["unwrapping"].output is None
+def test_what_it_shows_is_what_its_commands_print():
+    """The figures are one run's; the words are the package's own."""
+    from fastai_hf_callback.diagnosis.checks import CAUSE_ORDER
 
-
-def test_every_name_in_the_table_exists():
-    named = re.findall(r"^\| `(\w+)\(.*?\)`(?:, `(\w+)\(.*?\)`)? \|", README, flags=re.M)
-    names = {name for pair in named for name in pair if name}
-    assert len(names) >= 7
-    assert names <= set(fastai_hf_callback.__all__)
+    shown = re.findall(r"^```text\n(.*?)^```", TEXT, flags=re.S | re.M)
+    assert len(shown) == 3
+    verdict, finding = shown[1], shown[2]
+    assert verdict.startswith("IDENTICAL, and it moved\n")
+    assert finding.split()[2] in CAUSE_ORDER and "fix:" in finding

@@ -1,4 +1,4 @@
-"""Every code block of docs/ runs, on each stack that it names, as it stands there; or says why not."""
+"""Every code block of README and docs/ runs, on each stack that it names, as it stands there; or says why not."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from tests.docs.code_blocks import ROOT, BadMark, blocks_of, chains
 from tests.docs.run_blocks import commands, run_chain, steps
 from tests.installed_stack import FASTAI_1, FASTAI_2
 
-PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
 STACK = "era" if torch.__version__.startswith("1.4.") else "v1" if FASTAI_1 else "v2" if FASTAI_2 else ""
 
 

@@ -45,3 +45,10 @@ def test_every_page_of_the_api_names_code_that_is_there():
         module, _, name = path.rpartition(".")
         source = (PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
         assert re.search(rf"^(class|def) {name}\b", source, flags=re.M), path
+
+
+def test_every_name_of_the_table_is_public():
+    table = (ROOT / "docs" / "api" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+.*?) \| ", table, flags=re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+    assert len(named) >= 20 and named <= set(fastai_hf_callback.__all__)
