@@ -63,6 +63,23 @@ def steps(workflow: Dict[str, Any]) -> List[str]:
     ]
 
 
+def without_repeats(chains: List[List[Block]]) -> List[List[Block]]:
+    """All chains but the workflows that come to the same commands, given the same, as one before them."""
+    kept: Dict[Any, List[Block]] = {}
+    for chain in chains:
+        kept.setdefault(_workflow_commands(chain) or chain[0].where, chain)
+    return list(kept.values())
+
+
+def _workflow_commands(chain: List[Block]) -> Any:
+    if [block.language for block in chain] != ["yaml"]:
+        return None
+    import yaml
+
+    mark = chain[0].mark
+    return (*steps(yaml.safe_load(chain[0].text)), mark.given, mark.exit_code, mark.rate)
+
+
 def run_command(command: str, block: Block) -> None:
     if command.startswith("pip ") and not find_spec("pip"):
         return  # an environment that uv made has none

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.docs.code_blocks import ROOT, BadMark, blocks_of, chains
-from tests.docs.run_blocks import commands, run_chain, steps
+from tests.docs.run_blocks import commands, run_chain, steps, without_repeats
 from tests.installed_stack import FASTAI_1, FASTAI_2
 
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
@@ -34,7 +34,7 @@ def test_every_block_says_who_runs_it(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain[0].where)
+@pytest.mark.parametrize("chain", without_repeats(CHAINS), ids=lambda chain: chain[0].where)
 def test_the_block_runs(chain, monkeypatch):
     run_chain(chain, monkeypatch)
 
@@ -115,6 +115,22 @@ def test_a_command_is_held_to_its_exit_code(page, monkeypatch, exit_code):
 
 def test_what_is_printed_is_no_command():
     assert commands("$ one \\\n    two\nprinted\n$ three\n") == ["one two", "three"]
+
+
+GITHUB = "```yaml\njobs:\n  a:\n    steps:\n      - run: one\n```\n"
+GITLAB = "```yaml\na:\n  script:\n    - one\n```\n"
+
+
+def test_two_workflows_of_the_same_commands_are_run_once_and_others_each(page):
+    def run_of_two(mark="runs: v2; given: train.py", text=GITLAB):
+        blocks = page(f"<!-- runs: v2; given: train.py -->\n{GITHUB}\n<!-- {mark} -->\n{text}")
+        return len(without_repeats(chains(blocks, "v2")))
+
+    assert run_of_two() == 1
+    assert run_of_two(text=GITLAB.replace("one", "two")) == 2
+    assert run_of_two(mark="runs: v2; given: train.csv") == 2
+    assert run_of_two(mark="runs: v2; given: train.py; exit: 1") == 2
+    assert run_of_two(text="```console\n$ one\n```\n") == 2
 
 
 def test_the_commands_of_both_kinds_of_ci_are_found():

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from fastai_hf_callback import HFModel, unwrap
 from fastai_hf_callback.utils.rng import preserve_rng_state, seed_everything
+from tests import tiny_models
 from tests.tiny_models import VOCAB, tiny_model
+from tests.weights_cache import load_or_train
 
 PAD, UNK, CLS, SEP, FIRST_WORD = 0, 1, 2, 3, 5
 ROWS, VALID_ROWS, BATCH, LENGTHS, WIDTH = 256, 128, 16, (6, 20), 16
@@ -138,7 +140,8 @@ PRETRAINED: Dict[str, Dict[str, Tensor]] = {}
 
 def _pretrained(architecture: str) -> Dict[str, Tensor]:
     if architecture not in PRETRAINED:
-        PRETRAINED[architecture] = pretrain(architecture)
+        sources = (__file__, tiny_models.__file__)
+        PRETRAINED[architecture] = load_or_train(architecture, lambda: pretrain(architecture), *sources)
     return PRETRAINED[architecture]
 
 
