@@ -60,7 +60,7 @@ MUTANTS = (
     ),
     Mutant(
         "random states of the examination kept",
-        "fastai1/diagnosis/snapshot.py",
+        "utils/snapshot.py",
         "with preserve_rng_state(), warnings",
         "with warnings",
         PROBE,
@@ -82,8 +82,8 @@ MUTANTS = (
     Mutant(
         "a doctor that ends the fit",
         "diagnosis/fit_monitor.py",
-        '        except Exception as error:\n            self._evidence.skipped.append(f"{event',
-        '        except TypeError as error:\n            self._evidence.skipped.append(f"{event',
+        "        except Exception as error:\n            self.monitor.record",
+        "        except TypeError as error:\n            self.monitor.record",
         "tests/fastai1/diagnosis/test_doctor.py",
     ),
     Mutant(

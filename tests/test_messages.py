@@ -28,7 +28,7 @@ HANDED_ON = {
     ("fastai1/data/text_data.py", "text_data"),
     ("fastai2/data/text_data.py", "text_data"),
     ("__init__.py", "__getattr__"),
-    ("fastai2/diagnosis/examination.py", "_run_through_loop"),
+    ("fastai2/diagnosis/learner_adapter.py", "run_batch"),
 }
 
 

@@ -1,18 +1,24 @@
-"""One examination of a live learner of either fastai; lives inside ``preserve_everything``.
+"""One examination of a live learner of either fastai; what it changes the caller restores.
 
 Order: eval mode on the weights as they are, the loss and the metrics on stand-ins, the targets, then real steps
-through fastai's own loop on copies, then a fresh optimizer on one batch. ``fastai1/examination.py`` and
-``fastai2/examination.py`` say how a learner is asked.
+through fastai's own loop on copies, then a fresh optimizer on one batch. A ``LearnerAdapter`` says how a learner is asked.
 """
 
-import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from functools import partial
+from itertools import islice
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.diagnosis.probes.batches import Batch, count_rows, is_per_token, truncate_batch
+from fastai_hf_callback.diagnosis.probes.batches import (
+    Batch,
+    count_rows,
+    is_per_token,
+    pick_evenly,
+    sample_rows,
+    truncate_batch,
+)
 from fastai_hf_callback.diagnosis.probes.inputs import (
     TokenView,
     build_token_view,
@@ -26,6 +32,7 @@ from fastai_hf_callback.diagnosis.probes.inputs import (
 )
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss
+from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_batch_sensitivity,
@@ -38,25 +45,17 @@ from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidenc
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.model.broadcast import does_loss_broadcast
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.results.evidence import Evidence, History, HyperParams, MetricEvidence, Wiring
+from fastai_hf_callback.results.evidence import Evidence, History, MetricEvidence
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .checks.failures import classify_exception
+from .learner_adapter import CallbackLog, LearnerAdapter, LossNotReachedError
+from .learning_rates import summarize_hyperparameters
+from .training_steps import TrainingSteps, attempt, capture_output, format_error, record_vain_assignments
 
-__all__ = ["AnyExamination", "FirstBatchEvidence", "LossNotReachedError", "format_error"]
+__all__ = ["Examination", "probe_metrics"]
 
-FIT_STEPS, FIT_SECONDS = 12, 8.0
-
-
-class LossNotReachedError(Exception):
-    """A callback took the batch away before the loss was asked for."""
-
-
-class FirstBatchEvidence(NamedTuple):
-    """What a doctor learns from the first batch, and the modules that ran on it."""
-
-    evidence: Evidence
-    executed: List[Any]
+COMMON_TOKENS = {"xxpad", "xxunk"}  # what any tokenizer has, by another name
 
 
 class ProbedBatch(NamedTuple):
@@ -69,19 +68,20 @@ class ProbedBatch(NamedTuple):
     executed: List[Any]
 
 
-class AnyExamination:
-    """One examination; lives inside ``preserve_everything``. Each fastai's own says how its learner is asked.
+class Examination:
+    """One examination, inside of ``adapter.preserve()``.
 
     Parameters
     ----------
-    learn : Learner of either fastai
+    adapter : LearnerAdapter
     batches : int
         How many are stepped on, and how many validation batches are read.
     """
 
-    def __init__(self, learn: Any, batches: int):
-        self.learn, self.n_batches = learn, batches
-        self.loss_func: Callable[..., Any] = learn.loss_func
+    def __init__(self, adapter: LearnerAdapter, batches: int):
+        self.adapter, self.n_batches = adapter, batches
+        self.learn, self.optimizer = adapter.learn, adapter.optimizer
+        self.loss_func = self.learn.loss_func
         self.evidence = Evidence()
         self.train: List[Batch] = []
         self.full_batches: List[Batch] = []
@@ -90,37 +90,65 @@ class AnyExamination:
 
     def run(self) -> Evidence:
         """Look at everything; what cannot be looked at is named, and the rest still is."""
-        evidence = self.evidence
-        evidence.wiring = self.wiring()
-        full_batches = self.attempt("training batches", self.training_batches)
+        evidence, adapter = self.evidence, self.adapter
+        evidence.wiring = adapter.read_wiring()
+        full_batches = self.attempt("training batches", lambda: self._read_batches(train=True))
         if not full_batches:
             return evidence
-        evidence.history, evidence.hyper = self.past()
-        evidence.weights = probe_weights(self.learn.model, self.has_master_copies())
+        self._read_past()
+        evidence.weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
         self.full_batches, self.train = full_batches, [truncate_batch(b) for b in full_batches]
-        if not self.prepare_callbacks():
+        if not adapter.prepare_callbacks(evidence.wiring):
             return evidence
-        self._check_validation_path()
+        if adapter.has_rows(train=False):
+            self._check_validation_path(truncate_batch(self._read_batches(train=False, n=1)[0]))
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
         self.attempt("targets", lambda: self._probe_targets(full_batches))
         self.attempt("metrics", self._probe_metrics)
         # Weights that hold no number make every step vain, and say so themselves.
-        self.run_training_steps()
+        steps = TrainingSteps(adapter, evidence, self.train)
+        steps.run(self.executed)
         if evidence.wiring.train_error is None:
-            self.attempt("fitting one batch", self._fit_one_batch)
+            self.attempt("fitting one batch", steps.fit_one_batch)
         return evidence
 
-    def _check_validation_path(self) -> None:
-        if not self.has_validation():
-            return
+    def run_on(self, batch: Batch, rows: int) -> Evidence:
+        """Look at inputs, outputs and the loss on a few rows of one batch, in the middle of a fit."""
+        evidence, adapter, log = self.evidence, self.adapter, CallbackLog()
+        evidence.wiring = adapter.read_wiring()
+        self.full_batches, self.train = [batch], [truncate_batch(batch, rows)]
+        adapter.copy_running_callbacks()
+        if not self._check_validation_path(self.train[0]):
+            evidence.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
+        if self.probe_in_eval_mode():
+            self.attempt("outputs", self.probe_outputs_and_loss)
+        adapter.replay_step(self.train[0], log)
+        record_vain_assignments(evidence.wiring, log)
+        evidence.wiring.train_error = evidence.wiring.train_message = None  # the fit that is running will say so itself
+        return evidence
+
+    def _read_batches(self, train: bool, n: Optional[int] = None) -> List[Batch]:
+        return list(islice(self.adapter.iterate_batches(train), n or self.n_batches))
+
+    def _read_past(self) -> None:
+        """What earlier fits left in the Recorder."""
+        recorder = vars(self.learn).get("recorder")
+        losses, rates = ([float(v) for v in getattr(recorder, name, [])] for name in ("losses", "lrs"))
+        if losses:
+            self.evidence.history = History(losses, self.adapter.read_metric_values(), smoothed=True)
+        self.evidence.hyper = summarize_hyperparameters(rates, self.optimizer, "the last fit")
+
+    def _check_validation_path(self, batch: Batch) -> bool:
         try:
-            self.validation_loss(truncate_batch(self.validation_batches(1)[0]))
+            float(self.adapter.run_batch(batch, self.loss_func, with_graph=False, validates=True))
         except LossNotReachedError:
             pass
         except Exception as error:
-            self.evidence.wiring.valid_error = classify_exception(error).cause
-            self.evidence.wiring.valid_message = f"{type(error).__name__}: {error}"
+            wiring = self.evidence.wiring
+            wiring.valid_error, wiring.valid_message = classify_exception(error).cause, format_error(error)
+            return False
+        return True
 
     # -- outputs and inputs -----------------------------------------------------------------------------------
 
@@ -149,7 +177,7 @@ class AnyExamination:
         with record_embedding_calls(model) as calls, record_executed_modules(model) as executed, record_arguments(
             model
         ) as given:
-            output = self.logits(batch)
+            output = self._compute_logits(batch)
         return ProbedBatch(batch, output, build_token_view(calls, batch.xb), given, executed)
 
     def has_ids(self) -> bool:
@@ -163,9 +191,9 @@ class AnyExamination:
 
     def _find_validation_padding(self) -> None:
         """Training batches sorted by length hold next to no padding; those of the validation set may."""
-        if any(view.pad_token_id is not None for view in self.views) or not self.has_validation():
+        if any(view.pad_token_id is not None for view in self.views) or not self.adapter.has_rows(train=False):
             return
-        more = [self._probe_batch(truncate_batch(batch)) for batch in self.validation_batches(self.n_batches)]
+        more = [self._probe_batch(truncate_batch(batch)) for batch in self._read_batches(train=False)]
         self.probed += [one for one in more if one.view is not None and one.view.pad_token_id is not None]
 
     def _probe_inputs(self) -> None:
@@ -178,8 +206,8 @@ class AnyExamination:
         )
         evidence.inputs.takes_mask = takes_mask(model)
         evidence.ids_index = self._find_ids_index()
-        evidence.inputs.foreign_tokens = self.foreign_tokens(unified)
-        encoder = self.encoder()
+        evidence.inputs.foreign_tokens = _find_fastai_tokens(self.adapter.find_vocabulary(), unified)
+        encoder = self.adapter.find_encoder()
         if encoder is not None:
             add_tokenizer_evidence(evidence.inputs, unified, encoder.tokenizer, encoder.max_length)
         evidence.examined.append("inputs")
@@ -241,7 +269,7 @@ class AnyExamination:
 
     def _make_logits_func(self, batch: Batch) -> Callable[[Any], Tensor]:
         """From inputs to logits; the loop is given as many of `batch`'s targets as there are rows."""
-        return lambda xb: self.logits(Batch(xb, take_rows(batch.yb, count_rows(xb))))
+        return lambda xb: self._compute_logits(Batch(xb, take_rows(batch.yb, count_rows(xb))))
 
     # -- targets and metrics ----------------------------------------------------------------------------------
 
@@ -253,13 +281,18 @@ class AnyExamination:
             and is_per_token(full_batches[0].yb, list(tensors_in(full_batches[0].xb))[ids_index])
         ):
             return  # a target per token, flattened or not: neighbours are alike
-        train = self.draw_rows(True, ids_index, self._pad_ids())
-        valid = self.draw_rows(False, ids_index, self._pad_ids()) if self.has_validation() else None
+        train = self._sample_rows(True, ids_index)
+        valid = self._sample_rows(False, ids_index) if self.adapter.has_rows(train=False) else None
         if train is None:
             return
         ordered = [b.yb.detach().cpu() for b in full_batches if isinstance(b.yb, Tensor)]
         self.evidence.labels = probe_labels(train, valid, ordered, self._pad_ids())
         self.evidence.examined.append("targets")
+
+    def _sample_rows(self, train: bool, ids_index: Optional[int]) -> Optional[SampledRows]:
+        """Rows drawn evenly over a set."""
+        collate = partial(self.adapter.collate, train)
+        return sample_rows(pick_evenly(self.adapter.count_rows(train)), collate, ids_index, self._pad_ids())
 
     def _find_ids_index(self) -> Optional[int]:
         if not self.views:
@@ -278,118 +311,31 @@ class AnyExamination:
         return sorted({v.pad_token_id for v in self.views if v.pad_token_id is not None})
 
     def _probe_metrics(self) -> None:
-        if not self.learn.metrics or not self.has_validation():
+        if not self.learn.metrics or not self.adapter.has_rows(train=False):
             return
-        batches = self.validation_batches(self.n_batches)
-        outputs, targets = [self.logits(b) for b in batches], [b.yb for b in batches]
+        batches = self._read_batches(train=False)
+        outputs, targets = [self._compute_logits(b) for b in batches], [b.yb for b in batches]
         if all(isinstance(t, Tensor) for t in outputs + targets):
             with preserve_rng_state():
-                self.evidence.metrics = self.collect_metric_evidence(outputs, targets)
+                self.evidence.metrics = probe_metrics(self.adapter, self.learn.metrics, outputs, targets)
             self.evidence.examined.append("metrics")
 
-    # -- steps ------------------------------------------------------------------------------------------------
-
-    def _fit_one_batch(self) -> None:
-        evidence = self.evidence
-        parameters = [p for p in self.learn.model.parameters() if p.requires_grad]
-        if evidence.loss is None or evidence.loss.first is None or not parameters:
-            return
-        if evidence.weights.half or evidence.weights.non_finite:
-            return
-        optimizer = torch.optim.Adam(parameters, lr=_choose_lr(parameters))
-        values, until = [], time.perf_counter() + FIT_SECONDS
-        for _ in range(FIT_STEPS + 1):
-            output, target = self.training_output(self.train[0])
-            loss = self.loss_func(output, *target)
-            values.append(float(loss.detach().float()))
-            if not loss.requires_grad or time.perf_counter() > until:
-                break
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        if len(values) > 1:
-            evidence.loss.before_fitting = values[0]
-            evidence.loss.after_fitting = max(values[1:], key=lambda value: abs(value - values[0]))
-            evidence.loss.fitting_steps = len(values) - 1
-            evidence.examined.append("fitting one batch")
-
     def attempt(self, what: str, action: Callable[[], Any]) -> Any:
-        """One part of the examination; where it cannot be made the others still are."""
-        try:
-            return action()
-        except Exception as error:
-            self.evidence.skipped.append(f"{what} ({format_error(error)[:160]})")
-            return None
+        return attempt(self.evidence, what, action)
 
-    # -- what each fastai answers in its own way --------------------------------------------------------------
-
-    def wiring(self) -> Wiring:
-        """How the loop and the callbacks are set up."""
-        raise NotImplementedError
-
-    def has_validation(self) -> bool:
-        """Whether there are rows to validate on."""
-        raise NotImplementedError
-
-    def training_batches(self) -> List[Batch]:
-        """As many whole batches as are wanted, from the training loader."""
-        raise NotImplementedError
-
-    def validation_batches(self, n: int) -> List[Batch]:
-        """The first `n` whole batches of the validation set."""
-        raise NotImplementedError
-
-    def draw_rows(self, train: bool, ids_index: Optional[int], pad_ids: List[int]) -> Optional[SampledRows]:
-        """Rows drawn evenly over a set."""
-        raise NotImplementedError
-
-    def past(self) -> Tuple[Optional[History], HyperParams]:
-        """What earlier fits left."""
-        raise NotImplementedError
-
-    def has_master_copies(self) -> bool:
-        """Whether half weights have full-precision copies that are stepped."""
-        return False
-
-    def prepare_callbacks(self) -> bool:
-        """Copy the callbacks that take part; False where they cannot be used, with the reason in ``wiring``."""
-        raise NotImplementedError
-
-    def validation_loss(self, batch: Batch) -> float:
-        """Of one batch, as ``validate`` computes it."""
-        raise NotImplementedError
-
-    def logits(self, batch: Batch) -> Any:
-        """What reaches the loss in eval mode, through whatever stands in the loop's place."""
-        raise NotImplementedError
-
-    def training_output(self, batch: Batch) -> Tuple[Any, Tuple[Any, ...]]:
-        """Output and targets as they reach the loss, with the graph, dropout switched off."""
-        raise NotImplementedError
-
-    def foreign_tokens(self, views: List[TokenView]) -> List[str]:
-        """fastai's own special tokens in the texts, where the data brings a vocabulary."""
-        return []
-
-    def encoder(self) -> Optional[TextEncoder]:
-        """What encoded the texts, where the data of ``text_data`` tell."""
-        return None
-
-    def collect_metric_evidence(self, outputs: List[Tensor], targets: List[Tensor]) -> List[MetricEvidence]:
-        """The learner's metrics on real outputs and stand-ins."""
-        raise NotImplementedError
-
-    def run_training_steps(self) -> None:
-        """Real steps through fastai's own loop, on copies."""
-        raise NotImplementedError
+    def _compute_logits(self, batch: Batch) -> Any:
+        return capture_output(self.adapter, batch, with_graph=False)[0]
 
 
-def _choose_lr(parameters: List[Tensor]) -> float:
-    """A rate for Adam at which a step moves the median matrix by a twentieth."""
-    sizes = sorted(float(p.detach().float().pow(2).mean().sqrt()) for p in parameters if p.dim() > 1)
-    return min(max(0.05 * (sizes[len(sizes) // 2] if sizes else 0.02), 1e-4), 1e-2)
+def probe_metrics(
+    adapter: LearnerAdapter, metrics: Sequence[Any], outputs: List[Tensor], targets: List[Tensor]
+) -> List[MetricEvidence]:
+    """Ask each metric about real outputs and synthetic ones."""
+    loss_func, named = adapter.learn.loss_func, adapter.list_metric_functions(metrics)
+    return [probe_metric(name, compute, outputs, targets, loss_func) for name, compute in named]
 
 
-def format_error(error: BaseException) -> str:
-    """The exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _find_fastai_tokens(words: Sequence[Any], views: List[TokenView]) -> List[str]:
+    """fastai's own special tokens in the texts."""
+    used = {int(token) for view in views for token in view.ids.unique().tolist()}
+    return sorted({str(words[i]) for i in used if i < len(words) and str(words[i]).startswith("xx")} - COMMON_TOKENS)

@@ -1,27 +1,33 @@
-"""What a doctor notes and says while a fit runs, on either fastai; its rooms bring the events. Imports torch, numpy."""
+"""What a doctor notes and says while a fit runs, on either fastai. Imports torch, numpy."""
 
 import copy
 import functools
+import inspect
 import math
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Protocol, Set, Type, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.diagnosis.probes.batches import is_per_token
+from fastai_hf_callback.diagnosis.probes.batches import Batch, is_per_token
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
+from fastai_hf_callback.errors import GradientError
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.results.evidence import Evidence, History, HyperParams
+from fastai_hf_callback.results.evidence import Evidence, History
 from fastai_hf_callback.utils.distributed import rank
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
+from .checks.failures import classify_exception
+from .diagnose import judge, probe_first_batch
 from .diagnosis import Diagnosis
-from .learning_rates import compute_near_zero_lr_share, is_range_test
+from .examination import probe_metrics
+from .learner_adapter import LearnerAdapter
+from .learning_rates import is_range_test, summarize_hyperparameters
 
 __all__ = ["FitMonitor", "never_raises"]
 
@@ -29,19 +35,33 @@ SAMPLED_PARAMETERS, SAMPLED_ELEMENTS = 12, 256
 FIRST_STEPS = 4
 LABEL_ROWS, METRIC_BATCHES, MAX_TARGETS = 384, 4, 200
 
+Doctor = TypeVar("Doctor")
+
 
 def never_raises(event: Callable[..., None]) -> Callable[..., None]:
-    """An event of the doctor's that never ends the fit: what fails is noted, and the doctor stops watching."""
+    """Let an event of a doctor's never end the fit: what fails is noted, and the step is watched no further."""
 
     @functools.wraps(event)
-    def on_event(self: "FitMonitor", **kwargs: Any) -> None:
+    def on_event(self: "HoldsMonitor", **kwargs: Any) -> None:
         try:
             event(self, **kwargs)
         except Exception as error:
-            self._evidence.skipped.append(f"{event.__name__} ({type(error).__name__}: {error})"[:200])
-            self._step_is_sampled = False
+            self.monitor.record_failure(event.__name__, error)
 
     return on_event
+
+
+class HoldsMonitor(Protocol):
+    """A fastai's ``Doctor``."""
+
+    monitor: "FitMonitor"
+
+
+def share_docstring(doctor: Type[Doctor]) -> Type[Doctor]:
+    """Decorate a fastai's ``Doctor``: its own words, then those of ``FitMonitor`` about parameters and attributes."""
+    own, shared = inspect.cleandoc(doctor.__doc__ or ""), inspect.cleandoc(FitMonitor.__doc__ or "")
+    doctor.__doc__ = own + shared[shared.index("\n") :]
+    return doctor
 
 
 class RowCollector:
@@ -77,26 +97,58 @@ def _as_array(targets: Tensor) -> np.ndarray:
 
 
 class FitMonitor:
-    """Notes what a fit does, speaks at the first sound evidence. Each fastai's own hands it the events."""
+    """Notes what a fit does and speaks at the first sound evidence; a fastai's callback holds it and hands it the events.
 
-    learn: Any
-    every: int
-    say: Callable[[str], Any]
-    diagnosis: Optional[Diagnosis]
+    It reads and never changes: the weights after a fit are bit for bit those of a fit without it.
+
+    Parameters
+    ----------
+    every : int
+        Steps between two looks at the weights, after the first four.
+    say : callable
+        What a finding is said with, once each; by default ``print``.
+
+    Attributes
+    ----------
+    diagnosis : Diagnosis or None
+        Of the last fit, and of one that is running or that failed as far as it went; None before one.
+    """
+
+    # There while a fit runs.
+    _adapter: LearnerAdapter
+    _monitor: StepMonitor
+
+    def __init__(self, every: int = 50, say: Callable[[str], Any] = print):
+        self.every, self.say = every, say
+        self._last_diagnosis: Optional[Diagnosis] = None
+        self.reset()
+
+    @property
+    def diagnosis(self) -> Optional[Diagnosis]:
+        return judge(self._adapter, self._evidence) if self._has_begun else self._last_diagnosis
+
+    @property
+    def has_validated(self) -> bool:
+        """Whether this epoch had validation batches."""
+        return bool(self._outputs)
 
     # -- the fit's events --------------------------------------------------------------------------------------
 
-    def _begin_fit(self) -> None:
-        self._reset_state()
+    def begin_fit(self, adapter: LearnerAdapter) -> None:
+        """Watch a fit of this learner, before its first batch."""
+        self.reset()
+        self._adapter, self._monitor = adapter, StepMonitor(adapter.optimizer, SAMPLED_PARAMETERS, SAMPLED_ELEMENTS)
         self._evidence = Evidence(examined=["gradients", "optimizer"])
-        self._monitor = self._build_monitor()
-        self._evidence.weights = probe_weights(self.learn.model, bool(self._monitor.master_weights()))
-        self._metric_copies = self._copy_metrics()  # before an epoch has left anything in them
-        self._fitting = True
+        master_weights = adapter.optimizer.read_master_weights()
+        self._evidence.weights = probe_weights(adapter.learn.model, bool(master_weights))
+        self._metric_copies = copy.deepcopy(list(adapter.learn.metrics))  # before an epoch has left anything in them
+        self.fitting = True
 
-    def _begin_batch(self, batch: Any, target: Any) -> None:
+    def begin_batch(self, batch: Any, target: Any) -> None:
+        if not self._has_begun:  # fastai 1's validate begins as a fit does
+            self._has_begun, self._last_diagnosis = True, None
         if self._steps == 0:
-            self._attempt("inputs and outputs", lambda: self._probe_first_batch(batch, target))
+            self._attempt("inputs and outputs", lambda: self._probe_first_batch(Batch(batch, target)))
         self._train_rows.add(batch, target, self._ids_index)
         self._step_is_sampled = self._steps < FIRST_STEPS or self._steps % self.every == 0
         if self._step_is_sampled:
@@ -104,15 +156,15 @@ class FitMonitor:
         else:
             self._monitor.ignore_step()
 
-    def _receive_logits(self, output: Any, train: bool) -> None:
+    def receive_logits(self, output: Any, train: bool) -> None:
         if self._sample_logits is None and train and isinstance(output, Tensor) and output.dim():
             self._sample_logits = output[:1].detach()
         if self._step_is_sampled and train:
             self._monitor.begin_loss(output)
-        elif self._fitting and not train and len(self._outputs) < METRIC_BATCHES:
+        elif self.fitting and not train and len(self._outputs) < METRIC_BATCHES:
             self._outputs.append(output.detach() if isinstance(output, Tensor) else None)
 
-    def _begin_backward(self, loss: Tensor, given: float) -> None:
+    def begin_backward(self, loss: Tensor, given: float) -> None:
         """`given` is the loss that ``loss_func`` gave."""
         if not self._step_is_sampled:
             return
@@ -120,7 +172,7 @@ class FitMonitor:
         if self._steps == 0 and given:
             self._loss_factor = self._monitor.losses[0] / given
 
-    def _record_backward(self, skip_step: bool, skip_backward: bool, rate: Any) -> None:
+    def finish_backward(self, skip_step: bool, skip_backward: bool, rate: Any) -> None:
         self._skipped_steps += bool(skip_step)
         self._skipped_backwards += bool(skip_backward)
         if isinstance(rate, float):
@@ -128,12 +180,12 @@ class FitMonitor:
         if self._step_is_sampled:
             self._monitor.finish_backward(skip_step, skip_backward)
 
-    def _finish_step(self, skip_zero: bool) -> None:
+    def finish_step(self, skip_zero: bool) -> None:
         self._skipped_zero_grads += bool(skip_zero)
         if self._step_is_sampled:
             self._monitor.finish_step(skip_zero)
 
-    def _finish_batch(self, loss: float) -> None:
+    def finish_batch(self, loss: float) -> None:
         self._losses.append(loss)
         if self._step_is_sampled:
             self._monitor.finish_batch()
@@ -143,7 +195,7 @@ class FitMonitor:
             self._attempt("a step", self._probe_steps)
         self._step_is_sampled = False
 
-    def _finish_epoch(self, values: List[Any]) -> None:
+    def finish_epoch(self, values: List[Any]) -> None:
         self._epochs += 1
         self._record_metrics(values)
         if self._epochs == 1:
@@ -152,22 +204,41 @@ class FitMonitor:
         self._attempt("an epoch", self._probe_steps)
         self._outputs, self._targets = [], []
 
-    def _report_summary(self) -> None:
-        if not self.diagnosis.healthy:
+    def end_fit(self, error: Optional[BaseException] = None) -> None:
+        """Sum up, also a fit that `error` has ended."""
+        if self._steps:
+            self._attempt("the fit", self._probe_steps)
+        diagnosis = judge(self._adapter, self._evidence)
+        if isinstance(error, Exception):
+            diagnosis = self._add_error(diagnosis, error)
+        self._last_diagnosis = diagnosis
+        self.reset()
+        if not diagnosis.healthy:
             self._say_on_rank_zero(
-                f"Doctor: {len(self.diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
-                f"{self.diagnosis.causes[0]}"
+                f"Doctor: {len(diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
+                f"{diagnosis.causes[0]}"
             )
+
+    def _add_error(self, diagnosis: Diagnosis, error: Exception) -> Diagnosis:
+        """What was seen, and what ended the fit."""
+        finding = classify_exception(error)
+        trainable = any(p.requires_grad for p in self._adapter.learn.model.parameters())
+        if isinstance(error, GradientError) and not trainable:
+            finding.cause = "everything-frozen"
+        finding.cure = self._adapter.find_fix(finding)
+        others = [f for f in diagnosis.findings if f.cause != finding.cause]
+        known = [finding] if finding.cause != "unknown-failure" or not diagnosis.at_least("error") else []
+        return Diagnosis([*known, *others], diagnosis.evidence)
 
     def _say_on_rank_zero(self, line: str) -> None:
         """Of several processes the first one speaks; all of them note."""
         if rank() == 0:
             self.say(line)
 
-    # -- looks -------------------------------------------------------------------------------------------------
+    # -- probes ------------------------------------------------------------------------------------------------
 
-    def _keep_first_batch_evidence(self, found: Any) -> None:
-        evidence, self._executed = found
+    def _probe_first_batch(self, batch: Batch) -> None:
+        evidence, self._executed = probe_first_batch(self._adapter, batch)
         self._evidence.wiring, self._evidence.inputs = evidence.wiring, evidence.inputs
         self._evidence.outputs, self._evidence.loss = evidence.outputs, evidence.loss
         self._evidence.examined = [*evidence.examined, *self._evidence.examined]
@@ -179,7 +250,7 @@ class FitMonitor:
         sampled = monitor.summarize()
         testing = is_range_test(self._learning_rates)  # lr_find goes up to rates that ruin any model, and loads it anew
         lost = 0 if testing else sum(not math.isfinite(loss) for loss in self._losses)
-        # What is counted at every step, beside what was sampled.
+        # What is counted at every step, next to what was sampled.
         evidence.stepping = replace(
             sampled,
             steps=self._steps,
@@ -196,27 +267,18 @@ class FitMonitor:
         evidence.history = None if testing else History(self._losses, self._metric_values)
         evidence.hyper = None
         if self._epochs and self._learning_rates and not testing:  # a schedule may begin at nothing and end there
-            highest, wd = max(self._learning_rates), self._read_weight_decay()
-            evidence.hyper = HyperParams(
-                highest,
-                min(self._learning_rates),
-                wd,
-                highest * wd,
-                sampled.steps_in_an_epoch or 0,
-                "the highest of this fit",
-                self._optimizer_name(),
-                compute_near_zero_lr_share(self._learning_rates),
-            )
-        evidence.weights.has_master_copies |= bool(monitor.master_weights())
+            rates, optimizer = self._learning_rates, self._adapter.optimizer
+            evidence.hyper = summarize_hyperparameters(rates, optimizer, "this fit")
+        evidence.weights.has_master_copies |= bool(self._adapter.optimizer.read_master_weights())
         self._report_findings()
 
     def _report_findings(self) -> None:
-        for finding in self._build_diagnosis(self._evidence).at_least("warning"):
+        for finding in judge(self._adapter, self._evidence).at_least("warning"):
             if finding.cause not in self._reported_causes:
                 self._reported_causes.add(finding.cause)
                 self._say_on_rank_zero(f"Doctor, step {self._steps}: {finding}\n  fix: {finding.fix}")
 
-    def _collect_validation_batch(self, batch: Any, target: Any) -> None:
+    def collect_validation_batch(self, batch: Any, target: Any) -> None:
         if self._epochs == 0:
             self._valid_rows.add(batch, target, self._ids_index)
         if len(self._targets) < MAX_TARGETS:
@@ -238,7 +300,7 @@ class FitMonitor:
             with preserve_rng_state():  # a loss may draw, and may keep what it was asked: a copy is asked
                 probe_all_targets(
                     self._evidence.loss,
-                    copy.deepcopy(self.learn.loss_func),
+                    copy.deepcopy(self._adapter.learn.loss_func),
                     self._sample_logits,
                     torch.cat(train.targets).to(self._sample_logits.device),
                 )
@@ -256,7 +318,7 @@ class FitMonitor:
         if not targets or not self._metric_copies or not all(isinstance(t, Tensor) for t in self._outputs + targets):
             return
         with preserve_rng_state():
-            self._evidence.metrics = self._collect_metric_evidence(self._outputs, targets)
+            self._evidence.metrics = probe_metrics(self._adapter, self._metric_copies, self._outputs, targets)
         if self._evidence.metrics and "metrics" not in self._evidence.examined:
             self._evidence.examined.append("metrics")
 
@@ -266,15 +328,23 @@ class FitMonitor:
                 self._metric_values.setdefault(str(i), []).append(float(value))
 
     def _attempt(self, what: str, action: Callable[[], Any]) -> None:
-        """No look of the doctor's may end the fit."""
+        """One probe; that it fails does not end the fit."""
         try:
             action()
         except Exception as error:
             self._evidence.skipped.append(f"{what} ({type(error).__name__}: {error})"[:200])
 
-    def _reset_state(self) -> None:
-        self._evidence, self._monitor = Evidence(), None
-        self._fitting = self._step_is_sampled = self._nan_reported = False
+    def record_failure(self, event: str, error: Exception) -> None:
+        """What could not be watched; the rest of the step goes by."""
+        self._evidence.skipped.append(f"{event} ({type(error).__name__}: {error})"[:200])
+        self._step_is_sampled = False
+
+    def reset(self) -> None:
+        """Forget the fit that is watched; its learner and its tensors too."""
+        for name in ("_adapter", "_monitor"):
+            vars(self).pop(name, None)
+        self._evidence = Evidence()
+        self.fitting = self._has_begun = self._step_is_sampled = self._nan_reported = False
         self._steps = self._epochs = 0
         self._skipped_steps = self._skipped_backwards = self._skipped_zero_grads = 0
         self._learning_rates: List[float] = []
@@ -289,26 +359,3 @@ class FitMonitor:
         self._sample_logits: Optional[Tensor] = None
         self._metric_values: Dict[str, List[float]] = {}
         self._reported_causes: Set[str] = set()
-
-    # -- what each fastai answers in its own way --------------------------------------------------------------
-
-    def _build_monitor(self) -> StepMonitor:
-        raise NotImplementedError
-
-    def _probe_first_batch(self, batch: Any, target: Any) -> None:
-        raise NotImplementedError
-
-    def _copy_metrics(self) -> List[Any]:
-        raise NotImplementedError
-
-    def _collect_metric_evidence(self, outputs: List[Any], targets: List[Any]) -> List[Any]:
-        raise NotImplementedError
-
-    def _build_diagnosis(self, evidence: Evidence) -> Diagnosis:
-        raise NotImplementedError
-
-    def _read_weight_decay(self) -> float:
-        raise NotImplementedError
-
-    def _optimizer_name(self) -> str:
-        raise NotImplementedError

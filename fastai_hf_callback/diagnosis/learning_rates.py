@@ -4,18 +4,41 @@ from typing import List
 
 import numpy as np
 
-__all__ = ["is_range_test", "compute_near_zero_lr_share"]
+from fastai_hf_callback.results.evidence import HyperParams
+
+from .probes.optimizer import OptimizerReader
+
+__all__ = ["is_range_test", "scale_learning_rates", "summarize_hyperparameters"]
 
 
-def compute_near_zero_lr_share(rates: List[float]) -> float:
-    """The share of steps at less than a ten-thousandth of the highest rate."""
-    highest = max(rates)
-    return sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
+def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fit: str) -> HyperParams:
+    """What was in force at the steps of a fit; rates are judged only where a fit, and no range test, has set them.
+
+    Parameters
+    ----------
+    rates : list of float
+        One a step.
+    optimizer : OptimizerReader
+    fit : str
+        Whose rates these are, as in "the last fit".
+    """
+    wd, steps, name = optimizer.read_weight_decay(), optimizer.count_batches(), optimizer.read_name()
+    if not rates or is_range_test(rates):
+        return HyperParams(None, None, wd, None, steps, "only a range test so far" if rates else "no fit yet", name)
+    highest, source = max(rates), f"the highest of {fit}"
+    near_zero = sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
+    return HyperParams(highest, min(rates), wd, highest * wd, steps, source, name, near_zero)
 
 
 def is_range_test(rates: List[float]) -> bool:
-    """Rates that rise by one factor over decades: ``lr_find``."""
+    """Whether the rates rise by one factor over decades, as those of ``lr_find`` do."""
     if len(rates) < 5 or min(rates) <= 0 or rates[-1] < rates[0]:
         return False
     ratios = np.diff(np.log(rates))
     return bool((ratios > 0).all()) and float(ratios.std()) < 0.05 * float(ratios.mean())
+
+
+def scale_learning_rates(rates: List[float], lr: float) -> List[float]:
+    """Rates whose last is `lr`, in the proportions they have now."""
+    top = rates[-1] if rates and rates[-1] > 0 else None
+    return [lr * rate / top if top else lr for rate in rates]

@@ -4,12 +4,20 @@ The originals are set aside and copies are handed out: the same tensors, the sam
 """
 
 import copy
+import random
+import warnings
 from collections import OrderedDict
-from typing import Any, Dict, Iterable, List, Set
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Set, Type, TypeVar, Union
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["Snapshot", "find_all_modules", "copy_optimizer_state", "copy_with_shared"]
+from .rng import preserve_rng_state
+
+__all__ = ["Snapshot", "copy_optimizer_state", "copy_with_shared", "find_all_modules", "preserve_state"]
+
+Thing = TypeVar("Thing")
 
 
 class Snapshot:
@@ -19,6 +27,7 @@ class Snapshot:
         self._things: List[Any] = []
         self._containers: List[Any] = []
         self._weights: List[Any] = []
+        self._generators: List[Any] = []
         self._saved_ids: Set[int] = set()
 
     def restore(self) -> None:
@@ -31,6 +40,8 @@ class Snapshot:
         for parameter, weight, gradient, wants in self._weights:
             parameter.data, parameter.grad = weight, gradient
             parameter.requires_grad_(wants)
+        for set_state, state in self._generators:
+            set_state(state)
 
     def save_weights(self, parameters: Iterable[Tensor]) -> None:
         """Keep each parameter's values, gradient and ``requires_grad``; it goes on with a copy and no gradient."""
@@ -55,6 +66,13 @@ class Snapshot:
             self._saved_ids.add(id(value))
             self._containers.append((value, _builtin_type_of(value)(value)))
 
+    def save_generator(self, generator: Union[random.Random, torch.Generator]) -> None:
+        """Keep a generator's state."""
+        if isinstance(generator, random.Random):
+            self._generators.append((generator.setstate, generator.getstate()))
+        else:
+            self._generators.append((generator.set_state, generator.get_state()))
+
     def copy_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Let modules whose attributes are kept go on with copies of their buffers."""
         for module in modules:
@@ -63,7 +81,24 @@ class Snapshot:
                     module._buffers[name] = buffer.detach().clone()
 
 
-def _builtin_type_of(container: Any) -> Any:
+@contextmanager
+def preserve_state(save: Callable[[Snapshot], None]) -> Iterator[None]:
+    """Inside, whatever `save` keeps may be changed; on leaving it is restored, as are random states and gradient mode.
+
+    Warnings are silent inside.
+    """
+    memory, gradient_mode = Snapshot(), torch.is_grad_enabled()
+    with preserve_rng_state(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            save(memory)
+            yield
+        finally:
+            memory.restore()
+            torch.set_grad_enabled(gradient_mode)
+
+
+def _builtin_type_of(container: Any) -> Type[Any]:
     return next(kind for kind in (OrderedDict, dict, set, list) if isinstance(container, kind))
 
 
@@ -81,9 +116,9 @@ def copy_optimizer_state(state: Dict[Any, Any]) -> Dict[Any, Any]:
     return made
 
 
-def copy_with_shared(thing: Any, shared: Iterable[Any]) -> Any:
+def copy_with_shared(thing: Thing, shared: Iterable[Any]) -> Thing:
     """A copy with a state of its own that still refers to what is `shared`: the live learner and its parts."""
-    memo = {id(one): one for one in shared if one is not None and one is not thing}
+    memo: Dict[int, Any] = {id(one): one for one in shared if one is not None and one is not thing}
     try:
         made = type(thing).__new__(type(thing))
         memo[id(thing)] = made

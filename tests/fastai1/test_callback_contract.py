@@ -46,7 +46,7 @@ def callbacks_of(package):
 
 def test_every_public_callback_is_held_to_the_contract():
     # Never registered by a user; and the doctor, which holds a learner: see test_doctor.py.
-    inside_only = {"TraceRecorder", "RawLossRecorder", "StepEventForwarder", "Doctor"}
+    inside_only = {"TraceRecorder", "RawLossForwarder", "StepEventForwarder", "Doctor"}
     public = {cls for cls in callbacks_of(fastai_hf_callback.fastai1) if not cls.__name__.startswith("_")}
     assert {cls.__name__ for cls in public} - inside_only == {cls.__name__ for cls in MADE}
 

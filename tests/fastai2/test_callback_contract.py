@@ -39,7 +39,7 @@ def classes_of(package, *kinds):
 
 def test_every_public_callback_and_metric_is_held_to_the_contract():
     # Never registered by a user; and the doctor, which watches a learner: see test_doctor.py.
-    inside_only = {"TraceRecorder", "RawLossRecorder", "StepEventForwarder", "Doctor"}
+    inside_only = {"TraceRecorder", "RawLossForwarder", "StepEventForwarder", "Doctor"}
     public = {
         cls for cls in classes_of(fastai_hf_callback.fastai2, Callback, Metric) if not cls.__name__.startswith("_")
     }

@@ -10,7 +10,8 @@ from fastai_hf_callback.model.gradient_flow import ReachedLeaves, find_reached_l
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.evidence import Graph, Precision, Stepping
 
-from .weight_updates import GroupHyperparameters, WeightSample, WeightUpdate
+from .optimizer import OptimizerReader, ParameterGroup
+from .weight_updates import WeightSample, WeightUpdate
 
 __all__ = ["StepMonitor", "LossRecorder", "probe_graph", "compute_gradient_norm"]
 
@@ -32,19 +33,20 @@ class LossRecorder:
 
 
 class StepMonitor:
-    """Collects what steps do; fed by a callback that comes after all others. Each fastai's own says how it is asked.
+    """Collects what steps do; fed by a callback that comes after all others.
 
     Parameters
     ----------
-    learn : Learner of either fastai
+    optimizer : OptimizerReader
+        Of the learner that is stepped.
     parameters : int
         How many parameters are sampled; 0 for all.
     elements : int
         Of each, at most.
     """
 
-    def __init__(self, learn: Any, parameters: int = 0, elements: int = 1024):
-        self.learn, self.limit, self.elements = learn, parameters, elements
+    def __init__(self, optimizer: OptimizerReader, parameters: int = 0, elements: int = 1024):
+        self.optimizer, self.limit, self.elements = optimizer, parameters, elements
         self.stepping = Stepping(steps=0)
         self.graph: Optional[Graph] = None
         self.precision: Optional[Precision] = None
@@ -64,9 +66,9 @@ class StepMonitor:
 
     def begin_batch(self, target: Any) -> None:
         self.target = target
-        master_weights = self.master_weights()
+        master_weights = self.optimizer.read_master_weights()
         watched = self._select_parameters(
-            [master_weights.get(id(p), p) for p in self.learn.model.parameters() if p.requires_grad]
+            [master_weights.get(id(p), p) for p in self.optimizer.learn.model.parameters() if p.requires_grad]
         )
         self._sample, last = WeightSample(watched, self.elements), self._weights_after_step
         if last is not None and len(last) == len(self._sample.before):
@@ -86,27 +88,27 @@ class StepMonitor:
         self.losses.append(float(loss.detach().float().mean()))
         self.stepping.non_finite_losses += not math.isfinite(self.losses[-1])
         if self.graph is None:
-            self.graph = probe_graph(self.learn.model, self.logits, loss)
+            self.graph = probe_graph(self.optimizer.learn.model, self.logits, loss)
             self.reached = {id(p) for t in tensors_in(self.logits) for p in find_reached_leaves(t).parameters}
         self.logits = None
         self._hook_one_gradient()
 
     def finish_backward(self, skip_step: bool, skip_backward: bool) -> None:
-        parameters = [p for group in self.optimizer_parameters() for p in group]
-        norm = compute_gradient_norm(parameters or self.learn.model.parameters())
+        groups = self.optimizer.read_groups()
+        parameters = [p for group in groups for p in group.parameters]
+        norm = compute_gradient_norm(parameters or self.optimizer.learn.model.parameters())
         self.stepping.gradient_norms.append(norm)
         self.stepping.non_finite_gradients += not math.isfinite(norm)
         self._skipped = bool(skip_step)
         self.stepping.skipped_steps += self._skipped
         self.stepping.skipped_backwards += bool(skip_backward)
-        learning_rates = self.learning_rates()
-        if learning_rates:
-            self.stepping.lr_in_force = max(max(learning_rates), self.stepping.lr_in_force or 0.0)
+        if groups:
+            self.stepping.lr_in_force = max(*(group.lr for group in groups), self.stepping.lr_in_force or 0.0)
         self._compute_clip_ratio()
         if self._sample is not None:
             self._sample.record_gradients()
-            self._record_coupled_decay()
-            self._record_epsilon_damping()
+            self._record_coupled_decay(groups)
+            self._record_epsilon_damping(groups)
         self._record_precision()
 
     def finish_step(self, skip_zero: bool) -> None:
@@ -116,7 +118,9 @@ class StepMonitor:
         self.stepping.steps += 1
         if self._sample is None:
             return
-        weight_updates = self._sample.weight_updates(self.read_decoupled_decay())
+        groups = self.optimizer.read_groups()
+        decays = {i: decay for group in groups for i, decay in group.decoupled_decays().items()}
+        weight_updates = self._sample.weight_updates(decays)
         for parameter, move in zip(self._sample.parameters, weight_updates):
             self._moved[id(parameter)] = self._moved.get(id(parameter), False) or move.moved
         had_gradient = [g is not None and bool((g != 0).any()) for g in self._sample.gradients]
@@ -135,12 +139,10 @@ class StepMonitor:
 
     def summarize(self) -> Stepping:
         """Sum up; the object goes on collecting."""
-        step, learn = self.stepping, self.learn
-        master_weights, optimizer_parameters, layer_group_ids = (
-            self.master_weights(),
-            {id(p) for group in self.optimizer_parameters() for p in group},
-            self.layer_group_ids(),
-        )
+        step, learn = self.stepping, self.optimizer.learn
+        master_weights = self.optimizer.read_master_weights()
+        optimizer_parameters = {id(p) for group in self.optimizer.read_groups() for p in group.parameters}
+        layer_group_ids = self.optimizer.read_layer_groups()
         trainable = [(n, p) for n, p in learn.model.named_parameters() if p.requires_grad]
         outside = [
             n
@@ -160,14 +162,14 @@ class StepMonitor:
         if self._coupled_decay_ratios:
             step.decay_over_gradient = _median(self._coupled_decay_ratios)
         step.epsilon_damping = _median(self._epsilon_damping[len(self._epsilon_damping) // 2 :])
-        step.steps_in_an_epoch = self.batches_per_epoch()
+        step.steps_in_an_epoch = self.optimizer.count_batches()
         return step
 
     def _hook_one_gradient(self) -> None:
         """A hook on the last parameter that is reached: what backward gives it, before a callback clips it."""
-        if self.master_weights():
+        if self.optimizer.read_master_weights():
             return  # there the optimizer gets another tensor, unscaled
-        last = [p for p in self.learn.model.parameters() if p.requires_grad and id(p) in self.reached][-1:]
+        last = [p for p in self.optimizer.learn.model.parameters() if p.requires_grad and id(p) in self.reached][-1:]
         self._gradient_hooks = [
             (p, p.register_hook(lambda g: self._raw_gradient_norms.append(float(g.detach().float().norm()))))
             for p in last
@@ -187,7 +189,7 @@ class StepMonitor:
         if self.graph is None or not executed:
             return
         parameters = {id(p): p for module in executed for p in module.parameters(recurse=False) if p.requires_grad}
-        names = {id(p): name for name, p in self.learn.model.named_parameters()}
+        names = {id(p): name for name, p in self.optimizer.learn.model.named_parameters()}
         outside = [p for i, p in parameters.items() if i not in self.reached]
         self.stepping.executed_elements = sum(p.numel() for p in parameters.values())
         self.stepping.executed_unreached = sum(p.numel() for p in outside)
@@ -201,20 +203,20 @@ class StepMonitor:
             and not any(id(p) in self.reached for p in head)
         )
 
-    def _record_coupled_decay(self) -> None:
+    def _record_coupled_decay(self, groups: List[ParameterGroup]) -> None:
         """The decay that is added to the gradient, over the gradient, where the optimizer does it that way."""
-        decays = self.read_coupled_decay()
+        decays = {i: decay for group in groups for i, decay in group.coupled_decays().items()}
         sampled = zip(self._sample.parameters, self._sample.before, self._sample.gradients)
         pairs = [(w.norm() * decays.get(id(p), 0.0), g.norm()) for p, w, g in sampled if g is not None and p.dim() > 1]
         gradient = sum(float(g) ** 2 for _, g in pairs) ** 0.5
         if gradient > 0 and decays:
             self._coupled_decay_ratios.append(sum(float(d) ** 2 for d, _ in pairs) ** 0.5 / gradient)
 
-    def _record_epsilon_damping(self) -> None:
+    def _record_epsilon_damping(self, groups: List[ParameterGroup]) -> None:
         """What Adam's epsilon leaves of this step."""
-        read_epsilons, kept = self.read_epsilons(), []
+        epsilons, kept = {id(p): group.epsilon for group in groups for p in group.parameters}, []
         for parameter, gradient in zip(self._sample.parameters, self._sample.gradients):
-            epsilon = read_epsilons.get(id(parameter), 0.0)
+            epsilon = epsilons.get(id(parameter), 0.0)
             pushed = None if gradient is None or parameter.dim() < 2 else gradient[gradient != 0].float()
             if epsilon and pushed is not None and len(pushed):
                 size = float(pushed.pow(2).mean().sqrt())
@@ -230,53 +232,15 @@ class StepMonitor:
         return [parameters[round(i * (len(parameters) - 1) / (self.limit - 1))] for i in range(self.limit)]
 
     def _record_precision(self) -> None:
-        scale = self.loss_scale()
+        scale = self.optimizer.read_loss_scale()
         if scale is None:
             return
         if self.precision is None:
             self.precision = Precision(scale, 0, 0, scale)
-        overflowed = not math.isfinite(compute_gradient_norm(self.learn.model.parameters()))
+        overflowed = not math.isfinite(compute_gradient_norm(self.optimizer.learn.model.parameters()))
         self.precision.steps += 1
         self.precision.overflows += overflowed
         self.precision.loss_scale = scale
-
-    # -- what each fastai answers in its own way --------------------------------------------------------------
-
-    def optimizer_parameters(self) -> List[List[Tensor]]:
-        """The parameters the optimizer holds, by group; nothing where there is none."""
-        raise NotImplementedError
-
-    def layer_group_ids(self) -> Set[int]:
-        """ids of the parameters that an optimizer would be given."""
-        raise NotImplementedError
-
-    def master_weights(self) -> Dict[int, Tensor]:
-        """id of a half parameter -> its full-precision copy, where mixed precision keeps such."""
-        return {}
-
-    def learning_rates(self) -> List[float]:
-        """The learning rate of each group."""
-        raise NotImplementedError
-
-    def read_decoupled_decay(self) -> Dict[int, GroupHyperparameters]:
-        """id of a parameter -> rate and weight decay, where decay is no part of the gradient."""
-        raise NotImplementedError
-
-    def read_coupled_decay(self) -> Dict[int, float]:
-        """id of a parameter -> the weight decay that is added to its gradient; empty where none is."""
-        raise NotImplementedError
-
-    def read_epsilons(self) -> Dict[int, float]:
-        """id of a parameter -> what is added to its gradient's size before a step is divided by it, as Adam does."""
-        raise NotImplementedError
-
-    def batches_per_epoch(self) -> int:
-        """How long the training loader is."""
-        raise NotImplementedError
-
-    def loss_scale(self) -> Optional[float]:
-        """That of mixed precision; None without."""
-        return None
 
 
 def probe_graph(model: nn.Module, logits: Any, loss: Tensor) -> Graph:

@@ -1,20 +1,21 @@
-"""Everything a learner is made of, set aside and put back: what lets an examination change nothing.
+"""Everything a fastai 1 learner is made of, kept and restored: what lets an examination change nothing."""
 
-What is common to both fastais stands in ``setting_aside.py``.
-"""
-
-import warnings
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Iterator, List
 
-import torch
 from fastai import basic_train
 from fastai.basic_train import Learner
 from fastai.callback import Callback
 
 from fastai_hf_callback.fastai1.compat.no_progress import no_progress
-from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, copy_with_shared, find_all_modules
+from fastai_hf_callback.utils.snapshot import (
+    Snapshot,
+    copy_optimizer_state,
+    copy_with_shared,
+    find_all_modules,
+    preserve_state,
+)
 
 __all__ = ["preserve_everything", "copy_callback"]
 
@@ -23,22 +24,14 @@ __all__ = ["preserve_everything", "copy_callback"]
 def preserve_everything(learn: Learner) -> Iterator[None]:
     """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
 
-    Put back, also when an exception passes through: weights, gradients, buffers, modes and attributes of every
-    module (those in plain lists too), the optimizer with its state and hyper-parameters, callbacks, metrics, loss
-    function, loaders and data sets (attributes, and lists or dicts among them), fastai's loop, random states,
-    gradient mode, warnings. Files are not: callbacks that write are not called (see ``probe``).
+    With it fastai's loop. Files are not restored: callbacks that write are not called (see ``callback_replay``).
     """
-    memory = Snapshot()
-    patch, gradient_mode = basic_train.loss_batch, torch.is_grad_enabled()
-    with preserve_rng_state(), warnings.catch_warnings(), no_progress(learn):
-        warnings.simplefilter("ignore")
+    patch = basic_train.loss_batch
+    with no_progress(learn), preserve_state(partial(_save_state, learn)):
         try:
-            _save_state(learn, memory)
             yield
         finally:
-            memory.restore()
             basic_train.loss_batch = patch
-            torch.set_grad_enabled(gradient_mode)
 
 
 def _save_state(learn: Learner, memory: Snapshot) -> None:

@@ -6,7 +6,7 @@ Part of ``probe``. Callbacks that take no part in a batch are left out: they wri
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
 from fastai.callback.core import (
@@ -24,26 +24,27 @@ from fastai.learner import Learner, Recorder
 from fastcore.foundation import L
 from torch import Tensor, nn
 
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
 from fastai_hf_callback.diagnosis.probes.batches import Batch
+from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.model.output import tensors_in
 
-from .batches import to_fastai_batch
+from .optimizer_reader import OptimizerReader
 from .snapshot import copy_callback
-from .step_monitor import StepMonitor, has_remaining_gradients
 
 __all__ = [
     "CANCEL_EXCEPTIONS",
     "ENDING_EXCEPTIONS",
-    "BATCH_EVENTS",
+    "RawLossForwarder",
     "StepEventForwarder",
-    "CallbackMonitor",
-    "enter_epoch",
-    "find_peak_lr",
     "copy_without_checks",
     "dry_run",
-    "count_simulated_steps",
+    "enter_epoch",
     "is_batch_callback",
+    "log_callbacks",
+    "simulate_epoch",
+    "to_fastai_batch",
 ]
 
 BATCH_EVENTS = (
@@ -64,6 +65,9 @@ ENDING_EXCEPTIONS = (CancelTrainException, CancelValidException, CancelEpochExce
 CANCEL_EXCEPTIONS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDING_EXCEPTIONS)
 EPOCH_START_EVENTS = ("before_fit", "before_epoch", "before_train")
 LOOP_ATTRIBUTES = ("xb", "yb", "pred", "loss_grad")
+
+# The loss that is shown and the one that is propagated, of a batch that has both.
+Losses = Tuple[Optional[float], Optional[float]]
 
 
 def is_batch_callback(callback: Any) -> bool:
@@ -108,45 +112,57 @@ def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> It
         yield
 
 
-class CallbackMonitor:
-    """Notes who cancels something, and who sets on itself what it means for the learner: on copies, by attributes."""
+def log_callbacks(callbacks: List[Callback], log: CallbackLog) -> None:
+    """From now on note which of these copies cancels something, or sets on itself what it means for the learner."""
+    for callback in callbacks:
+        for event in (*EPOCH_START_EVENTS, *BATCH_EVENTS):
+            if _handles_event(callback, event):
+                vars(callback)[event] = _log_event(callback, event, getattr(callback, event), log)
 
-    def __init__(self, callbacks: List[Callback]):
-        self.skipped_by: set = set()
-        self.skipping_callbacks: List[Callback] = []
-        self.shadowed_attributes: Dict[str, str] = {}
-        self.changed_display_loss_only: set = set()
-        for callback in callbacks:
-            for event in (*EPOCH_START_EVENTS, *BATCH_EVENTS):
-                if _handles_event(callback, event):
-                    vars(callback)[event] = self._wrap_event(callback, event, getattr(callback, event))
 
-    def _wrap_event(self, callback: Callback, name: str, event: Callable) -> Callable:
-        def wrapped_event() -> None:
-            before = _read_losses(callback.learn) if name == "after_loss" else (None, None)
-            try:
-                event()
-            except CANCEL_EXCEPTIONS:
-                self.skipped_by.add(type(callback).__name__)
-                if callback not in self.skipping_callbacks:
-                    self.skipping_callbacks.append(callback)
-                raise
-            finally:
-                self._find_shadowed_attributes(callback)
-                self._compare_losses(callback, before)
+def _log_event(callback: Callback, name: str, event: Callable[[], None], log: CallbackLog) -> Callable[[], None]:
+    def logged_event() -> None:
+        before = _read_losses(callback.learn) if name == "after_loss" else (None, None)
+        try:
+            event()
+        except CANCEL_EXCEPTIONS:
+            log.add_skipping(callback)
+            raise
+        finally:
+            attribute = _find_shadowed_attribute(callback)
+            if attribute is not None:
+                log.set_on_itself[type(callback).__name__] = attribute
+            if callback.learn.training and _changes_display_only(before, _read_losses(callback.learn)):
+                log.loss_only_shown.add(type(callback).__name__)
 
-        return wrapped_event
+    return logged_event
 
-    def _compare_losses(self, callback: Callback, before: Tuple[Any, Any]) -> None:
-        shown, propagated = _read_losses(callback.learn)
-        if callback.learn.training and None not in before and shown != before[0] and propagated == before[1]:
-            self.changed_display_loss_only.add(type(callback).__name__)
 
-    def _find_shadowed_attributes(self, callback: Callback) -> None:
-        for name in LOOP_ATTRIBUTES:
-            own, live = vars(callback).get(name), getattr(callback.learn, name, None)
-            if own is not None and own is not live and list(tensors_in(own)) and not _is_equal(own, live):
-                self.shadowed_attributes[type(callback).__name__] = name
+def _changes_display_only(before: Losses, after: Losses) -> bool:
+    return None not in before and after[0] != before[0] and after[1] == before[1]
+
+
+def _find_shadowed_attribute(callback: Callback) -> Optional[str]:
+    """What a callback set on itself, where the loop reads the learner's."""
+    found = None
+    for name in LOOP_ATTRIBUTES:
+        own, live = vars(callback).get(name), getattr(callback.learn, name, None)
+        if own is not None and own is not live and list(tensors_in(own)) and not _is_equal(own, live):
+            found = name
+    return found
+
+
+class RawLossForwarder(Callback):
+    """The first callback of all: hands on the loss that ``loss_func`` gave."""
+
+    order = -3000
+
+    def __init__(self, on_loss: Callable[[Tensor], None]):
+        self.on_loss = on_loss
+
+    def after_loss(self) -> None:
+        if self.learn.training:
+            self.on_loss(self.learn.loss_grad)
 
 
 class StepEventForwarder(Callback):
@@ -154,8 +170,8 @@ class StepEventForwarder(Callback):
 
     order = 3000
 
-    def __init__(self, watch: StepMonitor):
-        self.watch = watch
+    def __init__(self, monitor: StepMonitor, optimizer: OptimizerReader):
+        self.monitor, self.optimizer = monitor, optimizer
         self._reset()
 
     def before_batch(self) -> None:
@@ -164,11 +180,11 @@ class StepEventForwarder(Callback):
 
     def after_pred(self) -> None:
         if self.learn.training:
-            self.watch.begin_loss(self.learn.pred)
+            self.monitor.begin_loss(self.learn.pred)
 
     def before_backward(self) -> None:
         self._backward_ran = True
-        self.watch.begin_backward(self.learn.loss_grad)
+        self.monitor.begin_backward(self.learn.loss_grad)
 
     def after_cancel_backward(self) -> None:
         self._backward_ran = False
@@ -184,36 +200,23 @@ class StepEventForwarder(Callback):
             return
         self._start_batch()
         self._finish_backward(stepped=False)
-        self.watch.finish_step(has_remaining_gradients(self.learn))
-        self.watch.finish_batch()
+        self.monitor.finish_step(self.optimizer.has_remaining_gradients())
+        self.monitor.finish_batch()
         self._reset()
 
     def _start_batch(self) -> None:
         if not self._batch_started:
             self._batch_started = True
             targets = self.learn.yb
-            self.watch.begin_batch(targets[0] if len(targets) == 1 else targets)
+            self.monitor.begin_batch(targets[0] if len(targets) == 1 else targets)
 
     def _finish_backward(self, stepped: bool) -> None:
         if not self._backward_finished:
             self._backward_finished = True
-            self.watch.finish_backward(not stepped, not self._backward_ran)
+            self.monitor.finish_backward(not stepped, not self._backward_ran)
 
     def _reset(self) -> None:
         self._batch_started = self._backward_finished = self._backward_ran = False
-
-
-def count_simulated_steps(learn: Learner, skipping_callbacks: List[Callback], batch: Batch) -> int:
-    """Steps in an epoch of the loader's length, asking only the callbacks that cancel; no model runs."""
-    return sum(_simulate_epoch_events(learn, skipping_callbacks, batch))
-
-
-def find_peak_lr(learn: Learner, callbacks: List[Callback], batch: Batch) -> float:
-    """The highest learning rate in an epoch, asking the callbacks only."""
-    highest = 0.0
-    for _ in _simulate_epoch_events(learn, callbacks, batch):
-        highest = max(highest, *(float(hyper["lr"]) for hyper in learn.opt.hypers))
-    return highest
 
 
 class _CachedOutputModel(nn.Module):
@@ -257,6 +260,14 @@ class _StepCounter:
     def zero_grad(self) -> None:
         pass
 
+    def take_steps(self) -> int:
+        """The steps since this was asked last."""
+        steps, self.steps = self.steps, 0
+        return steps
+
+    def read_highest_lr(self) -> float:
+        return max(float(hyper["lr"]) for hyper in self.optimizer.hypers)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.optimizer, name)
 
@@ -273,28 +284,30 @@ def dry_run(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepCou
         learn.model, learn.loss_func, learn.opt = before
 
 
-def _simulate_epoch_events(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[int]:
-    """The events of an epoch, the model having run once: after each batch, how many steps were made."""
+def simulate_epoch(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[Tuple[int, float]]:
+    """The events of an epoch, the model having run once: after each batch the steps made, and the highest rate."""
     with dry_run(learn, _mean_output_loss) as counting, suppress(*CANCEL_EXCEPTIONS), enter_epoch(
         learn, callbacks, True
     ):
         for i in range(min(learn.n_iter, 5000)):
-            before = counting.steps
             learn.train_iter, learn.pct_train = i, i / learn.n_iter  # fastai's own callback may count, too
             learn.one_batch(i, to_fastai_batch(batch))
-            yield counting.steps - before
-        before = counting.steps
+            yield counting.take_steps(), counting.read_highest_lr()
         learn("after_train")
         learn("after_epoch")
-        yield counting.steps - before
+        yield counting.take_steps(), counting.read_highest_lr()
 
 
-def _read_losses(learn: Learner) -> Tuple[Optional[float], Optional[float]]:
-    """The loss that is shown and the one that is propagated, of a batch that has both."""
-    return tuple(
-        float(loss.detach()) if isinstance(loss, Tensor) and loss.numel() == 1 else None
-        for loss in (vars(learn).get("loss"), vars(learn).get("loss_grad"))
-    )
+def to_fastai_batch(batch: Batch) -> Tuple[Any, ...]:
+    """A batch as a loader gave it, for ``learn.one_batch``."""
+    targets = batch.yb if isinstance(batch.yb, tuple) else (batch.yb,)
+    return (*batch.xb, *targets)
+
+
+def _read_losses(learn: Learner) -> Losses:
+    losses = vars(learn).get("loss"), vars(learn).get("loss_grad")
+    shown, propagated = (float(x.detach()) if isinstance(x, Tensor) and x.numel() == 1 else None for x in losses)
+    return shown, propagated
 
 
 def _handles_event(callback: Any, event: str) -> bool:

@@ -1,12 +1,9 @@
-"""Everything a learner is made of, set aside and put back: what lets an examination change nothing.
-
-What is common to both fastais stands in ``setting_aside.py``.
-"""
+"""Everything a fastai 2 learner is made of, kept and restored: what lets an examination change nothing."""
 
 import copy
 import random
-import warnings
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Iterator, List
 
 import torch
@@ -16,8 +13,13 @@ from fastcore.foundation import L
 from torch import Tensor
 
 from fastai_hf_callback.fastai2.compat.no_progress import no_progress
-from fastai_hf_callback.utils.rng import preserve_rng_state
-from fastai_hf_callback.utils.snapshot import Snapshot, copy_optimizer_state, copy_with_shared, find_all_modules
+from fastai_hf_callback.utils.snapshot import (
+    Snapshot,
+    copy_optimizer_state,
+    copy_with_shared,
+    find_all_modules,
+    preserve_state,
+)
 
 __all__ = ["preserve_everything", "copy_callback"]
 
@@ -26,26 +28,15 @@ __all__ = ["preserve_everything", "copy_callback"]
 def preserve_everything(learn: Learner) -> Iterator[None]:
     """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
 
-    Put back, also when an exception passes through: weights, gradients, buffers, modes and attributes of every
-    module (those in plain lists too), the optimizer with its state and hyper-parameters, callbacks, metrics, loss
-    function, loaders with their generators, data sets (attributes, and lists or dicts among them), fastai's loop,
-    random states, gradient mode, autocast, warnings. Files are not: callbacks that write are not called (see
-    ``probe``).
+    With it fastai's loop and autocast. Files are not restored: callbacks that write are not called (see
+    ``callback_replay``).
     """
-    memory = Snapshot()
-    patch, gradient_mode = Learner._do_one_batch, torch.is_grad_enabled()
-    with preserve_rng_state(), warnings.catch_warnings(), no_progress(learn), _preserve_autocast():
-        warnings.simplefilter("ignore")
-        generators = _list_generators(learn)
+    patch = Learner._do_one_batch
+    with no_progress(learn), preserve_state(partial(_save_state, learn)), _preserve_autocast():
         try:
-            _save_state(learn, memory)
             yield
         finally:
-            memory.restore()
-            for generator, state in generators:
-                (generator.set_state if isinstance(generator, torch.Generator) else generator.setstate)(state)
             Learner._do_one_batch = patch
-            torch.set_grad_enabled(gradient_mode)
 
 
 def copy_callback(callback: Callback, learn: Learner) -> Callback:
@@ -67,6 +58,8 @@ def copy_callback(callback: Callback, learn: Learner) -> Callback:
 
 
 def _save_state(learn: Learner, memory: Snapshot) -> None:
+    for generator in _list_generators(learn):
+        memory.save_generator(generator)
     modules, optimizer = find_all_modules(learn.model), learn.opt
     memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None])
     memory.save_weights(_list_parameters(optimizer))
@@ -117,16 +110,14 @@ def _get_loaders(learn: Learner) -> List[Any]:
 
 
 def _list_generators(learn: Learner) -> List[Any]:
-    """fastai's loaders draw from a generator of their own, torch's from one that they may be given; with its state."""
-    found = []
-    for loader in _get_loaders(learn):
-        for holder in (loader, getattr(loader, "sampler", None)):
-            for generator in vars(holder).values() if hasattr(holder, "__dict__") else ():
-                if isinstance(generator, random.Random):
-                    found.append((generator, generator.getstate()))
-                elif isinstance(generator, torch.Generator):
-                    found.append((generator, generator.get_state()))
-    return found
+    """fastai's loaders draw from a generator of their own, torch's from one that they may be given."""
+    return [
+        value
+        for loader in _get_loaders(learn)
+        for holder in (loader, getattr(loader, "sampler", None))
+        for value in getattr(holder, "__dict__", {}).values()
+        if isinstance(value, (random.Random, torch.Generator))
+    ]
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
     learn = make_learner()
     doctor = Doctor(learn)
     learn.callbacks.append(doctor)
-    monkeypatch.setattr("fastai_hf_callback.fastai1.diagnosis.doctor.StepMonitor.begin_batch", lambda *args: 1 / 0)
+    monkeypatch.setattr("fastai_hf_callback.diagnosis.probes.steps.StepMonitor.begin_batch", lambda *args: 1 / 0)
     learn.fit(1, 1e-3)
     assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.skipped)
 

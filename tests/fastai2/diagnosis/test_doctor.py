@@ -135,7 +135,7 @@ def test_of_a_failing_fit_it_keeps_what_it_saw():
 
 
 def test_a_doctor_that_fails_does_not_end_the_fit(monkeypatch):
-    monkeypatch.setattr("fastai_hf_callback.fastai2.diagnosis.doctor.StepMonitor.begin_batch", lambda *args: 1 / 0)
+    monkeypatch.setattr("fastai_hf_callback.diagnosis.probes.steps.StepMonitor.begin_batch", lambda *args: 1 / 0)
     _, doctor = watched(make_learner())
     assert any("ZeroDivisionError" in text for text in doctor.diagnosis.evidence.skipped)
 

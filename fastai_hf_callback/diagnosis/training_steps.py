@@ -1,0 +1,161 @@
+"""Real steps through fastai's own loop, on copies, and a fresh optimizer's on one batch; part of an examination."""
+
+import time
+from typing import Any, Callable, List, Optional, Tuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from fastai_hf_callback.diagnosis.probes.batches import Batch
+from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
+from fastai_hf_callback.results.evidence import Evidence, Graph, Wiring
+
+from .checks.failures import classify_exception
+from .learner_adapter import CallbackLog, LearnerAdapter
+
+__all__ = ["TrainingSteps", "attempt", "capture_output", "format_error", "record_vain_assignments"]
+
+FIT_STEPS, FIT_SECONDS = 12, 8.0
+PROBING_LR = 1e-4  # where no fit has named a rate, one is needed for the steps and is not judged
+
+Result = TypeVar("Result")
+
+
+class TrainingSteps:
+    """What training on a few batches does; lives inside of ``adapter.preserve()``.
+
+    Parameters
+    ----------
+    adapter : LearnerAdapter
+        Its callbacks are prepared.
+    evidence : Evidence
+        Written to; has wiring, hyper-parameters and weights.
+    batches : list of Batch
+    """
+
+    def __init__(self, adapter: LearnerAdapter, evidence: Evidence, batches: List[Batch]):
+        self.adapter, self.evidence, self.batches = adapter, evidence, batches
+        self.learn, self.loss_func = adapter.learn, adapter.learn.loss_func
+
+    def run(self, executed: List[torch.nn.Module]) -> None:
+        """Step on every batch; `executed` are the modules that ran in eval mode."""
+        evidence, wiring, optimizer = self.evidence, self.evidence.wiring, self.adapter.optimizer
+        losses, monitor, log = LossRecorder(), StepMonitor(optimizer), CallbackLog()
+        lr = PROBING_LR if evidence.hyper.lr is None else evidence.hyper.lr
+        try:
+            self.adapter.prepare_optimizer(lr, is_first=evidence.hyper.lr is None)
+            evidence.hyper.wd = optimizer.read_weight_decay()
+            self.adapter.take_steps(self.batches, log, losses.record, monitor)
+        except Exception as error:
+            self._record_failure(error, monitor)
+        if log.ended and not monitor.stepping.steps:
+            wiring.ends_training = log.skipped_by
+        evidence.graph, evidence.precision = monitor.graph, monitor.precision
+        record_vain_assignments(wiring, log)
+        if monitor.stepping.steps:
+            evidence.stepping = monitor.summarize()
+            evidence.stepping.loss_factor = losses.compute_loss_factor(monitor.losses)
+            attempt(evidence, "rates set by callbacks", lambda: self._probe_callback_lr(lr))
+            self._record_skipped_steps(log)
+            evidence.examined += ["gradients", "optimizer"]
+        evidence.weights.has_master_copies |= bool(optimizer.read_master_weights())
+        monitor.compare_executed(executed)
+
+    def _record_failure(self, error: Exception, monitor: StepMonitor) -> None:
+        if not any(p.requires_grad for p in self.learn.model.parameters()):
+            monitor.graph = monitor.graph or attempt(self.evidence, "the graph", self._probe_graph_without_steps)
+        if monitor.graph is None or (monitor.graph.trainable and monitor.graph.loss_has_graph):
+            wiring = self.evidence.wiring
+            wiring.train_error, wiring.train_message = classify_exception(error).cause, format_error(error)
+
+    def _probe_graph_without_steps(self) -> Graph:
+        """Where no step can be made: fastai 2 makes no optimizer for a model whose every parameter is frozen."""
+        output, loss = self._compute_loss()
+        return probe_graph(self.learn.model, output, loss)
+
+    def _compute_loss(self) -> Tuple[Any, Tensor]:
+        """The first batch's output and loss with the graph, dropout switched off."""
+        output, targets = capture_output(self.adapter, self.batches[0], with_graph=True)
+        return output, self.loss_func(output, *targets)
+
+    def _record_skipped_steps(self, log: CallbackLog) -> None:
+        step = self.evidence.stepping
+        step.skipped_by = log.skipped_by
+        if step.skipped_steps >= step.steps:
+            step.steps_simulated = attempt(
+                self.evidence,
+                "an epoch of skipped steps",
+                lambda: sum(steps for steps, _ in self.adapter.simulate_epoch(log.skipping, self.batches[0])),
+            )
+
+    def _probe_callback_lr(self, initial_lr: float) -> None:
+        """Where a callback sets the rate: the highest that it would set in an epoch, and the update that makes."""
+        step, hyper = self.evidence.stepping, self.evidence.hyper
+        if step.lr_in_force is None or abs(step.lr_in_force - initial_lr) <= 1e-6 * initial_lr:
+            return
+        setting = [cb for cb in self.adapter.callbacks if self.adapter.scaler_attribute not in vars(cb)]
+        peak = max([step.lr_in_force, *(lr for _, lr in self.adapter.simulate_epoch(setting, self.batches[0]))])
+        if step.update is not None and step.lr_in_force > 0:
+            step.update *= peak / step.lr_in_force
+        step.lr_in_force, hyper.lr, hyper.source = peak, peak, "set by a callback"
+
+    def fit_one_batch(self) -> None:
+        """Whether a fresh optimizer moves the loss of the first batch."""
+        evidence = self.evidence
+        parameters = [p for p in self.learn.model.parameters() if p.requires_grad]
+        if evidence.loss is None or evidence.loss.first is None or not parameters:
+            return
+        if evidence.weights.half or evidence.weights.non_finite:
+            return
+        optimizer = torch.optim.Adam(parameters, lr=_choose_lr(parameters))
+        values, until = [], time.perf_counter() + FIT_SECONDS
+        for _ in range(FIT_STEPS + 1):
+            _, loss = self._compute_loss()
+            values.append(float(loss.detach().float()))
+            if not loss.requires_grad or time.perf_counter() > until:
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if len(values) > 1:
+            evidence.loss.before_fitting = values[0]
+            evidence.loss.after_fitting = max(values[1:], key=lambda value: abs(value - values[0]))
+            evidence.loss.fitting_steps = len(values) - 1
+            evidence.examined.append("fitting one batch")
+
+
+def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> Tuple[Any, Tuple[Any, ...]]:
+    """Output and targets as they reach the loss in eval mode, through whatever stands in the loop's place."""
+    caught: List[Any] = []
+
+    def catch(output: Any, *targets: Any) -> Tensor:
+        caught.append((output, targets))
+        return torch.zeros(())
+
+    adapter.run_batch(batch, catch, with_graph, validates=False)
+    return caught[0]
+
+
+def record_vain_assignments(wiring: Wiring, log: CallbackLog) -> None:
+    """What callbacks set without any effect."""
+    wiring.set_on_itself, wiring.loss_only_shown = dict(log.set_on_itself), sorted(log.loss_only_shown)
+
+
+def attempt(evidence: Evidence, what: str, action: Callable[[], Result]) -> Optional[Result]:
+    """One part of an examination; where it cannot be made, that is noted and the others still are."""
+    try:
+        return action()
+    except Exception as error:
+        evidence.skipped.append(f"{what} ({format_error(error)[:160]})")
+        return None
+
+
+def format_error(error: BaseException) -> str:
+    """The exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _choose_lr(parameters: List[Tensor]) -> float:
+    """A rate for Adam at which a step moves the median matrix by a twentieth."""
+    sizes = sorted(float(p.detach().float().pow(2).mean().sqrt()) for p in parameters if p.dim() > 1)
+    return min(max(0.05 * (sizes[len(sizes) // 2] if sizes else 0.02), 1e-4), 1e-2)

@@ -1,0 +1,206 @@
+"""``LearnerAdapter`` for fastai 1: how its learner is asked, and how its loop is run."""
+
+import copy
+from functools import partial
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+from fastai import basic_train
+from fastai.basic_train import Learner, LearnerCallback, Recorder
+from fastai.callback import Callback, CallbackHandler
+from torch import Tensor
+
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.diagnosis.checks.failures import classify_exception
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
+from fastai_hf_callback.diagnosis.probes.batches import Batch
+from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
+from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
+from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.fastai1.callback import HFCallback
+from fastai_hf_callback.fastai1.comparison.recorder import metric_names
+from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
+from fastai_hf_callback.fastai1.compat.training_loop import find_active_patch
+from fastai_hf_callback.fastai1.data.dataset import TextList
+from fastai_hf_callback.fastai1.metrics import ConstantBaseline, build_metrics_handler
+from fastai_hf_callback.results.evidence import Wiring
+from fastai_hf_callback.utils.rng import seed_everything
+
+from .callback_replay import (
+    RawLossForwarder,
+    StepEventForwarder,
+    copy_without_checks,
+    is_batch_callback,
+    log_skips,
+    simulate_epoch,
+)
+from .fixes import find_fix
+from .optimizer_reader import OptimizerReader
+from .snapshot import preserve_everything
+
+__all__ = ["LearnerAdapter"]
+
+
+class LearnerAdapter:
+    """A fastai 1 learner, as the core asks for it.
+
+    Parameters
+    ----------
+    learn : Learner
+    """
+
+    scaler_attribute = "loss_scale"
+    phrases: Sequence[Tuple[str, str]] = ()
+    find_fix = staticmethod(find_fix)
+
+    def __init__(self, learn: Learner):
+        self.learn, self.optimizer = learn, OptimizerReader(learn)
+        self.callbacks: List[Callback] = []
+        self._learner_callbacks: List[Callback] = []  # those that validate has, too
+        self._from_callback_fns: List[Callback] = []
+
+    def preserve(self) -> ContextManager[None]:
+        return preserve_everything(self.learn)
+
+    def seed(self, seed: int) -> None:
+        seed_everything(seed)
+
+    # -- data --------------------------------------------------------------------------------------------------
+
+    def has_rows(self, train: bool) -> bool:
+        data = self.learn.data
+        return len(getattr(data.train_ds, "items", [0])) > 0 if train else not data.empty_val
+
+    def count_rows(self, train: bool) -> int:
+        return len(self._get_loader(train).dl.dataset)
+
+    def iterate_batches(self, train: bool) -> Iterator[Batch]:
+        for xb, yb in self._get_loader(train):
+            yield Batch(xb, yb)
+
+    def collate(self, train: bool, rows: List[int]) -> Batch:
+        loader = self._get_loader(train)
+        xb, yb = loader.proc_batch(loader.dl.collate_fn([loader.dl.dataset[row] for row in rows]))
+        return Batch(xb, yb)
+
+    def find_encoder(self) -> Optional[TextEncoder]:
+        texts = getattr(self.learn.data.train_ds, "x", None)
+        return texts.encoder if isinstance(texts, TextList) else None
+
+    def find_vocabulary(self) -> Sequence[Any]:
+        return getattr(getattr(self.learn.data, "vocab", None), "itos", None) or ()
+
+    def _get_loader(self, train: bool) -> Any:
+        return self.learn.data.train_dl if train else self.learn.data.valid_dl
+
+    # -- what was and what is set up -----------------------------------------------------------------------------
+
+    def read_wiring(self) -> Wiring:
+        return Wiring(find_active_patch(), any(isinstance(cb, HFCallback) for cb in self.learn.callbacks))
+
+    def read_metric_values(self) -> Dict[str, List[float]]:
+        names = getattr(self.learn.recorder, "metrics_names", [])
+        rows = [[float(value) for value in row] for row in getattr(self.learn.recorder, "metrics", [])]
+        return {name: [row[i] for row in rows if i < len(row)] for i, name in enumerate(names)}
+
+    def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
+        named = zip(metric_names(list(metrics)), metrics)
+        return [(name, partial(_compute_value, one)) for name, one in named if not isinstance(one, ConstantBaseline)]
+
+    # -- callbacks and the loop ----------------------------------------------------------------------------------
+
+    def prepare_callbacks(self, wiring: Wiring) -> bool:
+        copies = [copy_without_checks(cb, self.learn) for cb in self.learn.callbacks]
+        wrong = [cb for cb in copies if not isinstance(cb, Callback)]
+        if wrong:
+            wiring.train_error = "callback-class-not-instance"
+            wiring.train_message = f"{wrong[0]!r} is among learn.callbacks"
+            return False
+        made = self._create_fn_callbacks(wiring)
+        if made is None:
+            return False
+        wiring.only_in_callback_fns = _list_output_callbacks(made)
+        self._learner_callbacks = [cb for cb in copies if is_batch_callback(cb)]
+        self.callbacks = self._learner_callbacks + [cb for cb in made if is_batch_callback(cb)]
+        return True
+
+    def _create_fn_callbacks(self, wiring: Wiring) -> Optional[List[Callback]]:
+        try:
+            return [fn(self.learn) for fn in self.learn.callback_fns if getattr(fn, "func", fn) is not Recorder]
+        except Exception as error:
+            cause = classify_exception(error).cause
+            if isinstance(error, FastaiHFError):
+                cause = "unwrapping-in-callback-fns"
+            elif cause == "unknown-failure" and "is not callable" in str(error):
+                cause = "callback-instance-in-callback-fns"
+            wiring.train_error, wiring.train_message = cause, f"{type(error).__name__}: {error}"
+            return None
+
+    def copy_running_callbacks(self) -> None:
+        learn = self.learn
+        self._from_callback_fns = [
+            cb
+            for cb in vars(learn).values()
+            if isinstance(cb, LearnerCallback)
+            and not getattr(type(cb), "_is_read_only", False)
+            and not any(cb is known for known in learn.callbacks)
+        ]
+        self._learner_callbacks = [copy_without_checks(cb, learn) for cb in learn.callbacks if is_batch_callback(cb)]
+        self.callbacks = self._learner_callbacks + [
+            copy_without_checks(cb, learn) for cb in self._from_callback_fns if is_batch_callback(cb)
+        ]
+
+    def list_unvalidated_callbacks(self) -> List[str]:
+        return _list_output_callbacks(self._from_callback_fns) or ["A callback given to fit"]
+
+    def run_batch(self, batch: Batch, loss_func: Callable[..., Any], with_graph: bool, validates: bool) -> Any:
+        """The loss of one batch in eval mode, as ``validate`` and ``pred_batch`` send it."""
+        self.learn.model.eval()
+        handler = CallbackHandler(list(self._learner_callbacks if validates else self.callbacks))
+        with torch.set_grad_enabled(with_graph):
+            xb, yb = handler.on_batch_begin(batch.xb, batch.yb, train=with_graph)
+            return basic_train.loss_batch(self.learn.model, xb, yb, loss_func, cb_handler=handler)
+
+    def prepare_optimizer(self, lr: float, is_first: bool) -> None:
+        if not getattr(self.learn, "opt", False):
+            self.learn.create_opt(lr, self.learn.wd)
+        self.optimizer.set_learning_rate(lr)
+
+    def take_steps(
+        self, batches: List[Batch], log: CallbackLog, on_loss: Callable[[Tensor], None], monitor: StepMonitor
+    ) -> None:
+        learn = self.learn
+        log_skips(self.callbacks, log)
+        handler = CallbackHandler([RawLossForwarder(on_loss), *self.callbacks, StepEventForwarder(monitor)])
+        learn.model.train()
+        handler.on_train_begin(1, pbar=SilentProgressBar(range(1)), metrics=[])
+        handler.on_epoch_begin()
+        for batch in batches:
+            xb, yb = handler.on_batch_begin(batch.xb, batch.yb)
+            loss = basic_train.loss_batch(learn.model, xb, yb, learn.loss_func, learn.opt, handler)
+            handler.on_batch_end(loss)
+
+    def replay_step(self, batch: Batch, log: CallbackLog) -> None:
+        """Nothing: what a callback sets in vain here, the loop itself refuses."""
+
+    def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
+        return simulate_epoch(self.learn, callbacks, batch)
+
+
+def _list_output_callbacks(callbacks: List[Callback]) -> List[str]:
+    """Classes that see the output before the loss."""
+    return [type(cb).__name__ for cb in callbacks if type(cb).on_loss_begin is not Callback.on_loss_begin]
+
+
+def _compute_value(metric: Any, epochs: List[Any]) -> float:
+    """The value after the last of `epochs`, each a pair of lists of batches; of a copy."""
+    handler = build_metrics_handler([copy.deepcopy(metric)])
+    handler.on_train_begin(1, None, [])
+    for outputs, targets in epochs:
+        handler.on_epoch_begin()
+        for output, target in zip(outputs, targets):
+            handler.on_batch_begin(None, target, train=False)
+            handler.on_loss_begin(output)
+            handler.on_batch_end(torch.zeros(()))
+        handler.on_epoch_end(0.0)
+    return float(handler.state_dict["last_metrics"][1])

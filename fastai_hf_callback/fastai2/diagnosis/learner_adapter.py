@@ -1,0 +1,202 @@
+"""``LearnerAdapter`` for fastai 2: how its learner is asked, and how its loop is run."""
+
+import copy
+from contextlib import suppress
+from functools import partial
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+from fastai.callback.core import Callback
+from fastai.learner import Learner, Metric
+from torch import Tensor
+
+from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LossNotReachedError
+from fastai_hf_callback.diagnosis.probes.batches import Batch
+from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
+from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
+from fastai_hf_callback.fastai2.callback import HFCallback
+from fastai_hf_callback.fastai2.comparison.recorder import has_validation, metric_names
+from fastai_hf_callback.fastai2.compat.learner_state import seed_loaders
+from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
+from fastai_hf_callback.fastai2.data.dataset import TextDataset
+from fastai_hf_callback.fastai2.metrics import ConstantBaseline, SingleBatchLearner, UnavailableAttributeError
+from fastai_hf_callback.results.evidence import Wiring
+from fastai_hf_callback.utils.rng import seed_everything
+
+from .callback_replay import (
+    CANCEL_EXCEPTIONS,
+    ENDING_EXCEPTIONS,
+    RawLossForwarder,
+    StepEventForwarder,
+    copy_without_checks,
+    dry_run,
+    enter_epoch,
+    is_batch_callback,
+    log_callbacks,
+    simulate_epoch,
+    to_fastai_batch,
+)
+from .fixes import FASTAI2_PHRASES, find_fix
+from .optimizer_reader import OptimizerReader
+from .snapshot import preserve_everything
+
+__all__ = ["LearnerAdapter"]
+
+
+class LearnerAdapter:
+    """A fastai 2 learner, as the core asks for it.
+
+    Parameters
+    ----------
+    learn : Learner
+    """
+
+    scaler_attribute = "scaler"
+    phrases: Sequence[Tuple[str, str]] = FASTAI2_PHRASES
+    find_fix = staticmethod(find_fix)
+
+    def __init__(self, learn: Learner):
+        self.learn, self.optimizer = learn, OptimizerReader(learn)
+        self.callbacks: List[Callback] = []
+
+    def preserve(self) -> ContextManager[None]:
+        return preserve_everything(self.learn)
+
+    def seed(self, seed: int) -> None:
+        seed_everything(seed)
+        seed_loaders(self.learn, seed)
+
+    # -- data --------------------------------------------------------------------------------------------------
+
+    def has_rows(self, train: bool) -> bool:
+        if not train:
+            return has_validation(self.learn)
+        return bool(getattr(self.learn.dls, "loaders", None)) and len(self.learn.dls.train.dataset) > 0
+
+    def count_rows(self, train: bool) -> int:
+        return len(self._get_loader(train).dataset)
+
+    def iterate_batches(self, train: bool) -> Iterator[Batch]:
+        for batch in self._get_loader(train):
+            yield self._split_batch(batch)
+
+    def collate(self, train: bool, rows: List[int]) -> Batch:
+        loader = self._get_loader(train)
+        if hasattr(loader, "do_batch"):
+            return self._split_batch(loader.after_batch(loader.do_batch([loader.do_item(row) for row in rows])))
+        return self._split_batch(loader.collate_fn([loader.dataset[row] for row in rows]))
+
+    def find_encoder(self) -> Optional[TextEncoder]:
+        dataset = self.learn.dls.train.dataset
+        return dataset.collator.encoder if isinstance(dataset, TextDataset) else None
+
+    def find_vocabulary(self) -> Sequence[Any]:
+        vocabularies = getattr(self.learn.dls, "vocab", None)  # fastai's text data: words first, then classes
+        words = vocabularies[0] if isinstance(vocabularies, (list, tuple)) and vocabularies else None
+        return words if isinstance(words, (list, tuple)) and "xxbos" in words else ()
+
+    def _get_loader(self, train: bool) -> Any:
+        return self.learn.dls[0 if train else 1]
+
+    def _split_batch(self, batch: Any) -> Batch:
+        """Inputs and targets, as the learner splits them."""
+        inputs = getattr(self.learn.dls, "n_inp", 1 if len(batch) == 1 else len(batch) - 1)
+        targets = tuple(batch[inputs:])
+        return Batch(tuple(batch[:inputs]), targets[0] if len(targets) == 1 else targets)
+
+    # -- what was and what is set up -----------------------------------------------------------------------------
+
+    def read_wiring(self) -> Wiring:
+        callbacks = self.learn.cbs
+        return Wiring(
+            patch=find_active_patch(),
+            hf_callback=any(isinstance(cb, HFCallback) for cb in callbacks),
+            only_in_training=[type(cb).__name__ for cb in callbacks if not cb.run_valid and hasattr(cb, "after_pred")],
+        )
+
+    def read_metric_values(self) -> Dict[str, List[float]]:
+        names = [name for name in self.learn.recorder.metric_names if name not in ("epoch", "train_loss", "time")]
+        rows = [list(row)[-len(names) :] if names else [] for row in self.learn.recorder.values]
+        return {
+            name: [float(row[i]) for row in rows if i < len(row) and row[i] is not None] for i, name in enumerate(names)
+        }
+
+    def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
+        named = zip(metric_names(list(metrics)), metrics)
+        return [(name, partial(_compute_value, one)) for name, one in named if not isinstance(one, ConstantBaseline)]
+
+    # -- callbacks and the loop ----------------------------------------------------------------------------------
+
+    def prepare_callbacks(self, wiring: Wiring) -> bool:
+        self.copy_running_callbacks()
+        return True
+
+    def copy_running_callbacks(self) -> None:
+        self.callbacks = [copy_without_checks(cb, self.learn) for cb in self.learn.cbs if is_batch_callback(cb)]
+
+    def list_unvalidated_callbacks(self) -> List[str]:
+        return []
+
+    def run_batch(self, batch: Batch, loss_func: Callable[..., Any], with_graph: bool, validates: bool) -> Any:
+        """The loss of one batch in eval mode, as ``validate`` and ``get_preds`` send it."""
+        learn, asked, own = self.learn, [], self.learn.loss_func
+
+        def recorded_loss_func(*given: Any) -> Any:
+            asked.append(True)
+            return loss_func(*given)
+
+        try:
+            with enter_epoch(learn, self.callbacks, training=False), torch.set_grad_enabled(with_graph):
+                learn.loss_func = recorded_loss_func
+                learn.one_batch(0, to_fastai_batch(batch))
+        except CANCEL_EXCEPTIONS:
+            pass
+        finally:
+            learn.loss_func = own
+        if not asked:
+            raise LossNotReachedError("a callback cancels the batch before the loss")
+        return learn.loss
+
+    def prepare_optimizer(self, lr: float, is_first: bool) -> None:
+        learn = self.learn
+        if learn.opt is None:
+            learn.create_opt()
+        self.optimizer.set_learning_rate(lr)
+        if is_first and learn.wd is not None:  # what fit would put in force
+            learn.opt.set_hypers(wd=learn.wd)
+
+    def take_steps(
+        self, batches: List[Batch], log: CallbackLog, on_loss: Callable[[Tensor], None], monitor: StepMonitor
+    ) -> None:
+        log_callbacks(self.callbacks, log)
+        callbacks = [RawLossForwarder(on_loss), *self.callbacks, StepEventForwarder(monitor, self.optimizer)]
+        try:
+            with enter_epoch(self.learn, callbacks, training=True):
+                for i, batch in enumerate(batches):
+                    self.learn.one_batch(i, to_fastai_batch(batch))
+        except ENDING_EXCEPTIONS:
+            log.ended = True
+
+    def replay_step(self, batch: Batch, log: CallbackLog) -> None:
+        log_callbacks(self.callbacks, log)
+        with suppress(Exception), dry_run(self.learn, self.learn.loss_func):  # the fit itself will say what it raises
+            with enter_epoch(self.learn, self.callbacks, training=True):
+                self.learn.one_batch(0, to_fastai_batch(batch))
+
+    def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
+        return simulate_epoch(self.learn, callbacks, batch)
+
+
+def _compute_value(metric: Metric, epochs: List[Any]) -> float:
+    """The value after the last of `epochs`, each a pair of lists of batches; of a copy."""
+    made, value = copy.deepcopy(metric), float("nan")
+    for outputs, targets in epochs:
+        made.reset()
+        for output, target in zip(outputs, targets):
+            try:
+                made.accumulate(SingleBatchLearner(output, target))
+            except UnavailableAttributeError:  # for the loss, or the inputs, as Perplexity does
+                return float("nan")
+        value = float(made.value)
+    return value

@@ -1,0 +1,91 @@
+"""fastai 2's optimizer, as the core reads it."""
+
+from typing import Any, Dict, List, Mapping, Optional, Set
+
+import torch
+from fastai.learner import Learner
+from fastai.optimizer import weight_decay
+from torch import Tensor
+
+from fastai_hf_callback.diagnosis.learning_rates import scale_learning_rates
+from fastai_hf_callback.diagnosis.probes.optimizer import ParameterGroup
+
+__all__ = ["OptimizerReader"]
+
+
+class OptimizerReader:
+    """Asks fastai 2's optimizer and splitter.
+
+    Parameters
+    ----------
+    learn : Learner
+    """
+
+    def __init__(self, learn: Learner):
+        self.learn = learn
+
+    def read_groups(self) -> List[ParameterGroup]:
+        optimizer = self.learn.opt
+        if optimizer is None:
+            return []
+        decoupled = self._has_decoupled_decay()
+        return [
+            ParameterGroup(
+                list(group),
+                hyper,
+                [_read_decay(hyper) * bool(optimizer.state[p].get("do_wd", True)) for p in group],
+                float(hyper["lr"]) if decoupled else None,
+            )
+            for group, hyper in zip(optimizer.param_lists, optimizer.hypers)
+        ]
+
+    def read_layer_groups(self) -> Set[int]:
+        """Those of the groups in force, and those of the splitter, which is asked when an optimizer is made.
+
+        None, where the optimizer in force holds nothing of the model: its groups are another model's.
+        """
+        own = {id(p) for p in self.learn.model.parameters()}
+        held = {id(p) for group in self.read_groups() for p in group.parameters}
+        return set() if held and not held & own else held | self._ask_splitter()
+
+    def read_master_weights(self) -> Dict[int, Tensor]:
+        return {}
+
+    def read_loss_scale(self) -> Optional[float]:
+        scaler = vars(self.learn).get("scaler")
+        return float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else None
+
+    def read_weight_decay(self) -> float:
+        return max(map(_read_decay, self.learn.opt.hypers if self.learn.opt is not None else []), default=0.0)
+
+    def read_name(self) -> str:
+        return "" if self.learn.opt is None else type(vars(self.learn.opt).get("opt") or self.learn.opt).__name__
+
+    def set_learning_rate(self, lr: float) -> None:
+        rates = [float(hyper["lr"]) for hyper in self.learn.opt.hypers]
+        self.learn.opt.set_hyper("lr", scale_learning_rates(rates, lr))
+
+    def count_batches(self) -> int:
+        return len(self.learn.dls.train)
+
+    def has_remaining_gradients(self) -> bool:
+        """Whether a gradient is still there when its batch has ended; the last that is held speaks for all."""
+        held = [p for group in (self.learn.opt.param_lists if self.learn.opt is not None else []) for p in group]
+        last = next((p for p in reversed(held) if p.grad is not None), None)
+        return last is not None and bool(last.grad.any())
+
+    def _has_decoupled_decay(self) -> bool:
+        """Whether weight decay is taken from the weights, not added to the gradient."""
+        inner = vars(self.learn.opt).get("opt")
+        return isinstance(inner, torch.optim.AdamW) if inner is not None else weight_decay in list(self.learn.opt.cbs)
+
+    def _ask_splitter(self) -> Set[int]:
+        try:
+            groups = list(self.learn.splitter(self.learn.model))
+        except Exception:  # a splitter that was right for another model
+            return set()
+        return {id(p) for group in groups for p in ([group] if isinstance(group, Tensor) else group)}
+
+
+def _read_decay(hyper: Mapping[str, Any]) -> float:
+    return float(hyper.get("wd", 0.0) or 0.0)
