@@ -269,7 +269,7 @@ def warnings_of_text_data(sites):
     from tests.message_triggers import WARNED_READS
 
     for site in sites:
-        if site.kind == "warn" and site.room == f"{_installed_fastai_room()}/data/text_data.py":
+        if site.kind == "warn" and site.room == "data/text_data.py":
             yield from ((site, line) for read in WARNED_READS for line in read().messages)
 
 

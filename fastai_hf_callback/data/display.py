@@ -3,14 +3,16 @@
 import sys
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Any, Dict, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
-__all__ = ["truncate", "is_interactive", "show_table"]
+from .encoding.encoder import Progress
+
+__all__ = ["find_progress_bar", "show_table", "truncate"]
 
 MIN_TEXT_WIDTH = 40  # characters: narrower texts cannot be read
 
 
-def show_table(columns: Dict[str, Sequence[Any]]) -> None:
+def show_table(columns: Mapping[str, Sequence[Any]]) -> None:
     """Display a table of strings, escaped in a notebook, printed anywhere else."""
     import pandas as pd
 
@@ -37,9 +39,13 @@ def _wrap_table(frame: Any, width: int) -> Any:
     return wrapped.apply(lambda column: column.str.ljust(column.str.len().max()))
 
 
-def is_interactive() -> bool:
-    """Whether what is drawn can be seen to move: in a notebook or a terminal, not in a log."""
-    return _in_notebook() or sys.stdout.isatty()
+def find_progress_bar() -> Optional[Progress]:
+    """fastai's own bar, where it can be seen to move: in a notebook or a terminal, not in a log."""
+    if not (_in_notebook() or sys.stdout.isatty()):
+        return None
+    from fastprogress import progress_bar
+
+    return lambda iterable, total: progress_bar(iterable, total=total, leave=False)
 
 
 def _in_notebook() -> bool:

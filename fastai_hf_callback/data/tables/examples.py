@@ -41,6 +41,11 @@ class Examples(NamedTuple):
     pairs: Optional[List[str]]
     targets: Any
 
+    @property
+    def items(self) -> List[Any]:
+        """Each row's text, or its text and the second one."""
+        return self.texts if self.pairs is None else list(zip(self.texts, self.pairs))
+
 
 class LabeledSplits(NamedTuple):
     """Every split, and what the numbers mean.
