@@ -496,7 +496,7 @@ UNTRIGGERED = [
     ("diagnosis/checks/gradient.py", "backward() was skipped in", "tests/faults: by nobody who can be named"),
     ("data/batches/sampler.py", "{} row(s) for {} processes", "in several processes alone"),
     (
-        "data/encoding/tokenization.py",
+        "data/encoding/slow_tokenization.py",
         "the tokenizer has no id for",
         "tests/data/encoding/test_encoder_input.py: a vocabulary without its unknown token",
     ),

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.encoding.tokenization import CHUNK_ROWS_FAST, count_special_tokens, create_tokenization_job
+from fastai_hf_callback.data.encoding.fast_tokenization import CHUNK_ROWS_FAST
+from fastai_hf_callback.data.encoding.special_tokens import count_special_tokens
+from fastai_hf_callback.data.encoding.tokenization import preserve_backend_settings
 from fastai_hf_callback.errors import InvalidInputError
 
 from .collate import TextCollator
@@ -84,8 +86,7 @@ class QACollator(TextCollator):
         if not items or isinstance(items[0], QAEncoding):
             return list(items)
         spans = [slice(at, at + CHUNK_ROWS_FAST) for at in range(0, len(items), CHUNK_ROWS_FAST)]
-        job = create_tokenization_job(self.encoder.tokenizer, self.encoder.max_length, [], None, False)
-        with job.preserve_tokenizer_settings():
+        with preserve_backend_settings(self.encoder.tokenizer):
             parts = (self._encode_chunk(items[span]) for span in spans)
             return list(chain.from_iterable(self.progress(parts, len(spans)) if self.progress else parts))
 

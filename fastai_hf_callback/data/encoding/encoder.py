@@ -7,13 +7,17 @@ from contextlib import closing
 from inspect import isclass
 from itertools import chain
 from textwrap import shorten
-from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, Optional, Sequence, cast
 
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
 
-from .tokenization import EncodedText, count_special_tokens, create_tokenization_job, encode_in_chunks, padding_side
+from .fast_tokenization import FastTokenizerJob
+from .protocols import FastTokenizer, LegacyTokenizer, SlowTokenizer, Tokenizer
+from .slow_tokenization import SlowTokenizerJob
+from .special_tokens import count_special_tokens, find_padding_side, is_legacy, is_slow
+from .tokenization import EncodedText, Texts, TokenizationJob, encode_in_chunks, preserve_backend_settings
 
 __all__ = ["TextEncoder"]
 
@@ -60,7 +64,7 @@ class TextEncoder:
         _check_model_max_length(tokenizer, max_length)
         self.pad_token_id = _get_pad_token_id(tokenizer)
         self.pad_token_type_id = int(getattr(tokenizer, "pad_token_type_id", 0) or 0)
-        self.padding_side = padding_side(tokenizer)
+        self.padding_side = find_padding_side(tokenizer)
 
     @property
     def vocab_size(self) -> int:
@@ -92,35 +96,40 @@ class TextEncoder:
         InvalidInputError
             When a text is no str, or `pairs` does not fit.
         """
-        firsts, seconds, is_split_into_words = _validate_texts(texts, pairs)
-        if seconds is not None:
+        valid_texts = _validate_texts(texts, pairs)
+        if valid_texts.seconds is not None:
             _check_special_tokens_fit(self.tokenizer, self.max_length, pair=True)
-        job = create_tokenization_job(self.tokenizer, self.max_length, firsts, seconds, is_split_into_words)
+        job: TokenizationJob[Any] = (
+            SlowTokenizerJob(cast(SlowTokenizer, self.tokenizer), self.max_length, valid_texts)
+            if is_slow(self.tokenizer)
+            else FastTokenizerJob(cast(FastTokenizer, self.tokenizer), self.max_length, valid_texts)
+        )
         parts, total = encode_in_chunks(job, self.tokenizer_workers)
-        with job.preserve_tokenizer_settings(), closing(parts):
+        with preserve_backend_settings(self.tokenizer), closing(parts):
             return list(chain.from_iterable(progress(parts, total) if progress else parts))
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Iterable[int]) -> str:
         """Readable text; special tokens stay visible, and so does padding."""
         ids = [int(i) for i in ids]
-        if hasattr(self.tokenizer, "add_special_tokens_single_sentence"):
-            return _decode_pytorch_transformers(self.tokenizer, ids)
+        if is_legacy(self.tokenizer):
+            return _decode_pytorch_transformers(cast(LegacyTokenizer, self.tokenizer), ids)
         return self.tokenizer.decode(ids, skip_special_tokens=False)
 
 
 # -- what pytorch-transformers' tokenizers lack --------------------------------------------------------------------
 
 
-def _get_pad_token_id(tokenizer: Any) -> int:
+def _get_pad_token_id(tokenizer: Tokenizer) -> int:
     if getattr(tokenizer, "_pad_token", "") is None:  # asked for its id, pytorch-transformers would fail
         return 0
     pad = getattr(tokenizer, "pad_token_id", None)
     return 0 if pad is None else int(pad)  # any id does: the mask built beside it hides it
 
 
-def _decode_pytorch_transformers(tokenizer: Any, ids: List[int]) -> str:
+def _decode_pytorch_transformers(tokenizer: LegacyTokenizer, ids: List[int]) -> str:
     # Its own decode cuts the text at each [SEP]. Added tokens are kept apart from byte-level pieces, as there.
-    parts, run = [], []
+    parts: List[str] = []
+    run: List[str] = []
     for token in tokenizer.convert_ids_to_tokens(ids):
         if token in tokenizer.added_tokens_encoder or token in tokenizer.all_special_tokens:
             parts += [tokenizer.convert_tokens_to_string(run).strip(), token]
@@ -158,7 +167,7 @@ def _check_integer(name: str, value: Any) -> None:
         )
 
 
-def _check_special_tokens_fit(tokenizer: Any, max_length: int, pair: bool) -> None:
+def _check_special_tokens_fit(tokenizer: Tokenizer, max_length: int, pair: bool) -> None:
     count = count_special_tokens(tokenizer, pair)
     if max_length < count or max_length < 1:
         raise InvalidInputError(
@@ -167,7 +176,7 @@ def _check_special_tokens_fit(tokenizer: Any, max_length: int, pair: bool) -> No
         )
 
 
-def _check_model_max_length(tokenizer: Any, max_length: int) -> None:
+def _check_model_max_length(tokenizer: Tokenizer, max_length: int) -> None:
     limit = getattr(tokenizer, "model_max_length", None) or getattr(tokenizer, "max_len", None)
     if isinstance(limit, (int, float)) and max_length > limit and limit < NO_LIMIT:
         raise InvalidInputError(
@@ -176,7 +185,7 @@ def _check_model_max_length(tokenizer: Any, max_length: int) -> None:
         )
 
 
-def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[str]], bool]:
+def _validate_texts(texts: Any, pairs: Any) -> Texts:
     """Texts and pairs as lists, and whether the texts are lists of words."""
     firsts = _as_list("texts", texts)
     is_split_into_words = bool(firsts) and isinstance(firsts[0], (list, tuple))
@@ -192,7 +201,7 @@ def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[st
     else:
         _check_strings("texts", firsts)
     if pairs is None:
-        return firsts, None, is_split_into_words
+        return Texts(firsts, None, is_split_into_words)
     if is_split_into_words:
         raise InvalidInputError(
             "texts of words and pairs were given; expected pairs only beside texts that are str; write pairs=None"
@@ -203,7 +212,7 @@ def _validate_texts(texts: Any, pairs: Any) -> Tuple[List[Any], Optional[List[st
             f"{len(firsts)} texts and {len(seconds)} pairs were given; expected one pair for each text"
         )
     _check_strings("pairs", seconds)
-    return firsts, seconds, is_split_into_words
+    return Texts(firsts, seconds, is_split_into_words)
 
 
 def _as_list(name: str, texts: Any) -> List[Any]:

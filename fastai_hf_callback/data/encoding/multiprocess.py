@@ -2,9 +2,10 @@
 
 import multiprocessing
 import os
+from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Deque, Generator, List, Tuple
 
 __all__ = ["count_available_cores", "run_in_processes", "run_in_this_process", "can_fork"]
 
@@ -22,25 +23,24 @@ def _run_job(span: Span) -> Any:
     return _job(span)
 
 
-def run_in_this_process(job: Any, spans: List[Span]) -> Iterator[Any]:
+def run_in_this_process(job: Any, spans: List[Span]) -> Generator[Any, None, None]:
     yield from map(job, spans)
 
 
-def run_in_processes(job: Any, spans: List[Span], tokenizer_workers: int) -> Iterator[Any]:
+def run_in_processes(job: Any, spans: List[Span], tokenizer_workers: int) -> Generator[Any, None, None]:
     done = 0
-    futures: List[Optional[Future]] = []
+    futures: Deque["Future[Any]"] = deque()
     executor = ProcessPoolExecutor(tokenizer_workers, multiprocessing.get_context("fork"), _init_worker, (job,))
     try:
-        futures = [executor.submit(_run_job, span) for span in spans]
-        for i, future in enumerate(futures):
-            part = future.result()
-            futures[i] = None  # so that rows that were handed on are not held twice
+        futures.extend(executor.submit(_run_job, span) for span in spans)
+        while futures:
+            part = futures.popleft().result()  # popped, so that rows that were handed on are not held twice
             done += 1
             yield part
     except BrokenProcessPool:  # a worker was killed, or its error could not be sent: here it is raised as it is
         yield from run_in_this_process(job, spans[done:])
     finally:
-        for future in filter(None, futures):
+        for future in futures:
             future.cancel()
         executor.shutdown(wait=True)
 

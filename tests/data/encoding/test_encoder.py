@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastai_hf_callback.data.encoding import tokenization
+from fastai_hf_callback.data.encoding import slow_tokenization
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.encoding.slow_tokenization import SlowTokenizerJob
+from fastai_hf_callback.data.encoding.special_tokens import SpecialTokenTemplate
+from fastai_hf_callback.data.encoding.tokenization import Texts
 from tests.data.encoding.tiny_tokenizers import (
     CLS,
     SEP,
@@ -44,7 +47,7 @@ from tests.data.encoding.tiny_tokenizers import (
 def test_a_slow_tokenizer_s_rows_are_its_own(slow, make, texts, max_length):
     tokenizer = slow(make)
     for from_ in (1, 1000):  # with words remembered where they may be, and without
-        with patch.object(tokenization, "MIN_TEXTS_FOR_CHUNKS", from_):
+        with patch.object(slow_tokenization, "MIN_TEXTS_FOR_CHUNKS", from_):
             rows = as_lists(TextEncoder(tokenizer, max_length).encode(texts))
         assert rows == [own_row(tokenizer, text, max_length) for text in texts]
 
@@ -54,7 +57,7 @@ def test_a_slow_tokenizer_s_rows_are_its_own(slow, make, texts, max_length):
 @given(rows=st.lists(st.tuples(texts_of_all_kinds, texts_of_all_kinds), max_size=4), max_length=st.integers(4, 25))
 def test_a_slow_tokenizer_s_pairs_are_its_own(slow, make, rows, max_length):
     tokenizer, texts, pairs = slow(make), [a for a, _ in rows], [b for _, b in rows]
-    with patch.object(tokenization, "MIN_TEXTS_FOR_CHUNKS", 1):
+    with patch.object(slow_tokenization, "MIN_TEXTS_FOR_CHUNKS", 1):
         encoded = as_lists(TextEncoder(tokenizer, max_length).encode(texts, pairs))
     assert encoded == [own_pair(tokenizer, text, pair, max_length) for text, pair in rows]
 
@@ -223,15 +226,15 @@ def test_special_tokens_and_types_stay_in_a_cut_row(a_bert):
 )
 def test_a_broken_frame_is_noticed(a_bert, name, broken):
     encoder = TextEncoder(a_bert, 6)
-    with patch.object(tokenization._SpecialTokenTemplate, name, broken):
+    with patch.object(SpecialTokenTemplate, name, broken):
         assert not frames_hold(encoder)
 
 
 def test_a_cut_of_the_whole_row_which_loses_the_last_separator_is_noticed(a_bert):
-    encoder, join = TextEncoder(a_bert, 6), tokenization._SpecialTokenTemplate.join
-    with patch.object(tokenization, "_truncated_lengths", lambda room, first, second: (first, second)):
+    encoder, join = TextEncoder(a_bert, 6), SpecialTokenTemplate.join
+    with patch.object(slow_tokenization, "_truncated_lengths", lambda room, first, second: (first, second)):
         assert not frames_hold(encoder)
-        with patch.object(tokenization._SpecialTokenTemplate, "join", lambda *given_: join(*given_)[:6]):
+        with patch.object(SpecialTokenTemplate, "join", lambda *given_: join(*given_)[:6]):
             (row,) = encoder.encode(["good bad good bad good"])
             assert row.input_ids.tolist() == [CLS, 5, 6, 5, 6, 5] and not frames_hold(encoder)
 
@@ -241,14 +244,14 @@ def test_words_that_depend_on_their_neighbours_are_noticed_on_the_tokenizer_at_h
     """RoBERTa's pieces carry the space, XLM splits off a text's last full stop; here both say they have wordpieces."""
     tokenizer, texts = slow(make), ["good cat. good day ", "a"] * 20
     with patch.object(tokenizer, "wordpiece_tokenizer", None, create=True):
-        assert not tokenization._SlowTokenizerJob(tokenizer, 20, texts, None, False).by_chunk
-    with patch.object(tokenization._SlowTokenizerJob, "_chunks_are_independent", lambda self: True):  # the broken arm
+        assert not SlowTokenizerJob(tokenizer, 20, Texts(texts, None, False)).by_chunk
+    with patch.object(SlowTokenizerJob, "_chunks_are_independent", lambda self: True):  # the broken arm
         broken = as_lists(TextEncoder(tokenizer, 20).encode(texts))
     assert broken != [own_row(tokenizer, text, 20) for text in texts]
 
 
 def test_words_are_remembered_for_a_bert_alone(slow):
-    jobs = {make.__name__: tokenization._SlowTokenizerJob(slow(make), 9, ["good a"] * 40, None, False) for make in SLOW}
+    jobs = {make.__name__: SlowTokenizerJob(slow(make), 9, Texts(["good a"] * 40, None, False)) for make in SLOW}
     assert {name for name, job in jobs.items() if job.by_chunk} == {"bert", "distilbert"}
 
 

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from fastai_hf_callback.data.encoding import tokenization
+from fastai_hf_callback.data.encoding import fast_tokenization, slow_tokenization
 from fastai_hf_callback.data.encoding.encoder import EncodedText, TextEncoder
 from tests.data.encoding.tiny_tokenizers import Loud, as_lists, every_slow, fast_bert, listed
 
@@ -17,9 +17,9 @@ NUMBERED = [f"good bad fishy {'a ' * (i % 7)}! [SEP] {i}" for i in range(60)]
 @pytest.fixture
 def in_processes(monkeypatch):
     """A few rows are many."""
-    monkeypatch.setattr(tokenization, "MIN_CHARS_FOR_PROCESSES", 0)
-    monkeypatch.setattr(tokenization, "MIN_CHARS_FOR_PROCESSES_CACHED", 0)
-    monkeypatch.setattr(tokenization._SlowTokenizerJob, "rows", 7)
+    monkeypatch.setattr(slow_tokenization, "MIN_CHARS_FOR_PROCESSES", 0)
+    monkeypatch.setattr(slow_tokenization, "MIN_CHARS_FOR_PROCESSES_CACHED", 0)
+    monkeypatch.setattr(slow_tokenization.SlowTokenizerJob, "rows", 7)
 
 
 @every_slow
@@ -81,7 +81,7 @@ def test_what_a_killed_process_had_to_do_is_done_here(in_processes):
                 os._exit(1)
             return super().tokenize(text)
 
-    with patch.object(tokenization, "_is_picklable", lambda tokenizer: True):
+    with patch.object(slow_tokenization, "_is_picklable", lambda tokenizer: True):
         rows = as_lists(TextEncoder(Dying(), tokenizer_workers=2).encode(["a bb"] * 20 + ["ccc"] * 20))
     assert rows == [[1, 2]] * 20 + [[3]] * 20
     assert not multiprocessing.active_children()
@@ -112,7 +112,7 @@ def test_progress_sees_every_chunk_and_their_number(a_bert, in_processes, tokeni
 
 
 def test_a_fast_tokenizer_is_called_once_for_each_chunk(fast, monkeypatch):
-    monkeypatch.setattr(tokenization._FastTokenizerJob, "rows", 25)
+    monkeypatch.setattr(fast_tokenization.FastTokenizerJob, "rows", 25)
     encoder, totals = TextEncoder(fast(fast_bert)), []
     rows = encoder.encode(NUMBERED, progress=lambda parts, total: totals.append(total) or parts)
     assert totals == [3]

@@ -172,8 +172,8 @@ def test_answers_in_contexts_are_refused_in_one_line(asked):
     with pytest.raises(InvalidInputError) as caught:
         text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", text_pair="text", labels="answers", **asked)
     assert str(caught.value) == (
-        "task 'question-answering' (questions, and answers in their contexts) is there on fastai 2 alone; on fastai 1 make a "
-        "DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
+        "task 'question-answering' (questions, and answers in their contexts) was given, which is there on fastai 2 "
+        "alone; on fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
     )
 
 
