@@ -107,9 +107,7 @@ MUTANTS = (
         'if side != "left" else',
         BATCHING,
     ),
-    Mutant(
-        "a word's later pieces are targets", "data/batches/token_labels.py", " & (row.word_ids != before)", "", DATA
-    ),
+    Mutant("a word's later pieces are targets", "data/batches/token_labels.py", " & (word_ids != before)", "", DATA),
     Mutant(
         "predictions left by length",
         "fastai1/data/ordered_preds.py",
@@ -249,7 +247,7 @@ MUTANTS = (
     Mutant(
         "an answer cut off is a target",
         "data/batches/qa_encoding.py",
-        " or end > row.ends[inside[-1]]",
+        " or end > context.ends[inside[-1]]",
         "",
         "tests/data/test_question_answering.py",
     ),

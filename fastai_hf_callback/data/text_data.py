@@ -156,7 +156,7 @@ def text_data(
     >>> data.classes, data.c
     (['a', 'p'], 2)
     >>> data.inputs
-    ('input_ids', 'token_type_ids', 'attention_mask')
+    ('input_ids', 'attention_mask')
     >>> wrapped = HFModel(model, inputs=data.inputs)
 
     Next, ``Learner(data, wrapped, ...)``.

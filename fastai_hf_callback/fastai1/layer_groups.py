@@ -39,6 +39,15 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Modu
     the first group is the encoder's first. Norms and biases of every class are in the optimizer's groups without
     decay, also of classes that fastai does not know, such as ``T5LayerNorm`` and GPT-2's ``Conv1D``; and what is frozen
     stays as it is, where fastai's own groups let the optimizer decay the biases of frozen ``nn.Linear``.
+
+    Examples
+    --------
+    >>> [len(group) for group in layer_groups(model, n=3)]
+    [4, 28, 4]
+    >>> learn = Learner(data, HFModel(model, inputs=data.inputs), callbacks=[HFCallback()]).split(layer_groups)
+    >>> learn.freeze()
+    >>> next(model.bert.encoder.parameters()).requires_grad, model.classifier.weight.requires_grad
+    (False, True)
     """
     return [_flatten_group(group) for group in build_layer_groups(model, n)]
 

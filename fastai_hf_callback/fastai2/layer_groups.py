@@ -37,6 +37,15 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Para
     is tied to the embedding takes it along into the last group; where no other embeddings remain (T5's language
     model), the first group is the encoder's first. fastai 2 itself decides, by a module's class, what does not decay
     and which norms go on training in a frozen group (``train_bn``): ``nn.LayerNorm`` does.
+
+    Examples
+    --------
+    >>> [len(group) for group in layer_groups(model, n=3)]
+    [5, 32, 4]
+    >>> learn = Learner(data, HFModel(model, inputs=data.inputs), splitter=layer_groups, cbs=[HFCallback()])
+    >>> learn.freeze()
+    >>> next(model.bert.encoder.parameters()).requires_grad, model.classifier.weight.requires_grad
+    (False, True)
     """
     return [_list_unique_parameters(group) for group in build_layer_groups(model, n)]
 

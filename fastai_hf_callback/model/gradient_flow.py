@@ -5,7 +5,7 @@ look at the weights can: decoupled weight decay moves them even when no gradient
 """
 
 from dataclasses import dataclass, field
-from typing import List
+from typing import Any, List
 
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
@@ -52,7 +52,7 @@ def find_reached_leaves(loss: Tensor) -> ReachedLeaves:
 
     Returns
     -------
-    Reach
+    ReachedLeaves
     """
     found = ReachedLeaves(has_graph=loss.grad_fn is not None)
     waiting, seen = [loss.grad_fn], set()
@@ -66,7 +66,7 @@ def find_reached_leaves(loss: Tensor) -> ReachedLeaves:
     return found
 
 
-def _record_leaf(node, found: ReachedLeaves) -> None:
+def _record_leaf(node: Any, found: ReachedLeaves) -> None:
     if isinstance(node, BackwardCFunction):  # a Python function; its saved tensors are not to be looked at
         found.opaque.append(type(node).__name__)
         return

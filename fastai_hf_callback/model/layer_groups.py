@@ -81,7 +81,7 @@ class _OwnedPart(NamedTuple):
         return self.value is not self.owner
 
     def parameters(self) -> List[nn.Parameter]:
-        return [self.value] if self.is_lone_parameter else list(self.owner.parameters())
+        return [self.value] if isinstance(self.value, nn.Parameter) else list(self.owner.parameters())
 
 
 def _find_parts(model: nn.Module) -> List[_OwnedPart]:
@@ -107,7 +107,8 @@ def _merge_tied_depths(parts: List[_OwnedPart], depths: List[int], head: int) ->
     depths = list(depths)
     changed = True
     while changed:
-        changed, of_parameter = False, {}
+        changed = False
+        of_parameter: Dict[int, int] = {}
         for part, depth in zip(parts, depths):
             for p in part.parameters():
                 of_parameter[id(p)] = _common_depth([depth, of_parameter.get(id(p), depth)], head)
@@ -242,11 +243,8 @@ def _is_composite(item: nn.Module) -> bool:
 
 def _list_blocks(stack: nn.Module) -> List[nn.Module]:
     """The blocks of a list; an item that is but a list of blocks itself (ALBERT, Funnel) counts as these."""
-    return [
-        block
-        for item in stack.children()
-        for block in (_list_blocks(_find_inner_stack(item)) if _find_inner_stack(item) else [item])
-    ]
+    inner = [(item, _find_inner_stack(item)) for item in stack.children()]
+    return [block for item, within in inner for block in (_list_blocks(within) if within is not None else [item])]
 
 
 def _find_inner_stack(item: nn.Module) -> Optional[nn.Module]:
@@ -320,7 +318,7 @@ def _check_model(model: Any) -> nn.Module:
 
 
 def _check_group_count(n: Any, most: int) -> int:
-    if isinstance(n, Integral) and not isinstance(n, bool) and 2 <= n <= most:
+    if isinstance(n, Integral) and not isinstance(n, bool) and 2 <= int(n) <= most:
         return int(n)
     raise InputError(
         f"n={n!r} was given; expected a number of groups from 2 (body, head) to {most} (every layer its "

@@ -42,6 +42,14 @@ def unwrap(output: Any, element: Element = None) -> Union[Tensor, Tuple[Tensor, 
     OutputError
         When `output` holds no tensor there, or several and none is called ``logits``. The message
         lists what there was, with shapes, and what to write.
+
+    Examples
+    --------
+    >>> logits, hidden = torch.zeros(8, 2), torch.zeros(8, 5, 16)
+    >>> unwrap((logits, hidden)) is logits
+    True
+    >>> unwrap({"last_hidden_state": hidden, "pooler_output": logits}, element="pooler_output") is logits
+    True
     """
     if isinstance(output, Tensor):
         return output
@@ -164,7 +172,7 @@ def _is_loss(first: Any, second: Any) -> bool:
     return first.dim() == 1 and first.is_floating_point() and first.shape[0] < rows
 
 
-def _select(output: Any, element: Union[int, str]) -> Tensor:
+def _select(output: Any, element: Union[int, str, Sequence[Any]]) -> Tensor:
     if isinstance(element, bool) or not isinstance(element, (int, str)):
         raise OutputError(
             f"element={element!r} ({type(element).__name__}) was given; expected a name, a position, "

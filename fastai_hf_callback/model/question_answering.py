@@ -38,7 +38,7 @@ def span_logits(output: Any) -> Tensor:
         When `output` does not have both.
     """
     if hasattr(output, "keys") and all(output.get(name) is not None for name in LOGIT_NAMES):
-        return torch.stack(unwrap(output, LOGIT_NAMES), 1)
+        return torch.stack(list(unwrap(output, LOGIT_NAMES)), 1)
     found = (
         [part for part in output if isinstance(part, Tensor) and part.dim() == 2]
         if isinstance(output, (tuple, list))

@@ -3,7 +3,7 @@
 Stands between ``gradient_flow.py`` and ``broadcast.py``, which measure, and the callbacks of both fastais, which ask.
 """
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from torch import Tensor
 
@@ -38,7 +38,7 @@ def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
         )
 
 
-def check_no_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, target: Any) -> bool:
+def check_no_broadcast(loss_func: Callable[..., Any], logits: Any, target: Any) -> bool:
     """Whether this batch could tell that the loss pairs each row with its own target.
 
     Raises

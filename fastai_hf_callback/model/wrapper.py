@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from numbers import Integral
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, cast
 
 from torch import Tensor, nn
 
-from fastai_hf_callback.data.batches.batch_spec import BatchSpec, find_first_position
+from fastai_hf_callback.data.batches.batch_spec import BatchSpec, PreTrainedModel, find_first_position
 from fastai_hf_callback.errors import InputError
 
 from .output import describe
@@ -54,6 +54,15 @@ class HFModel(nn.Module):
     InputError
         At construction when `model` is no module instance or does not fit the data; at the first batch when the
         names and ``forward`` do not fit together.
+
+    Examples
+    --------
+    >>> wrapped = HFModel(model, inputs=("input_ids", "attention_mask"))
+    >>> ids = torch.tensor([[2, 5, 3], [2, 3, 0]])
+    >>> unwrap(wrapped(ids, ids.ne(0).long())).shape
+    torch.Size([2, 2])
+    >>> list(wrapped.state_dict()) == list(model.state_dict())
+    True
     """
 
     def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_token_id: Optional[int] = None):
@@ -91,14 +100,15 @@ class HFModel(nn.Module):
 
     def save_pretrained(self, folder: Any, **kwargs: Any) -> Any:
         """Write a folder that the bare model's ``from_pretrained`` reads."""
-        return _unwrap_model(self.model).save_pretrained(folder, **kwargs)
+        return cast(PreTrainedModel, _unwrap_model(self.model)).save_pretrained(folder, **kwargs)
 
     def extra_repr(self) -> str:
         return f"inputs={self.input_names}, pad_token_id={self.pad_token_id}"
 
     # -- checkpoints: the bare model's keys, both ways and nested ---------------------------------
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
+    # torch overloads it, to return a dict of the caller's own class where he gives one; his arguments go through.
+    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
         """The bare model's ``state_dict``: same keys, same tensors."""
         return self.model.state_dict(*args, **kwargs)
 
@@ -238,8 +248,10 @@ def _check_input_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, .
 
 
 def _check_pad_token_id(pad_token_id: Any) -> Optional[int]:
-    if pad_token_id is None or isinstance(pad_token_id, Integral) and not isinstance(pad_token_id, bool):
-        return pad_token_id
+    if pad_token_id is None:
+        return None
+    if isinstance(pad_token_id, Integral) and not isinstance(pad_token_id, bool):
+        return int(pad_token_id)
     raise InputError(
         f"pad_token_id={pad_token_id!r} was given; expected an int, for example pad_token_id=tokenizer.pad_token_id.",
         "bad-pad-id",
@@ -270,7 +282,7 @@ def _forward_parameters(model: nn.Module) -> Tuple[Tuple[str, ...], Tuple[str, .
     return names[1:], required[1:], takes_kwargs
 
 
-def _read_signature(function) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
+def _read_signature(function: Callable[..., Any]) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
     parameters = inspect.signature(function).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return (

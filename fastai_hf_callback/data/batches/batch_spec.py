@@ -1,6 +1,6 @@
 """The names of a batch's tensors, and what a model must have room for to take them. Imports torch and ``errors``."""
 
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Optional, Protocol, Sequence, Tuple, cast
 
 from torch import nn
 
@@ -8,10 +8,18 @@ from fastai_hf_callback.errors import InputError
 
 from .padding import NO_PADDING, Padding
 
-__all__ = ["BatchSpec", "find_first_position"]
+__all__ = ["BatchSpec", "PreTrainedModel", "find_first_position"]
 
 
-class BatchSpec(tuple):
+class PreTrainedModel(Protocol):
+    """A Hugging Face model, in what is asked of it here and in ``HFModel``."""
+
+    def get_input_embeddings(self) -> nn.Embedding: ...
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any: ...
+
+
+class BatchSpec(Tuple[str, ...]):
     """The names of a batch's tensors, and what a model must have room for to take them.
 
     Parameters
@@ -21,11 +29,16 @@ class BatchSpec(tuple):
     padding : Padding
     longest : int
         Tokens of the longest row.
-    vocabulary : int
+    vocab_size : int
         One above the highest id that the tokenizer gives.
-    outputs : int
+    num_labels : int
         How many numbers per row, or per token, the labels ask for.
     """
+
+    padding: Padding
+    longest: int
+    vocab_size: int
+    num_labels: int
 
     def __new__(
         cls,
@@ -82,7 +95,8 @@ class BatchSpec(tuple):
 def _count_embeddings(model: nn.Module) -> Optional[int]:
     """Rows of the embedding that reads ``input_ids``, where the model tells which it is."""
     try:
-        return int(model.get_input_embeddings().weight.shape[0])
+        embeddings = cast(PreTrainedModel, model).get_input_embeddings()
+        return int(embeddings.weight.shape[0])
     except (AttributeError, NotImplementedError, TypeError):
         return getattr(getattr(model, "config", None), "vocab_size", None)
 

@@ -223,7 +223,7 @@ class TextCollator:
         if not self.is_split_into_words:
             return None, 0
         predicted = [] if self.predicted is None else [self.predicted]
-        known = ((row, int(row.word_ids.max(initial=-1)) + 1) for row in rows)
+        known = ((row, int(np.max(row.word_ids, initial=-1)) + 1) for row in rows if row.word_ids is not None)
         return next(
             ((row.word_ids, n) for many in (predicted, known) for row, n in many if np.array_equal(row.input_ids, ids)),
             (None, 0),

@@ -6,7 +6,7 @@ no target.
 
 from itertools import chain
 from textwrap import shorten
-from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, List, Optional, Sequence, Tuple, cast
 
 import numpy as np
 import torch
@@ -14,40 +14,18 @@ from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.encoding.fast_tokenization import CHUNK_ROWS_FAST
+from fastai_hf_callback.data.encoding.protocols import FastTokenizer
 from fastai_hf_callback.data.encoding.special_tokens import count_special_tokens
-from fastai_hf_callback.data.encoding.tokenization import preserve_backend_settings
+from fastai_hf_callback.data.encoding.tokenization import Context, EncodedText, build_row, preserve_backend_settings
 from fastai_hf_callback.errors import InvalidInputError
 
 from .collate import TextCollator
 from .padding import IGNORE_INDEX
 
-__all__ = ["CUT_OFF", "QAEncoding", "QACollator"]
+__all__ = ["CUT_OFF", "QACollator"]
 
 CUT_OFF = "(cut off)"  # shown where the context was cut before the answer's end
 OUTSIDE_CONTEXT = -1
-
-
-class QAEncoding(NamedTuple):
-    """A question and its context, encoded.
-
-    Attributes
-    ----------
-    input_ids, token_type_ids, word_ids
-        As of ``EncodedText``; `word_ids` is None.
-    begins, ends : ndarray, int32, (length,)
-        The characters of `context` that each token stands for, the end excluded; -1 outside the context.
-    context : str
-    left_padding : int
-        Padding in front of the row, in the batch that it was taken from.
-    """
-
-    input_ids: np.ndarray
-    token_type_ids: Optional[np.ndarray]
-    word_ids: None
-    begins: np.ndarray
-    ends: np.ndarray
-    context: str
-    left_padding: int = 0
 
 
 class QACollator(TextCollator):
@@ -76,22 +54,27 @@ class QACollator(TextCollator):
             )
 
     @property
+    def _fast_tokenizer(self) -> FastTokenizer:
+        return cast(FastTokenizer, self.encoder.tokenizer)
+
+    @property
     def predicts_per_token(self) -> bool:
         return True
 
     # -- texts -> rows -----------------------------------------------------------------------------
 
-    def encode_texts(self, items: Sequence[Any]) -> List[QAEncoding]:
+    def encode_texts(self, items: Sequence[Any]) -> List[EncodedText]:
         """Rows of (question, context); rows are taken as they are."""
-        if not items or isinstance(items[0], QAEncoding):
+        if not items or isinstance(items[0], EncodedText):
             return list(items)
+        tokenizer = self._fast_tokenizer
         spans = [slice(at, at + CHUNK_ROWS_FAST) for at in range(0, len(items), CHUNK_ROWS_FAST)]
-        with preserve_backend_settings(self.encoder.tokenizer):
+        with preserve_backend_settings(tokenizer):
             parts = (self._encode_chunk(items[span]) for span in spans)
             return list(chain.from_iterable(self.progress(parts, len(spans)) if self.progress else parts))
 
-    def _encode_chunk(self, items: Sequence[Tuple[str, str]]) -> List[QAEncoding]:
-        tokenizer, max_length = self.encoder.tokenizer, self.encoder.max_length
+    def _encode_chunk(self, items: Sequence[Tuple[str, str]]) -> List[EncodedText]:
+        tokenizer, max_length = self._fast_tokenizer, self.encoder.max_length
         questions, contexts = map(list, zip(*items))
         _check_questions_fit(tokenizer, max_length, questions)
         made = tokenizer(
@@ -105,25 +88,25 @@ class QACollator(TextCollator):
         )
         types = made.get("token_type_ids") or [None] * len(items)
         return [
-            _build_qa_encoding(
-                made["input_ids"][at], types[at], made["offset_mapping"][at], made.sequence_ids(at), context
+            build_row(made["input_ids"][at], types[at], None)._replace(
+                context=_build_context(context, made["offset_mapping"][at], made.sequence_ids(at))
             )
             for at, context in enumerate(contexts)
         ]
 
-    def encode_for_predict(self, item: Any, example_call: str) -> QAEncoding:
+    def encode_for_predict(self, item: Any, example_call: str) -> EncodedText:
         row = super().encode_for_predict(item, example_call)
         self.predicted = (row, 0)
         return row
 
     # -- answers -> targets ------------------------------------------------------------------------
 
-    def targets(self, rows: Sequence[QAEncoding], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
+    def targets(self, rows: Sequence[EncodedText], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
         """First and last token of each answer, int64 ``(rows, 2)``; -100 where it was cut off.
 
         Parameters
         ----------
-        rows : sequence of QAEncoding
+        rows : sequence of EncodedText
         labels : sequence of (int, int)
             As ``qa_answers.read_answers`` gives them. Without an answer both are the tokenizer's first special token
             (``cls_token``), as in SQuAD 2.
@@ -132,19 +115,19 @@ class QACollator(TextCollator):
         width = max(len(row.input_ids) for row in rows) if width is None else width
         return torch.from_numpy(np.stack([self._build_target(row, label, width) for row, label in zip(rows, labels)]))
 
-    def _build_target(self, row: QAEncoding, label: Any, width: int) -> np.ndarray:
-        span = _find_token_span(row, *label) if label[0] >= 0 else (self._no_answer_position(row),) * 2
+    def _build_target(self, row: EncodedText, label: Any, width: int) -> np.ndarray:
+        span = _find_token_span(_context_of(row), *label) if label[0] >= 0 else (self._no_answer_position(row),) * 2
         if span is None:
             return np.full(2, IGNORE_INDEX, dtype=np.int64)
         left_padding = width - len(row.input_ids) if self.padding.side == "left" else 0
         return np.array(span, dtype=np.int64) + left_padding
 
-    def _no_answer_position(self, row: QAEncoding) -> int:
-        found = np.flatnonzero(row.input_ids == self.encoder.tokenizer.cls_token_id)
+    def _no_answer_position(self, row: EncodedText) -> int:
+        found = np.flatnonzero(row.input_ids == self._fast_tokenizer.cls_token_id)
         return int(found[0]) if len(found) else 0
 
     def report_truncated_answers(
-        self, rows: Sequence[QAEncoding], labels: Optional[Sequence[Any]], split: str
+        self, rows: Sequence[EncodedText], labels: Optional[Sequence[Any]], split: str
     ) -> List[str]:
         """A line for the user if there are answers in `split` that the tokens do not hold to their end.
 
@@ -153,13 +136,15 @@ class QACollator(TextCollator):
         InvalidInputError
             When all answers of train are cut off.
         """
-        given = [(row, label) for row, label in zip(rows, () if labels is None else labels) if label[0] >= 0]
-        cut = [row for row, label in given if _find_token_span(row, *label) is None]
+        given = [
+            (_context_of(row), label) for row, label in zip(rows, () if labels is None else labels) if label[0] >= 0
+        ]
+        cut = [context for context, label in given if _find_token_span(context, *label) is None]
         if not cut:
             return []
         what = (
             f"{len(cut)} of {len(given)} answer(s) of {split} are cut off with their contexts at "
-            f"max_length={self.encoder.max_length} tokens (the first context: {shorten(cut[0].context, 60)!r})"
+            f"max_length={self.encoder.max_length} tokens (the first context: {shorten(cut[0].text, 60)!r})"
         )
         if split == "train" and len(cut) == len(rows):
             raise InvalidInputError(
@@ -172,53 +157,49 @@ class QACollator(TextCollator):
 
     # -- tensors -> rows and answers ---------------------------------------------------------------
 
-    def recover_row(self, tensors: Sequence[Tensor], rows: Iterable[QAEncoding]) -> Tuple[Any, int]:
+    def recover_row(self, tensors: Sequence[Tensor], rows: Iterable[EncodedText]) -> Tuple[EncodedText, int]:
         row, _ = super().recover_row(tensors, rows)
         real = dict(zip(self.names, tensors))["attention_mask"] > 0
         known = chain([] if self.predicted is None else [self.predicted[0]], rows)
         found = next((one for one in known if np.array_equal(one.input_ids, row.input_ids)), None)
-        return row if found is None else found._replace(left_padding=int(real.nonzero()[0])), 0
+        if found is None:
+            return row, 0
+        return found._replace(context=_context_of(found)._replace(left_padding=int(real.nonzero()[0]))), 0
 
-    def decode_answer(self, row: Any, span: Sequence[int]) -> str:
+    def decode_answer(self, row: EncodedText, span: Sequence[int]) -> str:
         """The text between two positions of a row of a batch, both included; empty outside the context."""
         first, last = (int(position) for position in span)
         if first == IGNORE_INDEX:
             return CUT_OFF
-        first, last = first - row.left_padding, min(last - row.left_padding, len(row.input_ids) - 1)
-        inside = [at for at in range(max(first, 0), last + 1) if row.begins[at] != OUTSIDE_CONTEXT]
-        if not inside or row.begins[max(first, 0)] == OUTSIDE_CONTEXT:
+        context = _context_of(row)
+        first, last = first - context.left_padding, min(last - context.left_padding, len(row.input_ids) - 1)
+        inside = [at for at in range(max(first, 0), last + 1) if context.begins[at] != OUTSIDE_CONTEXT]
+        if not inside or context.begins[max(first, 0)] == OUTSIDE_CONTEXT:
             return ""
-        return row.context[row.begins[inside[0]] : row.ends[inside[-1]]].strip()
+        return context.text[context.begins[inside[0]] : context.ends[inside[-1]]].strip()
 
 
-def _build_qa_encoding(
-    ids: List[int],
-    types: Optional[List[int]],
-    offsets: Sequence[Tuple[int, int]],
-    texts: Sequence[Optional[int]],
-    context: str,
-) -> QAEncoding:
-    inside = np.array([text == 1 for text in texts])
+def _build_context(text: str, offsets: Any, texts: Sequence[Optional[int]]) -> Context:
+    """`offsets` are the characters of each token; `texts` says of which text they are."""
     begins, ends = np.array(offsets, dtype=np.int32).reshape(-1, 2).T
-    return QAEncoding(
-        np.array(ids, dtype=np.int32),
-        np.array(types, dtype=np.int32) if types is not None and any(types) else None,
-        None,
-        np.where(inside, begins, OUTSIDE_CONTEXT),
-        np.where(inside, ends, OUTSIDE_CONTEXT),
-        context,
-    )
+    inside = np.array([of_text == 1 for of_text in texts])
+    return Context(text, np.where(inside, begins, OUTSIDE_CONTEXT), np.where(inside, ends, OUTSIDE_CONTEXT))
 
 
-def _find_token_span(row: QAEncoding, begin: int, end: int) -> Optional[Tuple[int, int]]:
+def _context_of(row: EncodedText) -> Context:
+    assert row.context is not None, "a row of a question has its context"
+    return row.context
+
+
+def _find_token_span(context: Context, begin: int, end: int) -> Optional[Tuple[int, int]]:
     """The first and the last token of these characters; None where the context was cut before their end."""
-    inside = np.flatnonzero(row.ends > row.begins)
-    if not len(inside) or begin < row.begins[inside[0]] or end > row.ends[inside[-1]]:
+    inside = np.flatnonzero(context.ends > context.begins)
+    if not len(inside) or begin < context.begins[inside[0]] or end > context.ends[inside[-1]]:
         return None
-    return int(inside[row.ends[inside] > begin][0]), int(inside[row.begins[inside] < end][-1])
+    return int(inside[context.ends[inside] > begin][0]), int(inside[context.begins[inside] < end][-1])
 
 
-def _check_questions_fit(tokenizer: Any, max_length: int, questions: List[str]) -> None:
+def _check_questions_fit(tokenizer: FastTokenizer, max_length: int, questions: List[str]) -> None:
     lengths = [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
     longest = int(np.argmax(lengths))
     needed = lengths[longest] + count_special_tokens(tokenizer, pair=True) + 1

@@ -1,9 +1,11 @@
 """A label per word: its loss, and the labels of words from those of their pieces. Imports torch."""
 
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Iterable, List, Sequence, Tuple
 
 import numpy as np
 from torch import Tensor, nn
+
+from fastai_hf_callback.data.encoding.tokenization import EncodedText
 
 from .padding import IGNORE_INDEX
 
@@ -24,7 +26,7 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
         return super().forward(input, target)
 
 
-def gather_word_labels(pieces: np.ndarray, row: Any, n_words: int, side: str) -> np.ndarray:
+def gather_word_labels(pieces: np.ndarray, row: EncodedText, n_words: int, side: str) -> np.ndarray:
     """The class of each word of a row, ``IGNORE_INDEX`` for those of which the model saw no piece.
 
     Parameters
@@ -41,13 +43,13 @@ def gather_word_labels(pieces: np.ndarray, row: Any, n_words: int, side: str) ->
     real = pieces[len(pieces) - length :] if side == "left" else pieces[:length]
     if row.word_ids is None:
         return real[real != IGNORE_INDEX]
-    first = find_first_subwords(row)
+    first = find_first_subwords(row.word_ids)
     word_labels = np.full(n_words, IGNORE_INDEX, dtype=np.int64)
     word_labels[row.word_ids[first]] = real[first]
     return word_labels
 
 
-def to_class_names(numbers: Sequence[int], classes: Sequence[str]) -> List[str]:
+def to_class_names(numbers: Iterable[int], classes: Sequence[str]) -> List[str]:
     """The class names of words."""
     return [NO_LABEL if number == IGNORE_INDEX else classes[number] for number in numbers]
 
@@ -69,16 +71,17 @@ def count_correct_words(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tup
     return int((outputs.argmax(-1) == targets)[word].sum()), int(word.sum())
 
 
-def find_first_subwords(row: Any) -> np.ndarray:
+def find_first_subwords(word_ids: np.ndarray) -> np.ndarray:
     """Where each word of an encoded row begins: positions, int64."""
-    before = np.concatenate([[-1], row.word_ids[:-1]])
-    return np.flatnonzero((row.word_ids >= 0) & (row.word_ids != before))
+    before = np.concatenate([[-1], word_ids[:-1]])
+    return np.flatnonzero((word_ids >= 0) & (word_ids != before))
 
 
-def align_labels_with_tokens(row: Any, labels: Any) -> np.ndarray:
+def align_labels_with_tokens(row: EncodedText, labels: Any) -> np.ndarray:
     """The target of each piece: its word's class on the first, ``IGNORE_INDEX`` elsewhere; int64, (pieces,)."""
     targets = np.full(len(row.input_ids), IGNORE_INDEX, dtype=np.int64)
-    first = find_first_subwords(row)
+    assert row.word_ids is not None, "only rows of words have labels of words"
+    first = find_first_subwords(row.word_ids)
     # Rows of a test set, and of `predict`, bring none: 0 then, so that the places of words can be told.
     targets[first] = labels[row.word_ids[first]] if isinstance(labels, np.ndarray) else 0
     return targets

@@ -29,7 +29,7 @@ def run_in_this_process(job: Any, spans: List[Span]) -> Generator[Any, None, Non
 
 def run_in_processes(job: Any, spans: List[Span], tokenizer_workers: int) -> Generator[Any, None, None]:
     done = 0
-    futures: Deque["Future[Any]"] = deque()
+    futures: Deque[Future[Any]] = deque()
     executor = ProcessPoolExecutor(tokenizer_workers, multiprocessing.get_context("fork"), _init_worker, (job,))
     try:
         futures.extend(executor.submit(_run_job, span) for span in spans)

@@ -12,6 +12,7 @@ from .multiprocess import Span, count_available_cores, run_in_processes, run_in_
 from .protocols import Backend, Tokenizer
 
 __all__ = [
+    "Context",
     "EncodedText",
     "Texts",
     "TokenizationJob",
@@ -21,6 +22,24 @@ __all__ = [
     "find_leading_space",
     "preserve_backend_settings",
 ]
+
+
+class Context(NamedTuple):
+    """A text in which an answer stands, and where its tokens do.
+
+    Attributes
+    ----------
+    text : str
+    begins, ends : ndarray, int32, (length,)
+        The characters of `text` that each token of the row stands for, the end excluded; -1 outside the context.
+    left_padding : int
+        In front of the row, in the batch that it was taken from.
+    """
+
+    text: str
+    begins: np.ndarray
+    ends: np.ndarray
+    left_padding: int = 0
 
 
 class EncodedText(NamedTuple):
@@ -33,11 +52,14 @@ class EncodedText(NamedTuple):
         None where the tokenizer has none and where all are 0.
     word_ids : ndarray, int32, (length,), or None
         Which word of the text each token belongs to, -1 for special tokens; None unless words were given.
+    context : Context or None
+        Of a question.
     """
 
     input_ids: np.ndarray
     token_type_ids: Optional[np.ndarray]
     word_ids: Optional[np.ndarray]
+    context: Optional[Context] = None
 
 
 class Texts(NamedTuple):

@@ -6,6 +6,7 @@ caller gave is changed; rows go by position, whatever the index.
 """
 
 import re
+from itertools import repeat
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -317,7 +318,7 @@ def _text_keys(examples: Examples) -> List[Tuple[Any, Any]]:
     texts = (
         examples.texts if not examples.texts or isinstance(examples.texts[0], str) else list(map(tuple, examples.texts))
     )
-    return list(zip(texts, examples.pairs or [None] * len(texts)))
+    return list(zip(texts, examples.pairs or repeat(None)))
 
 
 def _describe_duplicates(valid: Split, examples: List[Examples]) -> List[str]:

@@ -6,7 +6,7 @@ Everything is read as text: a comment that says ``NA`` is a comment.
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -225,6 +225,6 @@ def _list_siblings(path: Path) -> List[str]:
         return []
 
 
-def suggest_nearest(name: str, candidates: Sequence[str], cutoff: Optional[float] = 0.6) -> str:
-    close = difflib.get_close_matches(name, candidates, n=3, cutoff=cutoff)
+def suggest_nearest(name: str, candidates: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, candidates)
     return f"; nearest: {', '.join(close)}" if close else ""

@@ -1,4 +1,4 @@
-"""Predictions in buckets of like length, given back in the caller's row order."""
+"""Predictions in buckets of similar length, given back in the caller's row order."""
 
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Optional
@@ -31,7 +31,7 @@ def ordered_preds(
     with_loss: bool = False,
     pbar: Any = None,
 ) -> List[Tensor]:
-    """``learn.get_preds``, faster on texts of different length, rows in the caller's order.
+    """Predict in batches of similar length, and give the rows back in the caller's order: a faster ``get_preds``.
 
     Parameters
     ----------
@@ -53,6 +53,12 @@ def ordered_preds(
     ------
     InvalidInputError
         When the learner's data were not made by ``text_data``, or there is no such set.
+
+    Examples
+    --------
+    >>> predictions, targets = ordered_preds(learn, DatasetType.Valid)
+    >>> len(predictions) == len(targets) == len(learn.data.valid_ds)
+    True
     """
     if not isinstance(learn, Learner):
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")

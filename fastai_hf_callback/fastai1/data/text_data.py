@@ -21,7 +21,7 @@ def text_data(prepared: core.PreparedTexts) -> TextBunch:
     if prepared.examples.task == "question-answering":
         raise InvalidInputError(
             "task 'question-answering' (questions, and answers in their contexts) was given, which is there on fastai 2 "
-            "alone; on fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
+            "alone; on fastai 1 build a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
         )
     processor = prepared.make_collator(TextProcessor)
     return build_text_loaders(prepared.examples, processor, **prepared.loader_arguments)

@@ -90,8 +90,9 @@ class ShardedTextLoader(DistributedDL):
 
     def _shard_order(self, order: np.ndarray) -> List[List[np.ndarray]]:
         """Each process's batches; notes how many rows they have, and how many of these count: (processes, steps)."""
+        rest: List[np.ndarray] = []
         if self.dl.is_reshuffled:
-            shares, rest = shard_batches(order, self.dl.bs, self.world_size, interleave=True), []
+            shares = shard_batches(order, self.dl.bs, self.world_size, interleave=True)
         else:
             shares, rest = shard_batches_evenly(order, self.dl.bs, self.world_size)
         shares = [[*share, *rest] for share in shares]

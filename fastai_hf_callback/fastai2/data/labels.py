@@ -8,6 +8,7 @@ from fastai.losses import BaseLoss, BCEWithLogitsLossFlat, CrossEntropyLossFlat,
 
 from fastai_hf_callback.data.batches.collate import TextCollator
 from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
+from fastai_hf_callback.data.batches.qa_encoding import QACollator
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, gather_word_labels, to_class_names
 from fastai_hf_callback.data.encoding.encoder import EncodedText
 from fastai_hf_callback.model.losses import SpanLoss
@@ -74,7 +75,7 @@ class TaskLabels:
             return self.names[int(numbers)]
         if self.task == "multi_label_classification":
             return [name for name, there in zip(self.names, _flatten(numbers)) if there]
-        if self.task == "question-answering":
+        if isinstance(collator, QACollator):
             return collator.decode_answer(row, _flatten(numbers))
         if self.task == "regression":
             values = [float(value) for value in _flatten(numbers)]

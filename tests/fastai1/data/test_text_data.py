@@ -173,7 +173,7 @@ def test_answers_in_contexts_are_refused_in_one_line(asked):
         text_data(TRAIN, VALID, fast_tokenizer("."), text="asked", text_pair="text", labels="answers", **asked)
     assert str(caught.value) == (
         "task 'question-answering' (questions, and answers in their contexts) was given, which is there on fastai 2 "
-        "alone; on fastai 1 make a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
+        "alone; on fastai 1 build a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
     )
 
 
