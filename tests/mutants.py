@@ -25,8 +25,8 @@ CALLBACK, LOOP, ARMS = (
 )
 BATCHING, DATA, DATA_2 = (
     "tests/data/batches/test_batching.py",
-    "tests/fastai1/data/test_text_data.py",
-    "tests/fastai2/data/test_text_data.py",
+    "tests/data/test_text_data.py tests/fastai1/data",
+    "tests/data/test_text_data.py tests/fastai2/data",
 )
 CALLBACK_2, LOOP_2, ARMS_2 = CALLBACK.replace("1", "2"), LOOP.replace("1", "2"), ARMS.replace("1", "2")
 PROBE, MENDING = "tests/fastai1/diagnosis/test_diagnose.py", "tests/fastai1/compat/heal"
