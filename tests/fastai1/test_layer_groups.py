@@ -128,7 +128,7 @@ def test_the_groups_survive_pickle_and_hold_flattened_modules():
     assert [[p.shape for leaf in group for p in leaf.parameters()] for group in copied] == [
         [p.shape for leaf in group for p in leaf.parameters()] for group in groups
     ]
-    assert "_Undecayed((16,))" in str(layer_groups(tiny_model("gpt2")))
+    assert "_NoDecayParameter((16,))" in str(layer_groups(tiny_model("gpt2")))
 
 
 # -- tied weights ----------------------------------------------------------------------------------------------------
