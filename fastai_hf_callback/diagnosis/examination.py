@@ -1,12 +1,13 @@
 """One examination of a live learner of either fastai; what it changes the caller restores.
 
 Order: eval mode on the weights as they are, the loss and the metrics on stand-ins, the targets, then real steps
-through fastai's own loop on copies, then a fresh optimizer on one batch. A ``LearnerAdapter`` says how a learner is asked.
+through fastai's own loop on copies, then a fresh optimizer on one batch. A ``LearnerAdapter``
+says how a learner is asked.
 """
 
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidenc
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.model.broadcast import does_loss_broadcast
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.results.evidence import Evidence, History, MetricEvidence
+from fastai_hf_callback.results.evidence import Evidence, History, Inputs, LossBehavior, MetricEvidence, Outputs, Wiring
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .checks.failures import classify_exception
@@ -82,7 +83,7 @@ class Examination:
         self.adapter, self.n_batches = adapter, batches
         self.learn, self.optimizer = adapter.learn, adapter.optimizer
         self.loss_func = self.learn.loss_func
-        self.evidence = Evidence()
+        self.evidence, self.wiring = Evidence(), Wiring()
         self.train: List[Batch] = []
         self.full_batches: List[Batch] = []
         self.probed: List[ProbedBatch] = []
@@ -91,17 +92,17 @@ class Examination:
     def run(self) -> Evidence:
         """Look at everything; what cannot be looked at is named, and the rest still is."""
         evidence, adapter = self.evidence, self.adapter
-        evidence.wiring = adapter.read_wiring()
+        self.wiring = evidence.wiring = adapter.read_wiring()
         full_batches = self.attempt("training batches", lambda: self._read_batches(train=True))
         if not full_batches:
             return evidence
         self._read_past()
         evidence.weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
         self.full_batches, self.train = full_batches, [truncate_batch(b) for b in full_batches]
-        if not adapter.prepare_callbacks(evidence.wiring):
+        if not adapter.prepare_callbacks(self.wiring):
             return evidence
         if adapter.has_rows(train=False):
-            self._check_validation_path(truncate_batch(self._read_batches(train=False, n=1)[0]))
+            self._check_validation_path(lambda: truncate_batch(self._read_batches(train=False, n=1)[0]))
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
         self.attempt("targets", lambda: self._probe_targets(full_batches))
@@ -109,23 +110,23 @@ class Examination:
         # Weights that hold no number make every step vain, and say so themselves.
         steps = TrainingSteps(adapter, evidence, self.train)
         steps.run(self.executed)
-        if evidence.wiring.train_error is None:
+        if self.wiring.train_error is None:
             self.attempt("fitting one batch", steps.fit_one_batch)
         return evidence
 
     def run_on(self, batch: Batch, rows: int) -> Evidence:
         """Look at inputs, outputs and the loss on a few rows of one batch, in the middle of a fit."""
         evidence, adapter, log = self.evidence, self.adapter, CallbackLog()
-        evidence.wiring = adapter.read_wiring()
+        self.wiring = evidence.wiring = adapter.read_wiring()
         self.full_batches, self.train = [batch], [truncate_batch(batch, rows)]
         adapter.copy_running_callbacks()
-        if not self._check_validation_path(self.train[0]):
-            evidence.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
+        if not self._check_validation_path(lambda: self.train[0]):
+            self.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
         adapter.replay_step(self.train[0], log)
-        record_vain_assignments(evidence.wiring, log)
-        evidence.wiring.train_error = evidence.wiring.train_message = None  # the fit that is running will say so itself
+        record_vain_assignments(self.wiring, log)
+        self.wiring.train_error = self.wiring.train_message = None  # the fit that is running will say so itself
         return evidence
 
     def _read_batches(self, train: bool, n: Optional[int] = None) -> List[Batch]:
@@ -139,14 +140,13 @@ class Examination:
             self.evidence.history = History(losses, self.adapter.read_metric_values(), smoothed=True)
         self.evidence.hyper = summarize_hyperparameters(rates, self.optimizer, "the last fit")
 
-    def _check_validation_path(self, batch: Batch) -> bool:
+    def _check_validation_path(self, get_batch: Callable[[], Batch]) -> bool:
         try:
-            float(self.adapter.run_batch(batch, self.loss_func, with_graph=False, validates=True))
+            float(self.adapter.run_batch(get_batch(), self.loss_func, with_graph=False, validates=True))
         except LossNotReachedError:
             pass
         except Exception as error:
-            wiring = self.evidence.wiring
-            wiring.valid_error, wiring.valid_message = classify_exception(error).cause, format_error(error)
+            self.wiring.valid_error, self.wiring.valid_message = classify_exception(error).cause, format_error(error)
             return False
         return True
 
@@ -160,8 +160,8 @@ class Examination:
             evidence.skipped.append(f"outputs ({error})")
             return False
         except Exception as error:
-            if evidence.wiring.train_error is None:
-                evidence.wiring.train_error, evidence.wiring.train_message = (
+            if self.wiring.train_error is None:
+                self.wiring.train_error, self.wiring.train_message = (
                     classify_exception(error).cause,
                     format_error(error),
                 )
@@ -219,9 +219,9 @@ class Examination:
         evidence.outputs = out = probe_outputs(outputs, [b.yb for b in self.train], self.learn.model)
         evidence.examined.append("outputs")
         if isinstance(batch.yb, Tensor):
-            evidence.loss = probe_loss(self.loss_func, logits, batch.yb)
+            evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb)
             out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
-            self.attempt("what each target costs", lambda: self._probe_all_targets(logits))
+            self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
             evidence.examined.append("loss")
         out.changes_with_batch_mates = self.attempt(
             "answer to batch mates",
@@ -230,42 +230,33 @@ class Examination:
         out.bounded, out.rows_sum_to_one = probe_output_bounds(
             self._make_logits_func(batch), inputs[0], out, self.learn.model
         )
-        if self.has_ids():
-            self._probe_words(training)
-            out.changes_with_padding = self.attempt("answer to padding", self._probe_padding)
+        if evidence.inputs is not None:
+            self._probe_words(training, evidence.inputs, out)
+            out.changes_with_padding = self.attempt("answer to padding", lambda: self._probe_padding(out))
 
-    def _probe_all_targets(self, logits: Tensor) -> None:
+    def _probe_all_targets(self, logits: Tensor, behavior: LossBehavior) -> None:
         targets = [b.yb for b in self.full_batches if isinstance(b.yb, Tensor) and b.yb.dim()]
         alike = len({t.shape[1:] for t in targets}) == 1
         if alike and logits.dim() and len(logits) == len(self.train[0].yb):
-            probe_all_targets(self.evidence.loss, self.loss_func, logits, torch.cat(targets))
+            probe_all_targets(behavior, self.loss_func, logits, torch.cat(targets))
 
-    def _probe_words(self, training: List[ProbedBatch]) -> None:
-        evidence, out, first = self.evidence, self.evidence.outputs, training[0]
-        if evidence.inputs.batch_has_other_ids or evidence.inputs.distinct_words <= 2:
+    def _probe_words(self, training: List[ProbedBatch], inputs: Inputs, out: Outputs) -> None:
+        if inputs.batch_has_other_ids or inputs.distinct_words <= 2:
             return
-        logits_func = self._make_logits_func(first.batch)
-        asked = ([one.batch.xb for one in training], [one.view for one in training], [one.output for one in training])
+        logits_func, (xb, outputs, views) = self._make_logits_func(training[0].batch), _unzip(training)
         out.changes_with_tokens = self.attempt(
-            "answer to words", lambda: measure_word_sensitivity(logits_func, *asked, out)
+            "answer to words", lambda: measure_word_sensitivity(logits_func, xb, views, outputs, out)
         )
         if out.changes_with_tokens == 0:
             out.changes_with_tokens = self.attempt(
                 "answer of other weights",
-                lambda: measure_word_sensitivity_with_noise(
-                    logits_func, first.batch.xb, first.view, self.learn.model, out
-                ),
+                lambda: measure_word_sensitivity_with_noise(logits_func, xb[0], views[0], self.learn.model, out),
             )
 
-    def _probe_padding(self) -> Optional[float]:
-        padded = [one for one in self.probed if one.view.pad_token_id is not None]
-        return measure_padding_sensitivity(
-            self._make_logits_func(self.train[0]),
-            [one.batch.xb for one in padded],
-            [one.view for one in padded],
-            [one.output for one in padded],
-            self.evidence.outputs,
-        )
+    def _probe_padding(self, out: Outputs) -> Optional[float]:
+        padded = [one for one in self.probed if one.view is not None and one.view.pad_token_id is not None]
+        xb, outputs, views = _unzip(padded)
+        return measure_padding_sensitivity(self._make_logits_func(self.train[0]), xb, views, outputs, out)
 
     def _make_logits_func(self, batch: Batch) -> Callable[[Any], Tensor]:
         """From inputs to logits; the loop is given as many of `batch`'s targets as there are rows."""
@@ -325,6 +316,12 @@ class Examination:
 
     def _compute_logits(self, batch: Batch) -> Any:
         return capture_output(self.adapter, batch, with_graph=False)[0]
+
+
+def _unzip(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
+    """Inputs, outputs and the ids that were seen."""
+    views = [one.view for one in probed if one.view is not None]
+    return [one.batch.xb for one in probed], [one.output for one in probed], views
 
 
 def probe_metrics(

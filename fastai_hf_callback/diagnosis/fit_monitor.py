@@ -18,7 +18,7 @@ from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import GradientError
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.results.evidence import Evidence, History
+from fastai_hf_callback.results.evidence import Evidence, History, Weights
 from fastai_hf_callback.utils.distributed import rank
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
@@ -97,7 +97,7 @@ def _as_array(targets: Tensor) -> np.ndarray:
 
 
 class FitMonitor:
-    """Notes what a fit does and speaks at the first sound evidence; a fastai's callback holds it and hands it the events.
+    """Note what a fit does, speak at the first sound evidence; a fastai's ``Doctor`` holds it and forwards the events.
 
     It reads and never changes: the weights after a fit are bit for bit those of a fit without it.
 
@@ -117,11 +117,33 @@ class FitMonitor:
     # There while a fit runs.
     _adapter: LearnerAdapter
     _monitor: StepMonitor
+    _weights: Weights
 
     def __init__(self, every: int = 50, say: Callable[[str], Any] = print):
         self.every, self.say = every, say
         self._last_diagnosis: Optional[Diagnosis] = None
         self.reset()
+
+    def reset(self) -> None:
+        """Forget the fit that is watched; its learner and its tensors too."""
+        for name in ("_adapter", "_monitor", "_weights"):
+            vars(self).pop(name, None)
+        self._evidence = Evidence()
+        self.fitting = self._has_begun = self._step_is_sampled = self._nan_reported = False
+        self._steps = self._epochs = 0
+        self._skipped_steps = self._skipped_backwards = self._skipped_zero_grads = 0
+        self._learning_rates: List[float] = []
+        self._loss_factor: Optional[float] = None
+        self._ids_index: Optional[int] = None
+        self._metric_copies: List[Any] = []
+        self._executed: List[Any] = []
+        self._losses: List[float] = []
+        self._outputs: List[Any] = []
+        self._targets: List[Any] = []
+        self._train_rows, self._valid_rows = RowCollector(), RowCollector()
+        self._sample_logits: Optional[Tensor] = None
+        self._metric_values: Dict[str, List[float]] = {}
+        self._reported_causes: Set[str] = set()
 
     @property
     def diagnosis(self) -> Optional[Diagnosis]:
@@ -140,7 +162,7 @@ class FitMonitor:
         self._adapter, self._monitor = adapter, StepMonitor(adapter.optimizer, SAMPLED_PARAMETERS, SAMPLED_ELEMENTS)
         self._evidence = Evidence(examined=["gradients", "optimizer"])
         master_weights = adapter.optimizer.read_master_weights()
-        self._evidence.weights = probe_weights(adapter.learn.model, bool(master_weights))
+        self._weights = self._evidence.weights = probe_weights(adapter.learn.model, bool(master_weights))
         self._metric_copies = copy.deepcopy(list(adapter.learn.metrics))  # before an epoch has left anything in them
         self.fitting = True
 
@@ -269,7 +291,7 @@ class FitMonitor:
         if self._epochs and self._learning_rates and not testing:  # a schedule may begin at nothing and end there
             rates, optimizer = self._learning_rates, self._adapter.optimizer
             evidence.hyper = summarize_hyperparameters(rates, optimizer, "this fit")
-        evidence.weights.has_master_copies |= bool(self._adapter.optimizer.read_master_weights())
+        self._weights.has_master_copies |= bool(self._adapter.optimizer.read_master_weights())
         self._report_findings()
 
     def _report_findings(self) -> None:
@@ -288,11 +310,8 @@ class FitMonitor:
         train = self._train_rows
         if not train.targets:
             return
-        pad_ids = (
-            []
-            if self._evidence.inputs is None or self._evidence.inputs.pad_token_id is None
-            else [self._evidence.inputs.pad_token_id]
-        )
+        inputs = self._evidence.inputs
+        pad_ids = [] if inputs is None or inputs.pad_token_id is None else [inputs.pad_token_id]
         self._evidence.labels = probe_labels(
             train.sample(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids, together=False
         )
@@ -338,24 +357,3 @@ class FitMonitor:
         """What could not be watched; the rest of the step goes by."""
         self._evidence.skipped.append(f"{event} ({type(error).__name__}: {error})"[:200])
         self._step_is_sampled = False
-
-    def reset(self) -> None:
-        """Forget the fit that is watched; its learner and its tensors too."""
-        for name in ("_adapter", "_monitor"):
-            vars(self).pop(name, None)
-        self._evidence = Evidence()
-        self.fitting = self._has_begun = self._step_is_sampled = self._nan_reported = False
-        self._steps = self._epochs = 0
-        self._skipped_steps = self._skipped_backwards = self._skipped_zero_grads = 0
-        self._learning_rates: List[float] = []
-        self._loss_factor: Optional[float] = None
-        self._ids_index: Optional[int] = None
-        self._metric_copies: List[Any] = []
-        self._executed: List[Any] = []
-        self._losses: List[float] = []
-        self._outputs: List[Any] = []
-        self._targets: List[Any] = []
-        self._train_rows, self._valid_rows = RowCollector(), RowCollector()
-        self._sample_logits: Optional[Tensor] = None
-        self._metric_values: Dict[str, List[float]] = {}
-        self._reported_causes: Set[str] = set()

@@ -66,11 +66,15 @@ class LearnerAdapter(Protocol):
     """
 
     learn: LearnerLike
-    optimizer: OptimizerReader
     callbacks: List[Any]
     scaler_attribute: str
     phrases: Sequence[Tuple[str, str]]
-    find_fix: Callable[[Finding], Any]
+
+    @property
+    def optimizer(self) -> OptimizerReader: ...
+
+    def find_fix(self, finding: Finding) -> Optional[Callable[[Any], None]]:
+        """What ``finding.apply(learn)`` calls."""
 
     def preserve(self) -> ContextManager[None]:
         """Keep everything the learner is made of; on leaving, it is what it was."""
@@ -107,7 +111,7 @@ class LearnerAdapter(Protocol):
         """Values that earlier epochs left in the Recorder, by metric."""
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
-        """Names of the metrics and how each is computed, on a fresh copy; without those that are constant on purpose."""
+        """Names of the metrics and how each is computed, on a fresh copy; none of those constant on purpose."""
 
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 

@@ -1,14 +1,14 @@
 """Real steps through fastai's own loop, on copies, and a fresh optimizer's on one batch; part of an examination."""
 
 import time
-from typing import Any, Callable, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
-from fastai_hf_callback.results.evidence import Evidence, Graph, Wiring
+from fastai_hf_callback.results.evidence import Evidence, Graph, Stepping, Wiring
 
 from .checks.failures import classify_exception
 from .learner_adapter import CallbackLog, LearnerAdapter
@@ -34,39 +34,40 @@ class TrainingSteps:
     """
 
     def __init__(self, adapter: LearnerAdapter, evidence: Evidence, batches: List[Batch]):
+        assert evidence.wiring and evidence.hyper and evidence.weights
+        self.wiring, self.hyper, self.weights = evidence.wiring, evidence.hyper, evidence.weights
         self.adapter, self.evidence, self.batches = adapter, evidence, batches
         self.learn, self.loss_func = adapter.learn, adapter.learn.loss_func
 
     def run(self, executed: List[torch.nn.Module]) -> None:
         """Step on every batch; `executed` are the modules that ran in eval mode."""
-        evidence, wiring, optimizer = self.evidence, self.evidence.wiring, self.adapter.optimizer
+        evidence, hyper, optimizer = self.evidence, self.hyper, self.adapter.optimizer
         losses, monitor, log = LossRecorder(), StepMonitor(optimizer), CallbackLog()
-        lr = PROBING_LR if evidence.hyper.lr is None else evidence.hyper.lr
+        lr = PROBING_LR if hyper.lr is None else hyper.lr
         try:
-            self.adapter.prepare_optimizer(lr, is_first=evidence.hyper.lr is None)
-            evidence.hyper.wd = optimizer.read_weight_decay()
+            self.adapter.prepare_optimizer(lr, is_first=hyper.lr is None)
+            hyper.wd = optimizer.read_weight_decay()
             self.adapter.take_steps(self.batches, log, losses.record, monitor)
         except Exception as error:
             self._record_failure(error, monitor)
         if log.ended and not monitor.stepping.steps:
-            wiring.ends_training = log.skipped_by
+            self.wiring.ends_training = log.skipped_by
         evidence.graph, evidence.precision = monitor.graph, monitor.precision
-        record_vain_assignments(wiring, log)
+        record_vain_assignments(self.wiring, log)
         if monitor.stepping.steps:
-            evidence.stepping = monitor.summarize()
-            evidence.stepping.loss_factor = losses.compute_loss_factor(monitor.losses)
-            attempt(evidence, "rates set by callbacks", lambda: self._probe_callback_lr(lr))
-            self._record_skipped_steps(log)
+            step = evidence.stepping = monitor.summarize()
+            step.loss_factor = losses.compute_loss_factor(monitor.losses)
+            attempt(evidence, "rates set by callbacks", lambda: self._probe_callback_lr(step, lr))
+            self._record_skipped_steps(step, log)
             evidence.examined += ["gradients", "optimizer"]
-        evidence.weights.has_master_copies |= bool(optimizer.read_master_weights())
+        self.weights.has_master_copies |= bool(optimizer.read_master_weights())
         monitor.compare_executed(executed)
 
     def _record_failure(self, error: Exception, monitor: StepMonitor) -> None:
         if not any(p.requires_grad for p in self.learn.model.parameters()):
             monitor.graph = monitor.graph or attempt(self.evidence, "the graph", self._probe_graph_without_steps)
         if monitor.graph is None or (monitor.graph.trainable and monitor.graph.loss_has_graph):
-            wiring = self.evidence.wiring
-            wiring.train_error, wiring.train_message = classify_exception(error).cause, format_error(error)
+            self.wiring.train_error, self.wiring.train_message = classify_exception(error).cause, format_error(error)
 
     def _probe_graph_without_steps(self) -> Graph:
         """Where no step can be made: fastai 2 makes no optimizer for a model whose every parameter is frozen."""
@@ -78,8 +79,7 @@ class TrainingSteps:
         output, targets = capture_output(self.adapter, self.batches[0], with_graph=True)
         return output, self.loss_func(output, *targets)
 
-    def _record_skipped_steps(self, log: CallbackLog) -> None:
-        step = self.evidence.stepping
+    def _record_skipped_steps(self, step: Stepping, log: CallbackLog) -> None:
         step.skipped_by = log.skipped_by
         if step.skipped_steps >= step.steps:
             step.steps_simulated = attempt(
@@ -88,24 +88,21 @@ class TrainingSteps:
                 lambda: sum(steps for steps, _ in self.adapter.simulate_epoch(log.skipping, self.batches[0])),
             )
 
-    def _probe_callback_lr(self, initial_lr: float) -> None:
+    def _probe_callback_lr(self, step: Stepping, initial_lr: float) -> None:
         """Where a callback sets the rate: the highest that it would set in an epoch, and the update that makes."""
-        step, hyper = self.evidence.stepping, self.evidence.hyper
         if step.lr_in_force is None or abs(step.lr_in_force - initial_lr) <= 1e-6 * initial_lr:
             return
         setting = [cb for cb in self.adapter.callbacks if self.adapter.scaler_attribute not in vars(cb)]
         peak = max([step.lr_in_force, *(lr for _, lr in self.adapter.simulate_epoch(setting, self.batches[0]))])
         if step.update is not None and step.lr_in_force > 0:
             step.update *= peak / step.lr_in_force
-        step.lr_in_force, hyper.lr, hyper.source = peak, peak, "set by a callback"
+        step.lr_in_force, self.hyper.lr, self.hyper.source = peak, peak, "set by a callback"
 
     def fit_one_batch(self) -> None:
         """Whether a fresh optimizer moves the loss of the first batch."""
-        evidence = self.evidence
+        behavior = self.evidence.loss
         parameters = [p for p in self.learn.model.parameters() if p.requires_grad]
-        if evidence.loss is None or evidence.loss.first is None or not parameters:
-            return
-        if evidence.weights.half or evidence.weights.non_finite:
+        if behavior is None or behavior.first is None or not parameters or self.weights.half or self.weights.non_finite:
             return
         optimizer = torch.optim.Adam(parameters, lr=_choose_lr(parameters))
         values, until = [], time.perf_counter() + FIT_SECONDS
@@ -118,10 +115,9 @@ class TrainingSteps:
             loss.backward()
             optimizer.step()
         if len(values) > 1:
-            evidence.loss.before_fitting = values[0]
-            evidence.loss.after_fitting = max(values[1:], key=lambda value: abs(value - values[0]))
-            evidence.loss.fitting_steps = len(values) - 1
-            evidence.examined.append("fitting one batch")
+            behavior.before_fitting, behavior.fitting_steps = values[0], len(values) - 1
+            behavior.after_fitting = max(values[1:], key=lambda value: abs(value - values[0]))
+            self.evidence.examined.append("fitting one batch")
 
 
 def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> Tuple[Any, Tuple[Any, ...]]:
@@ -155,7 +151,7 @@ def format_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _choose_lr(parameters: List[Tensor]) -> float:
+def _choose_lr(parameters: Sequence[Tensor]) -> float:
     """A rate for Adam at which a step moves the median matrix by a twentieth."""
     sizes = sorted(float(p.detach().float().pow(2).mean().sqrt()) for p in parameters if p.dim() > 1)
     return min(max(0.05 * (sizes[len(sizes) // 2] if sizes else 0.02), 1e-4), 1e-2)

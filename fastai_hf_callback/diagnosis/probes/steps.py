@@ -107,8 +107,8 @@ class StepMonitor:
         self._compute_clip_ratio()
         if self._sample is not None:
             self._sample.record_gradients()
-            self._record_coupled_decay(groups)
-            self._record_epsilon_damping(groups)
+            self._record_coupled_decay(self._sample, groups)
+            self._record_epsilon_damping(self._sample, groups)
         self._record_precision()
 
     def finish_step(self, skip_zero: bool) -> None:
@@ -203,19 +203,19 @@ class StepMonitor:
             and not any(id(p) in self.reached for p in head)
         )
 
-    def _record_coupled_decay(self, groups: List[ParameterGroup]) -> None:
+    def _record_coupled_decay(self, sample: WeightSample, groups: List[ParameterGroup]) -> None:
         """The decay that is added to the gradient, over the gradient, where the optimizer does it that way."""
         decays = {i: decay for group in groups for i, decay in group.coupled_decays().items()}
-        sampled = zip(self._sample.parameters, self._sample.before, self._sample.gradients)
+        sampled = zip(sample.parameters, sample.before, sample.gradients)
         pairs = [(w.norm() * decays.get(id(p), 0.0), g.norm()) for p, w, g in sampled if g is not None and p.dim() > 1]
         gradient = sum(float(g) ** 2 for _, g in pairs) ** 0.5
         if gradient > 0 and decays:
             self._coupled_decay_ratios.append(sum(float(d) ** 2 for d, _ in pairs) ** 0.5 / gradient)
 
-    def _record_epsilon_damping(self, groups: List[ParameterGroup]) -> None:
+    def _record_epsilon_damping(self, sample: WeightSample, groups: List[ParameterGroup]) -> None:
         """What Adam's epsilon leaves of this step."""
         epsilons, kept = {id(p): group.epsilon for group in groups for p in group.parameters}, []
-        for parameter, gradient in zip(self._sample.parameters, self._sample.gradients):
+        for parameter, gradient in zip(sample.parameters, sample.gradients):
             epsilon = epsilons.get(id(parameter), 0.0)
             pushed = None if gradient is None or parameter.dim() < 2 else gradient[gradient != 0].float()
             if epsilon and pushed is not None and len(pushed):

@@ -6,7 +6,7 @@ Part of ``probe``. Callbacks that take no part in a batch are left out: they wri
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from fastai.callback.core import (
@@ -89,7 +89,7 @@ def copy_without_checks(callback: Callback, learn: Learner) -> Callback:
     """A copy that answers to the live learner; our own does not raise, what it would say is what is to be looked at."""
     made = copy_callback(callback, learn)
     if isinstance(made, HFCallback):
-        vars(made)["check"] = False
+        made.check = False
     return made
 
 
@@ -115,9 +115,10 @@ def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> It
 def log_callbacks(callbacks: List[Callback], log: CallbackLog) -> None:
     """From now on note which of these copies cancels something, or sets on itself what it means for the learner."""
     for callback in callbacks:
+        attributes: Dict[str, Any] = vars(callback)  # assigned to the callback, fastai would look for it on the learner
         for event in (*EPOCH_START_EVENTS, *BATCH_EVENTS):
             if _handles_event(callback, event):
-                vars(callback)[event] = _log_event(callback, event, getattr(callback, event), log)
+                attributes[event] = _log_event(callback, event, getattr(callback, event), log)
 
 
 def _log_event(callback: Callback, name: str, event: Callable[[], None], log: CallbackLog) -> Callable[[], None]:
@@ -174,6 +175,9 @@ class StepEventForwarder(Callback):
         self.monitor, self.optimizer = monitor, optimizer
         self._reset()
 
+    def _reset(self) -> None:
+        self._batch_started = self._backward_finished = self._backward_ran = False
+
     def before_batch(self) -> None:
         if self.learn.training:
             self._start_batch()
@@ -214,9 +218,6 @@ class StepEventForwarder(Callback):
         if not self._backward_finished:
             self._backward_finished = True
             self.monitor.finish_backward(not stepped, not self._backward_ran)
-
-    def _reset(self) -> None:
-        self._batch_started = self._backward_finished = self._backward_ran = False
 
 
 class _CachedOutputModel(nn.Module):

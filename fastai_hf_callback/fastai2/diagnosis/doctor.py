@@ -40,6 +40,9 @@ class Doctor(Callback):
         self.every, self.monitor = every, FitMonitor(every, say)
         self._clear_batch()
 
+    def _clear_batch(self) -> None:
+        self._batch_started = self._backward_finished = self._backward_ran = False
+
     @property
     def diagnosis(self) -> Optional[Diagnosis]:
         return self.monitor.diagnosis
@@ -114,16 +117,13 @@ class Doctor(Callback):
             self._backward_finished = True
             self.monitor.finish_backward(not stepped, not self._backward_ran, float(self.learn.opt.hypers[-1]["lr"]))
 
-    def _clear_batch(self) -> None:
-        self._batch_started = self._backward_finished = self._backward_ran = False
-
     # -- export, pickle: its settings, nothing of a fit ----------------------------------------------------------
 
     def __getstate__(self) -> Dict[str, Any]:
         return {"every": self.every, "learn": self.learn}
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._set_up(self.every, print)
 
 
