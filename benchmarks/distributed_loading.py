@@ -1,4 +1,4 @@
-"""What the processes of a distributed run compute, and how long they wait: ``python benchmarks/distributed_loading.py``.
+"""What the processes of a distributed run compute, and how long they wait.
 
 No process is started and no model runs: texts are lengths (log-normal, 5 to 120 tokens), dealt by ``text_data`` and as
 fastai's own samplers deal them. A step takes as long as its widest batch.

@@ -57,7 +57,8 @@ def main() -> None:
         [
             "# text_data against the article's recipe",
             "",
-            f"`python benchmarks/{Path(__file__).name} --csv {Path(arguments.csv).name} --rounds {arguments.rounds} --rows "
+            f"`python benchmarks/{Path(__file__).name} --csv {Path(arguments.csv).name} --rounds "
+            f"{arguments.rounds} --rows "
             f"{arguments.rows}` · Python {platform.python_version()}, torch {torch.__version__}, "
             f"{torch.get_num_threads()} thread(s), {platform.machine()}",
             "",

@@ -3,8 +3,8 @@
     python scripts/count_types.py                # the working tree
     python scripts/count_types.py b9dc851 HEAD   # two commits, side by side
 
-`Any` is counted where it is used as a type, in signatures (parameters and what is returned) and elsewhere (bodies, fields,
-aliases); imports are not uses.
+`Any` is counted where it is used as a type, in signatures (parameters and what is returned) and elsewhere (bodies,
+fields, aliases); imports are not uses.
 """
 
 import ast

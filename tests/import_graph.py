@@ -1,7 +1,7 @@
 """The package's rooms and who imports whom, read from its source.
 
-A room is a folder with modules; a room's sub-rooms are rooms of their own. Every import counts, also one inside a function
-or under ``TYPE_CHECKING``: a circle that is hidden is a circle.
+A room is a folder with modules; a room's sub-rooms are rooms of their own. Every import counts, also one inside a
+function or under ``TYPE_CHECKING``: a circle that is hidden is a circle.
 """
 
 import ast
@@ -10,7 +10,8 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastai_hf_callback"
 
-# Room -> what it may import besides itself. `` `` (the root) is ``errors`` and ``__version__``; public names are for users.
+# Room -> what it may import besides itself. `` `` (the root) is ``errors`` and ``__version__``; public names are for
+# users.
 # A room of a fastai may import what `EVERY_FASTAI_ROOM` lists, and the rooms of its own fastai that stand here.
 CORE = ("results", "utils", "data", "data/tables", "data/encoding", "data/batches")
 EVERY_FASTAI_ROOM = (
@@ -181,7 +182,8 @@ def summary(package: Path = PACKAGE) -> str:
     between = room_arrows(arrows, modules)
     root = sorted(path.name for path in package.iterdir() if path.is_file())
     lines = [
-        f"{room or '.':24} {len(held):2} modules, imports {', '.join(sorted(b or '.' for a, b in between if a == room)) or '-'}"
+        f"{room or '.':24} {len(held):2} modules, imports "
+        f"{', '.join(sorted(b or '.' for a, b in between if a == room)) or '-'}"
         for room, held in sorted(rooms.items())
     ]
     widest = max(len(held) for held in rooms.values())

@@ -1,8 +1,8 @@
-"""Every message of the package as it is written in the source, and examples of how it reads: ``tests/expected_messages.txt``.
+"""Every message of the package as it stands in the source, and examples of how it reads: ``expected_messages.txt``.
 
-``python -m tests.message_catalogue --write`` writes that file anew; ``tests/test_messages.py`` holds the package to it, so a
-change of wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the cases of the
-doctor's checks (findings); those of the fastai that is not installed stay as they were.
+``python -m tests.message_catalogue --write`` writes that file again; ``tests/test_messages.py`` holds the package to it,
+so a change of wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the
+cases of the doctor's checks (findings); those of the fastai that is not installed stay as they were.
 """
 
 import ast
@@ -15,6 +15,7 @@ import warnings
 from collections import defaultdict
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -135,13 +136,17 @@ def _has_message(node, tree):
         return True
     if not isinstance(raised, ast.Call):
         return isinstance(raised, ast.Name) and raised.id in _caught_names(tree)
-    makers = {
+    return _name(raised.func) in CARRIERS | _functions_with_messages(tree) and bool(raised.args)
+
+
+@lru_cache(maxsize=1)
+def _functions_with_messages(tree):
+    return {
         child.name
         for child in ast.walk(tree)
         if isinstance(child, ast.FunctionDef)
         if any(isinstance(call, ast.Call) and _name(call.func) in CARRIERS for call in ast.walk(child))
     }
-    return _name(raised.func) in CARRIERS | makers and bool(raised.args)
 
 
 def _caught_names(tree):

@@ -1,4 +1,4 @@
-"""What makes the package say each of its errors and warnings, one line each, room by room; for ``tests/message_catalogue.py``.
+"""What makes the package say each of its errors and warnings, room by room; for ``tests/message_catalogue.py``.
 
 Every trigger is a function without arguments, called in an empty folder. What the fastai rooms
 say stands in ``message_triggers.py`` of ``tests/fastai1`` and ``tests/fastai2``.

@@ -490,7 +490,8 @@ MUTANTS = (
         "words lose their place",
         "fastai2/data/loaders.py",
         "row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)",
-        "row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)\n        row = row._replace(word_ids=None)",
+        "row, n_words = dataset.collator.recover_row(parts[:n_inp], dataset.rows)\n        row = "
+        "row._replace(word_ids=None)",
         DATA_2,
     ),
 )

@@ -1,6 +1,6 @@
 """Every error, warning and finding of the package, word for word: ``tests/expected_messages.txt`` holds them.
 
-After a change of wording: ``python -m tests.message_catalogue --write``, on fastai 1 and on fastai 2, and read the difference.
+After new wording: ``python -m tests.message_catalogue --write`` on fastai 1 and on fastai 2, then read what differs.
 """
 
 import re

@@ -27,8 +27,10 @@ def tell(raw):
         "The doctor",
         [bar_of(fastai, found, raw["steps"]) for fastai, found in shares.items()],
         [
-            f"Fits of {raw['steps']} steps of MiniLM's size, 8 rows of 32 tokens, {raw['rounds']} of each fastai, each in "
-            "a new process: the CPU time spent inside the doctor's own methods, as a share of the fit's. Nearly all of it "
+            f"Fits of {raw['steps']} steps of MiniLM's size, 8 rows of 32 tokens, {raw['rounds']} of each "
+            "fastai, each in "
+            "a new process: the CPU time spent inside the doctor's own methods, as a share of the fit's. "
+            "Nearly all of it "
             "is its look at the first batch and at the first epoch's end, whose cost does not grow with the epoch.",
             "",
             *table(

@@ -89,10 +89,14 @@ def tell(raw):
         bars + parity_bars(raw["parity"]),
         [
             f"BERT-{raw['size']} in bf16, {raw['rows']:,} rows of the lengths of "
-            f"{'`' + raw['texts'] + '`' if raw['texts'] else 'bundled comments'} (median {raw['lengths']['median']:.0f} "
-            f"tokens, at most {raw['lengths']['longest']}), torch's AdamW, no clipping; the clock's seconds of an epoch. A "
-            f"bf16 matrix product reached {device['peak'] / 1e12:.1f} TFLOP/s on the spot; a model's operations are 6 per "
-            "weight of its layers and token, and 12 per width and pair of tokens that attention compares, layer by layer.",
+            f"{'`' + raw['texts'] + '`' if raw['texts'] else 'bundled comments'} (median "
+            f"{raw['lengths']['median']:.0f} "
+            f"tokens, at most {raw['lengths']['longest']}), torch's AdamW, no clipping; the clock's seconds "
+            "of an epoch. A "
+            f"bf16 matrix product reached {device['peak'] / 1e12:.1f} TFLOP/s on the spot; a model's "
+            "operations are 6 per "
+            "weight of its layers and token, and 12 per width and pair of tokens that attention compares, "
+            "layer by layer.",
             "",
             *table(
                 "batch | arm | samples per second | seconds ÷ ours, median of rounds | share of the matmul's peak", rows

@@ -65,7 +65,8 @@ def tell(raw):
             ),
         ],
         [
-            f"{'`' + raw['texts'] + '`' if raw['texts'] else 'The bundled comments'}, over and over, 128 tokens at most, a "
+            f"{'`' + raw['texts'] + '`' if raw['texts'] else 'The bundled comments'}, over and over, 128 "
+            "tokens at most, a "
             f"WordPiece tokenizer of 8,000 pieces; {raw['rounds']} rounds in one process. Both give "
             f"{'the same number of tokens' if len(tokens) == 1 else 'DIFFERENT numbers of tokens'}.",
             "",

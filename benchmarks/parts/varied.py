@@ -83,7 +83,8 @@ def tell(raw):
         f"Samples per second on varied lengths, {model}",
         bars,
         [
-            "One epoch of texts of 5 - 120 tokens (log-normal, median 25, sigma 0.6), 32 rows per batch, torch's AdamW in "
+            "One epoch of texts of 5 - 120 tokens (log-normal, median 25, sigma 0.6), 32 rows per batch, "
+            "torch's AdamW in "
             "every arm, no clipping, constant rate; CPU time of the epoch, what was tokenised beforehand not counted "
             "(blurr tokenises each batch as it is made). What the padding allows: tokens that the raw loop computes ÷ "
             'tokens that the arm computes, as the model itself counted them. "Our batches": the raw loop in the order '
@@ -125,7 +126,8 @@ def bar_of_padding(arm, found, model):
         ""
         if met
         else (
-            "what a step costs whatever its length (optimizer, loop) is not saved with the padding; of what the raw loop "
+            "what a step costs whatever its length (optimizer, loop) is not saved with the padding; of what "
+            "the raw loop "
             "reaches on the same batches "
             + "; ".join(f"{rows:,} rows {gained(one['arms'], arm, ORACLE):.1%}" for rows, one in found.items())
         )

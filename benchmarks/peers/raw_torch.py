@@ -16,7 +16,7 @@ def padded(rows):
 
 
 def drawn(arm, rows, seed):
-    """Batches of random rows; or those of `LengthBucketSampler`: what the loop itself costs is then all that differs."""
+    """Batches of random rows; or those of `LengthBucketSampler`: then all that differs is what the loop costs."""
     torch.manual_seed(seed)
     if arm == "random":
         return torch.randperm(rows).numpy()

@@ -236,7 +236,8 @@ def test_were_it_not_the_policy_would_still_let_nothing_run_or_load(window):
         .to_html(title="HERE")
         .replace(
             '<p class="subject">HERE</p>',
-            "<script>document.title = 'pwned'</script><img src='https://example.org/x.png' onerror='document.title = 1'>",
+            "<script>document.title = 'pwned'</script><img src='https://example.org/x.png' "
+            "onerror='document.title = 1'>",
         )
     )
     window.open(page)

@@ -272,18 +272,22 @@ def test_a_difference_counts_before_a_broken_arm_that_proves_nothing():
     [
         (
             dict(initial_weights={"weight": "other"}),
-            "Arms callback and patched: 1 of 1 weights differ before the first step (first: weight). Expected the same start. "
+            "Arms callback and patched: 1 of 1 weights differ before the first step (first: weight). "
+            "Expected the same start. "
             "Build model and data inside make_learner, with nothing random beyond the seed.",
         ),
         (
             dict(initial_weights={"weight": "initial", "more": "x"}),
-            "Arms callback and patched: the two models have different weights (first: more). Expected the same start. Build "
+            "Arms callback and patched: the two models have different weights (first: more). Expected the "
+            "same start. Build "
             "model and data inside make_learner, with nothing random beyond the seed.",
         ),
         (
             dict(first_batch="other"),
-            "Arms callback and patched: the first training batch differs. Expected the same data in the same order. Build "
-            "model and data inside make_learner, and draw random numbers from python, numpy or torch, which are seeded.",
+            "Arms callback and patched: the first training batch differs. Expected the same data in the same "
+            "order. Build "
+            "model and data inside make_learner, and draw random numbers from python, numpy or torch, which "
+            "are seeded.",
         ),
     ],
     ids=["weights", "more weights", "batch"],

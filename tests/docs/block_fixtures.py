@@ -1,6 +1,6 @@
 """What can stand ready for a block of the documentation: files in its folder, names in its Python.
 
-Each function's name, with ``_`` for ``.`` and ``-``, can stand behind ``given:`` in a mark (tests/docs/code_blocks.py). It
+Each function's name, with ``_`` for ``.`` and ``-``, can stand behind ``given:`` in a mark (code_blocks.py). It
 is called in the block's own empty folder and returns the names that it adds.
 """
 

@@ -2,7 +2,7 @@
 
 A mark is an HTML comment on the line above the block, so no reader sees it:
 
-    <!-- runs: v1 v2; given: train.csv folder -->   run on these stacks, with these things ready (tests/docs/block_fixtures.py)
+    <!-- runs: v1 v2; given: train.csv folder -->   run on these stacks, with these things ready (block_fixtures.py)
     <!-- runs: v1; continues -->                    in the names and the folder that the block before it left
     <!-- runs: v1 v2; exit: 1 -->                   a command's exit code, where that is not 0
     <!-- runs: v1 v2; rate: 1e-2 -->                the page's 1e-4 suits pretrained models; tiny ones take this

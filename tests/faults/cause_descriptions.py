@@ -1,5 +1,5 @@
-"""Each cause in two sentences: what its user sees, and the quantity that gives it away. The rest of docs/evidence/faults.md
-is what the doctor itself said of a seeded case."""
+"""Each cause in two sentences: what its user sees, and the quantity that gives it away. The rest of
+docs/evidence/faults.md is what the doctor itself said of a seeded case."""
 
 from typing import Dict, Tuple
 

@@ -179,7 +179,8 @@ def figures(faults: List[Row], healthy: List[Row]) -> List[List[str]]:
             [
                 f'baseline "{name}": faults found / false alarms',
                 "",
-                f"{share(silent, lambda r, k=key: _baseline(r, k))} / {share(healthy, lambda r, k=key: _baseline(r, k))}",
+                f"{share(silent, lambda r, k=key: _baseline(r, k))} / "
+                f"{share(healthy, lambda r, k=key: _baseline(r, k))}",
             ]
             for name, key in BASELINES.items()
         ],

@@ -179,7 +179,8 @@ def test_one_warning_and_no_mask_when_no_padding_id_is_known(config):
     assert masks == [None, None, None]
     assert [str(warning.message) for warning in said] == [
         "No attention mask: the batch brings none and the padding id is unknown (Echo's config has none that differs "
-        "from its end-of-text token), so padding is read as text. Write HFModel(model, pad_token_id=tokenizer.pad_token_id), "
+        "from its end-of-text token), so padding is read as text. Write HFModel(model, "
+        "pad_token_id=tokenizer.pad_token_id), "
         "or name an attention_mask in inputs."
     ]
 

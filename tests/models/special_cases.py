@@ -1,4 +1,4 @@
-"""What a model's forward or config needs that names do not tell, each with its reason. The rest is ``tiny_configs.py``."""
+"""What a model's forward or config needs that names do not say, each with its reason; the rest: ``tiny_configs.py``."""
 
 from typing import Any, Dict, NamedTuple, Tuple
 

@@ -234,7 +234,8 @@ def test_a_model_that_fits_is_taken(name):
     (
         (
             dict(vocab_size=VOCAB + 2),
-            "The tokenizer has 50 ids, and BertForSequenceClassification embeds 48. Load both from one folder, or write "
+            "The tokenizer has 50 ids, and BertForSequenceClassification embeds 48. Load both from one "
+            "folder, or write "
             "model.resize_token_embeddings(50) if tokens were added.",
         ),
         (

@@ -112,15 +112,18 @@ def test_a_task_that_is_given_is_taken():
         (
             dict(task="single_label"),
             "task='single_label' was given; nearest: single_label_classification; expected one of "
-            "single_label_classification, multi_label_classification, regression, token-classification, question-answering",
+            "single_label_classification, multi_label_classification, regression, token-classification, "
+            "question-answering",
         ),
         (
             dict(task=3),
-            "task=3 was given; expected one of single_label_classification, multi_label_classification, regression, token-classification, question-answering",
+            "task=3 was given; expected one of single_label_classification, multi_label_classification, "
+            "regression, token-classification, question-answering",
         ),
         (
             dict(task="single_label_classification", labels=["a", "b"]),
-            "task='single_label_classification' takes one label column and 2 were given, 'a', 'b'; give one, or write task='multi_label_classification' (columns of 0 "
+            "task='single_label_classification' takes one label column and 2 were given, 'a', 'b'; give one, "
+            "or write task='multi_label_classification' (columns of 0 "
             "and 1) or task='regression'",
         ),
         (
@@ -130,8 +133,10 @@ def test_a_task_that_is_given_is_taken():
         ),
         (
             dict(task="multi_label_classification"),
-            "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several labels need columns "
-            "that hold 0 and 1 only: write 1 for yes and 0 for no (numbers: task='regression'; one column of classes: give it "
+            "label column 'label' of train holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several labels "
+            "need columns "
+            "that hold 0 and 1 only: write 1 for yes and 0 for no (numbers: task='regression'; one column of "
+            "classes: give it "
             "alone)",
         ),
         (
@@ -141,7 +146,8 @@ def test_a_task_that_is_given_is_taken():
         ),
         (
             dict(labels=["a", "label"]),
-            "label column 'label' holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several label columns must hold 0 and 1 "
+            "label column 'label' holds 'a', train.iloc[[0, 1, 2, 3, 4]] and 3 more; several label columns "
+            "must hold 0 and 1 "
             "(several labels per text) or numbers; give one column of classes alone",
         ),
     ],

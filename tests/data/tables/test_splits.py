@@ -70,7 +70,8 @@ def test_a_name_is_a_column_first_and_a_path_if_there_is_none(csv, monkeypatch):
         ("nowhere.csv", "nowhere.csv: no such file; expected a CSV file"),
         (
             "label",
-            "columns ['text', 'label', 'label'] were given for text, text_pair, labels and valid, 'label' more than once; "
+            "columns ['text', 'label', 'label'] were given for text, text_pair, labels and valid, 'label' "
+            "more than once; "
             "expected each once",
         ),
     ],
@@ -101,7 +102,8 @@ def test_valid_must_be_given():
         ),
         (
             ["train", "valid", "test", "x"] * 2,
-            "column 'mark' that marks the rows of valid holds 'test', train.iloc[[2, 3, 6, 7]]; expected True and False, 1 "
+            "column 'mark' that marks the rows of valid holds 'test', train.iloc[[2, 3, 6, 7]]; expected "
+            "True and False, 1 "
             "and 0, or 'valid' and 'train': take other rows out of train first",
         ),
         (
@@ -159,13 +161,15 @@ def test_a_test_with_labels_without_or_as_a_list():
         (
             frame(a=None),
             dict(labels=["a", "b"]),
-            "test has the label column(s) 'b' and lacks 'a'; expected all or none: write test.drop(columns=['b']), or add the "
+            "test has the label column(s) 'b' and lacks 'a'; expected all or none: write "
+            "test.drop(columns=['b']), or add the "
             "others",
         ),
         (
             frame(label=[None] * N),
             {},
-            "label column 'label' of test is empty in 8 of 8 row(s), test.iloc[[0, 1, 2, 3, 4]] and 3 more; fill or remove "
+            "label column 'label' of test is empty in 8 of 8 row(s), test.iloc[[0, 1, 2, 3, 4]] and 3 more; "
+            "fill or remove "
             "these rows, or leave the column out: test.drop(columns=['label'])",
         ),
         (
@@ -177,7 +181,8 @@ def test_a_test_with_labels_without_or_as_a_list():
         (
             ["x"],
             dict(text_pair="label", labels="a"),
-            "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the columns 'text', "
+            "test is list of length 1 and there are pairs; expected pairs of str, or a DataFrame with the "
+            "columns 'text', "
             "'label'",
         ),
         (

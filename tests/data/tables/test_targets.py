@@ -150,7 +150,8 @@ def long(values):
 
 def test_very_many_different_values_are_no_classes():
     assert read_error(long(range(30)), long([1])) == (
-        "label column 'label' holds 30 different values in 30 rows of train, as numbers do; write task='regression', or "
+        "label column 'label' holds 30 different values in 30 rows of train, as numbers do; write "
+        "task='regression', or "
         "give a column of classes (task='single_label_classification' if these are classes)"
     )
     assert read_error(long([f"id{i}" for i in range(30)]), long(["id1"])) == (
@@ -216,7 +217,8 @@ def test_what_is_no_label(values, held):
         ),
         (
             [[0, 1], [1, 0], [1, 1], [0, 1]],
-            "label column 'names' holds lists of 2 times 0 or 1; expected lists of the names of labels, or columns of 0 and "
+            "label column 'names' holds lists of 2 times 0 or 1; expected lists of the names of labels, or "
+            "columns of 0 and "
             "1: train[names] = train['names'].tolist() and labels=names",
         ),
     ],
@@ -236,7 +238,8 @@ def test_lists_of_another_task_are_refused():
 def test_a_label_per_word_of_a_text_that_is_not_in_words_is_not_guessed_at():
     train = words(text=["EU rejects", "Peter", "", "in Bonn"])
     assert error_line(read_words, train, text="text") == (
-        "label column 'tags' holds as many labels as 'text' has words, in every row of train; write task='multi_label_classification' if "
+        "label column 'tags' holds as many labels as 'text' has words, in every row of train; write "
+        "task='multi_label_classification' if "
         "they belong to the text, or give lists of words (one label per word): train['text'] = "
         "train['text'].str.split()"
     )
@@ -258,9 +261,11 @@ def test_words_and_labels_must_be_as_many():
 
 def test_words_that_are_none():
     assert error_line(read_words, words(words=[["EU", 3], ["Peter"], [], ["in", None]])) == (
-        "text column 'words' of train holds a list with int in 2 of 4 row(s), train.iloc[[0, 3]]; task 'token-classification' needs "
+        "text column 'words' of train holds a list with int in 2 of 4 row(s), train.iloc[[0, 3]]; task "
+        "'token-classification' needs "
         "a list of str in each, as .str.split() gives"
     )
     assert error_line(read_words, words(), words(), text_pair="text") == (
-        "text_pair='text' was given and task is 'token-classification'; expected one text of words per row: leave text_pair out"
+        "text_pair='text' was given and task is 'token-classification'; expected one text of words per row: "
+        "leave text_pair out"
     )

@@ -1,4 +1,4 @@
-"""Two processes under ``to_distributed`` against one on the joint batches; ``distributed_worker.py`` is what each one runs."""
+"""Two processes under ``to_distributed`` against one on the joint batches; each runs ``distributed_worker.py``."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Two processes under ``distrib_ctx`` against one on the joint batches; ``distributed_worker.py`` is what each of them runs."""
+"""Two processes under ``distrib_ctx`` against one on the joint batches; each runs ``distributed_worker.py``."""
 
 import contextlib
 import os
