@@ -35,7 +35,7 @@ from fastai_hf_callback.fastai1.data.loaders import ItemCollator
 from fastai_hf_callback.utils.rng import seed_everything
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "article"))
-from recipe import FastAiBertTokenizer  # noqa: E402
+from recipe import FastAiBertTokenizer
 
 MAX_LEN, BS = 128, 32
 FIXED = f"fixed {MAX_LEN}"

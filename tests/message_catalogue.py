@@ -1,7 +1,7 @@
 """Every message of the package as it stands in the source, and examples of how it reads: ``expected_messages.txt``.
 
 ``python -m tests.message_catalogue --write`` writes that file again; ``tests/test_messages.py`` holds the package to it,
-so a change of wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the
+so new wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the
 cases of the doctor's checks (findings); those of the fastai that is not installed stay as they were.
 """
 
@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).with_name("expected_messages.txt")
 ROOT = "tests/message_catalogue.py"
 
 # What carries a message: our errors, those of Python that a room raises itself, warnings and findings.
-ERRORS = {name for name in errors.__all__} | {
+ERRORS = set(errors.__all__) | {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
 }
 CARRIERS = ERRORS | {"ArgumentTypeError", "LossNotReachedError", "UnavailableAttributeError", "warn", "Finding"}

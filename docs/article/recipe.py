@@ -62,7 +62,7 @@ def make_databunch(path, train, val, test, bert_tok, config):
 def get_preds_as_nparray(learner, ds_type):
     """fastai's loaders hand rows out by length: back to the order of the DataFrame."""
     preds = learner.get_preds(ds_type)[0].detach().cpu().numpy()
-    sampler = [i for i in learner.data.dl(ds_type).sampler]
+    sampler = list(learner.data.dl(ds_type).sampler)
     reverse_sampler = np.argsort(sampler)
     return preds[reverse_sampler, :]
 

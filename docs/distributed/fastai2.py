@@ -5,7 +5,7 @@ torchrun --standalone --nproc-per-node 2 docs/distributed/fastai2.py comments.cs
 
 import sys
 
-import fastai.callback.schedule  # noqa: F401  fit_one_cycle
+import fastai.callback.schedule  # fit_one_cycle
 import fastai.distributed  # noqa: F401  distrib_ctx
 import torch
 from fastai.learner import Learner

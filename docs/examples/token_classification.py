@@ -31,7 +31,7 @@ def main(model):
     )
     learn.fit_one_cycle(3, 1e-3)
     learn.show_results(max_n=3)
-    print(learn.predict("Emmy moved to Oslo".split())[0])
+    print(learn.predict(["Emmy", "moved", "to", "Oslo"])[0])
     return learn
 
 

@@ -4,6 +4,7 @@ Imports ``chart``, ``looks``, ``tables``, ``words``; jinja2 when it renders. Wha
 templates as plain values, and jinja2 escapes every one.
 """
 
+import contextlib
 import re
 from base64 import b64encode
 from datetime import date
@@ -160,10 +161,8 @@ def _describe_environment() -> Dict[str, str]:
     """The day, and what was installed: a page may be kept for years."""
     found = {"Python": python_version()}
     for package in ("torch", "fastai", "transformers", "pytorch-transformers"):
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            pass
     return {
         "on": date.today().isoformat(),
         "by": __version__,

@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("jinja2")
 
-from tests.report.example_comparisons import different, long, metric_at_base_rate, moved, not_finite, stuck  # noqa: E402
-from tests.report.test_page import HOSTILE, hostile_comparison, hostile_diagnosis, several  # noqa: E402
+from tests.report.example_comparisons import different, long, metric_at_base_rate, moved, not_finite, stuck
+from tests.report.test_page import HOSTILE, hostile_comparison, hostile_diagnosis, several
 
 pytestmark = pytest.mark.slow
 

@@ -173,7 +173,7 @@ def test_no_two_are_equal(n, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_lengths(seed):
     lengths = [len(comment.text.split()) for comment in cached(2000, seed)]
-    assert MIN_WORDS <= min(lengths) and max(lengths) <= MAX_WORDS
+    assert min(lengths) >= MIN_WORDS and max(lengths) <= MAX_WORDS
     assert 16 <= median(lengths) <= 20
     assert sum(length > 40 for length in lengths) > 50 and sum(length < 10 for length in lengths) > 100
 

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("fastai.basic_train")
 
-from tests.docs.stuck_metric_causes import CAUSES, figures, lines  # noqa: E402
+from tests.docs.stuck_metric_causes import CAUSES, figures, lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "why-the-metric-stood-still.md"
 ERA = torch.__version__.startswith("1.4.")

@@ -8,15 +8,15 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai.basic_train import LearnerCallback, load_callback  # noqa: E402
-from fastai.callback import Callback, CallbackHandler  # noqa: E402
-from fastai.callbacks.fp16 import MixedPrecision  # noqa: E402
-from fastai.layers import MSELossFlat  # noqa: E402
-from fastai.train import Learner  # noqa: E402
+from fastai.basic_train import LearnerCallback, load_callback
+from fastai.callback import Callback, CallbackHandler
+from fastai.callbacks.fp16 import MixedPrecision
+from fastai.layers import MSELossFlat
+from fastai.train import Learner
 
-from fastai_hf_callback import FastaiHFError, GradientError, HFCallback, OutputError, patched_loop, unwrap  # noqa: E402
-from fastai_hf_callback.model.gradient_flow import ReachedLeaves  # noqa: E402
-from tests.fastai1.learners import databunch, make_learner  # noqa: E402
+from fastai_hf_callback import FastaiHFError, GradientError, HFCallback, OutputError, patched_loop, unwrap
+from fastai_hf_callback.model.gradient_flow import ReachedLeaves
+from tests.fastai1.learners import databunch, make_learner
 
 
 class WithHiddenStates(nn.Module):

@@ -11,18 +11,18 @@ import torch
 
 pytest.importorskip("fastai.basic_train")
 
-import fastai.callbacks  # noqa: E402
-from fastai.basic_train import load_callback, load_learner  # noqa: E402
-from fastai.callback import Callback  # noqa: E402
-from fastai.metrics import accuracy  # noqa: E402
-from fastai.train import Learner  # noqa: E402
-from torch import nn  # noqa: E402
+import fastai.callbacks
+from fastai.basic_train import load_callback, load_learner
+from fastai.callback import Callback
+from fastai.metrics import accuracy
+from fastai.train import Learner
+from torch import nn
 
-import fastai_hf_callback.fastai1  # noqa: E402
-from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, HFModel, WordAccuracy  # noqa: E402
-from tests.fastai1.data_block import block_data, trusted_pickles  # noqa: E402
-from tests.fastai1.learners import PAD, make_learner  # noqa: E402
-from tests.tiny_models import tiny_model  # noqa: E402
+import fastai_hf_callback.fastai1
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, HFModel, WordAccuracy
+from tests.fastai1.data_block import block_data, trusted_pickles
+from tests.fastai1.learners import PAD, make_learner
+from tests.tiny_models import tiny_model
 
 # Each with arguments that are not its defaults.
 MADE = {

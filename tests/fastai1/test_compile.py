@@ -11,9 +11,9 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai_hf_callback.fastai1.compat.no_progress import no_progress  # noqa: E402
-from fastai_hf_callback.utils.rng import seed_everything  # noqa: E402
-from tests.fastai1.learners import make_learner  # noqa: E402
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
+from fastai_hf_callback.utils.rng import seed_everything
+from tests.fastai1.learners import make_learner
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

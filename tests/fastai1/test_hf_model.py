@@ -6,12 +6,12 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai.torch_core import flatten_model, num_children  # noqa: E402
-from fastai.train import Learner  # noqa: E402
+from fastai.torch_core import flatten_model, num_children
+from fastai.train import Learner
 
-from fastai_hf_callback import HFCallback, HFModel, InputError  # noqa: E402
-from tests.fastai1.learners import databunch, make_learner  # noqa: E402
-from tests.tiny_models import tiny_model  # noqa: E402
+from fastai_hf_callback import HFCallback, HFModel, InputError
+from tests.fastai1.learners import databunch, make_learner
+from tests.tiny_models import tiny_model
 
 
 def as_dict(batch):

@@ -10,12 +10,12 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai.torch_core import ParameterModule, flatten_model  # noqa: E402
+from fastai.torch_core import ParameterModule, flatten_model
 
-from fastai_hf_callback import InputError, layer_groups  # noqa: E402
-from fastai_hf_callback.model.layer_groups import build_layer_groups  # noqa: E402
-from tests.fastai1.learners import make_learner  # noqa: E402
-from tests.tiny_models import ARCHITECTURES, tiny_model  # noqa: E402
+from fastai_hf_callback import InputError, layer_groups
+from fastai_hf_callback.model.layer_groups import build_layer_groups
+from tests.fastai1.learners import make_learner
+from tests.tiny_models import ARCHITECTURES, tiny_model
 
 pytestmark = pytest.mark.slow
 NOW = ("albert", "electra", "mpnet", "deberta", "roformer")

@@ -6,14 +6,14 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai.basic_train import load_learner  # noqa: E402
-from fastai.metrics import accuracy  # noqa: E402
-from fastai.train import ClassificationInterpretation, Learner, to_fp16  # noqa: E402, F401
+from fastai.basic_train import load_learner
+from fastai.metrics import accuracy
+from fastai.train import ClassificationInterpretation, Learner, to_fp16  # noqa: F401
 
-from fastai_hf_callback import HFCallback, HFModel  # noqa: E402
-from tests.fastai1.data_block import block_data, trusted_pickles  # noqa: E402
-from tests.fastai1.learners import PAD, make_learner  # noqa: E402
-from tests.tiny_models import tiny_model  # noqa: E402
+from fastai_hf_callback import HFCallback, HFModel
+from tests.fastai1.data_block import block_data, trusted_pickles
+from tests.fastai1.learners import PAD, make_learner
+from tests.tiny_models import tiny_model
 
 
 @pytest.fixture

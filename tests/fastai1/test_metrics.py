@@ -6,14 +6,14 @@ import torch
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai.callback import CallbackHandler  # noqa: E402
-from fastai.metrics import accuracy, accuracy_thresh  # noqa: E402
+from fastai.callback import CallbackHandler
+from fastai.metrics import accuracy, accuracy_thresh
 
-from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, WordAccuracy  # noqa: E402
-from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh  # noqa: E402
-from fastai_hf_callback.fastai1.metrics import score_constant  # noqa: E402
-from fastai_hf_callback.model.metrics import mean_columnwise_auc  # noqa: E402
-from tests.fastai1.learners import make_learner  # noqa: E402
+from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, WordAccuracy
+from fastai_hf_callback import accuracy_thresh as our_accuracy_thresh
+from fastai_hf_callback.fastai1.metrics import score_constant
+from fastai_hf_callback.model.metrics import mean_columnwise_auc
+from tests.fastai1.learners import make_learner
 
 OUTPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]] * 2)

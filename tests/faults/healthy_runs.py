@@ -146,8 +146,7 @@ def _model(spec: Spec) -> nn.Module:
     if spec["unwraps"] == "own head":
         kind = Tagger if spec["task"] == "tokens" else Reader
         body = body_for(architecture, pretrained)
-        model = kind(body if pretrained else _spread(body), n_outputs, position_for(architecture))
-        return model
+        return kind(body if pretrained else _spread(body), n_outputs, position_for(architecture))
     bare = bare_model(architecture, n_outputs, pretrained)
     model = HFModel(bare if pretrained else _spread(bare), inputs=_names(spec), pad_token_id=PAD)
     if spec["recomputed"]:

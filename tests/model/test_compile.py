@@ -68,5 +68,5 @@ def test_it_adds_no_graph_and_no_break(model, bare):
 
 
 def test_and_one_that_did_would_be_seen(model, bare):
-    graphs, breaks, _ = graphs_of(Breaking(model, inputs=("input_ids", "attention_mask")))
+    _graphs, breaks, _ = graphs_of(Breaking(model, inputs=("input_ids", "attention_mask")))
     assert breaks > bare[1]

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("fastai")
 
-from tests.parity import golden  # noqa: E402
-from tests.parity.matrix import stack_name  # noqa: E402
+from tests.parity import golden
+from tests.parity.matrix import stack_name
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("fastai")
 
-from fastai_hf_callback import compare  # noqa: E402
-from tests.parity import matrix  # noqa: E402
-from tests.parity.matrix import make_learner  # noqa: E402
+from fastai_hf_callback import compare
+from tests.parity import matrix
+from tests.parity.matrix import make_learner
 
 POSSIBLE = [cell for cell in matrix.all_cells() if not matrix.impossible(cell)]
 

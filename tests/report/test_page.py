@@ -31,7 +31,7 @@ from tests.tiny_models import make_broken_trace, make_trace
 
 pytest.importorskip("jinja2")
 
-from fastai_hf_callback.report import page as page_room  # noqa: E402
+from fastai_hf_callback.report import page as page_room
 
 HOSTILE = "</script></style><script>alert(\"x\" & 'y')</script>{{ 7 * 7 }}<img src=x onerror=alert(1)>"
 TEXTS = st.text(st.characters() | st.sampled_from("<>&\"'`={}%/\\ \n\r\x00\u202e"), min_size=1, max_size=40)

@@ -165,9 +165,7 @@ class TextCollator:
                 or not len(item)
                 or not all(isinstance(word, str) for word in item)
             ):
-                raise InvalidInputError(
-                    f"{given}; expected a list of words: {example_call.format('some text'.split())}"
-                )
+                raise InvalidInputError(f"{given}; expected a list of words: {example_call.format(['some', 'text'])}")
         elif not isinstance(item, str):
             raise InvalidInputError(f"{given}; expected a text: {example_call.format(repr('some text'))}")
 

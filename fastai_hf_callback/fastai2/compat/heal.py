@@ -70,6 +70,7 @@ def _patch_bf16_on_cpu() -> Optional[ContextManager[None]]:
             warnings.simplefilter("ignore")  # torch says that it has no CUDA to compute in bf16 on
             original(self)
         self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)
+        return None
 
     return replace_attributes(MixedPrecision, before_fit=before_fit)
 

@@ -110,6 +110,7 @@ class TextLoader(TfmdDL):
         if self._has_labels(b):
             columns["target"] = [row[n_inp] for row in rows]
         show_table(columns)
+        return None
 
     def show_results(
         self, b: Any, out: Any, max_n: int = 9, ctxs: Any = None, show: bool = True, max_chars: int = 300, **kwargs: Any
@@ -124,6 +125,7 @@ class TextLoader(TfmdDL):
         if self._has_labels(b):
             columns["target"] = [row[n_inp] for row in given]
         show_table({**columns, "prediction": [row[n_inp] for row in predicted]})
+        return None
 
     def _has_labels(self, b: Any) -> bool:
         return len(b) > self.n_inp and self.dataset.targets is not None

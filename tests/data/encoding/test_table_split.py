@@ -26,7 +26,7 @@ def test_a_split_is_told_in_a_line():
 
 
 def test_a_label_that_validation_never_sees_is_named():
-    first, second = describe_split(several([1, 0, 1, 0, 1], [1, 0, 1, 1, 0])).splitlines()
+    _first, second = describe_split(several([1, 0, 1, 0, 1], [1, 0, 1, 1, 0])).splitlines()
     assert second == "mean_auc is over the other columns: plant has one class only in validation"
 
 

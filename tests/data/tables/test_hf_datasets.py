@@ -7,7 +7,7 @@ from fastai_hf_callback import InvalidInputError
 from fastai_hf_callback.data.tables.examples import read_examples
 
 pytest.importorskip("datasets", reason="datasets is not installed: pip install datasets")
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value  # noqa: E402
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 
 KINDS = ClassLabel(names=["plant", "animal", "stone", "never used"])
 TAGS = ClassLabel(names=["O", "B-X", "I-X"])

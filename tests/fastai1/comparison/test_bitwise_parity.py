@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai_hf_callback import ComparisonError, HFCallback, compare  # noqa: E402
-from tests.fastai1.learners import make_learner  # noqa: E402
+from fastai_hf_callback import ComparisonError, HFCallback, compare
+from tests.fastai1.learners import make_learner
 
 
 def plain_fit(learn):

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai import basic_train  # noqa: E402
-from fastai.callback import Callback  # noqa: E402
-from fastai.callbacks import CSVLogger, EarlyStoppingCallback, SaveModelCallback  # noqa: E402
+from fastai import basic_train
+from fastai.callback import Callback
+from fastai.callbacks import CSVLogger, EarlyStoppingCallback, SaveModelCallback
 
-from fastai_hf_callback import ComparisonError, HFCallback, HFModel, PatchError, compare, patched_loop  # noqa: E402
-from tests.fastai1.learners import make_learner  # noqa: E402
+from fastai_hf_callback import ComparisonError, HFCallback, HFModel, PatchError, compare, patched_loop
+from tests.fastai1.learners import make_learner
 
 LOOP = {name: getattr(basic_train, name) for name in ("loss_batch", "master_bar", "progress_bar")}
 

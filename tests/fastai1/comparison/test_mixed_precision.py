@@ -7,10 +7,10 @@ import torch
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai.train import to_fp16  # noqa: E402, F401
+from fastai.train import to_fp16  # noqa: F401
 
-from fastai_hf_callback import compare  # noqa: E402
-from tests.fastai1.learners import databunch, make_learner  # noqa: E402
+from fastai_hf_callback import compare
+from tests.fastai1.learners import databunch, make_learner
 
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 needs_autocast = pytest.mark.skipif(not hasattr(torch, "autocast"), reason="this torch has no bf16")

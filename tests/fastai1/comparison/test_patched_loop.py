@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai import basic_train  # noqa: E402
-from fastai.train import Learner  # noqa: E402
+from fastai import basic_train
+from fastai.train import Learner
 
-from fastai_hf_callback import PatchError, patched_loop  # noqa: E402
-from fastai_hf_callback.fastai1.compat.training_loop import find_active_patch  # noqa: E402
-from tests.fastai1.learners import make_learner  # noqa: E402
+from fastai_hf_callback import PatchError, patched_loop
+from fastai_hf_callback.fastai1.compat.training_loop import find_active_patch
+from tests.fastai1.learners import make_learner
 
 ORIGINAL = basic_train.loss_batch
 
@@ -97,22 +97,22 @@ def test_the_same_steps_as_the_articles_own_function():
     def loss_batch_bert(model, xb, yb, loss_func=None, opt=None, cb_handler=None):
         cb_handler = basic_train.ifnone(cb_handler, basic_train.CallbackHandler())
         if not basic_train.is_listy(xb):
-            xb = [xb]  # noqa: E701
+            xb = [xb]
         if not basic_train.is_listy(yb):
-            yb = [yb]  # noqa: E701
+            yb = [yb]
         out = model(*xb)[0]
         out = cb_handler.on_loss_begin(out)
         if not loss_func:
-            return basic_train.to_detach(out), yb[0].detach()  # noqa: E701
+            return basic_train.to_detach(out), yb[0].detach()
         loss = loss_func(out, *yb)
         if opt is not None:
             loss, skip_bwd = cb_handler.on_backward_begin(loss)
             if not skip_bwd:
-                loss.backward()  # noqa: E701
+                loss.backward()
             if not cb_handler.on_backward_end():
-                opt.step()  # noqa: E701
+                opt.step()
             if not cb_handler.on_step_end():
-                opt.zero_grad()  # noqa: E701
+                opt.zero_grad()
         return loss.detach().cpu()
 
     def fitted(enter):

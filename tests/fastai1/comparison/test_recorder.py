@@ -6,18 +6,18 @@ import torch
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai import basic_train  # noqa: E402
-from fastai.metrics import accuracy  # noqa: E402
+from fastai import basic_train
+from fastai.metrics import accuracy
 
-from fastai_hf_callback.fastai1.comparison.recorder import (  # noqa: E402
+from fastai_hf_callback.fastai1.comparison.recorder import (
     base_rates,
     constant_prediction_scores,
     evaluate,
     metric_names,
 )
-from fastai_hf_callback.fastai1.compat.no_progress import no_progress  # noqa: E402
-from fastai_hf_callback.model.output import tensors_in  # noqa: E402
-from tests.fastai1.learners import make_learner  # noqa: E402
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
+from fastai_hf_callback.model.output import tensors_in
+from tests.fastai1.learners import make_learner
 
 
 def test_evaluation_says_what_validate_says_and_changes_nothing():

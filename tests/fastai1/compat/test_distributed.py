@@ -8,12 +8,12 @@ import torch
 pytest.importorskip("fastai.basic_train")
 pytest.importorskip("spacy")  # fastai.distributed imports fastai.text
 
-from pytorch_transformers import BertConfig, BertForSequenceClassification  # noqa: E402
+from pytorch_transformers import BertConfig, BertForSequenceClassification
 
-from fastai_hf_callback.demo.comments import LABELS, write_csv  # noqa: E402
-from tests.distributed_launcher import ROOT, read, run_distributed  # noqa: E402
-from tests.fastai1.compat import distributed_worker  # noqa: E402
-from tests.fastai1.compat.distributed_worker import (  # noqa: E402
+from fastai_hf_callback.demo.comments import LABELS, write_csv
+from tests.distributed_launcher import ROOT, read, run_distributed
+from tests.fastai1.compat import distributed_worker
+from tests.fastai1.compat.distributed_worker import (
     BS,
     EVEN,
     ODD,
@@ -24,8 +24,8 @@ from tests.fastai1.compat.distributed_worker import (  # noqa: E402
     record_plain_fit,
     record_predictions,
 )
-from tests.tiny_models import VOCAB  # noqa: E402
-from tests.tiny_texts import write_vocabulary  # noqa: E402
+from tests.tiny_models import VOCAB
+from tests.tiny_texts import write_vocabulary
 
 pytestmark = pytest.mark.slow
 

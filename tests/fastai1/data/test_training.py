@@ -40,7 +40,7 @@ def test_every_task_trains_validates_shows_and_predicts(slow, task, tmp_path, ca
     learn.show_results(rows=2)
     said = capsys.readouterr().out
     assert said.count("[CLS]") == 4 and "prediction" in said and "[PAD]" not in said
-    whole, targets = learn.get_preds()
+    whole, _targets = learn.get_preds()
     assert len(whole) == len(VALID)
     one, *_ = learn.predict(ITEM.get(task, VALID.text[0])), None
     if task == "single_label_classification":
@@ -93,7 +93,7 @@ def test_texts_added_later_are_predicted_in_their_order(slow):
 
 def test_a_label_per_word_is_predicted_for_each_word(slow):
     learn = make_learner(make_data(slow, "token-classification"), "token-classification")
-    labels, pieces, _ = learn.predict("the foxs sees a fern".split())
+    labels, pieces, _ = learn.predict(["the", "foxs", "sees", "a", "fern"])
     assert len(labels.obj) == 5 and len(pieces) > 7  # 'foxs' and 'sees' are two pieces; then [CLS] and [SEP]
 
 

@@ -6,14 +6,14 @@ from torch import nn
 
 pytest.importorskip("fastai.basic_train")
 
-from fastai.basic_train import LearnerCallback  # noqa: E402
-from fastai.callback import Callback  # noqa: E402
-from fastai.train import Learner  # noqa: E402
+from fastai.basic_train import LearnerCallback
+from fastai.callback import Callback
+from fastai.train import Learner
 
-from fastai_hf_callback import HFCallback, HFModel, patched_loop  # noqa: E402
-from fastai_hf_callback.diagnosis.diagnosis import explain  # noqa: E402
-from tests.fastai1.learners import LOSSES, TASKS, databunch, make_learner  # noqa: E402
-from tests.tiny_models import tiny_model  # noqa: E402
+from fastai_hf_callback import HFCallback, HFModel, patched_loop
+from fastai_hf_callback.diagnosis.diagnosis import explain
+from tests.fastai1.learners import LOSSES, TASKS, databunch, make_learner
+from tests.tiny_models import tiny_model
 
 
 class Unwrap(Callback):

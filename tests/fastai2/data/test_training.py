@@ -47,7 +47,7 @@ def test_every_task_trains_validates_shows_and_predicts(tokenizer, task, tmp_pat
 
 def test_a_model_learns_what_can_be_learned(tokenizer):
     """The proof that inputs and targets belong together; the broken arm is given other rows' labels."""
-    animals = {words: "fox owl oak fern".split()[at % 4] for at, words in enumerate(TRAIN.text)}
+    animals = {words: ["fox", "owl", "oak", "fern"][at % 4] for at, words in enumerate(TRAIN.text)}
     train = TRAIN.assign(text=[animals[words] for words in TRAIN.text])
     train["kind"] = ["animal" if word in ("fox", "owl") else "plant" for word in train.text]
 
@@ -150,7 +150,7 @@ def test_ordered_preds_say_what_they_cannot_do(tokenizer):
 
 def test_a_label_per_word_is_predicted_for_each_word(tokenizer):
     learn = make_learner(make_data(tokenizer, "token-classification"), "token-classification")
-    labels, pieces, _ = learn.predict("the foxs sees a fern".split())
+    labels, pieces, _ = learn.predict(["the", "foxs", "sees", "a", "fern"])
     assert len(labels) == 5 and len(pieces) > 7  # 'foxs' and 'sees' are two pieces; then [CLS] and [SEP]
     assert str(labels) == " ".join(labels) and labels == learn.predict("the foxs sees a fern")[0]
 

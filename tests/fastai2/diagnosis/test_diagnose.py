@@ -97,7 +97,7 @@ def test_what_is_no_learner_is_refused_in_one_line():
 def test_after_a_fit_that_failed_for_want_of_the_callback():
     """The learner keeps the failed batch's output, a dict of transformers that refuses to be updated."""
     learn = make_learner("bert", cbs=[])
-    with pytest.raises(Exception):  # noqa: B017, PT011  fastai's loss says it in its own way
+    with pytest.raises(Exception):  # noqa: B017  fastai's loss says it in its own way
         learn.fit(1, 1e-3)
     output = learn.pred
     held = dict(output)

@@ -31,14 +31,14 @@ FAULTS = [
     fault(
         "unwrapped-per-fit",
         (*NOT[::-1], "unwrapping-per-fit"),
-        with_callbacks(lambda: []),
+        with_callbacks(list),
         OTHERS,
         fit_with_its_own,
         fitted=True,
         loud=True,
         cure=True,
     ),
-    fault("nothing-unwraps", NOT, with_callbacks(lambda: []), ALL, loud=True, cure=True),
-    fault("nothing-unwraps-labels", NOT, with_callbacks(lambda: [], "labels"), OTHERS, loud=True, cure=True),
+    fault("nothing-unwraps", NOT, with_callbacks(list), ALL, loud=True, cure=True),
+    fault("nothing-unwraps-labels", NOT, with_callbacks(list, "labels"), OTHERS, loud=True, cure=True),
     fault("unwrapped-too-early", NOT, with_callbacks(lambda: [stack.LooksTooEarly()]), SOME, loud=True, cure=True),
 ]

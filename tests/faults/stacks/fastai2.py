@@ -5,7 +5,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
-import fastai.callback.schedule  # noqa: F401  fit_one_cycle
+import fastai.callback.schedule  # fit_one_cycle
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
