@@ -82,3 +82,9 @@ def test_the_readme_and_the_list_of_what_is_supported_name_the_locked_versions(s
     fastai = pins(stack)["fastai"]
     assert f"fastai {fastai}" in read("docs/supported.md")
     assert re.search(rf"^\| `{stack}` \| 3.11 \| {pins(stack)['torch'][:4]} \| {fastai[:3]}", read("README.md"), re.M)
+
+
+@pytest.mark.parametrize("template", ["ISSUE_TEMPLATE/bug.md", "ISSUE_TEMPLATE/idea.md", "pull_request_template.md"])
+def test_whoever_reports_something_is_asked_what_the_doctor_says(template):
+    asked = " ".join(read(f".github/{template}").split())
+    assert "fastai-hf diagnose train.py:make_learner --json diagnosis.json" in asked
