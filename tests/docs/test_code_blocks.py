@@ -7,6 +7,7 @@ import torch
 
 from tests.docs.code_blocks import ROOT, BadMark, blocks_of, chains
 from tests.docs.run_blocks import commands, run_chain, steps, without_repeats
+from tests.forked_command import run_in_a_copy
 from tests.installed_stack import FASTAI_1, FASTAI_2
 
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
@@ -111,6 +112,11 @@ def test_a_command_is_held_to_its_exit_code(page, monkeypatch, exit_code):
     fails = pytest.raises(AssertionError, match="exit code 0, expected 3")
     with contextlib.nullcontext() if exit_code == 3 else fails:
         run_chain(blocks, monkeypatch)
+
+
+def test_a_command_that_fails_in_a_copy_of_this_process_fails_and_is_quoted():
+    ended, said = run_in_a_copy("fastai-hf compare no_such_file.py:make_learner")
+    assert ended == 2 and "no_such_file.py" in said and said.count("\n") == 1
 
 
 def test_what_is_printed_is_no_command():
