@@ -1,6 +1,6 @@
 """Every message of the package as it stands in the source, and examples of how it reads: ``expected_messages.txt``.
 
-``python -m tests.message_catalogue --write`` writes that file again; ``tests/test_messages.py`` holds the package to it,
+``python -m tests.message_catalogue --write`` writes that file; ``tests/test_messages.py`` holds the package to it,
 so new wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the
 cases of the doctor's checks (findings); those of the fastai that is not installed stay as they were.
 """

@@ -44,7 +44,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
         error_text = " ".join(str(error).split())
         print(
-            f"fastai-hf: the run failed: {type(error).__name__}: {error_text}{suggest_fix(error)}; add --traceback to see "
+            f"fastai-hf: the run failed: {type(error).__name__}: {error_text}{suggest_fix(error)}; add "
+            "--traceback to see "
             f"where",
             file=sys.stderr,
         )

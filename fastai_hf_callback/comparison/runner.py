@@ -96,7 +96,7 @@ def validate_arms(arms: Sequence[str]) -> List[str]:
 
 
 def build_learner(make_learner: Callable[[], Any], learner_class: type, arm: str = ARMS[0]) -> Any:
-    """What `make_learner` makes, which must be a `learner_class`; what the libraries log meanwhile, the first arm has shown."""
+    """What `make_learner` makes, which must be a `learner_class`; what libraries log, the first arm has shown."""
     if not callable(make_learner):
         raise ComparisonError(
             f"{type(make_learner).__name__} was given; expected a function that makes a new Learner "

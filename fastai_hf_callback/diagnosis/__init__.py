@@ -1,1 +1,1 @@
-"""Why metrics do not move: ``probes/`` measure, ``checks/`` judge, one function a cause; examination and fit monitor."""
+"""Why metrics do not move: ``probes/`` measure, ``checks/`` judge, a function a cause; examination and fit monitor."""

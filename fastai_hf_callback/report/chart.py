@@ -50,7 +50,8 @@ class HoverRegion:
 class Chart:
     """All of a drawing.
 
-    `description` says it in words; with `ticks_at_epoch_starts` the times are where epochs begin, without where a value stands.
+    `description` says it in words; with `ticks_at_epoch_starts` the times are where epochs begin, without where a
+    value stands.
     """
 
     quantity: str

@@ -46,7 +46,8 @@ def _describe_outputs(evidence: Evidence) -> Optional[str]:
         (out.changes_with_batch_mates, "other batch mates"),
     )
     changes = [f"{format_figure(change)} with {what}" for change, what in answers if change is not None]
-    description = f"shape {out.shape} for targets {out.target_shape}, from {format_figure(out.lowest)} to {format_figure(out.highest)}"
+    extremes = f"from {format_figure(out.lowest)} to {format_figure(out.highest)}"
+    description = f"shape {out.shape} for targets {out.target_shape}, {extremes}"
     return f"{description}; they change, in spreads between rows, by {', '.join(changes)}" if changes else description
 
 
@@ -109,12 +110,10 @@ def _describe_metrics(evidence: Evidence) -> Optional[str]:
 
 def _describe_last_fit(evidence: Evidence) -> Optional[str]:
     fit = evidence.history
-    return (
-        None
-        if fit is None or not fit.losses
-        else f"{len(fit.losses)} steps; {'smoothed ' if fit.smoothed else ''}train loss {format_figure(fit.early)} in the first "
-        f"quarter, {format_figure(fit.late)} in the last"
-    )
+    if fit is None or not fit.losses:
+        return None
+    smoothed, early, late = "smoothed " if fit.smoothed else "", format_figure(fit.early), format_figure(fit.late)
+    return f"{len(fit.losses)} steps; {smoothed}train loss {early} in the first quarter, {late} in the last"
 
 
 _DESCRIPTIONS: List[Tuple[str, Callable[[Evidence], Optional[str]]]] = [

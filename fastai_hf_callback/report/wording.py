@@ -113,7 +113,8 @@ def _to_sentence(text: str) -> str:
 def list_remarks(comparison: ComparisonResult) -> List[str]:
     """Which metrics stand at their base rate although the model learns."""
     return [
-        f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text scores, while "
+        f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text "
+        "scores, while "
         f"the model learns: this metric cannot see it."
         for m in comparison.movements
         if comparison.moved and _is_stuck_at_base_rate(m)

@@ -72,9 +72,9 @@ class Movement:
     resolution : float
         The smallest step a proportion over the evaluated targets can make: one divided by their number.
     moved : bool
-        Whether `value_range` exceeds `broken_range` by more than `resolution` (for ``train_loss`` one divided by the number of
-        training targets), and the metric did more than go from its untrained value to a constant predictor's and stay
-        there: the best one's, or that of one that says the same of every text.
+        Whether `value_range` exceeds `broken_range` by more than `resolution` (for ``train_loss`` one divided by the
+        number of training targets), and the metric did more than go from its untrained value to a constant predictor's
+        and stay there: the best one's, or that of one that says the same of every text.
     base_rate : float or None
         What a constant predictor scores.
     """

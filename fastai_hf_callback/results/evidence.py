@@ -297,7 +297,7 @@ class Weights:
 
 @dataclass
 class MetricEvidence:
-    """One metric, on real outputs of ``rows`` validation rows and on stand-ins; ``distinct_predictions`` counts the classes said."""
+    """One metric, on outputs of ``rows`` validation rows and on stand-ins; ``distinct_predictions`` counts classes."""
 
     name: str
     value: Optional[float] = None

@@ -20,8 +20,8 @@ __all__ = [
 Rows = Union[Sequence[int], np.ndarray]
 
 # Batches whose rows are sorted together: more waste less padding and mix less. On log-normal lengths (5 to 120 tokens,
-# 32 rows) 25, 50 and 100 batches compute 1.09, 1.04 and 1.02 tokens per real token; docs/evidence/benchmarks.md has the figures
-# from few rows to many, and the accuracy beside that of random batches.
+# 32 rows) 25, 50 and 100 batches compute 1.09, 1.04 and 1.02 tokens per real token; docs/evidence/benchmarks.md has
+# the figures from few rows to many, and the accuracy beside that of random batches.
 WINDOW = 100
 
 
@@ -97,8 +97,9 @@ def global_batch_sizes(rows: int, bs: int, world_size: int) -> List[int]:
     Returns
     -------
     list of int
-        They add up to `rows`, and each is at least `world_size`: no process is without a row, which would leave the others
-        waiting for its gradients. Only where `bs` is 1 and `rows` no multiple of `world_size`, some take 2 rows at the last.
+        They add up to `rows`, and each is at least `world_size`: no process is without a row, which would leave the
+        others waiting for its gradients. Only where `bs` is 1 and `rows` no multiple of `world_size`, some take 2 rows
+        at the last.
 
     Raises
     ------

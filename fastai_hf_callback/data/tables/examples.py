@@ -32,10 +32,11 @@ class Examples(NamedTuple):
     pairs : list of str or None
         The second texts.
     targets : numpy.ndarray or list of numpy.ndarray or None
-        ``"single_label_classification"``: int64 ``(n,)``; ``"multi_label_classification"``: float32 ``(n, columns)`` of 0 and 1; ``"regression"``: float32
-        ``(n,)``, or ``(n, columns)`` with several columns; ``"token-classification"``: an int64 array each, one class per word;
-        ``"question-answering"``: int64 ``(n, 2)``, the characters of the second text that answer the first, the end excluded, -1
-        without an answer. None for a test without labels.
+        ``"single_label_classification"``: int64 ``(n,)``; ``"multi_label_classification"``: float32 ``(n, columns)``
+        of 0 and 1; ``"regression"``: float32 ``(n,)``, or ``(n, columns)`` with several columns;
+        ``"token-classification"``: an int64 array each, one class per word; ``"question-answering"``: int64
+        ``(n, 2)``, the characters of the second text that answer the first, the end excluded, -1 without an answer.
+        None for a test without labels.
     """
 
     texts: List[Any]
@@ -59,8 +60,8 @@ class LabeledSplits(NamedTuple):
     task : str
         One of `TASKS`.
     names : list of str
-        The classes in the order of their numbers; the label columns for ``"multi_label_classification"`` and ``"regression"``; ``["start",
-        "end"]`` for ``"question-answering"``.
+        The classes in the order of their numbers; the label columns for ``"multi_label_classification"`` and
+        ``"regression"``; ``["start", "end"]`` for ``"question-answering"``.
     said : list of str
         What the user should be told, one line each.
     """
@@ -98,8 +99,8 @@ def read_examples(
     text : str
         The column of texts; for ``"token-classification"`` of lists of words.
     labels : str or list of str
-        A column of classes, numbers or lists; several columns of 0 and 1, or of numbers; for ``"question-answering"`` see
-        ``qa_answers.read_answers``.
+        A column of classes, numbers or lists; several columns of 0 and 1, or of numbers; for ``"question-answering"``
+        see ``qa_answers.read_answers``.
     text_pair : str, optional
         The column of second texts.
     test : pandas.DataFrame, path-like or list of str, optional
@@ -176,7 +177,8 @@ def _check_names(names: List[Any]) -> None:
 def _check_pair_fits(task: str, text_pair: Any) -> None:
     if task == "token-classification" and text_pair is not None:
         raise InvalidInputError(
-            f"text_pair={text_pair!r} was given and task is 'token-classification'; expected one text of words per row: leave "
+            f"text_pair={text_pair!r} was given and task is 'token-classification'; expected one text of "
+            "words per row: leave "
             f"text_pair out"
         )
     if task == "question-answering" and text_pair is None:

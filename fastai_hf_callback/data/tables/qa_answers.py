@@ -67,7 +67,8 @@ def read_answers(split: Split, contexts: Sequence[str], labels: Sequence[Any]) -
     ]
     messages = (
         [
-            f"{len(several)} answer(s) of {split.name} stand in their context more than once ({split.locate_rows(several)}): the "
+            f"{len(several)} answer(s) of {split.name} stand in their context more than once "
+            f"({split.locate_rows(several)}): the "
             f"first place is taken; two columns, labels=[answer, its first character], say which"
         ]
         if several

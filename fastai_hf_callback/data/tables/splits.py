@@ -35,8 +35,8 @@ VALID_MARKS = {
 class Split(NamedTuple):
     """The rows of one split: `positions` of the caller's `frame`, which is never written to.
 
-    ``row_template`` is how the caller would write some of these rows, ``drop_template`` how a frame without some columns; ``path``
-    is the file they were read from, ``classes`` the order of classes that the data bring themselves.
+    ``row_template`` is how the caller would write some of these rows, ``drop_template`` how a frame without some
+    columns; ``path`` is the file they were read from, ``classes`` the order of classes that the data bring themselves.
     """
 
     name: str
@@ -93,7 +93,7 @@ def open_splits(
 
 
 def unique_tables(splits: Sequence[Split]) -> List[Split]:
-    """The tables that the splits are rows of, each once: what is drawn for validation is a row of train to its owner."""
+    """The tables that the splits are rows of, each once: what is drawn for validation is its owner's row of train."""
     tables: List[Split] = []
     for split in splits:
         if not any(split.frame is table.frame for table in tables):

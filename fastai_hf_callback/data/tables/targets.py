@@ -108,7 +108,8 @@ def _check_regression_columns(train: Split, labels: List[Any]) -> str:
         wrong = np.isnan(numbers)
         if wrong.any():
             raise InvalidInputError(
-                f"label column {label!r} holds {describe_first_wrong(train, label, wrong)}, {train.locate_rows(wrong)}; "
+                f"label column {label!r} holds {describe_first_wrong(train, label, wrong)}, "
+                f"{train.locate_rows(wrong)}; "
                 f"several label columns must hold 0 and 1 (several labels per text) or numbers; give "
                 f"one column of classes alone"
             )
@@ -146,7 +147,7 @@ def _check_no_stringified_lists(column: Any, label: Any) -> None:
 def read_targets(
     splits: Sequence[Split], labels: List[Any], task: str, classes: Optional[Sequence[Any]], task_given: bool = False
 ) -> Tuple[List[str], List[Any]]:
-    """Names, and the targets of each split; the first is train. `task_given`: by the caller, and not from the columns."""
+    """Names, and the targets of each split; the first is train. `task_given`: by the caller, not from the columns."""
     for table in unique_tables(splits):
         for label in labels:
             check_no_missing(table, label)

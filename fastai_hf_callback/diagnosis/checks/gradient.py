@@ -217,7 +217,8 @@ def check_step_skipped(evidence: Evidence) -> Optional[Finding]:
     return Finding(
         "step-skipped",
         "error",
-        f"opt.step() is skipped in every batch of an epoch: a callback returns skip_step{_format_callbacks(step.skipped_by)}.",
+        "opt.step() is skipped in every batch of an epoch: a callback returns "
+        f"skip_step{_format_callbacks(step.skipped_by)}.",
         {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by},
         fix,
     )

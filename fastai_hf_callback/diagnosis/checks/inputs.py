@@ -184,7 +184,8 @@ def _mask_without_effect(evidence: Evidence) -> Optional[Finding]:
         "attention-mask-wrong",
         "note",
         f"The model gets a mask that marks the padding (id {inputs.pad_token_id}) and its logits still change by "
-        f"{_padding_change(evidence):.2g} of their spread when padding is taken away: what comes after the body, a mean "
+        f"{_padding_change(evidence):.2g} of their spread when padding is taken away: what comes after the "
+        "body, a mean "
         f"or a last position, reads padding.",
         {"padding": inputs.pad_share, "change with padding": _padding_change(evidence)},
         "(hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)  # in the head, instead of a mean",

@@ -84,7 +84,8 @@ def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str,
     """How the value of a row's prediction hangs on the other rows of its batch, in words and figures."""
     if _depends_on_other_rows(m):
         yield (
-            f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from {min(_other_scores(m)):.4g} "
+            f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
+            f"{min(_other_scores(m)):.4g} "
             f"to {max(_other_scores(m)):.4g}, right ones in halves of the rows {m.ideal_on_halves})",
             {"right, by halves": m.ideal_on_halves},
         )

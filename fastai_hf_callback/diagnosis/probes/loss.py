@@ -58,7 +58,7 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior
 
 
 def probe_all_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
-    """Add to `evidence` what more targets than `logits` has rows tell: ``constant_all_targets`` and ``ignored_targets``."""
+    """Set ``constant_all_targets`` and ``ignored_targets``, where there are more targets than `logits` has rows."""
     outputs = logits[:1].expand(len(target), *logits.shape[1:]) if logits.dim() else logits
     with torch.no_grad():
         evidence.constant_all_targets = _constant_loss(loss_func, outputs, target)

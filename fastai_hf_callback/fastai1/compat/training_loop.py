@@ -52,7 +52,7 @@ def find_running_loss_func() -> Optional[Callable[..., Any]]:
 
 
 def find_running_callbacks() -> Sequence[Callback]:
-    """All callbacks of the handler that is calling one of them, read from its frame as ``find_running_loss_func`` is."""
+    """All callbacks of the handler that is calling one of them, read from its frame like ``find_running_loss_func``."""
     frame = sys._getframe(1)
     for _ in range(12):
         if frame is None:

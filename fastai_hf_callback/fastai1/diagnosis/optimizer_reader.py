@@ -48,7 +48,7 @@ class OptimizerReader:
                 continue
             half, full = vars(holder).get("model_params"), vars(holder).get("master_params")
             for ours, theirs in zip(half or [], full or []):
-                # Several callbacks may hold copies (a probe's own next to the live one's): those that are stepped count.
+                # Several callbacks may hold copies (a probe's own next to the live one's): the stepped ones count.
                 pairs.update(
                     {
                         id(p): m

@@ -47,8 +47,8 @@ class TaskLabels:
     task : str
         One of ``examples.TASKS``.
     names : list of str
-        The classes in the order of their numbers; the label columns for ``"multi_label_classification"`` and ``"regression"``; what the two
-        outputs say for ``"question-answering"``.
+        The classes in the order of their numbers; the label columns for ``"multi_label_classification"`` and
+        ``"regression"``; what the two outputs say for ``"question-answering"``.
     """
 
     def __init__(self, task: str, names: List[str]):
