@@ -84,7 +84,24 @@ def test_the_readme_and_the_list_of_what_is_supported_name_the_locked_versions(s
     assert re.search(rf"^\| `{stack}` \| 3.11 \| {pins(stack)['torch'][:4]} \| {fastai[:3]}", read("README.md"), re.M)
 
 
-@pytest.mark.parametrize("template", ["ISSUE_TEMPLATE/bug.md", "ISSUE_TEMPLATE/idea.md", "pull_request_template.md"])
+DIAGNOSIS = "fastai-hf diagnose train.py:make_learner --json diagnosis.json"
+
+
+@pytest.mark.parametrize("form", ["ISSUE_TEMPLATE/bug_report.yml", "ISSUE_TEMPLATE/feature_request.yml"])
+def test_a_form_is_one_that_the_host_reads(form):
+    read_form = pytest.importorskip("yaml").safe_load(read(f".github/{form}"))
+    assert {"name", "description", "body"} <= set(read_form)
+    assert len({field["id"] for field in read_form["body"]}) == len(read_form["body"])
+
+
+@pytest.mark.parametrize(
+    "template", ["ISSUE_TEMPLATE/bug_report.yml", "ISSUE_TEMPLATE/feature_request.yml", "pull_request_template.md"]
+)
 def test_whoever_reports_something_is_asked_what_the_doctor_says(template):
-    asked = " ".join(read(f".github/{template}").split())
-    assert "fastai-hf diagnose train.py:make_learner --json diagnosis.json" in asked
+    assert DIAGNOSIS in " ".join(read(f".github/{template}").split())
+
+
+def test_who_reports_a_fault_is_asked_for_the_factory_and_the_versions_too():
+    form = pytest.importorskip("yaml").safe_load(read(".github/ISSUE_TEMPLATE/bug_report.yml"))
+    required = {field["id"] for field in form["body"] if field["validations"]["required"]}
+    assert required == {"what", "factory", "diagnosis", "versions"}
