@@ -89,3 +89,21 @@ def test_no_example_is_forgotten():
     assert len(re.findall("```python", TEXT)) == sum(
         len(blocks(heading)) for heading in ("A new check", "A new architecture", "A new fastai")
     )
+
+
+def test_the_table_of_rooms_names_every_room_and_modules_that_are_there():
+    package = ROOT / "fastai_hf_callback"
+    rows = re.findall(r"^\| ((?:`[\w/]+/`(?:, )?)+) \| (.+?) \|", TEXT, flags=re.M)
+    rooms = {room: text for names, text in rows for room in re.findall(r"`([\w/]+)/`", names)}
+    there = {path.parent.relative_to(package).as_posix() for path in package.rglob("*.py")} - {"."}
+    assert {room for room in there if not room.startswith("fastai")} <= set(rooms) | {"data"}
+    for room, text in rooms.items():
+        modules = {path.stem for path in (package / room).rglob("*.py")} | {"heal", "trusted", "templates"}
+        named = set(re.findall(r"`([a-z_0-9]+)`", text))
+        assert named <= modules | {"diagnose", "compare"}, f"{room}/ has no {', '.join(sorted(named - modules))}"
+
+
+def test_where_to_look_names_files_that_are_there():
+    section = TEXT.split("| where is … | there |")[1].split("\n\n")[0]
+    for path in re.findall(r"`([\w/]+\.py)`", section):
+        assert list((ROOT / "fastai_hf_callback").rglob(path)), path
