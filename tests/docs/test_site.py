@@ -33,11 +33,14 @@ def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
 
 
 def handed_on(path, room, module, name):
-    """The name where a room hands on the core's own, and the core's is documented."""
-    source = re.search(
-        rf"^from fastai_hf_callback\.([\w.]+) import {name}$", path.read_text(encoding="utf-8"), flags=re.M
-    )
-    return {f"{room}.{module}.{name}"} if source and f"{source[1]}.{name}" in API else set()
+    """The name where a room hands on the core's own, or the core's signature and docstring, and the core's is documented."""
+    source = path.read_text(encoding="utf-8")
+    imported = re.search(rf"^from fastai_hf_callback\.([\w.]+) import {name}$", source, flags=re.M)
+    wrapped = re.search(r"^from fastai_hf_callback\.([\w.]+) import (\w+) as core$", source, flags=re.M)
+    cores = {f"{imported[1]}.{name}"} if imported else set()
+    if wrapped and f"core.{name}" in source:
+        cores.add(f"{wrapped[1]}.{wrapped[2]}.{name}")
+    return {f"{room}.{module}.{name}"} if any(core in API for core in cores) else set()
 
 
 def test_every_page_of_the_api_names_code_that_is_there():
