@@ -33,7 +33,7 @@ def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
 
 
 def handed_on(path, room, module, name):
-    """The name where a room hands on the core's own, or the core's signature and docstring, and the core's is documented."""
+    """The name where a room hands on the core's own, or its signature, and the core's is documented."""
     source = path.read_text(encoding="utf-8")
     imported = re.search(rf"^from fastai_hf_callback\.([\w.]+) import {name}$", source, flags=re.M)
     wrapped = re.search(r"^from fastai_hf_callback\.([\w.]+) import (\w+) as core$", source, flags=re.M)
