@@ -29,7 +29,7 @@ BATCHING, DATA, DATA_2 = (
     "tests/data/test_text_data.py tests/fastai2/data",
 )
 CALLBACK_2, LOOP_2, ARMS_2 = CALLBACK.replace("1", "2"), LOOP.replace("1", "2"), ARMS.replace("1", "2")
-PROBE, MENDING = "tests/fastai1/diagnosis/test_diagnose.py", "tests/fastai1/compat/heal"
+PROBE, MENDING = "tests/diagnosis/test_diagnose.py", "tests/fastai1/compat/heal"
 
 
 class Mutant(NamedTuple):
@@ -84,7 +84,7 @@ MUTANTS = (
         "diagnosis/fit_monitor.py",
         "        except Exception as error:\n            self.monitor.record",
         "        except TypeError as error:\n            self.monitor.record",
-        "tests/fastai1/diagnosis/test_doctor.py",
+        "tests/diagnosis/test_doctor.py",
     ),
     Mutant(
         "the short batch is left out",

@@ -3,51 +3,20 @@
 import warnings
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle
-import numpy as np
 import pytest
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.progress import CSVLogger
-from fastai.callback.tracker import SaveModelCallback
-from torch import nn
 
-from fastai_hf_callback import HFCallback, InvalidInputError, diagnose
+from fastai_hf_callback import diagnose
 from fastai_hf_callback.fastai2.comparison.patched_loop import patched_loop
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai2.diagnosis.fixes import FASTAI2_PHRASES
+from tests.diagnosis.learner_states import differences, state_of
 from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
-from tests.fastai2.diagnosis.learner_states import STATES, differences, fitted, run, state_of
 from tests.fastai2.learners import make_learner
 from tests.slow_marks import mark_slow_after
 
 # -- nothing is changed ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", mark_slow_after(2, STATES))
-def test_the_fit_that_follows_is_the_same(make):
-    assert run(make, diagnose) == run(make)
-
-
-def test_a_changed_weight_would_be_seen():
-    def disturbing(learn):
-        diagnose(learn)
-        next(learn.model.parameters()).data.add_(1e-6)
-
-    assert run(fitted, disturbing) != run(fitted)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["roberta", "distilbert", "xlnet", "gpt2", "electra", "albert"])
-def test_on_every_architecture(model):
-    assert run(lambda: fitted(model), diagnose) == run(lambda: fitted(model))
-
-
-@pytest.mark.parametrize("make", STATES)
-def test_nothing_of_the_learner_is_another(make):
-    learn = make()
-    before = state_of(learn)
-    diagnose(learn)
-    assert differences(before, state_of(learn)) == []
 
 
 @pytest.mark.parametrize(
@@ -58,40 +27,6 @@ def test_nothing_of_a_faulty_learner_is_another(name):
     before = state_of(learn)
     diagnose(learn)
     assert differences(before, state_of(learn)) == []
-
-
-class Deep(Callback):
-    """Keeps what it hears in places that a shallow copy would share."""
-
-    def __init__(self):
-        self.heard, self.counts, self.mean = {"losses": []}, np.zeros(2), torch.zeros(2)
-
-    def after_batch(self):
-        self.heard["losses"].append(self.learn.training)
-        self.counts += 1
-        self.mean.add_(1)
-
-
-def test_what_a_callback_keeps_deep_inside_is_not_touched():
-    learn, callback = make_learner(), Deep()
-    learn.add_cb(callback)
-    diagnose(learn)
-    assert callback.heard == {"losses": []} and not callback.counts.any() and not callback.mean.any()
-    learn.fit(1, 1e-3)
-    assert callback.heard["losses"] and callback.counts.all() and callback.mean.all()  # it does hear a fit
-
-
-def test_files_are_not_written(tmp_path):
-    learn = make_learner(path=tmp_path, cbs=[HFCallback(), CSVLogger(), SaveModelCallback()])
-    diagnose(learn)
-    assert list(tmp_path.rglob("*.*")) == []
-
-
-def test_what_is_no_learner_is_refused_in_one_line():
-    with pytest.raises(InvalidInputError, match="expected a fastai Learner"):
-        diagnose(nn.Linear(2, 2))
-    with pytest.raises(InvalidInputError, match="batches=0"):
-        diagnose(make_learner(), batches=0)
 
 
 def test_after_a_fit_that_failed_for_want_of_the_callback():

@@ -6,9 +6,9 @@ import torch
 from fastai.callback.core import Callback
 
 from fastai_hf_callback import Doctor, HFCallback, diagnose
+from tests.diagnosis.learner_states import differences, run, state_of
 from tests.fastai2.data.test_text_data import make_data
 from tests.fastai2.data.test_text_data import make_learner as learner_of_texts
-from tests.fastai2.diagnosis.learner_states import differences, run, state_of
 from tests.fastai2.learners import make_learner
 from tests.slow_marks import mark_slow_after
 from tests.tiny_texts import fast_tokenizer

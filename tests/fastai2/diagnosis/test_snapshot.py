@@ -9,7 +9,7 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from fastai_hf_callback.fastai2.diagnosis.snapshot import copy_callback, preserve_everything
-from tests.fastai2.diagnosis.learner_states import STATES, differences, fitted, run, state_of
+from tests.diagnosis.learner_states import STATES, differences, fitted, run, state_of
 from tests.fastai2.learners import make_learner
 from tests.slow_marks import mark_slow_after
 
