@@ -1,4 +1,4 @@
-"""What ``text_data`` is told beside its data, checked before anything is read. Imports torch and ``errors``."""
+"""What ``text_data`` is given next to its data, checked before anything is read. Imports torch and ``errors``."""
 
 import os
 from numbers import Integral
@@ -21,7 +21,7 @@ def check_arguments(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: A
     sizes = {"bs": (bs, 1), "val_bs": (bs if val_bs is None else val_bs, 1), "num_workers": (num_workers, 0)}
     for name, (value, minimum) in sizes.items():
         if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
-            raise InvalidInputError(f"{name}={value!r} was given; expected a whole number from {minimum} on")
+            raise InvalidInputError(f"{name}={value!r} was given; expected a whole number, at least {minimum}")
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidInputError(f"path={path!r} was given; expected a folder: path='.'")
     try:

@@ -142,8 +142,7 @@ def text_data(
         Batches hold tensors, padded to the longest text of the batch, with the mask, and the target last; ``inputs``
         names them for ``HFModel(model, inputs=data.inputs)``. Training batches hold texts of similar length and are
         drawn again each epoch from torch's generator; all other sets keep the caller's row order (``ordered_preds`` is
-        the faster way to predict). No row is left out. ``loss_func`` fits the task, and fastai 2's ``Learner`` finds
-        it.
+        the faster way to predict). No row is left out. ``loss_func`` fits the task; fastai 2's ``Learner`` finds it.
 
     Raises
     ------

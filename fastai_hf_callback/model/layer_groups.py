@@ -18,7 +18,7 @@ Path = Tuple[str, ...]
 
 MAX_GROUPS = 5  # by default, as fastai splits its own transformers: embeddings, three of the encoder, head
 MIN_BLOCK_SHARE = 0.25  # of the largest: a list of smaller ones is no part of the encoder (a head per label, say)
-EMBEDDINGS = 0  # depth: then the blocks, from 1 on, then the head
+EMBEDDINGS = 0  # depth: then the blocks, counted from 1, then the head
 
 
 def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[ModuleOrParameter]]:
@@ -29,7 +29,7 @@ def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[M
     model : nn.Module
         Any model whose encoder is a list of blocks; wrappers around it do not matter.
     n : int, optional
-        How many groups: 2 are body and head, from 3 on the first is the embeddings. By default five (the encoder in
+        How many groups: 2 are body and head, from 3 the first is the embeddings. By default five (the encoder in
         three), or as many as a small model has.
 
     Returns
@@ -159,8 +159,8 @@ class _Layout:
     def depth(self, part: _OwnedPart) -> int:
         """0 for the embeddings, the number of the block, or the head's.
 
-        What stands beside the blocks in the encoder goes with the last of them, a final norm for one, unless the
-        model has no other head; what stands beside the encoder and after it, such as a pooler, is the head.
+        What stands next to the blocks in the encoder goes with the last of them, a final norm for one, unless the
+        model has no other head; what stands next to the encoder and after it, such as a pooler, is the head.
         """
         if id(part.owner) in self._block_of:
             return self._block_of[id(part.owner)]
@@ -248,7 +248,7 @@ def _list_blocks(stack: nn.Module) -> List[nn.Module]:
 
 
 def _find_inner_stack(item: nn.Module) -> Optional[nn.Module]:
-    """The list of like blocks that holds all parameters of `item`, if there is one."""
+    """The list of blocks of one class that holds all parameters of `item`, if there is one."""
     own = {id(p) for p in item.parameters()}
     return next(
         (

@@ -91,5 +91,5 @@ class NextTokenLoss(nn.Module):
         return logits.softmax(-1)
 
     def decodes(self, probabilities: Tensor) -> Tensor:
-        """At each position the token that is foretold to come next, int64, ``(rows, width)``."""
+        """At each position the token that is predicted to come next, int64, ``(rows, width)``."""
         return probabilities.argmax(-1)

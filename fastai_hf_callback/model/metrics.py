@@ -38,7 +38,7 @@ def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmo
 
     Notes
     -----
-    With few yeses it is high for a predictor that never says yes: put ``ConstantBaseline(accuracy_thresh)`` beside it.
+    With few yeses it is high for a predictor that never says yes: put ``ConstantBaseline(accuracy_thresh)`` next to it.
     """
     _check_columns("accuracy_thresh", outputs, targets)
     predicted = (outputs.sigmoid() if sigmoid else outputs) > thresh

@@ -21,12 +21,12 @@ Rows = Union[Sequence[int], np.ndarray]
 
 # Batches whose rows are sorted together: more waste less padding and mix less. On log-normal lengths (5 to 120 tokens,
 # 32 rows) 25, 50 and 100 batches compute 1.09, 1.04 and 1.02 tokens per real token; docs/evidence/benchmarks.md has
-# the figures from few rows to many, and the accuracy beside that of random batches.
+# the figures from few rows to many, and the accuracy next to that of random batches.
 WINDOW = 100
 
 
 class LengthBucketSampler(Sampler):
-    """Row numbers in an order in which every `bs` of them are of like length; another order at each pass.
+    """Row numbers in an order in which every `bs` of them are of similar length; another order at each pass.
 
     Rows are drawn at random, cut into windows of `window` batches, sorted by length within each, and the batches are
     drawn at random. The batch with the longest row comes first, so that what does not fit into memory shows at once;
@@ -91,7 +91,7 @@ def global_batch_sizes(rows: int, bs: int, world_size: int) -> List[int]:
         At least `world_size`.
     bs : int
         Rows per batch and process.
-    world : int
+    world_size : int
         Processes.
 
     Returns
@@ -125,10 +125,10 @@ def shard_batches(order: Rows, bs: int, world_size: int, interleave: bool = Fals
     Parameters
     ----------
     order : sequence of int
-        Rows, those of like length together; at least `world_size`.
-    bs, world : int
+        Rows, those of similar length together; at least `world_size`.
+    bs, world_size : int
         As in :func:`global_batch_sizes`.
-    leveled : bool
+    interleave : bool
         Deal the rows of a step one by one, like cards, so that all processes have rows of the same lengths and none
         waits for the others; by default in one piece each, so that the pieces put together are `order` again.
 
@@ -156,7 +156,7 @@ def shard_batches_evenly(order: Rows, bs: int, world_size: int) -> Tuple[List[Li
     Parameters
     ----------
     order : sequence of int
-    bs, world : int
+    bs, world_size : int
         As in :func:`global_batch_sizes`.
 
     Returns

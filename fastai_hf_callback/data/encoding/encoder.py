@@ -94,7 +94,7 @@ class TextEncoder:
         Raises
         ------
         InvalidInputError
-            When a text is no str, or `pairs` does not fit.
+            When a text is not str, or `pairs` does not fit.
         """
         valid_texts = _validate_texts(texts, pairs)
         if valid_texts.seconds is not None:
@@ -123,7 +123,7 @@ def _get_pad_token_id(tokenizer: Tokenizer) -> int:
     if getattr(tokenizer, "_pad_token", "") is None:  # asked for its id, pytorch-transformers would fail
         return 0
     pad = getattr(tokenizer, "pad_token_id", None)
-    return 0 if pad is None else int(pad)  # any id does: the mask built beside it hides it
+    return 0 if pad is None else int(pad)  # any id does: the mask built next to it hides it
 
 
 def _decode_pytorch_transformers(tokenizer: LegacyTokenizer, ids: List[int]) -> str:
@@ -204,7 +204,7 @@ def _validate_texts(texts: Any, pairs: Any) -> Texts:
         return Texts(firsts, None, is_split_into_words)
     if is_split_into_words:
         raise InvalidInputError(
-            "texts of words and pairs were given; expected pairs only beside texts that are str; write pairs=None"
+            "texts of words and pairs were given; expected pairs only next to texts that are str; write pairs=None"
         )
     seconds = _as_list("pairs", pairs)
     if len(seconds) != len(firsts):
@@ -247,7 +247,7 @@ def _raise_for_bad_texts(texts: List[Any], bad: List[int], name: str, expected: 
         where = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         first = texts[bad[0]]
         raise InvalidInputError(
-            f"{len(bad)} of {len(texts)} {name} are no {expected} (positions {where}; the first is "
+            f"{len(bad)} of {len(texts)} {name} are not {expected} (positions {where}; the first is "
             f"{_shorten_repr(first)}, {type(first).__name__}); write {advice}"
         )
 

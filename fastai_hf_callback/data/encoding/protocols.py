@@ -1,4 +1,4 @@
-"""What is asked of a tokenizer, for type checkers: the classes of Hugging Face's libraries fit, of any version."""
+"""What is asked of a tokenizer, for type checkers: Hugging Face's own classes fit, whatever their version."""
 
 from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union
 

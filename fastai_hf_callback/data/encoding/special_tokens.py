@@ -1,4 +1,4 @@
-"""Which special tokens stand around a text or a pair, and on which side a tokenizer pads: asked of itself."""
+"""Which special tokens stand around a text or a pair, and on which side a tokenizer pads: it is asked itself."""
 
 from typing import List, Optional, Tuple, Union, cast
 

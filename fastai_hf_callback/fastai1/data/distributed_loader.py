@@ -17,7 +17,7 @@ __all__ = ["ShardedLengthBucketSampler", "TextLoader"]
 
 
 class ShardedLengthBucketSampler(Sampler):
-    """This process's batches of rows, drawn anew at each pass: see ``batching.shard_batches``.
+    """This process's batches of rows, drawn again at each pass: see ``sampler.shard_batches``.
 
     All processes must begin a pass together: process 0 tells the others what it has drawn.
 

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Optional
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -64,9 +65,8 @@ def ordered_preds(
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
     loader = _find_loader(learn, ds_type)
     order = sort_longest_first(loader.dataset.x.lengths)
-    with _replace_attribute(
-        learn.data, _LOADER_ATTRIBUTES[ds_type], _reorder_loader(loader, order)
-    ), _preserve_callbacks(learn):
+    by_length = loader.new(shuffle=False, drop_last=False, sampler=_FixedOrderSampler(order))
+    with patch.object(learn.data, _LOADER_ATTRIBUTES[ds_type], by_length), _preserve_callbacks(learn):
         found = learn.get_preds(ds_type, activ=activ, with_loss=with_loss, pbar=pbar)
     back = torch.from_numpy(np.argsort(order))
     return [_reorder_rows(back, rows) for rows in found]
@@ -104,10 +104,6 @@ def _find_loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
     return loader
 
 
-def _reorder_loader(loader: DeviceDataLoader, order: np.ndarray) -> DeviceDataLoader:
-    return loader.new(shuffle=False, drop_last=False, sampler=_FixedOrderSampler(order))
-
-
 class _FixedOrderSampler(Sampler):
     """These rows, in this order."""
 
@@ -123,19 +119,9 @@ class _FixedOrderSampler(Sampler):
 
 @contextmanager
 def _preserve_callbacks(learn: Learner) -> Iterator[None]:
-    """fastai's get_preds makes all of ``callback_fns`` anew: the last fit's recorder and doctor would be lost."""
+    """fastai's get_preds makes all of ``callback_fns`` again: the last fit's recorder and doctor would be lost."""
     kept = {name: value for name, value in vars(learn).items() if isinstance(value, Callback)}
     try:
         yield
     finally:
         vars(learn).update(kept)
-
-
-@contextmanager
-def _replace_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)

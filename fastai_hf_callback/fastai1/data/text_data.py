@@ -20,9 +20,8 @@ __all__ = ["build_text_loaders", "text_data"]
 def text_data(prepared: core.PreparedTexts) -> TextBunch:
     if prepared.examples.task == "question-answering":
         raise InvalidInputError(
-            "task 'question-answering' (questions, and answers in their contexts) was given, which is there "
-            "on fastai 2 "
-            "alone; on fastai 1 build a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
+            "task 'question-answering' (questions, and answers in their contexts) was given, which is there on fastai "
+            "2 alone; on fastai 1 build a DataBunch of your own: HFCallback(element=span_logits), loss_func=SpanLoss()"
         )
     processor = prepared.make_collator(TextProcessor)
     return build_text_loaders(prepared.examples, processor, **prepared.loader_arguments)

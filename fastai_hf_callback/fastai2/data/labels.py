@@ -68,7 +68,7 @@ class TaskLabels:
         numbers : ndarray
             A class, a 0 or 1 for each label, numbers, a class for each piece, or an answer's first and last token.
         row, n_words
-            The text, as ``TextCollator.row_of`` gives it.
+            The text, as ``TextCollator.recover_row`` gives it.
         collator : TextCollator
         """
         if self.task == "single_label_classification":

@@ -22,7 +22,7 @@ __all__ = ["TextLoader", "TextLoaders"]
 class TextLoader(TfmdDL):
     """``(input_ids, ..., attention_mask, targets)`` of a ``TextDataset``; without targets where it has none.
 
-    With ``shuffle`` the batches hold rows of like length and are drawn anew at each pass, from torch's generator;
+    With ``shuffle`` the batches hold rows of similar length and are drawn again at each pass, from torch's generator;
     without, rows come in their own order.
     """
 
@@ -33,11 +33,11 @@ class TextLoader(TfmdDL):
 
     @property
     def is_reshuffled(self) -> bool:
-        """Whether rows are drawn anew at each pass; ``get_preds`` hands in their order, and only then they are not."""
+        """Whether rows are drawn again at each pass; ``get_preds`` hands in their order, and only then they are not."""
         return bool(self.shuffle) and isinstance(self.get_idxs, MethodType)
 
     def build_global_order(self, world_size: int) -> np.ndarray:
-        """One pass over the rows for `world_size` processes together: each ``bs * world`` of like length, if drawn."""
+        """One pass over the rows for `world_size` processes together: each ``bs * world`` of similar length, if drawn."""
         if not self.is_reshuffled:
             return np.array(list(self.get_idxs()), dtype=np.int64)
         return self._draw_rows(range(self.n), self.bs * world_size)

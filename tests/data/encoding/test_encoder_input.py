@@ -38,21 +38,21 @@ def test_what_is_no_tokenizer_is_refused(given_, said):
         (
             [float("nan"), "a", None, 3, 4, 5, 6],
             None,
-            "6 of 7 texts are no str (positions 0, 2, 3, 4, 5, ...; the first is nan, float); write "
+            "6 of 7 texts are not str (positions 0, 2, 3, 4, 5, ...; the first is nan, float); write "
             "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out",
         ),
-        (["a", None], None, "1 of 2 texts are no str (positions 1; the first is None, NoneType)"),
+        (["a", None], None, "1 of 2 texts are not str (positions 1; the first is None, NoneType)"),
         ("a text", None, "texts is 'a text'; expected a sequence of str; write [text] for a single one"),
         (3, None, "texts is 3; expected a sequence of str"),
-        ([["a"], "b", ["c", 4]], None, "2 of 3 texts are no list of str (positions 1, 2; the first is 'b', str)"),
+        ([["a"], "b", ["c", 4]], None, "2 of 3 texts are not list of str (positions 1, 2; the first is 'b', str)"),
         (
             np.array([["a", "b"]]),
             None,
             "texts is a ndarray of 2 dimensions; expected a sequence of str; write dataframe[",
         ),
         (["a"], ["b", "c"], "1 texts and 2 pairs were given; expected one pair for each text"),
-        (["a"], [None], "1 of 1 pairs are no str (positions 0; the first is None, NoneType)"),
-        ([["a"]], ["b"], "texts of words and pairs were given; expected pairs only beside texts that are str"),
+        (["a"], [None], "1 of 1 pairs are not str (positions 0; the first is None, NoneType)"),
+        ([["a"]], ["b"], "texts of words and pairs were given; expected pairs only next to texts that are str"),
     ],
 )
 def test_texts_that_are_none_are_refused(a_bert, texts, pairs, said):

@@ -228,10 +228,10 @@ def test_ordered_preds_keep_the_last_fits_recorder_and_doctor(slow):
 @pytest.mark.parametrize(
     "changed, said",
     (
-        (dict(bs=0), "bs=0 was given; expected a whole number from 1 on"),
-        (dict(bs="8"), "bs='8' was given; expected a whole number from 1 on"),
-        (dict(val_bs=2.5), "val_bs=2.5 was given; expected a whole number from 1 on"),
-        (dict(num_workers=-1), "num_workers=-1 was given; expected a whole number from 0 on"),
+        (dict(bs=0), "bs=0 was given; expected a whole number, at least 1"),
+        (dict(bs="8"), "bs='8' was given; expected a whole number, at least 1"),
+        (dict(val_bs=2.5), "val_bs=2.5 was given; expected a whole number, at least 1"),
+        (dict(num_workers=-1), "num_workers=-1 was given; expected a whole number, at least 0"),
         (dict(path=None), "path=None was given; expected a folder: path='.'"),
     ),
 )
