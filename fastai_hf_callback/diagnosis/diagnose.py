@@ -51,6 +51,13 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
     -----
     Callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write files. Nor
     are, on fastai 2, callbacks that were given to ``fit``: they have left the learner.
+
+    Examples
+    --------
+    >>> _ = learn.model.requires_grad_(False)
+    >>> diagnosis = diagnose(learn)
+    >>> diagnosis.healthy, diagnosis.causes
+    (False, ['everything-frozen'])
     """
     return judge(adapter, _examine(adapter, batches))
 

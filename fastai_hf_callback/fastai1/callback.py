@@ -46,6 +46,12 @@ class HFCallback(Callback):
         When the output holds no logits, or the loss would broadcast it against the target.
     GradientError
         When the loss reaches no parameter: training would go on and move nothing.
+
+    Examples
+    --------
+    >>> learn = Learner(data, HFModel(model, inputs=data.inputs), callbacks=[HFCallback()])
+    >>> learn.get_preds()[0].shape[1] == data.c
+    True
     """
 
     _order = -1000  # before every callback that reads last_output; MixedPrecision (999) turns tuples into lists

@@ -47,6 +47,12 @@ class HFCallback(Callback):
     fastai 2 puts "Exception occured in `HFCallback` ..." before what an error says; the error is the same, and its
     ``message`` and ``cause`` are unchanged. After an exception fastai keeps its last batch, and a kept output stays
     beside it, until the next run begins.
+
+    Examples
+    --------
+    >>> learn = Learner(data, HFModel(model, inputs=data.inputs), cbs=[HFCallback()])
+    >>> learn.get_preds()[0].shape[1] == data.c
+    True
     """
 
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict

@@ -1,6 +1,7 @@
 """The Examples sections of docstrings run, on each stack in its own fastai's words."""
 
 import doctest
+from contextlib import ExitStack
 from importlib import import_module
 
 import pandas as pd
@@ -24,6 +25,10 @@ SHOWN = {
     "text_data": "data.text_data",
     "layer_groups": f"{ROOM}.layer_groups",
     "ordered_preds": f"{ROOM}.data.ordered_preds",
+    "HFCallback": f"{ROOM}.callback",
+    "compare": f"{ROOM}.comparison.compare",
+    "diagnose": f"{ROOM}.diagnosis.diagnose",
+    "Doctor": f"{ROOM}.diagnosis.doctor",
 }
 
 
@@ -40,12 +45,22 @@ def namespace():
     """What stands ready: `train` and `valid` tables, `tokenizer`, `model`, `data`, `learn` and `make_learner`."""
     names = given(["frames", "tokenizer", "learn"])
     torch.manual_seed(0)
+    for module in names["learn"].model.modules():  # those of a model without pretrained weights are all at 1
+        if type(module).__name__ == "LayerNorm":
+            module.weight.data += 0.1 * torch.randn(len(module.weight))
     data = names["learn"].data if FASTAI_1 else names["learn"].dls
     public = {name: getattr(fastai_hf_callback, name) for name in fastai_hf_callback.__all__}
     ready = {"model": names["learn"].model.model, "data": data, "torch": torch, "pd": pd, "DatasetType": DatasetType}
     no_progress = import_module(f"fastai_hf_callback.{ROOM}.compat.no_progress").no_progress
-    with no_progress(names["learn"]):
-        yield {**public, **names, **ready, "Learner": learners.Learner}
+
+    def quiet_learner(*args, **kwargs):
+        learn = learners.Learner(*args, **kwargs)
+        patches.enter_context(no_progress(learn))
+        return learn
+
+    with ExitStack() as patches:
+        patches.enter_context(no_progress(names["learn"]))
+        yield {**public, **names, **ready, "Learner": quiet_learner}
 
 
 @pytest.mark.parametrize("name", SHOWN)

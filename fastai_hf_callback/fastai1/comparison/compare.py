@@ -78,6 +78,12 @@ def compare(
     -----
     The learners' ``path`` and ``model_dir`` are a temporary folder meanwhile, so that no arm overwrites
     a file of yours. On a GPU deterministic algorithms are switched on, and back afterwards.
+
+    Examples
+    --------
+    >>> comparison = compare(make_learner, fit=lambda learn: learn.fit(1, 1e-3), progress=False).check()
+    >>> comparison.identical, comparison.broken_arm_differs
+    (True, True)
     """
     require_single_process("compare")
     arms = validate_arms(arms)

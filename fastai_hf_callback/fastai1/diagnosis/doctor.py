@@ -18,6 +18,13 @@ class Doctor(LearnerCallback):
     """Watch a fit; speak at the first sound evidence; sum up in ``diagnosis``.
 
     Write ``Learner(..., callback_fns=[Doctor])`` or ``learn.callbacks.append(Doctor(learn))``.
+
+    Examples
+    --------
+    >>> learn = Learner(data, HFModel(model, inputs=data.inputs), callbacks=[HFCallback()], callback_fns=[Doctor])
+    >>> learn.fit(1, 1e-3)
+    >>> learn.doctor.diagnosis.healthy
+    True
     """
 
     _order = 3000  # after all others: what it sees is what the loss, the optimizer and the weights get

@@ -22,6 +22,13 @@ class Doctor(Callback):
 
     Write ``Learner(..., cbs=[HFCallback(), Doctor()])`` or ``learn.add_cb(Doctor())``. fastai 2 tells no callback of an
     exception: what ended a fit is for ``explain(error)``.
+
+    Examples
+    --------
+    >>> learn = Learner(data, HFModel(model, inputs=data.inputs), cbs=[HFCallback(), Doctor()])
+    >>> learn.fit(1, 1e-3)
+    >>> learn.doctor.diagnosis.healthy
+    True
     """
 
     order = 3000  # after all others: what it sees is what the loss, the optimizer and the weights get
