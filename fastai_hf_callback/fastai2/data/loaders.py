@@ -37,7 +37,7 @@ class TextLoader(TfmdDL):
         return bool(self.shuffle) and isinstance(self.get_idxs, MethodType)
 
     def build_global_order(self, world_size: int) -> np.ndarray:
-        """One pass over the rows for `world_size` processes together: each ``bs * world`` of similar length, if drawn."""
+        """One pass over the rows for all `world_size` processes; if drawn, each ``bs * world`` of similar length."""
         if not self.is_reshuffled:
             return np.array(list(self.get_idxs()), dtype=np.int64)
         return self._draw_rows(range(self.n), self.bs * world_size)
