@@ -18,19 +18,16 @@ from fastai_hf_callback.diagnosis.probes.batches import (
     is_per_token,
     pick_evenly,
     sample_rows,
+    take_rows,
     truncate_batch,
 )
-from fastai_hf_callback.diagnosis.probes.inputs import (
-    TokenView,
-    build_token_view,
-    probe_inputs,
+from fastai_hf_callback.diagnosis.probes.forward_calls import (
     record_arguments,
     record_embedding_calls,
     record_executed_modules,
-    take_rows,
     takes_mask,
-    unify_padding,
 )
+from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_view, probe_inputs, unify_padding
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss
 from fastai_hf_callback.diagnosis.probes.metrics import probe_metric

@@ -1,11 +1,11 @@
 """What the core asks of the objects that a fastai or a Hugging Face library made. Imports torch."""
 
 from pathlib import Path
-from typing import Any, Callable, Protocol, Sequence, Union
+from typing import Any, Callable, Mapping, Protocol, Sequence, Union
 
 from torch import nn
 
-__all__ = ["LearnerLike"]
+__all__ = ["LearnerLike", "TokenizerLike"]
 
 
 class LearnerLike(Protocol):
@@ -18,3 +18,12 @@ class LearnerLike(Protocol):
     model_dir: Union[str, Path]
 
     def fit_one_cycle(self, cyc_len: int, /) -> object: ...
+
+
+class TokenizerLike(Protocol):
+    """A tokenizer of either Hugging Face library, in what both call by the same name."""
+
+    @property
+    def special_tokens_map(self) -> Mapping[str, object]: ...
+
+    def convert_tokens_to_ids(self, tokens: str, /) -> Any: ...

@@ -1,7 +1,8 @@
-"""Batches of any loader, made small, and rows drawn evenly over a data set. Imports torch and numpy."""
+"""Batches of any loader, changed copies of them, and rows drawn evenly over a data set. Imports torch and numpy."""
 
 import time
-from typing import Any, Callable, List, NamedTuple, Optional
+from collections.abc import Mapping
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -9,16 +10,27 @@ from torch import Tensor
 
 from fastai_hf_callback.model.output import tensors_in
 
-from .inputs import take_rows
 from .labels import SampledRows
 
-__all__ = ["Batch", "truncate_batch", "count_rows", "is_per_token", "pick_evenly", "sample_rows"]
+__all__ = [
+    "Batch",
+    "count_rows",
+    "is_per_token",
+    "map_tensors",
+    "pick_evenly",
+    "sample_rows",
+    "take_row",
+    "take_rows",
+    "truncate_batch",
+]
 
 PROBE_ROWS = 16  # of a batch, in the forward and backward passes
 LABEL_ROWS, LABEL_SECONDS = 512, 1.5
 
 
 class Batch(NamedTuple):
+    """What a model is given, and the targets: tensors, or nests of them."""
+
     xb: Any
     yb: Any
 
@@ -32,7 +44,31 @@ def truncate_batch(batch: Batch, n: int = PROBE_ROWS) -> Batch:
 
 
 def count_rows(part: Any) -> int:
+    """The length of the first tensor that has one; 0 without any."""
     return next((t.shape[0] for t in tensors_in(part) if t.dim()), 0)
+
+
+def map_tensors(batch: Any, change: Any) -> Any:
+    """A batch of the same nesting with every tensor changed; the caller's is left alone."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        changed: Dict[Any, Any] = {k: map_tensors(v, change) for k, v in batch.items()}
+        return changed
+    if isinstance(batch, (list, tuple)):
+        made = [map_tensors(v, change) for v in batch]
+        return type(batch)(*made) if hasattr(batch, "_fields") else type(batch)(made)
+    return batch
+
+
+def take_rows(batch: Any, rows: int) -> Any:
+    """The first `rows` rows of every tensor."""
+    return map_tensors(batch, lambda t: t[:rows] if t.dim() else t)
+
+
+def take_row(batch: Any, row: int) -> Any:
+    """One row alone, padded as it is."""
+    return map_tensors(batch, lambda t: t[row : row + 1] if t.dim() else t)
 
 
 def is_per_token(target: Any, ids: Tensor) -> bool:
@@ -41,7 +77,7 @@ def is_per_token(target: Any, ids: Tensor) -> bool:
 
 
 def pick_evenly(n: int) -> List[int]:
-    """Row numbers drawn evenly from `n`, no more than are looked at."""
+    """Row numbers drawn evenly from `n`, at most `LABEL_ROWS`."""
     return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, LABEL_ROWS)).astype(int))]
 
 
@@ -52,12 +88,12 @@ def sample_rows(
 
     Parameters
     ----------
-    picks : list of int
-    collated : callable
+    row_numbers : list of int
+    collate : callable
         Row numbers -> ``Batch``, as the loader makes it.
-    place : int or None
+    ids_index : int or None
         The index of the ids among a batch's tensors.
-    pads : list of int
+    pad_ids : list of int
         Ids to leave out.
     """
     ids: List[np.ndarray] = []

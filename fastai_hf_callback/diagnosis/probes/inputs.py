@@ -1,11 +1,6 @@
-"""Token ids as the word embedding saw them: padding, masks, first tokens, unknown words. Torch alone."""
+"""Token ids as the word embedding saw them: padding, masks, first tokens. Imports torch."""
 
-import copy
-import functools
-import inspect
-from collections.abc import Mapping
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -14,120 +9,19 @@ from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.model.wrapper import MASK_NAMES
 from fastai_hf_callback.results.evidence import Inputs
 
+from .batches import count_rows, map_tensors
+from .forward_calls import EmbeddingCall, is_mask
+
 __all__ = [
-    "unify_padding",
-    "EmbeddingCall",
-    "record_embedding_calls",
-    "record_executed_modules",
-    "probe_inputs",
-    "takes_mask",
     "TokenView",
     "build_token_view",
+    "contains_ids",
     "find_word_embedding_call",
+    "probe_inputs",
+    "shuffle_words",
+    "take_unpadded_row",
+    "unify_padding",
 ]
-
-
-class EmbeddingCall(NamedTuple):
-    """An ``nn.Embedding`` and the integer tensor that it was given."""
-
-    embedding: nn.Embedding
-    ids: Tensor
-
-
-@contextmanager
-def record_embedding_calls(model: nn.Module) -> Iterator[List[EmbeddingCall]]:
-    """Collect what every ``nn.Embedding`` is given while inside; the hooks are taken off on leaving."""
-    calls: List[EmbeddingCall] = []
-    with _forward_pre_hooks(
-        model,
-        lambda m: isinstance(m, nn.Embedding),
-        lambda m, args: (
-            calls.append(EmbeddingCall(m, args[0].detach().clone()))
-            if args and isinstance(args[0], Tensor) and args[0].dim() == 2 and not _receives_mask(m, args[0])
-            else None
-        ),
-    ):
-        yield calls
-
-
-def _receives_mask(module: nn.Module, given: Tensor) -> bool:
-    """OPT's and BioGPT's positions are looked up by an embedding whose own forward counts them from the mask."""
-    return type(module).forward is not nn.Embedding.forward and _is_mask(given)
-
-
-@contextmanager
-def record_executed_modules(model: nn.Module) -> Iterator[List[nn.Module]]:
-    """Collect, in the order of their calls, the modules that have parameters of their own."""
-    calls: List[nn.Module] = []
-    with _forward_pre_hooks(
-        model,
-        lambda m: bool(m._parameters) and any(p is not None for p in m._parameters.values()),
-        lambda m, args: calls.append(m),
-    ):
-        yield calls
-
-
-@contextmanager
-def _forward_pre_hooks(model: nn.Module, select: Any, on_call: Any) -> Iterator[None]:
-    def hook(module, args):
-        on_call(module, args)
-
-    handles = [m.register_forward_pre_hook(hook) for m in model.modules() if select(m)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def record_arguments(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
-    """Collect by name what every module is given whose ``forward`` takes ``input_ids``; undone on leaving."""
-    calls: List[Dict[str, Any]] = []
-    watched = [m for m in model.modules() if _takes_ids(m)]
-    for module in watched:
-        vars(module)["forward"] = _RecordingForward(module.forward, calls)
-    try:
-        yield calls
-    finally:
-        for module in watched:
-            del vars(module)["forward"]
-
-
-class _RecordingForward:
-    """A module's ``forward`` that notes its arguments; a copy of the module, made meanwhile, has its own again."""
-
-    def __init__(self, forward: Any, calls: List[Dict[str, Any]]):
-        functools.update_wrapper(self, forward)
-        self.forward, self.calls, self.signature = forward, calls, inspect.signature(forward)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        try:  # noqa: SIM105  it stands in every forward pass
-            self.calls.append(dict(self.signature.bind(*args, **kwargs).arguments))
-        except TypeError:  # the call itself will say so
-            pass
-        return self.forward(*args, **kwargs)
-
-    def __deepcopy__(self, memo: Dict[int, Any]) -> Any:
-        return copy.deepcopy(self.forward, memo)
-
-
-def _takes_ids(module: nn.Module) -> bool:
-    if "forward" in vars(module):
-        return False
-    try:
-        names = inspect.signature(module.forward).parameters
-    except (TypeError, ValueError):
-        return False
-    return "input_ids" in names and len(names) > 1
-
-
-def takes_mask(model: nn.Module) -> bool:
-    """Whether a module that takes ``input_ids`` takes a mask beside them, or may; True where none takes ids."""
-    accepting = [m for m in model.modules() if _takes_ids(m)]
-    return not accepting or any(
-        name in MASK_NAMES for m in accepting for name in inspect.signature(m.forward).parameters
-    )
 
 
 class TokenView(NamedTuple):
@@ -143,7 +37,7 @@ class TokenView(NamedTuple):
 
 def find_word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional[EmbeddingCall]:
     """The call that looked up words: the largest table whose ids are no positions."""
-    rows = _count_rows(batch)
+    rows = count_rows(batch)
     candidates = [c for c in calls if not c.ids.is_floating_point() and not _are_positions(c.ids)]
     # Texts of one single id look like token types: they count where nothing else looks like words.
     candidates = [c for c in candidates if len(c.ids.unique()) > 1] or [
@@ -152,7 +46,7 @@ def find_word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional
     if not candidates:
         return None
     call = max(candidates, key=lambda c: c.embedding.num_embeddings)
-    turned = rows is not None and call.ids.shape[0] != rows and call.ids.shape[1] == rows
+    turned = call.ids.shape[0] != rows and call.ids.shape[1] == rows
     if not turned:  # XLNet puts length first; a square one is told by which way it lies in the batch
         turned = any(_equal(t, call.ids.t()) and not _equal(t, call.ids) for t in _matrices(batch))
     return EmbeddingCall(call.embedding, call.ids.t() if turned else call.ids)
@@ -168,7 +62,7 @@ def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenVi
     masks = [
         t
         for t in _matrices(batch)
-        if t.shape == ids.shape and _is_mask(t) and not _equal(t, ids) and not bool((t == 0).all())
+        if t.shape == ids.shape and is_mask(t) and not _equal(t, ids) and not bool((t == 0).all())
     ]
     # Token types of pairs are 0 and 1 too: the mask is the one that says most of what the padding says.
     mask = max(masks, key=lambda t: float(((t.to(ids.device) != 0) == ~is_pad).float().mean()), default=None)
@@ -176,22 +70,22 @@ def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenVi
 
 
 def unify_padding(views: List[TokenView]) -> List[TokenView]:
-    """The views with the padding that one of them shows: batches of like length hold too little to tell it by.
+    """The views with the padding that one of them shows: batches of similar lengths hold too little to tell it by.
 
     A view in which that id stands inside the texts too is left as it is.
     """
-    shown = next((v for v in views if v.pad_token_id is not None), None)
-    if shown is None:
-        return views
-    return [view if view.pad_token_id is not None else _apply_padding(view, shown) for view in views]
+    for shown in views:
+        if shown.pad_token_id is not None and shown.pad_side is not None:
+            return [_apply_padding(view, shown.pad_token_id, shown.pad_side) for view in views]
+    return views
 
 
-def _apply_padding(view: TokenView, shown: TokenView) -> TokenView:
-    runs = _find_runs(view.ids, shown.pad_token_id, shown.pad_side)
-    inside = int((view.ids == shown.pad_token_id).sum()) - int(runs.sum())
-    if inside or not bool(runs.any()):
+def _apply_padding(view: TokenView, token: int, side: str) -> TokenView:
+    runs = _find_runs(view.ids, token, side)
+    inside = int((view.ids == token).sum()) - int(runs.sum())
+    if view.pad_token_id is not None or inside or not bool(runs.any()):
         return view
-    return view._replace(pad_token_id=shown.pad_token_id, pad_side=shown.pad_side, is_pad=runs)
+    return view._replace(pad_token_id=token, pad_side=side, is_pad=runs)
 
 
 def probe_inputs(
@@ -321,10 +215,6 @@ def _counts_up(table: Tensor) -> bool:
     )
 
 
-def _is_mask(table: Tensor) -> bool:
-    return table.dtype == torch.bool or bool(((table == 0) | (table == 1)).all())
-
-
 def _mask_agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
     """The share of positions where the mask the model was given, or else the batch's, says what the padding says."""
     handed = [(name, call[name]) for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
@@ -377,39 +267,11 @@ def _matrices(batch: Any) -> List[Tensor]:
     return [t for t in tensors_in(batch) if t.dim() == 2]
 
 
-def _count_rows(batch: Any) -> Optional[int]:
-    first = next((t for t in tensors_in(batch) if t.dim() > 0), None)
-    return None if first is None else first.shape[0]
-
-
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool((one.to(other.device).long() == other.long()).all())
 
 
 # -- changed copies of a batch ------------------------------------------------------------------------------------
-
-
-def map_tensors(batch: Any, change: Any) -> Any:
-    """A batch of the same nesting with every tensor changed; the caller's is left alone."""
-    if isinstance(batch, Tensor):
-        return change(batch)
-    if isinstance(batch, Mapping):
-        changed: Dict[Any, Any] = {k: map_tensors(v, change) for k, v in batch.items()}
-        return changed
-    if isinstance(batch, (list, tuple)):
-        made = [map_tensors(v, change) for v in batch]
-        return type(batch)(*made) if hasattr(batch, "_fields") else type(batch)(made)
-    return batch
-
-
-def take_rows(batch: Any, rows: int) -> Any:
-    """The first `rows` rows of every tensor."""
-    return map_tensors(batch, lambda t: t[:rows] if t.dim() else t)
-
-
-def take_row(batch: Any, row: int) -> Any:
-    """One row alone, padded as it is."""
-    return map_tensors(batch, lambda t: t[row : row + 1] if t.dim() else t)
 
 
 def take_unpadded_row(batch: Any, view: TokenView, row: int) -> Any:

@@ -1,4 +1,4 @@
-"""What a loss function expects, asked with stand-in outputs. Torch, and the core's stand-ins."""
+"""What a loss function expects, asked with stand-in outputs. Imports torch."""
 
 import math
 from typing import Any, Callable, Iterator, List, Optional, Tuple
@@ -9,7 +9,7 @@ from torch import Tensor
 from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import LossBehavior
 
-from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs
+from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs, repeat_row
 
 __all__ = ["find_ignored_targets", "probe_all_targets", "probe_loss"]
 
@@ -58,7 +58,7 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior
 
 
 def probe_all_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
-    """Set ``constant_all_targets`` and ``ignored_targets``, where there are more targets than `logits` has rows."""
+    """Add ``constant_all_targets`` and ``ignored_targets``, from more targets than `logits` has rows."""
     outputs = logits[:1].expand(len(target), *logits.shape[1:]) if logits.dim() else logits
     with torch.no_grad():
         evidence.constant_all_targets = _constant_loss(loss_func, outputs, target)
@@ -183,8 +183,7 @@ def _constant_loss(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optio
         )
     except Exception:
         return None
-    outputs = row.expand(logits.shape) if logits.dim() > 1 else row[0].expand(logits.shape)
-    return compute_loss(loss_func, outputs.to(logits).contiguous(), target)
+    return compute_loss(loss_func, repeat_row(row, logits), target)
 
 
 def _is_less(one: Optional[float], other: Optional[float]) -> Optional[bool]:

@@ -1,6 +1,6 @@
 """A metric asked about real outputs and stand-ins. Imports torch."""
 
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -8,9 +8,9 @@ from torch import Tensor
 from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import MetricEvidence
 
-from .synthetic_outputs import build_synthetic_outputs
+from .synthetic_outputs import build_synthetic_outputs, repeat_row
 
-__all__ = ["probe_metric", "ScoreFunc"]
+__all__ = ["probe_metric"]
 
 SINGLE_ROWS = 12
 
@@ -22,14 +22,14 @@ ScoreFunc = Callable[[List[Any]], Optional[float]]
 
 
 def probe_metric(
-    name: str, compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable
+    name: str, compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable[..., Any]
 ) -> MetricEvidence:
     """Score real, right, contrary, random and constant outputs of a few validation batches.
 
     Parameters
     ----------
     name : str
-    ask : callable
+    compute : callable
         As this fastai computes the metric, each time from a fresh copy.
     outputs, targets : list of Tensor
     loss_func : callable
@@ -41,17 +41,14 @@ def probe_metric(
     score = _make_score(compute)
     evidence.value = evidence.in_first_epoch = score([(outputs, targets)])
     if evidence.value is None:
-        evidence.error, evidence.shapes = (
-            _describe_failure(compute, outputs, targets),
-            f"{_shape(outputs[0])} and {_shape(targets[0])}",
-        )
-    synthetic = [build_synthetic_outputs(o.shape, t) for o, t in zip(outputs, targets)]
-    if any(s is None for s in synthetic):
+        evidence.error = _describe_failure(compute, outputs, targets)
+        evidence.shapes = f"{tuple(outputs[0].shape)} and {tuple(targets[0].shape)}"
+    built = [build_synthetic_outputs(o.shape, t) for o, t in zip(outputs, targets)]
+    synthetic = [s for s in built if s is not None]
+    if len(synthetic) < len(built):
         return evidence
-    ideal, worst = (
-        [s.ideal.to(o) for s, o in zip(synthetic, outputs)],
-        [s.worst.to(o) for s, o in zip(synthetic, outputs)],
-    )
+    ideal = [s.ideal.to(o) for s, o in zip(synthetic, outputs)]
+    worst = [s.worst.to(o) for s, o in zip(synthetic, outputs)]
     generator = torch.Generator().manual_seed(0)
     one, other = ([5 * torch.randn(o.shape, generator=generator).to(o) for o in outputs] for _ in range(2))
     evidence.at_ideal, evidence.at_worst = score([(ideal, targets)]), score([(worst, targets)])
@@ -108,10 +105,6 @@ def _random_targets(target: Tensor, output: Tensor) -> Tensor:
     return (torch.rand(target.shape, generator=generator) < 0.5).to(target)
 
 
-def _shape(tensor: Tensor) -> Tuple[int, ...]:
-    return tuple(tensor.shape)
-
-
 def _score_halves(score: ScoreFunc, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
     """The value of right outputs in two halves of every batch's rows, each with all classes, and in both together."""
     rows = [_split_in_halves(t) for t in targets]
@@ -119,7 +112,7 @@ def _score_halves(score: ScoreFunc, ideal: List[Tensor], targets: List[Tensor]) 
         return []
     parts = [[pair[0] for pair in rows], [pair[1] for pair in rows], [torch.cat(pair).sort()[0] for pair in rows]]
     scores = [score([([o[p] for o, p in zip(ideal, part)], [t[p] for t, p in zip(targets, part)])]) for part in parts]
-    return [] if None in scores else scores
+    return _if_complete(scores)
 
 
 def _score_rearranged_rows(
@@ -129,25 +122,21 @@ def _score_rearranged_rows(
 
     Every measure of how well rows were predicted stays the same in both, or, being a sum over rows, doubles.
     """
-    orders, copies = [], []
-    values = [[score([(outputs, targets)]) for outputs in predictors] for _ in range(3)]
-    if (
-        None in values[0]
-        or values[0] != values[1]
-        or values[0] != values[2]
-        or not _rows_have_columns(predictors[0], targets)
-    ):
+    values, *again = [_if_complete([score([(outputs, targets)]) for outputs in predictors]) for _ in range(3)]
+    if again != [values, values] or not _rows_have_columns(predictors[0], targets):
         return [], []  # a metric that draws rows is another number each time
-    for outputs, value in zip(predictors, values[0]):
-        orders.append(
-            (value, _farthest(value, [_score_at_rows(score, outputs, targets, order) for order in _ROW_ORDERS]))
-        )
-        copies.append((value, _score_at_rows(score, outputs, targets, _repeat_rows)))
-    return _if_complete(orders), _if_complete(copies)
+    reordered = [
+        _farthest(value, [_score_at_rows(score, outputs, targets, order) for order in _ROW_ORDERS])
+        for outputs, value in zip(predictors, values)
+    ]
+    repeated = [_score_at_rows(score, outputs, targets, _repeat_rows) for outputs in predictors[: len(values)]]
+    return list(zip(values, _if_complete(reordered))), list(zip(values, _if_complete(repeated)))
 
 
-def _if_complete(pairs: List[Tuple[float, Optional[float]]]) -> List[Tuple[float, float]]:
-    return [] if any(other is None for _, other in pairs) else pairs
+def _if_complete(scores: Sequence[Optional[float]]) -> List[float]:
+    """The scores, or nothing where one of them is missing."""
+    found = [score for score in scores if score is not None]
+    return found if len(found) == len(scores) else []
 
 
 def _rows_have_columns(outputs: List[Tensor], targets: List[Tensor]) -> bool:
@@ -174,7 +163,7 @@ def _repeat_rows(rows: int) -> Tensor:
 
 
 def _farthest(value: float, others: List[Optional[float]]) -> Optional[float]:
-    return None if None in others else max(others, key=lambda other: abs(other - value))
+    return max(_if_complete(others), key=lambda other: abs(other - value), default=None)
 
 
 def _score_single_rows(
@@ -182,10 +171,10 @@ def _score_single_rows(
 ) -> List[Tuple[float, ...]]:
     """For a few rows, each a batch of its own, the value of each predictor; empty where a row alone has none."""
     values = [
-        tuple(score([([outputs[0][row : row + 1]], [targets[0][row : row + 1]])]) for outputs in predictors)
+        _if_complete([score([([outputs[0][row : row + 1]], [targets[0][row : row + 1]])]) for outputs in predictors])
         for row in range(min(SINGLE_ROWS, len(targets[0])))
     ]
-    return [] if any(None in of_row for of_row in values) else values
+    return [tuple(of_row) for of_row in values] if all(values) else []
 
 
 def _shift_rows(outputs: Tensor, order: Callable[[int], Tensor]) -> Tensor:
@@ -208,12 +197,11 @@ def _split_in_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
 
 
 def _compute_base_rate(
-    score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable
+    score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable[..., Any]
 ) -> Optional[float]:
     width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
     try:
-        row = compute_constant_output(torch.cat([t.cpu() for t in targets]), width, lambda o, t: loss_func(o, t))
+        row = compute_constant_output(torch.cat([t.cpu() for t in targets]), width, loss_func)
     except Exception:
         return None
-    constant = [(row.expand(o.shape) if o.dim() > 1 else row[0].expand(o.shape)).to(o).contiguous() for o in outputs]
-    return score([(constant, targets)])
+    return score([([repeat_row(row, o) for o in outputs], targets)])

@@ -1,6 +1,6 @@
-"""The logits of a few batches in figures. Torch alone."""
+"""The logits of a few batches in figures. Imports torch."""
 
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,6 @@ def probe_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module) -
     )
 
 
-def _first_int(config: Any, names: Any) -> Optional[int]:
+def _first_int(config: Any, names: Sequence[str]) -> Optional[int]:
     values = (getattr(config, name, None) for name in names)
     return next((v for v in values if isinstance(v, int) and not isinstance(v, bool)), None)

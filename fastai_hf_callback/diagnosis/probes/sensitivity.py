@@ -1,16 +1,19 @@
-"""How the outputs answer to changes: of the weights, of the words, of the padding. Torch alone.
+"""How the outputs answer to changes: of the weights, of the words, of the padding. Imports torch.
 
 Each takes a function from a batch's inputs to the logits in eval mode, and calls it a few times.
 """
 
-from typing import Any, Callable, List, Optional, Tuple
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.results.evidence import Outputs
 
-from .inputs import TokenView, contains_ids, shuffle_words, take_row, take_unpadded_row
+from .batches import take_row
+from .inputs import TokenView, contains_ids, shuffle_words, take_unpadded_row
 
 __all__ = [
     "measure_batch_sensitivity",
@@ -34,7 +37,7 @@ def probe_output_bounds(logits_func: LogitsFunc, batch: Any, out: Outputs, model
         return False, False
     sums = True
     for factor in (10.0, -100.0):
-        with torch.no_grad(), _ScaledWeights(model, factor):
+        with torch.no_grad(), _changed_weights(model, partial(torch.mul, other=factor)):
             changed = logits_func(batch).float()
         if (
             not bool(torch.isfinite(changed).all())
@@ -73,7 +76,7 @@ def measure_batch_sensitivity(
         alone = logits_func(take_row(batches[0], row))
         if alone.shape == logits[row : row + 1].shape:
             changes.append(_relative_change(logits[row : row + 1], alone, out))
-    return max(changes) if changes else None
+    return max(changes, default=None)
 
 
 def measure_padding_sensitivity(
@@ -91,7 +94,7 @@ def measure_padding_sensitivity(
                 before = before[:, ~view.is_pad[row]]
             if alone.shape == before.shape:
                 changes.append(_relative_change(before, alone, out))
-    return max(changes) if changes else None
+    return max(changes, default=None)
 
 
 def _relative_change(one: Tensor, other: Tensor, out: Outputs) -> float:
@@ -103,28 +106,21 @@ def measure_word_sensitivity_with_noise(
     logits_func: LogitsFunc, batch: Any, view: TokenView, model: nn.Module, out: Outputs
 ) -> Optional[float]:
     """The same with a little noise on every weight: a last layer that begins at zero answers then."""
-    original = [(p, p.data) for p in model.parameters()]
     generator = torch.Generator().manual_seed(1)
-    try:
-        for p, data in original:
-            p.data = data + 0.05 * torch.randn(data.shape, generator=generator).to(data)
+    with _changed_weights(
+        model, lambda weights: weights + 0.05 * torch.randn(weights.shape, generator=generator).to(weights)
+    ):
         return measure_word_sensitivity(logits_func, [batch], [view], [logits_func(batch)], out)
+
+
+@contextmanager
+def _changed_weights(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Every weight changed, and put back."""
+    original = [(p, p.data) for p in model.parameters()]
+    try:
+        for p, weights in original:
+            p.data = change(weights)
+        yield
     finally:
-        for p, data in original:
-            p.data = data
-
-
-class _ScaledWeights:
-    """Every weight multiplied, and put back."""
-
-    def __init__(self, model: nn.Module, factor: float):
-        self.parameters, self.factor = list(model.parameters()), factor
-
-    def __enter__(self) -> None:
-        self.original = [p.data for p in self.parameters]
-        for p in self.parameters:
-            p.data = p.data * self.factor
-
-    def __exit__(self, *exception: Any) -> None:
-        for p, data in zip(self.parameters, self.original):
-            p.data = data
+        for p, weights in original:
+            p.data = weights

@@ -1,6 +1,7 @@
-"""Watches training steps from inside either fastai's loop. Imports torch."""
+"""Training steps watched from inside either fastai's loop. Imports torch."""
 
 import math
+from statistics import median_high
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 import torch
@@ -223,7 +224,7 @@ class StepMonitor:
                 kept.append(size / (size + epsilon))
                 self.stepping.epsilon = max(epsilon, self.stepping.epsilon or 0.0)
         if kept:
-            self._epsilon_damping.append(sorted(kept)[len(kept) // 2])
+            self._epsilon_damping.append(median_high(kept))
 
     def _select_parameters(self, parameters: List[Tensor]) -> List[Tensor]:
         if not self.limit or len(parameters) <= self.limit:
@@ -282,7 +283,7 @@ def _bitwise_equal(one: Tensor, other: Tensor) -> bool:
 
 
 def _median(values: List[float]) -> Optional[float]:
-    return sorted(values)[len(values) // 2] if values else None
+    return median_high(values) if values else None
 
 
 def _update_ratios(steps: List[List[WeightUpdate]]) -> Tuple[List[float], List[float]]:

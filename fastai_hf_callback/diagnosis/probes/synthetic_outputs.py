@@ -1,11 +1,12 @@
-"""Stand-in outputs: what a perfect, a contrary and a random predictor would have said. Torch alone."""
+"""Stand-in outputs: what a perfect, a contrary and a constant predictor would have said. Imports torch."""
 
+import math
 from typing import Any, NamedTuple, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["SyntheticOutputs", "infer_target_kind", "build_synthetic_outputs"]
+__all__ = ["SyntheticOutputs", "build_synthetic_outputs", "infer_target_kind", "repeat_row"]
 
 
 class SyntheticOutputs(NamedTuple):
@@ -28,9 +29,7 @@ def infer_target_kind(shape: Sequence[int], target: Any) -> Optional[str]:
     """
     if not isinstance(target, Tensor) or not shape or target.numel() == 0:
         return None
-    size = 1
-    for length in shape:
-        size *= length
+    size = math.prod(shape)
     if not target.is_floating_point() and shape[-1] > 1 and target.numel() * shape[-1] == size:
         return "classes" if int(target.max()) < shape[-1] else None
     if target.numel() != size:
@@ -66,6 +65,11 @@ def build_synthetic_outputs(shape: Sequence[int], target: Any, size: float = 10.
 def _one_hot(shape: Sequence[int], target: Tensor, off: int) -> Tensor:
     width = shape[-1]
     flat = target.reshape(-1)
-    rows = torch.zeros(flat.numel(), width)
-    rows[torch.arange(flat.numel()), (flat.clamp(min=0) + off) % width] = 1.0
+    rows = torch.nn.functional.one_hot((flat.clamp(min=0) + off).long() % width, width).float()
     return (rows * (flat >= 0).float()[:, None]).reshape(tuple(shape))
+
+
+def repeat_row(row: Tensor, like: Tensor) -> Tensor:
+    """Outputs like those of `like`, with the same `row`, (width,), for every text."""
+    rows = row.expand(like.shape) if like.dim() > 1 else row[0].expand(like.shape)
+    return rows.to(like).contiguous()

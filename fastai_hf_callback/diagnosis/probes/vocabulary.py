@@ -1,28 +1,29 @@
 """What a tokenizer tells of the ids that a model was given: words it has none for, and whether texts were cut.
 
-Torch alone; the tokenizer is asked by its interface.
+Imports torch; the tokenizer is asked by its interface.
 """
 
-from typing import Any, List, Optional
+from typing import List, Optional
 
 import torch
 
 from fastai_hf_callback.results.evidence import Inputs
+from fastai_hf_callback.utils.protocols import TokenizerLike
 
 from .inputs import TokenView
 
 __all__ = ["add_tokenizer_evidence"]
 
 
-def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: Any, max_length: int) -> None:
+def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: TokenizerLike, max_length: int) -> None:
     """Add ``unknown_share`` to `evidence`; of texts of one length that are shorter than `max_length` none was cut.
 
     Parameters
     ----------
-    seen : Inputs
+    evidence : Inputs
     views : list of TokenView
         Of batches that this tokenizer encoded.
-    tokenizer : any
+    tokenizer : TokenizerLike
         Of either Hugging Face library.
     max_length : int
         At how many tokens it cuts.
@@ -38,7 +39,7 @@ def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: 
     evidence.unknown_share = float((words == unknown).float().mean()) if len(words) else None
 
 
-def _token_id(tokenizer: Any, name: str) -> Optional[int]:
+def _token_id(tokenizer: TokenizerLike, name: str) -> Optional[int]:
     token = tokenizer.special_tokens_map.get(name)  # the attribute of a token that is not set is logged as a mistake
     found = None if token is None else tokenizer.convert_tokens_to_ids(str(token))
     return found if isinstance(found, int) else None

@@ -1,13 +1,13 @@
 """What one optimizer step did to the weights: the gradient's part, the decay's, and what rounding swallowed.
 
-Torch alone. Works on a sample of the elements, so that a running fit can be watched: cloning every
+Imports torch. Works on a sample of the elements, so that a running fit can be watched: cloning every
 weight of a model of 22.7 million takes as long as a fifth of its training step.
 """
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["WeightSample", "WeightUpdate", "GroupHyperparameters"]
 
@@ -30,13 +30,13 @@ class WeightSample:
 
     Parameters
     ----------
-    parameters : sequence of nn.Parameter
+    parameters : sequence of Tensor
         Whose elements are watched; read only.
     per_parameter : int
         At most this many elements of each, evenly spaced.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], per_parameter: int = 256):
+    def __init__(self, parameters: Sequence[Tensor], per_parameter: int = 256):
         self.parameters = list(parameters)
         self.per_parameter = per_parameter
         self.before = [self._sample_elements(p.detach()) for p in self.parameters]

@@ -1,6 +1,7 @@
-"""What the parameters themselves tell: finite, half, at initialisation, how strongly they amplify. Torch alone."""
+"""What the parameters themselves tell: finite, half, at initialisation, how strongly they amplify. Imports torch."""
 
-from typing import Any, List, Optional
+import math
+from typing import Any, List, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
@@ -44,30 +45,33 @@ def _is_finite(weights: Tensor) -> bool:
     return bool(torch.isfinite(weights.float().sum())) or bool(torch.isfinite(weights.float()).all())
 
 
-def _find_norm_layers(model: nn.Module):
+class _NormLayer(NamedTuple):
+    scale: nn.Parameter
+    shift: Optional[nn.Parameter]
+
+
+def _find_norm_layers(model: nn.Module) -> List[_NormLayer]:
     """Layers with a vector of scales, and one of shifts or none: layer norms, whoever wrote the class."""
+    found = ((getattr(m, "weight", None), getattr(m, "bias", None)) for m in model.modules())
     return [
-        m
-        for m in model.modules()
-        if isinstance(getattr(m, "weight", None), nn.Parameter)
-        and isinstance(getattr(m, "bias", None), (nn.Parameter, type(None)))
-        and m.weight.dim() == 1
+        _NormLayer(scale, shift)
+        for scale, shift in found
+        if isinstance(scale, nn.Parameter) and scale.dim() == 1 and (shift is None or isinstance(shift, nn.Parameter))
     ]
 
 
-def _is_at_init(layer: nn.Module) -> bool:
-    shifts = getattr(layer, "bias", None)
-    return bool((layer.weight.detach().float() == 1).all()) and (
-        shifts is None or bool((shifts.detach().float() == 0).all())
+def _is_at_init(layer: _NormLayer) -> bool:
+    return bool((layer.scale.detach().float() == 1).all()) and (
+        layer.shift is None or bool((layer.shift.detach().float() == 0).all())
     )
 
 
-def _is_body_trainable(model: nn.Module, norms: List[nn.Module]) -> bool:
+def _is_body_trainable(model: nn.Module, norms: List[_NormLayer]) -> bool:
     """Whether a matrix up to the last norm trains; the norms alone do, where fastai 2 has frozen the body."""
     parameters = list(model.parameters())
-    last = max(i for i, p in enumerate(parameters) if any(p is layer.weight for layer in norms))
+    last = max(i for i, p in enumerate(parameters) if any(p is layer.scale for layer in norms))
     matrices = [p for p in parameters[:last] if p.dim() > 1]
-    return any(p.requires_grad for p in matrices or [layer.weight for layer in norms])
+    return any(p.requires_grad for p in matrices or [layer.scale for layer in norms])
 
 
 def _find_pretrained_name(model: nn.Module) -> Optional[str]:
@@ -87,12 +91,10 @@ def _max_dropout(model: nn.Module) -> float:
 
 def _max_gain(model: nn.Module) -> Optional[float]:
     """The largest root mean square of a matrix times the root of its width: about 1 in trained models."""
+    others = (getattr(m, "weight", None) for m in model.modules() if not isinstance(m, nn.Embedding))
     gains = [
-        float(m.weight.detach().float().pow(2).mean().sqrt()) * m.weight.shape[-1] ** 0.5
-        for m in model.modules()
-        if not isinstance(m, nn.Embedding)
-        and isinstance(getattr(m, "weight", None), nn.Parameter)
-        and m.weight.dim() == 2
+        float(weight.detach().float().pow(2).mean().sqrt()) * weight.shape[-1] ** 0.5
+        for weight in others
+        if isinstance(weight, nn.Parameter) and weight.dim() == 2
     ]
-    finite = [gain for gain in gains if gain == gain and gain != float("inf")]
-    return max(finite) if finite else None
+    return max(filter(math.isfinite, gains), default=None)

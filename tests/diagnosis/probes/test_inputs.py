@@ -8,18 +8,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback.diagnosis.probes.inputs import (
+from fastai_hf_callback.diagnosis.probes.batches import take_rows
+from fastai_hf_callback.diagnosis.probes.forward_calls import (
     EmbeddingCall,
-    build_token_view,
-    find_word_embedding_call,
-    probe_inputs,
     record_arguments,
     record_embedding_calls,
     record_executed_modules,
-    shuffle_words,
-    take_rows,
-    take_unpadded_row,
     takes_mask,
+)
+from fastai_hf_callback.diagnosis.probes.inputs import (
+    build_token_view,
+    find_word_embedding_call,
+    probe_inputs,
+    shuffle_words,
+    take_unpadded_row,
     unify_padding,
 )
 from tests.tiny_models import VOCAB, WITHOUT_MASK, ids, tiny_model
