@@ -1,8 +1,10 @@
-"""The errors of this package. Imports nothing; every room may import it.
+"""The errors of this package. Every room may import them.
 
 Each message says what was given, what was expected and what to write. ``cause`` is the stable
 kebab-case name under which the documentation explains it.
 """
+
+from typing import Tuple
 
 __all__ = [
     "FastaiHFError",
@@ -33,7 +35,7 @@ class FastaiHFError(Exception):
         self.message = message
         self.cause = cause or type(self).cause
 
-    def __reduce__(self):
+    def __reduce__(self) -> Tuple[type, Tuple[str, str]]:
         return type(self), (self.message, self.cause)
 
 

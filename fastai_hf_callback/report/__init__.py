@@ -1,3 +1,5 @@
-"""A ``Comparison`` or a ``Diagnosis`` -> text, JSON, a plot, a page. Rooms: ``words`` (shared by text and page),
-``looks`` (how far a diagnosis reaches), ``series`` (shared by plot and page), ``text``, ``json``, ``plot``, ``chart``
-and ``page``."""
+"""A comparison or a diagnosis -> text, JSON, a plot, a page.
+
+Text and page share ``wording`` and ``scope`` (how far a diagnosis reaches), plot and page share ``curves``; the page is
+drawn by ``chart`` and ``tables``.
+"""

@@ -1,6 +1,4 @@
-"""A ``ArmSeries`` -> what a template needs to draw it: lines in thousandths, ticks, marks, hover texts.
-
-Imports ``series`` and ``words``.
+"""An ``ArmSeries`` -> what a template needs to draw it: lines in thousandths, ticks, marks, hover texts.
 
 Long runs are drawn as the lowest and highest value of each column, so no spike is lost; the place of the
 first difference is a column of its own.
@@ -8,7 +6,7 @@ first difference is a column of its own.
 
 import math
 from dataclasses import dataclass
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from .curves import ArmSeries
 from .wording import format_position
@@ -50,7 +48,7 @@ class HoverRegion:
 class Chart:
     """All of a drawing.
 
-    `description` says it in words; with `ticks_at_epoch_starts` the times are where epochs begin, without where a
+    `description` says it in words; with `ticks_at_epoch_starts` the times are where epochs begin, without it where a
     value stands.
     """
 
@@ -76,7 +74,7 @@ def build_chart(series: ArmSeries) -> Chart:
 
     Parameters
     ----------
-    series : Series
+    series : ArmSeries
         Of any length and with any floats; what is not finite is a gap in the line.
     """
     scale = _Scale(series)
@@ -84,11 +82,7 @@ def build_chart(series: ArmSeries) -> Chart:
     non_finite_at = _find_first_non_finite(series)
     column_ranges = split_into_columns(count, [i for i in (series.difference_at, non_finite_at) if i is not None])
     curves = [Curve(arm, *_build_paths(values, column_ranges, scale)) for arm, values in series.arms.items()]
-    base = (
-        None
-        if series.base_rate is None or not math.isfinite(series.base_rate)
-        else Tick(100 * scale(series.base_rate), f"base rate {series.base_rate:.6g}")
-    )
+    base_rates = _find_finite([series.base_rate]).values()
     return Chart(
         series.quantity,
         _describe_series(series),
@@ -97,7 +91,7 @@ def build_chart(series: ArmSeries) -> Chart:
         _build_x_ticks(series),
         _has_several_epochs(series),
         [_build_hover_region(series, column, count) for column in column_ranges],
-        base,
+        next((Tick(100 * scale(rate), f"base rate {rate:.6g}") for rate in base_rates), None),
         _build_mark(series.difference_at, count, "first difference"),
         _build_mark(non_finite_at, count, "no longer finite"),
     )
@@ -128,8 +122,7 @@ class _Scale:
     """Values to heights between 0 and 1, with a margin."""
 
     def __init__(self, series: ArmSeries):
-        found = [v for values in series.arms.values() for v in values if v is not None and math.isfinite(v)]
-        found += [series.base_rate] if series.base_rate is not None and math.isfinite(series.base_rate) else []
+        found = [v for values in [*series.arms.values(), [series.base_rate]] for v in _find_finite(values).values()]
         low, high = (_clamp(min(found)), _clamp(max(found))) if found else (0.0, 1.0)
         margin = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
         self._low, self._span = low - margin, high - low + 2 * margin
@@ -154,28 +147,32 @@ def _choose_step(minimum: float) -> float:
 
 
 def _build_paths(values: Sequence[Optional[float]], column_ranges: List[range], scale: _Scale) -> Tuple[str, str]:
+    finite = _find_finite(values)
     line, dots, pen_up = [], [], True
-    for index in _select_indices(values, column_ranges):
-        value = values[index]
-        if value is None or not math.isfinite(value):
+    for index in _select_indices(finite, column_ranges):
+        if index not in finite:
             pen_up = True
             continue
-        at = f"{1000 * (index + 0.5) / len(values):.5g} {1000 * (1 - scale(value)):.4g}"
+        at = f"{1000 * (index + 0.5) / len(values):.5g} {1000 * (1 - scale(finite[index])):.4g}"
         line.append(("M" if pen_up else "L") + at)
         dots.append(f"M{at}h0")
         pen_up = False
     return "".join(line), "".join(dots) if len(values) <= MAX_DOTS else ""
 
 
-def _select_indices(values: Sequence[Optional[float]], column_ranges: List[range]) -> Iterator[int]:
+def _find_finite(values: Sequence[Optional[float]]) -> Dict[int, float]:
+    """The finite values by their index."""
+    return {index: value for index, value in enumerate(values) if value is not None and math.isfinite(value)}
+
+
+def _select_indices(finite: Dict[int, float], column_ranges: List[range]) -> Iterator[int]:
     """Of each column the lowest and the highest value, in their order; of what is nowhere finite, one."""
     for column in column_ranges:
-        finite = [i for i in column if values[i] is not None and math.isfinite(values[i])]
-        if len(finite) < 2:
-            yield from finite or column[:1]
+        found = [index for index in column if index in finite]
+        if len(found) < 2:
+            yield from found or column[:1]
         else:
-            lowest, highest = min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)
-            yield from sorted({lowest, highest})
+            yield from sorted({min(found, key=finite.__getitem__), max(found, key=finite.__getitem__)})
 
 
 # -- places --------------------------------------------------------------------------------------------------------
@@ -228,13 +225,11 @@ def _has_several_fits(series: ArmSeries) -> bool:
 def _build_hover_region(series: ArmSeries, column: range, count: int) -> HoverRegion:
     first, last = series.positions[column[0]], series.positions[column[-1]]
     where = format_position(first) if len(column) == 1 else f"{format_position(first)} to {format_position(last)}"
-    values_by_arm = {arm: [values[i] for i in column if values[i] is not None] for arm, values in series.arms.items()}
-    exact = len(column) == 1 and values_by_arm.get("callback") != values_by_arm.get(
-        "patched", values_by_arm.get("callback")
-    )
-    read = [
-        f"{arm} {_format_range(values, exact and arm != 'broken')}" for arm, values in values_by_arm.items() if values
-    ]
+    by_arm = {
+        arm: [v for v in values[column.start : column.stop] if v is not None] for arm, values in series.arms.items()
+    }
+    exact = len(column) == 1 and "patched" in by_arm and by_arm["callback"] != by_arm["patched"]
+    read = [f"{arm} {_format_range(values, exact and arm != 'broken')}" for arm, values in by_arm.items() if values]
     return HoverRegion(100 * column[0] / count, 100 * len(column) / count, "\n".join([where, *read]))
 
 

@@ -1,10 +1,7 @@
-"""A ``Comparison`` -> the curves that are worth drawing, arm by arm on one axis.
-
-Imports ``comparison`` and ``trace``.
-"""
+"""A comparison -> the curves that are worth drawing, arm by arm on one axis."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from fastai_hf_callback.results.comparison import ComparisonResult, Difference
 from fastai_hf_callback.results.trace import Epoch, Step, Trace
@@ -21,14 +18,14 @@ class ArmSeries:
     Attributes
     ----------
     quantity : str
-    places : list of (int, int, int)
+    positions : list of (int, int, int)
         Fit, epoch and step of each value, in time; the step is -1 for an evaluation, all are before training.
     arms : dict of str to list of (float or None)
-        By arm, a value per place; None where the arm recorded nothing there.
+        By arm, a value per position; None where the arm recorded nothing there.
     base_rate : float or None
         What a constant predictor scores.
-    parting : int or None
-        Which place the first difference between callback and patched arm falls on.
+    difference_at : int or None
+        Which position the first difference between callback and patched arm falls on.
     differs_here : bool
         Whether it is this quantity that differs first.
     """
@@ -93,7 +90,7 @@ def _build_evaluation_series(comparison: ComparisonResult, quantity: str, base_r
 def _align_arms(
     recorded_name: str,
     quantity: str,
-    arms: Dict[str, Dict[Position, Any]],
+    arms: Dict[str, Dict[Position, Optional[float]]],
     difference: Optional[Difference],
     base_rate: Optional[float],
 ) -> ArmSeries:

@@ -1,4 +1,4 @@
-"""A ``Comparison`` or a ``Diagnosis`` -> plain dicts, strict JSON. Imports ``comparison``."""
+"""A comparison or a diagnosis -> plain dicts, strict JSON."""
 
 import json
 import math
@@ -33,17 +33,8 @@ def comparison_to_json(comparison: ComparisonResult) -> str:
 
 def diagnosis_to_json(diagnosis: DiagnosisResult) -> str:
     """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
-    findings = [
-        {
-            "cause": f.cause,
-            "severity": f.severity,
-            "message": f.message,
-            "evidence": f.evidence,
-            "fix": f.fix,
-            "can_apply": f.can_apply,
-        }
-        for f in diagnosis.findings
-    ]
+    names = ("cause", "severity", "message", "evidence", "fix", "can_apply")
+    findings = [{name: getattr(finding, name) for name in names} for finding in diagnosis.findings]
     evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None
     return json.dumps(
         _make_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}),

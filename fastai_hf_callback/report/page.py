@@ -1,6 +1,6 @@
-"""A ``Comparison`` or a ``Diagnosis`` -> one HTML page that loads nothing, or a piece of one for a notebook.
+"""A comparison or a diagnosis -> one HTML page that loads nothing, or a piece of one for a notebook.
 
-Imports ``chart``, ``looks``, ``tables``, ``words``; jinja2 when it renders. What comes from the user reaches the
+Imports jinja2 when it renders. What comes from the user reaches the
 templates as plain values, and jinja2 escapes every one.
 """
 
@@ -23,7 +23,7 @@ from fastai_hf_callback.results.evidence import Evidence
 
 from .chart import Chart, build_chart
 from .curves import ArmSeries, build_gap_series, build_series
-from .scope import looks
+from .scope import describe_scope
 from .tables import build_epoch_table, build_evidence_rows, build_metric_rows
 from .text import comparison_to_text, diagnosis_to_text
 from .wording import (
@@ -68,7 +68,7 @@ def write_page(page: str, path: Any = None) -> str:
     return page
 
 
-# -- what is told --------------------------------------------------------------------------------------------------
+# -- what the templates get ----------------------------------------------------------------------------------------
 
 _TONES = {0: "good", 1: "bad", 3: "stuck"}
 
@@ -111,20 +111,20 @@ def _build_charts(series: ArmSeries) -> List[Chart]:
 def _build_diagnosis_context(diagnosis: DiagnosisResult) -> Dict[str, Any]:
     evidence = diagnosis.evidence
     verdict, tone, sentences = build_diagnosis_headline(diagnosis)
-    context = {
+    context: Dict[str, Any] = {
         "body": "diagnosis.html",
         "headline": verdict,
         "tone": tone,
         "sentences": sentences,
         "findings": [(finding, format_figures(finding.evidence)) for finding in diagnosis.findings],
-        "looks": [],
+        "scope": [],
         "metrics": [],
         "pictures": [],
         "evidence": [],
     }
     if evidence is not None:
         context.update(
-            looks=looks(evidence),
+            scope=describe_scope(evidence),
             metrics=build_metric_rows(evidence),
             evidence=build_evidence_rows(evidence),
             pictures=[[build_chart(series)] for series in _build_history_series(evidence)],
@@ -166,7 +166,7 @@ def _describe_environment() -> Dict[str, str]:
     return {
         "on": date.today().isoformat(),
         "by": __version__,
-        "beside": ", ".join(f"{package} {its}" for package, its in found.items()),
+        "with_packages": ", ".join(f"{package} {its}" for package, its in found.items()),
     }
 
 

@@ -1,4 +1,4 @@
-"""A ``Comparison`` -> a picture. Imports ``series``; matplotlib only to draw."""
+"""A comparison -> a picture. Imports matplotlib when it draws."""
 
 import inspect
 from typing import Any
@@ -56,7 +56,8 @@ def _draw(above: Any, below: Any, series: ArmSeries) -> None:
         above.annotate("base rate", (0, series.base_rate), fontsize=8, color="#57606a", va="bottom")
     above.set_title(series.quantity, fontsize=10)
     if "patched" in series.arms:
-        gaps = [a - b for a, b in zip(series.arms["callback"], series.arms["patched"]) if None not in (a, b)]
+        pairs = zip(series.arms["callback"], series.arms["patched"])
+        gaps = [a - b for a, b in pairs if a is not None and b is not None]
         below.plot(range(len(gaps)), gaps, color="#cf222e", lw=1)
         below.set_ylabel("callback - patched", fontsize=8)
     below.xaxis.get_major_locator().set_params(integer=True)

@@ -1,7 +1,4 @@
-"""``Evidence`` -> what was looked at and what was seen there, a line each: how far a verdict reaches.
-
-Imports ``evidence`` and ``words``.
-"""
+"""``Evidence`` -> what was examined and what was seen there, a line each: how far a verdict reaches."""
 
 from typing import Callable, List, Optional, Tuple
 
@@ -9,11 +6,11 @@ from fastai_hf_callback.results.evidence import Evidence, Inputs
 
 from .wording import format_figure
 
-__all__ = ["looks"]
+__all__ = ["describe_scope"]
 
 
-def looks(evidence: Evidence) -> List[Tuple[str, str]]:
-    """Names and figures of what was looked at; what was not looked at is left out."""
+def describe_scope(evidence: Evidence) -> List[Tuple[str, str]]:
+    """Name and describe what was examined; what was not is left out."""
     description = ((name, describe(evidence)) for name, describe in _DESCRIPTIONS)
     return [(name, text) for name, text in description if text]
 
@@ -46,8 +43,8 @@ def _describe_outputs(evidence: Evidence) -> Optional[str]:
         (out.changes_with_batch_mates, "other batch mates"),
     )
     changes = [f"{format_figure(change)} with {what}" for change, what in answers if change is not None]
-    extremes = f"from {format_figure(out.lowest)} to {format_figure(out.highest)}"
-    description = f"shape {out.shape} for targets {out.target_shape}, {extremes}"
+    values = f"from {format_figure(out.lowest)} to {format_figure(out.highest)}"
+    description = f"shape {out.shape} for targets {out.target_shape}, {values}"
     return f"{description}; they change, in spreads between rows, by {', '.join(changes)}" if changes else description
 
 
@@ -58,7 +55,9 @@ def _describe_loss(evidence: Evidence) -> Optional[str]:
     parts = [f"{format_figure(loss.first)} at first"]
     if loss.at_ideal is not None:
         parts.append(f"{format_figure(loss.at_ideal)} if always right")
-    if loss.after_fitting is not None:  # at a rate that is high on purpose: up or down, it has to move
+    if (
+        loss.after_fitting is not None and loss.before_fitting is not None
+    ):  # at a rate that is high on purpose: up or down, it has to move
         parts.append(
             f"{loss.fitting_steps} step(s) on one batch, with an optimizer and a high rate of their own, move "
             f"it by {format_figure(abs(loss.after_fitting - loss.before_fitting))}"
@@ -68,20 +67,16 @@ def _describe_loss(evidence: Evidence) -> Optional[str]:
 
 def _describe_gradients(evidence: Evidence) -> Optional[str]:
     graph = evidence.graph
-    return (
-        None
-        if graph is None
-        else f"the loss reaches {graph.reached} of {graph.registered} parameters, {graph.trainable} of them trainable"
-    )
+    if graph is None:
+        return None
+    return f"the loss reaches {graph.reached} of {graph.registered} parameters, {graph.trainable} of them trainable"
 
 
 def _describe_optimizer(evidence: Evidence) -> Optional[str]:
     steps = evidence.stepping
     if steps is None:
         return None
-    watched = (
-        f"{steps.sampled_steps} of {steps.steps} steps" if steps.sampled_steps is not None else f"{steps.steps} steps"
-    )
+    watched = f"{'' if steps.sampled_steps is None else f'{steps.sampled_steps} of '}{steps.steps} steps"
     moved = "" if steps.largest_update is None else f"; the largest moved the weights by {steps.largest_update:.2%}"
     return f"holds {steps.in_optimizer} of {steps.trainable} trainable parameters; {watched} watched{moved}"
 
@@ -90,12 +85,10 @@ def _describe_targets(evidence: Evidence) -> Optional[str]:
     labels = evidence.labels
     if labels is None:
         return None
-    prediction = (
-        ""
-        if labels.signal_within_train is None
-        else f"; words predict them with an area of {labels.signal_within_train:.2f} (chance .50)"
-    )
-    return f"{labels.train_rows} training and {labels.valid_rows} validation rows{prediction}"
+    rows = f"{labels.train_rows} training and {labels.valid_rows} validation rows"
+    if labels.signal_within_train is None:
+        return rows
+    return f"{rows}; words predict them with an area of {labels.signal_within_train:.2f} (chance .50)"
 
 
 def _describe_metrics(evidence: Evidence) -> Optional[str]:
@@ -112,8 +105,9 @@ def _describe_last_fit(evidence: Evidence) -> Optional[str]:
     fit = evidence.history
     if fit is None or not fit.losses:
         return None
-    smoothed, early, late = "smoothed " if fit.smoothed else "", format_figure(fit.early), format_figure(fit.late)
-    return f"{len(fit.losses)} steps; {smoothed}train loss {early} in the first quarter, {late} in the last"
+    loss = "smoothed train loss" if fit.smoothed else "train loss"
+    early, late = format_figure(fit.early), format_figure(fit.late)
+    return f"{len(fit.losses)} steps; {loss} {early} in the first quarter, {late} in the last"
 
 
 _DESCRIPTIONS: List[Tuple[str, Callable[[Evidence], Optional[str]]]] = [

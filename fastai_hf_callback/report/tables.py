@@ -1,12 +1,10 @@
-"""The page's tables: the epochs of a ``Comparison``, metrics and figures of a ``Diagnosis``.
-
-Imports ``words`` and ``series``.
-"""
+"""The page's tables: the epochs of a comparison, metrics and figures of a diagnosis."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 from fastai_hf_callback.results.comparison import ComparisonResult, compute_epoch_means
+from fastai_hf_callback.results.evidence import Evidence
 
 from .curves import ArmSeries, build_series
 from .wording import format_number, format_position
@@ -52,21 +50,12 @@ def build_epoch_table(comparison: ComparisonResult) -> Tuple[List[str], List[Row
     return [s.quantity for s in shown], _shorten_rows(rows), [format_number(s.base_rate) for s in shown]
 
 
-def build_metric_rows(evidence: Any) -> List[List[str]]:
+def build_metric_rows(evidence: Evidence) -> List[List[str]]:
     """Each metric's name, value, base rate, and what stand-ins that are always right or always wrong score."""
-    return [
-        [
-            m.name,
-            format_number(m.value),
-            format_number(m.base_rate),
-            format_number(m.at_ideal),
-            format_number(m.at_worst),
-        ]
-        for m in evidence.metrics
-    ]
+    return [[m.name, *map(format_number, (m.value, m.base_rate, m.at_ideal, m.at_worst))] for m in evidence.metrics]
 
 
-def build_evidence_rows(evidence: Any) -> List[Tuple[str, str]]:
+def build_evidence_rows(evidence: Evidence) -> List[Tuple[str, str]]:
     """Every figure that was seen, by its path."""
     return list(_flatten(evidence.to_dict()))
 
@@ -88,11 +77,11 @@ def _flatten(value: Any, path: str = "") -> Iterator[Tuple[str, str]]:
 
 def _build_train_loss_series(comparison: ComparisonResult) -> ArmSeries:
     means = {arm: compute_epoch_means(trace) for arm, trace in comparison.traces.items()}
-    positions = [(*epoch, -1) for epoch in means["callback"]]
+    epochs = list(means["callback"])
     return ArmSeries(
         "train_loss",
-        positions,
-        {arm: [values.get(position[:2]) for position in positions] for arm, values in means.items()},
+        [(*epoch, -1) for epoch in epochs],
+        {arm: [values.get(epoch) for epoch in epochs] for arm, values in means.items()},
     )
 
 
@@ -100,8 +89,8 @@ def _build_cell(series: ArmSeries, position: Tuple[int, int, int]) -> Cell:
     if position not in series.positions:
         return Cell("-")
     at = series.positions.index(position)
-    values: Dict[str, Optional[float]] = {arm: found[at] for arm, found in series.arms.items()}
-    callback, patched = values["callback"], values.get("patched", values["callback"])
+    callback = series.arms["callback"][at]
+    patched = series.arms.get("patched", series.arms["callback"])[at]
     if repr(callback) == repr(patched):
         return Cell(format_number(callback))
     return Cell(repr(callback), repr(patched))

@@ -1,4 +1,4 @@
-"""A ``Comparison`` or a ``Diagnosis`` -> plain text of about 100 columns. Imports ``words``, ``looks``."""
+"""A comparison or a diagnosis -> plain text of about 100 columns."""
 
 import textwrap
 from typing import List
@@ -7,7 +7,7 @@ from fastai_hf_callback.results.comparison import ComparisonResult, Movement
 from fastai_hf_callback.results.diagnosis import DiagnosisResult
 from fastai_hf_callback.results.evidence import Evidence
 
-from .scope import looks
+from .scope import describe_scope
 from .wording import build_diagnosis_verdict, describe_arms, format_figures, format_number, list_remarks
 
 __all__ = ["comparison_to_text", "diagnosis_to_text"]
@@ -43,7 +43,7 @@ def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
 def _format_scope(evidence: Evidence) -> List[str]:
     return [
         line
-        for name, description in looks(evidence)
+        for name, description in describe_scope(evidence)
         for line in textwrap.wrap(f"{name:12}  {description}", 100, initial_indent="  ", subsequent_indent=" " * 16)
     ]
 

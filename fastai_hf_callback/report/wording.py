@@ -1,7 +1,4 @@
-"""What text and page say in the same words: numbers, arms, remarks, a diagnosis's verdict.
-
-Imports ``comparison``, ``evidence``.
-"""
+"""What text and page say in the same words: numbers, arms, remarks, a diagnosis's verdict."""
 
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -113,9 +110,8 @@ def _to_sentence(text: str) -> str:
 def list_remarks(comparison: ComparisonResult) -> List[str]:
     """Which metrics stand at their base rate although the model learns."""
     return [
-        f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text "
-        "scores, while "
-        f"the model learns: this metric cannot see it."
+        f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text scores, "
+        f"while the model learns: this metric cannot see it."
         for m in comparison.movements
         if comparison.moved and _is_stuck_at_base_rate(m)
     ]
@@ -126,9 +122,7 @@ def format_position(position: Tuple[int, int, int], fits: bool = True) -> str:
     if max(position) < 0:
         return "before training"
     parts = zip(("fit", "epoch", "step"), position)
-    return ", ".join(
-        f"{name} {format_number}" for name, format_number in parts if format_number >= 0 and (fits or name != "fit")
-    )
+    return ", ".join(f"{name} {number}" for name, number in parts if number >= 0 and (fits or name != "fit"))
 
 
 def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:

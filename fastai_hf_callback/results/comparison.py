@@ -1,4 +1,4 @@
-"""Traces -> ``ComparisonResult``: are two arms the same, and did anything move? Pure; imports ``trace``.
+"""Traces -> ``ComparisonResult``: are two arms the same, and did anything move?
 
 Equality is exact: no tolerance is typed in anywhere. Movement is measured against the broken arm,
 whose weights only weight decay moves: it is the null.
@@ -32,21 +32,18 @@ LOSS_NAMES = ("train_loss", "valid_loss")
 class Difference:
     """The first place where two arms part: `fit`, `epoch`, `step` count from 0, -1 is outside the steps."""
 
-    arms: tuple
+    arms: Tuple[str, str]
     fit: int
     epoch: int
     step: int
     quantity: str
-    values: tuple
+    values: Tuple[Any, Any]
 
     @property
     def where(self) -> str:
         """Fit, epoch and step in words."""
-        named = [
-            f"{name} {number}"
-            for name, number in (("fit", self.fit), ("epoch", self.epoch), ("step", self.step))
-            if number >= 0
-        ]
+        places = (("fit", self.fit), ("epoch", self.epoch), ("step", self.step))
+        named = [f"{name} {number}" for name, number in places if number >= 0]
         at_start = self.epoch < 0 and not self.quantity.startswith(("weight ", "predictions", "what "))
         return ", ".join(named) or ("before the first step" if at_start else "after the run")
 
@@ -243,15 +240,11 @@ def find_first_difference(a: Trace, b: Trace) -> Optional[Difference]:
     """The first observation, in time, on which two traces do not agree to the last bit, or None."""
     for one, other in zip_longest(a.observations(), b.observations()):
         if one is None or other is None or one[:4] != other[:4]:
-            there = one or other
-            return Difference(
-                (a.arm, b.arm),
-                *there[:3],
-                "what was recorded",
-                (_describe_observation(one), _describe_observation(other)),
-            )
+            fit, epoch, step = (one or other)[:3]
+            recorded = (_describe_observation(one), _describe_observation(other))
+            return Difference((a.arm, b.arm), fit, epoch, step, "what was recorded", recorded)
         if not _is_exactly_equal(one.value, other.value):
-            return Difference((a.arm, b.arm), *one[:4], (one.value, other.value))
+            return Difference((a.arm, b.arm), one.fit, one.epoch, one.step, one.quantity, (one.value, other.value))
     return None
 
 

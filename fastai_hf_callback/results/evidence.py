@@ -1,4 +1,4 @@
-"""``Evidence``: what an examination saw, in plain numbers and names. Imports nothing of the package.
+"""``Evidence``: what an examination saw, in plain numbers and names.
 
 It crosses the line between the fastai rooms, which look, and ``checks/``, which judge. A part that was
 not looked at, or could not be, is None, and the checks that need it stay silent.
@@ -297,7 +297,10 @@ class Weights:
 
 @dataclass
 class MetricEvidence:
-    """One metric, on outputs of ``rows`` validation rows and on stand-ins; ``distinct_predictions`` counts classes."""
+    """One metric, on real outputs of ``rows`` validation rows and on stand-ins.
+
+    ``distinct_predictions`` counts the classes that the real outputs name.
+    """
 
     name: str
     value: Optional[float] = None

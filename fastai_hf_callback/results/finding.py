@@ -1,4 +1,4 @@
-"""``Finding``: one cause, its evidence in numbers and its cure in a line. Imports ``errors`` only."""
+"""``Finding``: one cause, its evidence in numbers and its cure in a line."""
 
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Optional

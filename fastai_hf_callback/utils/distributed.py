@@ -31,31 +31,30 @@ def broadcast_order(order: Sequence[int], is_random: bool = True) -> np.ndarray:
     Parameters
     ----------
     order : sequence of int
-    drawn : bool
+    is_random : bool
         Whether it may differ from process to process.
 
     Raises
     ------
     InvalidInputError
-        In every process, when they do not have the same number of rows, or another order that is not drawn.
+        In every process, when they do not have the same number of rows, or another order that is not random.
     """
-    order = np.asarray(order, dtype=np.int64)
+    own = np.asarray(order, dtype=np.int64)
     if world_size() == 1:
-        return order
-    received = [
-        part.tolist() for part in _all_gather(torch.tensor([len(order), 0 if is_random else crc32(order.tobytes())]))
-    ]
-    if len({count for count, _ in received}) > 1:
+        return own
+    parts = _all_gather(torch.tensor([len(own), 0 if is_random else crc32(own.tobytes())]))
+    counts, checks = zip(*(part.tolist() for part in parts))
+    if len(set(counts)) > 1:
         raise InvalidInputError(
-            f"The processes have {', '.join(str(count) for count, _ in received)} rows; expected the same "
+            f"The processes have {', '.join(map(str, counts))} rows; expected the same "
             f"rows in each: text_data with the same files and the same seed"
         )
-    if len({check for _, check in received}) > 1:
+    if len(set(checks)) > 1:
         raise InvalidInputError(
             "An order drawn by each process for itself was given to predict in; expected one for all: "
             "write ordered_preds(learn, 'train'), or get_preds(ds_idx=0)"
         )
-    received = torch.from_numpy(order.copy()).to(_get_group_device())
+    received = torch.from_numpy(own.copy()).to(_get_group_device())
     distributed.broadcast(received, 0)
     return received.cpu().numpy()
 
@@ -70,8 +69,9 @@ def all_gather_rows(rows: Tensor) -> List[Tensor]:
 
 def unwrap_ddp(model: nn.Module) -> nn.Module:
     """The model inside ``DistributedDataParallel``: calling it sends nothing, so that one process may do so alone."""
-    wrapped = distributed.is_available() and isinstance(model, nn.parallel.DistributedDataParallel)
-    return model.module if wrapped else model
+    if distributed.is_available() and isinstance(model, nn.parallel.DistributedDataParallel):
+        return model.module
+    return model
 
 
 def require_single_process(what: str) -> None:

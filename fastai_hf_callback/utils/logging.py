@@ -1,4 +1,4 @@
-"""What other libraries log, held back for a while. Imports the standard library alone."""
+"""What other libraries log, held back for a while."""
 
 import logging
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ def silence_logs(enabled: bool = True) -> Iterator[None]:
 
     Parameters
     ----------
-    really : bool
+    enabled : bool
         False lets everything through, for what is to be said once and not again.
     """
     # By level of the whole module, since Hugging Face's libraries set their own loggers' levels when imported.

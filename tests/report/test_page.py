@@ -306,6 +306,6 @@ def test_a_page_can_be_written_and_is_handed_back(tmp_path):
     assert several().to_html(str(path)) == path.read_text(encoding="utf-8")
 
 
-def test_a_page_says_when_it_was_made_and_beside_what():
+def test_a_page_says_when_it_was_made_and_with_what():
     told = words(several().to_html())
     assert f"Written on {date.today().isoformat()}" in told and f"torch {version('torch')}" in told

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from fastai_hf_callback.report.scope import looks
+from fastai_hf_callback.report.scope import describe_scope
 from fastai_hf_callback.results.evidence import Evidence
 from tests.recorded_evidence import evidence_with, healthy
 
@@ -20,7 +20,7 @@ PART_OF = {
 
 
 def test_every_part_in_its_figures():
-    assert looks(healthy()) == [
+    assert describe_scope(healthy()) == [
         ("texts", "32 rows of up to 12 tokens, 9 on average; 20% padding (id 0), masked"),
         (
             "outputs",
@@ -43,11 +43,11 @@ def test_every_part_in_its_figures():
 @pytest.mark.parametrize("name, part", PART_OF.items())
 def test_what_was_not_looked_at_is_not_told(name, part):
     assert part in {field.name for field in fields(Evidence)}
-    assert name not in dict(looks(evidence_with(**{part: None})))
+    assert name not in dict(describe_scope(evidence_with(**{part: None})))
 
 
 def test_of_nothing_nothing_is_told():
-    assert looks(Evidence()) == []
+    assert describe_scope(Evidence()) == []
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_of_nothing_nothing_is_told():
     ids=lambda value: "",
 )
 def test_the_figures_are_those_of_the_evidence(changes, name, said):
-    assert dict(looks(evidence_with(**changes)))[name].endswith(said)
+    assert dict(describe_scope(evidence_with(**changes)))[name].endswith(said)
