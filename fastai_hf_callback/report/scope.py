@@ -55,9 +55,8 @@ def _describe_loss(evidence: Evidence) -> Optional[str]:
     parts = [f"{format_figure(loss.first)} at first"]
     if loss.at_ideal is not None:
         parts.append(f"{format_figure(loss.at_ideal)} if always right")
-    if (
-        loss.after_fitting is not None and loss.before_fitting is not None
-    ):  # at a rate that is high on purpose: up or down, it has to move
+    # At a rate that is high on purpose: up or down, it has to move.
+    if loss.after_fitting is not None and loss.before_fitting is not None:
         parts.append(
             f"{loss.fitting_steps} step(s) on one batch, with an optimizer and a high rate of their own, move "
             f"it by {format_figure(abs(loss.after_fitting - loss.before_fitting))}"
