@@ -85,7 +85,13 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", HEALTHY)
+# scikit-learn takes milliseconds for a batch, and a probe asks some two hundred times.
+OF_SCIKIT_LEARN = ("macro F1", "Matthews", "AUC of classes", "micro F1", "AUC of labels")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in OF_SCIKIT_LEARN else name for name in HEALTHY]
+)
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10_000), st.integers(6, 40))
 def test_a_measure_of_rows_is_left_alone(name, seed, rows):
