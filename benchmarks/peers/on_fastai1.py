@@ -145,7 +145,7 @@ def peak_memory(arm, returned):
 # -- growth ----------------------------------------------------------------------------------------------------------
 
 
-def collator(rows, times):
+def feeding(rows, times):
     """Seconds of tokenising and of one pass over the training batches; no model."""
 
     def make(frame, own):
@@ -170,7 +170,7 @@ if __name__ == "__main__":
             "epoch": epoch,
             "steps": steps,
             "peak_memory": peak_memory,
-            "feeding": collator,
+            "feeding": feeding,
             "batch": lambda: FREE_BATCH,
             "versions": lambda: versions("torch", "fastai", "transformers", "pytorch-transformers"),
         }

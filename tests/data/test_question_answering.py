@@ -150,7 +150,7 @@ def test_too_many_columns_are_no_answers():
 # -- in tokens ------------------------------------------------------------------------------------------------
 
 
-def feeding_of(folder, max_length=32, side="right", cut="right"):
+def collator_of(folder, max_length=32, side="right", cut="right"):
     from fastai_hf_callback.data.batches.qa_encoding import QACollator
 
     tokenizer = fast_tokenizer(folder)
@@ -160,7 +160,7 @@ def feeding_of(folder, max_length=32, side="right", cut="right"):
 
 @pytest.fixture(params=["right", "left"])
 def collator(request, tmp_path):
-    return feeding_of(tmp_path, side=request.param)
+    return collator_of(tmp_path, side=request.param)
 
 
 def spans(collator, items, labels):
@@ -207,7 +207,7 @@ def test_without_an_answer_the_target_is_the_first_special_token(collator):
 
 @pytest.mark.parametrize("cut, label", (("right", (13, 16)), ("left", (4, 7))))
 def test_an_answer_cut_off_with_its_context_is_no_target_and_is_told(tmp_path, cut, label):
-    collator = feeding_of(tmp_path, max_length=7, cut=cut)
+    collator = collator_of(tmp_path, max_length=7, cut=cut)
     context = "the fox sees owl"
     rows, _, targets = spans(
         collator, [("a", f"{context} {context}" if cut == "left" else context), ("a", "the fox")], [label, (4, 7)]
@@ -228,7 +228,7 @@ def test_an_answer_cut_off_with_its_context_is_no_target_and_is_told(tmp_path, c
 
 
 def test_the_question_is_kept_whole_or_refused(tmp_path):
-    collator = feeding_of(tmp_path, max_length=8)
+    collator = collator_of(tmp_path, max_length=8)
     row = collator.encode_texts([("the old red fox", "the fox")])[0]
     assert row.input_ids[1:5].tolist() == collator.encoder.tokenizer("the old red fox")["input_ids"][1:-1]
     with pytest.raises(
@@ -247,7 +247,7 @@ def test_a_slow_tokenizer_is_refused(tmp_path):
 
 
 def test_a_prediction_outside_the_context_is_no_answer(tmp_path):
-    collator = feeding_of(tmp_path)
+    collator = collator_of(tmp_path)
     row = collator.encode_texts([("the fox", "an owl sees")])[0]  # [CLS] the fox [SEP] [UNK] owl sees [SEP]
     for span, told in (
         ((5, 6), "owl sees"),
@@ -274,14 +274,14 @@ def test_every_answer_of_whole_words_comes_back(tmp_path_factory, words, space, 
     last = at.draw(st.integers(first, len(words) - 1))
     begin = len(space.join(words[:first])) + len(space) * bool(first)
     end = len(space.join(words[: last + 1]))
-    collator = _feeding_once(tmp_path_factory)
+    collator = _collator_once(tmp_path_factory)
     rows, tensors, targets = spans(collator, [("the", context), ("the", context + " a a a")], [(begin, end)] * 2)
     for row in range(2):
         found, _ = collator.recover_row([tensor[row] for tensor in tensors], rows)
         assert collator.decode_answer(found, targets[row].tolist()) == context[begin:end]
 
 
-def _feeding_once(tmp_path_factory, made=[]):  # noqa: B006
+def _collator_once(tmp_path_factory, made=[]):  # noqa: B006
     if not made:
-        made.append(feeding_of(tmp_path_factory.mktemp("vocabulary"), max_length=64, side="left"))
+        made.append(collator_of(tmp_path_factory.mktemp("vocabulary"), max_length=64, side="left"))
     return made[0]
