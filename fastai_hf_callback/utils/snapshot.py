@@ -13,9 +13,10 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Set, Type, Typ
 import torch
 from torch import Tensor, nn
 
+from .protocols import LearnerLike
 from .rng import preserve_rng_state
 
-__all__ = ["Snapshot", "copy_optimizer_state", "copy_with_shared", "find_all_modules", "preserve_state"]
+__all__ = ["Snapshot", "copy_callback", "copy_optimizer_state", "find_all_modules", "preserve_state"]
 
 Thing = TypeVar("Thing")
 
@@ -126,6 +127,13 @@ def copy_with_shared(thing: Thing, shared: Iterable[Any]) -> Thing:
     except Exception:  # a lock, a file, a socket: shared then, as are its contents
         made = copy.copy(thing)
     return made
+
+
+def copy_callback(callback: Thing, learn: LearnerLike, callback_class: Type[Any], parts: Iterable[Any]) -> Thing:
+    """A copy with a state of its own that still refers to the live learner, its model and its `parts`."""
+    own = [value for value in vars(learn).values() if isinstance(value, callback_class)]
+    model = [*find_all_modules(learn.model), *learn.model.parameters()]
+    return copy_with_shared(callback, [learn, learn.model, learn.loss_func, *parts, *own, *model])
 
 
 def find_all_modules(model: nn.Module) -> List[nn.Module]:

@@ -15,8 +15,7 @@ from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
-
-from .snapshot import copy_callback
+from fastai_hf_callback.utils.snapshot import copy_callback
 
 __all__ = [
     "RawLossForwarder",
@@ -49,7 +48,8 @@ def copy_without_checks(callback: Any, learn: Learner) -> Any:
     """A copy that answers to the live learner; what is no callback is handed back."""
     if not isinstance(callback, Callback):
         return callback
-    made = copy_callback(callback, learn)
+    parts = [learn.data, vars(learn).get("opt"), *learn.callbacks, *learn.layer_groups]
+    made = copy_callback(callback, learn, Callback, parts)
     if isinstance(made, HFCallback):
         made.check = False  # what it would raise is what is to be looked at
     if isinstance(made, LearnerCallback) and "_learn" in vars(made):

@@ -12,12 +12,11 @@ from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.utils.snapshot import (
     Snapshot,
     copy_optimizer_state,
-    copy_with_shared,
     find_all_modules,
     preserve_state,
 )
 
-__all__ = ["preserve_everything", "copy_callback"]
+__all__ = ["preserve_everything"]
 
 
 @contextmanager
@@ -70,20 +69,3 @@ def _list_stateful_objects(learn: Learner) -> List[Any]:
         *samplers,
     ]
     return [part for part in parts if part is not None]
-
-
-def copy_callback(callback: Callback, learn: Learner) -> Callback:
-    """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
-    shared = [
-        learn,
-        learn.model,
-        learn.data,
-        learn.loss_func,
-        learn.__dict__.get("opt"),
-        *learn.callbacks,
-        *(v for v in vars(learn).values() if isinstance(v, Callback)),
-        *find_all_modules(learn.model),
-        *learn.model.parameters(),
-        *learn.layer_groups,
-    ]
-    return copy_with_shared(callback, shared)

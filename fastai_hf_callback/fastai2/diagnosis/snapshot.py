@@ -13,10 +13,10 @@ from fastcore.foundation import L
 from torch import Tensor
 
 from fastai_hf_callback.fastai2.compat.no_progress import no_progress
+from fastai_hf_callback.utils import snapshot
 from fastai_hf_callback.utils.snapshot import (
     Snapshot,
     copy_optimizer_state,
-    copy_with_shared,
     find_all_modules,
     preserve_state,
 )
@@ -40,21 +40,9 @@ def preserve_everything(learn: Learner) -> Iterator[None]:
 
 
 def copy_callback(callback: Callback, learn: Learner) -> Callback:
-    """A copy with a state of its own that still refers to the live learner, its model and its optimizer."""
-    shared = [
-        learn,
-        learn.model,
-        learn.dls,
-        *_get_loaders(learn),
-        learn.loss_func,
-        learn.opt,
-        *learn.cbs,
-        *learn.metrics,
-        *(v for v in vars(learn).values() if isinstance(v, Callback)),
-        *find_all_modules(learn.model),
-        *learn.model.parameters(),
-    ]
-    return copy_with_shared(callback, shared)
+    """A copy with a state of its own that still refers to the live learner."""
+    parts = [learn.dls, *_get_loaders(learn), learn.opt, *learn.cbs, *learn.metrics]
+    return snapshot.copy_callback(callback, learn, Callback, parts)
 
 
 def _save_state(learn: Learner, memory: Snapshot) -> None:
