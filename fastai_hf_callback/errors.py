@@ -74,3 +74,16 @@ class InvalidInputError(FastaiHFError, ValueError):
     """What was given on the command line or in a file cannot be used; the message is one line."""
 
     cause = "invalid-input"
+
+
+def describe_exception(exception: BaseException) -> str:
+    """Say ``Type: text`` in one line, also of an exception that cannot say its text; a quoted traceback is left out."""
+    try:
+        lines = str(exception).splitlines()
+    except BaseException as error:  # a user's __str__ may raise, or exit
+        lines = [f"its text cannot be read ({type(error).__name__})"]
+    quoted = [at for at, line in enumerate(lines) if "Traceback (most recent call last)" in line]
+    if quoted:  # torch hands on what a worker raised: its last line says what
+        lines = [*lines[: quoted[0]], lines[-1]]
+    text = " ".join(" ".join(lines).split())
+    return f"{type(exception).__name__}: {text}" if text else type(exception).__name__

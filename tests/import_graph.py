@@ -52,7 +52,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "diagnosis/checks",
     ),
     "demo": ("", "data/tables", "data/encoding", "data/batches", "model"),
-    "cli": ("", "results", "utils", "data/tables", "data/encoding", "model", "diagnosis/checks", "demo"),
+    "cli": ("", "results", "utils", "data/tables", "model", "diagnosis/checks", "demo"),
 }
 # Within ``fastai1/`` and ``fastai2/``; ``.`` is the room itself: the callback, its metrics, layer groups, the demo.
 WITHIN_A_FASTAI: Dict[str, Tuple[str, ...]] = {

@@ -23,7 +23,7 @@ from fastai_hf_callback.data.batches.padding import NO_PADDING
 from fastai_hf_callback.data.batches.qa_encoding import QACollator
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import read_examples
-from fastai_hf_callback.data.tables.table import read_table, split_rows
+from fastai_hf_callback.data.tables.table import CsvFile
 from fastai_hf_callback.demo import comments
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis
 from fastai_hf_callback.model import sanity_checks as first_batch
@@ -58,17 +58,22 @@ FACTORIES = "number = 3\ndef takes(one): ...\ndef nothing(): return None\n"
 
 def run_command_line(line):
     """What the command line says of its arguments; it never gets to work."""
-    from fastai_hf_callback.cli.main import _build_parser
+    from fastai_hf_callback.cli.arguments import build_parser
+    from fastai_hf_callback.cli.main import COMMANDS
 
-    arguments = _build_parser().parse_args(line.split())
-    arguments.run(arguments)
+    arguments = build_parser().parse_args(line.split())
+    COMMANDS[arguments.command](arguments)
 
 
 said(
     lambda: run_command_line("compare"),
     lambda: run_command_line("compare --csv x.csv"),
     lambda: run_command_line("compare x.py:make --html no/such/folder/x.html"),
+    lambda: run_command_line("compare x.py:make --html x.html --json ./x.html"),
+    lambda: run_command_line("compare x.py:make --html x.py"),
     lambda: run_command_line("compare x.py:make --plot arms.gif"),
+    lambda: run_command_line("compare x.py:make --seed 1 --seed 2"),
+    lambda: run_command_line("compare --csv x.csv --encoding latin-11"),
     lambda: run_command_line("compare x.py:make --text comment"),
     lambda: run_command_line("compare --csv x.csv --labels ,"),
     lambda: run_command_line("compare x.py:make --arms callback,new"),
@@ -218,18 +223,16 @@ said(
 # -- tables, for the command line ----------------------------------------------------------------------------------
 
 
-def table(content, text="text", labels=("kind",), **kwargs):
-    """A CSV, read."""
-    return read_table(written("data.csv", content), text, list(labels), **kwargs)
+def table(content, text="text", labels=("kind",)):
+    """A CSV, read as the command line asks."""
+    file = CsvFile(written("data.csv", content), on_command_line=True)
+    return read_examples(file, file, text, list(labels), allow_blank=False)
 
 
 said(
-    lambda: table(CSV, labels=()),
     lambda: table(CSV, labels=("kind", "kind")),
-    lambda: split_rows(3, 0.1, 0),
-    lambda: read_table("nowhere.csv", "text", ["kind"]),
+    lambda: read_examples("nowhere.csv", 0.2, "text", ["kind"]),
     lambda: table("text,kind\ncafé au lait,0\n".encode("latin-1")),
-    lambda: table(CSV, encoding="latin-11"),
     lambda: table(""),
     lambda: table("text,kind\ntoo, many,1\nx,0\ny,0\n"),
     lambda: table('text,kind\n"never closed,0\nx,1\n'),
@@ -240,7 +243,8 @@ said(
     lambda: table("text,a,b\nx,0,1\ny,1,2\n", labels=("a", "b")),
     lambda: table("text,kind\nx,0\ny,\nz,1\n"),
     lambda: table("text,kind\nx,0\ny,0\n"),
-    lambda: table("text,kind\nx,0.1\ny,0.2\nz,0.3\nw,0.1\n"),
+    lambda: table("text,kind,kind\nx,0,1\n"),
+    lambda: examples(half_a_character()),
 )
 
 # -- examples, for text_data ---------------------------------------------------------------------------------------
@@ -265,6 +269,12 @@ def examples(train=None, valid=None, text="text", labels="label", **kwargs):
     """`read_examples` of frames where nothing else is given."""
     train = frame() if train is None else train
     return read_examples(train, frame(text=list("UVWXYZ")) if valid is None else valid, text, labels, **kwargs)
+
+
+def half_a_character():
+    """A frame whose first text ends in a lone surrogate, which pandas' own str columns cannot hold."""
+    held = frame()
+    return held.assign(text=held.text.astype(object).where(held.text != "u", "half \ud83d"))
 
 
 def words(**columns):
@@ -476,6 +486,9 @@ UNTRIGGERED = [
     ("__init__.py", "{} is not there", "tests/test_contributing.py: a room that has been begun"),
     ("cli/main.py", "{}", "hands on what __init__.py says where no fastai is installed, or Python where a part is not"),
     ("cli/main.py", "--html needs jinja2", "tests/cli/test_main.py"),
+    ("cli/main.py", "--lr {}: too large", "tests/cli/bad_inputs: what an optimizer computes with"),
+    ("cli/main.py", "{}: no batch could be read", "tests/cli/test_main.py: needs a learner"),
+    ("cli/factory_file.py", "{}: Python cannot load", "for mypy: Python has a loader for every .py file"),
     ("report/page.py", "a page is made with jinja2", "tests/report/test_page.py"),
     ("model/pretrained.py", "neither pytorch-transformers nor transformers", "both are not installed"),
     (
@@ -483,6 +496,10 @@ UNTRIGGERED = [
         "no model could be loaded",
         "tests/cli/test_main.py: quotes the libraries, in their words of the day",
     ),
+    ("model/pretrained.py", "{}: its tokenizer knows", "tests/cli/bad_inputs: transformers makes such tokenizers"),
+    ("model/pretrained.py", "its tokenizer", "quoted by load_pretrained"),
+    ("model/pretrained.py", "{}: no model could be made", "tests/cli/bad_inputs: quotes the libraries"),
+    ("model/pretrained.py", "{}: the weights do not fit", "tests/cli/bad_inputs: needs weights"),
     ("model/pretrained.py", "no such name or folder", "quoted by load_pretrained"),
     ("model/pretrained.py", "no pytorch_model.bin", "quoted by load_pretrained"),
     ("data/arguments.py", "device=", "tests/fastai1/data/test_text_data.py: quotes torch, in its words of the day"),

@@ -44,6 +44,23 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "an output onto an input",
+        "cli/outputs.py",
+        "        _check_not_read(output, inputs)\n",
+        "",
+        "tests/cli/test_outputs.py",
+    ),
+    Mutant(
+        "an exit passes for a verdict",
+        "cli/main.py",
+        "except BaseException as error:  # a run that fails",
+        "except Exception as error:  # a run that fails",
+        "tests/cli/test_main.py",
+    ),
+    Mutant(
+        "a body drawn at random", "model/pretrained.py", "    if random:\n", "    if None:\n", "tests/cli/test_main.py"
+    ),
+    Mutant(
         "gradients not put back",
         "utils/snapshot.py",
         "parameter.data, parameter.grad = weight, gradient",

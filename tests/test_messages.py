@@ -25,6 +25,7 @@ HANDED_ON = {
     ("cli/main.py", "_detect_fastai"),
     ("comparison/comparison.py", "check"),
     ("model/pretrained.py", "_load_pytorch_transformers"),
+    ("model/pretrained.py", "_load_transformers"),
     ("data/text_data.py", "text_data"),
     ("fastai2/data/text_data.py", "text_data"),
     ("__init__.py", "__getattr__"),

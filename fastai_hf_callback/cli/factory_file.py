@@ -1,13 +1,14 @@
-"""``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Imports torch where a file fails."""
+"""``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Imports torch when a file fails."""
 
 import difflib
 import importlib.util
 import inspect
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Callable
 
-from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.errors import InvalidInputError, describe_exception
 
 __all__ = ["load_factory"]
 
@@ -34,25 +35,32 @@ def load_factory(spec: str) -> Callable[[], Any]:
     return _find_callable(_run_file(path), name, file)
 
 
-def _run_file(path: Path) -> Any:
+def _run_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, str(path))
+    if spec is None or spec.loader is None:
+        raise InvalidInputError(f"{path}: Python cannot load this file; expected FILE.py:FACTORY")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules[path.stem] = module  # so that its classes can be pickled
+    own_arguments, sys.argv = sys.argv, [str(path)]  # those of the command line are not the file's
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is the user's, told in one line
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's file raises is the user's, an exit too; said in one line
         from fastai_hf_callback.diagnosis.checks.failures import suggest_fix
 
-        message = " ".join(str(error).split())
+        exits = "; put what ends the process under if __name__ == '__main__':" * isinstance(error, SystemExit)
         raise InvalidInputError(
-            f"{path}: failed when run: {type(error).__name__}: {message}{suggest_fix(error)}; write python "
+            f"{path}: failed when run: {describe_exception(error)}{suggest_fix(error)}{exits}; write python "
             f"{path} to see where"
         ) from None
+    finally:
+        sys.argv = own_arguments
     return module
 
 
-def _find_callable(module: Any, name: str, file: str) -> Callable[[], Any]:
+def _find_callable(module: ModuleType, name: str, file: str) -> Callable[[], Any]:
     factory = getattr(module, name, None)
     if callable(factory):
         return _check_takes_no_arguments(factory, f"{file}:{name}")

@@ -96,8 +96,8 @@ def validate_arms(arms: Sequence[str]) -> List[str]:
 
 
 def build_learner(make_learner: Callable[[], Any], learner_class: type, arm: str = ARMS[0]) -> Any:
-    """What `make_learner` makes, which must be a `learner_class`; what libraries log, the first arm has shown."""
-    if not callable(make_learner):
+    """What `make_learner` makes, a `learner_class`; what the libraries log meanwhile, the first arm has shown."""
+    if not callable(make_learner) or isinstance(make_learner, learner_class):  # a fastai 2 Learner can be called
         raise ComparisonError(
             f"{type(make_learner).__name__} was given; expected a function that makes a new Learner "
             f"each time. Write compare(lambda: Learner(...)).",

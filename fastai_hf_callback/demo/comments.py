@@ -10,7 +10,7 @@ import csv
 import math
 import random
 import re
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from .phrases import MISSPELLINGS, PHRASES
 
@@ -72,7 +72,7 @@ def make_comments(n: int = 2000, seed: int = 0) -> List[Comment]:
     return made
 
 
-def write_csv(path, n: int = 2000, seed: int = 0) -> None:
+def write_csv(path: Any, n: int = 2000, seed: int = 0) -> None:
     """Write ``make_comments(n, seed)`` to `path`: a column ``comment_text``, then one per label."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

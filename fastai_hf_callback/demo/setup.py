@@ -15,8 +15,7 @@ from torch.utils.data import Dataset
 
 from fastai_hf_callback.data.batches.padding import pad_rows
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
-from fastai_hf_callback.data.encoding.table_split import TableSplit
-from fastai_hf_callback.data.tables.table import Table, split_rows
+from fastai_hf_callback.data.tables.examples import LabeledSplits, read_examples
 from fastai_hf_callback.model.pretrained import Pretrained
 
 from .comments import LABELS, make_comments
@@ -30,7 +29,7 @@ __all__ = [
     "RECIPE_INTRO",
     "build_article_datasets",
     "fit_demo",
-    "build_demo_split",
+    "build_demo_examples",
     "left_pad_collate",
     "build_tiny_bert",
 ]
@@ -58,15 +57,13 @@ padded in front, with id 1, without a mask. Trained so for an epoch, the doctor 
 """
 
 
-def build_demo_split() -> TableSplit:
-    """The bundled comments, a fifth of them to validate on."""
+def build_demo_examples() -> LabeledSplits:
+    """Make the bundled comments, a fifth of them to validate on."""
+    import pandas as pd
+
     made = make_comments(N_COMMENTS, SEED)
-    table = Table(
-        [comment.text for comment in made],
-        np.array([comment.labels for comment in made], dtype=np.float32),
-        list(LABELS),
-    )
-    return TableSplit(table, *split_rows(len(table.texts), 0.2, SEED))
+    table = pd.DataFrame([comment.labels for comment in made], columns=list(LABELS))
+    return read_examples(table.assign(text=[comment.text for comment in made]), 0.2, "text", LABELS, seed=SEED)
 
 
 def fit_demo(learn: Any) -> Any:
@@ -78,19 +75,19 @@ def fit_demo(learn: Any) -> Any:
 
 
 def build_tiny_bert(
-    texts: Sequence[str], make_tokenizer: Callable[[str], Any], make_model: Callable[[int, int], Any]
+    examples: LabeledSplits, make_tokenizer: Callable[[str], Any], make_model: Callable[[int, int], Any]
 ) -> Pretrained:
-    """A tokenizer of these texts' words and a BERT for them, from scratch.
+    """Build a tokenizer of these texts' words and a BERT for them, from scratch.
 
     Parameters
     ----------
-    texts : sequence of str
+    examples : LabeledSplits
     make_tokenizer : callable
         ``make_tokenizer(path)`` of a ``vocab.txt``.
     make_model : callable
         ``make_model(n_words, n_outputs)``.
     """
-    vocabulary = _build_vocabulary(texts)
+    vocabulary = _build_vocabulary([*examples.train.texts, *examples.valid.texts])
     return Pretrained(
         _load_tokenizer(make_tokenizer, vocabulary),
         lambda n_outputs: make_model(len(vocabulary), n_outputs),
@@ -127,12 +124,14 @@ class _TokenIdDataset(Dataset):
         return self.rows[i], self.targets[i]
 
 
-def build_article_datasets(split: TableSplit, tokenizer: Any) -> Tuple[Dataset, Dataset]:
-    """Training and validation rows, each (ids, target), for batches made by ``left_pad_collate``."""
-    rows = [row.input_ids for row in TextEncoder(tokenizer, MAX_LEN).encode(split.table.texts)]
-    return tuple(
-        _TokenIdDataset([rows[i] for i in which], split.table.targets[which]) for which in (split.train, split.valid)
+def build_article_datasets(examples: LabeledSplits, tokenizer: Any) -> Tuple[Dataset, Dataset]:
+    """Return training and validation rows, each (ids, target), for batches made by ``left_pad_collate``."""
+    encoder = TextEncoder(tokenizer, MAX_LEN)
+    train, valid = (
+        _TokenIdDataset([row.input_ids for row in encoder.encode(part.texts)], part.targets)
+        for part in (examples.train, examples.valid)
     )
+    return train, valid
 
 
 def left_pad_collate(items: Sequence[Tuple[np.ndarray, Tensor]]) -> Tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
+from fastai_hf_callback.errors import describe_exception
 from fastai_hf_callback.results.evidence import Evidence, Graph, Stepping, Wiring
 
 from .checks.failures import classify_exception
@@ -148,7 +149,7 @@ def attempt(evidence: Evidence, what: str, action: Callable[[], Result]) -> Opti
 
 def format_error(error: BaseException) -> str:
     """The exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return describe_exception(error)
 
 
 def _choose_lr(parameters: Sequence[Tensor]) -> float:

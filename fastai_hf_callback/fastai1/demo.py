@@ -1,13 +1,14 @@
 """The demo on fastai 1: a tiny BERT of pytorch-transformers on the bundled comments, everything offline."""
 
 from functools import partial
-from typing import Callable, Sequence
+from typing import Callable
 
 from fastai.basic_data import DataBunch
 from fastai.train import Learner  # which gives it fit_one_cycle
 from pytorch_transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 from torch import nn
 
+from fastai_hf_callback.data.tables.examples import LabeledSplits
 from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.demo.setup import (
     BATCH_SIZE,
@@ -15,7 +16,7 @@ from fastai_hf_callback.demo.setup import (
     LR,
     MAX_LEN,
     build_article_datasets,
-    build_demo_split,
+    build_demo_examples,
     build_tiny_bert,
     left_pad_collate,
 )
@@ -31,15 +32,15 @@ __all__ = ["build_demo_factory", "train_article_recipe"]
 
 def build_demo_factory() -> Callable[[], Learner]:
     """A function that makes the demo's learner, new each time."""
-    split = build_demo_split()
-    return build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_length=MAX_LEN)
+    examples = build_demo_examples()
+    return build_learner_factory(examples, _build_pretrained(examples), bs=BATCH_SIZE, max_length=MAX_LEN)
 
 
 def train_article_recipe() -> Learner:
     """A learner fed as the article's was, on the bare model, after one epoch."""
-    split = build_demo_split()
-    source = _build_pretrained(split.table.texts)
-    train, valid = build_article_datasets(split, source.tokenizer)
+    examples = build_demo_examples()
+    source = _build_pretrained(examples)
+    train, valid = build_article_datasets(examples, source.tokenizer)
     data = DataBunch.create(train, valid, bs=BATCH_SIZE, num_workers=0, no_check=True, collate_fn=left_pad_collate)
     learn = Learner(
         data,
@@ -53,8 +54,8 @@ def train_article_recipe() -> Learner:
     return learn
 
 
-def _build_pretrained(texts: Sequence[str]) -> Pretrained:
-    return build_tiny_bert(texts, BertTokenizer, _build_bert)
+def _build_pretrained(examples: LabeledSplits) -> Pretrained:
+    return build_tiny_bert(examples, BertTokenizer, _build_bert)
 
 
 def _build_bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:

@@ -1,7 +1,7 @@
 """The demo on fastai 2: a tiny BERT of transformers on the bundled comments, everything offline."""
 
 from functools import partial
-from typing import Callable, Sequence
+from typing import Callable
 
 import fastai.callback.schedule  # noqa: F401  fit_one_cycle is on Learner once this is imported
 from fastai.data.core import DataLoaders
@@ -13,6 +13,7 @@ from fastai.torch_core import default_device
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
+from fastai_hf_callback.data.tables.examples import LabeledSplits
 from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.demo.setup import (
     BATCH_SIZE,
@@ -20,7 +21,7 @@ from fastai_hf_callback.demo.setup import (
     LR,
     MAX_LEN,
     build_article_datasets,
-    build_demo_split,
+    build_demo_examples,
     build_tiny_bert,
     left_pad_collate,
 )
@@ -39,8 +40,8 @@ ADAM = partial(Adam, eps=1e-8)
 
 def build_demo_factory() -> Callable[[], Learner]:
     """A function that makes the demo's learner, new each time."""
-    split = build_demo_split()
-    make_learner = build_learner_factory(split, _build_pretrained(split.table.texts), bs=BATCH_SIZE, max_length=MAX_LEN)
+    examples = build_demo_examples()
+    make_learner = build_learner_factory(examples, _build_pretrained(examples), bs=BATCH_SIZE, max_length=MAX_LEN)
 
     def make_demo_learner() -> Learner:
         learn = make_learner()
@@ -52,11 +53,11 @@ def build_demo_factory() -> Callable[[], Learner]:
 
 def train_article_recipe() -> Learner:
     """A learner fed as the article's was, on the bare model, after one epoch."""
-    split = build_demo_split()
-    source = _build_pretrained(split.table.texts)
+    examples = build_demo_examples()
+    source = _build_pretrained(examples)
     loaders = [
         DataLoader(rows, bs=BATCH_SIZE, shuffle=at == 0, create_batch=left_pad_collate, device=default_device())
-        for at, rows in enumerate(build_article_datasets(split, source.tokenizer))
+        for at, rows in enumerate(build_article_datasets(examples, source.tokenizer))
     ]
     learn = Learner(
         DataLoaders(*loaders),
@@ -71,8 +72,8 @@ def train_article_recipe() -> Learner:
     return learn
 
 
-def _build_pretrained(texts: Sequence[str]) -> Pretrained:
-    return build_tiny_bert(texts, BertTokenizerFast, _build_bert)
+def _build_pretrained(examples: LabeledSplits) -> Pretrained:
+    return build_tiny_bert(examples, BertTokenizerFast, _build_bert)
 
 
 def _build_bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:

@@ -4,11 +4,12 @@ Imports pytorch-transformers or transformers when it loads, never before.
 """
 
 import json
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import torch
 
@@ -91,13 +92,30 @@ def load_pretrained(name: str) -> Pretrained:
             continue
         try:
             with silence_logs():
-                return load(import_module(library), name)
+                source = load(import_module(library), name)
         except Exception as error:  # each library fails in its own ways; what it said is handed on
-            reasons.append(f"{library}: {shorten(str(error), 160, placeholder=' ...') or type(error).__name__}")
+            reasons.append(f"{library}: {_shorten(error)}")
+        else:
+            _check_vocabulary(name, source.tokenizer)
+            return source
     raise InvalidInputError(
         f"no model could be loaded from {name!r} ({'; '.join(reasons)}); expected a folder with "
         f"config.json, weights and vocabulary, or a name that can be downloaded here"
     )
+
+
+def _shorten(error: Exception) -> str:
+    return shorten(str(error), 160, placeholder=" ...") or type(error).__name__
+
+
+def _check_vocabulary(name: str, tokenizer: Any) -> None:
+    """Refuse a tokenizer of special tokens alone, which transformers makes where the tokenizer's files are missing."""
+    words = set(tokenizer.get_vocab()) if hasattr(tokenizer, "get_vocab") else None
+    if words is not None and words <= set(tokenizer.all_special_tokens):
+        raise InvalidInputError(
+            f"{name}: its tokenizer knows {len(words)} special tokens and no word; expected the tokenizer's files next "
+            f"to the weights: write tokenizer.save_pretrained({name!r})"
+        )
 
 
 def _check_folder(name: str) -> None:
@@ -128,37 +146,87 @@ def _load_pytorch_transformers(library: Any, name: str) -> Pretrained:
         raise ValueError("no pytorch_model.bin in the folder")
 
     def make_model(n_outputs: int) -> Any:
-        with silence_logs():
+        with silence_logs(), _naming(name):
             config = config_class.from_pretrained(name, num_labels=n_outputs)
-            return model_class.from_pretrained(
-                name, config=config, **_filter_fitting_weights(name, model_class, config)
-            )
+            weights, mismatched = _filter_fitting_weights(name, model_class, config)
+            model, report = model_class.from_pretrained(name, config=config, output_loading_info=True, **weights)
+            _check_weights_loaded(name, model, [*report["missing_keys"], *mismatched], mismatched)
+            return model
 
     return Pretrained(tokenizer, make_model, _count_positions(config))
 
 
-def _filter_fitting_weights(name: str, model_class: Any, config: Any) -> Dict[str, Any]:
-    """A folder's weights without those of a head of another size, which pytorch-transformers refuses."""
+def _filter_fitting_weights(name: str, model_class: Any, config: Any) -> Tuple[Dict[str, Any], List[str]]:
+    """A folder's weights without those of another size, which pytorch-transformers refuses, and the names of these."""
     path = Path(name) / "pytorch_model.bin"
     if not path.is_file() or model_class.__name__.startswith("Auto"):
-        return {}
+        return {}, []
     expected = {key: value.shape for key, value in model_class(config).state_dict().items()}
     weights = torch.load(str(path), map_location="cpu")
-    fitting = {key: value for key, value in weights.items() if expected.get(key, value.shape) == value.shape}
-    return {"state_dict": fitting}
+    mismatched = [key for key, value in weights.items() if expected.get(key, value.shape) != value.shape]
+    return {"state_dict": {key: value for key, value in weights.items() if key not in mismatched}}, mismatched
 
 
 def _load_transformers(library: Any, name: str) -> Pretrained:
     config = library.AutoConfig.from_pretrained(name)
-    tokenizer = library.AutoTokenizer.from_pretrained(name)
+    try:
+        tokenizer = library.AutoTokenizer.from_pretrained(name)
+    except Exception as error:
+        raise ValueError(f"its tokenizer: {_shorten(error)}") from None
 
     def make_model(n_outputs: int) -> Any:
-        with silence_logs():
-            return library.AutoModelForSequenceClassification.from_pretrained(
-                name, num_labels=n_outputs, ignore_mismatched_sizes=True
+        with silence_logs(), _hide_progress_bars(library), _naming(name):
+            model, report = library.AutoModelForSequenceClassification.from_pretrained(
+                name, num_labels=n_outputs, ignore_mismatched_sizes=True, output_loading_info=True
             )
+            mismatched = [entry[0] for entry in report["mismatched_keys"]]
+            _check_weights_loaded(name, model, [*report["missing_keys"], *mismatched], mismatched)
+            # Halves are for a GPU's mixed precision, which keeps its weights whole; fastai's own loop trains floats.
+            return model.float() if model.dtype == torch.float16 else model
 
     return Pretrained(tokenizer, make_model, _count_positions(config))
+
+
+@contextmanager
+def _hide_progress_bars(library: Any) -> Iterator[None]:
+    """No bar on stderr while weights are loaded, where errors are one line."""
+    settings = library.utils.logging
+    shown = settings.is_progress_bar_enabled()
+    settings.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            settings.enable_progress_bar()
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Whatever a library says of weights and config that cannot be made a model, as one line that names them."""
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(
+            f"{name}: no model could be made of its config.json and weights ({type(error).__name__}: "
+            f"{_shorten(error)}); expected what save_pretrained writes"
+        ) from None
+
+
+def _check_weights_loaded(name: str, model: Any, new: List[str], mismatched: List[str]) -> None:
+    """Refuse a model whose body is drawn at random, in part or as a whole; its head may be.
+
+    A pooler may be missing as well: models that were pretrained without one are trained with a new one.
+    """
+    body = f"{model.base_model_prefix}."
+    random = sorted({key for key in new if key.startswith(body) and (key in mismatched or ".pooler." not in key)})
+    if random:
+        how = "of another size in the weights" if random[0] in mismatched else "missing in the weights"
+        raise InvalidInputError(
+            f"{name}: the weights do not fit config.json: {len(random)} of the body's tensors would be drawn at random "
+            f"({random[0]} is {how}); expected both from one save_pretrained, and a new head at most"
+        )
 
 
 def _detect_architecture(name: str) -> Optional[str]:

@@ -1,6 +1,7 @@
 """The command line as a person types it: exit codes, and one line for each thing that cannot be used."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -29,6 +30,12 @@ def unmasked():
     return make_learner("bert", masked=False, wrap=False)
 def unwrapped(): return make_learner("bert", {CALLBACKS}=[])
 def takes(one): return make_learner("bert")
+def exits(): raise SystemExit(0)
+def mute():
+    class Mute(Exception):
+        def __str__(self): raise SystemExit(0)
+    raise Mute
+def interrupted(): raise KeyboardInterrupt
 """ + (
     """
 def different():
@@ -250,16 +257,20 @@ CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
             "no column 'coment'; nearest: comment; give one of its columns: comment, toxic, rude",
         ),
         (CSV, {"--labels": "toxic,rud"}, "no column 'rud'; nearest: rude"),
-        (CSV.replace("fine,0,0", "fine,0,2"), {}, "label column 'rude' holds '2', row(s) 3 (counted from 1"),
-        (CSV.replace("fine,0", " ,0").replace("well", ""), {}, "2 empty text(s) in column 'comment', row(s) 3, 4"),
+        (CSV.replace("fine,0,0", "fine,0,2"), {}, "label column 'rude' of train holds 2, row(s) 3 (counted from 1"),
+        (
+            CSV.replace("fine,0", " ,0").replace("well", ""),
+            {},
+            "'comment' of train is blank in 2 of 4 row(s), row(s) 3, 4",
+        ),
         (CSV.replace("fool", "f\xf6\xf6l").encode("latin-1"), {}, "not utf-8"),
         (CSV, {"--encoding": "utf-99"}, "no such encoding"),
         (CSV, {"--labels": "toxic,toxic"}, "expected each once"),
-        ("comment,toxic\na,1\nb,1\n", {"--labels": "toxic"}, "holds only '1'"),
+        ("comment,toxic\na,1\nb,1\nc,1\nd,1\n", {"--labels": "toxic"}, "holds only '1'"),
         (CSV, {"--model": "no/such/folder/"}, "no such folder"),
         (CSV.replace(",", ";"), {}, "its header is one column, 'comment;toxic;rude'; write --sep ';'"),
         (CSV, {"--bs": "1", "--max-length": "4000"}, "positions; write --max-len"),
-        (CSV, {"--bs": "0"}, "expected a whole number from 1 on"),
+        (CSV, {"--bs": "0"}, "expected a whole number of at least 1"),
         (CSV, {"--lr": "fast"}, "expected a number"),
         (CSV, {"--lr": "-1"}, "expected a number above 0"),
         (CSV, {"--valid": "1"}, "expected a share between 0 and 1"),
@@ -268,6 +279,13 @@ CSV = "comment,toxic,rude\nhello there,0,1\nyou fool,1,1\nfine,0,0\nwell,1,0\n"
         (CSV, {"--html": "no/such/folder/out.html"}, "cannot be written"),
         (CSV, {"--plot": "picture.gif"}, "ends in .png, .svg or .pdf"),
         (CSV, {"--labels": ","}, "expected column names"),
+        (CSV, {"--encoding": ""}, "no such encoding"),
+        (CSV, {"--seed": 2**64}, "--seed: '18446744073709551616': expected a whole number of at least 0 and at most"),
+        (CSV, {"--bs": 2**31}, "--bs: '2147483648': expected a whole number of at least 1 and at most 2147483647"),
+        (CSV, {"--lr": "1e39"}, "--lr: '1e39': expected a number above 0 and below 3.4e+38"),
+        (CSV.replace("rude", "toxic"), {}, "2 columns are called 'toxic'"),
+        (CSV.encode("utf-16"), {}, "write --encoding utf-16"),
+        (CSV, {"--valid": "0.01"}, "--valid 0.01 of 4 row(s) leaves 4 to train and 0 to validate"),
         (CSV, {"--epochz": "3"}, "unrecognized arguments: --epochz"),
     ],
 )
@@ -290,6 +308,37 @@ def test_unusable_input_is_2_and_one_line(run, tmp_path, model_folder, content, 
     assert out == ""
 
 
+def broken_model(folder, model_folder, how):
+    """A copy of the model's folder, in which one thing does not fit."""
+    shutil.copytree(str(model_folder), str(folder))
+    config = json.loads((folder / "config.json").read_text())
+    if how == "wider":
+        config["hidden_size"] = 64
+    elif how == "deeper":
+        config["num_hidden_layers"] = 4
+    (folder / "config.json").write_text(json.dumps(config))
+    if how == "no tokenizer":
+        for path in folder.glob("*vocab*"):
+            path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "how, said",
+    [
+        ("wider", "the weights do not fit config.json: "),
+        ("deeper", "tensors would be drawn at random (bert.encoder.layer.2."),
+        ("no tokenizer", "no such name or folder, or its vocabulary" if FASTAI_1 else "5 special tokens and no word"),
+    ],
+)
+def test_a_model_whose_parts_do_not_fit_is_not_drawn_again(run, tmp_path, comments_csv, model_folder, how, said):
+    folder = broken_model(tmp_path / "model", model_folder, how)
+    options = ["--csv", comments_csv, "--text", "comment_text", "--labels", ",".join(LABELS), "--max-length", 12]
+    code, _, err = run("compare", *options, "--model", folder, "--epochs", 1)
+    assert code == 2 and said in one_line(err), err
+    assert str(folder) in err
+
+
 @pytest.mark.parametrize(
     "spec, said",
     [
@@ -305,6 +354,59 @@ def test_unusable_input_is_2_and_one_line(run, tmp_path, model_folder, content, 
 def test_unusable_factory_is_2_and_one_line(run, factories, spec, said):
     code, _, err = run("compare", spec.format(file=factories))
     assert code == 2 and said in one_line(err), err
+
+
+@pytest.mark.parametrize("command", ["compare", "diagnose"])
+@pytest.mark.parametrize(
+    "name, code, said",
+    [
+        ("exits", 2, "the run failed: SystemExit: 0, an exit asked for by exits in "),
+        ("mute", 2, "the run failed: Mute: its text cannot be read (SystemExit)"),
+        ("interrupted", 130, "interrupted"),
+    ],
+)
+def test_no_way_to_end_passes_for_a_verdict(run, factories, command, name, code, said):
+    found, _, err = run(command, f"{factories}:{name}")
+    assert found == code and said in one_line(err), err
+
+
+def test_a_traceback_is_shown_when_asked_for_and_the_run_still_failed(run, factories):
+    code, _, err = run("compare", f"{factories}:exits", "--traceback")
+    assert code == 2 and "Traceback (most recent call last)" in err and "fastai-hf: the run failed: SystemExit" in err
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(0)", "sys.exit()", "raise GeneratorExit", "sys.exit(main())"])
+def test_a_file_that_exits_was_not_run(run, tmp_path, ending):
+    path = tmp_path / "ends.py"
+    path.write_text(f"import sys\ndef make(): raise ValueError\ndef main(): return 0\n{ending}\n")
+    code, _, err = run("compare", f"{path}:make")
+    assert code == 2 and f"{path}: failed when run: " in one_line(err)
+
+
+def test_a_file_does_not_see_the_arguments_of_the_command_line(run, tmp_path):
+    path, before = tmp_path / "reads.py", list(sys.argv)
+    path.write_text("import sys\nraise ValueError(sys.argv)\n")
+    _, _, err = run("compare", f"{path}:make", "--epochs", 3)
+    assert f"ValueError: ['{path}']" in one_line(err) and sys.argv == before
+
+
+@pytest.mark.parametrize("option", ["--json", "--seed", "--epochs"])
+def test_an_option_given_twice_is_not_taken_from_either(run, option):
+    code, _, err = run("compare", "x.py:make", option, "1", option, "1")
+    assert code == 2 and f"{option} was given twice" in one_line(err)
+
+
+def test_what_is_read_is_not_written(run, factories, comments_csv, model_folder):
+    for given, name in (
+        (["--json", factories], factories),
+        (["--html", factories.parent / "." / factories.name], factories),
+    ):
+        code, _, err = run("compare", f"{factories}:raises", *given)
+        assert code == 2 and f"{name} is read from there" in one_line(err)
+    options = ["--csv", comments_csv, "--text", "comment_text", "--labels", ",".join(LABELS), "--model", model_folder]
+    for name in (comments_csv, model_folder / "vocab.txt"):
+        code, _, err = run("compare", *options, "--json", name)
+        assert code == 2 and "is read from there" in one_line(err)
 
 
 def test_a_file_that_fails_when_run(run, tmp_path):

@@ -5,7 +5,6 @@ Stands on ``encoder.py`` and ``padding.py``. A fastai room says only where the r
 
 import os
 import warnings
-from pathlib import Path
 from textwrap import shorten
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
@@ -16,8 +15,8 @@ from torch import Tensor
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.encoding.tokenization import EncodedText
 from fastai_hf_callback.data.tables.columns import is_blank
-from fastai_hf_callback.data.tables.splits import format_as_keyword, format_names
-from fastai_hf_callback.data.tables.table import read_frame, suggest_rename
+from fastai_hf_callback.data.tables.splits import format_names
+from fastai_hf_callback.data.tables.table import CsvFile, read_frame, suggest_rename
 from fastai_hf_callback.errors import InvalidInputError
 
 from .padding import IGNORE_INDEX, Padding, build_attention_mask, pad_rows
@@ -112,7 +111,7 @@ class TextCollator:
         """
         items = items.to_pandas() if hasattr(items, "to_pandas") else items
         if _is_csv(items):
-            items = self._texts_from_frame(read_frame(Path(items), format_option=format_as_keyword), str(items))
+            items = self._texts_from_frame(read_frame(CsvFile(items)), str(items))
         if hasattr(items, "columns") and getattr(items, "ndim", 0) == 2:
             items = self._texts_from_frame(items)
         if isinstance(items, (str, bytes, dict)) or not hasattr(items, "__iter__"):

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterable, List, Optional, Sequence, cast
 
 import numpy as np
 
+from fastai_hf_callback.data.tables.columns import is_unicode
 from fastai_hf_callback.errors import InvalidInputError
 
 from .fast_tokenization import FastTokenizerJob
@@ -235,6 +236,13 @@ def _check_strings(name: str, texts: List[Any]) -> None:
         name,
         "str",
         "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out",
+    )
+    _raise_for_bad_texts(
+        texts,
+        [i for i, text in enumerate(texts) if not is_unicode(text)],
+        name,
+        "Unicode, with half a character (a lone surrogate)",
+        "text.encode('utf-8', 'replace').decode() in their place",
     )
 
 

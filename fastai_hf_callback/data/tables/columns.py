@@ -23,6 +23,7 @@ __all__ = [
     "is_categorical",
     "is_list",
     "is_missing",
+    "is_unicode",
     "describe_first_wrong",
 ]
 
@@ -41,6 +42,17 @@ def is_list(value: Any) -> bool:
 def is_blank(text: Any) -> bool:
     """Whether a text, or a list of words, holds nothing but blanks."""
     return not text.strip() if isinstance(text, str) else not any(word.strip() for word in text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8, and so tokenized: half a character (a lone surrogate) cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_missing(value: Any) -> bool:

@@ -7,13 +7,13 @@ caller gave is changed; rows go by position, whatever the index.
 
 import re
 from itertools import repeat
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from fastai_hf_callback.errors import InvalidInputError
 
-from .columns import is_blank, is_list
+from .columns import is_blank, is_list, is_unicode
 from .qa_answers import has_squad_answers, read_answers
 from .splits import Split, format_names, open_splits, unique_tables
 from .targets import TASKS as TASKS
@@ -32,11 +32,11 @@ class Examples(NamedTuple):
     pairs : list of str or None
         The second texts.
     targets : numpy.ndarray or list of numpy.ndarray or None
-        ``"single_label_classification"``: int64 ``(n,)``; ``"multi_label_classification"``: float32 ``(n, columns)``
-        of 0 and 1; ``"regression"``: float32 ``(n,)``, or ``(n, columns)`` with several columns;
-        ``"token-classification"``: an int64 array each, one class per word; ``"question-answering"``: int64
-        ``(n, 2)``, the characters of the second text that answer the first, the end excluded, -1 without an answer.
-        None for a test without labels.
+        ``"single_label_classification"``: int64 ``(n,)``; ``"multi_label_classification"``: float32 ``(n, columns)`` of
+        0 and 1; ``"regression"``: float32 ``(n,)``, or ``(n, columns)`` with several columns;
+        ``"token-classification"``: an int64 array each, one class per word; ``"question-answering"``: int64 ``(n, 2)``,
+        the characters of the second text that answer the first, the end excluded, -1 without an answer. None for a test
+        without labels.
     """
 
     texts: List[Any]
@@ -85,6 +85,7 @@ def read_examples(
     task: Optional[str] = None,
     classes: Optional[Sequence[Any]] = None,
     seed: int = 42,
+    allow_blank: bool = True,
 ) -> LabeledSplits:
     """Read and check texts and labels.
 
@@ -92,7 +93,7 @@ def read_examples(
     ----------
     train : pandas.DataFrame or path-like
         Or a Hugging Face ``Dataset``, whose classes come with their names and in their order, or anything else with
-        ``to_pandas()``. A file is read as CSV (``.gz`` and the like included).
+        ``to_pandas()``. A file is read as CSV (``.gz`` and the like included); a ``CsvFile`` says how.
     valid : pandas.DataFrame, path-like, float or str
         A fraction is drawn from `train` by `seed` alone; a name of a column of `train` marks its rows for validation
         (True, 1, ``"valid"``, ``"dev"``), and these leave `train`.
@@ -111,6 +112,8 @@ def read_examples(
         The classes in the order of their numbers. Where the labels are 0, 1, .., the names of these numbers.
     seed : int
         Of the draw of `valid`.
+    allow_blank : bool
+        False refuses texts that hold nothing but blanks.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def read_examples(
     task_given, task = task is not None, choose_task(splits[0], text, columns, task)
     _check_pair_fits(task, text_pair)
     for table in unique_tables(splits):
-        _check_no_text_missing(table, required)
+        _check_no_text_missing(table, required, allow_blank)
     texts = [_read_texts(split, text, is_split_into_words=task == "token-classification") for split in splits]
     pairs = [
         None if text_pair is None else _read_texts(split, text_pair, is_split_into_words=False) for split in splits
@@ -177,9 +180,8 @@ def _check_names(names: List[Any]) -> None:
 def _check_pair_fits(task: str, text_pair: Any) -> None:
     if task == "token-classification" and text_pair is not None:
         raise InvalidInputError(
-            f"text_pair={text_pair!r} was given and task is 'token-classification'; expected one text of "
-            "words per row: leave "
-            f"text_pair out"
+            f"text_pair={text_pair!r} was given and task is 'token-classification'; expected one text of words per "
+            f"row: leave text_pair out"
         )
     if task == "question-answering" and text_pair is None:
         raise InvalidInputError(
@@ -215,14 +217,20 @@ def _has_labels(split: Split, labels: List[Any]) -> bool:
 # -- texts -----------------------------------------------------------------------------------------
 
 
-def _check_no_text_missing(table: Split, columns: List[Any]) -> None:
+def _check_no_text_missing(table: Split, columns: List[Any], allow_blank: bool) -> None:
+    fill = table.in_python(" them, as with .fillna(''),")
     for column in columns:
-        missing = table.column(column).isna().to_numpy(dtype=bool)
+        values = table.column(column)
+        missing, what = values.isna().to_numpy(dtype=bool), "missing"
+        if not allow_blank:
+            missing, what = (
+                missing | np.array([isinstance(value, str) and is_blank(value) for value in values]),
+                "blank",
+            )
         if missing.any():
             raise InvalidInputError(
-                f"text column {column!r} of {table.name} is missing in {missing.sum()} of "
-                f"{table.size} row(s), {table.locate_rows(missing)}; fill them, as with .fillna(''), or remove "
-                f"these rows"
+                f"text column {column!r} of {table.name} is {what} in {missing.sum()} of "
+                f"{table.size} row(s), {table.locate_rows(missing)}; fill{fill} or remove these rows"
             )
 
 
@@ -241,6 +249,7 @@ def _read_strings(split: Split, column: Any, values: List[Any]) -> List[str]:
             f"{len(wrong)} of {split.size} row(s), {split.locate_rows(wrong)}; expected a str each: name the "
             f"column of texts, or turn it into str with {cure}"
         )
+    _check_unicode(split, column, values)
     return values
 
 
@@ -262,7 +271,18 @@ def _read_words(split: Split, column: Any, values: List[Any]) -> List[List[str]]
             f"row(s), {split.locate_rows(wrong)}; task 'token-classification' needs a list of str in each, as "
             f".str.split() gives"
         )
+    _check_unicode(split, column, map("".join, values))
     return [list(words) for words in values]
+
+
+def _check_unicode(split: Split, column: Any, texts: Iterable[str]) -> None:
+    wrong = [row for row, text in enumerate(texts) if not is_unicode(text)]
+    if wrong:
+        raise InvalidInputError(
+            f"text column {column!r} of {split.name} holds half a character (a lone surrogate, as JSON that was cut "
+            f"leaves it) in {len(wrong)} of {split.size} row(s), {split.locate_rows(wrong)}; repair or remove these "
+            f"rows, or write .map(lambda text: text.encode('utf-8', 'replace').decode())"
+        )
 
 
 def _check_label_counts(split: Split, texts: List[List[str]], targets: Any, text: Any, label: Any) -> None:
@@ -312,7 +332,7 @@ def _describe_numeric_texts(train: Split, column: Any, texts: List[Any]) -> List
         return []
     return [
         f"column {column!r} holds a number in each of {train.size} row(s) of train, as {texts[0]!r}: is it that of "
-        f"the texts? text=... names it"
+        f"the texts? {train.format_argument('text', '...')} names it"
     ]
 
 

@@ -68,8 +68,8 @@ def read_answers(split: Split, contexts: Sequence[str], labels: Sequence[Any]) -
     messages = (
         [
             f"{len(several)} answer(s) of {split.name} stand in their context more than once "
-            f"({split.locate_rows(several)}): the "
-            f"first place is taken; two columns, labels=[answer, its first character], say which"
+            f"({split.locate_rows(several)}): the first place is taken; two columns, labels=[answer, its first "
+            f"character], say which"
         ]
         if several
         else []
@@ -101,7 +101,7 @@ def _parse_answer(split: Split, labels: Sequence[Any], row: int, given: Tuple[An
         text, begin = (texts[0], begins[0] if begins else None) if texts else ("", None)
     if text is None or not isinstance(text, str) and is_missing(text):
         text = ""
-    if isinstance(text, (int, np.integer)) and split.path is not None:
+    if isinstance(text, (int, np.integer)) and split.file is not None:
         text = str(text)  # a file whose answers are years, read as numbers
     if not isinstance(text, str):
         raise InvalidInputError(
@@ -124,7 +124,7 @@ def _parse_start(split: Split, labels: Sequence[Any], row: int, begin: Any, text
     if number != int(number) if number == number else True:
         raise InvalidInputError(
             f"label column {labels[-1]!r} of {split.name} holds {begin!r} for the place of an answer's "
-            f"first character, {split.locate_rows([row])}; expected a whole number from 0 on"
+            f"first character, {split.locate_rows([row])}; expected a whole number of at least 0"
         )
     return int(number)
 

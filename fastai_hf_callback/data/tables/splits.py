@@ -5,7 +5,6 @@ Stands between ``table.py`` (a file) and ``targets.py`` (labels). Imports pandas
 
 import collections.abc
 import os
-from pathlib import Path
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -13,9 +12,9 @@ import numpy as np
 from fastai_hf_callback.errors import InvalidInputError
 
 from .hf_datasets import check_single_split, dataset_to_frame, is_dataset
-from .table import check_column, format_row_numbers, read_frame, split_rows, suggest_nearest
+from .table import CsvFile, check_column, format_row_numbers, read_frame, suggest_nearest
 
-__all__ = ["Split", "format_as_keyword", "open_splits", "unique_tables"]
+__all__ = ["Split", "format_names", "open_splits", "unique_tables"]
 
 VALID_MARKS = {
     "valid": True,
@@ -35,14 +34,14 @@ VALID_MARKS = {
 class Split(NamedTuple):
     """The rows of one split: `positions` of the caller's `frame`, which is never written to.
 
-    ``row_template`` is how the caller would write some of these rows, ``drop_template`` how a frame without some
-    columns; ``path`` is the file they were read from, ``classes`` the order of classes that the data bring themselves.
+    ``row_template`` is how the caller would write some of these rows, ``drop_template`` a frame without some columns;
+    ``file`` is what they were read from, ``classes`` the order of classes that the data bring themselves.
     """
 
     name: str
     frame: Any
     row_template: str
-    path: Optional[str]
+    file: Optional[CsvFile]
     positions: np.ndarray
     drop_template: str = "{split}.drop(columns={columns!r})"
     classes: Optional[List[str]] = None
@@ -51,6 +50,19 @@ class Split(NamedTuple):
     def size(self) -> int:
         return len(self.positions)
 
+    @property
+    def source(self) -> str:
+        """What the caller calls the table."""
+        return str(self.file.path) if self.file else self.name
+
+    def format_argument(self, name: str, value: Any) -> str:
+        """How whoever gave the table writes an argument."""
+        return (self.file or CsvFile("")).format_argument(name, value)
+
+    def in_python(self, advice: str) -> str:
+        """`advice` that only Python code can follow; nothing for the command line."""
+        return "" if self.file and self.file.on_command_line else advice
+
     def column(self, name: Any) -> Any:
         return self.frame[name].iloc[self.positions]
 
@@ -58,8 +70,8 @@ class Split(NamedTuple):
         """Rows of this split (numbers, or a mask) as the caller can paste them: the first five."""
         rows = np.asarray(rows)
         rows = self.positions[np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)].tolist()
-        if self.path:
-            return f"{format_row_numbers([row + 1 for row in rows])} of {self.path}"
+        if self.file:
+            return f"{format_row_numbers([row + 1 for row in rows])} of {self.source}"
         more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
         return self.row_template.format(", ".join(map(str, rows[:5]))) + more
 
@@ -93,7 +105,7 @@ def open_splits(
 
 
 def unique_tables(splits: Sequence[Split]) -> List[Split]:
-    """The tables that the splits are rows of, each once: what is drawn for validation is its owner's row of train."""
+    """Return the tables of these rows, each once: what is drawn for validation is a row of train to its owner."""
     tables: List[Split] = []
     for split in splits:
         if not any(split.frame is table.frame for table in tables):
@@ -120,17 +132,14 @@ def format_names(names: Sequence[Any], most: int = 5) -> str:
     return ", ".join(repr(name) for name in names[:most]) + more
 
 
-def format_as_keyword(name: str, value: str = "") -> str:
-    return f"pd.read_csv(path, {name}={repr(value) if value else '...'})"
-
-
 def _open_split(given: Any, name: str, labels: Sequence[Any]) -> Split:
     import pandas as pd
 
     row_template = f"{name}.iloc[[{{}}]]"
-    if isinstance(given, (str, os.PathLike)):
-        frame = read_frame(Path(given), format_option=format_as_keyword)
-        split = Split(name, frame, row_template, str(given), np.arange(len(frame)))
+    if isinstance(given, (str, os.PathLike, CsvFile)):
+        file = given if isinstance(given, CsvFile) else CsvFile(given)
+        frame = read_frame(file)
+        split = Split(name, frame, row_template, file, np.arange(len(frame)))
     elif isinstance(given, pd.DataFrame):
         split = Split(name, given, row_template, None, np.arange(len(given)))
     elif is_dataset(given):
@@ -148,7 +157,7 @@ def _open_split(given: Any, name: str, labels: Sequence[Any]) -> Split:
 
 def _convert_label_columns(split: Split, labels: Sequence[Any]) -> Split:
     """Label columns of a file are stripped, and numbers where they hold numbers throughout."""
-    if split.path is None:
+    if split.file is None:
         return split
     return split._replace(
         frame=split.frame.assign(
@@ -157,14 +166,14 @@ def _convert_label_columns(split: Split, labels: Sequence[Any]) -> Split:
     )
 
 
-def _to_pandas(given: Any, split: str) -> Any:
+def _to_pandas(given: Any, name: str) -> Any:
     import pandas as pd
 
     frame = given.to_pandas() if callable(getattr(given, "to_pandas", None)) else None
     if not isinstance(frame, pd.DataFrame):
-        also = " (test may be a list of str, too)" if split == "test" else ""
+        also = " (test may be a list of str, too)" if name == "test" else ""
         raise InvalidInputError(
-            f"{split} is {_describe_argument(given)}; expected a DataFrame, a Hugging Face Dataset or the path "
+            f"{name} is {_describe_argument(given)}; expected a DataFrame, a Hugging Face Dataset or the path "
             f"of a CSV file: write pd.DataFrame({{'text': [...], 'label': [...]}}){also}"
         )
     return frame
@@ -191,20 +200,10 @@ def _check_not_empty(split: Split) -> Split:
 
 
 def _check_columns(split: Split, columns: Sequence[Any]) -> None:
+    file = split.file or CsvFile("")
+    expression = "" if split.name == "train" else f"pd.read_csv({split.source!r})" if split.file else split.name
     for column in columns:
-        frame_expression = "" if split.name == "train" else f"pd.read_csv({split.path!r})" if split.path else split.name
-        check_column(
-            split.frame,
-            column,
-            split.path or split.name,
-            format_option=format_as_keyword,
-            frame_expression=frame_expression,
-        )
-        if getattr(split.frame[column], "ndim", 1) > 1:
-            raise InvalidInputError(
-                f"{split.path or split.name}: {split.frame[column].shape[1]} columns are called "
-                f"{column!r}; expected one: rename or drop the others"
-            )
+        check_column(split.frame, column, split.source, file, expression)
 
 
 def _check_columns_distinct(columns: List[Any], valid_column: Any) -> None:
@@ -212,8 +211,7 @@ def _check_columns_distinct(columns: List[Any], valid_column: Any) -> None:
     if len(set(columns)) < len(columns):
         twice = sorted({str(column) for column in columns if columns.count(column) > 1})
         raise InvalidInputError(
-            f"columns {columns} were given for text, text_pair, labels and valid, {format_names(twice)} more than "
-            f"once; expected each once"
+            f"columns {columns} were given, {format_names(twice)} more than once; expected each once"
         )
 
 
@@ -251,12 +249,13 @@ def _draw_valid(whole: Split, fraction: Any, seed: int) -> Tuple[Split, Split]:
     n_valid = int(round(whole.size * fraction))
     if not 0 < n_valid < whole.size:
         raise InvalidInputError(
-            f"valid={fraction:g} of {whole.size} row(s) leaves {whole.size - n_valid} to train and "
-            f"{n_valid} to validate; expected both above 0: give more rows or another fraction"
+            f"{whole.format_argument('valid', f'{fraction:g}')} of {whole.size} row(s) leaves {whole.size - n_valid} "
+            f"to train and {n_valid} to validate; expected both above 0: give more rows or another fraction"
         )
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise InvalidInputError(f"seed={seed!r} was given; expected a whole number from 0 on")
-    train, valid = split_rows(whole.size, fraction, seed)
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise InvalidInputError(f"seed={seed!r} was given; expected a whole number of at least 0")
+    order = np.random.RandomState(int(seed) % 2**32).permutation(whole.size)  # folded as seed_everything folds it
+    train, valid = np.sort(order[n_valid:]), np.sort(order[:n_valid])
     return whole._replace(positions=train), whole._replace(name="valid", positions=valid)
 
 

@@ -5,7 +5,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from torch import Tensor
 
-from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.errors import FastaiHFError, describe_exception
 from fastai_hf_callback.results.finding import Finding
 
 __all__ = ["suggest_fix", "classify_exception", "build_finding"]
@@ -188,9 +188,7 @@ def classify_exception(exception: BaseException) -> Finding:
     """The one finding of :func:`explain`."""
     if isinstance(exception, FastaiHFError):
         return build_finding(exception.cause, exception.message)
-    message = (
-        f"{type(exception).__name__}: {' '.join(str(exception).split())}"  # fastai 2 sets the text on a second line
-    )
+    message = describe_exception(exception)  # in one line: fastai 2 sets the text on a second one
     functions = _traceback_functions(exception)
     # What a callback makes of a batch before the model has run says nothing of the model's output.
     cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message)

@@ -42,6 +42,12 @@ def test_what_is_no_tokenizer_is_refused(given_, said):
             "dataframe[column].fillna('').astype(str) to keep such rows, or leave them out",
         ),
         (["a", None], None, "1 of 2 texts are not str (positions 1; the first is None, NoneType)"),
+        (
+            ["a", "half \ud83d"],
+            None,
+            "1 of 2 texts are not Unicode, with half a character (a lone surrogate) (positions 1; the first is "
+            "'half \\ud83d', str); write text.encode('utf-8', 'replace').decode() in their place",
+        ),
         ("a text", None, "texts is 'a text'; expected a sequence of str; write [text] for a single one"),
         (3, None, "texts is 3; expected a sequence of str"),
         ([["a"], "b", ["c", 4]], None, "2 of 3 texts are not list of str (positions 1, 2; the first is 'b', str)"),

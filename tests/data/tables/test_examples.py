@@ -310,4 +310,15 @@ def test_a_whole_number_that_train_never_has_may_be_one_to_predict():
 
 @pytest.mark.parametrize("seed", ["a", -1, 1.5, None, True])
 def test_a_seed_is_a_whole_number(seed):
-    assert read_error(frame(), 0.25, seed=seed) == f"seed={seed!r} was given; expected a whole number from 0 on"
+    assert read_error(frame(), 0.25, seed=seed) == f"seed={seed!r} was given; expected a whole number of at least 0"
+
+
+def test_half_a_character_is_named_with_its_row():
+    held = frame()
+    held = held.assign(text=held.text.astype(object).where(held.text != "t2", "half \ud83d"))
+    assert read_error(held) == (
+        "text column 'text' of train holds half a character (a lone surrogate, as JSON that was cut leaves it) in 1 of "
+        "8 row(s), train.iloc[[2]]; repair or remove these rows, or write .map(lambda text: text.encode('utf-8', "
+        "'replace').decode())"
+    )
+    assert read(held.iloc[3:]).train.texts == [f"t{i}" for i in range(3, N)]

@@ -2,9 +2,22 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fastai_hf_callback import InvalidInputError
 from fastai_hf_callback.data.tables.examples import read_examples
-from tests.data.tables.read_helpers import N, error_line, frame, make_valid_frame, pd, read, read_error, read_words
+from tests.data.tables.read_helpers import (
+    N,
+    error_line,
+    frame,
+    make_valid_frame,
+    pd,
+    quick,
+    read,
+    read_error,
+    read_words,
+)
 
 # -- valid -----------------------------------------------------------------------------------------
 
@@ -14,6 +27,29 @@ def test_a_fraction_is_drawn_from_the_seed_alone_in_order():
     assert first == again != other and len(first) == 2 and first == sorted(first)
     got = read(valid=np.float32(0.25))
     assert sorted(got.train.texts + got.valid.texts) == [f"t{i}" for i in range(N)]
+
+
+@quick
+@given(n=st.integers(2, 300), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 2**70))
+def test_a_split_uses_every_row_once_in_order_or_refuses(n, fraction, seed):
+    table = pd.DataFrame({"text": [f"{i:03}" for i in range(n)], "score": np.arange(n) / 8})
+    try:
+        got = read_examples(table, fraction, "text", "score", task="regression", seed=seed)
+    except InvalidInputError as error:
+        assert not 0 < round(n * fraction) < n
+        assert "expected both above 0: give more rows or another fraction" in str(error)
+    else:
+        train, valid = got.train.texts, got.valid.texts
+        assert sorted([*train, *valid]) == table.text.tolist()
+        assert train == sorted(train) and valid == sorted(valid)
+        assert len(valid) == round(n * fraction)
+
+
+def test_numpys_own_generator_is_not_touched():
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()
+    read(valid=0.25, seed=3)
+    assert (np.random.get_state()[1] == before).all()
 
 
 @pytest.mark.parametrize(
@@ -70,9 +106,7 @@ def test_a_name_is_a_column_first_and_a_path_if_there_is_none(csv, monkeypatch):
         ("nowhere.csv", "nowhere.csv: no such file; expected a CSV file"),
         (
             "label",
-            "columns ['text', 'label', 'label'] were given for text, text_pair, labels and valid, 'label' "
-            "more than once; "
-            "expected each once",
+            "columns ['text', 'label', 'label'] were given, 'label' more than once; expected each once",
         ),
     ],
     ids=str,

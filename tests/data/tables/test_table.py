@@ -1,4 +1,4 @@
-"""read_table and split_rows: texts and targets, or one line that says what is wrong and what to write."""
+"""A CSV file, read as the command line asks: texts and targets, or one line that says what is wrong."""
 
 import bz2
 import gzip
@@ -8,14 +8,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fastai_hf_callback import InvalidInputError
-from fastai_hf_callback.data.tables.table import read_table, split_rows
+from fastai_hf_callback.data.tables.examples import read_examples
+from fastai_hf_callback.data.tables.table import CsvFile
+from tests.data.tables.read_helpers import error_line
 
 pytest.importorskip("pandas")
-quick = settings(deadline=None, max_examples=40)
 
 LABELS = "text,a,b\nfirst,0,1\nsecond,1,0\nthird,0.0, 1.0 \n"
 CLASSES = "text,kind\none,10\ntwo,9\nthree,10\nfour,9\n"
@@ -33,29 +31,42 @@ def csv(tmp_path):
     return write
 
 
-def read_error(path, text="text", labels=("kind",), **kwargs):
+def read(path, text="text", labels=("kind",), task=None, on_command_line=True, **reading):
+    """The whole table, as train; and as valid, since nothing is said of a table that validates on itself."""
+    file = CsvFile(path, on_command_line=on_command_line, **reading)
+    return read_examples(file, file, text, list(labels), task=task, allow_blank=False)
+
+
+def read_error(path, *args, **kwargs):
     """The one line that says why `path` cannot be used, with the path left out."""
-    with pytest.raises(InvalidInputError) as error:
-        read_table(path, text, list(labels), **kwargs)
-    line = str(error.value)
-    assert "\n" not in line
-    return line.replace(str(path), "PATH")
+    return error_line(read, path, *args, **kwargs).replace(str(path), "PATH")
 
 
 # -- what can be read ------------------------------------------------------------------------------
 
 
 def test_several_columns_of_bits_become_a_matrix(csv):
-    table = read_table(csv(LABELS), "text", ["b", "a"])
-    assert table.texts == ["first", "second", "third"]
-    assert table.names == ["b", "a"] and table.is_multi_label
-    assert table.targets.tolist() == [[1, 0], [0, 1], [1, 0]] and table.targets.dtype == np.float32
+    got = read(csv(LABELS), labels=["b", "a"])
+    assert got.train.texts == ["first", "second", "third"]
+    assert got.names == ["b", "a"] and got.task == "multi_label_classification"
+    assert got.train.targets.tolist() == [[1, 0], [0, 1], [1, 0]] and got.train.targets.dtype == np.float32
+
+
+def test_true_and_false_are_bits_as_they_are_in_a_frame(csv):
+    got = read(csv("text,a,b\nfirst,True,false\nsecond,False,TRUE\n"), labels=["a", "b"])
+    assert got.train.targets.tolist() == [[1, 0], [0, 1]]
 
 
 def test_one_column_of_classes_becomes_numbers_in_the_order_of_the_classes(csv):
-    table = read_table(csv(CLASSES), "text", ["kind"])
-    assert table.names == ["9", "10"] and not table.is_multi_label
-    assert table.targets.tolist() == [1, 0, 1, 0] and table.targets.dtype == np.int64
+    got = read(csv(CLASSES))
+    assert got.names == ["9", "10"] and got.task == "single_label_classification"
+    assert got.train.targets.tolist() == [1, 0, 1, 0] and got.train.targets.dtype == np.int64
+
+
+def test_decimals_are_numbers_to_predict_as_they_are_in_a_frame(csv):
+    got = read(csv("text,kind\nx,0.1\ny,0.2\nz,0.3\nw,0.1\n"))
+    assert got.names == ["kind"] and got.task == "regression"
+    assert got.train.targets.tolist() == np.float32([0.1, 0.2, 0.3, 0.1]).tolist()
 
 
 @pytest.mark.parametrize(
@@ -64,14 +75,14 @@ def test_one_column_of_classes_becomes_numbers_in_the_order_of_the_classes(csv):
         ("spam ham eggs", ["eggs", "ham", "spam"]),
         ("2 10 1", ["1", "2", "10"]),
         ("x 10 2", ["2", "10", "x"]),
-        ("0.5 -1 .25", ["-1", ".25", "0.5"]),
+        ("0.5 -1 .25", ["-1", "0.25", "0.5"]),
         ("3 nan 1 2 inf 0 7 5", ["0", "1", "2", "3", "5", "7", "inf", "nan"]),
     ],
 )
 def test_classes_are_ordered_by_number_then_by_word(csv, classes, order):
     rows = [f"some text,{name}" for name in classes.split() * 3]
     random.Random(0).shuffle(rows)
-    assert read_table(csv("\n".join(["text,kind", *rows])), "text", ["kind"]).names == order
+    assert read(csv("\n".join(["text,kind", *rows])), task="single_label_classification").names == order
 
 
 @pytest.mark.parametrize(
@@ -79,23 +90,19 @@ def test_classes_are_ordered_by_number_then_by_word(csv, classes, order):
 )
 def test_a_text_stays_what_it_is(csv, text):
     quoted = '"' + text.replace('"', '""') + '"'
-    assert read_table(csv(f"text,kind\n{quoted},0\nx,1\ny,0\nz,1\n"), "text", ["kind"]).texts[0] == text
+    assert read(csv(f"text,kind\n{quoted},0\nx,1\ny,0\nz,1\n")).train.texts[0] == text
 
 
 @pytest.mark.parametrize("suffix, pack", [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)])
 def test_packed_files_are_read_as_they_are(csv, suffix, pack):
     path = csv(pack(CLASSES.encode()), f"data.csv.{suffix}")
-    assert read_table(path, "text", ["kind"]).names == ["9", "10"]
+    assert read(path).names == ["9", "10"]
 
 
 def test_other_encodings_separators_and_a_byte_order_mark(csv):
-    assert (
-        read_table(csv("text\tkind\ncafé\t0\nx\t1\ny\t0\n".encode("latin-1")), "text", ["kind"], "latin-1", "\t").texts[
-            0
-        ]
-        == "café"
-    )
-    assert read_table(csv(b"\xef\xbb\xbf" + CLASSES.encode()), "text", ["kind"]).names == ["9", "10"]
+    path = csv("text\tkind\ncafé\t0\nx\t1\ny\t0\n".encode("latin-1"))
+    assert read(path, encoding="latin-1", sep="\t").train.texts[0] == "café"
+    assert read(csv(b"\xef\xbb\xbf" + CLASSES.encode())).names == ["9", "10"]
 
 
 # -- what cannot -----------------------------------------------------------------------------------
@@ -165,10 +172,16 @@ def test_the_wrong_encoding(csv):
     line = read_error(path)
     assert line.startswith("PATH: not utf-8 ('utf-8' codec can't decode byte 0xe9 in position 3: ")
     assert line.endswith("); write --encoding latin-1, or save it as UTF-8")
-    assert (
-        read_error(path, encoding="latin-11")
-        == "--encoding latin-11: no such encoding; write --encoding utf-8 or latin-1"
-    )
+    in_python = read_error(path, on_command_line=False)
+    assert in_python.endswith("); write pd.read_csv(path, encoding='latin-1'), or save it as UTF-8")
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-be"])
+def test_utf_16_is_named_by_its_mark(csv, name):
+    mark = b"" if name == "utf-16" else b"\xfe\xff"
+    path = csv(mark + CLASSES.encode(name))
+    assert read_error(path).endswith("); write --encoding utf-16, or save it as UTF-8")
+    assert read(path, encoding="utf-16").names == ["9", "10"]
 
 
 @pytest.mark.parametrize(
@@ -176,12 +189,22 @@ def test_the_wrong_encoding(csv):
     [
         ("txt", ["a", "b"], "PATH: no column 'txt'; nearest: text; give one of its columns: text, a, b"),
         ("text", ["a", "zzzz"], "PATH: no column 'zzzz'; give one of its columns: text, a, b"),
-        ("text", ["a", "a"], "columns ['text', 'a', 'a'] were given; expected each once: --text COL --labels A,B,.."),
-        ("a", ["a", "b"], "columns ['a', 'a', 'b'] were given; expected each once: --text COL --labels A,B,.."),
+        ("text", ["a", "a"], "columns ['text', 'a', 'a'] were given, 'a' more than once; expected each once"),
+        ("a", ["a", "b"], "columns ['a', 'a', 'b'] were given, 'a' more than once; expected each once"),
     ],
 )
 def test_columns_that_are_not_there_or_given_twice(csv, text, labels, line):
     assert read_error(csv(LABELS), text, labels) == line
+
+
+@pytest.mark.parametrize("header", ["text,kind,kind", 'text,kind,"kind"', "text,kind, kind ", "text,kind,kind,kind.1"])
+def test_a_column_that_is_there_twice_is_not_taken_for_either(csv, header):
+    path = csv(f"{header}\nx,a,b{',c' * header.endswith('1')}\ny,b,a{',c' * header.endswith('1')}\n")
+    assert read_error(path) == "PATH: 2 columns are called 'kind'; expected one: rename or drop the others"
+
+
+def test_another_column_that_is_there_twice_is_no_matter(csv):
+    assert read(csv("text,note,kind,note\nx,1,a,2\ny,3,b,4\n")).train.targets.tolist() == [0, 1]
 
 
 def test_no_label_column_at_all(csv):
@@ -204,25 +227,30 @@ def test_the_wrong_separator_shows_the_header_it_read(csv):
 def test_empty_texts_are_counted_and_found(csv):
     rows = "".join(f"{'' if i % 2 else 'x'},{i % 3 % 2}\n" for i in range(1, 16))
     assert read_error(csv(f"text,kind\n{rows}")) == (
-        "PATH: 8 empty text(s) in column 'text', row(s) 1, 3, 5, 7, 9 and 3 more (counted from 1 below the header); "
-        "fill or remove them"
+        "text column 'text' of train is blank in 8 of 15 row(s), row(s) 1, 3, 5, 7, 9 and 3 more (counted from 1 below "
+        "the header) of PATH; fill or remove these rows"
     )
     assert read_error(csv('text,kind\n"  ",0\nx,1\n')) == (
-        "PATH: 1 empty text(s) in column 'text', row(s) 1 (counted from 1 below the header); fill or remove them"
+        "text column 'text' of train is blank in 1 of 2 row(s), row(s) 1 (counted from 1 below the header) of PATH; "
+        "fill or remove these rows"
     )
 
 
-@pytest.mark.parametrize("value", ["2", "yes", "", "0.5", "-1"])
-def test_labels_that_are_no_bits(csv, value):
-    assert read_error(csv(f"text,a,b\nx,0,1\ny,1,{value}\nz,1,{value}\n"), labels=["a", "b"]) == (
-        f"label column 'b' holds {value!r}, row(s) 2, 3 (counted from 1 below the header); several label columns must "
-        f"hold 0 and 1 only: write 1 for yes and 0 for no (one column of classes: give it alone)"
+@pytest.mark.parametrize("value, shown", [("2", "2"), ("yes", "'yes'"), ("0.5", "0.5"), ("-1", "-1")])
+def test_labels_that_are_no_bits(csv, value, shown):
+    path = csv(f"text,a,b\nx,0,1\ny,1,{value}\nz,1,{value}\nv,0,0\nw,1,1\n")
+    assert read_error(path, labels=["a", "b"]) == (
+        f"label column 'b' of train holds {shown}, row(s) 2, 3 (counted from 1 below the header) of PATH; several "
+        f"labels need columns that hold 0 and 1 only: write 1 for yes and 0 for no (one column of classes: give it "
+        f"alone)"
     )
 
 
-def test_a_row_that_is_too_short_counts_as_empty_labels(csv):
-    assert read_error(csv("text,a,b\nx,0,1\ny,1\n"), labels=["a", "b"]).startswith(
-        "label column 'b' holds '', row(s) 2 "
+@pytest.mark.parametrize("row", ["y,1", "y,1,", "y,1, "])
+def test_a_row_that_is_too_short_counts_as_empty_labels(csv, row):
+    assert read_error(csv(f"text,a,b\nx,0,1\n{row}\n"), labels=["a", "b"]) == (
+        "label column 'b' of train is empty in 1 of 2 row(s), row(s) 2 (counted from 1 below the header) of PATH; "
+        "fill or remove these rows"
     )
 
 
@@ -231,50 +259,36 @@ def test_a_row_that_is_too_short_counts_as_empty_labels(csv):
     [
         (
             "text,kind\nx,0\ny,\nz,1\n",
-            "label column 'kind' is empty, row(s) 2 (counted from 1 below the header); fill or remove these rows",
+            "label column 'kind' of train is empty in 1 of 3 row(s), row(s) 2 (counted from 1 below the header) of "
+            "PATH; fill or remove these rows",
         ),
-        ("text,kind\nx,0\ny,0\n", "label column 'kind' holds only '0'; expected at least two classes"),
         (
-            "text,kind\nx,0.1\ny,0.2\nz,0.3\nw,0.1\n",
-            "label column 'kind' holds 3 different values in 4 rows, as numbers or "
-            "ids do; expected a column of classes",
+            "text,kind\nx,0\ny,0\n",
+            "label column 'kind' holds only '0' in the 2 row(s) of train; expected at least two classes: give rows "
+            "of another",
+        ),
+        (
+            "text,kind\n" + "".join(f"x,{i}\n" for i in range(30)),
+            "label column 'kind' holds 30 different values in 30 rows of train, as numbers do; give a column of "
+            "classes",
+        ),
+        (
+            "text,kind\nx,\"['a', 'b']\"\ny,\"['a']\"\n",
+            "label column 'kind' holds lists written as text, as \"['a', 'b']\"; expected one class per row, or "
+            "several columns of 0 and 1",
         ),
     ],
-    ids=["empty", "one class", "numbers"],
+    ids=["empty", "one class", "numbers", "lists"],
 )
 def test_a_column_that_is_no_classes(csv, content, line):
     assert read_error(csv(content)) == line
 
 
-# -- split_rows ------------------------------------------------------------------------------------
-
-
-@quick
-@given(n=st.integers(2, 300), fraction=st.floats(0.01, 0.99), seed=st.integers(0, 2**31))
-def test_a_split_uses_every_row_once_in_order_or_refuses(n, fraction, seed):
-    try:
-        train, valid = split_rows(n, fraction, seed)
-    except InvalidInputError as error:
-        assert not 0 < round(n * fraction) < n
-        assert "expected both above 0: give more rows or another --valid" in str(error)
-    else:
-        assert sorted([*train, *valid]) == list(range(n))
-        assert list(train) == sorted(train) and list(valid) == sorted(valid)
-        assert len(valid) == round(n * fraction)
-
-
-def test_a_split_that_leaves_one_side_empty_says_so():
-    with pytest.raises(InvalidInputError) as error:
-        split_rows(3, 0.1, 0)
-    assert str(error.value) == (
-        "3 rows split at 0.1 leave 3 to train and 0 to validate; expected both above 0: give "
-        "more rows or another --valid"
-    )
-
-
-def test_the_seed_alone_decides():
-    np.random.seed(1)
-    before = np.random.get_state()[1].copy()
-    first, again, other = (split_rows(50, 0.2, seed)[1].tolist() for seed in (3, 3, 4))
-    assert first == again != other
-    assert (np.random.get_state()[1] == before).all(), "numpy's own generator is not touched"
+def test_what_only_python_can_do_is_said_in_python_alone(csv):
+    path = csv("text,kind\nx,0\ny,\n")
+    path.write_text("kind,text\n0,x\n1\n")
+    assert "; fill or remove these rows" in read_error(path)
+    assert "; fill them, as with .fillna(''), or remove these rows" in read_error(path, on_command_line=False)
+    path.write_text("text,a,b\nx,0,1\ny,1,2\nz,1,0\n")
+    assert "task=" not in read_error(path, labels=["a", "b"])
+    assert "task='regression'" in read_error(path, labels=["a", "b"], on_command_line=False)
