@@ -35,6 +35,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections)\..*"),
     ("py:class", r".* .*|[a-z_]+"),  # words, where a type could stand: "str to number"
     ("py:class", r"(.*\.)?(Element|Progress)"),  # names for unions and callables
+    ("py:class", r"(.*\.)?(LearnerAdapter|PreparedTexts)"),  # what each fastai hands to the core; no user meets them
 ]
 # autoapi does not see numbers that are assigned two at a time; no page shows them.
 suppress_warnings = ["autoapi.python_import_resolution"]
@@ -52,7 +53,7 @@ def setup(app):
 
 
 def _documented_elsewhere(app, env, node, content):
-    """Public names are documented where they are made: `compare` of the package is `fastai1.arms.compare`."""
+    """Public names are documented where they are made: `compare` of the package is `fastai1.comparison.compare.compare`."""
     from sphinx.util.nodes import make_refnode
 
     wanted = node.get("reftarget", "").rpartition(".")[2]
