@@ -106,7 +106,7 @@ class WordAccuracy(_NamedMetric):
     ----------
     name : str
     ahead : int
-        How many tokens ahead a position foretells: 1 for causal language models, whose targets are their inputs.
+        How many tokens ahead a position predicts: 1 for causal language models, whose targets are their inputs.
     """
 
     def __init__(self, name: str = "word_accuracy", ahead: int = 0):

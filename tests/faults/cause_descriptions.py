@@ -181,11 +181,11 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     "labels-constant": ("The metric is perfect at once.", "targets sampled over the whole set"),
     "texts-truncated": (
         "Training memorises, validation stands.",
-        "texts cut at one length of which no word foretells a label",
+        "texts cut at one length of which no word predicts a label",
     ),
     "labels-unrelated-to-texts": (
         "Training memorises, validation stands.",
-        "how well words foretell labels, held out, within each set",
+        "how well words predict labels, held out, within each set",
     ),
     "labels-in-order": ("The loss jumps between two values.", "changes of class from row to row in the first batches"),
     "validation-one-class": ("The metric is 0 or 1.", "validation targets, beside the training shares"),
@@ -220,7 +220,7 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     "texts-all-alike": ("The metric is the base rate's.", "distinct texts among those looked at"),
     "train-and-valid-disagree": (
         "Training goes well, validation stays at chance.",
-        "how well words of the training rows foretell labels of the validation rows",
+        "how well words of the training rows predict labels of the validation rows",
     ),
     "metric-at-base-rate": ("The loss falls and the metric stands.", "the metric beside a constant predictor's"),
 }

@@ -27,7 +27,7 @@ EXPLAINED_BY = {
     "validation-one-class": ("labels-constant",),
 }
 
-# Standard errors of an area under the ROC curve where no word foretells a label.
+# Standard errors of an area under the ROC curve where no word predicts a label.
 CHANCE_ERRORS, CERTAIN_ERRORS, EXPECTED_ERRORS = 2.0, 4.0, 6.0
 REVERSED_Z = -4.5  # one column in three hundred thousand lies there by chance
 # With fewer rows, or a wider error, nothing can be said about a weak signal.
@@ -60,7 +60,7 @@ def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
         "texts-truncated",
         "note",
         f"{inputs.truncated_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
-        f"is left foretells a label (area {labels.signal_within_train:.2f} +- "
+        f"is left predicts a label (area {labels.signal_within_train:.2f} +- "
         f"{labels.error_within_train:.2f}, chance .50).",
         {"cut": inputs.truncated_share, "tokens": inputs.mean_length, "area": labels.signal_within_train},
         "max_length=256  # or keep the end of the texts instead of their beginning",
@@ -82,7 +82,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
         return Finding(
             "labels-unrelated-to-texts",
             "warning",
-            f"Words foretell labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
+            f"Words predict labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
             f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
             f"labels stand beside other texts.",
             figures,
@@ -92,7 +92,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
         return Finding(
             "train-and-valid-disagree",
             "warning",
-            f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}) and the "
+            f"Words predict labels among the training rows (area {labels.signal_within_train:.2f}) and the "
             f"same words do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance .50): "
             f"validation labels stand beside other texts, mean something else, or the texts are encoded "
             f"differently.",
@@ -104,8 +104,8 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
         return Finding(
             "train-and-valid-disagree",
             "warning",
-            f"Words foretell labels among the training rows (area {labels.signal_within_train:.2f}), and on "
-            f"the validation rows the same words foretell the contrary for {what} {labels.worst_column} "
+            f"Words predict labels among the training rows (area {labels.signal_within_train:.2f}), and on "
+            f"the validation rows the same words predict the contrary for {what} {labels.worst_column} "
             f"({labels.worst_column_auc:.2f}; chance .50): some labels of the two sets do not mean the "
             f"same.",
             {**figures, f"{what} {labels.worst_column}": labels.worst_column_auc},
@@ -116,7 +116,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
         return Finding(
             "labels-unrelated-to-texts",
             "note",
-            f"No word foretells a label among {_describe_signal(labels)} (chance .50): labels may stand beside other "
+            f"No word predicts a label among {_describe_signal(labels)} (chance .50): labels may stand beside other "
             f"texts.",
             figures,
             look,
@@ -217,7 +217,7 @@ def _some_classes_disagree(labels: Labels) -> bool:
 
 
 def _sets_disagree(labels: Labels) -> bool:
-    """The words of the training rows foretell nothing on the validation rows, where they should by many errors."""
+    """The words of the training rows predict nothing on the validation rows, where they should by many errors."""
     cross, within, error = labels.signal_train_to_valid, labels.signal_within_train, labels.error_within_valid
     if cross is None or within is None or labels.valid_rows < 64:
         return False

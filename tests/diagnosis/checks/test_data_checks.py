@@ -744,7 +744,7 @@ def test_a_model_that_says_one_class_of_all_rows_after_a_fit_stands_at_a_constan
     )
 
 
-def test_labels_that_no_word_foretells_are_told_of_the_rows_that_were_looked_at():
+def test_labels_that_no_word_predicts_are_told_of_the_rows_that_were_looked_at():
     nothing = dict(labels__signal_within_train=0.5, labels__signal_together=0.5)
     (finding,) = findings_of(
         labels.check_labels_unrelated_to_texts, evidence_with(labels__signal_within_valid=0.5, **nothing)
