@@ -71,7 +71,9 @@ def find_sites(source, room):
     """All messages of one file, in the order of its lines, and every raise that has none."""
     tree, found, mute = ast.parse(source), [], []
     for function, node in _with_functions(tree):
-        if isinstance(node, ast.Call) and _name(node.func) in CARRIERS:
+        if isinstance(node, ast.Dict):
+            found += [_fix_site(room, key, call) for key, call in zip(node.keys, node.values) if _is_fix(call)]
+        elif isinstance(node, ast.Call) and _name(node.func) in CARRIERS:
             found.append(_site(room, function, node))
         elif isinstance(node, ast.Raise) and not _has_message(node, tree):
             mute.append(f"{room}:{node.lineno}")
@@ -98,10 +100,29 @@ def _site(room, function, call):
     kind, first = _name(call.func), call.args[0] if call.args else None
     if kind == "Finding":
         kind = f"Finding {_template_of(call.args[0])}"
-        template = f"{_template_of(call.args[2])} | fix: {_template_of(call.args[4])}"
+        template = f"{_template_of(call.args[2])} | fix: {_fix_of(call)}"
     else:
         template = "" if first is None else _template_of(first)
     return Site(room, function, kind, template, call.lineno, call.end_lineno)
+
+
+def _is_fix(node):
+    return isinstance(node, ast.Call) and _name(node.func) == "Fix"
+
+
+def _fix_site(room, key, call):
+    """A row of a fastai's table of fixes."""
+    return Site(room, "FIXES", f"Fix {key.value}", _template_of(call.args[0]), call.lineno, call.end_lineno)
+
+
+def _fix_of(call):
+    """What a finding's call says of its fix: a line, or an action's name and note."""
+    action = next((keyword.value for keyword in call.keywords if keyword.arg == "action"), None)
+    if action is None or not isinstance(action, ast.Call) or _name(action.func) != "Action":
+        return _template_of(call.args[4]) if len(call.args) > 4 else "{}"
+    name, *others = action.args
+    note = [keyword.value for keyword in action.keywords if keyword.arg == "note"] + others[1:]
+    return "  # ".join(_template_of(part) for part in [name, *note])
 
 
 def _template_of(node):
@@ -223,7 +244,7 @@ def examples(sites):
     """How the messages read here: site -> texts, each once, in the order of the triggers."""
     heard = [pair for trigger in triggers() for pair in messages_from(trigger, sites).items()]
     found = defaultdict(list)
-    for site, text in [*heard, *warnings_of_text_data(sites), *findings(sites), *explanations(sites)]:
+    for site, text in [*heard, *warnings_of_text_data(sites), *findings(sites), *explanations(sites), *fixes(sites)]:
         if text not in found[site]:
             found[site].append(text)
     return found
@@ -244,14 +265,22 @@ def _installed_fastai_room():
         return None
 
 
-def findings(sites):
-    """How the findings of the checks' cases read."""
+def all_findings():
+    """The check and the findings of each of the checks' cases, with the name of an action as its fix."""
+    from fastai_hf_callback.diagnosis.fixes import resolve_fix
     from tests.diagnosis.checks.test_checks import CASES, findings_of
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
     from tests.recorded_evidence import evidence_with
 
     for case in CASES + MORE:
-        for finding in findings_of(case.check, evidence_with(**case.fires)):
+        found = findings_of(case.check, evidence_with(**case.fires))
+        yield case, [resolve_fix(finding, None) for finding in found]
+
+
+def findings(sites):
+    """How the findings of the checks' cases read."""
+    for case, found in all_findings():
+        for finding in found:
             site = next(
                 (
                     s
@@ -281,11 +310,29 @@ def warnings_of_text_data(sites):
 def explanations(sites):
     """What every known failure means, and what it says of an error of our own."""
     from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
+    from fastai_hf_callback.diagnosis.fixes import resolve_fix
 
     own, known = [site for site in sites if site.room == "diagnosis/checks/failures.py"]
     found = [(known, build_finding(cause, "what was said")) for cause in REASONS]
-    for site, finding in [*found, (own, build_finding("bad-element", "3 was given. Write element=0."))]:
+    found.append((own, build_finding("bad-element", "3 was given. Write element=0.")))
+    for site, finding in [(site, resolve_fix(finding, None)) for site, finding in found]:
         yield site, f"{finding.cause}: {finding.message} | fix: {finding.fix}"
+
+
+def fixes(sites):
+    """How the rows of this fastai's table read, with the arguments and notes of the findings that name them."""
+    from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
+    from fastai_hf_callback.diagnosis.fixes import resolve_fix
+
+    room = _installed_fastai_room()
+    table = import_module(f"fastai_hf_callback.{room}.diagnosis.fixes").FIXES if room else {}
+    rows = {site.kind: site for site in sites if site.room == f"{room}/diagnosis/fixes.py"}
+    failures = [build_finding(cause, "what was said") for cause in REASONS]
+    found = [finding for _, found in all_findings() for finding in found] + failures
+    lines = [(f.action.name, resolve_fix(f, table).fix) for f in found if f.action and f.action.name in table]
+    seldom = [(name, fix.line.format()) for name, fix in table.items() if name not in dict(lines)]
+    for name, line in lines + seldom:
+        yield rows[f"Fix {name}"], line
 
 
 # -- the golden file -----------------------------------------------------------------------------------------------

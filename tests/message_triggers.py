@@ -510,7 +510,6 @@ UNTRIGGERED = [
         "{} was called in a group",
         "tests/fastai2/compat/test_distributed.py: in several processes alone",
     ),
-    ("diagnosis/checks/gradient.py", "backward() was skipped in", "tests/faults: by nobody who can be named"),
     ("data/batches/sampler.py", "{} row(s) for {} processes", "in several processes alone"),
     (
         "data/encoding/slow_tokenization.py",

@@ -48,7 +48,7 @@ def _run_file(path: Path) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a user's file raises is the user's, an exit too; said in one line
-        from fastai_hf_callback.diagnosis.checks.failures import suggest_fix
+        from .explanation import suggest_fix
 
         exits = "; put what ends the process under if __name__ == '__main__':" * isinstance(error, SystemExit)
         raise InvalidInputError(

@@ -69,7 +69,7 @@ def _report_failure(error: BaseException, with_traceback: bool) -> int:
         return INTERRUPTED
     if with_traceback:
         traceback.print_exception(type(error), error, error.__traceback__)
-    from fastai_hf_callback.diagnosis.checks.failures import suggest_fix
+    from .explanation import suggest_fix
 
     where = "" if isinstance(error, Exception) and error.args else _describe_origin(error)
     return _refuse(

@@ -64,7 +64,7 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
 
 def judge(adapter: LearnerAdapter, evidence: Evidence) -> Diagnosis:
     """What was seen, with the fixes of the learner's fastai."""
-    return build_diagnosis(evidence, adapter.find_fix, adapter.phrases)
+    return build_diagnosis(evidence, adapter.fixes)
 
 
 def require_learner(learn: Any, learner_class: Type[Any]) -> None:

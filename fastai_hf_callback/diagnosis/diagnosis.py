@@ -1,6 +1,7 @@
 """``Evidence`` -> ``Diagnosis``: runs the checks, ranks what they found, and shows it."""
 
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+import os
+from typing import List, Optional, Union
 
 from fastai_hf_callback.report.json import diagnosis_to_json
 from fastai_hf_callback.report.page import diagnosis_to_fragment, diagnosis_to_page, write_page
@@ -11,8 +12,9 @@ from fastai_hf_callback.results.finding import SEVERITIES, Finding
 
 from . import checks
 from .checks.failures import classify_exception
+from .fixes import FixTable, resolve_fix
 
-__all__ = ["Diagnosis", "build_diagnosis", "explain", "translate_finding"]
+__all__ = ["Diagnosis", "build_diagnosis", "explain_exception"]
 
 
 class Diagnosis(DiagnosisResult):
@@ -33,7 +35,7 @@ class Diagnosis(DiagnosisResult):
         """Findings and evidence as strict JSON."""
         return diagnosis_to_json(self)
 
-    def to_html(self, path: Any = None, title: str = "") -> str:
+    def to_html(self, path: Union[str, "os.PathLike[str]", None] = None, title: str = "") -> str:
         """Verdict, findings with their fixes, metrics and curves as one self-contained page; needs jinja2.
 
         Parameters
@@ -55,27 +57,23 @@ class Diagnosis(DiagnosisResult):
         return diagnosis_to_fragment(self)
 
 
-def build_diagnosis(
-    evidence: Evidence, cures: Optional[Callable[[Finding], Any]] = None, phrases: Sequence[Tuple[str, str]] = ()
-) -> Diagnosis:
+def build_diagnosis(evidence: Evidence, fixes: Optional[FixTable] = None) -> Diagnosis:
     """Judge what was seen.
 
     Parameters
     ----------
     evidence : Evidence
-    cures : callable, optional
-        Gives a finding the function that ``finding.apply(learn)`` calls, or None where no mechanical
-        and safe cure exists.
-    phrases : sequence of (str, str)
-        What the checks say in fastai 1's terms, and how it is said in another's.
+    fixes : mapping of str to Fix, optional
+        The fastai's table: how an action is written there, and what ``finding.apply(learn)`` calls. Without one a
+        finding's fix is the name of its action, and nothing can be applied.
 
     Returns
     -------
     Diagnosis
     """
-    found = [finding for check in checks.ALL_CHECKS for finding in _run_check(check, evidence)]
-    figures = {f.cause for f in found if "said" not in f.evidence}  # better than the exception of the same cause
-    found = [f for f in found if "said" not in f.evidence or f.cause not in figures]
+    found = [resolve_fix(finding, fixes) for check in checks.ALL_CHECKS for finding in _run_check(check, evidence)]
+    measured = {f.cause for f in found if "message" not in f.evidence}  # better than the exception of the same cause
+    found = [f for f in found if "message" not in f.evidence or f.cause not in measured]
     causes = {finding.cause for finding in found if finding.severity != "note"}
     reported = [finding for finding in found if not causes & set(checks.EXPLAINED_BY.get(finding.cause, ()))]
     known = [f for f in reported if f.cause != "unknown-failure"]
@@ -86,43 +84,18 @@ def build_diagnosis(
         for i, f in enumerate(reported)  # a cause once, but several metrics may have the same
         if f.cause.startswith("metric-") or f.cause not in {g.cause for g in reported[:i]}
     ]
-    for finding in reported:
-        translate_finding(phrases, finding).cure = cures(finding) if cures is not None else None
     return Diagnosis(reported, evidence)
-
-
-def translate_finding(phrases: Sequence[Tuple[str, str]], finding: Finding) -> Finding:
-    """The same finding, its message and fix said as another fastai's users know them."""
-    finding.message, finding.fix = _replace_phrases(phrases, finding.message), _replace_phrases(phrases, finding.fix)
-    return finding
-
-
-def _replace_phrases(phrases: Sequence[Tuple[str, str]], text: str) -> str:
-    for known, instead in phrases:
-        text = text.replace(known, instead)
-    return text
 
 
 def _rank(cause: str) -> int:
     return checks.CAUSE_ORDER.index(cause) if cause in checks.CAUSE_ORDER else len(checks.CAUSE_ORDER)
 
 
-def _run_check(check: Callable[[Evidence], Any], evidence: Evidence) -> List[Finding]:
+def _run_check(check: checks.Check, evidence: Evidence) -> List[Finding]:
     found = check(evidence)
     return [] if found is None else [found] if isinstance(found, Finding) else list(found)
 
 
-def explain(exception: BaseException) -> Diagnosis:
-    """Say what an exception from training, validation or prediction means.
-
-    Parameters
-    ----------
-    exception : BaseException
-        As caught, with its ``__cause__`` where it has one.
-
-    Returns
-    -------
-    Diagnosis
-        With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
-    """
-    return Diagnosis([classify_exception(exception)])
+def explain_exception(exception: BaseException, fixes: Optional[FixTable] = None) -> Diagnosis:
+    """Say what an exception means, with one finding; parameters as in :func:`build_diagnosis`."""
+    return Diagnosis([resolve_fix(classify_exception(exception, fixes), fixes)])

@@ -143,7 +143,10 @@ class Examination:
         except LossNotReachedError:
             pass
         except Exception as error:
-            self.wiring.valid_error, self.wiring.valid_message = classify_exception(error).cause, format_error(error)
+            self.wiring.valid_error, self.wiring.valid_message = (
+                classify_exception(error, self.adapter.fixes).cause,
+                format_error(error),
+            )
             return False
         return True
 
@@ -159,7 +162,7 @@ class Examination:
         except Exception as error:
             if self.wiring.train_error is None:
                 self.wiring.train_error, self.wiring.train_message = (
-                    classify_exception(error).cause,
+                    classify_exception(error, self.adapter.fixes).cause,
                     format_error(error),
                 )
             return False

@@ -19,6 +19,7 @@ from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import GradientError
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.evidence import Evidence, History, Weights
+from fastai_hf_callback.results.finding import Action
 from fastai_hf_callback.utils.distributed import rank
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
@@ -26,6 +27,7 @@ from .checks.failures import classify_exception
 from .diagnose import judge, probe_first_batch
 from .diagnosis import Diagnosis
 from .examination import probe_metrics
+from .fixes import resolve_fix
 from .learner_adapter import LearnerAdapter
 from .learning_rates import is_range_test, summarize_hyperparameters
 
@@ -243,11 +245,12 @@ class FitMonitor:
 
     def _add_error(self, diagnosis: Diagnosis, error: Exception) -> Diagnosis:
         """What was seen, and what ended the fit."""
-        finding = classify_exception(error)
+        fixes = self._adapter.fixes
+        finding = resolve_fix(classify_exception(error, fixes), fixes)
         trainable = any(p.requires_grad for p in self._adapter.learn.model.parameters())
         if isinstance(error, GradientError) and not trainable:
-            finding.cause = "everything-frozen"
-        finding.cure = self._adapter.find_fix(finding)
+            frozen = replace(finding, cause="everything-frozen", action=Action("unfreeze"))
+            finding = resolve_fix(frozen, fixes)
         others = [f for f in diagnosis.findings if f.cause != finding.cause]
         known = [finding] if finding.cause != "unknown-failure" or not diagnosis.at_least("error") else []
         return Diagnosis([*known, *others], diagnosis.evidence)

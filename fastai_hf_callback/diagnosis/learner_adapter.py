@@ -7,9 +7,9 @@ from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.results.evidence import Wiring
-from fastai_hf_callback.results.finding import Finding
 from fastai_hf_callback.utils.protocols import LearnerLike
 
+from .fixes import FixTable
 from .probes.batches import Batch
 from .probes.metrics import MetricFunc
 from .probes.optimizer import OptimizerReader
@@ -63,18 +63,17 @@ class LearnerAdapter(Protocol):
         Copies of those that take part in a batch, made by `prepare_callbacks` or `copy_running_callbacks`.
     scaler_attribute : str
         What a callback has that scales the loss, and sets no rate.
+    fixes : mapping of str to Fix
+        How an action of a finding is written on this fastai, and what does it.
     """
 
     learn: LearnerLike
     callbacks: List[Any]
     scaler_attribute: str
-    phrases: Sequence[Tuple[str, str]]
+    fixes: FixTable
 
     @property
     def optimizer(self) -> OptimizerReader: ...
-
-    def find_fix(self, finding: Finding) -> Optional[Callable[[Any], None]]:
-        """What ``finding.apply(learn)`` calls."""
 
     def preserve(self) -> ContextManager[None]:
         """Keep everything the learner is made of; on leaving, it is what it was."""

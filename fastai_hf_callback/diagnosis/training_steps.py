@@ -68,7 +68,10 @@ class TrainingSteps:
         if not any(p.requires_grad for p in self.learn.model.parameters()):
             monitor.graph = monitor.graph or attempt(self.evidence, "the graph", self._probe_graph_without_steps)
         if monitor.graph is None or (monitor.graph.trainable and monitor.graph.loss_has_graph):
-            self.wiring.train_error, self.wiring.train_message = classify_exception(error).cause, format_error(error)
+            self.wiring.train_error, self.wiring.train_message = (
+                classify_exception(error, self.adapter.fixes).cause,
+                format_error(error),
+            )
 
     def _probe_graph_without_steps(self) -> Graph:
         """Where no step can be made: fastai 2 makes no optimizer for a model whose every parameter is frozen."""

@@ -33,7 +33,7 @@ def format_figure(value: Any) -> str:
 
 def format_figures(evidence: Dict[str, Any]) -> List[Tuple[str, str]]:
     """A finding's evidence as names and figures; what an exception said stands in the message."""
-    return [(name, format_figure(value)) for name, value in evidence.items() if name != "said"]
+    return [(name, format_figure(value)) for name, value in evidence.items() if name != "message"]
 
 
 def describe_arms(comparison: ComparisonResult) -> List[Tuple[str, str]]:

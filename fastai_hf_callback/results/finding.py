@@ -1,11 +1,11 @@
-"""``Finding``: one cause, its evidence in numbers and its cure in a line."""
+"""``Finding``: one cause, its evidence in numbers and its fix in a line; ``Action``: a fix before a fastai words it."""
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from fastai_hf_callback.errors import FastaiHFError
 
-__all__ = ["Finding", "DOUBTFUL_CAUSES", "SEVERITIES"]
+__all__ = ["Action", "Finding", "DOUBTFUL_CAUSES", "SEVERITIES"]
 
 SEVERITIES = ("note", "warning", "error")
 
@@ -17,6 +17,31 @@ DOUBTFUL_CAUSES = (
     "validation-worse-than-constant",
     "epsilon-outweighs-gradients",
 )
+
+
+class Action(NamedTuple):
+    """What is to be done about a cause, whatever the fastai.
+
+    Attributes
+    ----------
+    name : str
+        A row in each fastai's table of fixes (``fastaiN/diagnosis/fixes.py``).
+    arguments : mapping of str to any
+        What the row's line of code and its function need to know.
+    note : str
+        A comment behind the line, the same on every fastai.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = {}
+    note: str = ""
+
+    def __str__(self) -> str:
+        return self.comment_on(self.name)
+
+    def comment_on(self, line: str) -> str:
+        """The line, with the note as its comment."""
+        return f"{line}  # {self.note}" if self.note else line
 
 
 @dataclass
@@ -35,6 +60,10 @@ class Finding:
         The figures it rests on.
     fix : str
         One line that can be pasted, or done.
+    action : Action or None
+        What `fix` does, where that is written differently on each fastai or can be applied.
+    fix_function : callable or None
+        What :meth:`apply` calls with the learner.
     """
 
     cause: str
@@ -42,26 +71,27 @@ class Finding:
     message: str
     evidence: Dict[str, Any] = field(default_factory=dict)
     fix: str = ""
-    cure: Optional[Callable[[Any], Any]] = field(default=None, repr=False, compare=False)
+    action: Optional[Action] = None
+    fix_function: Optional[Callable[[Any], Any]] = field(default=None, repr=False, compare=False)
 
     @property
     def can_apply(self) -> bool:
         """Whether :meth:`apply` does anything."""
-        return self.cure is not None
+        return self.fix_function is not None
 
     def apply(self, learn: Any) -> Any:
-        """Do the cure on `learn`, where it is mechanical and safe.
+        """Do what `fix` says to `learn`, where that is mechanical and safe.
 
         Raises
         ------
         FastaiHFError
-            Where there is no such cure; ``fix`` says what to do by hand.
+            Where it is not; ``fix`` says what to do by hand.
         """
-        if self.cure is None:
+        if self.fix_function is None:
             raise FastaiHFError(
-                f"{self.cause} has no cure that is mechanical and safe. Do by hand: {self.fix}", self.cause
+                f"{self.cause} has no fix that is mechanical and safe. Do by hand: {self.fix}", self.cause
             )
-        return self.cure(learn)
+        return self.fix_function(learn)
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.cause} - {self.message}"

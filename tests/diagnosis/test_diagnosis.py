@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastai_hf_callback.diagnosis import checks
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis, explain_exception
+from fastai_hf_callback.diagnosis.fixes import Fix, resolve_fix
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import SEVERITIES, Finding
+from fastai_hf_callback.results.finding import SEVERITIES, Action, Finding
 from tests.diagnosis.checks.test_checks import CASES
 from tests.diagnosis.checks.test_data_checks import CASES as CASES_OF_DATA
 from tests.recorded_evidence import PARTS, evidence_with, healthy
@@ -157,33 +158,61 @@ def test_at_least_refuses_a_severity_that_does_not_exist():
         Diagnosis().at_least("fatal")
 
 
-# -- cures ---------------------------------------------------------------------------------------------------------
+# -- fixes ---------------------------------------------------------------------------------------------------------
 
 
-def test_apply_without_a_cure_says_what_to_do_by_hand():
+def test_apply_without_a_function_says_what_to_do_by_hand():
     found = finding(fix="learn.unfreeze()")
     assert not found.can_apply
-    with pytest.raises(FastaiHFError, match=r"target-shape has no cure.*Do by hand: learn\.unfreeze\(\)") as caught:
+    with pytest.raises(FastaiHFError, match=r"target-shape has no fix.*Do by hand: learn\.unfreeze\(\)") as caught:
         found.apply("learner")
     assert caught.value.cause == "target-shape"
 
 
-def test_apply_with_a_cure_calls_it_with_the_learner_and_hands_on_what_it_returns():
-    given = []
-    (found,) = build_diagnosis(
-        evidence_with(graph__trainable=0), cures=lambda f: lambda learn: given.append((f.cause, learn)) or "cured"
-    ).findings
-    assert found.can_apply and found.apply("learner") == "cured"
-    assert given == [("everything-frozen", "learner")]
+def remove(learn, names):
+    return f"{learn} without {names}"
 
 
-def test_only_what_has_a_cure_can_be_applied():
-    found = build_diagnosis(evidence_with(**SEVERAL), cures=lambda f: print if f.cause == "parameters-hidden" else None)
-    assert [f.cause for f in found.findings if f.can_apply] == ["parameters-hidden"]
+SKIPPED = dict(stepping__skipped_backwards=4, stepping__skipped_by=["Dropper"])
+
+
+def test_an_action_becomes_the_line_and_the_function_of_its_row():
+    fixes = {"remove-callbacks": Fix("del {names!r}", remove)}
+    (found,) = build_diagnosis(evidence_with(**SKIPPED), fixes).findings
+    assert found.fix == "del ['Dropper']" and found.can_apply
+    assert found.apply("learner") == "learner without ['Dropper']"
+
+
+def test_the_note_of_an_action_stands_behind_the_line():
+    shown = finding(action=Action("row", {"x": 1}, "and that is all"))
+    assert resolve_fix(shown, {"row": Fix("x = {x}; y = {{}}")}).fix == "x = 1; y = {}  # and that is all"
+    assert resolve_fix(shown, None).fix == "row  # and that is all"
+
+
+def test_a_line_that_is_the_same_on_every_fastai_stays_as_it_is():
+    assert resolve_fix(finding(fix="return {}"), {}).fix == "return {}"
+
+
+def test_a_failure_that_a_fastai_cannot_have_is_not_in_its_catalogue():
+    error = RuntimeError("x isn't a valid key in the state of the callbacks")
+    assert explain_exception(error, {}).causes == ["unknown-failure"]
+    assert explain_exception(error, {"return-logits": Fix("return logits")}).findings[0].fix == "return logits"
+
+
+def test_an_action_that_no_row_has_is_a_mistake_of_ours():
+    with pytest.raises(KeyError, match="remove-callbacks"):
+        build_diagnosis(evidence_with(**SKIPPED), {})
+
+
+def test_only_what_has_a_function_can_be_applied():
+    several = dict(SEVERAL, graph__hidden=0, graph__trainable=0, graph__output_has_graph=False)
+    fixes = {"unfreeze": Fix("learn.unfreeze()", print), "add-auc-metric": Fix("metrics.append()")}
+    found = build_diagnosis(evidence_with(**several), fixes)
+    assert [f.cause for f in found.findings if f.can_apply] == ["everything-frozen"]
     assert str(found).count("finding.apply(learn) does it") == 1
 
 
-def test_without_cures_nothing_can_be_applied():
+def test_without_fixes_nothing_can_be_applied():
     assert not any(f.can_apply for f in build_diagnosis(evidence_with(**SEVERAL)).findings)
 
 

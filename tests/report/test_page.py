@@ -43,7 +43,11 @@ def several():
             Finding("no-gradient-in-model", "error", "The loss reaches nothing.", {"reached": 0}, "learn.unfreeze()"),
             Finding("padding-in-front", "warning", "Texts are padded in front.", {"share": 0.5}, "pad_first=False"),
             Finding(
-                "metric-at-base-rate", "note", "accuracy stands still.", {"accuracy": 0.4}, cure=lambda learn: learn
+                "metric-at-base-rate",
+                "note",
+                "accuracy stands still.",
+                {"accuracy": 0.4},
+                fix_function=lambda learn: learn,
             ),
         ],
         healthy(),

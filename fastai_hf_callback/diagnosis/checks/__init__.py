@@ -1,34 +1,43 @@
-"""One small function per cause: ``Evidence`` -> ``Finding`` or None. Imports ``evidence`` and ``finding`` only.
+"""One small function per cause: ``Evidence`` -> ``Finding`` or None. Imports ``results/`` only.
 
 A file per family. To add a check: write the function, list it in its file's ``CHECKS``, and give its cause a place
 in ``CAUSE_ORDER``; where it is only the consequence of another cause, a line in ``EXPLAINED_BY``.
 """
 
-from typing import Callable, Dict, List, Tuple
+from types import ModuleType
+from typing import Callable, Dict, Iterable, List, Tuple, Union
 
-from . import gradient, inputs, labels, metrics, optimizer, outputs, precision, weights, wiring
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.finding import Finding
 
-__all__ = ["ALL_CHECKS", "CAUSE_ORDER", "EXPLAINED_BY"]
+from . import gradient, inputs, labels, metrics, optimizer, outputs, precision, step_size, weights, wiring
 
-ALL_CHECKS: List[Callable] = [
-    check
-    for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels, metrics)
-    for check in family.CHECKS
+__all__ = ["ALL_CHECKS", "CAUSE_ORDER", "EXPLAINED_BY", "Check"]
+
+Check = Callable[[Evidence], Union[Finding, Iterable[Finding], None]]
+
+# In the order of the rank: see below.
+_FAMILIES: List[ModuleType] = [
+    wiring,
+    weights,
+    gradient,
+    precision,
+    optimizer,
+    step_size,
+    outputs,
+    inputs,
+    labels,
+    metrics,
 ]
+ALL_CHECKS: List[Check] = [check for family in _FAMILIES for check in family.CHECKS]
 
 # Which cause comes first among findings of one severity: what makes the others moot, then the specific before the
 # general, then the likelier. Seen from the gradient's way: wiring, weights, graph, step, output, input, metric.
-_BY_FAMILY: List[str] = [
-    cause
-    for family in (wiring, weights, gradient, precision, optimizer, outputs, inputs, labels, metrics)
-    for cause in family.CAUSES
-] + ["unknown-failure"]
+_BY_FAMILY: List[str] = [cause for family in _FAMILIES for cause in family.CAUSES] + ["unknown-failure"]
 # What a fit came to stands after all that may have kept it there.
 CAUSE_ORDER: List[str] = sorted(_BY_FAMILY, key=lambda cause: cause == "nothing-learned-yet")
 
 # A finding is left out where one of these was found: it is only its consequence.
 EXPLAINED_BY: Dict[str, Tuple[str, ...]] = {
-    cause: by
-    for family in (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels, metrics)
-    for cause, by in family.EXPLAINED_BY.items()
+    cause: by for family in _FAMILIES for cause, by in family.EXPLAINED_BY.items()
 }

@@ -1,44 +1,45 @@
-"""An exception -> the cause behind it, under the same names as the doctor's. Imports torch, ``errors``, ``finding``."""
+"""An exception -> the cause behind it, under the doctor's own names. Imports torch, ``errors`` and ``results/``."""
 
 import re
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Container, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from torch import Tensor
 
 from fastai_hf_callback.errors import FastaiHFError, describe_exception
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.finding import Action, Finding
 
-__all__ = ["suggest_fix", "classify_exception", "build_finding"]
+__all__ = ["classify_exception", "build_finding"]
 
 
 class Reason(NamedTuple):
-    """What a failure means and what to do about it."""
+    """What a failure means and what to do about it: a line that is the same on every fastai, or an action."""
 
     meaning: str
-    fix: str
+    fix: Union[str, Action]
 
 
-_CALLBACK_FIX = "Learner(..., callbacks=[HFCallback()])"
 _INPUT_NAMES_FIX = "HFModel(model, inputs=('input_ids', 'attention_mask'))"
 
 REASONS: Dict[str, Reason] = {
     "output-not-unwrapped": Reason(
-        "The model returned a tuple, list or ModelOutput, and nothing unwrapped it before the loss.", _CALLBACK_FIX
+        "The model returned a tuple, list or ModelOutput, and nothing unwrapped it before the loss.",
+        Action("add-callback"),
     ),
     "callback-class-not-instance": Reason(
-        "A callback's class is among the callbacks; expected an instance.", _CALLBACK_FIX + "  # with the parentheses"
+        "A callback's class is among the callbacks; expected an instance.",
+        Action("instantiate-callback"),
     ),
     "callback-instance-in-callback-fns": Reason(
         "A callback's instance is in callback_fns, which fastai calls with the learner; expected a class there.",
-        _CALLBACK_FIX,
+        Action("move-to-callbacks"),
     ),
     "unwrapping-in-callback-fns": Reason(
         "The output is unwrapped by a callback in callback_fns, which reach neither validate nor pred_batch.",
-        _CALLBACK_FIX + "  # and take it out of callback_fns",
+        Action("move-to-callbacks", note="and take it out of callback_fns"),
     ),
     "wrong-key-returned": Reason(
         "A callback returned a key that fastai's state does not have.",
-        "return {'last_output': logits}  # from on_loss_begin",
+        Action("return-logits"),
     ),
     "class-instead-of-instance": Reason(
         "A class was given where an instance is wanted.", "HFModel(BertForSequenceClassification.from_pretrained(...))"
@@ -53,7 +54,8 @@ REASONS: Dict[str, Reason] = {
         "label per text; BertForTokenClassification for one per word",
     ),
     "everything-frozen": Reason(
-        "The loss requires no gradient: every parameter is frozen, or the model ran under no_grad.", "learn.unfreeze()"
+        "The loss requires no gradient: every parameter is frozen, or the model ran under no_grad.",
+        Action("unfreeze"),
     ),
     "inputs-in-wrong-arguments": Reason(
         "The batch's tensors arrive in the wrong arguments of forward.", _INPUT_NAMES_FIX
@@ -77,18 +79,18 @@ REASONS: Dict[str, Reason] = {
     ),
     "rows-of-different-length": Reason(
         "The rows of a batch have different lengths and nothing padded them.",
-        "DataBunch.create(..., collate_fn=...)  # one that pads to the longest row",
+        Action("pad-batches", note="one that pads to the longest row"),
     ),
     "ragged-numpy": Reason(
-        "numpy 1.24 and later refuse ragged arrays, which fastai 1's text data makes.",
-        "pip install 'numpy<1.24'  # or make batches of padded tensors yourself",
+        "numpy 1.24 and later refuse ragged arrays: lists of different lengths, as texts are before padding.",
+        Action("avoid-ragged-arrays"),
     ),
     "weights-only-load": Reason(
-        "torch.load reads only weights by default since 2.6, and fastai 1 saves more.",
-        "with heal(): learn.load(name)  # or, full pickles, with trusted(file): load_learner(...)",
+        "torch.load reads only weights by default since 2.6, and this file holds more.",
+        Action("load-full-file"),
     ),
-    "device-mismatch": Reason("Tensors are on different devices.", "learn.model.to(learn.data.device)"),
-    "dtype-mismatch": Reason("Half and full precision meet in one operation.", "learn.to_fp32()"),
+    "device-mismatch": Reason("Tensors are on different devices.", Action("move-model")),
+    "dtype-mismatch": Reason("Half and full precision meet in one operation.", Action("match-precision")),
     "out-of-memory": Reason("The device has no memory left.", "bs=8  # a smaller batch, or shorter texts"),
     "torchvision-and-torch-differ": Reason(
         "torchvision was built for another torch, and transformers looks for it.",
@@ -184,56 +186,64 @@ _PATTERNS: List[Tuple[str, str]] = [
 _ANSI_COLORS = re.compile("\x1b\\[[0-9;]*m")  # of torch's own messages
 
 
-def classify_exception(exception: BaseException) -> Finding:
-    """The one finding of :func:`explain`."""
+def classify_exception(exception: BaseException, actions: Optional[Container[str]] = None) -> Finding:
+    """The one finding of :func:`explain`; with the names of a fastai's `actions`, of what can happen there alone."""
     if isinstance(exception, FastaiHFError):
         return build_finding(exception.cause, exception.message)
     message = describe_exception(exception)  # in one line: fastai 2 sets the text on a second one
     functions = _traceback_functions(exception)
     # What a callback makes of a batch before the model has run says nothing of the model's output.
-    cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message)
+    cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message, actions)
     if isinstance(exception, IndexError) and "create_opt" in functions:
         cause = "everything-frozen"  # fastai 2 asks for the first of no parameters
     if cause == "unknown-failure" and exception.__cause__ is not None:
-        return classify_exception(exception.__cause__)
+        return classify_exception(exception.__cause__, actions)
     return build_finding(cause, message)
 
 
-def suggest_fix(exception: BaseException) -> str:
-    """``"; " + what to write`` where the catalogue knows this failure, else nothing; for errors of one line."""
-    found = classify_exception(exception)
-    return "" if found.cause == "unknown-failure" else f"; {found.fix}"
-
-
 def build_finding(cause: str, message: str) -> Finding:
-    """A finding of severity ``error`` for a failure of this cause, with what was said."""
+    """A finding of severity ``error`` for a failure of this cause, with the exception's message."""
     reason = REASONS.get(cause)
-    if reason is None:  # our own errors say what to write themselves
-        return Finding(cause, "error", message, {"said": message}, _extract_advice(message))
+    if reason is None:  # our own errors name the fix themselves
+        return Finding(cause, "error", message, {"message": message}, _extract_advice(message))
+    line = _to_one_line(message)
     return Finding(
-        cause, "error", f"{reason.meaning} Seen: {_to_one_line(message)}", {"said": _to_one_line(message)}, reason.fix
+        cause,
+        "error",
+        f"{reason.meaning} Seen: {line}",
+        {"message": line},
+        "" if isinstance(reason.fix, Action) else reason.fix,
+        reason.fix if isinstance(reason.fix, Action) else None,
     )
 
 
+def _can_happen(cause: str, actions: Optional[Container[str]]) -> bool:
+    """Whether a fastai has what mends this failure; one without cannot fail so."""
+    fix = REASONS[cause].fix
+    return actions is None or not isinstance(fix, Action) or fix.name in actions
+
+
 def _traceback_functions(exception: BaseException) -> List[str]:
-    names, frame = [], exception.__traceback__
+    names: List[str] = []
+    frame = exception.__traceback__
     while frame is not None:
         names.append(frame.tb_frame.f_code.co_name)
         frame = frame.tb_next
     return names
 
 
-def _match_cause(message: str) -> str:
+def _match_cause(message: str, actions: Optional[Container[str]]) -> str:
     sizes = re.search(r"Expected input batch_size \((\d+)\) to match target batch_size \((\d+)\)", message)
     if sizes:
         less, more = sorted(map(int, sizes.groups()))
         if less > 1 and more % less == 0:  # of a batch that was unwrapped once too often, one row is left
             return "label-per-text-or-word"
-    return next((cause for pattern, cause in _PATTERNS if re.search(pattern, message)), "unknown-failure")
+    known = ((pattern, cause) for pattern, cause in _PATTERNS if _can_happen(cause, actions))
+    return next((cause for pattern, cause in known if re.search(pattern, message)), "unknown-failure")
 
 
 def _extract_advice(message: str) -> str:
-    """What our own error says to write; where it says what to do in other words, its last sentence."""
+    """What our own error asks to write; where it advises in other words, its last sentence."""
     line = " ".join(message.split()).rstrip(".")
     written = re.search(r"\b[Ww]rite (.+)$", line)
     return written.group(1) if written else re.split(r"[.;] (?=[A-Za-z])", line)[-1]

@@ -1,9 +1,9 @@
 """Does the loss that is propagated reach the model's parameters, and does every step happen?"""
 
-from typing import Optional
+from typing import List, Optional
 
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = [
     "everything-frozen",
@@ -55,7 +55,7 @@ def check_everything_frozen(evidence: Evidence) -> Optional[Finding]:
         "error",
         f"None of the model's {graph.registered} parameters requires a gradient: nothing can be learned.",
         {"parameters": graph.registered, "trainable": 0},
-        "learn.unfreeze()",
+        action=Action("unfreeze"),
     )
 
 
@@ -117,9 +117,9 @@ def check_loss_detached(evidence: Evidence) -> Optional[Finding]:
         "loss-detached",
         "error",
         f"The output reaches {graph.reached_by_output} parameters and the loss handed to backward() none: "
-        f"the loss function, or a callback's on_backward_begin, detached or replaced it. {_CONSEQUENCE}",
+        f"the loss function, or a callback, detached or replaced it. {_CONSEQUENCE}",
         {"reached by the output": graph.reached_by_output, "reached by the loss": 0},
-        "Return the loss itself from loss_func and on_backward_begin: no .item(), .detach() or torch.tensor(loss)",
+        action=Action("keep-loss-graph"),
     )
 
 
@@ -133,7 +133,7 @@ def check_loss_scaled_to_zero(evidence: Evidence) -> Optional[Finding]:
         f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
         f"callback takes it away.",
         {"propagated / given": step.loss_factor},
-        "Return the loss unchanged from on_backward_begin",
+        action=Action("keep-loss"),
     )
 
 
@@ -176,20 +176,18 @@ def check_backward_skipped(evidence: Evidence) -> Optional[Finding]:
             "backward-skipped",
             "error",
             f"The first epoch is ended before its first step{_format_callbacks(ends)}: nothing is propagated in it.",
-            {"steps before the end": 0, "who": ends},
-            _removal_fix(ends),
+            {"steps before the end": 0, "skipped_by": ends},
+            action=_build_action(ends),
         )
     if step is None or step.steps < 1 or step.skipped_backwards < step.steps:
         return None
     return Finding(
         "backward-skipped",
         "error",
-        f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback returns "
-        f"skip_bwd{_format_callbacks(step.skipped_by)}.",
-        {"skipped": step.skipped_backwards, "steps": step.steps, "who": step.skipped_by},
-        _removal_fix(step.skipped_by)
-        if step.skipped_by
-        else "Return {'skip_bwd': True} from on_backward_begin only where a batch is dropped",
+        f"backward() was skipped in {step.skipped_backwards} of {step.steps} steps: a callback asks for "
+        f"that{_format_callbacks(step.skipped_by)}.",
+        {"skipped": step.skipped_backwards, "steps": step.steps, "skipped_by": step.skipped_by},
+        action=_build_action(step.skipped_by, "skip-backward-rarely"),
     )
 
 
@@ -200,27 +198,23 @@ def check_step_skipped(evidence: Evidence) -> Optional[Finding]:
     if step.steps_simulated is None or step.steps_simulated > 0:
         return None
     kept = step.skipped_zero_grads >= step.steps
-    fix = (
-        _removal_fix(step.skipped_by)
-        if step.skipped_by
-        else "Return {'skip_step': True} from on_backward_end only where a step is to be left out"
-    )
+    action = _build_action(step.skipped_by, "skip-steps-rarely")
     if kept:
         return Finding(
             "accumulation-never-steps",
             "error",
             f"Gradients are accumulated{_format_callbacks(step.skipped_by)} and no step is made in an epoch of "
             f"{step.steps_in_an_epoch} batches.",
-            {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by},
-            fix,
+            {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "skipped_by": step.skipped_by},
+            action=action,
         )
     return Finding(
         "step-skipped",
         "error",
-        "opt.step() is skipped in every batch of an epoch: a callback returns "
-        f"skip_step{_format_callbacks(step.skipped_by)}.",
-        {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "who": step.skipped_by},
-        fix,
+        f"opt.step() is skipped in every batch of an epoch: a callback asks for "
+        f"that{_format_callbacks(step.skipped_by)}.",
+        {"batches in an epoch": step.steps_in_an_epoch, "steps in an epoch": 0, "skipped_by": step.skipped_by},
+        action=action,
     )
 
 
@@ -231,21 +225,19 @@ def check_gradients_never_zeroed(evidence: Evidence) -> Optional[Finding]:
     return Finding(
         "gradients-never-zeroed",
         "warning",
-        f"A step is made and the gradients are kept in all {step.steps} steps: a callback returns "
-        f"skip_zero{_format_callbacks(step.skipped_by)}, so every step repeats all gradients since the first.",
-        {"kept": step.skipped_zero_grads, "steps": step.steps, "who": step.skipped_by},
-        _removal_fix(step.skipped_by)
-        if step.skipped_by
-        else "Return {'skip_zero': True} only together with {'skip_step': True}",
+        f"A step is made and the gradients are kept in all {step.steps} steps: a callback asks for "
+        f"that{_format_callbacks(step.skipped_by)}, so every step repeats all gradients since the first.",
+        {"kept": step.skipped_zero_grads, "steps": step.steps, "skipped_by": step.skipped_by},
+        action=_build_action(step.skipped_by, "zero-gradients"),
     )
 
 
-def _format_callbacks(skipped_by: list) -> str:
+def _format_callbacks(skipped_by: List[str]) -> str:
     return f" ({', '.join(skipped_by)})" if skipped_by else ""
 
 
-def _removal_fix(skipped_by: list) -> str:
-    return f"learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {skipped_by!r}]"
+def _build_action(skipped_by: List[str], otherwise: str = "") -> Action:
+    return Action("remove-callbacks", {"names": list(skipped_by)}) if skipped_by else Action(otherwise)
 
 
 CHECKS = [

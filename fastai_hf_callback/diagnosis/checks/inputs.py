@@ -2,8 +2,8 @@
 
 from typing import Optional
 
-from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.evidence import Evidence, Inputs
+from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = [
     "inputs-in-wrong-arguments",
@@ -100,7 +100,7 @@ def check_unknown_tokens(evidence: Evidence) -> Optional[Finding]:
     )
 
 
-def foreign_tokens(evidence: Evidence) -> Optional[Finding]:
+def check_foreign_special_tokens(evidence: Evidence) -> Optional[Finding]:
     inputs = evidence.inputs
     if inputs is None or inputs.words < MIN_WORDS:
         return None
@@ -112,7 +112,7 @@ def foreign_tokens(evidence: Evidence) -> Optional[Finding]:
             f"In the texts the vocabulary holds fastai's {', '.join(inputs.foreign_tokens[:4])}: special "
             f"tokens of another tokenizer that the model's vocabulary turns into its unknown token.",
             figures,
-            _NO_FASTAI_TOKENS_FIX,
+            action=Action("no-special-tokens"),
         )
     # A vocabulary keeps its special tokens together: the unknown token stands below the first token's id (BERT's and
     # its kin's), or is one of the first four (RoBERTa's <s> is 0 and <unk> 3, DeBERTa's 1 and 3).
@@ -129,11 +129,8 @@ def foreign_tokens(evidence: Evidence) -> Optional[Finding]:
         f"special tokens of another tokenizer (fastai's xxbos, xxmaj, ...), or capitals where it has none, "
         f"into its unknown token.",
         figures,
-        f"Use the tokenizer of the model's own folder, do_lower_case as it says; of fastai's: {_NO_FASTAI_TOKENS_FIX}",
+        action=Action("own-tokenizer"),
     )
-
-
-_NO_FASTAI_TOKENS_FIX = "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False"
 
 
 def check_attention_mask_wrong(evidence: Evidence) -> Optional[Finding]:
@@ -152,7 +149,7 @@ def check_attention_mask_wrong(evidence: Evidence) -> Optional[Finding]:
     if not _is_padding_read(evidence) and not unreadable:
         return None
     if inputs.mask_marks_padding > 0.999:
-        return _mask_without_effect(evidence)
+        return _mask_without_effect(inputs, _padding_change(evidence))
     return Finding(
         "attention-mask-wrong",
         "error" if inputs.mask_marks_padding < 0.5 else "warning",
@@ -163,18 +160,17 @@ def check_attention_mask_wrong(evidence: Evidence) -> Optional[Finding]:
     )
 
 
-def _mask_without_effect(evidence: Evidence) -> Optional[Finding]:
-    inputs = evidence.inputs
+def _mask_without_effect(inputs: Inputs, change: float) -> Optional[Finding]:
     if not inputs.takes_mask:
-        return _mask_not_accepted(evidence)
+        return _mask_not_accepted(inputs, change)
     if inputs.mask_argument_given is False:
         return Finding(
             "attention-mask-missing",
             "warning",
             f"The batch brings a mask that marks the padding (id {inputs.pad_token_id}), and it does not reach "
-            f"the model: a row's logits change by {_padding_change(evidence):.2g} of their spread when its padding is "
+            f"the model: a row's logits change by {change:.2g} of their spread when its padding is "
             f"taken away.",
-            {"padding": inputs.pad_share, "change with padding": _padding_change(evidence)},
+            {"padding": inputs.pad_share, "change with padding": change},
             "self.body(input_ids, attention_mask=attention_mask)  # hand it on in forward",
         )
     if inputs.pad_side == "front" and not inputs.same_last_token:
@@ -184,24 +180,22 @@ def _mask_without_effect(evidence: Evidence) -> Optional[Finding]:
         "attention-mask-wrong",
         "note",
         f"The model gets a mask that marks the padding (id {inputs.pad_token_id}) and its logits still change by "
-        f"{_padding_change(evidence):.2g} of their spread when padding is taken away: what comes after the "
-        "body, a mean "
-        f"or a last position, reads padding.",
-        {"padding": inputs.pad_share, "change with padding": _padding_change(evidence)},
+        f"{change:.2g} of their spread when padding is taken away: what comes after the body, a "
+        f"mean or a last position, reads padding.",
+        {"padding": inputs.pad_share, "change with padding": change},
         "(hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)  # in the head, instead of a mean",
     )
 
 
-def _mask_not_accepted(evidence: Evidence) -> Finding:
-    inputs = evidence.inputs
+def _mask_not_accepted(inputs: Inputs, change: float) -> Finding:
     return Finding(
         "attention-mask-missing",
         "note",
         f"{inputs.pad_share:.0%} of the positions are padding (id {inputs.pad_token_id}), the model reads them, "
-        f"and its forward takes no mask: a row's logits change by {_padding_change(evidence):.2g} of their spread when "
+        f"and its forward takes no mask: a row's logits change by {change:.2g} of their spread when "
         f"its padding is taken away.",
-        {"padding": inputs.pad_share, "change with padding": _padding_change(evidence)},
-        "text_data(...)  # its batches are of like length: little padding is left to read",
+        {"padding": inputs.pad_share, "change with padding": change},
+        "text_data(...)  # its batches are of similar length: little padding is left to read",
     )
 
 
@@ -210,7 +204,7 @@ def check_attention_mask_missing(evidence: Evidence) -> Optional[Finding]:
     if inputs is None or inputs.mask_given or inputs.pad_token_id is None or not _is_padding_read(evidence):
         return None
     if inputs.mask_argument_given or not inputs.takes_mask:
-        return _mask_without_effect(evidence)
+        return _mask_without_effect(inputs, _padding_change(evidence))
     return Finding(
         "attention-mask-missing",
         "warning",
@@ -240,14 +234,12 @@ def check_padding_in_front(evidence: Evidence) -> Optional[Finding]:
         "padding-in-front",
         "note" if shifted else "warning",
         f"Texts are padded in front and the model's logits change with it by {_padding_change(evidence):.2g} of their "
-        f"spread{front}. fastai's TextClasDataBunch pads in front unless told otherwise, whatever "
-        f"collate_fn it is given.",
+        f"spread{front}. fastai's own text data may pad in front, whatever the collate function it is given.",
         {
             "rows that begin with the first token": inputs.first_token_in_front,
             "change with padding": _padding_change(evidence),
         },
-        "TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)  # or text_data, or in "
-        "batches of your own ids + pads",
+        action=Action("pad-behind", note="or text_data, or in batches of your own ids + pads"),
     )
 
 
@@ -268,8 +260,7 @@ def check_wrong_padding_id(evidence: Evidence) -> Optional[Finding]:
             "model's padding": meant,
             "change with padding": _padding_change(evidence),
         },
-        f"TextDataBunch.from_df(..., pad_idx={meant}, pad_first=False)  # or text_data, or in batches of "
-        f"your own pads of {meant}",
+        action=Action("pad-with", {"pad_token_id": meant}, f"or text_data, or in batches of your own pads of {meant}"),
     )
 
 
@@ -288,7 +279,7 @@ CHECKS = [
     check_inputs_in_wrong_arguments,
     check_texts_all_alike,
     check_unknown_tokens,
-    foreign_tokens,
+    check_foreign_special_tokens,
     check_attention_mask_wrong,
     check_attention_mask_missing,
     check_padding_in_front,

@@ -4,7 +4,7 @@ import math
 from typing import Optional
 
 from fastai_hf_callback.results.evidence import Evidence, Labels
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = [
     "labels-constant",
@@ -30,7 +30,7 @@ EXPLAINED_BY = {
 # Standard errors of an area under the ROC curve where no word predicts a label.
 CHANCE_ERRORS, CERTAIN_ERRORS, EXPECTED_ERRORS = 2.0, 4.0, 6.0
 REVERSED_Z = -4.5  # one column in three hundred thousand lies there by chance
-# With fewer rows, or a wider error, nothing can be said about a weak signal.
+# With fewer rows, or a wider error, nothing is known of a weak signal.
 MIN_ROWS, MAX_STANDARD_ERROR = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
 SORTED_Z = -5.0
@@ -39,7 +39,7 @@ SORTED_Z = -5.0
 LEARNED_LOSS_SHARE, WORSE_LOSS_RATIO = 0.8, 1.05
 
 
-def constant(evidence: Evidence) -> Optional[Finding]:
+def check_labels_constant(evidence: Evidence) -> Optional[Finding]:
     labels = evidence.labels
     if labels is None or not labels.train_constant or labels.train_rows < 16:
         return None
@@ -84,7 +84,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
             "warning",
             f"Words predict labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
             f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
-            f"labels stand beside other texts.",
+            f"labels stand next to other texts.",
             figures,
             look,
         )
@@ -94,7 +94,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
             "warning",
             f"Words predict labels among the training rows (area {labels.signal_within_train:.2f}) and the "
             f"same words do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance .50): "
-            f"validation labels stand beside other texts, mean something else, or the texts are encoded "
+            f"validation labels stand next to other texts, mean something else, or the texts are encoded "
             f"differently.",
             {**figures, "from training to validation": labels.signal_train_to_valid},
             "print(valid_df.sample(5))  # one tokenizer and one class list for both",
@@ -105,7 +105,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
             "train-and-valid-disagree",
             "warning",
             f"Words predict labels among the training rows (area {labels.signal_within_train:.2f}), and on "
-            f"the validation rows the same words predict the contrary for {what} {labels.worst_column} "
+            f"the validation rows the same words predict the opposite for {what} {labels.worst_column} "
             f"({labels.worst_column_auc:.2f}; chance .50): some labels of the two sets do not mean the "
             f"same.",
             {**figures, f"{what} {labels.worst_column}": labels.worst_column_auc},
@@ -116,7 +116,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
         return Finding(
             "labels-unrelated-to-texts",
             "note",
-            f"No word predicts a label among {_describe_signal(labels)} (chance .50): labels may stand beside other "
+            f"No word predicts a label among {_describe_signal(labels)} (chance .50): labels may stand next to other "
             f"texts.",
             figures,
             look,
@@ -143,7 +143,7 @@ def check_labels_in_order(evidence: Evidence) -> Optional[Finding]:
         f"The first training batches come sorted by label ({-labels.order_z:.0f} standard deviations fewer "
         f"changes from row to row than after shuffling): every batch teaches one answer.",
         {"standard deviations": labels.order_z},
-        "DataBunch.create(train_ds, ...)  # whose train_dl shuffles; or train_df.sample(frac=1)",
+        action=Action("shuffle-rows"),
     )
 
 
@@ -229,7 +229,7 @@ def _is_above_chance(area: Optional[float], error: float, errors: float) -> bool
 
 
 CHECKS = [
-    constant,
+    check_labels_constant,
     check_texts_truncated,
     check_labels_unrelated_to_texts,
     check_labels_in_order,

@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = [
     "metric-fails",
@@ -56,7 +56,7 @@ def check_metric_of_another_epoch(evidence: Evidence) -> List[Finding]:
             f"{m.name} of the same outputs is {m.in_first_epoch:.4g} in a first epoch and {m.after_another_epoch:.4g} "
             f"after another one: it carries over what it counted before.",
             {"alone": m.in_first_epoch, "after another epoch": m.after_another_epoch},
-            "Reset the metric's counts in on_epoch_begin",
+            action=Action("reset-metric"),
         )
         for m in evidence.metrics
         if m.in_first_epoch is not None
@@ -81,12 +81,12 @@ def check_metric_wrong_axis(evidence: Evidence) -> List[Finding]:
 
 
 def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str, Any]]]:
-    """How the value of a row's prediction hangs on the other rows of its batch, in words and figures."""
+    """How the score of a row depends on the other rows of its batch, in words and figures."""
     if _depends_on_other_rows(m):
         yield (
             f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
-            f"{min(_other_scores(m)):.4g} "
-            f"to {max(_other_scores(m)):.4g}, right ones in halves of the rows {m.ideal_on_halves})",
+            f"{min(_other_scores(m)):.4g} to {max(_other_scores(m)):.4g}, right ones in halves of the rows "
+            f"{m.ideal_on_halves})",
             {"right, by halves": m.ideal_on_halves},
         )
     for value, other in _differing_pairs(m.with_rows_reordered):
@@ -102,7 +102,7 @@ def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str,
     if _normalizes_over_batch(m):
         yield (
             f"is {m.at_random:.4g} for some outputs and {m.with_rows_shifted:.4g} when a number is added to each "
-            f"row, which changes no probability, and a row alone scores the same whatever is said of it",
+            f"row, which changes no probability, and a row alone scores the same whatever is predicted for it",
             {"random, rows shifted": m.with_rows_shifted},
         )
 
@@ -111,6 +111,7 @@ def _normalizes_over_batch(m: MetricEvidence) -> bool:
     """Whether classes are compared down the batch: of a row alone nothing is seen, and rows outweigh one another."""
     return (
         m.with_rows_shifted is not None
+        and m.at_random is not None
         and abs(m.with_rows_shifted - m.at_random) > _tolerance(m)
         and bool(m.on_single_rows)
         and all(max(values) == min(values) for values in m.on_single_rows)
@@ -137,7 +138,7 @@ def check_metric_at_base_rate(evidence: Evidence) -> List[Finding]:
             f"{m.name} stands at {m.value:.6f}, what a predictor that never reads the text scores "
             f"{_describe_constant(m)}{while_learning}: this metric cannot show yet whether the model learns.",
             {m.name: m.value, "base rate": m.base_rate, "one prediction": m.resolution},
-            _suggest_metric(evidence),
+            *_suggest_metric(evidence),
         )
         # Any model is near it before its first fit.
         for m in evidence.metrics
@@ -149,19 +150,19 @@ def check_metric_at_base_rate(evidence: Evidence) -> List[Finding]:
 
 
 def _equals_base_rate(m: MetricEvidence) -> bool:
-    return abs(m.value - m.base_rate) <= 1.5 * m.resolution
+    return m.value is not None and m.base_rate is not None and abs(m.value - m.base_rate) <= 1.5 * m.resolution
 
 
 def _describe_constant(m: MetricEvidence) -> str:
     return f"({m.base_rate:.6f})" if _equals_base_rate(m) else f"(the model says one class of all {m.rows} rows)"
 
 
-def _suggest_metric(evidence: Evidence) -> str:
+def _suggest_metric(evidence: Evidence) -> Tuple[str, Optional[Action]]:
     if not _allows_auc(evidence):
-        return "Watch the validation loss, or a correlation"
+        return "Watch the validation loss, or a correlation", None
     if any(_is_auc(m) for m in evidence.metrics):
-        return "Watch the area under the curve beside it, and the validation loss"
-    return "learn.metrics.append(ColumnwiseAUC())  # or watch the validation loss"
+        return "Watch the area under the curve next to it, and the validation loss", None
+    return "", Action("add-auc-metric", note="or watch the validation loss")
 
 
 def _is_auc(metric: MetricEvidence) -> bool:
@@ -170,7 +171,7 @@ def _is_auc(metric: MetricEvidence) -> bool:
 
 
 def _allows_auc(evidence: Evidence) -> bool:
-    """Whether an AUC can be told of these targets: of classes and columns of 0 and 1, of no number and no word."""
+    """Whether these targets have an AUC: of classes and columns of 0 and 1, of no number and no word."""
     return evidence.labels is None or evidence.labels.kind in ("classes", "labels")
 
 
@@ -187,7 +188,7 @@ def _has_synthetic_scores(metric: MetricEvidence) -> bool:
 
 
 def _scores(metric: MetricEvidence) -> List[float]:
-    return [metric.at_ideal, *_other_scores(metric)]
+    return [score for score in (metric.at_ideal, *_other_scores(metric)) if score is not None]
 
 
 def _other_scores(metric: MetricEvidence) -> List[float]:

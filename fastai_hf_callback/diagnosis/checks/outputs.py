@@ -1,9 +1,9 @@
 """Are these the logits, in the form the loss expects, and does the loss point the right way?"""
 
-from typing import Optional
+from typing import Optional, Tuple
 
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.finding import Action, Finding
 
 # Rounding changes a row by 1e-6 of the spread in float32, by 1e-2 at the worst in half precision.
 MAX_BATCH_CHANGE = 0.05
@@ -116,7 +116,7 @@ def check_non_finite_loss(evidence: Evidence) -> Optional[Finding]:
         f"The loss was NaN or infinite in {step.non_finite_losses} of {step.steps} steps; after the first "
         f"of them every weight is lost.",
         {"non-finite losses": step.non_finite_losses, "steps": step.steps},
-        "learn.clip_grad(1.0) and a tenth of the rate, on a freshly loaded model",
+        action=Action("clip-gradients"),
     )
 
 
@@ -130,7 +130,7 @@ def check_output_is_the_loss(evidence: Evidence) -> Optional[Finding]:
         f"What reaches loss_func is a single number for {out.rows} rows: the model got labels and put its "
         f"own loss first. The metric sees that number instead of predictions.",
         {"output": list(out.shape), "rows": out.rows},
-        "Learner(..., callbacks=[HFCallback()])  # takes the logits; and leave labels out of the inputs",
+        action=Action("build-with-callback", note="takes the logits; and leave labels out of the inputs"),
     )
 
 
@@ -151,7 +151,7 @@ def check_batch_dimension_lost(evidence: Evidence) -> Optional[Finding]:
         f"output that was a tensor already was unwrapped once more, so only the first row is left and the "
         f"loss broadcasts it.",
         {"output": list(out.shape), "target": list(out.target_shape)},
-        "Unwrap once: Learner(..., callbacks=[HFCallback()]) and no [0] elsewhere",
+        action=Action("unwrap-once"),
     )
 
 
@@ -187,7 +187,8 @@ def check_hidden_state_as_logits(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_head_of_no_use(evidence: Evidence) -> Optional[Finding]:
-    if not _is_head_unused(evidence):
+    graph = evidence.graph
+    if graph is None or not graph.head_unreached:
         return None
     # A note: the layer that ran last may be an auxiliary head.
     return Finding(
@@ -195,7 +196,7 @@ def check_head_of_no_use(evidence: Evidence) -> Optional[Finding]:
         "note",
         "The last layer the model ran has trainable weights and no part in the output: something before the "
         "head is taken for the logits.",
-        {"reached by the output": evidence.graph.reached_by_output, "trainable": evidence.graph.trainable},
+        {"reached by the output": graph.reached_by_output, "trainable": graph.trainable},
         "HFCallback(element='logits')  # or the head's position: HFCallback(element=0)",
     )
 
@@ -265,7 +266,7 @@ def check_loss_sign_flipped(evidence: Evidence) -> Optional[Finding]:
             f"The loss that is propagated is {step.loss_factor:.3g} times the one that loss_func gave: a "
             f"callback turns its sign, and every step drives predictions away from the targets.",
             {"propagated / given": step.loss_factor},
-            "Return the loss unchanged from on_backward_begin",
+            action=Action("keep-loss"),
         )
     if loss is None or loss.at_ideal is None or loss.at_worst is None or loss.at_ideal <= loss.at_worst + 1e-6:
         return None
@@ -386,7 +387,7 @@ CHECKS = [
 ]
 
 
-def _numel(shape: tuple) -> int:
+def _numel(shape: Tuple[int, ...]) -> int:
     product = 1
     for length in shape:
         product *= length

@@ -2,8 +2,8 @@
 
 from typing import Optional
 
-from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.evidence import Evidence, LossBehavior, Precision
+from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = ["half-weights-without-master", "loss-scale-overflows", "loss-scale-collapsed"]
 # Where both fastais begin; halved at each overflow, it is at 256 after eight.
@@ -21,18 +21,17 @@ def check_half_weights_without_master(evidence: Evidence) -> Optional[Finding]:
         "error",
         f"{weights.half} of {weights.parameters} parameters are float16 and the optimizer steps them "
         f"directly{'' if lost is None else f': {lost:.0%} of their elements did not change in a step'}. "
-        f"to_fp16() halves the model in place, so a Learner built on it later has no full-precision copies.",
+        f"There are no full-precision copies: the model was halved under another Learner, or loaded in half.",
         {"half parameters": weights.half, "swallowed": lost},
-        "learn.to_fp32()  # then learn.to_fp16() on this very learner",
+        action=Action("full-precision", note="then learn.to_fp16() on this very learner"),
     )
 
 
-def _is_scale_settling(evidence: Evidence) -> bool:
+def _is_scale_settling(precision: Precision, loss: Optional[LossBehavior]) -> bool:
     """Whether a dynamic scale is falling from where it usually begins, and has not had the steps that takes.
 
     A loss that is too large for half precision itself takes it below 1, and then it has collapsed.
     """
-    precision, loss = evidence.precision, evidence.loss
     falls = precision.first_scale is not None and precision.loss_scale < precision.first_scale <= INITIAL_SCALE
     bearable = loss is None or loss.first is None or loss.first < MAX_FLOAT16
     return falls and bearable and precision.steps < MAX_SETTLING_STEPS
@@ -44,7 +43,7 @@ def check_loss_scale_overflows(evidence: Evidence) -> Optional[Finding]:
         precision is None
         or precision.steps < 2
         or precision.overflows < precision.steps
-        or _is_scale_settling(evidence)
+        or _is_scale_settling(precision, evidence.loss)
     ):
         return None
     return Finding(
@@ -53,7 +52,7 @@ def check_loss_scale_overflows(evidence: Evidence) -> Optional[Finding]:
         f"All {precision.steps} steps overflowed in half precision and were dropped; the loss scale stands "
         f"at {precision.loss_scale:g}.",
         {"loss scale": precision.loss_scale, "overflows": precision.overflows, "steps": precision.steps},
-        "learn.to_fp32(); learn.to_fp16(dynamic=True)",
+        action=Action("reset-loss-scale"),
     )
 
 
@@ -68,7 +67,7 @@ def check_loss_scale_collapsed(evidence: Evidence) -> Optional[Finding]:
         f"The loss scale has fallen to {precision.loss_scale:g}, as a learning-rate range test that ran "
         f"into overflow leaves it: small gradients become zero in half precision.",
         {"loss scale": precision.loss_scale},
-        "learn.to_fp32(); learn.to_fp16(dynamic=True)",
+        action=Action("reset-loss-scale"),
     )
 
 

@@ -34,7 +34,7 @@ def check_non_finite_weights(evidence: Evidence) -> Optional[Finding]:
         f"({', '.join(weights.non_finite_names[:3])}): an earlier run on this model object overflowed, and "
         f"no learning rate brings them back.",
         {"non-finite": weights.non_finite, "parameters": weights.parameters},
-        "Load the model anew (Model.from_pretrained(...)) and build a new Learner on it",
+        "Load the model again (Model.from_pretrained(...)) and build a new Learner on it",
     )
 
 
@@ -64,11 +64,11 @@ def check_weights_diverged(evidence: Evidence) -> Optional[Finding]:
             "size of logits": outputs.size,
             **({} if loss is None else {"loss": loss.first, "loss of a constant": loss.constant}),
         },
-        "Load the model anew (Model.from_pretrained(...)) and build a new Learner on it",
+        "Load the model again (Model.from_pretrained(...)) and build a new Learner on it",
     )
 
 
-def dropout(evidence: Evidence) -> Optional[Finding]:
+def check_dropout_too_high(evidence: Evidence) -> Optional[Finding]:
     weights = evidence.weights
     if weights is None or weights.dropout < HIGH_DROPOUT:
         return None
@@ -98,4 +98,4 @@ def check_pretrained_weights_not_loaded(evidence: Evidence) -> Optional[Finding]
     )
 
 
-CHECKS = [check_non_finite_weights, check_weights_diverged, dropout, check_pretrained_weights_not_loaded]
+CHECKS = [check_non_finite_weights, check_weights_diverged, check_dropout_too_high, check_pretrained_weights_not_loaded]

@@ -3,7 +3,7 @@
 from typing import Optional
 
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.finding import Action, Finding
 
 from .failures import build_finding
 
@@ -72,7 +72,7 @@ def check_valid_path(evidence: Evidence) -> Optional[Finding]:
             f"{names} changes the model's output from callback_fns, which fit and get_preds see and validate and "
             f"pred_batch do not: there the whole output reaches the loss ({wiring.valid_message}).",
             {"in callback_fns": names, "validation path": wiring.valid_message},
-            "Learner(..., callbacks=[HFCallback()])  # and take it out of callback_fns",
+            action=Action("move-to-callbacks", note="and take it out of callback_fns"),
         )
     if wiring.only_in_training and wiring.train_error is None and wiring.valid_error == "output-not-unwrapped":
         names = ", ".join(wiring.only_in_training)
@@ -82,7 +82,7 @@ def check_valid_path(evidence: Evidence) -> Optional[Finding]:
             f"{names} changes the model's output and has run_valid=False: on validation batches, in validate and in "
             f"get_preds, the whole output reaches the loss ({wiring.valid_message}).",
             {"run_valid=False": names, "validation path": wiring.valid_message},
-            "Learner(..., cbs=[HFCallback()])  # in place of it; or leave run_valid at True",
+            action=Action("replace-training-callbacks", {"names": list(wiring.only_in_training)}),
         )
     if wiring.train_error is None and wiring.valid_error == "output-not-unwrapped" and evidence.stepping is not None:
         return Finding(
@@ -90,12 +90,12 @@ def check_valid_path(evidence: Evidence) -> Optional[Finding]:
             "error",
             f"The output is unwrapped in training steps and not on validation batches ({wiring.valid_message}).",
             {"training steps": evidence.stepping.steps, "validation path": wiring.valid_message},
-            "Learner(..., callbacks=[HFCallback()])  # in place of what unwraps in training alone",
+            action=Action("build-with-callback", note="in place of what unwraps in training alone"),
         )
     return None if wiring.train_error is not None else build_finding(wiring.valid_error, wiring.valid_message or "")
 
 
-def set_on_itself(evidence: Evidence) -> Optional[Finding]:
+def check_set_on_callback(evidence: Evidence) -> Optional[Finding]:
     """A callback sets what the loop reads, and sets it on itself."""
     if evidence.wiring is None or not evidence.wiring.set_on_itself:
         return None
@@ -106,12 +106,12 @@ def set_on_itself(evidence: Evidence) -> Optional[Finding]:
         "error" if failed else "warning",
         f"{name} sets self.{attribute}, which is an attribute of the callback: fastai's loop goes on with "
         f"learn.{attribute}, which is another.",
-        {"sets on itself": [f"{who}.{what}" for who, what in evidence.wiring.set_on_itself.items()]},
-        f"self.learn.{attribute} = ...  # in {name}, in place of self.{attribute} = ...",
+        {"sets on itself": [f"{callback}.{value}" for callback, value in evidence.wiring.set_on_itself.items()]},
+        action=Action("set-on-learner", {"callback": name, "attribute": attribute}),
     )
 
 
-def loss_only_shown(evidence: Evidence) -> Optional[Finding]:
+def check_loss_only_shown(evidence: Evidence) -> Optional[Finding]:
     """A callback changes the loss that is shown, and not the one that is propagated."""
     if evidence.wiring is None or not evidence.wiring.loss_only_shown:
         return None
@@ -121,8 +121,8 @@ def loss_only_shown(evidence: Evidence) -> Optional[Finding]:
         "warning",
         f"{names} changes learn.loss in after_loss and leaves learn.loss_grad as it was: the loss that is "
         f"shown changes, backward() starts from the other one.",
-        {"who": evidence.wiring.loss_only_shown},
-        "self.learn.loss_grad = ...  # and learn.loss, to show it",
+        {"callbacks": evidence.wiring.loss_only_shown},
+        action=Action("set-propagated-loss"),
     )
 
 
@@ -147,12 +147,11 @@ def check_patch_left_active(evidence: Evidence) -> Optional[Finding]:
     return Finding(
         "patch-left-active",
         "error" if harmful else "warning",
-        f"fastai's loss_batch is replaced by {evidence.wiring.patch}: every Learner of this process runs that code"
-        f"{', and HFCallback has nothing to unwrap' if evidence.wiring.hf_callback else ''}.",
+        f"fastai's own training step is replaced by {evidence.wiring.patch}: every Learner of this process runs that "
+        f"code{', and HFCallback has nothing to unwrap' if evidence.wiring.hf_callback else ''}.",
         {"patch": evidence.wiring.patch},
-        "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none "
-        "unwraps; or restart the kernel without the patch",
+        action=Action("restore-loop"),
     )
 
 
-CHECKS = [check_train_path, check_valid_path, set_on_itself, loss_only_shown, check_patch_left_active]
+CHECKS = [check_train_path, check_valid_path, check_set_on_callback, check_loss_only_shown, check_patch_left_active]

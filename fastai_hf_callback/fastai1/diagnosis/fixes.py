@@ -1,9 +1,8 @@
-"""What ``finding.apply(learn)`` does: cures that are mechanical and safe, by cause."""
+"""How fixes are written and applied on fastai 1: one table, by the names of the checks' actions."""
 
-import importlib.util
-import types
 from functools import partial
-from typing import Any, Callable, Dict, Optional
+from types import FunctionType
+from typing import Any, Dict, List
 
 from fastai import basic_train
 from fastai.basic_train import Learner
@@ -12,24 +11,11 @@ from fastai.callbacks.fp16 import MixedPrecision
 from fastai.torch_core import flatten_model
 from torch import nn
 
+from fastai_hf_callback.diagnosis.fixes import Fix, read_code
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.metrics import ColumnwiseAUC
-from fastai_hf_callback.results.finding import Finding
 
-__all__ = ["find_fix"]
-
-WEIGHT_DECAY = 0.01  # fastai's own default
-EPSILON = 1e-8  # torch's own
-
-
-def find_fix(finding: Finding) -> Optional[Callable[[Learner], None]]:
-    """The function that heals `finding` on a learner, or None where that takes a person."""
-    if finding.cause in _FIXED_BY_REMOVAL and finding.evidence.get("who"):
-        names = list(finding.evidence["who"])
-        return lambda learn: _remove_callbacks(learn, names)
-    if finding.cause == "metric-at-base-rate" and "ColumnwiseAUC" not in finding.fix:
-        return None
-    return _FIXES.get(finding.cause)
+__all__ = ["FIXES"]
 
 
 def _merge_parameter_groups(learn: Learner) -> None:
@@ -56,10 +42,10 @@ def _get_current_lr(learn: Learner) -> float:
     return float(rate) if isinstance(rate, (int, float)) and rate else 1e-4  # freeze() leaves a slice there
 
 
-def _reset_weight_decay(learn: Learner) -> None:
-    learn.wd = WEIGHT_DECAY
+def _set_weight_decay(learn: Learner, wd: float) -> None:
+    learn.wd = wd
     if vars(learn).get("opt"):
-        learn.opt.wd = WEIGHT_DECAY
+        learn.opt.wd = wd
 
 
 def _switch_to_full_precision(learn: Learner) -> None:
@@ -77,13 +63,8 @@ def _reset_loss_scale(learn: Learner) -> None:
 
 def _restore_fastai_loop(learn: Learner) -> None:
     """``loss_batch`` as fastai's file has it, its globals those of the live module; and the callback for it."""
-    source = importlib.util.find_spec("fastai.basic_train")
-    code = next(
-        c
-        for c in source.loader.get_code("fastai.basic_train").co_consts
-        if isinstance(c, types.CodeType) and c.co_name == "loss_batch"
-    )
-    basic_train.loss_batch = types.FunctionType(code, vars(basic_train), "loss_batch", (None, None, None))
+    code = read_code(basic_train, "loss_batch")
+    basic_train.loss_batch = FunctionType(code, vars(basic_train), "loss_batch", (None, None, None))
     if not any(_is_unwrapping(cb) for cb in learn.callbacks):
         _add_hf_callback(learn)
 
@@ -104,7 +85,7 @@ def _is_unwrapping(kind: Any) -> bool:
 
 
 def _reset_epsilon(learn: Learner) -> None:
-    learn.opt_func = partial(learn.opt_func, eps=EPSILON)
+    learn.opt_func = partial(learn.opt_func, eps=1e-8)
     _recreate_optimizer(learn)
 
 
@@ -121,7 +102,7 @@ def _has_tiny_clip(fn: Any) -> bool:
     )
 
 
-def _remove_callbacks(learn: Learner, names: list) -> None:
+def _remove_callbacks(learn: Learner, names: List[str]) -> None:
     learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in names]
     learn.callback_fns = [
         fn for fn in learn.callback_fns if getattr(getattr(fn, "func", fn), "__name__", "") not in names
@@ -132,25 +113,71 @@ def _add_auc_metric(learn: Learner) -> None:
     learn.metrics = [*learn.metrics, ColumnwiseAUC()]
 
 
-_FIXED_BY_REMOVAL = ("step-skipped", "backward-skipped", "gradients-never-zeroed", "accumulation-never-steps")
+_BUILD = "Learner(..., callbacks=[HFCallback()])"
+_SPLIT = "learn.split(lambda model: [flatten_model(model)])"
 
-_FIXES: Dict[str, Callable[[Learner], None]] = {
-    "optimizer-holds-another-model": _merge_parameter_groups,
-    "split-leaves-modules-out": _merge_parameter_groups,
-    "parameters-not-in-optimizer": _recreate_optimizer,
-    "everything-frozen": _unfreeze_all,
-    "head-frozen": _unfreeze_all,
-    "untrained-body-frozen": _unfreeze_all,
-    "weight-decay-dominates": _reset_weight_decay,
-    "half-weights-without-master": _switch_to_full_precision,
-    "loss-scale-overflows": _reset_loss_scale,
-    "loss-scale-collapsed": _reset_loss_scale,
-    "patch-left-active": _restore_fastai_loop,
-    "output-not-unwrapped": _add_hf_callback,
-    "unwrapping-in-callback-fns": _add_hf_callback,
-    "callback-class-not-instance": _add_hf_callback,
-    "callback-instance-in-callback-fns": _add_hf_callback,
-    "clipped-to-nothing": _relax_clipping,
-    "metric-at-base-rate": _add_auc_metric,
-    "epsilon-outweighs-gradients": _reset_epsilon,
+# By an action's name: the line of code, its arguments in braces, and the function that does it.
+FIXES: Dict[str, Fix] = {
+    # -- what unwraps the output
+    "add-callback": Fix(_BUILD, _add_hf_callback),
+    "build-with-callback": Fix(_BUILD),
+    "unwrap-once": Fix(f"Unwrap once: {_BUILD} and no [0] elsewhere"),
+    "move-to-callbacks": Fix(_BUILD, _add_hf_callback),
+    "instantiate-callback": Fix(f"{_BUILD}  # with the parentheses", _add_hf_callback),
+    "return-logits": Fix("return {{'last_output': logits}}  # from on_loss_begin"),
+    "restore-loop": Fix(
+        "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none unwraps; or restart the kernel "
+        "without the patch",
+        _restore_fastai_loop,
+    ),
+    # -- what is propagated and stepped
+    "unfreeze": Fix("learn.unfreeze()", _unfreeze_all),
+    "keep-loss-graph": Fix(
+        "Return the loss itself from loss_func and on_backward_begin: no .item(), .detach() or torch.tensor(loss)"
+    ),
+    "keep-loss": Fix("Return the loss unchanged from on_backward_begin"),
+    "remove-callbacks": Fix(
+        "learn.callbacks = [cb for cb in learn.callbacks if type(cb).__name__ not in {names!r}]", _remove_callbacks
+    ),
+    "skip-backward-rarely": Fix("Return {{'skip_bwd': True}} from on_backward_begin only where a batch is dropped"),
+    "skip-steps-rarely": Fix("Return {{'skip_step': True}} from on_backward_end only where a step is to be left out"),
+    "zero-gradients": Fix("Return {{'skip_zero': True}} only together with {{'skip_step': True}}"),
+    # -- the optimizer
+    "one-group": Fix(f"{_SPLIT}; learn.opt = None", _merge_parameter_groups),
+    "one-group-and-optimizer": Fix(f"{_SPLIT}; learn.create_opt(3e-5, learn.wd)", _merge_parameter_groups),
+    "split-with-everything": Fix(f"{_SPLIT}  # a split that holds every module", _merge_parameter_groups),
+    "add-to-optimizer": Fix(
+        "learn.unfreeze()  # or learn.freeze_to(n): both make the optimizer again", _recreate_optimizer
+    ),
+    "renew-optimizer": Fix("learn.opt = None; learn.create_opt(3e-5, learn.wd)"),
+    "plot-learning-rates": Fix("learn.recorder.plot_lr()"),
+    "set-weight-decay": Fix("learn.wd = {wd}", _set_weight_decay),
+    "relax-clipping": Fix(
+        "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns", _relax_clipping
+    ),
+    "clip-gradients": Fix("learn.clip_grad(1.0) and a tenth of the rate, on a freshly loaded model"),
+    "reset-epsilon": Fix(
+        "learn.opt_func = partial(learn.opt_func, eps=1e-8); learn.create_opt(3e-5, learn.wd)", _reset_epsilon
+    ),
+    # -- precision, devices, files
+    "full-precision": Fix("learn.to_fp32()", _switch_to_full_precision),
+    "match-precision": Fix("learn.to_fp32()"),
+    "reset-loss-scale": Fix("learn.to_fp32(); learn.to_fp16(dynamic=True)", _reset_loss_scale),
+    "move-model": Fix("learn.model.to(learn.data.device)"),
+    "load-full-file": Fix("with heal(): learn.load(name)  # or, full pickles, with trusted(file): load_learner(...)"),
+    # -- texts, batches, metrics
+    "pad-behind": Fix("TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)"),
+    "pad-with": Fix("TextDataBunch.from_df(..., pad_idx={pad_token_id}, pad_first=False)"),
+    "pad-batches": Fix("DataBunch.create(..., collate_fn=...)"),
+    "avoid-ragged-arrays": Fix("pip install 'numpy<1.24'  # or make batches of padded tensors yourself"),
+    "shuffle-rows": Fix("DataBunch.create(train_ds, ...)  # whose train_dl shuffles; or train_df.sample(frac=1)"),
+    "no-special-tokens": Fix(
+        "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False"
+    ),
+    "own-tokenizer": Fix(
+        "Use the tokenizer of the model's own folder, do_lower_case as it says; of fastai's: "
+        "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False"
+    ),
+    "add-auc-metric": Fix("learn.metrics.append(ColumnwiseAUC())", _add_auc_metric),
+    "reset-metric": Fix("Reset the metric's counts in on_epoch_begin"),
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
+from fastai_hf_callback.diagnosis.fixes import FixTable
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
@@ -34,7 +35,7 @@ from .callback_replay import (
     log_skips,
     simulate_epoch,
 )
-from .fixes import find_fix
+from .fixes import FIXES
 from .optimizer_reader import OptimizerReader
 from .snapshot import preserve_everything
 
@@ -50,8 +51,7 @@ class LearnerAdapter:
     """
 
     scaler_attribute = "loss_scale"
-    phrases: Sequence[Tuple[str, str]] = ()
-    find_fix = staticmethod(find_fix)
+    fixes: FixTable = FIXES
 
     def __init__(self, learn: Learner):
         self.learn, self.optimizer = learn, OptimizerReader(learn)
@@ -128,7 +128,7 @@ class LearnerAdapter:
         try:
             return [fn(self.learn) for fn in self.learn.callback_fns if getattr(fn, "func", fn) is not Recorder]
         except Exception as error:
-            cause = classify_exception(error).cause
+            cause = classify_exception(error, FIXES).cause
             if isinstance(error, FastaiHFError):
                 cause = "unwrapping-in-callback-fns"
             elif cause == "unknown-failure" and "is not callable" in str(error):

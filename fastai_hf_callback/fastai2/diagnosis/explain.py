@@ -1,9 +1,8 @@
-"""What an exception means, in fastai 2's words."""
+"""What an exception means on fastai 2."""
 
-from fastai_hf_callback.diagnosis import diagnosis
-from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, translate_finding
+from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, explain_exception
 
-from .fixes import FASTAI2_PHRASES
+from .fixes import FIXES
 
 __all__ = ["explain"]
 
@@ -21,5 +20,4 @@ def explain(exception: BaseException) -> Diagnosis:
     Diagnosis
         With one finding; its cause is ``unknown-failure`` where the catalogue has no such failure.
     """
-    (finding,) = diagnosis.explain(exception).findings
-    return Diagnosis([translate_finding(FASTAI2_PHRASES, finding)])
+    return explain_exception(exception, FIXES)

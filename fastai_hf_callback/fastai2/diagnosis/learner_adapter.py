@@ -11,6 +11,7 @@ from fastai.learner import Learner, Metric
 from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.diagnosis.fixes import FixTable
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LossNotReachedError
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
@@ -37,7 +38,7 @@ from .callback_replay import (
     simulate_epoch,
     to_fastai_batch,
 )
-from .fixes import FASTAI2_PHRASES, find_fix
+from .fixes import FIXES
 from .optimizer_reader import OptimizerReader
 from .snapshot import preserve_everything
 
@@ -53,8 +54,7 @@ class LearnerAdapter:
     """
 
     scaler_attribute = "scaler"
-    phrases: Sequence[Tuple[str, str]] = FASTAI2_PHRASES
-    find_fix = staticmethod(find_fix)
+    fixes: FixTable = FIXES
 
     def __init__(self, learn: Learner):
         self.learn, self.optimizer = learn, OptimizerReader(learn)

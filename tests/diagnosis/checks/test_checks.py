@@ -17,12 +17,13 @@ from fastai_hf_callback.diagnosis.checks import (
     optimizer,
     outputs,
     precision,
+    step_size,
     weights,
     wiring,
 )
 from fastai_hf_callback.diagnosis.checks.failures import REASONS
 from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import SEVERITIES, Finding
+from fastai_hf_callback.results.finding import SEVERITIES, Action, Finding
 from tests.recorded_evidence import PARTS, evidence_with, healthy
 
 Case = namedtuple("Case", "check cause severity figures fires silent")
@@ -83,7 +84,7 @@ CASES = [
         [dict(wiring__valid_error=None), dict(wiring=None)],
     ),
     Case(
-        wiring.set_on_itself,
+        wiring.check_set_on_callback,
         "set-on-callback",
         "warning",
         ["Mine sets self.pred", "learn.pred"],
@@ -91,7 +92,7 @@ CASES = [
         [dict(wiring__set_on_itself={}), dict(wiring=None)],
     ),
     Case(
-        wiring.set_on_itself,
+        wiring.check_set_on_callback,
         "set-on-callback",
         "error",
         [],
@@ -99,7 +100,7 @@ CASES = [
         [dict(wiring__set_on_itself={})],
     ),
     Case(
-        wiring.set_on_itself,
+        wiring.check_set_on_callback,
         "set-on-callback",
         "error",
         [],
@@ -107,7 +108,7 @@ CASES = [
         [dict(wiring__set_on_itself={})],
     ),
     Case(
-        wiring.loss_only_shown,
+        wiring.check_loss_only_shown,
         "loss-only-shown",
         "warning",
         ["Mine, Yours", "learn.loss_grad"],
@@ -320,7 +321,7 @@ CASES = [
         gradient.check_step_skipped,
         "step-skipped",
         "error",
-        ["skip_step (Skip)"],
+        ["asks for that (Skip)"],
         dict(
             stepping__skipped_steps=4,
             stepping__skipped_zero_grads=3,
@@ -410,7 +411,7 @@ CASES = [
         ],
     ),
     Case(
-        optimizer.check_head_frozen,
+        step_size.check_head_frozen,
         "head-frozen",
         "warning",
         ["40 other"],
@@ -418,7 +419,7 @@ CASES = [
         [dict(graph__head_trainable=True), dict(graph__head_trainable=None), dict(graph__trainable=0)],
     ),
     Case(
-        optimizer.check_learning_rate_zero,
+        step_size.check_learning_rate_zero,
         "learning-rate-zero",
         "error",
         ["highest of the last fit"],
@@ -426,7 +427,7 @@ CASES = [
         [dict(hyper__lr=1e-12), dict(hyper__lr=None), dict(hyper=None)],
     ),
     Case(
-        optimizer.check_learning_rate_zero,
+        step_size.check_learning_rate_zero,
         "learning-rate-zero",
         "error",
         ["set by a callback"],
@@ -434,7 +435,7 @@ CASES = [
         [dict(stepping__lr_in_force=1e-12), dict(stepping__lr_in_force=None), dict(stepping=None)],
     ),
     Case(
-        optimizer.check_learning_rate_too_small,
+        step_size.check_learning_rate_too_small,
         "learning-rate-too-small",
         "error",
         ["3e-05", "9.9e-08"],
@@ -452,7 +453,7 @@ CASES = [
         ],
     ),
     Case(
-        optimizer.check_learning_rate_too_small,
+        step_size.check_learning_rate_too_small,
         "learning-rate-too-small",
         "warning",
         ["60% of the steps", "3e-05"],
@@ -491,7 +492,7 @@ CASES = [
         ],
     ),
     Case(
-        optimizer.check_learning_rate_too_high,
+        step_size.check_learning_rate_too_high,
         "learning-rate-too-high",
         "error",
         ["of 3 (", "5 of their size"],
@@ -499,7 +500,7 @@ CASES = [
         [dict(stepping__largest_update=4.99), dict(stepping__update=None), dict(hyper__lr=None), dict(hyper=None)],
     ),
     Case(
-        optimizer.check_learning_rate_too_high,
+        step_size.check_learning_rate_too_high,
         "learning-rate-too-high",
         "error",
         ["rose from 0.9 to 1.1", "0.5 of their size"],
@@ -507,7 +508,7 @@ CASES = [
         [dict(stepping__update=0.499), dict(history__losses=RISING[::-1]), dict(history__losses=RISING[:6])],
     ),
     Case(
-        optimizer.check_weight_decay_dominates,
+        step_size.check_weight_decay_dominates,
         "weight-decay-dominates",
         "error",
         ["wd=10", "0.10% of every", "0.1 times"],
@@ -521,7 +522,7 @@ CASES = [
         ],
     ),
     Case(
-        optimizer.check_weight_decay_dominates,
+        step_size.check_weight_decay_dominates,
         "weight-decay-dominates",
         "error",
         ["0.05% of every"],  # at the usual rate
@@ -529,7 +530,7 @@ CASES = [
         [dict(hyper__wd=0.49)],
     ),
     Case(
-        optimizer.check_clipped_to_nothing,
+        step_size.check_clipped_to_nothing,
         "clipped-to-nothing",
         "error",
         ["1e-05", "0.001 of what"],
@@ -545,7 +546,7 @@ CASES = [
         ],
     ),
     Case(
-        optimizer.check_epsilon_outweighs_gradients,
+        step_size.check_epsilon_outweighs_gradients,
         "epsilon-outweighs-gradients",
         "warning",
         ["eps=1e-05", "1e-06 in the", "0.091 of"],
@@ -561,7 +562,7 @@ CASES = [
         ],
     ),
     Case(
-        optimizer.check_epsilon_outweighs_gradients,
+        step_size.check_epsilon_outweighs_gradients,
         "epsilon-outweighs-gradients",
         "note",
         ["0.2 of"],
@@ -569,7 +570,7 @@ CASES = [
         [dict(stepping__epsilon_damping=0.31)],
     ),
     Case(
-        optimizer.check_epsilon_outweighs_gradients,
+        step_size.check_epsilon_outweighs_gradients,
         "epsilon-outweighs-gradients",
         "warning",
         ["0.2 of"],
@@ -577,7 +578,7 @@ CASES = [
         [dict(loss=None)],
     ),
     Case(
-        optimizer.check_epsilon_outweighs_gradients,
+        step_size.check_epsilon_outweighs_gradients,
         "epsilon-outweighs-gradients",
         "error",
         ["eps=1", "0.005 of"],
@@ -585,7 +586,7 @@ CASES = [
         [dict(stepping=None)],
     ),
     Case(
-        weights.dropout,
+        weights.check_dropout_too_high,
         "dropout-too-high",
         "warning",
         ["90%"],
@@ -593,7 +594,7 @@ CASES = [
         [dict(weights__dropout=0.79), dict(weights=None)],
     ),
     Case(
-        optimizer.check_nothing_learned_yet,
+        step_size.check_nothing_learned_yet,
         "nothing-learned-yet",
         "note",
         ["In 40 steps", "from 1.1 to 1.1", "pays 1.09", "rate of 0.001 a pretrained"],
@@ -608,7 +609,7 @@ CASES = [
         ],
     ),
     Case(
-        optimizer.check_nothing_learned_yet,
+        step_size.check_nothing_learned_yet,
         "nothing-learned-yet",
         "note",
         ["learned of the texts."],
@@ -616,7 +617,7 @@ CASES = [
         [dict(loss=None)],
     ),
     Case(
-        optimizer.check_weights_do_not_move,
+        step_size.check_weights_do_not_move,
         "weights-do-not-move",
         "error",
         ["39 parameters", "4 steps"],
@@ -702,7 +703,8 @@ def figures_shown_by(case):
     (finding,) = findings_of(case.check, evidence_with(**case.fires))
     assert (finding.cause, finding.severity) == (case.cause, case.severity)
     assert [figure for figure in case.figures if figure not in finding.message] == []
-    assert finding.fix and finding.evidence and not finding.can_apply
+    assert bool(finding.fix) is not bool(finding.action), "a line that is the same on every fastai, or an action"
+    assert finding.evidence and not finding.can_apply
 
 
 def stays_silent(case):
@@ -760,7 +762,7 @@ def test_every_check_has_a_place_in_these_tables():
 
 # -- the tables of the checks themselves ---------------------------------------------------------------------------
 
-FAMILIES = (wiring, weights, gradient, optimizer, precision, outputs, inputs, labels, metrics)
+FAMILIES = (wiring, weights, gradient, optimizer, step_size, precision, outputs, inputs, labels, metrics)
 KNOWN = set(checks.CAUSE_ORDER) | set(REASONS)
 
 
@@ -837,6 +839,6 @@ def test_who_asked_to_skip_is_in_the_fix():
     (finding,) = findings_of(
         gradient.check_backward_skipped, evidence_with(stepping__skipped_backwards=4, stepping__skipped_by=["Dropper"])
     )
-    assert "['Dropper']" in finding.fix
+    assert finding.action == Action("remove-callbacks", {"names": ["Dropper"]})
     (finding,) = findings_of(gradient.check_backward_skipped, evidence_with(stepping__skipped_backwards=4))
-    assert "skip_bwd" in finding.fix and "[]" not in finding.fix
+    assert finding.action == Action("skip-backward-rarely")

@@ -134,7 +134,7 @@ CASES = [
         labels.check_labels_unrelated_to_texts,
         "train-and-valid-disagree",
         "warning",
-        ["contrary for class 2 (0.31"],
+        ["opposite for class 2 (0.31"],
         dict(labels__worst_column=2, labels__worst_column_auc=0.31, labels__worst_column_z=-5.5),
         [dict(labels__worst_column_z=-4.4), dict(labels__signal_within_train=0.57), dict(labels=None)],
     ),
@@ -280,7 +280,7 @@ CASES = [
         [dict(inputs__distinct_words=3)],
     ),
     Case(
-        inputs.foreign_tokens,
+        inputs.check_foreign_special_tokens,
         "foreign-special-tokens",
         "warning",
         ["xxbos, xxmaj"],
@@ -288,7 +288,7 @@ CASES = [
         [dict(inputs__foreign_tokens=[]), dict(inputs__words=39)],
     ),
     Case(
-        inputs.foreign_tokens,
+        inputs.check_foreign_special_tokens,
         "foreign-special-tokens",
         "warning",
         ["id 7", "91%", "12%"],
@@ -448,7 +448,7 @@ CASES = [
     ),
     # -- targets ---------------------------------------------------------------------------------------------------
     Case(
-        labels.constant,
+        labels.check_labels_constant,
         "labels-constant",
         "error",
         ["All 16"],

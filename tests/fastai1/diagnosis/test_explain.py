@@ -10,8 +10,7 @@ from fastai.basic_train import LearnerCallback
 from fastai.callback import Callback
 from fastai.train import Learner
 
-from fastai_hf_callback import HFCallback, HFModel, patched_loop
-from fastai_hf_callback.diagnosis.diagnosis import explain
+from fastai_hf_callback import HFCallback, HFModel, explain, patched_loop
 from tests.fastai1.learners import LOSSES, TASKS, databunch, make_learner
 from tests.tiny_models import tiny_model
 

@@ -10,7 +10,6 @@ from fastai.callback.core import Callback
 from fastai_hf_callback import diagnose
 from fastai_hf_callback.fastai2.comparison.patched_loop import patched_loop
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
-from fastai_hf_callback.fastai2.diagnosis.fixes import FASTAI2_PHRASES
 from tests.diagnosis.learner_states import differences, state_of
 from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
 from tests.fastai2.learners import make_learner
@@ -208,8 +207,3 @@ def test_a_cure_heals(name):
         before = [p.detach().clone() for p in learn.model.parameters()]
         learn.fit(1, 1e-3)
     assert not any(torch.equal(p, q) for p, q in zip(before, learn.model.parameters()))
-
-
-def test_a_phrase_comes_before_those_that_it_holds():
-    for i, (known, _) in enumerate(FASTAI2_PHRASES):
-        assert not any(earlier in known for earlier, _ in FASTAI2_PHRASES[:i])

@@ -1,0 +1,21 @@
+"""What the catalogue of failures advises, in the words of the fastai that is installed; for errors of one line."""
+
+import fastai_hf_callback
+from fastai_hf_callback.diagnosis.checks.failures import classify_exception
+from fastai_hf_callback.results.finding import Finding
+
+__all__ = ["suggest_fix"]
+
+
+def suggest_fix(exception: BaseException) -> str:
+    """``"; " + what to write`` where the catalogue knows this failure, else nothing."""
+    finding = _explain(exception)
+    return f"; {finding.fix}" if finding.fix and finding.cause != "unknown-failure" else ""
+
+
+def _explain(exception: BaseException) -> Finding:
+    try:
+        (finding,) = fastai_hf_callback.explain(exception).findings
+    except Exception:  # fastai itself may be what cannot be imported
+        return classify_exception(exception)
+    return finding

@@ -1,0 +1,313 @@
+"""Does a step change the weights by a sensible amount, and do the steps lead anywhere?
+
+Where the limits come from is written next to each; they were set on the seeded faults and the healthy runs of
+``tests/faults/`` before the seed of the controls was drawn.
+"""
+
+import math
+from typing import Optional
+
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.finding import Action, Finding
+
+from . import optimizer
+
+CAUSES = [
+    "learning-rate-zero",
+    "learning-rate-too-high",
+    "learning-rate-too-small",
+    "weight-decay-dominates",
+    "clipped-to-nothing",
+    "head-frozen",
+    "epsilon-outweighs-gradients",
+    "nothing-learned-yet",
+    "weights-do-not-move",
+]
+_NO_STEP_CAUSES = (
+    "everything-frozen",
+    "no-gradient-in-model",
+    "output-detached",
+    "loss-detached",
+    "backward-skipped",
+    "step-skipped",
+    "accumulation-never-steps",
+    "non-finite-weights",
+    "loss-scale-overflows",
+    "loss-scale-collapsed",
+    "parameters-hidden",
+)
+EXPLAINED_BY = {
+    "learning-rate-too-small": _NO_STEP_CAUSES
+    + (
+        "clipped-to-nothing",
+        "weights-changed-between-steps",
+        "parameters-not-in-optimizer",
+        "learning-rate-zero",
+        "optimizer-holds-another-model",
+        "half-weights-without-master",
+        "epsilon-outweighs-gradients",
+    ),
+    "learning-rate-zero": _NO_STEP_CAUSES + ("optimizer-holds-another-model",),
+    "clipped-to-nothing": _NO_STEP_CAUSES,
+    "epsilon-outweighs-gradients": _NO_STEP_CAUSES
+    + (
+        "clipped-to-nothing",
+        "parameters-not-in-optimizer",
+        "optimizer-holds-another-model",
+        "untrained-body-frozen",
+        "split-leaves-modules-out",
+        "head-of-no-use",
+    ),
+    "weight-decay-dominates": _NO_STEP_CAUSES
+    + ("clipped-to-nothing", "learning-rate-zero", "optimizer-holds-another-model", "learning-rate-too-high"),
+    "head-frozen": ("everything-frozen", "head-of-no-use"),
+    "weights-do-not-move": _NO_STEP_CAUSES
+    + tuple(optimizer.CAUSES + CAUSES[:-1])
+    + ("half-weights-without-master", "attention-mask-wrong", "non-finite-outputs", "weights-diverged"),
+}
+
+# A step of the gradient that changes the weights by less than this share is lost: fp32 keeps 6e-8 of a weight, and
+# sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05), at 4e-7 where it has converged.
+SMALLEST_UPDATE = 1e-7
+# Where nothing moves at all at a rate above this, it is not the rate.
+MIN_SUSPECT_LR = 1e-8
+# A step of half the weights' size may be a narrow model from scratch at 1e-2 (weights of .02) that learns; five times
+# their size replaces any model. Between the two the losses decide.
+LARGEST_UPDATE, REPLACING_UPDATE = 0.5, 5.0
+# Decay takes over where it outweighs a tenth of the gradient's part and at least 5e-4 of the weights a step
+# (half of them in 1,400); fastai's default of .01 at 3e-3 takes 3e-5.
+DECAY_SHARE, DECAY_PER_STEP = 0.1, 5e-4
+# Where no fit has named a rate yet, weight decay is judged at this one.
+USUAL_LR = 1e-3
+USUAL_WEIGHT_DECAY = 0.01  # fastai's own default
+# Adam divides by the gradient's size plus 1e-8: below that, clipping scales its steps down too.
+CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
+# Adam divides a gradient by its size plus epsilon. Healthy tiny models on fastai 2, whose epsilon is 1e-5, keep from
+# .70 to 1 of their steps; the demo's, which learns with 1e-8 and stands still with 1e-5, .08 to .19. A tiny
+# translation model that learns kept .23 in its first eight steps.
+NOTE_DAMPING, WARNING_DAMPING, ERROR_DAMPING = 0.3, 0.1, 0.01
+USUAL_EPSILON = 1e-8  # torch's and fastai 1's
+# Gradients vanish where a model has learned, too: it has not where it pays this share of a constant predictor's loss.
+UNLEARNED_LOSS_SHARE = 0.5
+# After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a word; it is
+# no fault, since healthy runs stand there for epochs.
+MIN_STEPS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 0.98
+# A pretrained body that is trained at more than this is easily ruined: 2e-5 to 1e-4 is usual.
+MAX_PRETRAINED_LR = 3e-4
+# One cycle spends a few hundredths of its steps near nothing.
+MAX_NEAR_ZERO_LR_SHARE = 0.6
+
+
+def check_head_frozen(evidence: Evidence) -> Optional[Finding]:
+    graph = evidence.graph
+    if graph is None or graph.head_trainable is not False or graph.trainable == 0:
+        return None
+    return Finding(
+        "head-frozen",
+        "warning",
+        f"The last layer before the logits is frozen while {graph.trainable} other parameters train.",
+        {"trainable": graph.trainable, "parameters": graph.registered},
+        action=Action("unfreeze"),
+    )
+
+
+def check_learning_rate_zero(evidence: Evidence) -> Optional[Finding]:
+    hyper, step = evidence.hyper, evidence.stepping
+    at_steps = step is not None and step.lr_in_force == 0
+    if hyper is None or hyper.lr != 0 and not at_steps:
+        return None
+    return Finding(
+        "learning-rate-zero",
+        "error",
+        f"The learning rate in force was 0 ({'set by a callback' if hyper.lr != 0 else hyper.source}).",
+        {"lr": 0.0},
+        "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests",
+    )
+
+
+def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
+    hyper, step = evidence.hyper, evidence.stepping
+    if hyper is not None and hyper.lr and hyper.near_zero_lr_share >= MAX_NEAR_ZERO_LR_SHARE:
+        return Finding(
+            "learning-rate-too-small",
+            "warning",
+            f"In {hyper.near_zero_lr_share:.0%} of the steps the learning rate was less than a "
+            f"ten-thousandth of the highest ({hyper.lr:.3g}): a schedule lets it fall to nothing too soon.",
+            {"steps without rate": hyper.near_zero_lr_share, "highest lr": hyper.lr},
+            action=Action("plot-learning-rates", note="and count the schedule in steps, not in epochs"),
+        )
+    if hyper is None or step is None or step.update is None or step.update >= SMALLEST_UPDATE:
+        return None
+    if not hyper.lr or step.lr_in_force == 0 or _has_converged(evidence):
+        return None
+    if step.update == 0 and (step.lr_in_force or hyper.lr) > MIN_SUSPECT_LR:
+        return None
+    if step.skipped_steps >= step.steps or not step.in_optimizer:
+        return None
+    return Finding(
+        "learning-rate-too-small",
+        "error",
+        f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) a step changes the weights by "
+        f"{step.update:.2g} of their size; float32 keeps no more than 6e-8. Nothing will be seen to move.",
+        {"lr": hyper.lr, "update / weights": step.update},
+        "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests",
+    )
+
+
+def _has_converged(evidence: Evidence) -> bool:
+    loss = evidence.loss
+    if loss is None or loss.first is None or not loss.constant:
+        return False
+    return loss.first < 0.1 * abs(loss.constant)
+
+
+def check_learning_rate_too_high(evidence: Evidence) -> Optional[Finding]:
+    hyper, step = evidence.hyper, evidence.stepping
+    if hyper is None or not hyper.lr or step is None or step.update is None:
+        return None
+    rising = evidence.history if evidence.history is not None and evidence.history.rising else None
+    replaced = (step.largest_update or 0.0) >= REPLACING_UPDATE
+    if not replaced and not (rising and step.update >= LARGEST_UPDATE):
+        return None
+    losses = f" and losses rose from {rising.early:.3g} to {rising.late:.3g}" if rising else ""
+    return Finding(
+        "learning-rate-too-high",
+        "error",
+        f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) one step changes the weights by "
+        f"{max(step.update, step.largest_update or 0.0):.2g} of their size{losses}: it replaces what the "
+        f"model has learned.",
+        {
+            "lr": hyper.lr,
+            "update / weights": step.update,
+            "largest": step.largest_update,
+            **({"losses": [rising.early, rising.late]} if rising else {}),
+        },
+        "learn.fit_one_cycle(1, 3e-5)  # on a freshly loaded model: this one's weights are lost",
+    )
+
+
+def check_weight_decay_dominates(evidence: Evidence) -> Optional[Finding]:
+    hyper, step = evidence.hyper, evidence.stepping
+    if hyper is None or step is None or step.decay_over_gradient is None or not hyper.wd:
+        return None
+    decay_per_step = hyper.wd * (USUAL_LR if hyper.lr is None else hyper.lr)
+    if step.decay_over_gradient < DECAY_SHARE or decay_per_step < DECAY_PER_STEP:
+        return None
+    return Finding(
+        "weight-decay-dominates",
+        "error",
+        f"Weight decay (wd={hyper.wd:g}) takes {decay_per_step:.2%} of every weight each step, "
+        f"{step.decay_over_gradient:.2g} times what the gradient adds: it forgets faster than it learns.",
+        {"lr * wd": decay_per_step, "decay / gradient": step.decay_over_gradient, "wd": hyper.wd},
+        action=Action("set-weight-decay", {"wd": USUAL_WEIGHT_DECAY}, "and no other wd in the call of fit"),
+    )
+
+
+def check_clipped_to_nothing(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
+    # Overflowed steps of half precision have no norm, and their ratio is the loss scale's.
+    norms = [] if step is None else [norm for norm in step.gradient_norms if math.isfinite(norm)]
+    if step is None or not norms or max(norms) > CLIPPED_NORM:
+        return None
+    if step.clip_ratio is None or step.clip_ratio > CLIPPED_RATIO or step.skipped_steps >= step.steps:
+        return None
+    return Finding(
+        "clipped-to-nothing",
+        "error",
+        f"The gradient's norm is {max(norms):.2g} at the step, {step.clip_ratio:.2g} of what "
+        f"backward gave: clipping leaves nothing of it.",
+        {"norm at the step": max(norms), "at the step / after backward": step.clip_ratio},
+        action=Action("relax-clipping"),
+    )
+
+
+def check_epsilon_outweighs_gradients(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
+    if step is None or step.epsilon is None or step.epsilon_damping is None or step.skipped_steps >= step.steps:
+        return None
+    damping = step.epsilon_damping
+    if damping >= NOTE_DAMPING or _has_learned(evidence):
+        return None
+    size = step.epsilon * damping / (1 - damping)
+    if size < USUAL_EPSILON:  # gradients that have vanished next to any epsilon, as in a model that a high rate ruined
+        return None
+    # Short of a tenth it is worth no more than a word until a fit has shown that the model does not learn with it.
+    tried = evidence.history is not None and len(evidence.history.losses) >= MIN_STEPS_TO_LEARN
+    severity = "error" if damping < ERROR_DAMPING else "warning" if damping < WARNING_DAMPING or tried else "note"
+    return Finding(
+        "epsilon-outweighs-gradients",
+        severity,
+        f"The optimizer adds eps={step.epsilon:g} to the gradients' size, which is {size:.2g} in the median "
+        f"matrix: a step is {damping:.2g} of what the learning rate says, and the loss is still near a "
+        f"constant predictor's.",
+        {"eps": step.epsilon, "gradient": size, "step kept": damping},
+        action=Action("reset-epsilon", note="best with a model that is loaded again"),
+    )
+
+
+def _has_learned(evidence: Evidence) -> bool:
+    """Whether the loss is well below what a constant predictor pays; True where that is not known."""
+    loss, history = evidence.loss, evidence.history
+    if loss is None or loss.first is None or not loss.constant:
+        return True
+    late = [history.late] if history is not None and history.losses else []
+    return min([loss.first, *late]) < UNLEARNED_LOSS_SHARE * abs(loss.constant)
+
+
+def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
+    history, loss, hyper, weights = evidence.history, evidence.loss, evidence.hyper, evidence.weights
+    if history is None or len(history.losses) < MIN_STEPS_TO_LEARN or history.falling or loss is None:
+        return None
+    factor = None if evidence.stepping is None else evidence.stepping.loss_factor
+    constant = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
+    if not constant or constant < 0 or factor is not None and abs(factor - 1) > 0.05:
+        return None
+    if history.late < CONSTANT_LOSS_SHARE * constant:
+        return None
+    lr = None if hyper is None else hyper.lr
+    ruined = (lr or 0.0) > MAX_PRETRAINED_LR and weights is not None and weights.body_at_init is False
+    rate = f" At a learning rate of {lr:.3g} a pretrained model forgets what it knew." if ruined else ""
+    return Finding(
+        "nothing-learned-yet",
+        "note",
+        f"In {len(history.losses)} steps the training loss went from {history.early:.3g} to "
+        f"{history.late:.3g}, and a predictor that never reads the text pays {constant:.3g}: nothing "
+        f"was learned of the texts.{rate}",
+        {
+            "steps": len(history.losses),
+            "loss": history.late,
+            "constant predictor": constant,
+            "lr": lr,
+        },
+        "learn.fit_one_cycle(2, 5e-5)  # on a model loaded again: this one's weights are lost"
+        if ruined
+        else "Train longer, or at the rate that learn.lr_find() suggests",
+    )
+
+
+def check_weights_do_not_move(evidence: Evidence) -> Optional[Finding]:
+    """The net under the others: gradients arrive and no parameter moves, for a reason not known here."""
+    step = evidence.stepping
+    if step is None or step.steps < 2 or not step.with_gradient or step.moved > 0 or step.skipped_steps > 0:
+        return None
+    return Finding(
+        "weights-do-not-move",
+        "error",
+        f"{step.with_gradient} parameters got gradients in {step.steps} steps and none of them moved by "
+        f"more than weight decay and rounding.",
+        {"with gradient": step.with_gradient, "moved": 0, "steps": step.steps},
+        action=Action("renew-optimizer", note="and see that opt.step() is what runs"),
+    )
+
+
+CHECKS = [
+    check_head_frozen,
+    check_learning_rate_zero,
+    check_learning_rate_too_small,
+    check_learning_rate_too_high,
+    check_weight_decay_dominates,
+    check_clipped_to_nothing,
+    check_epsilon_outweighs_gradients,
+    check_nothing_learned_yet,
+    check_weights_do_not_move,
+]
