@@ -53,7 +53,7 @@ def setup(app):
 
 
 def _documented_elsewhere(app, env, node, content):
-    """Public names are documented where they are made: `compare` of the package is `fastai1.comparison.compare.compare`."""
+    """Documents public names where they are made: `compare` is `fastai1.comparison.compare.compare`."""
     from sphinx.util.nodes import make_refnode
 
     wanted = node.get("reftarget", "").rpartition(".")[2]
