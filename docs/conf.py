@@ -32,7 +32,7 @@ nb_merge_streams = True
 
 # What other projects document stands with them; this site is built without a network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections)\..*"),
+    ("py:.*", r"(torch|numpy|pandas|fastai|matplotlib|typing|nn|collections|os)\..*"),
     ("py:class", r".* .*|[a-z_]+"),  # words, where a type could stand: "str to number"
     ("py:class", r"(.*\.)?(Element|Progress)"),  # names for unions and callables
     ("py:class", r"(.*\.)?(LearnerAdapter|PreparedTexts)"),  # what each fastai hands to the core; no user meets them
