@@ -16,6 +16,7 @@ from fastai_hf_callback import HFModel, unwrap
 from fastai_hf_callback.cli.factory_file import load_factory
 from fastai_hf_callback.comparison import runner as trial
 from fastai_hf_callback.comparison.comparison import build_comparison
+from fastai_hf_callback.compat.patching import raise_if_foreign
 from fastai_hf_callback.data.arguments import check_arguments
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.collate import TextCollator
@@ -157,6 +158,7 @@ said(
 # -- outputs and gradients -----------------------------------------------------------------------------------------
 
 LOGITS, HIDDEN = torch.zeros(4, 2), torch.zeros(4, 6, 8)
+FOREIGN_LOOP = "loss_batch in my_patch.py, line 3"
 
 
 class Broadcasts:
@@ -179,6 +181,8 @@ said(
     lambda: unwrap((LOGITS,), element=3),
     lambda: unwrap((LOGITS, (HIDDEN, HIDDEN)), element=1),
     lambda: first_batch.check_no_mixup_of_ids(ids(), "MixUp() out of callback_fns"),
+    lambda: first_batch.check_first_output(LOGITS, LOGITS, None, FOREIGN_LOOP, "callbacks"),
+    lambda: raise_if_foreign("fastai.basic_train.loss_batch", FOREIGN_LOOP),
     lambda: first_batch.check_no_broadcast(Broadcasts.loss_func, Broadcasts.logits, Broadcasts.target),
     lambda: first_batch.check_gradient_flow(torch.tensor(1.0), LOGITS),
     lambda: mean_columnwise_auc(torch.zeros(4), torch.zeros(4)),

@@ -19,16 +19,15 @@ from tests.installed_stack import FASTAI_1
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "fastai_hf_callback"
 CALLBACK, LOOP, ARMS = (
-    "tests/fastai1/test_callback.py",
-    "tests/fastai1/comparison/test_patched_loop.py",
-    "tests/fastai1/comparison/test_compare.py",
+    "tests/both_fastais/test_callback.py",
+    "tests/comparison/test_patched_loop.py",
+    "tests/comparison/test_compare.py",
 )
 BATCHING, DATA, DATA_2 = (
     "tests/data/batches/test_batching.py",
     "tests/data/test_text_data.py tests/fastai1/data",
     "tests/data/test_text_data.py tests/fastai2/data",
 )
-CALLBACK_2, LOOP_2, ARMS_2 = CALLBACK.replace("1", "2"), LOOP.replace("1", "2"), ARMS.replace("1", "2")
 PROBE, MENDING = "tests/diagnosis/test_diagnose.py", "tests/fastai1/compat/heal"
 
 
@@ -285,8 +284,8 @@ MUTANTS = (
     Mutant(
         "loop not put back",
         "fastai1/comparison/patched_loop.py",
-        "    finally:\n        basic_train.loss_batch = original",
-        "    finally:\n        pass",
+        '    with patch.object(basic_train, "loss_batch", _build_article_loss_batch(element)):\n        yield',
+        "    basic_train.loss_batch = _build_article_loss_batch(element)\n    yield",
         LOOP,
     ),
     Mutant(
@@ -301,13 +300,13 @@ MUTANTS = (
         "fastai1/comparison/patched_loop.py",
         "loss = loss_func(out, *yb)",
         "loss = loss_func(out, *yb) * 1.0000001",
-        "tests/fastai1/comparison/test_bitwise_parity.py -k bert-classes",
+        "tests/comparison/test_bitwise_parity.py -k bert-classes",
     ),
     Mutant(
         "arms not seeded alike",
-        "fastai1/comparison/compare.py",
-        "    seed_everything(seed)\n    learn = build_learner(make_learner, Learner, arm)",
-        "    learn = build_learner(make_learner, Learner, arm)",
+        "comparison/runner.py",
+        "    seed_everything(seed)\n    learn = build_learner(",
+        "    learn = build_learner(",
         ARMS,
     ),
     Mutant(
@@ -317,7 +316,13 @@ MUTANTS = (
         "silence_logs(False)",
         "tests/comparison/test_runner.py",
     ),
-    Mutant("user's path not put back", "fastai1/comparison/compare.py", "setattr(learn, name, value)", "pass", ARMS),
+    Mutant(
+        "user's path not put back",
+        "fastai1/comparison/compare.py",
+        "path=learn.path, model_dir",
+        "model_dir",
+        ARMS,
+    ),
     Mutant(
         "a tolerance in the comparison",
         "results/comparison.py",
@@ -367,77 +372,77 @@ MUTANTS = (
         "fastai2/callback.py",
         "logits = unwrap(learn.pred, self.element)",
         "logits = unwrap(learn.pred, self.element).clone()",
-        CALLBACK_2,
+        CALLBACK,
     ),
     Mutant(
         "output detached, 2",
         "fastai2/callback.py",
         "logits = unwrap(learn.pred, self.element)",
         "logits = unwrap(learn.pred, self.element).detach().requires_grad_()",
-        CALLBACK_2,
+        CALLBACK,
     ),
     Mutant(
-        "the callback's own pred is set", "fastai2/callback.py", "learn.pred = logits", "self.pred = logits", CALLBACK_2
+        "the callback's own pred is set", "fastai2/callback.py", "learn.pred = logits", "self.pred = logits", CALLBACK
     ),
-    Mutant("callback runs last, 2", "fastai2/callback.py", "order = -1000", "order = 1000", CALLBACK_2),
+    Mutant("callback runs last, 2", "fastai2/callback.py", "order = -1000", "order = 1000", CALLBACK),
     Mutant(
         "output held beyond the batch, 2",
         "fastai2/callback.py",
         "def after_batch(self) -> None:\n        self._output = None",
         "def after_batch(self) -> None:\n        pass",
-        CALLBACK_2,
+        CALLBACK,
     ),
     Mutant(
         "output held after a failure, 2",
         "fastai2/callback.py",
         "def before_fit(self) -> None:\n        self._output = None",
         "def before_fit(self) -> None:\n        pass",
-        CALLBACK_2,
+        CALLBACK,
     ),
     Mutant(
         "first batch not looked at, 2",
         "fastai2/callback.py",
         "check_gradient_flow(self.learn.loss_grad, self.learn.pred)",
         "pass",
-        CALLBACK_2,
+        CALLBACK,
     ),
     Mutant(
         "loop not put back, 2",
         "fastai2/comparison/patched_loop.py",
-        "    finally:\n        Learner._do_one_batch = original",
-        "    finally:\n        pass",
-        LOOP_2,
+        '    with patch.object(Learner, "_do_one_batch", _build_article_do_one_batch(element)):\n        yield',
+        "    Learner._do_one_batch = _build_article_do_one_batch(element)\n    yield",
+        LOOP,
     ),
     Mutant(
         "patched loop without the backward events",
         "fastai2/comparison/patched_loop.py",
         "self._do_grad_opt()",
         "self.loss_grad.backward(), self.opt.step(), self.opt.zero_grad()",
-        LOOP_2,
+        "tests/fastai2/comparison/test_patched_loop.py",
     ),
     Mutant(
         "loaders not seeded alike",
         "fastai2/comparison/compare.py",
-        "            seed_loaders(learn, seed)\n",
-        "",
-        ARMS_2,
+        "staticmethod(seed_loaders)",
+        "staticmethod(print)",
+        ARMS,
     ),
     Mutant(
         "learner's attributes not put back",
         "fastai2/compat/learner_state.py",
         "            attributes.clear()\n            attributes.update(before)",
         "            pass",
-        ARMS_2,
+        ARMS,
     ),
     Mutant(
-        "loaders' random states not put back", "fastai2/compat/learner_state.py", "rng.setstate(state)", "pass", ARMS_2
+        "loaders' random states not put back", "fastai2/compat/learner_state.py", "rng.setstate(state)", "pass", ARMS
     ),
     Mutant(
         "validation taken for an epoch",
         "fastai2/comparison/recorder.py",
         "        if self._is_fitting:\n",
         "        if True:\n",
-        ARMS_2,
+        ARMS,
     ),
     Mutant(
         "a tied weight steps twice",
@@ -451,7 +456,7 @@ MUTANTS = (
         "fastai2/metrics.py",
         "            self.reset()\n            self._value",
         "            self._value",
-        "tests/fastai2/test_callback_contract.py",
+        "tests/both_fastais/test_callback_contract.py",
     ),
     Mutant(
         "training rows drawn by fastai",

@@ -1,6 +1,6 @@
 """What an evaluation of a learner saw, and what a constant predictor would have scored. Imports torch.
 
-The fastai rooms evaluate; ``fastai1/recording.py`` and ``fastai2/recording.py`` say how.
+``evaluate`` of ``fastai1/comparison/recorder.py`` and of ``fastai2/comparison/recorder.py`` evaluates.
 """
 
 import math
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.model.metrics import build_single_class_outputs, compute_constant_output
+from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.trace import Epoch
 
 __all__ = [
     "Evaluation",
+    "OutputStore",
     "compute_base_rates",
     "expand_row",
     "compute_grad_norm",
@@ -30,10 +32,24 @@ class Evaluation(NamedTuple):
     targets: List[Any]
 
 
+class OutputStore:
+    """Each batch's raw output and target, on the CPU: a tensor where there is one, else a list."""
+
+    def __init__(self) -> None:
+        self.outputs: List[Any] = []
+        self.targets: List[Any] = []
+
+    def add(self, output: Any, target: Any) -> None:
+        """Keep a batch."""
+        for part, kept in ((output, self.outputs), (target, self.targets)):
+            tensors = [t.detach().cpu() for t in tensors_in(part)]
+            kept.append(tensors[0] if len(tensors) == 1 else tensors)
+
+
 def compute_base_rates(
     evaluation: Evaluation, loss_func: Callable[..., Any], score: Callable[[Tensor], Dict[str, float]]
 ) -> Dict[str, float]:
-    """What the best constant output scores on the validation set: the base rates, as ``ConstantBaseline`` has them.
+    """Compute what the best constant output scores on the validation set: base rates, as in ``ConstantBaseline``.
 
     Parameters
     ----------
@@ -64,7 +80,7 @@ def compute_base_rates(
 def compute_constant_prediction_scores(
     evaluation: Evaluation, score: Callable[[Tensor], Dict[str, float]]
 ) -> Dict[str, List[float]]:
-    """What models score that say one thing of every text; `score` as in :func:`compute_base_rates`.
+    """Compute what models score that answer the same for every text; `score` as in :func:`compute_base_rates`.
 
     Returns
     -------
@@ -84,19 +100,19 @@ def compute_constant_prediction_scores(
 
 
 def expand_row(row: Tensor, output: Tensor) -> Tensor:
-    """`row` in each row of a tensor of the shape and dtype of `output`."""
+    """Repeat `row` to the shape and dtype of `output`."""
     constant = row.expand(output.shape) if output.dim() > 1 else row[0].expand(output.shape)
     return constant.to(output.dtype)
 
 
 def compute_grad_norm(model: nn.Module) -> float:
-    """2-norm over all parameters' gradients, summed in float64; NaN where one is not finite."""
+    """Compute the 2-norm over all parameters' gradients, summed in float64; NaN where one is not finite."""
     squares = [float(p.grad.detach().double().pow(2).sum()) for p in model.parameters() if p.grad is not None]
     return math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.nan
 
 
 def make_unique_names(names: Sequence[str]) -> List[str]:
-    """The same names, numbered where one comes again."""
+    """Number the names that occur more than once."""
     found: List[str] = []
     for name in names:
         taken = sum(n == name or n.startswith(f"{name}_") for n in found)

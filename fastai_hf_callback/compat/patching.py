@@ -1,6 +1,6 @@
-"""What ``heal`` does on either fastai: parts that mend something, each once, while blocks run. Imports torch.
+"""What ``heal`` does on either fastai: patches, each applied once, while blocks run. Imports torch.
 
-A part looks whether its breakage is there, by trying it, before it touches anything: what works is left alone.
+A patch first tries whether fastai is broken here: what works is left alone.
 """
 
 import difflib
@@ -10,17 +10,26 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from fastai_hf_callback.errors import InvalidInputError
+from fastai_hf_callback.errors import InvalidInputError, PatchError
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
-__all__ = ["Patch", "apply_patches", "replace_in_modules", "replace_attributes", "apply_once", "works"]
+__all__ = [
+    "Patch",
+    "apply_patches",
+    "apply_once",
+    "find_foreign_code",
+    "raise_if_foreign",
+    "replace_in_modules",
+    "when_loaded",
+    "works",
+]
 
-# Mends something, or gives None where nothing is broken.
-Patch = Callable[[], Optional[ContextManager[None]]]
+# Returns what repairs a part of fastai, or None where nothing is broken.
+Patch = Callable[[], Optional[ContextManager[Any]]]
 
 
 def apply_patches(names: Tuple[Any, ...], patches: Mapping[str, Patch]) -> ContextManager[Tuple[str, ...]]:
-    """Inside, `names` of the `patches` are mended, or all; gives the names of those that were broken.
+    """Apply the `patches` of these `names`, or all, while a block runs; ``as`` gives those that were needed.
 
     Raises
     ------
@@ -54,7 +63,7 @@ _ACTIVE: Dict[str, List[Any]] = {}  # part: how many blocks hold it, what undoes
 
 @contextmanager
 def apply_once(name: str, patch: Patch) -> Iterator[bool]:
-    """`patch`, once however many blocks want it: the first enters it and the last leaves. Whether it does anything."""
+    """Apply `patch` once: of several blocks the first enters it and the last leaves. Yield whether it does anything."""
     if name not in _ACTIVE:
         undo, context = ExitStack(), patch()
         undo.enter_context(context or ExitStack())
@@ -69,24 +78,20 @@ def apply_once(name: str, patch: Patch) -> Iterator[bool]:
             _ACTIVE.pop(name)[1].close()
 
 
-@contextmanager
-def replace_attributes(owner: Any, **values: Any) -> Iterator[None]:
-    """Attributes of a module or class set to `values`; the very objects that were there come back."""
-    originals = {name: vars(owner)[name] for name in values}
-    try:
-        for name, value in values.items():
-            setattr(owner, name, value)
-        yield
-    finally:
-        for name, value in originals.items():
-            setattr(owner, name, value)
+def when_loaded(module: str) -> Callable[[Callable[[Any], ContextManager[Any]]], Patch]:
+    """Turn a function of `module` into a patch that applies where that module is loaded: only then it can be in use."""
+
+    def build_patch(patch: Callable[[Any], ContextManager[Any]]) -> Patch:
+        return lambda: patch(sys.modules[module]) if module in sys.modules else None
+
+    return build_patch
 
 
 @contextmanager
 def replace_in_modules(name: str, original: Any, patched: Any) -> Iterator[None]:
-    """`patched` for `original` wherever a loaded fastai module holds it, mostly by ``import *``.
+    """Replace `original` by `patched` wherever a loaded fastai module holds it, mostly by ``import *``.
 
-    A module imported meanwhile, fastai's or not, may have taken `patched` along: put back is wherever it is.
+    A module imported inside, fastai's or not, may hold `patched` too: `original` comes back wherever that is.
     """
     try:
         for module in _find_modules_holding(name, original):
@@ -107,10 +112,29 @@ def _find_modules_holding(name: str, value: Any) -> List[ModuleType]:
 
 
 def works(attempt: Callable[[], Any]) -> bool:
-    """Whether `attempt` gets through and does not say False; it changes no random state and is not heard."""
+    """Return whether `attempt` succeeds and does not return False; random states are kept and warnings ignored."""
     with preserve_rng_state(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return attempt() is not False
         except Exception:  # what an unknown version raises is unknown; any of it means broken
             return False
+
+
+def find_foreign_code(function: Any, neighbor: Any) -> Optional[str]:
+    """Return where the code of `function` comes from, or None where it stands in the file that `neighbor` stands in."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return repr(function)
+    if code.co_filename == neighbor.__code__.co_filename:
+        return None
+    return f"{code.co_name} in {code.co_filename}, line {code.co_firstlineno}"
+
+
+def raise_if_foreign(name: str, foreign: Optional[str]) -> None:
+    """Raise ``PatchError`` where the function of this name is `foreign` code."""
+    if foreign is not None:
+        raise PatchError(
+            f"{name} is already patched, by {foreign}; expected fastai's own. "
+            f"Leave that patch first: take it out of the cell or file that makes it, and restart Python."
+        )

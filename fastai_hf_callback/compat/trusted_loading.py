@@ -6,18 +6,21 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ContextManager, Iterator, List, Optional
+from unittest.mock import patch
 
 import torch
 
 from fastai_hf_callback.errors import InvalidInputError
 
-from .patching import apply_once, replace_attributes
+from .patching import apply_once
 
 __all__ = ["trusted"]
 
 
 def trusted(*paths: Any) -> ContextManager[None]:
-    """Inside, ``torch.load`` reads full pickles from these files, as ``load_learner``, ``load_data``, ``purge`` need.
+    """Let ``torch.load`` read full pickles from these files while a block runs; fastai's ``load_learner`` needs that.
+
+    So do fastai 1's ``load_data`` and ``purge``.
 
     A pickle can do whatever a program can: name only files of whose origin you are sure.
 
@@ -34,12 +37,12 @@ def trusted(*paths: Any) -> ContextManager[None]:
     Raises
     ------
     InvalidInputError
-        When no path is given, or something that is none.
+        When no path is given, or something that is no path.
 
     Notes
     -----
     Every other file, and what is no file on disk, is loaded as torch does by default. Where the caller of
-    ``torch.load`` says ``weights_only``, that holds. torch 1.4 knows no such thing: every file is a full pickle there.
+    ``torch.load`` says ``weights_only``, that holds. torch 1.4 has no such argument: every file is a full pickle there.
     """
     if not paths:
         raise InvalidInputError(
@@ -62,18 +65,18 @@ def _trust_paths(paths: List[Path]) -> Iterator[None]:
                 _TRUSTED_PATHS.remove(path)
 
 
-def _patch_torch_load() -> Optional[ContextManager[None]]:
+def _patch_torch_load() -> Optional[ContextManager[Any]]:
     if "weights_only" not in inspect.signature(torch.serialization.load).parameters:
         return None
     original = torch.load
 
     @wraps(original)
-    def load(f, *args, **kwargs):
+    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("weights_only") is None and _is_trusted(f):
             kwargs["weights_only"] = False
         return original(f, *args, **kwargs)
 
-    return replace_attributes(torch, load=load)
+    return patch.object(torch, "load", load)
 
 
 def _is_trusted(file: Any) -> bool:
@@ -82,7 +85,7 @@ def _is_trusted(file: Any) -> bool:
 
 
 def _get_file_path(file: Any) -> Optional[Path]:
-    """Where a path, or an open file, leads; None where there is nothing on disk."""
+    """Return the path of a file on disk, given by path or opened; None where there is none."""
     try:
         if isinstance(file, (str, os.PathLike)):
             return Path(file).resolve()

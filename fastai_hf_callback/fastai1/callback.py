@@ -1,6 +1,5 @@
 """``HFCallback`` for fastai 1: the model's output is unwrapped where fastai says so, in ``on_loss_begin``."""
 
-import warnings
 import weakref
 from typing import Any, Dict, Optional
 
@@ -16,7 +15,7 @@ from fastai_hf_callback.fastai1.compat.training_loop import (
     find_running_loss_func,
 )
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
-from fastai_hf_callback.model.sanity_checks import check_gradient_flow, check_no_broadcast, check_no_mixup_of_ids
+from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 
 __all__ = ["HFCallback"]
 
@@ -55,6 +54,7 @@ class HFCallback(Callback):
     """
 
     _order = -1000  # before every callback that reads last_output; MixedPrecision (999) turns tuples into lists
+    _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see broadcasts)
 
     def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
@@ -81,8 +81,8 @@ class HFCallback(Callback):
         self._unchecked = True
 
     def on_batch_begin(self, last_input: Any, train: bool, **kwargs: Any) -> None:
-        if train and self._unchecked:
-            self._refuse_mixup(last_input)
+        if train and self._unchecked and any(isinstance(cb, MixUpCallback) for cb in find_running_callbacks()):
+            check_no_mixup_of_ids(last_input, "learn.mixup() away")
 
     def on_loss_begin(
         self, last_output: Any, last_input: Any, last_target: Any, train: bool, **kwargs: Any
@@ -91,7 +91,8 @@ class HFCallback(Callback):
             self._store_output(last_output, last_input)
         logits = unwrap(last_output, self.element)
         if train and self.check and self._unchecked:
-            self._check_output(logits, last_target)
+            loss_func, patch = find_running_loss_func(), find_active_patch()
+            self._pairing_unknown = not check_first_output(logits, last_target, loss_func, patch, "callbacks")
         return {"last_output": logits}
 
     def on_backward_begin(self, last_loss: Tensor, last_output: Any, **kwargs: Any) -> None:
@@ -105,24 +106,6 @@ class HFCallback(Callback):
 
     def on_train_end(self, **kwargs: Any) -> None:
         self._clear_batch()
-
-    # -- the first training batch -----------------------------------------------------------------
-
-    _pairing_unknown = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
-
-    def _refuse_mixup(self, batch: Any) -> None:
-        if any(isinstance(callback, MixUpCallback) for callback in find_running_callbacks()):
-            check_no_mixup_of_ids(batch, "learn.mixup() away")
-
-    def _check_output(self, logits: Any, target: Any) -> None:
-        patch = find_active_patch()
-        if patch is not None:
-            warnings.warn(
-                f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
-                f"two: take the patch away, or HFCallback out of callbacks.",
-                stacklevel=2,
-            )
-        self._pairing_unknown = not check_no_broadcast(find_running_loss_func(), logits, target)
 
     # -- keep_output=True: held for one batch and no longer -------------------------------------------------
 

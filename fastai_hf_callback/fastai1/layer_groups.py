@@ -18,7 +18,7 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Modu
     model : nn.Module
         A Hugging Face model with a head, bare or in ``HFModel``, or any model whose encoder is a list of layers.
     n : int, optional
-        How many groups: 2 are body and head, from 3 on the first is the embeddings. By default five, the encoder
+        How many groups: 2 are body and head; with at least 3 the first is the embeddings. By default five, the encoder
         in three, as fastai splits its own transformers; fewer where the model has fewer layers.
 
     Returns

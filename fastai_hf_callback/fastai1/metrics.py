@@ -1,6 +1,8 @@
-"""fastai 1 metrics: mean column-wise AUC, and the base rate beside another metric."""
+"""fastai 1 metrics: mean column-wise AUC, and the base rate next to another metric."""
 
-from typing import Any, Callable, Dict, List
+import copy
+from functools import partial
+from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 from fastai.callback import AverageMetric, Callback, CallbackHandler
@@ -9,13 +11,16 @@ from torch import Tensor
 
 from fastai_hf_callback.comparison.baseline import expand_row
 from fastai_hf_callback.data.batches.token_labels import count_correct_words
-from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
+from fastai_hf_callback.model.metrics import mean_columnwise_auc, score_best_constant
 
 __all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "build_metrics_handler", "score_constant"]
 
 
 class _WholeSetMetric(Callback):
     """A metric of all outputs and targets of an epoch, right with batches of different size."""
+
+    def __init__(self, name: str, score: Callable[[Tensor, Tensor], float]):
+        self.name, self._score = name, score
 
     def on_epoch_begin(self, **kwargs: Any) -> None:
         self._outputs: List[Tensor] = []
@@ -27,26 +32,20 @@ class _WholeSetMetric(Callback):
             self._targets.append(last_target.detach().cpu())
 
     def on_epoch_end(self, last_metrics: List[Any], **kwargs: Any) -> Dict[str, Any]:
-        value = self.score(torch.cat(self._outputs), torch.cat(self._targets))
+        value = self._score(torch.cat(self._outputs), torch.cat(self._targets))
         self._outputs, self._targets = [], []
         return add_metrics(last_metrics, value)
 
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        raise NotImplementedError
-
 
 class ColumnwiseAUC(_WholeSetMetric):
-    """Mean column-wise AUC over the whole validation set; see ``metrics.mean_columnwise_auc``."""
+    """Compute the mean column-wise AUC over the whole validation set; see ``mean_columnwise_auc``."""
 
     def __init__(self, name: str = "mean_auc"):
-        self.name = name
-
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        return mean_columnwise_auc(outputs, targets)
+        super().__init__(name, mean_columnwise_auc)
 
 
 class ConstantBaseline(_WholeSetMetric):
-    """What the best constant predictor of the validation targets scores under `metric`.
+    """Score the best constant predictor of the validation targets under `metric`.
 
     Parameters
     ----------
@@ -57,19 +56,17 @@ class ConstantBaseline(_WholeSetMetric):
 
     Notes
     -----
-    Put it beside the metric itself, ``metrics=[accuracy_thresh, ConstantBaseline(accuracy_thresh)]``: a metric
+    Put it next to the metric itself, ``metrics=[accuracy_thresh, ConstantBaseline(accuracy_thresh)]``: a metric
     equal to its base rate says nothing about the model.
     """
 
     def __init__(self, metric: Callable[..., Any], name: str = ""):
-        self.metric, self.name = metric, name or f"base_{AverageMetric(metric).name}"
-
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        return float(self.metric(compute_constant_output(targets, outputs.shape[-1]).expand_as(outputs), targets))
+        super().__init__(name or f"base_{AverageMetric(metric).name}", partial(score_best_constant, metric))
+        self.metric = metric
 
 
 class WordAccuracy(Callback):
-    """The share of words labelled right, for a label per word: padding, special tokens and later pieces don't count.
+    """Compute the share of words labelled right, with a label per word: no padding, special tokens or later pieces.
 
     Right with batches of different size; fastai's ``accuracy`` counts every position of every batch. Where targets are
     token ids (masked words, an answer that is written), the share of tokens.
@@ -96,7 +93,7 @@ class WordAccuracy(Callback):
         return add_metrics(last_metrics, self._n_correct / self._n_words if self._n_words else float("nan"))
 
 
-def build_metrics_handler(metrics: List[Any]) -> CallbackHandler:
+def build_metrics_handler(metrics: Sequence[Any]) -> CallbackHandler:
     """fastai's handler of `metrics`, for this process: fastai's own wait for the other processes at each batch."""
     handler = CallbackHandler([], metrics)
     for metric in handler.metrics:
@@ -105,8 +102,8 @@ def build_metrics_handler(metrics: List[Any]) -> CallbackHandler:
     return handler
 
 
-def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metrics: List[Any]) -> List[float]:
-    """Run fastai's own metrics over batches in which every output is `row`.
+def score_constant(row: Tensor, outputs: List[Any], targets: List[Any], metrics: Sequence[Any]) -> List[float]:
+    """Run copies of fastai's own metrics over batches in which every output is `row`.
 
     Parameters
     ----------
@@ -117,12 +114,13 @@ def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metri
     targets : list of Tensor
         The targets of each batch.
     metrics : list
-        fastai metrics (functions or callbacks); used up, so hand in copies.
+        fastai metrics (functions or callbacks).
 
     Returns
     -------
     list of float
     """
+    metrics = copy.deepcopy(metrics)
     handler = build_metrics_handler(metrics)
     handler.on_train_begin(1, None, metrics)
     handler.on_epoch_begin()

@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from typing import Any, Dict, List
+from typing import Any, Dict, Tuple
 
 from fastai.callback.core import Callback
 from fastai.learner import Learner
@@ -10,7 +10,7 @@ from fastai.learner import Learner
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.model.output import Element, unwrap
-from fastai_hf_callback.model.sanity_checks import check_gradient_flow, check_no_broadcast, check_no_mixup_of_ids
+from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 
 __all__ = ["HFCallback"]
 
@@ -21,7 +21,7 @@ class HFCallback(Callback):
     Write ``Learner(dls, model, cbs=[HFCallback()])``: registered there it works in ``fit``, ``fine_tune``,
     ``lr_find``, ``validate``, ``get_preds``, ``predict``, ``show_results`` and ``Interpretation``. An output that
     is a tensor already passes untouched. Inside ``learn.distrib_ctx`` it also sees that the processes share the texts
-    of ``text_data`` by length, each row once (``sharing.py``).
+    of ``text_data`` by length, each row once (``data/distributed_loader.py``).
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class HFCallback(Callback):
     -----
     fastai 2 puts "Exception occured in `HFCallback` ..." before what an error says; the error is the same, and its
     ``message`` and ``cause`` are unchanged. After an exception fastai keeps its last batch, and a kept output stays
-    beside it, until the next run begins.
+    next to it, until the next run begins.
 
     Examples
     --------
@@ -56,6 +56,7 @@ class HFCallback(Callback):
     """
 
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
+    _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see broadcasts)
 
     def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
@@ -83,8 +84,11 @@ class HFCallback(Callback):
         self._shard_rows()
 
     def before_batch(self) -> None:
-        if self.learn.training and self._unchecked:
-            self._refuse_mixup(self.learn.xb)
+        learn = self.learn
+        if learn.training and self._unchecked:
+            mixes = _find_mixup_classes()
+            if any(isinstance(callback, mixes) for callback in learn.cbs):
+                check_no_mixup_of_ids(learn.xb, "MixUp out of cbs")
 
     def after_pred(self) -> None:
         learn = self.learn
@@ -92,7 +96,10 @@ class HFCallback(Callback):
             self._output = learn.pred
         logits = unwrap(learn.pred, self.element)
         if learn.training and self.check and self._unchecked:
-            self._check_output(logits, learn.yb)
+            target = learn.yb[0] if len(learn.yb) == 1 else learn.yb
+            self._pairing_unknown = not check_first_output(
+                logits, target, learn.loss_func, find_active_patch(), registered_in="cbs"
+            )
         learn.pred = logits
 
     def before_backward(self) -> None:
@@ -123,34 +130,13 @@ class HFCallback(Callback):
                 stacklevel=2,
             )
 
-    # -- the first training batch -----------------------------------------------------------------
-
-    _pairing_unknown = False  # whether this batch could not tell how the loss pairs rows (see broadcasts)
-
-    def _refuse_mixup(self, batch: Any) -> None:
-        mixes = _find_mixup_classes()
-        if any(isinstance(callback, mixes) for callback in self.learn.cbs):
-            check_no_mixup_of_ids(batch, "MixUp out of cbs")
-
-    def _check_output(self, logits: Any, targets: Any) -> None:
-        patch = find_active_patch()
-        if patch is not None:
-            warnings.warn(
-                f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
-                f"two: take the patch away, or HFCallback out of cbs.",
-                stacklevel=2,
-            )
-        target = targets[0] if len(targets) == 1 else targets
-        self._pairing_unknown = not check_no_broadcast(self.learn.loss_func, logits, target)
-
     # -- export, pickle, deepcopy: everything but what is of the batch -------------------------------
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**super().__getstate__(), "_output": None}
 
 
-def _find_mixup_classes() -> tuple:
+def _find_mixup_classes() -> Tuple[type, ...]:
     """fastai's mixup and its like, where somebody has imported them: in some releases they need torchvision."""
-    room: Any = sys.modules.get("fastai.callback.mixup")
-    names: List[str] = ["MixHandler", "MixUp", "CutMix"]
-    return tuple(getattr(room, name) for name in names if hasattr(room, name))
+    module = sys.modules.get("fastai.callback.mixup")
+    return tuple(getattr(module, name) for name in ("MixHandler", "MixUp", "CutMix") if hasattr(module, name))

@@ -1,8 +1,8 @@
-"""fastai 2 metrics: mean column-wise AUC, and the base rate beside another metric."""
+"""fastai 2 metrics: mean column-wise AUC, and the base rate next to another metric."""
 
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Sequence
 
 import torch
 from fastai.learner import AvgMetric, Metric
@@ -12,7 +12,7 @@ from torch import Tensor
 from fastai_hf_callback.comparison.baseline import expand_row
 from fastai_hf_callback.data.batches.token_labels import count_correct_words
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes
-from fastai_hf_callback.model.metrics import compute_constant_output, mean_columnwise_auc
+from fastai_hf_callback.model.metrics import mean_columnwise_auc, score_best_constant
 
 __all__ = [
     "ColumnwiseAUC",
@@ -37,7 +37,8 @@ class _NamedMetric(Metric):
 class _WholeSetMetric(_NamedMetric):
     """A metric of all outputs and targets of an epoch, right with batches of different size."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, score: Callable[[Tensor, Tensor], float]):
+        self._name, self._score = name, score
         self.reset()
 
     def reset(self) -> None:
@@ -52,28 +53,21 @@ class _WholeSetMetric(_NamedMetric):
     @property
     def value(self) -> Optional[float]:
         if self._outputs:  # scored once, and then the tensors go
-            value = self.score(torch.cat(self._outputs), torch.cat(self._targets))
+            value = self._score(torch.cat(self._outputs), torch.cat(self._targets))
             self.reset()
             self._value = value
         return self._value
 
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        raise NotImplementedError
-
 
 class ColumnwiseAUC(_WholeSetMetric):
-    """Mean column-wise AUC over the whole validation set; see ``metrics.mean_columnwise_auc``."""
+    """Compute the mean column-wise AUC over the whole validation set; see ``mean_columnwise_auc``."""
 
     def __init__(self, name: str = "mean_auc"):
-        super().__init__()
-        self._name = name
-
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        return mean_columnwise_auc(outputs, targets)
+        super().__init__(name, mean_columnwise_auc)
 
 
 class ConstantBaseline(_WholeSetMetric):
-    """What the best constant predictor of the validation targets scores under `metric`.
+    """Score the best constant predictor of the validation targets under `metric`.
 
     Parameters
     ----------
@@ -84,20 +78,17 @@ class ConstantBaseline(_WholeSetMetric):
 
     Notes
     -----
-    Put it beside the metric itself, ``metrics=[accuracy_multi, ConstantBaseline(accuracy_multi)]``: a metric
+    Put it next to the metric itself, ``metrics=[accuracy_multi, ConstantBaseline(accuracy_multi)]``: a metric
     equal to its base rate says nothing about the model.
     """
 
     def __init__(self, metric: Callable[..., Any], name: str = ""):
-        super().__init__()
-        self.metric, self._name = metric, name or f"base_{AvgMetric(metric).name}"
-
-    def score(self, outputs: Tensor, targets: Tensor) -> float:
-        return float(self.metric(compute_constant_output(targets, outputs.shape[-1]).expand_as(outputs), targets))
+        super().__init__(name or f"base_{AvgMetric(metric).name}", partial(score_best_constant, metric))
+        self.metric = metric
 
 
 class WordAccuracy(_NamedMetric):
-    """The share of words labelled right, for a label per word: padding, special tokens and later pieces don't count.
+    """Compute the share of words labelled right, with a label per word: no padding, special tokens or later pieces.
 
     Right with batches of different size; fastai's ``accuracy`` counts every position of every batch. Where targets are
     token ids (masked words, an answer that is written), the share of tokens.
@@ -130,7 +121,7 @@ class WordAccuracy(_NamedMetric):
         return self._n_correct / self._n_words if self._n_words else float("nan")
 
 
-def score_constant(row: Tensor, outputs: List[Tensor], targets: List[Any], metrics: List[Metric]) -> List[float]:
+def score_constant(row: Tensor, outputs: List[Any], targets: List[Any], metrics: Sequence[Metric]) -> List[float]:
     """Run fastai's own metrics over batches in which every output is `row`.
 
     Parameters

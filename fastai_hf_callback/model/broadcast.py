@@ -16,7 +16,7 @@ from fastai_hf_callback.utils.rng import preserve_rng_state
 __all__ = ["does_loss_broadcast"]
 
 
-def does_loss_broadcast(loss_func: Callable[..., Any], output: Any, target: Any) -> Optional[bool]:
+def does_loss_broadcast(loss_func: Optional[Callable[..., Any]], output: Any, target: Any) -> Optional[bool]:
     """Tell whether `loss_func` would broadcast `output` against `target`.
 
     Not read from the shapes, which are legitimate under a loss that flattens, but measured on stand-in

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from fastai_hf_callback.errors import InvalidInputError
 
-__all__ = ["accuracy_thresh", "mean_columnwise_auc", "compute_constant_output", "build_single_class_outputs"]
+__all__ = [
+    "accuracy_thresh",
+    "mean_columnwise_auc",
+    "compute_constant_output",
+    "score_best_constant",
+    "build_single_class_outputs",
+]
 
 MAX_CLASSES = 20
 
@@ -112,6 +118,11 @@ def compute_constant_output(targets: Tensor, width: int, loss_func: Optional[Cal
     if loss_func is None or len(candidates) == 1:
         return candidates[0]
     return min(candidates, key=lambda row: _compute_loss(row, targets, loss_func))
+
+
+def score_best_constant(metric: Callable[..., Any], outputs: Tensor, targets: Tensor) -> float:
+    """What `metric` says of the best constant output, in place of `outputs`."""
+    return float(metric(compute_constant_output(targets, outputs.shape[-1]).expand_as(outputs), targets))
 
 
 def build_single_class_outputs(targets: Tensor, width: int) -> List[Tensor]:

@@ -3,7 +3,8 @@
 Stands between ``gradient_flow.py`` and ``broadcast.py``, which measure, and the callbacks of both fastais, which ask.
 """
 
-from typing import Any, Callable
+import warnings
+from typing import Any, Callable, Optional
 
 from torch import Tensor
 
@@ -13,11 +14,11 @@ from .broadcast import does_loss_broadcast
 from .gradient_flow import find_reached_leaves
 from .output import describe, tensors_in
 
-__all__ = ["check_no_mixup_of_ids", "check_no_broadcast", "check_gradient_flow"]
+__all__ = ["check_no_mixup_of_ids", "check_first_output", "check_no_broadcast", "check_gradient_flow"]
 
 
 def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
-    """Mixup averages inputs: token ids are none to be averaged.
+    """Refuse to average token ids, as mixup would.
 
     Parameters
     ----------
@@ -38,8 +39,37 @@ def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
         )
 
 
-def check_no_broadcast(loss_func: Callable[..., Any], logits: Any, target: Any) -> bool:
-    """Whether this batch could tell that the loss pairs each row with its own target.
+def check_first_output(
+    logits: Any, target: Any, loss_func: Optional[Callable[..., Any]], patch: Optional[str], registered_in: str
+) -> bool:
+    """Warn of a patched loop, refuse a loss that broadcasts, and return whether this batch could tell that it does not.
+
+    Parameters
+    ----------
+    logits, target : Tensor, or sequence of Tensor
+        As the loss takes them.
+    loss_func : callable or None
+    patch : str or None
+        Whose code stands in fastai's loop, where it is not fastai's own.
+    registered_in : str
+        The ``Learner``'s argument that holds ``HFCallback``.
+
+    Raises
+    ------
+    OutputError
+        When the loss pairs every row with every target.
+    """
+    if patch is not None:
+        warnings.warn(
+            f"fastai's loop is patched ({patch}), so HFCallback has nothing to unwrap. Use one of the "
+            f"two: take the patch away, or HFCallback out of {registered_in}.",
+            stacklevel=2,
+        )
+    return check_no_broadcast(loss_func, logits, target)
+
+
+def check_no_broadcast(loss_func: Optional[Callable[..., Any]], logits: Any, target: Any) -> bool:
+    """Return whether this batch could tell that the loss pairs each row with its own target.
 
     Raises
     ------

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from .protocols import LearnerLike
 from .rng import preserve_rng_state
 
-__all__ = ["Snapshot", "copy_callback", "copy_optimizer_state", "find_all_modules", "preserve_state"]
+__all__ = [
+    "Snapshot",
+    "copy_callback",
+    "copy_optimizer_state",
+    "find_all_modules",
+    "preserve_state",
+    "preserve_training_modes",
+]
 
 Thing = TypeVar("Thing")
 
@@ -157,3 +164,14 @@ def find_all_modules(model: nn.Module) -> List[nn.Module]:
         elif isinstance(thing, dict) and len(thing) < 1000:
             waiting += [v for v in thing.values() if isinstance(v, (nn.Module, list, tuple, dict))]
     return list(found.values())
+
+
+@contextmanager
+def preserve_training_modes(model: nn.Module) -> Iterator[None]:
+    """Train or eval mode of each module comes back on leaving."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

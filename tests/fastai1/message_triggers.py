@@ -3,7 +3,7 @@
 from fastai.basic_data import DatasetType
 from fastai.train import Learner
 
-from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, patched_loop, text_data, trusted
+from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, text_data, trusted
 from tests.fastai1.learners import make_learner
 from tests.message_triggers import make_questions, make_tokenizer
 from tests.tiny_models import tiny_model
@@ -28,18 +28,6 @@ def emptied(learn):
     """A validation set without rows, as after ``load_learner``."""
     learn.data.valid_ds.x.items = []
     return learn
-
-
-def fit_under_the_patch():
-    """A fit through the callback inside of the patched loop."""
-    with patched_loop():
-        make_learner().fit(1)
-
-
-def patched_twice():
-    """One patch inside of another."""
-    with patched_loop(), patched_loop():
-        pass
 
 
 def trusting(*paths):
@@ -67,8 +55,6 @@ TRIGGERS = [
     answers,
     lambda: HFCallback(make_learner()),
     lambda: make_learner(callbacks=[HFCallback]).fit(1),
-    fit_under_the_patch,
-    patched_twice,
     lambda: trusting(),
     lambda: heal(3),
     lambda: heal("optimiser"),

@@ -3,7 +3,7 @@
 from fastai.learner import Learner
 
 import fastai_hf_callback
-from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, patched_loop, text_data
+from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, text_data
 from tests.fastai2.learners import make_learner, without_progress_bar
 from tests.message_triggers import make_tokenizer
 from tests.tiny_models import tiny_transformers_model
@@ -31,26 +31,12 @@ def without_rows(learn):
     return learn
 
 
-def fit_under_the_patch():
-    """A fit through the callback inside of the patched loop."""
-    with patched_loop():
-        make_learner().fit(1)
-
-
-def patched_twice():
-    """One patch inside of another."""
-    with patched_loop(), patched_loop():
-        pass
-
-
 TRIGGERS = [
     lambda: fastai_hf_callback.heal,
     lambda: build_text_loaders().test_dl(frame(4), with_labels=True),
     lambda: HFCallback(make_learner()),
     lambda: make_learner(cbs=[HFCallback(), HFCallback()]).fit(1),
-    fit_under_the_patch,
     lambda: Doctor(make_learner()),
-    patched_twice,
     lambda: ordered_preds("learn"),
     lambda: ordered_preds(make_learner()),
     lambda: ordered_preds(without_rows(text_learner())),

@@ -1,7 +1,9 @@
 """The article's patch of fastai 1's training loop, as a context manager."""
 
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, Callable, Iterator, Union
+from unittest.mock import patch
 
 from fastai import basic_train
 from fastai.callback import CallbackHandler
@@ -15,7 +17,7 @@ __all__ = ["patched_loop"]
 
 @contextmanager
 def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator[None]:
-    """The article's monkey-patch, as a baseline: ``out = model(*xb)[0]`` inside fastai's loop.
+    """Patch fastai's loop as the article did, for a baseline: ``out = model(*xb)[0]`` in it.
 
     Parameters
     ----------
@@ -33,17 +35,13 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     On leaving, also through an exception, the very function object that was there comes back.
     """
     raise_if_patched()
-    original = basic_train.loss_batch
-    basic_train.loss_batch = _build_article_loss_batch(element)
-    try:
+    with patch.object(basic_train, "loss_batch", _build_article_loss_batch(element)):
         yield
-    finally:
-        basic_train.loss_batch = original
 
 
-def _build_article_loss_batch(element):
+def _build_article_loss_batch(element: Union[int, str, Callable[[Any], Any]]) -> Callable[..., Any]:
     """The article's ``loss_batch_bert``: fastai 1's loop body with one line changed."""
-    take = element if callable(element) else lambda output: output[element]
+    take = element if callable(element) else itemgetter(element)
 
     def loss_batch(model, xb, yb, loss_func=None, opt=None, cb_handler=None):
         cb_handler = ifnone(cb_handler, CallbackHandler())  # fastai's line: what it costs belongs to the baseline

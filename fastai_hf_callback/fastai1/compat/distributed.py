@@ -3,60 +3,48 @@
 Only a process group could show whether they are needed, so they are there wherever ``fastai.distributed`` is loaded.
 """
 
-import sys
 from functools import wraps
-from types import ModuleType
-from typing import Any, ContextManager, Dict, Optional
+from typing import Any, ContextManager, Dict
+from unittest.mock import patch
 
 from fastai.basic_train import Learner
+from torch import nn
 
-from fastai_hf_callback.compat.patching import Patch, replace_attributes
+from fastai_hf_callback.compat.patching import Patch, when_loaded
 
 __all__ = ["DISTRIBUTED_PATCHES"]
 
 
-def _get_distributed_module() -> Optional[ModuleType]:
-    return sys.modules.get("fastai.distributed")
-
-
-def _patch_distributed_on_cpu() -> Optional[ContextManager[None]]:
-    distributed = _get_distributed_module()
-    if distributed is None:
-        return None
+@when_loaded("fastai.distributed")
+def _patch_distributed_on_cpu(distributed: Any) -> ContextManager[Any]:
     original = distributed.DistributedDataParallel
 
     @wraps(original, updated=())
-    def on_its_device(module, *args, **kwargs):
+    def on_its_device(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if all(parameter.device.type == "cpu" for parameter in module.parameters()):
             kwargs.update(device_ids=None, output_device=None)
         return original(module, *args, **kwargs)
 
-    return replace_attributes(distributed, DistributedDataParallel=on_its_device)
+    return patch.object(distributed, "DistributedDataParallel", on_its_device)
 
 
-def _patch_validate() -> Optional[ContextManager[None]]:
-    distributed = _get_distributed_module()
-    if distributed is None:
-        return None
+@when_loaded("fastai.distributed")
+def _patch_validate(distributed: Any) -> ContextManager[Any]:
     original, ours = Learner.validate, (distributed.DistributedTrainer, distributed.DistributedRecorder)
 
     @wraps(original)
-    def validate(self, *args, **kwargs):
+    def validate(self: Learner, *args: Any, **kwargs: Any) -> Any:
         """fastai's without ``DistributedTrainer``, which wraps the model at a beginning and here sees no end."""
-        callbacks = self.callbacks
-        self.callbacks = [callback for callback in callbacks if not isinstance(callback, ours)]
-        try:
+        with patch.object(
+            self, "callbacks", [callback for callback in self.callbacks if not isinstance(callback, ours)]
+        ):
             return original(self, *args, **kwargs)
-        finally:
-            self.callbacks = callbacks
 
-    return replace_attributes(Learner, validate=validate)
+    return patch.object(Learner, "validate", validate)
 
 
-def _patch_metrics() -> Optional[ContextManager[None]]:
-    distributed = _get_distributed_module()
-    if distributed is None:
-        return None
+@when_loaded("fastai.distributed")
+def _patch_metrics(distributed: Any) -> ContextManager[Any]:
     original = distributed.DistributedTrainer.on_train_begin
 
     @wraps(original)
@@ -65,7 +53,7 @@ def _patch_metrics() -> Optional[ContextManager[None]]:
         if vars(self).get("old_valid_dl") is not None:
             self.learn.data.valid_dl = self.old_valid_dl
 
-    return replace_attributes(distributed.DistributedTrainer, on_train_begin=on_train_begin)
+    return patch.object(distributed.DistributedTrainer, "on_train_begin", on_train_begin)
 
 
 DISTRIBUTED_PATCHES: Dict[str, Patch] = {

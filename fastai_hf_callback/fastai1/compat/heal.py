@@ -1,6 +1,6 @@
-"""``heal`` for fastai 1: what today's Python breaks in it, mended while a block runs.
+"""``heal`` for fastai 1: what today's Python, numpy and torch broke in it, repaired while a block runs.
 
-How a part is entered and left stands in ``healing.py``; what concerns several processes in ``distributing.py``.
+How a patch is entered and left stands in ``compat/patching.py``; what concerns several processes in ``distributed.py``.
 """
 
 import io
@@ -8,6 +8,7 @@ import sys
 from functools import wraps
 from types import ModuleType
 from typing import Any, ContextManager, Dict, Iterator, List, Optional, Tuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from fastai import core, metrics
 from fastai.basic_train import Learner
 from fastai.train import AccumulateScheduler
 
-from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_attributes, replace_in_modules, works
+from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_in_modules, works
 from fastai_hf_callback.model.output import tensors_in
 
 from .distributed import DISTRIBUTED_PATCHES
@@ -24,7 +25,7 @@ __all__ = ["heal"]
 
 
 def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
-    """Inside, fastai 1 does what today's numpy and torch broke in it; afterwards everything is as it was.
+    """Repair what today's numpy and torch broke in fastai 1 while a block runs; afterwards everything is as it was.
 
     ====================  =========================================================================================
     part                  what works inside
@@ -45,7 +46,7 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
     Parameters
     ----------
     *which : str
-        The parts to mend; all of them by default.
+        The parts to repair; all of them by default.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
 
     Notes
     -----
-    Blocks may nest or overlap: the first mends, the last puts back. Only what is loaded is mended: import
+    Blocks may nest or overlap: the first patches, the last restores. Only what is loaded is patched: import
     ``fastai.text`` and ``fastai.distributed`` before the block. What your own module took from fastai by ``import *``
     stays as it was. ``torch.load`` keeps loading weights only; `trusted` is for the rest.
     """
@@ -69,7 +70,7 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
 # -- parts: each a context manager, or None where nothing is broken ------------------------------------
 
 
-def _patch_ragged_arrays() -> Optional[ContextManager[None]]:
+def _patch_ragged_arrays() -> Optional[ContextManager[Any]]:
     original = core.array
     if works(lambda: original([[1], [1, 2]])):
         return None
@@ -87,14 +88,14 @@ def _patch_ragged_arrays() -> Optional[ContextManager[None]]:
     return replace_in_modules("array", original, array)
 
 
-def _patch_numpy_names() -> Optional[ContextManager[None]]:
+def _patch_numpy_names() -> Optional[ContextManager[Any]]:
     if all(works(lambda name=name: getattr(np, name)) for name in ("object", "int", "float")):
         return None
     return replace_in_modules("np", np, _NumpyWithOldNames("numpy"))
 
 
 class _NumpyWithOldNames(ModuleType):
-    """numpy, and beside it the names of Python's types that it once had and fastai still writes."""
+    """numpy, and with it the names of Python's types that it once had and fastai still writes."""
 
     object, int, float = object, int, float
 
@@ -102,7 +103,7 @@ class _NumpyWithOldNames(ModuleType):
         return getattr(np, name)
 
 
-def _patch_sortish_sampler() -> Optional[ContextManager[None]]:
+def _patch_sortish_sampler() -> Optional[ContextManager[Any]]:
     if "fastai.text.data" not in sys.modules:
         return None
     sampler = sys.modules["fastai.text.data"].SortishSampler
@@ -112,7 +113,7 @@ def _patch_sortish_sampler() -> Optional[ContextManager[None]]:
 
     if works(lambda: draws(5)) and works(lambda: draws(2)):
         return None
-    return replace_attributes(sampler, __iter__=_iterate_sortish)
+    return patch.object(sampler, "__iter__", _iterate_sortish)
 
 
 def _iterate_sortish(self) -> Iterator[int]:
@@ -133,7 +134,7 @@ def _cut_into_chunks(rows: Any, size: int) -> List[Any]:
     return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
-def _patch_optimizer_load() -> Optional[ContextManager[None]]:
+def _patch_optimizer_load() -> Optional[ContextManager[Any]]:
     if works(_load_numpy_scalar) or not hasattr(torch.serialization, "safe_globals"):
         return None
     original = Learner.load
@@ -144,7 +145,7 @@ def _patch_optimizer_load() -> Optional[ContextManager[None]]:
         with torch.serialization.safe_globals([one for one in _list_numpy_scalar_globals() if one not in known]):
             return original(self, *args, **kwargs)
 
-    return replace_attributes(Learner, load=load)
+    return patch.object(Learner, "load", load)
 
 
 def _load_numpy_scalar() -> None:
@@ -166,8 +167,8 @@ def _list_numpy_scalar_globals() -> List[Any]:
     ]
 
 
-def _patch_accumulate_scheduler() -> ContextManager[None]:
-    return replace_attributes(
+def _patch_accumulate_scheduler() -> ContextManager[Any]:
+    return patch.multiple(
         AccumulateScheduler,
         on_batch_begin=_on_batch_begin,
         on_backward_end=_on_backward_end,
@@ -205,7 +206,7 @@ def _get_gradients(model: torch.nn.Module) -> List[torch.Tensor]:
     return [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
 
 
-def _patch_accuracy_thresh() -> Optional[ContextManager[None]]:
+def _patch_accuracy_thresh() -> Optional[ContextManager[Any]]:
     original, outputs = metrics.accuracy_thresh, torch.tensor([1.0, 1.0])
     targets = [torch.tensor([1, 0]).to(kind) for kind in (torch.bool, torch.uint8, torch.float32, torch.int64)]
     if works(lambda: all(float(original(outputs, target)) == 0.5 for target in targets)):

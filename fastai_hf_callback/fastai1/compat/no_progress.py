@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Iterable, Iterator
+from unittest.mock import patch
 
 from fastai import basic_train
 from fastai.basic_train import Learner, Recorder
@@ -13,15 +14,9 @@ __all__ = ["no_progress"]
 @contextmanager
 def no_progress(learn: Learner) -> Iterator[None]:
     """Silence the loop's bars and the Recorder's table; both come back on leaving."""
-    bars = basic_train.master_bar, basic_train.progress_bar
-    callback_fns = learn.callback_fns
-    basic_train.master_bar = basic_train.progress_bar = SilentProgressBar
-    learn.callback_fns = [_silence_recorder(fn) for fn in callback_fns]
-    try:
-        yield
-    finally:
-        basic_train.master_bar, basic_train.progress_bar = bars
-        learn.callback_fns = callback_fns
+    with patch.multiple(basic_train, master_bar=SilentProgressBar, progress_bar=SilentProgressBar):
+        with patch.object(learn, "callback_fns", [_silence_recorder(fn) for fn in learn.callback_fns]):
+            yield
 
 
 class SilentProgressBar:

@@ -10,33 +10,23 @@ from typing import Any, Callable, Optional, Sequence
 from fastai import basic_train
 from fastai.callback import Callback, CallbackHandler
 
-from fastai_hf_callback.errors import PatchError
+from fastai_hf_callback.compat.patching import find_foreign_code, raise_if_foreign
 
 __all__ = ["find_active_patch", "find_running_callbacks", "find_running_loss_func", "raise_if_patched"]
 
 
 def raise_if_patched() -> None:
     """Raise ``PatchError`` when the loop is already patched, by this or by anybody's code."""
-    foreign = find_active_patch()
-    if foreign is not None:
-        raise PatchError(
-            f"fastai.basic_train.loss_batch is already patched, by {foreign}; expected fastai's own. "
-            f"Leave that patch first: take it out of the cell or file that makes it, and restart Python."
-        )
+    raise_if_foreign("fastai.basic_train.loss_batch", find_active_patch())
 
 
 def find_active_patch() -> Optional[str]:
-    """Where the code of ``fastai.basic_train.loss_batch`` comes from, or None where it is fastai's own."""
-    code = getattr(basic_train.loss_batch, "__code__", None)
-    if code is None:
-        return repr(basic_train.loss_batch)
-    if code.co_filename == basic_train.LearnerCallback.__init__.__code__.co_filename:
-        return None
-    return f"{code.co_name} in {code.co_filename}, line {code.co_firstlineno}"
+    """Return where the code of ``fastai.basic_train.loss_batch`` comes from, or None where it is fastai's own."""
+    return find_foreign_code(basic_train.loss_batch, basic_train.LearnerCallback.__init__)
 
 
 def find_running_loss_func() -> Optional[Callable[..., Any]]:
-    """The loss function of the ``loss_batch`` that is running, seen from inside a callback; else None.
+    """Return the loss function of the ``loss_batch`` that is running, seen from inside a callback; else None.
 
     fastai 1 hands a plain callback everything but this, so it is read from the loop's frame, which is
     a few calls up.
@@ -52,7 +42,7 @@ def find_running_loss_func() -> Optional[Callable[..., Any]]:
 
 
 def find_running_callbacks() -> Sequence[Callback]:
-    """All callbacks of the handler that is calling one of them, read from its frame like ``find_running_loss_func``."""
+    """Return all callbacks of the handler that calls one of them, found as in ``find_running_loss_func``."""
     frame = sys._getframe(1)
     for _ in range(12):
         if frame is None:

@@ -1,7 +1,9 @@
 """The article's patch of fastai 2's training loop, as a context manager."""
 
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, Callable, Iterator, Union
+from unittest.mock import patch
 
 from fastai.learner import Learner
 
@@ -12,7 +14,7 @@ __all__ = ["patched_loop"]
 
 @contextmanager
 def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator[None]:
-    """The article's monkey-patch, as a baseline: ``self.pred = self.model(*self.xb)[0]`` inside fastai's loop.
+    """Patch fastai's loop as the article did, for a baseline: ``self.pred = self.model(*self.xb)[0]`` in it.
 
     Parameters
     ----------
@@ -31,19 +33,15 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     comes back.
     """
     raise_if_patched()
-    original = Learner._do_one_batch
-    Learner._do_one_batch = _build_article_do_one_batch(element)
-    try:
+    with patch.object(Learner, "_do_one_batch", _build_article_do_one_batch(element)):
         yield
-    finally:
-        Learner._do_one_batch = original
 
 
-def _build_article_do_one_batch(element):
+def _build_article_do_one_batch(element: Union[int, str, Callable[[Any], Any]]) -> Callable[[Learner], None]:
     """fastai 2's own ``_do_one_batch`` with one line changed; a test holds it to the installed fastai's."""
-    take = element if callable(element) else lambda output: output[element]
+    take = element if callable(element) else itemgetter(element)
 
-    def _do_one_batch(self):
+    def _do_one_batch(self: Learner) -> None:
         self.pred = take(self.model(*self.xb))
         self("after_pred")
         if len(self.yb):

@@ -3,34 +3,27 @@
 Only a process group could show whether they are needed, so they are there wherever ``fastai.distributed`` is loaded.
 """
 
-import sys
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from types import ModuleType
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
+from typing import Any, Callable, ContextManager, Dict, Iterator, List
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from fastai.learner import AvgLoss, AvgMetric, Learner
 from fastai.torch_core import apply, find_bs, to_detach
 
-from fastai_hf_callback.compat.patching import Patch, replace_attributes
+from fastai_hf_callback.compat.patching import Patch, when_loaded
 from fastai_hf_callback.utils.distributed import all_gather_rows
 
 __all__ = ["DISTRIBUTED_PATCHES", "compute_gather_positions"]
 
 
-def _get_distributed_module() -> Optional[ModuleType]:
-    return sys.modules.get("fastai.distributed")
-
-
 # -- the order of the rows, sent to all ------------------------------------------------------------
 
 
-def _patch_distributed_on_cpu() -> Optional[ContextManager[None]]:
-    distributed = _get_distributed_module()
-    if distributed is None:
-        return None
+@when_loaded("fastai.distributed")
+def _patch_order_on_cpu(distributed: Any) -> ContextManager[Any]:
     original = distributed.DistributedDL._broadcast
 
     @wraps(original)
@@ -41,23 +34,18 @@ def _patch_distributed_on_cpu() -> Optional[ContextManager[None]]:
         torch.distributed.broadcast(indices, rank)
         return indices.tolist()
 
-    return replace_attributes(distributed.DistributedDL, _broadcast=broadcast)
+    return patch.object(distributed.DistributedDL, "_broadcast", broadcast)
 
 
 # -- predictions in the order of the loader ---------------------------------------------------------
 
 
-def _patch_predictions() -> Optional[ContextManager[None]]:
-    distributed = _get_distributed_module()
-    return None if distributed is None else _gather_in_loader_order(distributed.DistributedDL)
-
-
+@when_loaded("fastai.distributed")
 @contextmanager
-def _gather_in_loader_order(kind: Any) -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.enter_context(replace_attributes(kind, get_idxs=_get_idxs_in_loader_order))
-        stack.enter_context(replace_attributes(Learner, to_detach=_detach_by_loader))
-        yield
+def _patch_predictions(distributed: Any) -> Iterator[None]:
+    with patch.object(distributed.DistributedDL, "get_idxs", _get_idxs_in_loader_order):
+        with patch.object(Learner, "to_detach", _detach_by_loader):
+            yield
 
 
 def _get_idxs_in_loader_order(self: Any) -> List[int]:
@@ -77,7 +65,7 @@ def compute_gather_positions(rows: int, world_size: int, bs: int) -> np.ndarray:
     ----------
     rows : int
         Those that are no repeats; the repeats are the last ones of the last processes.
-    world, bs : int
+    world_size, bs : int
         Processes, and rows per batch in each.
 
     Returns
@@ -92,24 +80,20 @@ def compute_gather_positions(rows: int, world_size: int, bs: int) -> np.ndarray:
 
 def _detach_by_loader(self: Any, b: Any, cpu: bool = True, gather: bool = True) -> Any:
     """fastai's, which gathers what a loader that is not shared gives in every process, and so has it several times."""
-    loader = getattr(self, "dl", None)
+    loader: Any = getattr(self, "dl", None)
     return loader.to_detach(b, cpu, gather) if hasattr(loader, "to_detach") else to_detach(b, cpu, gather=False)
 
 
 # -- metrics over each row once --------------------------------------------------------------------
 
 
-def _patch_metrics() -> Optional[ContextManager[None]]:
-    distributed = _get_distributed_module()
-    return None if distributed is None else _count_each_row_once(distributed.DistributedDL)
-
-
+@when_loaded("fastai.distributed")
 @contextmanager
-def _count_each_row_once(kind: Any) -> Iterator[None]:
+def _patch_row_counts(distributed: Any) -> Iterator[None]:
     with ExitStack() as stack:
         for metric, value_of in ((AvgMetric, _compute_metric), (AvgLoss, _compute_loss)):
-            accumulate = _build_weighted_accumulate(metric.accumulate, kind, value_of)
-            stack.enter_context(replace_attributes(metric, accumulate=accumulate))
+            accumulate = _build_weighted_accumulate(metric.accumulate, distributed.DistributedDL, value_of)
+            stack.enter_context(patch.object(metric, "accumulate", accumulate))
         yield
 
 
@@ -150,7 +134,7 @@ def _take_first_rows(found: Any, rows: int) -> Any:
 
 
 DISTRIBUTED_PATCHES: Dict[str, Patch] = {
-    "distributed-on-cpu": _patch_distributed_on_cpu,
+    "distributed-on-cpu": _patch_order_on_cpu,
     "distributed-predictions": _patch_predictions,
-    "distributed-metrics": _patch_metrics,
+    "distributed-metrics": _patch_row_counts,
 }

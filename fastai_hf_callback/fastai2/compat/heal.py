@@ -1,16 +1,17 @@
-"""``heal`` for fastai 2: what it does wrong on the CPU and with several processes, mended while a block runs.
+"""``heal`` for fastai 2: what it does wrong on the CPU and with several processes, repaired while a block runs.
 
-How a part is entered and left stands in ``healing.py``; what concerns several processes in ``distributing.py``.
+How a patch is entered and left stands in ``compat/patching.py``; what concerns several processes in ``distributed.py``.
 """
 
 import warnings
 from functools import wraps
-from typing import ContextManager, Dict, Optional, Tuple
+from typing import Any, ContextManager, Dict, Optional, Tuple
+from unittest.mock import patch
 
 import torch
 from fastai.callback.fp16 import MixedPrecision
 
-from fastai_hf_callback.compat.patching import Patch, apply_patches, replace_attributes
+from fastai_hf_callback.compat.patching import Patch, apply_patches
 
 from .distributed import DISTRIBUTED_PATCHES
 
@@ -18,7 +19,7 @@ __all__ = ["heal"]
 
 
 def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
-    """Inside, fastai 2 does what it gets wrong otherwise; afterwards everything is as it was.
+    """Repair what fastai 2 gets wrong while a block runs; afterwards everything is as it was.
 
     =======================  ======================================================================================
     part                     what works inside
@@ -37,12 +38,12 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
     Parameters
     ----------
     *which : str
-        The parts to mend; all of them by default.
+        The parts to repair; all of them by default.
 
     Returns
     -------
     context manager
-        Usable as a decorator too. ``as`` gives the names of the parts that are mended now.
+        Usable as a decorator too. ``as`` gives the names of the parts that are repaired now.
 
     Raises
     ------
@@ -51,28 +52,28 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
 
     Notes
     -----
-    Blocks may nest or overlap: the first mends, the last puts back. Only what is loaded is mended: import
+    Blocks may nest or overlap: the first patches, the last restores. Only what is loaded is patched: import
     ``fastai.distributed`` before the block.
     """
     return apply_patches(which, _PATCHES)
 
 
-def _patch_bf16_on_cpu() -> Optional[ContextManager[None]]:
+def _patch_bf16_on_cpu() -> Optional[ContextManager[Any]]:
     if not hasattr(torch, "autocast"):
         return None
     original = MixedPrecision.before_fit
 
     @wraps(original)
-    def before_fit(self):
+    def before_fit(self: MixedPrecision) -> Any:
         if next(self.learn.model.parameters()).device.type != "cpu" or self.amp_mode.value != "bf16":
             return original(self)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch says that it has no CUDA to compute in bf16 on
+            warnings.simplefilter("ignore")  # torch warns that it has no CUDA to compute in bf16
             original(self)
         self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)
         return None
 
-    return replace_attributes(MixedPrecision, before_fit=before_fit)
+    return patch.object(MixedPrecision, "before_fit", before_fit)
 
 
 _PATCHES: Dict[str, Patch] = {**DISTRIBUTED_PATCHES, "bf16-on-cpu": _patch_bf16_on_cpu}

@@ -1,4 +1,4 @@
-"""What a run or an evaluation leaves behind on a fastai 2 learner, put back: attributes, callbacks, loaders, modes."""
+"""What a run or an evaluation leaves behind on a fastai 2 learner, put back: attributes, callbacks, loaders."""
 
 import random
 from contextlib import ExitStack, contextmanager
@@ -6,9 +6,8 @@ from typing import Any, Iterable, Iterator, List
 
 from fastai.learner import Learner
 from fastcore.foundation import L
-from torch import nn
 
-__all__ = ["preserve_learner", "preserve_attributes", "preserve_training_modes", "seed_loaders"]
+__all__ = ["preserve_learner", "preserve_attributes", "seed_loaders"]
 
 
 @contextmanager
@@ -40,17 +39,6 @@ def preserve_attributes(objects: Iterable[Any]) -> Iterator[None]:
         for attributes, before in held:
             attributes.clear()
             attributes.update(before)
-
-
-@contextmanager
-def preserve_training_modes(model: nn.Module) -> Iterator[None]:
-    """Train or eval mode of each module comes back on leaving."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def seed_loaders(learn: Learner, seed: int) -> None:

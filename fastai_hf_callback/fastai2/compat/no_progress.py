@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from typing import Any, Iterator
+from unittest.mock import patch
 
 from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 from fastai.learner import Learner
@@ -16,17 +17,14 @@ __all__ = ["no_progress"]
 def no_progress(learn: Learner) -> Iterator[None]:
     """Silence the bars, the graph and the Recorder's table; all come back on leaving."""
     drawing = [callback for callback in learn.cbs if isinstance(callback, (ProgressCallback, ShowGraphCallback))]
-    logger, callbacks = learn.logger, learn.cbs
+    others = L([callback for callback in learn.cbs if callback not in drawing])
     by_name = {name: value for name, value in vars(learn).items() if any(value is one for one in drawing)}
-    with preserve_attributes(drawing):
-        learn.logger = _ignore_log
-        learn.cbs = L([callback for callback in callbacks if callback not in drawing])
+    with preserve_attributes(drawing), patch.multiple(learn, logger=_ignore_log, cbs=others):
         for name in by_name:
             delattr(learn, name)
         try:
             yield
         finally:
-            learn.logger, learn.cbs = logger, callbacks
             vars(learn).update(by_name)
 
 

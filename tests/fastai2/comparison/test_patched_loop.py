@@ -1,94 +1,20 @@
-import ast
-import functools
-import inspect
-import textwrap
+"""The patched loop against fastai's own body; the rest stands in tests/comparison/test_patched_loop.py."""
 
-import pytest
+import ast
+import inspect
+import random
+import textwrap
+from contextlib import nullcontext
+
 import torch
 from fastai.callback.core import Callback, event
 from fastai.learner import Learner
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fastai_hf_callback import PatchError, patched_loop
-from fastai_hf_callback.fastai2.comparison import patched_loop as room
-from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
+from fastai_hf_callback import patched_loop
+from fastai_hf_callback.fastai2.comparison import patched_loop as module
 from tests.fastai2.learners import make_learner
 
 ORIGINAL = Learner._do_one_batch
-
-
-def foreign(self):
-    return ORIGINAL(self)
-
-
-@pytest.fixture(autouse=True)
-def check_loop_restored():
-    yield
-    assert Learner._do_one_batch is ORIGINAL
-    assert find_active_patch() is None
-
-
-def test_it_trains_without_the_callback():
-    learn = make_learner("bert", cbs=[])
-    with patched_loop():
-        learn.fit(1, 1e-2)
-        assert learn.get_preds()[0].shape == (48, 3)
-
-
-def test_it_says_where_the_patch_comes_from():
-    with patched_loop():
-        assert "_do_one_batch in" in find_active_patch() and "loop.py" in find_active_patch()
-
-
-def test_it_refuses_to_nest():
-    with patched_loop():
-        inside = Learner._do_one_batch
-        with pytest.raises(PatchError, match="already patched, by _do_one_batch in .*loop.py"):
-            with patched_loop():
-                pass
-        assert Learner._do_one_batch is inside
-
-
-@pytest.mark.parametrize(
-    "patch",
-    (foreign, functools.partialmethod(foreign), functools.wraps(ORIGINAL)(foreign)),
-    ids=("function", "partial", "wraps"),
-)
-def test_it_refuses_a_foreign_patch_and_leaves_it_alone(patch, monkeypatch):
-    with monkeypatch.context() as patching:
-        patching.setattr(Learner, "_do_one_batch", patch)
-        with pytest.raises(PatchError, match="already patched"):
-            with patched_loop():
-                pass
-        assert vars(Learner)["_do_one_batch"] is patch
-
-
-class Broken(BaseException):
-    pass
-
-
-@settings(deadline=None, max_examples=30)
-@given(
-    st.sampled_from([KeyboardInterrupt, SystemExit, RuntimeError, MemoryError, StopIteration, GeneratorExit, Broken])
-)
-def test_the_very_function_comes_back_whatever_happens_inside(error):
-    with pytest.raises(error if error is not StopIteration else (StopIteration, RuntimeError)):
-        with patched_loop():
-            assert Learner._do_one_batch is not ORIGINAL
-            raise error()
-    assert Learner._do_one_batch is ORIGINAL
-
-
-def test_it_comes_back_after_a_fit_that_fails():
-    learn = make_learner("bert", cbs=[], loss_func=lambda output, target: torch.zeros(1)[5])
-    with pytest.raises(IndexError), patched_loop():
-        learn.fit(1, 1e-2)
-
-
-def test_it_comes_back_over_a_patch_set_inside():
-    with patched_loop():
-        Learner._do_one_batch = foreign
 
 
 # -- it is fastai's own body, with one line changed -------------------------------------------------------------
@@ -110,7 +36,7 @@ def differing_lines(function):
 
 
 def test_the_body_is_that_of_the_installed_fastai_with_one_line_changed():
-    assert differing_lines(room._build_article_do_one_batch(0)) == (
+    assert differing_lines(module._build_article_do_one_batch(0)) == (
         0,
         [("self.pred = take(self.model(*self.xb))", "self.pred = self.model(*self.xb)")],
     )
@@ -150,16 +76,10 @@ def test_all_events_are_there_and_in_the_same_order():
             learn.fit(1, 1e-2)
         return callback.seen
 
-    patched, own = events_of(patched_loop, cbs=[]), events_of(contextlib_null)
+    patched, own = events_of(patched_loop, cbs=[]), events_of(nullcontext)
     assert patched == own
     assert {"before_backward", "after_backward", "before_step", "after_step", "after_loss", "after_pred"} <= set(own)
     assert set(own) <= {name for name in dir(event) if not name.startswith("_")}
-
-
-def contextlib_null():
-    import contextlib
-
-    return contextlib.ExitStack()
 
 
 def test_the_same_steps_as_a_model_that_returns_its_logits():
@@ -181,10 +101,8 @@ def test_the_same_steps_as_a_model_that_returns_its_logits():
             learn.fit_one_cycle(1, 1e-2)
             return [*learn.model.state_dict().values(), *learn.get_preds()]
 
-    import random
-
     random.seed(1)
-    theirs = fitted(Logits, contextlib_null)
+    theirs = fitted(Logits, nullcontext)
     random.seed(1)
     ours = fitted(lambda model: model, patched_loop)
     assert len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs))

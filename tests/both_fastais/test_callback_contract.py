@@ -1,28 +1,42 @@
-"""One contract for every callback of the package, found by walking it: what fastai 1 asks of a callback that lives."""
+"""One contract for every callback and metric, found by walking the package: what fastai asks of one that lives."""
 
 import copy
 import importlib
 import inspect
 import pickle
 import pkgutil
+from pathlib import Path
 
 import pytest
 import torch
-
-pytest.importorskip("fastai.basic_train")
-
-import fastai.callbacks
-from fastai.basic_train import load_callback, load_learner
-from fastai.callback import Callback
-from fastai.metrics import accuracy
-from fastai.train import Learner
 from torch import nn
 
-import fastai_hf_callback.fastai1
+pytest.importorskip("fastai")
+
+from fastai.metrics import accuracy
+
+import fastai_hf_callback
 from fastai_hf_callback import ColumnwiseAUC, ConstantBaseline, HFCallback, HFModel, WordAccuracy
-from tests.fastai1.data_block import block_data, trusted_pickles
-from tests.fastai1.learners import PAD, make_learner
-from tests.tiny_models import tiny_model
+from tests.installed_fastai import FASTAI, Callback, make_learner, only_on
+
+if FASTAI == 1:
+    import fastai.callbacks as fastais_callbacks
+    from fastai.basic_train import load_callback, load_learner
+    from fastai.train import Learner
+
+    import fastai_hf_callback.fastai1 as room
+    from tests.fastai1.data_block import block_data, trusted_pickles
+    from tests.fastai1.learners import PAD
+    from tests.tiny_models import tiny_model
+
+    KINDS, ORDER = (Callback,), "_order"  # a metric is a callback there
+else:
+    import fastai.callback as fastais_callbacks
+    from fastai.learner import Metric
+
+    import fastai_hf_callback.fastai2 as room
+
+    KINDS, ORDER = (Callback, Metric), "order"
 
 # Each with arguments that are not its defaults.
 MADE = {
@@ -33,30 +47,40 @@ MADE = {
 }
 
 
-def callbacks_of(package):
+def classes_of(package, *kinds):
     found = set()
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         try:
             members = vars(importlib.import_module(module.name)).values()
         except (ImportError, NameError):  # some of fastai's own want packages that are not here
             continue
-        found |= {m for m in members if inspect.isclass(m) and issubclass(m, Callback) and m.__module__ == module.name}
+        found |= {m for m in members if inspect.isclass(m) and issubclass(m, kinds) and m.__module__ == module.name}
     return found
 
 
-def test_every_public_callback_is_held_to_the_contract():
-    # Never registered by a user; and the doctor, which holds a learner: see test_doctor.py.
+def test_every_public_callback_and_metric_is_held_to_the_contract():
+    # Never registered by a user; and the doctor, which watches a learner: see test_doctor.py.
     inside_only = {"TraceRecorder", "RawLossForwarder", "StepEventForwarder", "Doctor"}
-    public = {cls for cls in callbacks_of(fastai_hf_callback.fastai1) if not cls.__name__.startswith("_")}
+    public = {cls for cls in classes_of(room, *KINDS) if not cls.__name__.startswith("_")}
     assert {cls.__name__ for cls in public} - inside_only == {cls.__name__ for cls in MADE}
 
 
 @pytest.mark.parametrize("cls", MADE)
 def test_it_has_its_own_init_and_stores_arguments_under_their_names(cls):
     assert inspect.isfunction(cls.__init__) and cls.__init__.__qualname__.startswith(cls.__name__)
-    callback = cls(**MADE[cls])
-    assert {name: getattr(callback, name) for name in MADE[cls]} == MADE[cls]
+    made = cls(**MADE[cls])
+    assert {name: getattr(made, name) for name in MADE[cls]} == MADE[cls]
     assert set(inspect.signature(cls).parameters) == set(MADE[cls])
+
+
+@pytest.mark.parametrize("cls", MADE)
+def test_its_arguments_are_those_of_its_twin(cls):
+    """The other fastai's class is read, for it cannot be imported here."""
+    file = Path(fastai_hf_callback.__file__).parent / f"fastai{3 - FASTAI}" / f"{cls.__module__.rpartition('.')[2]}.py"
+    twin = file.read_text(encoding="utf-8").split(f"class {cls.__name__}(")[1]
+    arguments = twin.split("def __init__(self, ")[1].split("):")[0]
+    names = [part.split(":")[0].strip() for part in arguments.split(",") if ":" in part]
+    assert names == list(inspect.signature(cls).parameters)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +88,7 @@ def test_it_has_its_own_init_and_stores_arguments_under_their_names(cls):
     (
         copy.deepcopy,
         lambda cb: pickle.loads(pickle.dumps(cb)),
-        lambda cb: load_callback(type(cb), cb.get_state(), None),
+        pytest.param(lambda cb: load_callback(type(cb), cb.get_state(), None), marks=only_on(1)),
     ),
     ids=("deepcopy", "pickle", "load_callback"),
 )
@@ -75,28 +99,29 @@ def test_it_survives(cls, survive):
 
 
 def test_the_callback_runs_before_every_callback_of_fastai():
-    orders = {cls.__name__: getattr(cls, "_order", 0) for cls in callbacks_of(fastai.callbacks)}
+    orders = {cls.__name__: getattr(cls, ORDER, 0) for cls in classes_of(fastais_callbacks, Callback)}
     assert len(orders) > 15
-    assert all(HFCallback._order < order for order in orders.values())
+    assert all(getattr(HFCallback, ORDER) < order for order in orders.values())
 
 
 @pytest.mark.parametrize("cls", MADE)
 def test_nothing_is_held_after_the_fit(cls):
-    learn = make_learner(task="classes" if cls is WordAccuracy else "labels")
-    callback = {
+    one = {
         HFCallback: HFCallback(keep_output=True),
         ColumnwiseAUC: ColumnwiseAUC(),
         ConstantBaseline: ConstantBaseline(_share_of_zeros, "base"),
         WordAccuracy: WordAccuracy(),
     }[cls]
-    if cls is HFCallback:
-        learn.callbacks = [callback]
-    else:
-        learn.metrics = [callback]
+    learn = make_learner(
+        task="classes" if cls is WordAccuracy else "labels", callbacks=[one if cls is HFCallback else HFCallback()]
+    )
+    if cls is not HFCallback:
+        learn.metrics = [one]
     learn.fit(1, 1e-2)
-    assert not [name for name, value in vars(callback).items() if _holds_tensors(value)]
+    assert not [name for name, value in vars(one).items() if _holds_tensors(value)]
 
 
+@only_on(1)
 def test_purge_export_and_load_keep_callback_and_metrics(tmp_path):
     learn = Learner(
         block_data(tmp_path),
