@@ -11,32 +11,19 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from fastai_hf_callback import HFCallback, HFModel, layer_groups, span_exact_match, span_f1, span_logits, text_data
 
 PEOPLE, PLACES = ("Ada", "Grace", "Alan", "Emmy"), ("London", "Geneva", "Lisbon", "Oslo")
-answers = pd.DataFrame(
-    [
-        (
-            f"Where does {asked} live?",
-            f"{one} lives in {here}, and {other} lives in {there}.",
-            here if asked == one else there,
-        )
-        for one, other in permutations(PEOPLE, 2)
-        for here, there in permutations(PLACES, 2)
-        for asked in (one, other)
-    ],
-    columns=["question", "context", "answer"],
-)
+CONTEXT = "{} lives in {}, and {} lives in {}."
+rows = [
+    (f"Where does {asked} live?", CONTEXT.format(one, here, other, there), here if asked == one else there)
+    for one, other in permutations(PEOPLE, 2)
+    for here, there in permutations(PLACES, 2)
+    for asked in (one, other)
+]
+answers = pd.DataFrame(rows, columns=["question", "context", "answer"])
+COLUMNS = {"text": "question", "text_pair": "context", "labels": "answer", "task": "question-answering"}
 
 
 def main(model, epochs=8):
-    dls = text_data(
-        answers,
-        0.25,
-        AutoTokenizer.from_pretrained(model),
-        text="question",
-        text_pair="context",
-        labels="answer",
-        task="question-answering",
-        max_length=96,
-    )
+    dls = text_data(answers, 0.25, AutoTokenizer.from_pretrained(model), max_length=96, **COLUMNS)
     head = AutoModelForQuestionAnswering.from_pretrained(model)
     learn = Learner(
         dls,

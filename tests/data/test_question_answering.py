@@ -119,7 +119,7 @@ REFUSED = {
         dict(begin=[4, "x", 0]),
         dict(labels=["answer", "begin"]),
         "label column 'begin' of train holds 'x' "
-        "for the place of an answer's first character, train.iloc[[1]]; expected a whole number from 0 on",
+        "for the place of an answer's first character, train.iloc[[1]]; expected a whole number of at least 0",
     ),
     "no contexts": (
         {},

@@ -23,7 +23,7 @@ def test_the_drawing_names_files_that_are_there():
 
 
 def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
-    documented = set(re.findall(r"autoapi\w+:: fastai_hf_callback\.(\S+)", API))
+    documented = set(re.findall(r"autoapi\w+:: fastai_hf_callback\.([\w.]+)", API))
     for name, module in fastai_hf_callback._CORE.items():
         assert f"{module}.{name}" in documented
     for name, module in fastai_hf_callback._PER_FASTAI.items():
@@ -32,19 +32,18 @@ def test_every_public_name_is_in_the_api_for_each_fastai_that_has_it():
             assert not path.exists() or f"{room}.{module}.{name}" in documented | handed_on(path, room, module, name)
 
 
-def handed_on(path, room, module, name):
+def handed_on(path, fastai, module, name):
     """The name where a room hands on the core's own, or its signature, and the core's is documented."""
     source = path.read_text(encoding="utf-8")
     imported = re.search(rf"^from fastai_hf_callback\.([\w.]+) import {name}$", source, flags=re.M)
-    wrapped = re.search(r"^from fastai_hf_callback\.([\w.]+) import (\w+) as core$", source, flags=re.M)
     cores = {f"{imported[1]}.{name}"} if imported else set()
-    if wrapped and f"core.{name}" in source:
-        cores.add(f"{wrapped[1]}.{wrapped[2]}.{name}")
-    return {f"{room}.{module}.{name}"} if any(core in API for core in cores) else set()
+    modules = re.findall(r"^from fastai_hf_callback\.([\w.]+) import (\w+)(?: as (\w+))?$", source, flags=re.M)
+    cores |= {f"{room}.{module}.{name}" for room, module, alias in modules if f"{alias or module}.{name}" in source}
+    return {f"{fastai}.{module}.{name}"} if any(core in API for core in cores) else set()
 
 
 def test_every_page_of_the_api_names_code_that_is_there():
-    for path in re.findall(r"autoapi\w+:: fastai_hf_callback\.(\S+)", API):
+    for path in re.findall(r"autoapi\w+:: fastai_hf_callback\.([\w.]+)", API):
         module, _, name = path.rpartition(".")
         source = (PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
         assert re.search(rf"^(class|def) {name}\b", source, flags=re.M), path
