@@ -24,7 +24,6 @@ __all__ = [
     "BATCH_SIZE",
     "LR",
     "MAX_LEN",
-    "BERT_SIZES",
     "DEMO_INTRO",
     "RECIPE_INTRO",
     "build_article_datasets",
@@ -75,7 +74,7 @@ def fit_demo(learn: Any) -> Any:
 
 
 def build_tiny_bert(
-    examples: LabeledSplits, make_tokenizer: Callable[[str], Any], make_model: Callable[[int, int], Any]
+    examples: LabeledSplits, make_tokenizer: Callable[[str], Any], config_class: Any, model_class: Callable[[Any], Any]
 ) -> Pretrained:
     """Build a tokenizer of these texts' words and a BERT for them, from scratch.
 
@@ -84,15 +83,18 @@ def build_tiny_bert(
     examples : LabeledSplits
     make_tokenizer : callable
         ``make_tokenizer(path)`` of a ``vocab.txt``.
-    make_model : callable
-        ``make_model(n_words, n_outputs)``.
+    config_class : type
+        The library's ``BertConfig``.
+    model_class : callable
+        ``model_class(config)``.
     """
     vocabulary = _build_vocabulary([*examples.train.texts, *examples.valid.texts])
-    return Pretrained(
-        _load_tokenizer(make_tokenizer, vocabulary),
-        lambda n_outputs: make_model(len(vocabulary), n_outputs),
-        max_positions=MAX_LEN,
-    )
+
+    def make_model(n_outputs: int) -> Any:
+        sizes = {**BERT_SIZES, "vocab_size": len(vocabulary), "num_labels": n_outputs}
+        return model_class(config_class.from_dict(sizes))
+
+    return Pretrained(_load_tokenizer(make_tokenizer, vocabulary), make_model, max_positions=MAX_LEN)
 
 
 def _build_vocabulary(texts: Sequence[str]) -> List[str]:

@@ -12,7 +12,6 @@ from fastai_hf_callback.data.tables.examples import LabeledSplits
 from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.demo.setup import (
     BATCH_SIZE,
-    BERT_SIZES,
     LR,
     MAX_LEN,
     build_article_datasets,
@@ -55,10 +54,4 @@ def train_article_recipe() -> Learner:
 
 
 def _build_pretrained(examples: LabeledSplits) -> Pretrained:
-    return build_tiny_bert(examples, BertTokenizer, _build_bert)
-
-
-def _build_bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:
-    return BertForSequenceClassification(
-        BertConfig(vocab_size_or_config_json_file=n_words, num_labels=n_outputs, **BERT_SIZES)
-    )
+    return build_tiny_bert(examples, BertTokenizer, BertConfig, BertForSequenceClassification)

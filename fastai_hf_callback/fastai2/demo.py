@@ -11,13 +11,16 @@ from fastai.metrics import accuracy_multi
 from fastai.optimizer import Adam
 from fastai.torch_core import default_device
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+from transformers import (  # type: ignore[attr-defined]  # transformers 5 finds BertTokenizerFast only at run time
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+)
 
 from fastai_hf_callback.data.tables.examples import LabeledSplits
 from fastai_hf_callback.demo.comments import LABELS
 from fastai_hf_callback.demo.setup import (
     BATCH_SIZE,
-    BERT_SIZES,
     LR,
     MAX_LEN,
     build_article_datasets,
@@ -73,8 +76,4 @@ def train_article_recipe() -> Learner:
 
 
 def _build_pretrained(examples: LabeledSplits) -> Pretrained:
-    return build_tiny_bert(examples, BertTokenizerFast, _build_bert)
-
-
-def _build_bert(n_words: int, n_outputs: int) -> BertForSequenceClassification:
-    return BertForSequenceClassification(BertConfig(vocab_size=n_words, num_labels=n_outputs, **BERT_SIZES))
+    return build_tiny_bert(examples, BertTokenizerFast, BertConfig, BertForSequenceClassification)

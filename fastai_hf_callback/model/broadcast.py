@@ -37,7 +37,7 @@ def does_loss_broadcast(loss_func: Optional[Callable[..., Any]], output: Any, ta
     bool or None
         None when this batch cannot tell: a single row, or targets that are all the same.
     """
-    if not (isinstance(output, Tensor) and isinstance(target, Tensor)):
+    if loss_func is None or not (isinstance(output, Tensor) and isinstance(target, Tensor)):
         return False
     shape = _broadcast_shape(output, target)
     if shape is None:
