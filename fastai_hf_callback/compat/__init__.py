@@ -1,1 +1,1 @@
-"""What ``heal`` and ``trusted`` of both fastais stand on: scoped patches, named files."""
+"""The base of ``heal`` and ``trusted`` for both fastais: scoped patches, trusted files."""

@@ -1,4 +1,4 @@
-"""What ``heal`` does on either fastai: patches, each applied once, while blocks run. Imports torch.
+"""Patches of ``heal``, for either fastai, each applied once, while blocks run. Imports torch.
 
 A patch first tries whether fastai is broken here: what works is left alone.
 """
@@ -91,7 +91,7 @@ def when_loaded(module: str) -> Callable[[Callable[[Any], ContextManager[Any]]],
 def replace_in_modules(name: str, original: Any, patched: Any) -> Iterator[None]:
     """Replace `original` by `patched` wherever a loaded fastai module holds it, mostly by ``import *``.
 
-    A module imported inside, fastai's or not, may hold `patched` too: `original` comes back wherever that is.
+    A module imported inside, fastai's or not, may hold `patched` too: `original` is restored there as well.
     """
     try:
         for module in _find_modules_holding(name, original):

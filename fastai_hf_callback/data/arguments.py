@@ -1,4 +1,4 @@
-"""What ``text_data`` is given next to its data, checked before anything is read. Imports torch and ``errors``."""
+"""Checks of the arguments of ``text_data`` other than the data, before reading these. Imports torch and ``errors``."""
 
 import os
 from numbers import Integral
@@ -12,7 +12,7 @@ __all__ = ["check_arguments"]
 
 
 def check_arguments(bs: Any, val_bs: Any, num_workers: Any, path: Any, device: Any) -> None:
-    """Refuse sizes, a folder or a device that cannot be.
+    """Refuse batch sizes, a folder or a device that cannot be used.
 
     Raises
     ------

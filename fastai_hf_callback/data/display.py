@@ -1,4 +1,4 @@
-"""A small table where the user looks: as HTML in a notebook, as text elsewhere. Imports pandas when it shows one."""
+"""Small tables for the user: as HTML in a notebook, as text elsewhere. Imports pandas when it shows one."""
 
 import sys
 from shutil import get_terminal_size
@@ -27,7 +27,7 @@ def show_table(columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 def _wrap_table(frame: Any, width: int) -> Any:
-    """The table no wider than `width`, where that can be: the first column, of texts, goes on in further rows."""
+    """Wrap the first column, of texts, into further rows, so that the table is at most `width` wide if possible."""
     import pandas as pd
 
     others = sum(max(len(name), *map(len, frame[name])) + 2 for name in frame.columns[1:])
@@ -40,7 +40,7 @@ def _wrap_table(frame: Any, width: int) -> Any:
 
 
 def find_progress_bar() -> Optional[Progress]:
-    """fastai's own bar, where it can be seen to move: in a notebook or a terminal, not in a log."""
+    """Return fastai's own progress bar in a notebook or a terminal; None elsewhere, as in a log."""
     if not (_in_notebook() or sys.stdout.isatty()):
         return None
     from fastprogress import progress_bar
@@ -58,5 +58,5 @@ def _in_notebook() -> bool:
 
 
 def truncate(text: str, max_chars: int) -> str:
-    """`text`, or its beginning."""
+    """Cut `text` to `max_chars` characters."""
     return text if len(text) <= max_chars else text[:max_chars] + " ..."

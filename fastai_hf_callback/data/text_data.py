@@ -1,7 +1,7 @@
-"""``text_data``, in all that is the same on both fastais: its arguments, checked, and texts and labels, read.
+"""The part of ``text_data`` that both fastais share: checking its arguments, and reading texts and labels.
 
-Stands above the rooms next to it: tables are read, a tokenizer is asked, a collator is made. A fastai's own
-``text_data`` makes its loaders of that.
+Built on ``tables/``, ``encoding/`` and ``batches/``: it reads tables, prepares the tokenizer and makes a collator. The
+``text_data`` of each fastai makes its loaders of that.
 """
 
 import warnings
@@ -48,7 +48,7 @@ class PreparedTexts(NamedTuple):
     loader_arguments: Dict[str, Any]
 
     def make_collator(self, kind: Type[Collator]) -> Collator:
-        """The collator of this task, of a fastai's own class."""
+        """Make the collator of this task, of a fastai's own class."""
         return kind(
             self.encoder,
             paired=len(self.columns) > 1,
@@ -61,7 +61,7 @@ class PreparedTexts(NamedTuple):
 def takes_texts(
     prepare: "Callable[P, PreparedTexts]",
 ) -> "Callable[[Callable[[PreparedTexts], Loaders]], Callable[P, Loaders]]":
-    """Make of a function of ``PreparedTexts`` one with the arguments, and the docstring, of `prepare`."""
+    """Turn a function of ``PreparedTexts`` into one with the arguments, and the docstring, of `prepare`."""
 
     def decorate(build: Callable[[PreparedTexts], Loaders]) -> "Callable[P, Loaders]":
         @wraps(prepare, assigned=("__doc__",))
@@ -95,7 +95,7 @@ def text_data(
     tokenizer_workers: Optional[int] = None,
     progress: bool = True,
 ) -> PreparedTexts:
-    """Make of texts and their labels all that a fastai ``Learner`` and a Hugging Face model need.
+    """Turn texts and their labels into all that a fastai ``Learner`` and a Hugging Face model need.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def text_data(
     valid : DataFrame, Dataset, path, float or str
         The validation rows; or the fraction of `train` to hold out; or the column of `train` that marks them.
     tokenizer : a pytorch-transformers or transformers tokenizer
-        It says which special tokens there are, how pairs are joined, what pads and on which side.
+        It determines the special tokens, how pairs are joined, what pads and on which side.
     text : str
         The column of texts; of lists of words, for a label per word; of questions.
     labels : str or list of str
@@ -140,8 +140,8 @@ def text_data(
     -------
     TextBunch on fastai 1, TextLoaders on fastai 2
         Batches hold tensors, padded to the longest text of the batch, with the mask, and the target last; ``inputs``
-        names them for ``HFModel(model, inputs=data.inputs)``. Training batches hold texts of similar length and are
-        drawn again each epoch from torch's generator; all other sets keep the caller's row order (``ordered_preds`` is
+        names them for ``HFModel(model, inputs=data.inputs)``. Training batches are length-bucketed and reshuffled every
+        epoch, from torch's generator; all other sets keep the caller's row order (``ordered_preds`` is
         the faster way to predict). No row is left out. ``loss_func`` fits the task; fastai 2's ``Learner`` finds it.
 
     Raises

@@ -1,1 +1,1 @@
-"""What every room may use: random states, processes, logs, progress, protocols, state set aside and restored."""
+"""What every room may use: random states, processes, logs, progress, protocols, state saved and restored."""

@@ -1,4 +1,4 @@
-"""The processes of a distributed run: which one this is, and what they tell each other. Imports torch and ``errors``.
+"""The processes of a distributed run: which one this is, and what they send each other. Imports torch and ``errors``.
 
 Alone, or before a process group is there, this is process 0 of 1, and nothing is sent.
 """
@@ -16,17 +16,17 @@ __all__ = ["broadcast_order", "unwrap_ddp", "all_gather_rows", "rank", "require_
 
 
 def rank() -> int:
-    """The number of this process."""
+    """Return the number of this process."""
     return distributed.get_rank() if _is_distributed() else 0
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Return how many processes there are."""
     return distributed.get_world_size() if _is_distributed() else 1
 
 
 def broadcast_order(order: Sequence[int], is_random: bool = True) -> np.ndarray:
-    """`order` as process 0 has it, int64, (rows,): the others draw from random states of their own.
+    """Return `order` as process 0 has it, int64, (rows,): the others draw from random states of their own.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def broadcast_order(order: Sequence[int], is_random: bool = True) -> np.ndarray:
 
 
 def all_gather_rows(rows: Tensor) -> List[Tensor]:
-    """The `rows` of each process, in the order of their numbers; they may differ in how many they are."""
+    """Gather the `rows` of each process, in the order of the processes' numbers; their counts may differ."""
     counts = [int(count) for count in _all_gather(torch.tensor([len(rows)]))]
     padded = rows.new_zeros((max(counts), *rows.shape[1:]), device=_get_group_device())
     padded[: len(rows)] = rows
@@ -68,14 +68,14 @@ def all_gather_rows(rows: Tensor) -> List[Tensor]:
 
 
 def unwrap_ddp(model: nn.Module) -> nn.Module:
-    """The model inside ``DistributedDataParallel``: calling it sends nothing, so that one process may do so alone."""
+    """Return the model inside ``DistributedDataParallel``: calling it sends nothing, so one process may do so alone."""
     if distributed.is_available() and isinstance(model, nn.parallel.DistributedDataParallel):
         return model.module
     return model
 
 
 def require_single_process(what: str) -> None:
-    """Raise where a process group is there: `what` is for one process."""
+    """Raise within a group of several processes: `what` is for one process."""
     if world_size() > 1:
         raise InvalidInputError(
             f"{what} was called in a group of {world_size()} processes; expected one process: start it "
@@ -95,6 +95,6 @@ def _is_distributed() -> bool:
 
 
 def _get_group_device() -> torch.device:
-    """Where the group's tensors must be: nccl sends between GPUs alone."""
+    """Return the device that the group's tensors must be on: nccl sends between GPUs only."""
     on_gpu = distributed.get_backend() == "nccl"
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")

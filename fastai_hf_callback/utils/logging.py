@@ -1,4 +1,4 @@
-"""What other libraries log, held back for a while."""
+"""The logs of other libraries, silenced for a while."""
 
 import logging
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ __all__ = ["silence_logs"]
 
 @contextmanager
 def silence_logs(enabled: bool = True) -> Iterator[None]:
-    """Nothing is logged inside, by whatever library.
+    """Silence the logs of all libraries inside the block.
 
     Parameters
     ----------
     enabled : bool
-        False lets everything through, for what is to be said once and not again.
+        False lets everything through, for messages that are to appear once and not again.
     """
     # By level of the whole module, since Hugging Face's libraries set their own loggers' levels when imported.
     before = logging.root.manager.disable

@@ -12,18 +12,18 @@ Progress = Callable[[str, int, int], None]
 
 @contextmanager
 def show_arm_progress(arms: Sequence[str], log: bool = False) -> Iterator[Optional[Progress]]:
-    """A bar per arm in a terminal or notebook.
+    """Show a bar per arm in a terminal or notebook.
 
     Parameters
     ----------
     arms : sequence of str
     log : bool
-        Where neither is there to draw on, print a line per tenth of a fit.
+        With neither terminal nor notebook, print a line per tenth of a fit.
 
     Yields
     ------
     callable or None
-        To be called as ``progress(arm, steps_done, steps_expected)``.
+        Called as ``progress(arm, steps_done, steps_expected)``.
     """
     console = _get_console()
     if console is None or not (console.is_terminal or console.is_jupyter):

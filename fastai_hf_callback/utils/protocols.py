@@ -1,4 +1,4 @@
-"""What the core asks of the objects that a fastai or a Hugging Face library made. Imports torch."""
+"""Protocols of the objects that fastai and Hugging Face libraries make, as both fastais share them. Imports torch."""
 
 from pathlib import Path
 from typing import Any, Callable, Mapping, Protocol, Sequence, Union
@@ -9,7 +9,7 @@ __all__ = ["LearnerLike", "TokenizerLike"]
 
 
 class LearnerLike(Protocol):
-    """A fastai ``Learner``, in what both fastais call by the same name."""
+    """The attributes of a ``Learner`` that have the same name in both fastais."""
 
     model: nn.Module
     loss_func: Callable[..., Any]
@@ -21,7 +21,7 @@ class LearnerLike(Protocol):
 
 
 class TokenizerLike(Protocol):
-    """A tokenizer of either Hugging Face library, in what both call by the same name."""
+    """The attributes of a tokenizer that have the same name in both Hugging Face libraries."""
 
     @property
     def special_tokens_map(self) -> Mapping[str, object]: ...

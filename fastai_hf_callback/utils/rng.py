@@ -1,4 +1,4 @@
-"""Random states of python, numpy and torch: seeded together, and put back. Imports numpy and torch."""
+"""Random states of python, numpy and torch: seeded together, and restored. Imports numpy and torch."""
 
 import random
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def preserve_rng_state() -> Iterator[None]:
-    """Put every generator back on leaving, whatever drew from it inside."""
+    """Restore every generator on leaving, whatever drew from it inside."""
     python, numbers, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
     try:

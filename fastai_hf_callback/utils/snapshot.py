@@ -1,6 +1,7 @@
-"""A learner's parts set aside, so that putting them back is exact; on either fastai. Imports torch.
+"""Snapshots of a learner's parts that are restored exactly, on either fastai. Imports torch.
 
-The originals are set aside and copies are handed out: the same tensors, the same gradient objects, the same lists.
+The originals are kept and later restored, and the learner goes on with copies: after a restore there are the same
+tensors, the same gradient objects, the same lists.
 """
 
 import copy
@@ -29,7 +30,7 @@ Thing = TypeVar("Thing")
 
 
 class Snapshot:
-    """What was there, in the order in which it has to come back."""
+    """The saved state, in the order in which it was saved."""
 
     def __init__(self) -> None:
         self._things: List[Any] = []
@@ -39,7 +40,7 @@ class Snapshot:
         self._saved_ids: Set[int] = set()
 
     def restore(self) -> None:
-        """Everything that was set aside, as it was."""
+        """Restore everything that was saved."""
         for thing, attributes in reversed(self._things):
             vars(thing).clear()
             vars(thing).update(attributes)
@@ -52,7 +53,7 @@ class Snapshot:
             set_state(state)
 
     def save_weights(self, parameters: Iterable[Tensor]) -> None:
-        """Keep each parameter's values, gradient and ``requires_grad``; it goes on with a copy and no gradient."""
+        """Save each parameter's values, gradient and ``requires_grad``; it goes on with a copy and no gradient."""
         for parameter in parameters:
             if id(parameter) not in self._saved_ids:
                 self._saved_ids.add(id(parameter))
@@ -60,7 +61,7 @@ class Snapshot:
                 parameter.data, parameter.grad = parameter.data.clone(), None
 
     def save_attributes(self, thing: Any) -> None:
-        """Keep a thing's attributes, and the content of the lists, dicts and sets among them."""
+        """Save an object's attributes, and the content of the lists, dicts and sets among them."""
         if id(thing) in self._saved_ids or not hasattr(thing, "__dict__") or isinstance(thing, type):
             return
         self._saved_ids.add(id(thing))
@@ -69,20 +70,20 @@ class Snapshot:
             self.save_container(value)
 
     def save_container(self, value: Any) -> None:
-        """Keep the content of a list, dict or set; anything else is left alone."""
+        """Save the content of a list, dict or set; anything else is left alone."""
         if isinstance(value, (list, dict, set)) and id(value) not in self._saved_ids:
             self._saved_ids.add(id(value))
             self._containers.append((value, _builtin_type_of(value)(value)))
 
     def save_generator(self, generator: Union[random.Random, torch.Generator]) -> None:
-        """Keep a generator's state."""
+        """Save a generator's state."""
         if isinstance(generator, random.Random):
             self._generators.append((generator.setstate, generator.getstate()))
         else:
             self._generators.append((generator.set_state, generator.get_state()))
 
     def copy_buffers(self, modules: Iterable[nn.Module]) -> None:
-        """Let modules whose attributes are kept go on with copies of their buffers."""
+        """Let modules whose attributes are saved go on with copies of their buffers."""
         for module in modules:
             for name, buffer in module._buffers.items():
                 if buffer is not None:
@@ -91,7 +92,7 @@ class Snapshot:
 
 @contextmanager
 def preserve_state(save: Callable[[Snapshot], None]) -> Iterator[None]:
-    """Inside, whatever `save` keeps may be changed; on leaving it is restored, as are random states and gradient mode.
+    """Restore on leaving whatever `save` has saved, random states and gradient mode.
 
     Warnings are silent inside.
     """
@@ -111,21 +112,21 @@ def _builtin_type_of(container: Any) -> Type[Any]:
 
 
 def _refill(container: Any, content: Any) -> None:
-    """The built-in way, whatever a subclass makes of it: transformers' outputs are dicts that refuse ``update``."""
+    """Refill with the built-in type's methods: transformers' outputs are dicts that refuse ``update``."""
     kind = _builtin_type_of(container)
     kind.clear(container)
     (list.extend if kind is list else kind.update)(container, content)
 
 
 def copy_optimizer_state(state: Dict[Any, Any]) -> Dict[Any, Any]:
-    """An optimizer's state: the keys stay the very parameters, the values are copies."""
+    """Copy an optimizer's state: the keys stay the same parameters, the values are copies."""
     made = copy.copy(state)
     made.update({p: copy.deepcopy(values) for p, values in state.items()})
     return made
 
 
 def copy_with_shared(thing: Thing, shared: Iterable[Any]) -> Thing:
-    """A copy with a state of its own that still refers to what is `shared`: the live learner and its parts."""
+    """Copy `thing` with a state of its own that still refers to what is `shared`: the live learner and its parts."""
     memo: Dict[int, Any] = {id(one): one for one in shared if one is not None and one is not thing}
     try:
         made = type(thing).__new__(type(thing))
@@ -137,14 +138,14 @@ def copy_with_shared(thing: Thing, shared: Iterable[Any]) -> Thing:
 
 
 def copy_callback(callback: Thing, learn: LearnerLike, callback_class: Type[Any], parts: Iterable[Any]) -> Thing:
-    """A copy with a state of its own that still refers to the live learner, its model and its `parts`."""
+    """Copy a callback with a state of its own that still refers to the live learner, its model and its `parts`."""
     own = [value for value in vars(learn).values() if isinstance(value, callback_class)]
     model = [*find_all_modules(learn.model), *learn.model.parameters()]
     return copy_with_shared(callback, [learn, learn.model, learn.loss_func, *parts, *own, *model])
 
 
 def find_all_modules(model: nn.Module) -> List[nn.Module]:
-    """The model's modules, and those in its modules' plain lists, tuples and dicts."""
+    """Find the model's modules, and those in its modules' plain lists, tuples and dicts."""
     found: Dict[int, nn.Module] = {}
     waiting: List[Any] = [model]
     while waiting:
@@ -168,7 +169,7 @@ def find_all_modules(model: nn.Module) -> List[nn.Module]:
 
 @contextmanager
 def preserve_training_modes(model: nn.Module) -> Iterator[None]:
-    """Train or eval mode of each module comes back on leaving."""
+    """Restore train or eval mode of each module on leaving."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield

@@ -12,7 +12,7 @@ __all__ = ["BatchSpec", "PreTrainedModel", "find_first_position"]
 
 
 class PreTrainedModel(Protocol):
-    """A Hugging Face model, in what is asked of it here and in ``HFModel``."""
+    """The part of a Hugging Face model's interface that is used here and in ``HFModel``."""
 
     def get_input_embeddings(self) -> nn.Embedding: ...
 
@@ -93,7 +93,7 @@ class BatchSpec(Tuple[str, ...]):
 
 
 def _count_embeddings(model: nn.Module) -> Optional[int]:
-    """Rows of the embedding that reads ``input_ids``, where the model tells which it is."""
+    """Count the rows of the embedding that reads ``input_ids``, where the model tells which it is."""
     try:
         embeddings = cast(PreTrainedModel, model).get_input_embeddings()
         return int(embeddings.weight.shape[0])
@@ -102,19 +102,19 @@ def _count_embeddings(model: nn.Module) -> Optional[int]:
 
 
 def _count_positions(model: nn.Module) -> Optional[int]:
-    """How many tokens a model has positions for, where it has a table of them."""
+    """Count the tokens that a model has positions for, where it has a table of them."""
     found = _find_position_table(model)
     return None if found is None else found[1].num_embeddings - _first_position(model, *found)
 
 
 def find_first_position(model: nn.Module) -> Optional[int]:
-    """The position of a text's first token; None for a model without a table of positions."""
+    """Return the position of a text's first token; None for a model without a table of positions."""
     found = _find_position_table(model)
     return None if found is None else _first_position(model, *found)
 
 
 def _find_position_table(model: nn.Module) -> Optional[Tuple[str, nn.Embedding]]:
-    """The embedding that has the size its config gives to positions, and its name."""
+    """Return the name and module of the embedding whose size is the config's number of positions."""
     config = getattr(model, "config", None)
     size = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     if not isinstance(size, int) or size <= 0:
@@ -130,7 +130,7 @@ def _find_position_table(model: nn.Module) -> Optional[Tuple[str, nn.Embedding]]
 
 
 def _first_position(model: nn.Module, name: str, table: nn.Embedding) -> int:
-    """RoBERTa and its kin count positions from their padding id on."""
+    """Return the first position: RoBERTa and models like it count positions from their padding id on."""
     holder = dict(model.named_modules())[name.rpartition(".")[0]]
     before = table.padding_idx if table.padding_idx is not None else getattr(holder, "padding_idx", None)
     return 0 if before is None else int(before) + 1

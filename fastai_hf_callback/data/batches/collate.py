@@ -1,6 +1,6 @@
-"""How texts become the tensors of a batch, and which texts may be given for prediction; for both fastais.
+"""The collator that turns texts into the tensors of a batch, and the checks of texts to predict; for both fastais.
 
-Stands on ``encoder.py`` and ``padding.py``. A fastai room says only where the rows are kept and who asks for a batch.
+Built on ``encoder.py`` and ``padding.py``. ``fastai1`` and ``fastai2`` only store the rows and ask for batches.
 """
 
 import os
@@ -26,7 +26,7 @@ __all__ = ["TextCollator", "to_object_array"]
 
 
 class TextCollator:
-    """Texts -> ``EncodedText`` rows, once and in bulk, and rows -> tensors. An export needs this and no text.
+    """Texts -> ``EncodedText`` rows, once and in bulk, and rows -> tensors. An export needs this, and no texts.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class TextCollator:
     is_split_into_words : bool
         Whether texts are lists of words, for a label per word.
     progress : callable, optional
-        Wrapped around long work, ``progress(iterable, total)``.
+        Wraps the chunks of long work: ``progress(iterable, total)``.
     columns : sequence of str
         Where a DataFrame has the texts, and the second ones.
 
@@ -79,20 +79,20 @@ class TextCollator:
     # -- texts -> rows -----------------------------------------------------------------------------
 
     def encode_texts(self, items: Sequence[Any]) -> List[EncodedText]:
-        """Rows of texts, or of (text, second text); rows are taken as they are."""
+        """Encode texts, or (text, second text) pairs; rows that are encoded already are returned as they are."""
         if not items or isinstance(items[0], EncodedText):
             return list(items)
         texts, pairs = zip(*items) if self.paired else (items, None)
         return self.encoder.encode(list(texts), pairs and list(pairs), progress=self.progress)
 
     def set_tensor_names(self, rows: Sequence[EncodedText]) -> None:
-        """Token types are among the tensors where these rows, the first ones, have any."""
+        """Set ``names``; token types are among the tensors if any of these rows, the first ones, has them."""
         if not self.names:
             types = ("token_type_ids",) if any(row.token_type_ids is not None for row in rows) else ()
             self.names = ("input_ids", *types, "attention_mask")
 
     def encode_for_predict(self, item: Any, example_call: str) -> EncodedText:
-        """The row of one text (or pair, or list of words, or the words as one str)."""
+        """Encode one text (or pair, or list of words, or the words as one str) to a row."""
         if self.is_split_into_words and isinstance(item, str):
             item = item.split()
         self.check_item(item, example_call)
@@ -101,7 +101,7 @@ class TextCollator:
         return row
 
     def read_texts_to_predict(self, items: Any, example_call: str) -> List[Any]:
-        """What is to be predicted, a list or a DataFrame, as a list of texts (or pairs, or lists of words).
+        """Return what is to be predicted, a list or a DataFrame, as a list of texts (or pairs, or lists of words).
 
         Parameters
         ----------
@@ -171,7 +171,7 @@ class TextCollator:
     # -- rows -> tensors ---------------------------------------------------------------------------
 
     def tensors(self, rows: Sequence[EncodedText], width: Optional[int] = None) -> List[Tensor]:
-        """What ``names`` names, each int64 ``(rows, width)``; the longest row's width by default."""
+        """Return the tensors ``names`` lists, each int64 ``(rows, width)``; by default as wide as the longest row."""
         return [self._build_tensor(name, rows, width) for name in self.names]
 
     def _build_tensor(self, name: str, rows: Sequence[EncodedText], width: Optional[int]) -> Tensor:
@@ -187,7 +187,7 @@ class TextCollator:
         return build_attention_mask([row.input_ids for row in rows], padding.side, width)
 
     def targets(self, rows: Sequence[EncodedText], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
-        """The labels as the task's loss takes them; a label per word stands on the word's first piece."""
+        """Return the labels as the task's loss takes them; a word's label is at the word's first piece."""
         if self.is_split_into_words:
             return self._pad(
                 [align_labels_with_tokens(row, label) for row, label in zip(rows, labels)], IGNORE_INDEX, width
@@ -200,14 +200,14 @@ class TextCollator:
     # -- tensors -> rows ---------------------------------------------------------------------------
 
     def recover_row(self, tensors: Sequence[Tensor], rows: Iterable[EncodedText]) -> Tuple[EncodedText, int]:
-        """The row behind one line of each tensor, its padding taken away, and how many words it has.
+        """Return the row behind one line of each tensor, without its padding, and how many words it has.
 
         Parameters
         ----------
         tensors : sequence of Tensor
             A line of each of ``names``.
         rows : iterable of EncodedText
-            Among which it is. Which piece belongs to which word, no tensor says.
+            The rows it is one of: no tensor says which piece belongs to which word.
         """
         named = dict(zip(self.names, tensors))
         real = named["attention_mask"] > 0
@@ -227,7 +227,7 @@ class TextCollator:
         )
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {**vars(self), "progress": None, "predicted": None}  # neither belongs into a file
+        return {**vars(self), "progress": None, "predicted": None}  # neither belongs in an exported file
 
 
 def _is_csv(items: Any) -> bool:
@@ -235,7 +235,7 @@ def _is_csv(items: Any) -> bool:
 
 
 def to_object_array(rows: Sequence[Any]) -> np.ndarray:
-    """An object array with one row in each place, whatever the rows are (numpy would look into them)."""
+    """Return an object array with one row per element (numpy itself would make an array of the rows' content)."""
     array = np.empty(len(rows), dtype=object)
     for at, row in enumerate(rows):
         array[at] = row

@@ -13,7 +13,7 @@ IGNORE_INDEX = -100
 
 
 class Padding(NamedTuple):
-    """How a tokenizer wants short rows filled up.
+    """A tokenizer's way to pad short rows.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ NO_PADDING = Padding()
 
 
 def pad_rows(rows: Sequence[Any], value: int, side: str = "right", width: Optional[int] = None) -> Tensor:
-    """Rows of unequal length as one tensor.
+    """Pad rows of unequal length to one tensor.
 
     Parameters
     ----------
@@ -51,17 +51,17 @@ def pad_rows(rows: Sequence[Any], value: int, side: str = "right", width: Option
     lengths = [len(row) for row in rows]
     real = _real_positions(lengths, max(lengths) if width is None else width, side)
     padded = np.full(real.shape, value, dtype=np.int64)
-    padded[real] = np.concatenate(rows)  # row by row, as the places are taken
+    padded[real] = np.concatenate(rows)  # row by row, as the mask selects positions
     return torch.from_numpy(padded)
 
 
 def build_attention_mask(rows: Sequence[Any], side: str = "right", width: Optional[int] = None) -> Tensor:
-    """1 where ``pad_rows`` puts something of a row, 0 elsewhere; int64, (rows, width)."""
+    """Return 1 where ``pad_rows`` puts a token of a row, 0 elsewhere; int64, (rows, width)."""
     lengths = [len(row) for row in rows]
     return torch.from_numpy(_real_positions(lengths, max(lengths) if width is None else width, side).astype(np.int64))
 
 
 def _real_positions(lengths: Sequence[int], width: int, side: str) -> np.ndarray:
-    """Which places rows of these lengths fill, bool, (rows, width)."""
+    """Return which positions rows of these lengths fill, bool, (rows, width)."""
     columns, of_each = np.arange(width), np.asarray(lengths)[:, None]
     return columns >= width - of_each if side == "left" else columns < of_each

@@ -1,6 +1,6 @@
-"""Questions with their contexts -> token ids that know where they stand, and answers as positions of tokens.
+"""Questions with their contexts -> token ids with their character offsets, and answers as positions of tokens.
 
-Stands on ``collate.py``. A context is cut where it does not fit, a question never; an answer that is cut off with it is
+Built on ``collate.py``. A context is cut where it does not fit, a question never; an answer that is cut off with it is
 no target.
 """
 
@@ -34,7 +34,7 @@ class QACollator(TextCollator):
     Parameters
     ----------
     encoder : TextEncoder
-        Of a fast tokenizer, which tells where its tokens stand.
+        Of a fast tokenizer, which gives the offsets of its tokens.
     progress, columns
         As of ``TextCollator``.
 
@@ -64,7 +64,7 @@ class QACollator(TextCollator):
     # -- texts -> rows -----------------------------------------------------------------------------
 
     def encode_texts(self, items: Sequence[Any]) -> List[EncodedText]:
-        """Rows of (question, context); rows are taken as they are."""
+        """Encode (question, context) pairs; rows that are encoded already are returned as they are."""
         if not items or isinstance(items[0], EncodedText):
             return list(items)
         tokenizer = self._fast_tokenizer
@@ -102,7 +102,7 @@ class QACollator(TextCollator):
     # -- answers -> targets ------------------------------------------------------------------------
 
     def targets(self, rows: Sequence[EncodedText], labels: Sequence[Any], width: Optional[int] = None) -> Tensor:
-        """First and last token of each answer, int64 ``(rows, 2)``; -100 where it was cut off.
+        """Return the first and last token of each answer, int64 ``(rows, 2)``; -100 where it was cut off.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class QACollator(TextCollator):
     def report_truncated_answers(
         self, rows: Sequence[EncodedText], labels: Optional[Sequence[Any]], split: str
     ) -> List[str]:
-        """A line for the user if there are answers in `split` that the tokens do not hold to their end.
+        """Return a message for the user if answers in `split` were cut off before their end.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class QACollator(TextCollator):
         return found._replace(context=_context_of(found)._replace(left_padding=int(real.nonzero()[0]))), 0
 
     def decode_answer(self, row: EncodedText, span: Sequence[int]) -> str:
-        """The text between two positions of a row of a batch, both included; empty outside the context."""
+        """Return the text between two positions of a row of a batch, both included; empty outside the context."""
         first, last = (int(position) for position in span)
         if first == IGNORE_INDEX:
             return CUT_OFF
@@ -180,7 +180,7 @@ class QACollator(TextCollator):
 
 
 def _build_context(text: str, offsets: Any, texts: Sequence[Optional[int]]) -> Context:
-    """`offsets` are the characters of each token; `texts` says of which text they are."""
+    """Build a row's ``Context``: `offsets` are the characters of each token, `texts` says of which text."""
     begins, ends = np.array(offsets, dtype=np.int32).reshape(-1, 2).T
     inside = np.array([of_text == 1 for of_text in texts])
     return Context(text, np.where(inside, begins, OUTSIDE_CONTEXT), np.where(inside, ends, OUTSIDE_CONTEXT))
@@ -192,7 +192,7 @@ def _context_of(row: EncodedText) -> Context:
 
 
 def _find_token_span(context: Context, begin: int, end: int) -> Optional[Tuple[int, int]]:
-    """The first and the last token of these characters; None where the context was cut before their end."""
+    """Return the first and last token of these characters; None where the context was cut before their end."""
     inside = np.flatnonzero(context.ends > context.begins)
     if not len(inside) or begin < context.begins[inside[0]] or end > context.ends[inside[-1]]:
         return None

@@ -1,4 +1,7 @@
-"""Which rows make a batch, in one process and in several: rows of similar length together. Imports numpy and torch."""
+"""The length-bucketed sampler, for one process and for several: rows of similar length share a batch.
+
+Imports numpy and torch.
+"""
 
 from typing import Iterator, List, Sequence, Tuple, Union
 
@@ -26,7 +29,7 @@ WINDOW = 100
 
 
 class LengthBucketSampler(Sampler):
-    """Row numbers in an order in which every `bs` of them are of similar length; another order at each pass.
+    """Row numbers, reshuffled every epoch, in an order in which every `bs` of them are of similar length.
 
     Rows are drawn at random, cut into windows of `window` batches, sorted by length within each, and the batches are
     drawn at random. The batch with the longest row comes first, so that what does not fit into memory shows at once;
@@ -52,7 +55,7 @@ class LengthBucketSampler(Sampler):
         return iter(self.draw().tolist())
 
     def draw(self) -> np.ndarray:
-        """One pass: every row number once, int64, (rows,)."""
+        """Draw the order of one epoch: every row number once, int64, (rows,)."""
         if not len(self):
             return np.zeros(0, dtype=np.int64)
         batches = self._build_batches(torch.randperm(len(self)).numpy())
@@ -75,7 +78,7 @@ class LengthBucketSampler(Sampler):
 
 
 def _split_into_windows(rows: np.ndarray, bs: int, window: int) -> List[np.ndarray]:
-    """`rows` in parts of about `window` whole batches each; a small rest would be a badly sorted part of its own."""
+    """Split `rows` into parts of about `window` whole batches; a small rest would be a badly sorted part of its own."""
     batches = -(-len(rows) // bs)
     parts = max(1, round(batches / window))
     cuts = [round(batches * part / parts) * bs for part in range(1, parts)]
@@ -83,7 +86,7 @@ def _split_into_windows(rows: np.ndarray, bs: int, window: int) -> List[np.ndarr
 
 
 def global_batch_sizes(rows: int, bs: int, world_size: int) -> List[int]:
-    """How many rows `world_size` processes take together at each step: `bs` each, what is left at the last.
+    """Count the rows that `world_size` processes take together at each step: `bs` each, the rest at the last step.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def global_batch_sizes(rows: int, bs: int, world_size: int) -> List[int]:
     Returns
     -------
     list of int
-        They add up to `rows`, and each is at least `world_size`: no process is without a row, which would leave the
+        They sum to `rows`, and each is at least `world_size`: no process is without a row, which would leave the
         others waiting for its gradients. Only where `bs` is 1 and `rows` no multiple of `world_size`, some take 2 rows
         at the last.
 
@@ -120,7 +123,7 @@ def global_batch_sizes(rows: int, bs: int, world_size: int) -> List[int]:
 
 
 def shard_batches(order: Rows, bs: int, world_size: int, interleave: bool = False) -> List[List[np.ndarray]]:
-    """Rows in `order` dealt to `world_size` processes: the same number of batches for each, every row once.
+    """Deal the rows in `order` to `world_size` processes: the same number of batches for each, every row once.
 
     Parameters
     ----------
@@ -151,7 +154,7 @@ def shard_batches(order: Rows, bs: int, world_size: int, interleave: bool = Fals
 
 
 def shard_batches_evenly(order: Rows, bs: int, world_size: int) -> Tuple[List[List[np.ndarray]], List[np.ndarray]]:
-    """The same number of rows for each process, and what cannot be divided for all of them: for evaluation.
+    """Deal the same number of rows to each process, and the rows that cannot be divided to all: for evaluation.
 
     Parameters
     ----------
@@ -173,12 +176,12 @@ def shard_batches_evenly(order: Rows, bs: int, world_size: int) -> Tuple[List[Li
 
 
 def sort_longest_first(lengths: Rows) -> np.ndarray:
-    """Row numbers by falling length, int64, (rows,); rows of one length keep their order."""
+    """Sort row numbers by falling length, int64, (rows,); rows of one length keep their order."""
     return np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
 
 
 def padding_ratio(lengths: Sequence[int], order: Sequence[int], bs: int) -> float:
-    """Tokens computed per real token when rows are taken in `order`, `bs` at a time, padded to the longest."""
+    """Return tokens computed per real token when rows are taken in `order`, `bs` at a time, padded to the longest."""
     ordered = np.asarray(lengths)[np.asarray(order)]
     computed = sum(int(part.max()) * len(part) for part in (ordered[at : at + bs] for at in range(0, len(ordered), bs)))
     return computed / int(ordered.sum())

@@ -1,4 +1,4 @@
-"""A label per word: its loss, and the labels of words from those of their pieces. Imports torch."""
+"""One label per word: the loss, and words' labels from those of their pieces. Imports torch."""
 
 from typing import Any, Iterable, List, Sequence, Tuple
 
@@ -15,7 +15,7 @@ NO_LABEL = "-"  # shown for a word of which the model saw no piece
 
 
 class CrossEntropyLoss(nn.CrossEntropyLoss):
-    """Of a batch without a single word 0, where torch's mean over nothing is NaN and would end the training.
+    """Cross entropy that is 0 for a batch without words, where torch's mean of nothing is NaN and would ruin training.
 
     fastai 1 finds the activation of predictions (softmax) by this name.
     """
@@ -27,7 +27,7 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
 
 
 def gather_word_labels(pieces: np.ndarray, row: EncodedText, n_words: int, side: str) -> np.ndarray:
-    """The class of each word of a row, ``IGNORE_INDEX`` for those of which the model saw no piece.
+    """Return the class of each word of a row, ``IGNORE_INDEX`` for those of which the model saw no piece.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def gather_word_labels(pieces: np.ndarray, row: EncodedText, n_words: int, side:
 
 
 def to_class_names(numbers: Iterable[int], classes: Sequence[str]) -> List[str]:
-    """The class names of words."""
+    """Return the class names of words."""
     return [NO_LABEL if number == IGNORE_INDEX else classes[number] for number in numbers]
 
 
 def count_correct_words(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tuple[int, int]:
-    """How many words of a batch are labelled right, and how many there are.
+    """Count the words of a batch that are labelled right, and all its words.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def count_correct_words(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tup
     targets : Tensor, int64, (rows, width)
         ``IGNORE_INDEX`` where there is no word.
     ahead : int
-        A position's output stands for the target so many positions later.
+        How many positions after the output its target is.
     """
     if ahead:
         outputs, targets = outputs[:, :-ahead], targets[:, ahead:]
@@ -72,16 +72,16 @@ def count_correct_words(outputs: Tensor, targets: Tensor, ahead: int = 0) -> Tup
 
 
 def find_first_subwords(word_ids: np.ndarray) -> np.ndarray:
-    """Where each word of an encoded row begins: positions, int64."""
+    """Find the position of the first piece of each word of an encoded row, int64."""
     before = np.concatenate([[-1], word_ids[:-1]])
     return np.flatnonzero((word_ids >= 0) & (word_ids != before))
 
 
 def align_labels_with_tokens(row: EncodedText, labels: Any) -> np.ndarray:
-    """The target of each piece: its word's class on the first, ``IGNORE_INDEX`` elsewhere; int64, (pieces,)."""
+    """Return each piece's target: its word's class at the first, ``IGNORE_INDEX`` elsewhere; int64, (pieces,)."""
     targets = np.full(len(row.input_ids), IGNORE_INDEX, dtype=np.int64)
     assert row.word_ids is not None, "only rows of words have labels of words"
     first = find_first_subwords(row.word_ids)
-    # Rows of a test set, and of `predict`, bring none: 0 then, so that the places of words can be told.
+    # Rows of a test set, and of `predict`, have no labels: 0 then, so that the positions of words are still known.
     targets[first] = labels[row.word_ids[first]] if isinstance(labels, np.ndarray) else 0
     return targets

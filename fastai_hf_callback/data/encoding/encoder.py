@@ -1,4 +1,4 @@
-"""Texts -> token ids once, in bulk, for any Hugging Face tokenizer.
+"""The encoder: texts -> token ids once, in bulk, for any Hugging Face tokenizer.
 
 Imports numpy; takes a tokenizer by its interface.
 """
@@ -47,7 +47,7 @@ class TextEncoder:
         What ids and types are to be padded with.
     padding_side : str
         ``"right"`` or ``"left"``.
-    vocabulary : int
+    vocab_size : int
         One above the highest id that the tokenizer can give.
 
     Raises
@@ -75,7 +75,7 @@ class TextEncoder:
     def encode(
         self, texts: Sequence[Any], pairs: Optional[Sequence[str]] = None, progress: Optional[Progress] = None
     ) -> List[EncodedText]:
-        """Token ids of every text, in their order.
+        """Return the token ids of every text, in their order.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class TextEncoder:
         pairs : sequence of str, optional
             The second text of each row.
         progress : callable, optional
-            ``progress(iterable, total)`` gives an iterable of the same; it is wrapped around the chunks.
+            ``progress(iterable, total)`` returns an iterable of the same; it wraps the chunks.
 
         Returns
         -------
@@ -110,7 +110,7 @@ class TextEncoder:
             return list(chain.from_iterable(progress(parts, total) if progress else parts))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Readable text; special tokens stay visible, and so does padding."""
+        """Decode to readable text; special tokens stay visible, and so does padding."""
         ids = [int(i) for i in ids]
         if is_legacy(self.tokenizer):
             return _decode_pytorch_transformers(cast(LegacyTokenizer, self.tokenizer), ids)
@@ -187,7 +187,7 @@ def _check_model_max_length(tokenizer: Tokenizer, max_length: int) -> None:
 
 
 def _validate_texts(texts: Any, pairs: Any) -> Texts:
-    """Texts and pairs as lists, and whether the texts are lists of words."""
+    """Return texts and pairs as lists, and whether the texts are lists of words."""
     firsts = _as_list("texts", texts)
     is_split_into_words = bool(firsts) and isinstance(firsts[0], (list, tuple))
     if is_split_into_words:

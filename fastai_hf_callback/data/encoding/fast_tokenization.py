@@ -1,4 +1,4 @@
-"""Rows of a fast tokenizer: its own call for many texts, with Rust threads inside it. Imports numpy."""
+"""Tokenization with a fast tokenizer: its own call for many texts, which runs Rust threads. Imports numpy."""
 
 from typing import Any, List, Optional
 
@@ -11,11 +11,11 @@ from .tokenization import EncodedText, TokenizationJob, add_leading_space, build
 __all__ = ["CHUNK_ROWS_FAST", "FastTokenizerJob"]
 
 CHUNK_ROWS_FAST = 10_000  # rows per chunk: memory stays linear, and progress shows
-SAMPLED_ROWS = 16  # on which two ways of one tokenizer are compared
+SAMPLED_ROWS = 16  # on which two ways to call one tokenizer are compared
 
 
 class FastTokenizerJob(TokenizationJob[FastTokenizer]):
-    """The tokenizer's own call for many texts; Rust threads inside it."""
+    """The tokenizer's own call for many texts, which runs Rust threads."""
 
     rows = CHUNK_ROWS_FAST
 
@@ -41,7 +41,7 @@ class FastTokenizerJob(TokenizationJob[FastTokenizer]):
         return [build_row(*parts) for parts in zip(made["input_ids"], types, words)]
 
     def _can_skip_offsets(self, firsts: List[Any], seconds: Optional[List[str]]) -> bool:
-        """Whether the backend's call that leaves out where tokens stood (a third faster), gives the same."""
+        """Return whether the backend's call without offsets (a third faster) gives the same."""
         if not hasattr(getattr(self.tokenizer, "backend_tokenizer", None), "encode_batch_fast"):
             return False
         rows = slice(0, None, max(1, len(firsts) // SAMPLED_ROWS))

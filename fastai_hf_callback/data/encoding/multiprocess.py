@@ -1,4 +1,4 @@
-"""Spans of rows worked on here, or by forked processes, their parts in order. Imports the standard library."""
+"""Work on spans of rows, in this process or in forked ones; results come in order. Imports the standard library."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ __all__ = ["count_available_cores", "run_in_processes", "run_in_this_process", "
 
 Span = Tuple[int, int]
 
-_job: Any = None  # in a worker process, what it works on
+_job: Any = None  # in a worker process: the job it works on
 
 
 def _init_worker(job: Any) -> None:
@@ -34,7 +34,7 @@ def run_in_processes(job: Any, spans: List[Span], tokenizer_workers: int) -> Gen
     try:
         futures.extend(executor.submit(_run_job, span) for span in spans)
         while futures:
-            part = futures.popleft().result()  # popped, so that rows that were handed on are not held twice
+            part = futures.popleft().result()  # popped, so that rows already yielded are not held twice
             done += 1
             yield part
     except BrokenProcessPool:  # a worker was killed, or its error could not be sent: here it is raised as it is
@@ -50,5 +50,5 @@ def count_available_cores() -> int:
 
 
 def can_fork() -> bool:
-    """Only a forked process needs neither a guarded ``__main__`` nor the texts sent to it; macOS's is not safe."""
+    """Return whether to fork: forked processes alone need no guarded ``__main__`` nor texts sent; unsafe on macOS."""
     return not multiprocessing.current_process().daemon and os.name == "posix" and os.uname().sysname == "Linux"

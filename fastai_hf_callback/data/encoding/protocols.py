@@ -1,4 +1,4 @@
-"""What is asked of a tokenizer, for type checkers: Hugging Face's own classes fit, whatever their version."""
+"""Protocols of tokenizers, for type checkers: Hugging Face's own classes of every version fit them."""
 
 from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple, Union
 
@@ -6,7 +6,7 @@ __all__ = ["FastTokenizer", "LegacyTokenizer", "SlowTokenizer", "Tokenizer", "Tr
 
 
 class Tokenizer(Protocol):
-    """What every tokenizer has."""
+    """The interface that every tokenizer has."""
 
     unk_token: str
     all_special_tokens: List[str]
@@ -30,7 +30,7 @@ class Encoding(Protocol):
 
 
 class Backend(Protocol):
-    """The Rust library's tokenizer, which truncates and pads as it was last told."""
+    """The Rust library's tokenizer, which truncates and pads as it was last set to."""
 
     truncation: Optional[Dict[str, Any]]
     padding: Optional[Dict[str, Any]]
@@ -59,7 +59,7 @@ class BatchEncoding(Protocol):
 
 
 class FastTokenizer(Tokenizer, Protocol):
-    """One of transformers that stands on the Rust library."""
+    """A tokenizer of transformers that is built on the Rust library."""
 
     backend_tokenizer: Backend
     model_input_names: List[str]
@@ -74,13 +74,13 @@ class FastTokenizer(Tokenizer, Protocol):
 
 
 class SlowTokenizer(Tokenizer, Protocol):
-    """One in Python, of either library."""
+    """A tokenizer written in Python, of either library."""
 
     def _tokenize(self, text: str) -> List[str]: ...
 
 
 class LegacyTokenizer(SlowTokenizer, Protocol):
-    """One of pytorch-transformers."""
+    """A tokenizer of pytorch-transformers."""
 
     added_tokens_encoder: Dict[str, int]
 
@@ -90,7 +90,7 @@ class LegacyTokenizer(SlowTokenizer, Protocol):
 
 
 class TransformersSlowTokenizer(SlowTokenizer, Protocol):
-    """A slow one of transformers."""
+    """A slow tokenizer of transformers."""
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: List[int], token_ids_1: Optional[List[int]] = None

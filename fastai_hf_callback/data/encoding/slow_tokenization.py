@@ -1,4 +1,4 @@
-"""Rows of a slow tokenizer, text by text; what is known of a word is remembered. Imports numpy."""
+"""Tokenization with a slow tokenizer, text by text; the pieces of each word are cached. Imports numpy."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ PROBE_TEXTS = (
 
 
 class SlowTokenizerJob(TokenizationJob[SlowTokenizer]):
-    """Tokens of one text after the other; what is known of a word is remembered as long as the call lasts."""
+    """Tokenization of one text after the other; the pieces of each word are cached while the call lasts."""
 
     rows = CHUNK_ROWS_SLOW
 
@@ -129,9 +129,9 @@ class SlowTokenizerJob(TokenizationJob[SlowTokenizer]):
         return ids
 
     def _chunks_are_independent(self) -> bool:
-        """Whether the words between spaces can be tokenised apart: where wordpieces follow a split on whitespace.
+        """Return whether words between spaces can be tokenised separately: wordpieces after a split on whitespace.
 
-        Trying alone would not tell: sentencepiece differs by a rounding, Moses at the rare word.
+        A trial alone would not show it: sentencepiece differs by a rounding, Moses at the rare word.
         """
         if not (hasattr(self.tokenizer, "wordpiece_tokenizer") and hasattr(self.tokenizer, "_tokenize")):
             return False
@@ -143,7 +143,7 @@ class SlowTokenizerJob(TokenizationJob[SlowTokenizer]):
 
 
 def _copy_with_own_caches(tokenizer: SlowTokenizer) -> SlowTokenizer:
-    """The tokenizer; or a shallow copy where it would remember, in itself, every word it has seen."""
+    """Return the tokenizer; or a shallow copy, where it would cache every word it has seen in itself."""
     caches = {
         name: dict(value)
         for name, value in vars(tokenizer).items()
@@ -157,7 +157,7 @@ def _copy_with_own_caches(tokenizer: SlowTokenizer) -> SlowTokenizer:
 
 
 def _truncated_lengths(room: int, first: int, second: int) -> Tuple[int, int]:
-    """Tokens kept of each text, "longest first": the odd one is the first text's."""
+    """Return how many tokens are kept of each text, "longest first": the odd one is the first text's."""
     keep_second = min(second, max(room // 2, room - first))
     return min(first, room - keep_second), keep_second
 

@@ -1,4 +1,4 @@
-"""Which special tokens stand around a text or a pair, and on which side a tokenizer pads: it is asked itself."""
+"""Special tokens around a text or a pair, and the side on which a tokenizer pads: the tokenizer itself is asked."""
 
 from typing import List, Optional, Tuple, Union, cast
 
@@ -16,19 +16,19 @@ __all__ = [
 
 
 def is_slow(tokenizer: Tokenizer) -> bool:
-    """Whether it works in Python, text by text."""
+    """Return whether the tokenizer works in Python, text by text."""
     return not getattr(tokenizer, "is_fast", False) and (
         is_legacy(tokenizer) or hasattr(tokenizer, "build_inputs_with_special_tokens")
     )
 
 
 def is_legacy(tokenizer: Tokenizer) -> bool:
-    """Whether it is one of pytorch-transformers."""
+    """Return whether the tokenizer is one of pytorch-transformers."""
     return hasattr(tokenizer, "add_special_tokens_single_sentence")
 
 
 def find_padding_side(tokenizer: Tokenizer) -> str:
-    """``"left"`` or ``"right"``; pytorch-transformers' tokenizers don't say it, their special tokens do."""
+    """Return ``"left"`` or ``"right"``; pytorch-transformers' tokenizers do not say it, their special tokens do."""
     side: Optional[str] = getattr(tokenizer, "padding_side", None)
     if side is not None:
         return side
@@ -37,14 +37,14 @@ def find_padding_side(tokenizer: Tokenizer) -> str:
 
 
 def count_special_tokens(tokenizer: Tokenizer, pair: bool) -> int:
-    """How many a text, or a pair, gets."""
+    """Count the special tokens that a text, or a pair, gets."""
     if is_slow(tokenizer):
         return make_special_tokens(tokenizer, pair).count
     return cast(FastTokenizer, tokenizer).num_special_tokens_to_add(pair)
 
 
 def make_special_tokens(tokenizer: Tokenizer, pair: bool) -> "SpecialTokens":
-    """What puts special tokens around the texts of a slow tokenizer."""
+    """Make the object that puts special tokens around the texts of a slow tokenizer."""
     if is_legacy(tokenizer):
         return LegacySpecialTokens(cast(LegacyTokenizer, tokenizer), pair)
     return RowSpecialTokens(cast(TransformersSlowTokenizer, tokenizer), pair)
@@ -56,7 +56,7 @@ def _special_id(tokenizer: Tokenizer, name: str) -> Optional[int]:
 
 
 class SpecialTokenTemplate:
-    """Where pytorch-transformers puts special tokens: asked once, with a mark for each text."""
+    """The positions of pytorch-transformers' special tokens, found once, with a mark for each text."""
 
     def __init__(self, tokenizer: LegacyTokenizer, pair: bool = False):
         self.cls, self.sep = _special_id(tokenizer, "cls"), _special_id(tokenizer, "sep")
@@ -73,7 +73,7 @@ class SpecialTokenTemplate:
         return two([-1], [-2]) if pair else one([-1])
 
     def has_segments(self) -> bool:
-        """For a pair's frame: one separator after each text and a cls token of its own, as BERT and XLNet have.
+        """Return whether a pair has a separator after each text and a cls token of its own, as in BERT and XLNet.
 
         RoBERTa, whose model has one segment, sets two separators between; XLM has no cls token of its own.
         """

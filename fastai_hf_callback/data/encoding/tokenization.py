@@ -1,4 +1,4 @@
-"""Texts cut into chunks of rows, and encoded chunk by chunk, here or in several processes; one row as it comes out.
+"""Encoding of texts chunk by chunk, in this process or in several, and the rows that come out.
 
 ``fast_tokenization.py`` and ``slow_tokenization.py`` say how a chunk is encoded. Imports numpy.
 """
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Context(NamedTuple):
-    """A text in which an answer stands, and where its tokens do.
+    """A text that contains an answer, and the offsets of its tokens.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class EncodedText(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """What is to be encoded: texts, or each text's words, and the second text of each where there is one."""
+    """The input to encode: texts, or each text's words, and the second text of each where there is one."""
 
     firsts: List[Any]
     seconds: Optional[List[str]]
@@ -74,7 +74,7 @@ AnyTokenizer = TypeVar("AnyTokenizer", bound=Tokenizer)
 
 
 class TokenizationJob(Generic[AnyTokenizer]):
-    """What ``TextEncoder.encode`` was given; called with a span of rows."""
+    """The arguments of ``TextEncoder.encode``; called with a span of rows."""
 
     rows: int
 
@@ -92,7 +92,7 @@ class TokenizationJob(Generic[AnyTokenizer]):
 def encode_in_chunks(
     job: TokenizationJob[Any], tokenizer_workers: Optional[int]
 ) -> Tuple[Generator[List[EncodedText], None, None], int]:
-    """The encoded rows, part by part, and how many parts there are."""
+    """Return the encoded rows, part by part, and how many parts there are."""
     total = len(job.firsts)
     spans = [(start, min(start + job.rows, total)) for start in range(0, total, job.rows)]
     tokenizer_workers = min(tokenizer_workers or count_available_cores(), len(spans))
@@ -111,7 +111,7 @@ def build_row(
 
 
 def find_leading_space(tokens_of: Callable[[str], List[int]]) -> str:
-    """What a word needs before it to get the pieces that it has within a text; byte-level ones carry the space."""
+    """Return what to put before a word so that it gets its pieces within a text; byte-level pieces hold the space."""
     first, both = list(tokens_of("a")), list(tokens_of("a a"))
     return " " if first + first != both and first + list(tokens_of(" a")) == both else ""
 
@@ -122,7 +122,7 @@ def add_leading_space(word: str, i: int, space: str) -> str:
 
 @contextmanager
 def preserve_backend_settings(tokenizer: Tokenizer) -> Iterator[None]:
-    """Put a fast tokenizer's truncation and padding back; a slow one has none."""
+    """Restore a fast tokenizer's truncation and padding on leaving; a slow one has none."""
     backend: Optional[Backend] = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         yield

@@ -1,4 +1,4 @@
-"""Classes -> numbers, the same in every split. Imports numpy, and pandas when it is used.
+"""Class names -> numbers, the same in every split. Imports numpy, and pandas when it is used.
 
 Stands between ``columns.py`` (what a column holds) and ``targets.py`` (labels of every task).
 """
@@ -38,7 +38,7 @@ class CodedLabels(NamedTuple):
 
 
 def check_not_packed_columns(train: Split, label: Any) -> None:
-    """Lists of 0 and 1 of one length are columns packed together, not names."""
+    """Refuse lists of 0 and 1 of one length: they are columns packed together, not class names."""
     lists = train.column(label)
     lengths = {len(value) for value in lists if is_list(value)}
     if (
@@ -72,7 +72,7 @@ def encode_labels(split: Split, label: Any, in_lists: bool) -> CodedLabels:
 
 
 def _flatten_lists(split: Split, label: Any, column: Any) -> Tuple[np.ndarray, np.ndarray]:
-    """All labels of all lists in one array, and the row of each."""
+    """Return all labels of all lists in one array, and the row of each."""
     lists = [value.tolist() if isinstance(value, np.ndarray) else value for value in column]
     wrong = np.array([not is_list(value) for value in lists])
     if wrong.any():
@@ -89,7 +89,7 @@ def _flatten_lists(split: Split, label: Any, column: Any) -> Tuple[np.ndarray, n
 
 
 def _check_label_types(split: Split, label: Any, values: Any, rows: np.ndarray, in_lists: bool = False) -> None:
-    """Labels are str, bool or numbers; None and NaN are found in lists here."""
+    """Check that labels are str, bool or numbers; None and NaN within lists are found here."""
     kinds = set(map(type, values))
     if all(issubclass(kind, (str, int, np.integer, np.bool_)) for kind in kinds):
         return
@@ -119,7 +119,7 @@ def _class_name(value: Any) -> str:
 
 
 def _merge_by_name(codes: np.ndarray, values: Sequence[Any], rows: np.ndarray, ordered: bool = False) -> CodedLabels:
-    """One code per name, as 1 and ``"1"`` in one column are one class."""
+    """Give each name one code, as 1 and ``"1"`` in one column are one class."""
     number: Dict[str, int] = {}
     merged = [number.setdefault(_class_name(value), len(number)) for value in values]
     return CodedLabels(np.array(merged, dtype=np.int64)[codes], list(number), rows, ordered)
@@ -172,7 +172,7 @@ def _validate_classes(classes: Any) -> List[str]:
 
 
 def _are_names_of_numbers(names: List[str], held: List[str]) -> bool:
-    """Labels 0, 1, .. with ``classes=["no", "yes"]``: the classes are the names of these numbers."""
+    """Return whether labels are 0, 1, .. and `classes` their names, as in ``classes=["no", "yes"]``."""
     numbers = {str(i) for i in range(len(names))}
     return set(held) <= numbers and not any(natural_sort_key(name)[0] == 0 for name in names)
 

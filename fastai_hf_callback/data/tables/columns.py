@@ -1,6 +1,6 @@
-"""What a column holds: lists, words, numbers, bits, blanks. Imports numpy, and pandas when it is used.
+"""Content of columns: lists, words, numbers, bits, blanks. Imports numpy, and pandas when it is used.
 
-Stands on ``splits.py``; ``targets.py`` makes numbers of it.
+Built on ``splits.py``; ``targets.py`` turns the content into numbers.
 """
 
 from numbers import Number
@@ -31,7 +31,7 @@ BINARY_VALUES = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true
 
 
 def has_lists(column: Any) -> bool:
-    """Whether the first value that is there is a list, tuple or array."""
+    """Return whether the first value that is not missing is a list, tuple or array."""
     return is_list(next((value for value in column if is_list(value) or not is_missing(value)), None))
 
 
@@ -40,12 +40,12 @@ def is_list(value: Any) -> bool:
 
 
 def is_blank(text: Any) -> bool:
-    """Whether a text, or a list of words, holds nothing but blanks."""
+    """Return whether a text, or a list of words, holds nothing but blanks."""
     return not text.strip() if isinstance(text, str) else not any(word.strip() for word in text)
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written as UTF-8, and so tokenized: half a character (a lone surrogate) cannot."""
+    """Return whether a text can be encoded as UTF-8, and so tokenized: half a character (a lone surrogate) cannot."""
     if text.isascii():
         return True
     try:
@@ -91,7 +91,7 @@ def describe_first_wrong(split: Split, label: Any, wrong: np.ndarray) -> str:
 
 
 def to_numbers(column: Any) -> np.ndarray:
-    """Every value as float64; NaN where it is none."""
+    """Convert every value to float64; NaN where it is no number."""
     import pandas as pd
 
     if is_categorical(column):
@@ -109,7 +109,7 @@ def to_numbers(column: Any) -> np.ndarray:
 
 
 def parse_binary_column(split: Split, label: Any) -> Tuple[np.ndarray, Optional[np.ndarray]]:
-    """The column as 0.0 and 1.0, and a mask of what is neither (None: nothing)."""
+    """Return the column as 0.0 and 1.0, and a mask of the values that are neither (None: there are none)."""
     import pandas as pd
 
     column = split.column(label)

@@ -1,7 +1,7 @@
 """DataFrames or CSV files -> the texts and targets of train, valid and test, checked, or one line that says what is
 wrong and what to write.
 
-Stands on ``splits.py`` (whose rows) and ``targets.py`` (labels as numbers). No row is ever dropped and nothing that the
+Built on ``splits.py`` (rows) and ``targets.py`` (labels as numbers). No row is ever dropped and nothing that the
 caller gave is changed; rows go by position, whatever the index.
 """
 
@@ -62,8 +62,8 @@ class LabeledSplits(NamedTuple):
     names : list of str
         The classes in the order of their numbers; the label columns for ``"multi_label_classification"`` and
         ``"regression"``; ``["start", "end"]`` for ``"question-answering"``.
-    said : list of str
-        What the user should be told, one line each.
+    messages : list of str
+        Messages for the user, one line each.
     """
 
     train: Examples
@@ -327,7 +327,7 @@ def _describe_count(split: Split, rows: np.ndarray, what: str, how: str, then: s
 
 
 def _describe_numeric_texts(train: Split, column: Any, texts: List[Any]) -> List[str]:
-    """An id, a date or a label is easily named for the texts."""
+    """Describe a column of numbers named as the texts: an id, a date or a label is easily taken for them."""
     if not all(isinstance(text, str) and re.fullmatch(r"\s*[-+]?[\d.,:/-]+\s*", text) for text in texts):
         return []
     return [

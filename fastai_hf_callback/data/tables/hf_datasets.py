@@ -1,7 +1,7 @@
-"""A Hugging Face dataset -> a DataFrame whose classes have their names. Takes a dataset by its interface
+"""A Hugging Face dataset -> a DataFrame whose classes have their names. Uses the interface of a dataset only
 (``column_names``, ``features``, ``to_pandas``), and imports pandas when it is used.
 
-Stands below ``splits.py``, which opens what the caller gave.
+Used by ``splits.py``, which opens the caller's data.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ __all__ = ["dataset_to_frame", "is_dataset", "check_single_split"]
 
 
 def is_dataset(given: Any) -> bool:
-    """Whether `given` is one split of a Hugging Face dataset."""
+    """Return whether `given` is one split of a Hugging Face dataset."""
     return isinstance(getattr(given, "features", None), Mapping) and callable(getattr(given, "to_pandas", None))
 
 
 def check_single_split(given: Any, split: str) -> None:
-    """Say what to write for a ``DatasetDict``, which holds several splits.
+    """Refuse a ``DatasetDict``, which holds several splits, and say what to write.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def check_single_split(given: Any, split: str) -> None:
 
 
 def dataset_to_frame(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[Any, Optional[List[str]]]:
-    """The rows of a dataset, and the classes of lists of labels in the dataset's own order.
+    """Return the rows of a dataset, and the classes of lists of labels in the dataset's own order.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def dataset_to_frame(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[A
 
 
 def _list_element_feature(feature: Any) -> Any:
-    """What a list of something holds; older releases write it as a list of one feature."""
+    """Return the feature of a list's elements; older releases write it as a list of one feature."""
     return feature[0] if isinstance(feature, list) and len(feature) == 1 else getattr(feature, "feature", None)
 
 

@@ -1,6 +1,6 @@
-"""Columns of answers -> where each stands in its context, or one line that says what is wrong with them.
+"""Columns of answers -> the position of each in its context, or one line that says what is wrong with them.
 
-Stands on ``splits.py`` and ``columns.py``; ``qa_encoding.py`` makes positions of tokens of it. Imports numpy.
+Built on ``splits.py`` and ``columns.py``; ``qa_encoding.py`` turns characters into positions of tokens. Imports numpy.
 """
 
 from collections.abc import Mapping
@@ -19,21 +19,21 @@ NO_ANSWER = (-1, -1)  # the question has none in its context
 
 
 class Answer(NamedTuple):
-    """One answer as the caller gave it; `begin` is None where he did not say where it stands."""
+    """One answer as the caller gave it; `begin` is None where its position was not given."""
 
     text: str
     begin: Optional[int]
 
 
 def has_squad_answers(column: Any) -> bool:
-    """Whether the first value that is there is one of SQuAD's: ``{"text": [...], "answer_start": [...]}``."""
+    """Return whether the first value not missing is SQuAD's: ``{"text": [...], "answer_start": [...]}``."""
     return _is_squad_answer(
         next((value for value in column if isinstance(value, Mapping) or not is_missing(value)), None)
     )
 
 
 def read_answers(split: Split, contexts: Sequence[str], labels: Sequence[Any]) -> Tuple[np.ndarray, List[str]]:
-    """Where the answers of a split stand.
+    """Return where in their contexts the answers of a split are.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def read_answers(split: Split, contexts: Sequence[str], labels: Sequence[Any]) -
     contexts : sequence of str
     labels : sequence
         One column of answers, as text or as SQuAD has them (of several for one question the first counts); or two
-        columns, of the text and of the place of its first character. An empty text: there is none in the context.
+        columns, of the text and of the position of its first character. An empty text means: no answer in the context.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def read_answers(split: Split, contexts: Sequence[str], labels: Sequence[Any]) -
     Raises
     ------
     InvalidInputError
-        When an answer does not stand in its context word for word, or not where it is said to.
+        When an answer is not in its context word for word, or not at the position given.
     """
     answers = _read_answer_columns(split, labels)
     char_spans = np.array(
@@ -130,7 +130,7 @@ def _parse_start(split: Split, labels: Sequence[Any], row: int, begin: Any, text
 
 
 def _strip_answer(text: str, begin: Optional[int]) -> Answer:
-    """Without the space around it, which is no token's."""
+    """Strip the space around an answer, which belongs to no token."""
     return Answer(text.strip(), begin if begin is None else begin + len(text) - len(text.lstrip()))
 
 
@@ -138,7 +138,7 @@ def _strip_answer(text: str, begin: Optional[int]) -> Answer:
 
 
 def _locate_answer(answer: Answer, context: str) -> Tuple[int, int]:
-    """`NO_ANSWER`, too, where it does not stand there."""
+    """Return the answer's position; `NO_ANSWER` also where it is not there."""
     if not answer.text:
         return NO_ANSWER
     begin = context.find(answer.text) if answer.begin is None else answer.begin

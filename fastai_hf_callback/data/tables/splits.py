@@ -1,6 +1,6 @@
 """DataFrames and CSV files -> the rows of train, valid and test, each with a way to name its rows to the user.
 
-Stands between ``table.py`` (a file) and ``targets.py`` (labels). Imports pandas when it is used.
+Between ``table.py`` (a file) and ``targets.py`` (labels). Imports pandas when it is used.
 """
 
 import collections.abc
@@ -35,7 +35,7 @@ class Split(NamedTuple):
     """The rows of one split: `positions` of the caller's `frame`, which is never written to.
 
     ``row_template`` is how the caller would write some of these rows, ``drop_template`` a frame without some columns;
-    ``file`` is what they were read from, ``classes`` the order of classes that the data bring themselves.
+    ``file`` is the file they were read from, ``classes`` the order of classes that the data themselves give.
     """
 
     name: str
@@ -56,18 +56,18 @@ class Split(NamedTuple):
         return str(self.file.path) if self.file else self.name
 
     def format_argument(self, name: str, value: Any) -> str:
-        """How whoever gave the table writes an argument."""
+        """Format an argument as the one who gave the table would write it."""
         return (self.file or CsvFile("")).format_argument(name, value)
 
     def in_python(self, advice: str) -> str:
-        """`advice` that only Python code can follow; nothing for the command line."""
+        """Return `advice` that only Python code can follow; nothing for the command line."""
         return "" if self.file and self.file.on_command_line else advice
 
     def column(self, name: Any) -> Any:
         return self.frame[name].iloc[self.positions]
 
     def locate_rows(self, rows: Any) -> str:
-        """Rows of this split (numbers, or a mask) as the caller can paste them: the first five."""
+        """Format rows of this split (numbers, or a mask) as code that the caller can paste: the first five."""
         rows = np.asarray(rows)
         rows = self.positions[np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)].tolist()
         if self.file:
@@ -76,14 +76,14 @@ class Split(NamedTuple):
         return self.row_template.format(", ".join(map(str, rows[:5]))) + more
 
     def format_drop(self, columns: Sequence[Any]) -> str:
-        """How the caller would write this split without some columns."""
+        """Format this split without some columns, as the caller would write it."""
         return self.drop_template.format(split=self.name, columns=list(columns))
 
 
 def open_splits(
     train: Any, valid: Any, test: Any, text: Any, required: Sequence[Any], optional: Sequence[Any], seed: int
 ) -> Tuple[Split, Split, Optional[Split]]:
-    """Train, valid and test, not empty, with the columns in `required`; those in `optional` may lack in test."""
+    """Open train, valid and test, not empty, with the columns in `required`; test may lack those in `optional`."""
     whole = _open_split(train, "train", optional)
     _check_columns(whole, [*required, *optional])
     valid_column = valid if isinstance(valid, str) and valid in whole.frame.columns else None
@@ -105,7 +105,7 @@ def open_splits(
 
 
 def unique_tables(splits: Sequence[Split]) -> List[Split]:
-    """Return the tables of these rows, each once: what is drawn for validation is a row of train to its owner."""
+    """Return the tables of these rows, each once: to the caller, rows drawn for validation are rows of train."""
     tables: List[Split] = []
     for split in splits:
         if not any(split.frame is table.frame for table in tables):
@@ -114,7 +114,7 @@ def unique_tables(splits: Sequence[Split]) -> List[Split]:
 
 
 def _to_numbers_if_numeric(column: Any) -> Any:
-    """A column of str, stripped; as numbers if each is one."""
+    """Strip a column of str; return numbers if each value is one."""
     import pandas as pd
 
     stripped = column.str.strip()
@@ -156,7 +156,7 @@ def _open_split(given: Any, name: str, labels: Sequence[Any]) -> Split:
 
 
 def _convert_label_columns(split: Split, labels: Sequence[Any]) -> Split:
-    """Label columns of a file are stripped, and numbers where they hold numbers throughout."""
+    """Strip a file's label columns, and convert those that hold nothing but numbers."""
     if split.file is None:
         return split
     return split._replace(
@@ -290,7 +290,7 @@ def _split_by_column(whole: Split, valid_column: str) -> Tuple[Split, Split]:
 
 
 def _is_list_like(given: Any) -> bool:
-    """A list or anything like it, as a column of a frame or of a dataset."""
+    """Return whether `given` is a list or like one, such as a column of a frame or of a dataset."""
     import pandas as pd
 
     return isinstance(given, (collections.abc.Sequence, np.ndarray, pd.Series)) and not isinstance(given, str)

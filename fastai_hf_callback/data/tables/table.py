@@ -32,18 +32,18 @@ class CsvFile(NamedTuple):
     on_command_line: bool = False
 
     def format_argument(self, name: str, value: Any) -> str:
-        """How an argument is written by whoever named the file."""
+        """Format an argument as the one who named the file would write it."""
         return f"--{name} {value}" if self.on_command_line else f"{name}={value}"
 
     def format_reader_option(self, name: str, value: str = "") -> str:
-        """How ``sep`` or ``encoding`` is given, with or without a value to write."""
+        """Format how ``sep`` or ``encoding`` is given, with or without a value to write."""
         if self.on_command_line:
             return f"--{name} {value if value[:1].isalnum() else repr(value)}" if value else f"--{name}"
         return f"pd.read_csv(path, {name}={repr(value) if value else '...'})"
 
 
 def read_frame(file: CsvFile) -> Any:
-    """Every column of a file as text; columns may have one name, as the header may say it twice.
+    """Read every column of a file as text; two columns may have one name, if the header has it twice.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def read_frame(file: CsvFile) -> Any:
         raise InvalidInputError(f"{path}: not {file.encoding} ({error}); write {option}, or save it as UTF-8") from None
     except pd.errors.EmptyDataError:
         raise InvalidInputError(f"{path}: the file is empty; expected a header line and rows") from None
-    except Exception as error:  # pandas and a dozen unpackers fail in their own ways; what they said is handed on
+    except Exception as error:  # pandas and a dozen unpackers fail in their own ways; their messages are passed on
         said = " ".join(str(error).split())
         raise InvalidInputError(
             f"{path}: not readable as CSV ({said}); write {file.format_reader_option('sep')}, or repair it"
@@ -109,7 +109,7 @@ def check_column(frame: Any, column: Any, name: str, file: CsvFile, frame_expres
 
 
 def suggest_rename(frame_expression: str, columns: Sequence[str], column: Any) -> str:
-    """How a table gets the column: the only one it has, or one that the reader knows."""
+    """Suggest code that renames the only column, or one that the reader puts in, to the missing one."""
     only = columns[0] if len(columns) == 1 else "..."
     return f"{frame_expression}.rename(columns={{{only!r}: {column!r}}})"
 

@@ -1,6 +1,6 @@
 """Label columns -> targets, the same numbers in every split, or one line that says what is wrong with them.
 
-Stands between ``splits.py`` (rows) and ``examples.py`` (the whole). Imports pandas when it is used.
+Between ``splits.py`` (rows) and ``examples.py`` (the whole). Imports pandas when it is used.
 """
 
 from typing import Any, List, Optional, Sequence, Tuple
@@ -39,7 +39,7 @@ TASKS = (
     "token-classification",
     "question-answering",
 )
-# Share of values that are neither 0 nor 1 below which columns are taken for labels with mistakes in them.
+# Columns with a smaller share of values other than 0 and 1 are taken for labels with mistakes in them.
 MAX_STRAY_SHARE = 0.5
 
 
@@ -47,7 +47,7 @@ MAX_STRAY_SHARE = 0.5
 
 
 def choose_task(train: Split, text: Any, labels: List[Any], given: Optional[str]) -> str:
-    """The task that was given, or the one that the columns of train speak for."""
+    """Return the task that was given, or the one that the columns of train indicate."""
     if given is not None:
         return _validate_task(given, labels)
     for label in labels:
@@ -91,7 +91,7 @@ def _choose_multi_label_or_regression(train: Split, labels: List[Any]) -> str:
     wrong = [parse_binary_column(train, label)[1] for label in labels]
     if all(mask is None for mask in wrong):
         return "multi_label_classification"
-    if all(mask is None or mask.mean() < MAX_STRAY_SHARE for mask in wrong):  # a stray value changes no task
+    if all(mask is None or mask.mean() < MAX_STRAY_SHARE for mask in wrong):  # a stray value does not change the task
         for label in labels:
             _read_binary_column(train, label)
     return _check_regression_columns(train, labels)
@@ -111,7 +111,7 @@ def _check_regression_columns(train: Split, labels: List[Any]) -> str:
 
 
 def _choose_multi_label_of_lists(train: Split, text: Any, label: Any, column: Any) -> str:
-    """A label for each word of a text that is not yet in words would be misread as several labels per text."""
+    """Choose several labels per text; refuse what looks like a label per word of texts not split into words."""
     per_word = [
         isinstance(of_text, str) and is_list(held) and len(of_text.split()) == len(held)
         for of_text, held in zip(train.column(text), column)
@@ -126,7 +126,7 @@ def _choose_multi_label_of_lists(train: Split, text: Any, label: Any, column: An
 
 
 def _check_no_stringified_lists(train: Split, label: Any) -> None:
-    """What ``to_csv`` makes of lists."""
+    """Refuse lists written as text, as ``to_csv`` does."""
     column = train.column(label)
     texts = [value for value in column.tolist() if isinstance(value, str)]
     if len(texts) == len(column) and all(text.startswith("[") and text.endswith("]") for text in texts):
@@ -145,7 +145,7 @@ def _check_no_stringified_lists(train: Split, label: Any) -> None:
 def read_targets(
     splits: Sequence[Split], labels: List[Any], task: str, classes: Optional[Sequence[Any]], task_given: bool = False
 ) -> Tuple[List[str], List[Any]]:
-    """Names, and the targets of each split; the first is train. `task_given`: by the caller, not from the columns."""
+    """Return names, and each split's targets; train is first. `task_given`: by the caller, not from the columns."""
     for table in unique_tables(splits):
         for label in labels:
             check_no_missing(table, label)
