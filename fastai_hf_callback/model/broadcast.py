@@ -1,4 +1,4 @@
-"""Whether a loss pairs every row with its own target, or silently broadcasts. Imports torch and ``rng``.
+"""The check whether a loss pairs each row with its own target, or silently broadcasts. Imports torch and ``rng``.
 
 ``(batch, 1)`` against ``(batch,)`` under a mean squared error compares every output with every
 target; the loss still falls, to that of the mean, and the metric stands still.
@@ -80,8 +80,10 @@ def _reads_target(loss: Callable[..., Tensor], output: Tensor, target: Tensor) -
 
 
 def _synthetic_outputs(output: Tensor, target: Tensor) -> Iterator[Tensor]:
-    """Distinct values, irregular so that no sums agree by accident, strictly inside the targets' range: there every
-    loss bends (outside it a mean absolute error is a straight line, on which rows may change places unnoticed)."""
+    """Make distinct outputs, irregular so that no sums agree by accident, strictly inside the targets' range.
+
+    There every loss bends; outside, a mean absolute error is a straight line, on which rows may swap places unnoticed.
+    """
     low, high = _value_range(target)
     count = torch.arange(1.0, output.numel() + 1, device=output.device, dtype=torch.float64)
     for ratio in (0.6180339887498949, 0.7548776662466927):
@@ -103,7 +105,7 @@ def _is_close(a: Tensor, b: Tensor) -> bool:
 
 
 def _broadcast_shape(output: Tensor, target: Tensor) -> Optional[torch.Size]:
-    """The shape both would be broadcast to; None where they are equal, scalar, or do not fit."""
+    """Return the shape both would be broadcast to; None where they are equal, scalar, or do not fit."""
     if output.shape == target.shape or output.dim() == 0 or target.dim() == 0:
         return None
     try:

@@ -1,7 +1,7 @@
-"""Which leaves a loss's autograd graph reaches. Imports torch only.
+"""The leaves that a loss's autograd graph reaches. Imports torch only.
 
-Walking the graph once costs under a millisecond on a model of a hundred parameters, and says what no
-look at the weights can: decoupled weight decay moves them even when no gradient arrives.
+Walking the graph once costs under a millisecond on a model of a hundred parameters, and shows what the weights
+themselves cannot: decoupled weight decay moves them even when no gradient arrives.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ __all__ = ["ReachedLeaves", "find_reached_leaves"]
 
 @dataclass
 class ReachedLeaves:
-    """What a walk from a loss found.
+    """The result of a walk through a loss's graph.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ def find_reached_leaves(loss: Tensor) -> ReachedLeaves:
 
 
 def _record_leaf(node: Any, found: ReachedLeaves) -> None:
-    if isinstance(node, BackwardCFunction):  # a Python function; its saved tensors are not to be looked at
+    if isinstance(node, BackwardCFunction):  # a Python function; its saved tensors must not be read
         found.opaque.append(type(node).__name__)
         return
     leaf = getattr(node, "variable", None)  # only AccumulateGrad nodes have one

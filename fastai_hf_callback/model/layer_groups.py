@@ -1,7 +1,8 @@
 """A model's parts in the order of its depth: embeddings, blocks, head. Imports torch and ``errors``.
 
-No table of architectures. The model says it itself: blocks are what stands in a list; the module that holds the list
-is the encoder; the body is the encoder and its embeddings; the head is what stands outside the body, or after.
+There is no table of architectures; the model's structure tells: blocks are the modules in a list; the module that
+holds the list is the encoder; the body is the encoder and its embeddings; the head is whatever is outside the body,
+or after it.
 """
 
 from numbers import Integral
@@ -22,15 +23,15 @@ EMBEDDINGS = 0  # depth: then the blocks, counted from 1, then the head
 
 
 def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[ModuleOrParameter]]:
-    """Embeddings, the encoder's blocks in even groups, and the head, each as the parts that own parameters.
+    """Build groups of the parts that own parameters: embeddings, the encoder's blocks in even groups, and the head.
 
     Parameters
     ----------
     model : nn.Module
         Any model whose encoder is a list of blocks; wrappers around it do not matter.
     n : int, optional
-        How many groups: 2 are body and head, from 3 the first is the embeddings. By default five (the encoder in
-        three), or as many as a small model has.
+        How many groups: 2 are body and head; with at least 3 the first is the embeddings. By default five (the encoder
+        in three), or as many as a small model has.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[M
 
 
 class _OwnedPart(NamedTuple):
-    """A part, the module that owns it, and where that stands."""
+    """A part, the module that owns it, and the position of that module."""
 
     value: ModuleOrParameter
     owner: nn.Module
@@ -85,7 +86,7 @@ class _OwnedPart(NamedTuple):
 
 
 def _find_parts(model: nn.Module) -> List[_OwnedPart]:
-    """Every leaf module with parameters and every lone parameter, in the order of registration."""
+    """Find every leaf module with parameters and every lone parameter, in the order of registration."""
     found = []
     for position, (path, module) in enumerate(_modules_by_path(model).items()):
         own = list(module.parameters(recurse=False))
@@ -103,7 +104,7 @@ def _parameter_ids_of_modules(parts: List[_OwnedPart]) -> Set[int]:
 
 
 def _merge_tied_depths(parts: List[_OwnedPart], depths: List[int], head: int) -> List[int]:
-    """Parts that share a parameter, at one depth: the head's if it is among them, else the first."""
+    """Give parts that share a parameter one depth: the head's if it is among them, else the first."""
     depths = list(depths)
     changed = True
     while changed:
@@ -134,7 +135,7 @@ class _BlockStack(NamedTuple):
 
 
 class _Layout:
-    """What a model's structure says about the depth of its parts."""
+    """The structure of a model, which determines the depth of its parts."""
 
     def __init__(self, model: nn.Module):
         self.modules = _modules_by_path(model)
@@ -157,10 +158,10 @@ class _Layout:
         self._tail_is_head = all(self.depth(part) != self.head for part in self.parts)
 
     def depth(self, part: _OwnedPart) -> int:
-        """0 for the embeddings, the number of the block, or the head's.
+        """Return 0 for the embeddings, the number of the block, or the head's.
 
-        What stands next to the blocks in the encoder goes with the last of them, a final norm for one, unless the
-        model has no other head; what stands next to the encoder and after it, such as a pooler, is the head.
+        A part next to the blocks in the encoder, such as a final norm, goes with the last of them, unless the model
+        has no other head; a part next to the encoder and after it, such as a pooler, is the head.
         """
         if id(part.owner) in self._block_of:
             return self._block_of[id(part.owner)]
@@ -186,7 +187,7 @@ class _Layout:
         return EMBEDDINGS if comes_before and embeds else self.head
 
     def _find_body_path(self) -> Path:
-        """The innermost module that holds all blocks and an embedding; without any, that holds all blocks."""
+        """Find the innermost module with all blocks and an embedding; if there is none, that with all blocks."""
         common = self._stacks[0].parent
         for stack in self._stacks[1:]:
             common = common[: _common_length(common, stack.parent)]
@@ -202,7 +203,10 @@ class _Layout:
 
 
 def _says_embedding(part: _OwnedPart, around: Path) -> bool:
-    """An embedding registered after the blocks (DeBERTa's), or what is named for one (BART's layernorm_embedding)."""
+    """Return whether a part is an embedding registered after the blocks (DeBERTa's), or has the name of one.
+
+    As BART's ``layernorm_embedding`` has.
+    """
     return isinstance(part.owner, nn.Embedding) or any("emb" in name for name in part.path[len(around) :])
 
 
@@ -218,7 +222,7 @@ def _common_length(a: Path, b: Path) -> int:
 
 
 def _find_stacks(modules: Dict[Path, nn.Module]) -> List[_BlockStack]:
-    """The outermost lists of blocks, without those whose blocks are small, in the order of registration."""
+    """Find the outermost lists of blocks, without those whose blocks are small, in the order of registration."""
     lists = [path for path, module in modules.items() if path and _is_stack(module)]
     outermost = [path for path in lists if not any(_is_inside(path, other) for other in lists if other != path)]
     sizes = {path: _mean_size(_list_blocks(modules[path])) for path in outermost}
@@ -230,7 +234,7 @@ def _find_stacks(modules: Dict[Path, nn.Module]) -> List[_BlockStack]:
 
 
 def _is_stack(module: nn.Module) -> bool:
-    """A list of modules that each hold several that own parameters: no list of layers, of norms, of heads."""
+    """Return whether each item holds several modules with parameters: then it is no list of layers, norms or heads."""
     items = list(module.children())
     if isinstance(module, nn.Sequential) and (len(items) < 2 or len({type(item) for item in items}) > 1):
         return False
@@ -242,13 +246,13 @@ def _is_composite(item: nn.Module) -> bool:
 
 
 def _list_blocks(stack: nn.Module) -> List[nn.Module]:
-    """The blocks of a list; an item that is but a list of blocks itself (ALBERT, Funnel) counts as these."""
+    """List the blocks of a list; an item that is only a list of blocks itself (ALBERT, Funnel) counts as these."""
     inner = [(item, _find_inner_stack(item)) for item in stack.children()]
     return [block for item, within in inner for block in (_list_blocks(within) if within is not None else [item])]
 
 
 def _find_inner_stack(item: nn.Module) -> Optional[nn.Module]:
-    """The list of blocks of one class that holds all parameters of `item`, if there is one."""
+    """Find the list of blocks of one class that holds all parameters of `item`, if there is one."""
     own = {id(p) for p in item.parameters()}
     return next(
         (
@@ -265,7 +269,7 @@ def _mean_size(blocks: List[nn.Module]) -> float:
 
 
 def _merge_parallel_stacks(modules: Dict[Path, nn.Module], kept: List[Path]) -> List[_BlockStack]:
-    """Lists side by side and equally long are one: a block is spread over them, its norms' lists included."""
+    """Merge equally long lists of one parent: a block is spread over them, its norms' lists included."""
     stacks, done = [], set()
     for path in kept:
         parent = path[:-1]
@@ -299,7 +303,7 @@ def _group_depths(depths: List[int], head: int, n: Optional[int]) -> List[List[i
 
 
 def _split_evenly(blocks: List[int], k: int) -> List[List[int]]:
-    """`k` lists in a row, whose lengths differ by one at most."""
+    """Split `blocks` into `k` consecutive lists, whose lengths differ by one at most."""
     return [blocks[len(blocks) * i // k : len(blocks) * (i + 1) // k] for i in range(k)]
 
 

@@ -1,6 +1,6 @@
-"""Losses of heads whose outputs and targets do not stand side by side: spans, and the next token. Imports torch.
+"""Losses of heads whose outputs and targets are not aligned: spans, and the next token. Imports torch.
 
-Both fastais take them as ``loss_func``; ``reduction``, ``activation`` and ``decodes`` are what fastai 2 asks them for.
+Both fastais take them as ``loss_func``; fastai 2 uses ``reduction``, ``activation`` and ``decodes``.
 """
 
 from typing import Any
@@ -43,13 +43,13 @@ class SpanLoss(nn.Module):
         return losses.view(-1, 2).mean(1) if self.reduction == "none" else losses
 
     def activation(self, outputs: Any) -> Any:
-        """Probabilities, in the form of `outputs`."""
+        """Return probabilities, in the form of `outputs`."""
         if isinstance(outputs, (tuple, list)):
             return tuple(part.softmax(-1) for part in outputs)
         return outputs.softmax(-1)
 
     def decodes(self, probabilities: Any) -> Tensor:
-        """The most probable span of each row, int64, ``(rows, 2)``."""
+        """Return the most probable span of each row, int64, ``(rows, 2)``."""
         return best_spans(stack_logits(probabilities).log())
 
 
@@ -87,9 +87,9 @@ class NextTokenLoss(nn.Module):
         return losses.view(ids.shape).sum(1) / (ids != IGNORE_INDEX).sum(1).clamp(min=1).to(losses.dtype)
 
     def activation(self, logits: Tensor) -> Tensor:
-        """Probabilities, float ``(rows, width, vocabulary)``."""
+        """Return probabilities, float ``(rows, width, vocabulary)``."""
         return logits.softmax(-1)
 
     def decodes(self, probabilities: Tensor) -> Tensor:
-        """At each position the token that is predicted to come next, int64, ``(rows, width)``."""
+        """Return for each position the predicted next token, int64, ``(rows, width)``."""
         return probabilities.argmax(-1)

@@ -1,6 +1,7 @@
-"""What fastai lacks for this work: mean column-wise AUC, and the constant predictor behind the base rate.
+"""Metrics that fastai lacks: mean column-wise AUC, and the constant predictor behind the base rate.
 
-Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai1/metrics.py``.
+Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai1/metrics.py`` and
+``fastai2/metrics.py``.
 """
 
 import math
@@ -23,7 +24,7 @@ MAX_CLASSES = 20
 
 
 def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmoid: bool = True) -> Tensor:
-    """The article's metric: the share of labels on whose side of `thresh` the probability falls.
+    """Compute the article's metric: the share of labels whose probability is on the right side of `thresh`.
 
     fastai's own compares with bytes, which torch has refused for bool and misread for some others since 1.2.
 
@@ -52,7 +53,7 @@ def accuracy_thresh(outputs: Tensor, targets: Tensor, thresh: float = 0.5, sigmo
 
 
 def mean_columnwise_auc(outputs: Tensor, targets: Tensor) -> float:
-    """Mean of the columns' areas under the ROC curve, Jigsaw's measure.
+    """Compute the mean of the columns' areas under the ROC curve, Jigsaw's measure.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def _check_columns(metric: str, outputs: Tensor, targets: Tensor) -> None:
 
 
 def compute_constant_output(targets: Tensor, width: int, loss_func: Optional[Callable[..., Any]] = None) -> Tensor:
-    """The best constant output for `targets`: one row that a predictor without input would give.
+    """Compute the best constant output for `targets`: one row that a predictor without input would give.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def compute_constant_output(targets: Tensor, width: int, loss_func: Optional[Cal
     width : int
         Size of the model's last output dimension.
     loss_func : callable, optional
-        Chooses between the closed forms (log frequencies, log odds, means) the one it likes best.
+        The closed form (log frequencies, log odds, means) with the lowest loss is chosen.
 
     Returns
     -------
@@ -121,12 +122,12 @@ def compute_constant_output(targets: Tensor, width: int, loss_func: Optional[Cal
 
 
 def score_best_constant(metric: Callable[..., Any], outputs: Tensor, targets: Tensor) -> float:
-    """What `metric` says of the best constant output, in place of `outputs`."""
+    """Compute `metric` of the best constant output, in place of `outputs`."""
     return float(metric(compute_constant_output(targets, outputs.shape[-1]).expand_as(outputs), targets))
 
 
 def build_single_class_outputs(targets: Tensor, width: int) -> List[Tensor]:
-    """Rows of a model that has collapsed and says one thing of every text.
+    """Build the outputs of collapsed models, which predict one class for every text.
 
     Parameters
     ----------
@@ -172,5 +173,5 @@ def _compute_loss(row: Tensor, targets: Tensor, loss_func: Callable[..., Any]) -
         with torch.no_grad():
             shape = (len(targets), *row.shape) if targets.dim() > 1 or len(row) > 1 else targets.shape
             return float(loss_func(row.expand(shape).contiguous(), targets))
-    except Exception:  # a loss that cannot be asked does not choose
+    except Exception:  # a loss that cannot be computed does not choose
         return math.inf

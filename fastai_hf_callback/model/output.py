@@ -1,4 +1,4 @@
-"""What a Hugging Face model returned -> the tensor the loss needs. Imports torch and ``errors`` only.
+"""The output of a Hugging Face model -> the tensor the loss needs. Imports torch and ``errors`` only.
 
 Nothing here copies, casts or detaches: the tensor that comes out is the object the model made.
 """
@@ -55,7 +55,7 @@ def unwrap(output: Any, element: Element = None) -> Union[Tensor, Tuple[Tensor, 
         return output
     if element is None:
         if type(output) is tuple and output and isinstance(output[0], Tensor) and output[0].dim() > 1:
-            return output[0]  # what nearly every model of 2019 returns, every batch: no need to look further
+            return output[0]  # what nearly every model of 2019 returns, in every batch: the fast path
         return _find_logits(output, output)
     if callable(element):
         return _select_by_callable(output, element)
@@ -162,8 +162,10 @@ def _loss_only_error(whole: Any) -> OutputError:
 
 
 def _is_loss(first: Any, second: Any) -> bool:
-    """Whether element 0 is a loss: 0-dimensional, or one value per device (DataParallel), which is
-    told from flattened logits by being shorter than the batch of the element after it."""
+    """Return whether element 0 is a loss: 0-dimensional, or one value per device (DataParallel).
+
+    The latter differs from flattened logits in being shorter than the batch of the element after it.
+    """
     if not isinstance(first, Tensor):
         return False
     if first.dim() == 0:
@@ -236,7 +238,7 @@ def _expect_tensor(value: Any, output: Any, how: str) -> Tensor:
 
 
 def _named_values(output: Any) -> Optional[Dict[Any, Any]]:
-    """Names and values of whatever has names (a ``ModelOutput`` is a mapping), else None."""
+    """Return names and values of whatever has names (a ``ModelOutput`` is a mapping), else None."""
     if isinstance(output, Mapping):
         return {k: output[k] for k in output}
     if isinstance(output, tuple) and hasattr(output, "_fields"):
@@ -247,7 +249,7 @@ def _named_values(output: Any) -> Optional[Dict[Any, Any]]:
 
 
 def tensors_in(output: Any) -> Iterator[Tensor]:
-    """All tensors of a nested output or batch, in order."""
+    """Yield all tensors of a nested output or batch, in order."""
     if isinstance(output, Tensor):
         yield output
         return

@@ -1,4 +1,4 @@
-"""A name or folder -> tokenizer and model with a head, from whichever Hugging Face library is there.
+"""A name or folder -> tokenizer and model with a head, from whichever Hugging Face library is installed.
 
 Imports pytorch-transformers or transformers when it loads, never before.
 """
@@ -26,7 +26,7 @@ _LEGACY_CLASS_PREFIXES = {
     "xlnet": "XLNet",
     "xlm": "XLM",
 }
-# Nor does its save_pretrained write a model_type; a weight's name tells the architecture then.
+# Nor does its save_pretrained write a model_type; then a weight's name shows the architecture.
 _LEGACY_WEIGHT_PREFIXES = {
     "bert": "bert.embeddings.",
     "distilbert": "distilbert.embeddings.",
@@ -37,7 +37,7 @@ _LEGACY_WEIGHT_PREFIXES = {
 
 
 class Pretrained(NamedTuple):
-    """What one name or folder holds.
+    """The tokenizer and model of one name or folder.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def load_pretrained(name: str) -> Pretrained:
         try:
             with silence_logs():
                 source = load(import_module(library), name)
-        except Exception as error:  # each library fails in its own ways; what it said is handed on
+        except Exception as error:  # each library fails in its own ways; its message is passed on
             reasons.append(f"{library}: {_shorten(error)}")
         else:
             _check_vocabulary(name, source.tokenizer)
@@ -157,7 +157,7 @@ def _load_pytorch_transformers(library: Any, name: str) -> Pretrained:
 
 
 def _filter_fitting_weights(name: str, model_class: Any, config: Any) -> Tuple[Dict[str, Any], List[str]]:
-    """A folder's weights without those of another size, which pytorch-transformers refuses, and the names of these."""
+    """Return a folder's weights without those of another size, which pytorch-transformers refuses, and their names."""
     path = Path(name) / "pytorch_model.bin"
     if not path.is_file() or model_class.__name__.startswith("Auto"):
         return {}, []
@@ -189,7 +189,7 @@ def _load_transformers(library: Any, name: str) -> Pretrained:
 
 @contextmanager
 def _hide_progress_bars(library: Any) -> Iterator[None]:
-    """No bar on stderr while weights are loaded, where errors are one line."""
+    """Hide the bars on stderr while weights are loaded: there, errors are one line."""
     settings = library.utils.logging
     shown = settings.is_progress_bar_enabled()
     settings.disable_progress_bar()
@@ -202,7 +202,7 @@ def _hide_progress_bars(library: Any) -> Iterator[None]:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Whatever a library says of weights and config that cannot be made a model, as one line that names them."""
+    """Turn any error of a library about weights and config that do not make a model into one line that names them."""
     try:
         yield
     except InvalidInputError:
@@ -230,7 +230,7 @@ def _check_weights_loaded(name: str, model: Any, new: List[str], mismatched: Lis
 
 
 def _detect_architecture(name: str) -> Optional[str]:
-    """The architecture that a folder's config names, or its weights show; None for a name of the library."""
+    """Return the architecture that a folder's config names, or its weights show; None for a name of the library."""
     config = _read_config(name)
     if not config:
         return None

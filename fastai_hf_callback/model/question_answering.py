@@ -1,4 +1,4 @@
-"""Where an answer begins and where it ends: a question answering model's two outputs as one tensor, and its metrics.
+"""Spans of answers: a question answering model's two outputs as one tensor, and its metrics.
 
 Imports torch and numpy. One tensor, because both fastais put predictions together, keep and compare single tensors.
 """
@@ -19,7 +19,7 @@ LOGIT_NAMES = ("start_logits", "end_logits")
 
 
 def span_logits(output: Any) -> Tensor:
-    """Both outputs of a ``...ForQuestionAnswering`` model in one tensor: write ``HFCallback(element=span_logits)``.
+    """Stack both outputs of a ``...ForQuestionAnswering`` model: write ``HFCallback(element=span_logits)``.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def span_logits(output: Any) -> Tensor:
 
 
 def best_spans(scores: Any) -> Tensor:
-    """The most probable span of each row, which does not end before it begins.
+    """Find the most probable span of each row that does not end before it begins.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def best_spans(scores: Any) -> Tensor:
 
 
 def span_exact_match(outputs: Any, *targets: Tensor) -> Tensor:
-    """A metric: the share of rows whose span is predicted to the token (exact match).
+    """Compute the share of rows whose span is predicted to the token (exact match); a metric.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def span_exact_match(outputs: Any, *targets: Tensor) -> Tensor:
 
 
 def span_f1(outputs: Any, *targets: Tensor) -> Tensor:
-    """A metric: how much of the predicted spans and the right ones is common, in tokens (F1), over rows.
+    """Compute how much of the predicted spans and the right ones is common, in tokens (F1), over rows; a metric.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def span_f1(outputs: Any, *targets: Tensor) -> Tensor:
 
 
 def stack_logits(outputs: Any) -> Tensor:
-    """A pair of outputs as one tensor; one tensor as it is."""
+    """Stack a pair of outputs to one tensor; return one tensor as it is."""
     if isinstance(outputs, (tuple, list)) and len(outputs) == 2:
         outputs = torch.stack(tuple(outputs), 1)
     if not isinstance(outputs, Tensor) or outputs.dim() != 3 or outputs.shape[1] != 2:
@@ -123,7 +123,7 @@ def stack_logits(outputs: Any) -> Tensor:
 
 
 def stack_targets(targets: Tuple[Tensor, ...]) -> Tensor:
-    """First and last token of each row, int64, ``(rows, 2)``, given as that or as two of ``(rows,)``."""
+    """Return first and last token of each row, int64, ``(rows, 2)``, given as that or as two of ``(rows,)``."""
     target = targets[0] if len(targets) == 1 else torch.stack(targets, 1) if len(targets) == 2 else None
     if target is None or target.dim() != 2 or target.shape[1] != 2:
         raise InvalidInputError(

@@ -1,6 +1,6 @@
-"""What must hold in the first training batch of a fit, or training would go on and the metrics never move.
+"""Checks of a fit's first training batch: if one fails, training would go on and the metrics never move.
 
-Stands between ``gradient_flow.py`` and ``broadcast.py``, which measure, and the callbacks of both fastais, which ask.
+``gradient_flow.py`` and ``broadcast.py`` measure; the callbacks of both fastais call these checks.
 """
 
 import warnings
@@ -24,7 +24,7 @@ def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
     ----------
     batch : Tensor or sequence of Tensor
     remedy : str
-        What the user is to take away, for the message.
+        What the user should remove, for the message.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
 def check_first_output(
     logits: Any, target: Any, loss_func: Optional[Callable[..., Any]], patch: Optional[str], registered_in: str
 ) -> bool:
-    """Warn of a patched loop, refuse a loss that broadcasts, and return whether this batch could tell that it does not.
+    """Warn about a patched loop, refuse a loss that broadcasts, and return whether this batch could tell.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def check_first_output(
         As the loss takes them.
     loss_func : callable or None
     patch : str or None
-        Whose code stands in fastai's loop, where it is not fastai's own.
+        The code that is in the place of fastai's loop; None where the loop is fastai's own.
     registered_in : str
         The ``Learner``'s argument that holds ``HFCallback``.
 

@@ -1,4 +1,4 @@
-"""``HFModel``: what fastai hands over -> a Hugging Face model called by name. Imports torch and ``errors``.
+"""``HFModel``: a batch as fastai passes it -> a Hugging Face model called by name. Imports torch and ``errors``.
 
 Hugging Face models agree on the names of their inputs and on nothing else: the second positional
 argument of ``forward`` is token types in one, the mask in the next, lengths in a third, and moves
@@ -70,7 +70,7 @@ class HFModel(nn.Module):
         self.input_names = _check_input_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
         self.pad_token_id = _check_pad_token_id(pad_token_id)
         self.model = _check_model(model)
-        self.first_position: Optional[int] = None  # where positions are to be counted past padding in front
+        self.first_position: Optional[int] = None  # set if positions must be counted after the padding in front
         if isinstance(inputs, BatchSpec):
             inputs.check(_unwrap_model(self.model))
             if inputs.padding.side == "left":
@@ -87,7 +87,7 @@ class HFModel(nn.Module):
 
         Returns
         -------
-        Whatever the model returns, untouched.
+        The model's own output, unchanged.
         """
         named = self._name_inputs(batch)
         self._check_against_forward(named)
@@ -107,9 +107,9 @@ class HFModel(nn.Module):
 
     # -- checkpoints: the bare model's keys, both ways and nested ---------------------------------
 
-    # torch overloads it, to return a dict of the caller's own class where he gives one; his arguments go through.
+    # torch overloads it, to return a dict of the caller's own class where one is given; all arguments are passed on.
     def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
-        """The bare model's ``state_dict``: same keys, same tensors."""
+        """Return the bare model's ``state_dict``: same keys, same tensors."""
         return self.model.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: Mapping, *args: Any, **kwargs: Any) -> Any:
@@ -191,7 +191,7 @@ class HFModel(nn.Module):
         return {**named, "attention_mask": ids.ne(pad_token_id).long()}
 
     def _add_position_ids(self, named: Dict[str, Any]) -> Dict[str, Any]:
-        """Padded in front, a text's positions begin where it does; or they, and its logits, depend on its batch."""
+        """Let positions begin at a text padded in front; else they, and its logits, would depend on its batch."""
         mask = named.get("attention_mask")
         if (
             self.first_position is None
@@ -259,7 +259,7 @@ def _check_pad_token_id(pad_token_id: Any) -> Optional[int]:
 
 
 def _unwrap_model(model: nn.Module) -> nn.Module:
-    """The model inside DataParallel (``module``) and ``torch.compile`` (``_orig_mod``)."""
+    """Return the model inside DataParallel (``module``) and ``torch.compile`` (``_orig_mod``)."""
     while True:
         inner = model._modules.get("_orig_mod") or (
             model._modules.get("module") if isinstance(model, nn.DataParallel) or _is_ddp(model) else None
@@ -274,7 +274,7 @@ def _is_ddp(model: nn.Module) -> bool:
 
 
 def _forward_parameters(model: nn.Module) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
-    """Names that ``forward`` takes, those without a default, and whether it takes any name."""
+    """Return the names that ``forward`` takes, those without a default, and whether it takes any name."""
     function = getattr(model.forward, "__func__", None)
     if function is None:  # an instance's own forward; not cached, since it may hold the model alive
         return _read_signature(model.forward)
