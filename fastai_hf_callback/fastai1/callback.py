@@ -54,7 +54,7 @@ class HFCallback(Callback):
     """
 
     _order = -1000  # before every callback that reads last_output; MixedPrecision (999) turns tuples into lists
-    _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see broadcasts)
+    _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see does_loss_broadcast)
 
     def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
@@ -112,7 +112,7 @@ class HFCallback(Callback):
     def _store_output(self, output: Any, batch: Any) -> None:
         self._output = output
         tensor = next(tensors_in(batch), None)
-        # pred_batch and predict announce no end of a batch; there the output goes when its input goes.
+        # pred_batch and predict have no event at the end of a batch; there the output is dropped with its input.
         self._batch = None if tensor is None else weakref.ref(tensor, self._clear_batch)
 
     def _clear_batch(self, _: Optional[Any] = None) -> None:

@@ -30,13 +30,13 @@ __all__ = ["build_demo_factory", "train_article_recipe"]
 
 
 def build_demo_factory() -> Callable[[], Learner]:
-    """A function that makes the demo's learner, new each time."""
+    """Return a function that makes the demo's learner, new each time."""
     examples = build_demo_examples()
     return build_learner_factory(examples, _build_pretrained(examples), bs=BATCH_SIZE, max_length=MAX_LEN)
 
 
 def train_article_recipe() -> Learner:
-    """A learner fed as the article's was, on the bare model, after one epoch."""
+    """Train a learner on the article's batches and the bare model for one epoch, and return it."""
     examples = build_demo_examples()
     source = _build_pretrained(examples)
     train, valid = build_article_datasets(examples, source.tokenizer)

@@ -1,4 +1,4 @@
-"""``layer_groups`` for fastai 1: what ``learn.split`` takes."""
+"""``layer_groups`` for fastai 1: the argument of ``learn.split``."""
 
 from typing import List, Optional
 
@@ -63,7 +63,7 @@ def _flatten_group(group: List[ModuleOrParameter]) -> List[nn.Module]:
 
 
 def _split_by_decay(part: ModuleOrParameter) -> List[nn.Module]:
-    """`part` itself where all its parameters decay or none does; else a leaf for each parameter.
+    """Return `part` itself where all its parameters decay or none does; else a leaf for each parameter.
 
     Also where fastai could tell weight and bias apart itself: it would hand a frozen ``bias`` to the optimizer, which
     then decays it.
@@ -81,7 +81,7 @@ def _wrap_parameter(parameter: nn.Parameter) -> nn.Module:
 
 
 class _NoDecayParameter(nn.LayerNorm):
-    """A lone norm or bias. fastai tells what is not to decay by its class alone, so this bears one that it knows."""
+    """A lone norm or bias. fastai decides by class what does not decay, so this has one that it knows."""
 
     def __init__(self, parameter: nn.Parameter):
         nn.Module.__init__(self)

@@ -30,12 +30,12 @@ METRICS: Dict[str, Callable[[], List[Any]]] = {
 def build_learner_factory(
     examples: LabeledSplits, source: Pretrained, bs: int, max_length: int
 ) -> Callable[[], Learner]:
-    """A function that makes a new learner each time; texts are encoded here, once.
+    """Return a function that makes a new learner each time; texts are encoded here, once.
 
     Parameters
     ----------
     examples : LabeledSplits
-        With a valid part, and without a test.
+        With a validation set, and without a test set.
     source : Pretrained
         Tokenizer and model.
     bs : int

@@ -94,7 +94,7 @@ class WordAccuracy(Callback):
 
 
 def build_metrics_handler(metrics: Sequence[Any]) -> CallbackHandler:
-    """fastai's handler of `metrics`, for this process: fastai's own wait for the other processes at each batch."""
+    """Build fastai's handler of `metrics` for this process: fastai's own waits for other processes at each batch."""
     handler = CallbackHandler([], metrics)
     for metric in handler.metrics:
         if isinstance(metric, AverageMetric):

@@ -20,7 +20,7 @@ class HFCallback(Callback):
 
     Write ``Learner(dls, model, cbs=[HFCallback()])``: registered there it works in ``fit``, ``fine_tune``,
     ``lr_find``, ``validate``, ``get_preds``, ``predict``, ``show_results`` and ``Interpretation``. An output that
-    is a tensor already passes untouched. Inside ``learn.distrib_ctx`` it also sees that the processes share the texts
+    is a tensor already passes untouched. Inside ``learn.distrib_ctx`` it also makes the processes share the texts
     of ``text_data`` by length, each row once (``data/distributed_loader.py``).
 
     Parameters
@@ -44,7 +44,7 @@ class HFCallback(Callback):
 
     Notes
     -----
-    fastai 2 puts "Exception occured in `HFCallback` ..." before what an error says; the error is the same, and its
+    fastai 2 puts "Exception occured in `HFCallback` ..." before the message of an error; the error is the same, and its
     ``message`` and ``cause`` are unchanged. After an exception fastai keeps its last batch, and a kept output stays
     next to it, until the next run begins.
 
@@ -56,7 +56,7 @@ class HFCallback(Callback):
     """
 
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
-    _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see broadcasts)
+    _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see does_loss_broadcast)
 
     def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
         if isinstance(element, Learner):
@@ -114,7 +114,7 @@ class HFCallback(Callback):
         self._output = None
 
     def _shard_rows(self) -> None:
-        if "fastai.distributed" in sys.modules:  # it needs accelerate, and only whoever wants it has it
+        if "fastai.distributed" in sys.modules:  # it needs accelerate, which is imported only if the user does so
             from fastai_hf_callback.fastai2.data.distributed_loader import shard_loader
 
             self.learn.dl = shard_loader(self.learn)
@@ -137,6 +137,6 @@ class HFCallback(Callback):
 
 
 def _find_mixup_classes() -> Tuple[type, ...]:
-    """fastai's mixup and its like, where somebody has imported them: in some releases they need torchvision."""
+    """Find fastai's mixup callbacks, if they have been imported: in some releases they need torchvision."""
     module = sys.modules.get("fastai.callback.mixup")
     return tuple(getattr(module, name) for name in ("MixHandler", "MixUp", "CutMix") if hasattr(module, name))

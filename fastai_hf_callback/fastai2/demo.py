@@ -36,13 +36,13 @@ from .learner_factory import THRESHOLD, build_learner_factory
 
 __all__ = ["build_demo_factory", "train_article_recipe"]
 
-# fastai 1's epsilon. Beside fastai 2's own, 1e-5, the gradients of a BERT this small count for little: in the demo's
+# fastai 1's epsilon. With fastai 2's own, 1e-5, the gradients of a BERT this small count for little: in the demo's
 # three epochs its AUC stays at a constant predictor's 0.50 (seen: 0.483, 0.480, 0.496).
 ADAM = partial(Adam, eps=1e-8)
 
 
 def build_demo_factory() -> Callable[[], Learner]:
-    """A function that makes the demo's learner, new each time."""
+    """Return a function that makes the demo's learner, new each time."""
     examples = build_demo_examples()
     make_learner = build_learner_factory(examples, _build_pretrained(examples), bs=BATCH_SIZE, max_length=MAX_LEN)
 
@@ -55,7 +55,7 @@ def build_demo_factory() -> Callable[[], Learner]:
 
 
 def train_article_recipe() -> Learner:
-    """A learner fed as the article's was, on the bare model, after one epoch."""
+    """Train a learner on the article's batches and the bare model for one epoch, and return it."""
     examples = build_demo_examples()
     source = _build_pretrained(examples)
     loaders = [

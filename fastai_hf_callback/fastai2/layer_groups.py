@@ -1,4 +1,4 @@
-"""``layer_groups`` for fastai 2: what ``Learner(splitter=...)`` takes."""
+"""``layer_groups`` for fastai 2: the argument of ``Learner(splitter=...)``."""
 
 from typing import List, Optional
 

@@ -52,7 +52,7 @@ class _WholeSetMetric(_NamedMetric):
 
     @property
     def value(self) -> Optional[float]:
-        if self._outputs:  # scored once, and then the tensors go
+        if self._outputs:  # computed once, and then the tensors are dropped
             value = self._score(torch.cat(self._outputs), torch.cat(self._targets))
             self.reset()
             self._value = value
@@ -112,7 +112,7 @@ class WordAccuracy(_NamedMetric):
         counts = [
             count_correct_words(output[at : at + 1], target[at : at + 1], self.ahead) for at in range(len(target))
         ]
-        # Row by row: so processes that share the rows put them together.
+        # Row by row, so that the counts of processes that share the rows can be gathered.
         right, words = learn.to_detach(torch.tensor(counts, device=target.device)).sum(0).tolist()
         self._n_correct, self._n_words = self._n_correct + right, self._n_words + words
 
@@ -133,7 +133,7 @@ def score_constant(row: Tensor, outputs: List[Any], targets: List[Any], metrics:
     targets : list of Tensor
         The targets of each batch.
     metrics : list of Metric
-        As ``learn.metrics`` holds them; what they hold comes back.
+        As ``learn.metrics`` holds them; their state is restored.
 
     Returns
     -------
@@ -150,11 +150,11 @@ def score_constant(row: Tensor, outputs: List[Any], targets: List[Any], metrics:
 
 
 class UnavailableAttributeError(AttributeError):
-    """A metric asked for what no outputs and targets tell: the loss, the inputs."""
+    """Raised when a metric reads more than outputs and targets: the loss, the inputs."""
 
 
 class SingleBatchLearner(SimpleNamespace):
-    """What a metric asks of a learner, without one, in this process alone."""
+    """The attributes of a learner that a metric reads, of one batch in this process alone."""
 
     to_detach = staticmethod(partial(to_detach, gather=False))
 

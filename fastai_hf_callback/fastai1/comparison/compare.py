@@ -1,4 +1,4 @@
-"""``compare`` on fastai 1: what ``comparison/runner.py`` asks of it."""
+"""``compare`` on fastai 1: the adapter of ``comparison/runner.py``."""
 
 from contextlib import contextmanager
 from typing import Any, Callable, ContextManager, Dict, Iterator, Optional, Sequence, Union

@@ -22,7 +22,7 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     Parameters
     ----------
     element : int, str or callable
-        What is taken from the model's output: ``output[element]``, or ``element(output)``. The article
+        The part taken from the model's output: ``output[element]``, or ``element(output)``. The article
         takes 0.
 
     Raises
@@ -32,7 +32,7 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
 
     Notes
     -----
-    On leaving, also through an exception, the very function object that was there comes back.
+    On leaving, also through an exception, the very function object that was there is restored.
     """
     raise_if_patched()
     with patch.object(basic_train, "loss_batch", _build_article_loss_batch(element)):
@@ -40,7 +40,7 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
 
 
 def _build_article_loss_batch(element: Union[int, str, Callable[[Any], Any]]) -> Callable[..., Any]:
-    """The article's ``loss_batch_bert``: fastai 1's loop body with one line changed."""
+    """Build the article's ``loss_batch_bert``: fastai 1's loop body with one line changed."""
     take = element if callable(element) else itemgetter(element)
 
     def loss_batch(model, xb, yb, loss_func=None, opt=None, cb_handler=None):

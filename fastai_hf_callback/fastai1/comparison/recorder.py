@@ -1,4 +1,4 @@
-"""Records a fastai 1 run into a ``Trace``, and evaluates a learner without disturbing it."""
+"""The recorder of a fastai 1 run into a ``Trace``, and the evaluation of a learner without side effects."""
 
 import copy
 from typing import Any, List, Optional, Sequence
@@ -17,7 +17,7 @@ __all__ = ["TraceRecorder", "evaluate", "metric_names"]
 
 
 class TraceRecorder(Callback):
-    """Tells `writer` of every step and epoch of `learn`."""
+    """A recorder that passes every step and epoch of `learn` to `writer`."""
 
     _order = -2000  # before any callback that scales the loss or clips the gradients
 
@@ -47,7 +47,7 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     Parameters
     ----------
     learn : Learner
-        Only callbacks that change inputs or outputs take part; train mode and random states are put back.
+        Only callbacks that change inputs or outputs take part; train mode and random states are restored.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
 
 
 def metric_names(metrics: Sequence[Any]) -> List[str]:
-    """Names as fastai shows them, made unique."""
+    """Return the metrics' names as fastai shows them, made unique."""
     return make_unique_names(
         [
             getattr(metric, "name", None) or type(metric).__name__
@@ -83,7 +83,7 @@ def metric_names(metrics: Sequence[Any]) -> List[str]:
 
 
 class _OutputCollector(Callback):
-    _order = 2000  # after whatever changes the output
+    _order = 2000  # after every callback that changes the output
 
     def __init__(self) -> None:
         self.store = OutputStore()

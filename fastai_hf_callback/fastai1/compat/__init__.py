@@ -1,1 +1,1 @@
-"""``heal`` of fastai 1, and what fastai leaves behind, restored."""
+"""``heal`` of fastai 1, its training loop, and its progress bars."""

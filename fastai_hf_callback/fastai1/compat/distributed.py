@@ -1,4 +1,4 @@
-"""The parts of ``heal`` that concern several processes, on fastai 1; a fit of one process is not touched by them.
+"""The parts of ``heal`` for several processes, on fastai 1; they leave a fit of one process alone.
 
 Only a process group could show whether they are needed, so they are there wherever ``fastai.distributed`` is loaded.
 """
@@ -34,7 +34,7 @@ def _patch_validate(distributed: Any) -> ContextManager[Any]:
 
     @wraps(original)
     def validate(self: Learner, *args: Any, **kwargs: Any) -> Any:
-        """fastai's without ``DistributedTrainer``, which wraps the model at a beginning and here sees no end."""
+        """Validate without ``DistributedTrainer``, which wraps the model and here gets no event to unwrap it."""
         with patch.object(
             self, "callbacks", [callback for callback in self.callbacks if not isinstance(callback, ours)]
         ):

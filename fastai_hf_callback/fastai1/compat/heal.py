@@ -1,6 +1,6 @@
-"""``heal`` for fastai 1: what today's Python, numpy and torch broke in it, repaired while a block runs.
+"""``heal`` for fastai 1: repairs of what today's Python, numpy and torch broke in it, while a block runs.
 
-How a patch is entered and left stands in ``compat/patching.py``; what concerns several processes in ``distributed.py``.
+``compat/patching.py`` enters and leaves patches; ``distributed.py`` has those for several processes.
 """
 
 import io
@@ -95,7 +95,7 @@ def _patch_numpy_names() -> Optional[ContextManager[Any]]:
 
 
 class _NumpyWithOldNames(ModuleType):
-    """numpy, and with it the names of Python's types that it once had and fastai still writes."""
+    """numpy, with the names of Python's types that it once had and fastai still uses."""
 
     object, int, float = object, int, float
 
@@ -117,7 +117,7 @@ def _patch_sortish_sampler() -> Optional[ContextManager[Any]]:
 
 
 def _iterate_sortish(self) -> Iterator[int]:
-    """fastai's ``SortishSampler.__iter__`` without arrays of unequal rows: the same draws, the same order."""
+    """Iterate as fastai's ``SortishSampler``, without arrays of unequal rows: the same draws, the same order."""
     rows = np.random.permutation(len(self.data_source))
     by_length = [
         row for part in _cut_into_chunks(rows, self.bs * 50) for row in sorted(part, key=self.key, reverse=True)
@@ -156,7 +156,7 @@ def _load_numpy_scalar() -> None:
 
 
 def _list_numpy_scalar_globals() -> List[Any]:
-    """What a pickled numpy number is made of, under numpy 1's and numpy 2's names: numbers and nothing else."""
+    """List what a pickled numpy number is made of, under numpy 1's and 2's names: numbers and nothing else."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = (np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_)
     return [
@@ -177,13 +177,13 @@ def _patch_accumulate_scheduler() -> ContextManager[Any]:
 
 
 def _on_batch_begin(self, last_input: Any, last_target: Any, **kwargs: Any) -> None:
-    """fastai's, which counts the rows of a single tensor only."""
+    """Count the rows as fastai does, also of several inputs: fastai's counts those of a single tensor only."""
     self.acc_samples += next(tensors_in(last_input)).shape[0]
     self.acc_batches += 1
 
 
 def _on_backward_end(self, **kwargs: Any) -> Optional[Dict[str, bool]]:
-    """fastai's, which counts on every parameter having a gradient."""
+    """Scale the gradients as fastai does, also where a parameter has none: fastai's expects one of each."""
     if self.acc_batches % self.n_step:
         return {"skip_step": True, "skip_zero": True}
     for gradient in _get_gradients(self.learn.model):
@@ -193,7 +193,7 @@ def _on_backward_end(self, **kwargs: Any) -> Optional[Dict[str, bool]]:
 
 
 def _on_epoch_end(self, **kwargs: Any) -> None:
-    """fastai's "step the rest of the accumulated grads if not perfectly divisible", where there is a rest."""
+    """Run fastai's "step the rest of the accumulated grads if not perfectly divisible", where there is a rest."""
     rest = _get_gradients(self.learn.model)
     for gradient in rest:
         gradient.div_(self.acc_samples)

@@ -1,4 +1,4 @@
-"""fastai 1 without its progress bars and tables, for runs that have a progress bar of their own."""
+"""Silencing fastai 1's progress bars and tables, for runs that have a progress bar of their own."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -13,14 +13,14 @@ __all__ = ["no_progress"]
 
 @contextmanager
 def no_progress(learn: Learner) -> Iterator[None]:
-    """Silence the loop's bars and the Recorder's table; both come back on leaving."""
+    """Silence the loop's bars and the Recorder's table; both are restored on leaving."""
     with patch.multiple(basic_train, master_bar=SilentProgressBar, progress_bar=SilentProgressBar):
         with patch.object(learn, "callback_fns", [_silence_recorder(fn) for fn in learn.callback_fns]):
             yield
 
 
 class SilentProgressBar:
-    """What the loop and the Recorder ask of a progress bar, without the bar."""
+    """The interface of a progress bar that the loop and the Recorder use, without the bar."""
 
     def __init__(self, iterable: Iterable[Any], *args: Any, **kwargs: Any):
         self.iterable, self.main_bar, self.total = iterable, self, len(iterable)

@@ -1,4 +1,4 @@
-"""What can be known about fastai 1's training loop: whether it is patched, and what is running in it.
+"""The state of fastai 1's training loop: whether it is patched, and what is running in it.
 
 ``fastai.basic_train.loss_batch`` is looked up at call time, and ``fit``, ``validate``, ``get_preds``
 and ``pred_batch`` all go through it: it is the one patch site.

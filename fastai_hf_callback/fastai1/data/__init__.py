@@ -1,1 +1,1 @@
-"""``text_data`` of fastai 1 and what it is made of."""
+"""``text_data`` of fastai 1, its item lists, labels, loaders and ``ordered_preds``."""

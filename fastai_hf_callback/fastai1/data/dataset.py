@@ -1,4 +1,4 @@
-"""fastai 1 item lists of encoded texts: what ``predict``, ``show_batch`` and ``export`` go through."""
+"""fastai 1 item lists of encoded texts: ``predict``, ``show_batch`` and ``export`` use them."""
 
 from typing import Any, List, Sequence
 
@@ -34,7 +34,7 @@ class TextItem(ItemBase):
 
 
 class TextProcessor(TextCollator, PreProcessor):
-    """The core's ``TextCollator`` where fastai 1 looks for it and exports it: among the item list's processors."""
+    """The ``TextCollator`` where fastai 1 finds and exports it: among the item list's processors."""
 
     def process(self, ds: "TextList") -> None:
         rows = self.encode_texts(list(ds.items))
@@ -42,7 +42,7 @@ class TextProcessor(TextCollator, PreProcessor):
         ds.items = to_object_array(rows)
 
     def process_one(self, item: Any) -> TextItem:
-        """The item of one text (or pair, or list of words), for ``predict``."""
+        """Encode one text (or pair, or list of words) to an item, for ``predict``."""
         return TextItem(self.encode_for_predict(item, "learn.predict({})"), self.encoder)
 
 
@@ -55,7 +55,7 @@ class TextList(ItemList):
         return TextItem(self.items[i], self.encoder)
 
     def new(self, items: Any, processor: Any = None, **kwargs: Any) -> "TextList":
-        """As fastai's; texts to add, for ``add_test`` and ``load_learner(test=...)``, may be a list or a DataFrame."""
+        """Make a list as fastai does; ``add_test`` and ``load_learner(test=...)`` may give a list or a DataFrame."""
         rows = (
             isinstance(items, np.ndarray)
             and items.dtype == object
@@ -66,7 +66,7 @@ class TextList(ItemList):
         return super().new(items, processor, **kwargs)
 
     def _relative_item_paths(self) -> List[str]:
-        """What ``to_df`` and ``to_csv`` write."""
+        """Return the texts that ``to_df`` and ``to_csv`` write."""
         return [str(self[i]) for i in range(len(self.items))]
 
     @property
@@ -75,7 +75,7 @@ class TextList(ItemList):
 
     @property
     def collator(self) -> TextProcessor:
-        """How these texts become batches."""
+        """The collator that makes batches of these texts."""
         return self.processor[0] if isinstance(self.processor, (list, tuple)) else self.processor
 
     @property
@@ -84,7 +84,7 @@ class TextList(ItemList):
         return np.array([len(row.input_ids) for row in self.items], dtype=np.int64)
 
     def reconstruct(self, tensors: Sequence[Tensor]) -> TextItem:
-        """The item behind one row of a batch: its padding taken away."""
+        """Return the item behind one row of a batch, without its padding."""
         row, n_words = self.collator.recover_row(tensors, self.items)
         return TextItem(row, self.encoder, n_words)
 

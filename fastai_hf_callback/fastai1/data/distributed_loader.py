@@ -1,7 +1,7 @@
-"""The texts of a fastai 1 ``DataBunch`` dealt to the processes of ``learn.to_distributed``.
+"""Loaders that deal the texts of a fastai 1 ``DataBunch`` to the processes of ``learn.to_distributed``.
 
-fastai puts a ``DistributedSampler`` into each loader for the length of a fit. That one knows nothing of lengths, does
-not shuffle where the loader has a sampler of its own, and repeats rows until they can be divided.
+fastai puts a ``DistributedSampler`` into each loader while a fit lasts. It ignores lengths, does not shuffle where the
+loader has a sampler of its own, and repeats rows until they can be divided.
 """
 
 from typing import Any, Iterator, List, Sequence
@@ -17,7 +17,7 @@ __all__ = ["ShardedLengthBucketSampler", "TextLoader"]
 
 
 class ShardedLengthBucketSampler(Sampler):
-    """This process's batches of rows, drawn again at each pass: see ``sampler.shard_batches``.
+    """This process's length-bucketed batches of rows, reshuffled every epoch: see ``sampler.shard_batches``.
 
     All processes must begin a pass together: process 0 tells the others what it has drawn.
 
@@ -46,13 +46,13 @@ class ShardedLengthBucketSampler(Sampler):
 
 
 class TextLoader(DeviceDataLoader):
-    """fastai's, which shares its rows where they are drawn by length, and keeps all of them elsewhere.
+    """fastai's loader, which shares its rows where they are length-bucketed, and keeps all of them elsewhere.
 
     So each process validates on the whole set: fastai 1 puts no metrics together.
     """
 
     def new(self, **kwargs: Any) -> "TextLoader":
-        """As fastai's; of a ``DistributedSampler`` only that the rows are to be shared is taken."""
+        """Make a new loader as fastai does; a ``DistributedSampler`` means only that the rows are to be shared."""
         if isinstance(kwargs.get("sampler"), DistributedSampler):
             kwargs["sampler"] = None
             buckets = self.dl.sampler

@@ -1,4 +1,4 @@
-"""fastai 1 label lists of every task: what ``predict`` says, the loss, and the names that travel with an export."""
+"""fastai 1 label lists of every task: the labels of ``predict``, the loss, and the names stored in an export."""
 
 from typing import Any, List, Optional
 
@@ -24,7 +24,7 @@ __all__ = ["build_label_list"]
 
 
 def build_label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList:
-    """fastai's own label list for `task`, processed: its loss, its ``predict`` and its classes come with it.
+    """Build fastai's own label list for `task`, processed; it brings its loss, its ``predict`` and its classes.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class WordLabels(ItemBase):
 
 
 class RegressionProcessor(PreProcessor):
-    """Keeps the names of the columns of numbers."""
+    """The processor that keeps the names of the columns of numbers."""
 
     def __init__(self, ds: Any):
         self.classes = ds.classes
@@ -82,7 +82,7 @@ class RegressionList(FloatList):
 
 
 class WordLabelProcessor(CategoryProcessor):
-    """Keeps the classes; the labels are numbers already."""
+    """The processor that keeps the classes; the labels are numbers already."""
 
     def process_one(self, item: Any) -> Any:
         return item
@@ -92,7 +92,7 @@ class WordLabelProcessor(CategoryProcessor):
 
 
 class WordLabelList(CategoryListBase):
-    """A label per word; the loss looks at each word's first piece alone (the others' targets are ``IGNORE_INDEX``)."""
+    """A label per word; the loss uses each word's first piece only (the others' targets are ``IGNORE_INDEX``)."""
 
     _processor = WordLabelProcessor
 
@@ -107,7 +107,7 @@ class WordLabelList(CategoryListBase):
         return pred.argmax(-1)
 
     def reconstruct(self, t: Tensor, x: Any) -> WordLabels:
-        """The words' labels from those of a padded row's pieces."""
+        """Return the words' labels from those of a padded row's pieces."""
         return self._to_word_labels(gather_word_labels(t.numpy(), x.data, x.n_words, x.encoder.padding_side))
 
     def _to_word_labels(self, numbers: np.ndarray) -> WordLabels:

@@ -36,7 +36,7 @@ class ItemCollator:
 
 
 class TextBunch(DataBunch):
-    """What ``text_data`` makes. ``inputs`` names the tensors of a batch."""
+    """The ``DataBunch`` that ``text_data`` makes. ``inputs`` names the tensors of a batch."""
 
     @classmethod
     def create(
@@ -54,7 +54,7 @@ class TextBunch(DataBunch):
         no_check: bool = False,
         **dl_kwargs: Any,
     ) -> "TextBunch":
-        """As ``DataBunch.create``; `collate_fn` is passed over: ``load_data`` and ``load_learner`` hand in fastai's."""
+        """Create as ``DataBunch.create``; `collate_fn` is ignored: ``load_data`` and ``load_learner`` pass fastai's."""
         datasets, val_bs = cls._init_ds(train_ds, valid_ds, test_ds), bs if val_bs is None else val_bs
         buckets = LengthBucketSampler(train_ds.x.lengths, bs) if len(train_ds.x.items) else None
         loaders = [
@@ -75,7 +75,7 @@ class TextBunch(DataBunch):
 
     @staticmethod
     def to_text_loader(loader: DeviceDataLoader) -> TextLoader:
-        """`loader` as one that ``learn.to_distributed`` shares between its processes by length."""
+        """Turn `loader` into one that ``learn.to_distributed`` shares between its processes by length."""
         return TextLoader(loader.dl, loader.device, loader.tfms, loader.collate_fn)
 
     @property
@@ -108,14 +108,14 @@ class TextBunch(DataBunch):
         self._pad_to_common_width()
 
     def one_item(self, item: Any, **kwargs: Any) -> Any:
-        """fastai's, which leaves the item in the validation set when tokenising or collating it fails."""
+        """Make a batch of one item; fastai's own leaves the item in the validation set if this fails."""
         try:
             return super().one_item(item, **kwargs)
         finally:
             self.single_ds.item = None
 
     def _pad_to_common_width(self) -> None:
-        """With a label per word, one width for all batches that are predicted: fastai puts predictions together."""
+        """Pad all predicted batches to one width, with a label per word: fastai concatenates predictions."""
         if not self.train_ds.x.collator.is_split_into_words:
             return
         for loader in (self.valid_dl, self.fix_dl, self.test_dl):

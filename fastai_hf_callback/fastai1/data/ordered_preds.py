@@ -1,4 +1,4 @@
-"""Predictions in buckets of similar length, given back in the caller's row order."""
+"""Predictions in length-bucketed batches, returned in the caller's row order."""
 
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Optional
@@ -32,7 +32,7 @@ def ordered_preds(
     with_loss: bool = False,
     pbar: Any = None,
 ) -> List[Tensor]:
-    """Predict in batches of similar length, and give the rows back in the caller's order: a faster ``get_preds``.
+    """Predict in batches of similar length, and return the rows in the caller's order: a faster ``get_preds``.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def ordered_preds(
 
 
 def _reorder_rows(order: Tensor, values: Tensor) -> Tensor:
-    """`values` with its rows in `order`; fastai hands out the losses of a label per word flattened."""
+    """Return `values` with its rows in `order`; fastai returns the losses of a label per word flattened."""
     return values.reshape(len(order), -1)[order].reshape(values.shape)
 
 
@@ -85,7 +85,7 @@ def _find_loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
             f"for new texts write data.add_test(texts), then DatasetType.Test; for one text "
             f"learn.predict(text)"
         )
-    # Of the training rows, the loader that keeps their order: it pads them so that predictions can be put together.
+    # Of the training rows, the loader that keeps their order: it pads them so that predictions can be concatenated.
     loader = learn.data.fix_dl if ds_type == DatasetType.Train else learn.data.dl(ds_type)
     if loader is None:
         raise InvalidInputError(
@@ -119,7 +119,7 @@ class _FixedOrderSampler(Sampler):
 
 @contextmanager
 def _preserve_callbacks(learn: Learner) -> Iterator[None]:
-    """fastai's get_preds makes all of ``callback_fns`` again: the last fit's recorder and doctor would be lost."""
+    """Restore the callbacks: fastai's ``get_preds`` makes them again, without the last fit's recorder and doctor."""
     kept = {name: value for name, value in vars(learn).items() if isinstance(value, Callback)}
     try:
         yield

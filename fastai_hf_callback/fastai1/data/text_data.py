@@ -1,4 +1,4 @@
-"""Texts and labels -> a fastai 1 ``DataBunch`` of masked lists of tensors, rows of similar length together."""
+"""Texts and labels -> a fastai 1 ``DataBunch`` of masked lists of tensors, length-bucketed."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def text_data(prepared: core.PreparedTexts) -> TextBunch:
 def build_text_loaders(
     examples: LabeledSplits, processor: TextProcessor, path: Any = ".", **settings: Any
 ) -> TextBunch:
-    """Checked examples -> their ``DataBunch``; texts that are encoded already are taken as they are."""
+    """Build the ``DataBunch`` of checked examples; texts that are encoded already are used as they are."""
     return _build_label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
 
 

@@ -1,6 +1,6 @@
-"""A learner's callbacks, copied and run dry: who takes part in a batch, who skips, which rate they set.
+"""Replays of a learner's callbacks, on copies: which take part in a batch, which skip, which rate they set.
 
-Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
+Used by ``learner_adapter.py``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
 
 from typing import Any, Callable, Iterator, List, Tuple
@@ -38,27 +38,27 @@ SKIP_FLAGS = ("skip_step", "skip_bwd", "skip_zero")
 
 
 def is_batch_callback(callback: Any) -> bool:
-    """Whether a callback changes or watches batches; the others write files and tables at the ends of epochs."""
+    """Return whether a callback changes or watches batches; the others write files and tables at an epoch's end."""
     if isinstance(callback, Recorder) or getattr(type(callback), "_is_read_only", False):
         return False
     return any(getattr(type(callback), event, None) is not getattr(Callback, event) for event in BATCH_EVENTS)
 
 
 def copy_without_checks(callback: Any, learn: Learner) -> Any:
-    """A copy that answers to the live learner; what is no callback is handed back."""
+    """Copy a callback, still bound to the live learner; return anything else as it is."""
     if not isinstance(callback, Callback):
         return callback
     parts = [learn.data, vars(learn).get("opt"), *learn.callbacks, *learn.layer_groups]
     made = copy_callback(callback, learn, Callback, parts)
     if isinstance(made, HFCallback):
-        made.check = False  # what it would raise is what is to be looked at
+        made.check = False  # what it would raise on is what the examination reports
     if isinstance(made, LearnerCallback) and "_learn" in vars(made):
         vars(learn)[made.cb_name] = made
     return made
 
 
 def log_skips(callbacks: List[Callback], log: CallbackLog) -> None:
-    """From now on note which of these copies asks to skip something."""
+    """Log from now on which of these copies asks to skip something."""
     for callback in callbacks:
         for event in ("on_batch_begin", "on_backward_begin", "on_backward_end", "on_step_end"):
             setattr(callback, event, _log_skips_of(callback, getattr(callback, event), log))
@@ -75,7 +75,7 @@ def _log_skips_of(callback: Callback, event: Callable[..., Any], log: CallbackLo
 
 
 class RawLossForwarder(Callback):
-    """The first callback of all: hands on the loss that ``loss_func`` gave."""
+    """The first callback of all: passes on the loss that ``loss_func`` returned."""
 
     _order = -3000
 
@@ -87,7 +87,7 @@ class RawLossForwarder(Callback):
 
 
 class StepEventForwarder(Callback):
-    """The last callback of all: hands what it sees to a ``StepMonitor``."""
+    """The last callback of all: passes its events to a ``StepMonitor``."""
 
     _order = 3000
 
@@ -114,7 +114,7 @@ class StepEventForwarder(Callback):
 
 
 def simulate_epoch(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[Tuple[int, float]]:
-    """The events of an epoch without a model: after each batch the steps that were made, and the highest rate."""
+    """Run an epoch's events without a model: yield after each batch the steps that were made, and the highest rate."""
     handler = CallbackHandler(list(callbacks))
     by_callbacks: List[int] = []
     learn.opt.step = lambda: by_callbacks.append(1)  # what one does itself at the end of an epoch counts, too

@@ -1,4 +1,4 @@
-"""``Doctor`` for fastai 1: watches a real fit at almost no cost and says why its metrics do not move."""
+"""``Doctor`` for fastai 1: the callback that watches a fit at almost no cost and says why its metrics do not move."""
 
 from typing import Any, Callable, List, Optional
 

@@ -1,4 +1,4 @@
-"""What an exception means on fastai 1."""
+"""``explain`` for fastai 1."""
 
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, explain_exception
 

@@ -1,4 +1,4 @@
-"""How fixes are written and applied on fastai 1: one table, by the names of the checks' actions."""
+"""Fixes on fastai 1, as code and as functions: one table, by the names of the checks' actions."""
 
 from functools import partial
 from types import FunctionType
@@ -19,7 +19,7 @@ __all__ = ["FIXES"]
 
 
 def _merge_parameter_groups(learn: Learner) -> None:
-    """All modules in one layer group, everything trainable, and a new optimizer at the rate there was."""
+    """Put all modules into one layer group, all trainable, with a new optimizer at the same rate."""
     lr = _get_current_lr(learn)
     learn.layer_groups = [nn.Sequential(*flatten_model(learn.model))]
     for parameter in learn.model.parameters():
@@ -57,12 +57,12 @@ def _switch_to_full_precision(learn: Learner) -> None:
 def _reset_loss_scale(learn: Learner) -> None:
     for callback in [*learn.callbacks, *vars(learn).values()]:
         if isinstance(callback, Callback) and "loss_scale" in vars(callback):
-            # What it begins with itself; from there it finds its own way down.
+            # Its own initial value, which it lowers by itself.
             callback.loss_scale, callback.dynamic, callback.noskip = 2.0**16, True, 0
 
 
 def _restore_fastai_loop(learn: Learner) -> None:
-    """``loss_batch`` as fastai's file has it, its globals those of the live module; and the callback for it."""
+    """Restore ``loss_batch`` from fastai's file, with the live module's globals, and add the callback for it."""
     code = read_code(basic_train, "loss_batch")
     basic_train.loss_batch = FunctionType(code, vars(basic_train), "loss_batch", (None, None, None))
     if not any(_is_unwrapping(cb) for cb in learn.callbacks):

@@ -1,4 +1,4 @@
-"""``LearnerAdapter`` for fastai 1: how its learner is asked, and how its loop is run."""
+"""``LearnerAdapter`` for fastai 1: access to its learner, and runs of its loop."""
 
 import copy
 from functools import partial
@@ -43,7 +43,7 @@ __all__ = ["LearnerAdapter"]
 
 
 class LearnerAdapter:
-    """A fastai 1 learner, as the core asks for it.
+    """A fastai 1 learner with the interface that ``diagnosis/`` uses.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class LearnerAdapter:
         return _list_output_callbacks(self._from_callback_fns) or ["A callback given to fit"]
 
     def run_batch(self, batch: Batch, loss_func: Callable[..., Any], with_graph: bool, validates: bool) -> Any:
-        """The loss of one batch in eval mode, as ``validate`` and ``pred_batch`` send it."""
+        """Return the loss of one batch in eval mode, run as ``validate`` and ``pred_batch`` run it."""
         self.learn.model.eval()
         handler = CallbackHandler(list(self._learner_callbacks if validates else self.callbacks))
         with torch.set_grad_enabled(with_graph):
@@ -181,19 +181,19 @@ class LearnerAdapter:
             handler.on_batch_end(loss)
 
     def replay_step(self, batch: Batch, log: CallbackLog) -> None:
-        """Nothing: what a callback sets in vain here, the loop itself refuses."""
+        """Do nothing: what a callback sets in vain, fastai 1's loop itself refuses."""
 
     def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
         return simulate_epoch(self.learn, callbacks, batch)
 
 
 def _list_output_callbacks(callbacks: List[Callback]) -> List[str]:
-    """Classes that see the output before the loss."""
+    """List the classes that see the output before the loss."""
     return [type(cb).__name__ for cb in callbacks if type(cb).on_loss_begin is not Callback.on_loss_begin]
 
 
 def _compute_value(metric: Any, epochs: List[Any]) -> float:
-    """The value after the last of `epochs`, each a pair of lists of batches; of a copy."""
+    """Compute a copy's value after the last of `epochs`, each a pair of lists of batches."""
     handler = build_metrics_handler([copy.deepcopy(metric)])
     handler.on_train_begin(1, None, [])
     for outputs, targets in epochs:

@@ -1,4 +1,4 @@
-"""fastai 1's optimizer, as the core reads it."""
+"""The reader of fastai 1's optimizer for ``diagnosis/``."""
 
 from typing import Any, Dict, List, Optional, Set
 
@@ -13,7 +13,7 @@ __all__ = ["OptimizerReader"]
 
 
 class OptimizerReader:
-    """Asks fastai 1's ``OptimWrapper``, layer groups and callbacks.
+    """A reader of fastai 1's ``OptimWrapper``, layer groups and callbacks.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class OptimizerReader:
                 continue
             half, full = vars(holder).get("model_params"), vars(holder).get("master_params")
             for ours, theirs in zip(half or [], full or []):
-                # Several callbacks may hold copies (a probe's own next to the live one's): the stepped ones count.
+                # Several callbacks may hold copies (a replay's own next to the live one's): the stepped ones count.
                 pairs.update(
                     {
                         id(p): m

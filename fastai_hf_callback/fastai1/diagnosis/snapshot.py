@@ -1,4 +1,4 @@
-"""Everything a fastai 1 learner is made of, kept and restored: what lets an examination change nothing."""
+"""Saving and restoring everything a fastai 1 learner is made of, so that an examination changes nothing."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -21,9 +21,9 @@ __all__ = ["preserve_everything"]
 
 @contextmanager
 def preserve_everything(learn: Learner) -> Iterator[None]:
-    """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
+    """Restore the learner on leaving, even if it was trained, switched or broken inside.
 
-    With it fastai's loop. Files are not restored: callbacks that write are not called (see ``callback_replay``).
+    fastai's loop is restored, too. Files are not: callbacks that write are not called (see ``callback_replay``).
     """
     patch = basic_train.loss_batch
     with no_progress(learn), preserve_state(partial(_save_state, learn)):

@@ -1,4 +1,4 @@
-"""``compare`` on fastai 2: what ``comparison/runner.py`` asks of it."""
+"""``compare`` on fastai 2: the adapter of ``comparison/runner.py``."""
 
 from typing import Any, Callable, ContextManager, Optional, Sequence, Union
 

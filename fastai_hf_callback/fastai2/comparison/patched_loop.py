@@ -19,7 +19,7 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     Parameters
     ----------
     element : int, str or callable
-        What is taken from the model's output: ``output[element]``, or ``element(output)``. The article
+        The part taken from the model's output: ``output[element]``, or ``element(output)``. The article
         takes 0.
 
     Raises
@@ -30,7 +30,7 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
     Notes
     -----
     All of fastai's events are kept. On leaving, also through an exception, the very function object that was there
-    comes back.
+    is restored.
     """
     raise_if_patched()
     with patch.object(Learner, "_do_one_batch", _build_article_do_one_batch(element)):
@@ -38,7 +38,7 @@ def patched_loop(element: Union[int, str, Callable[[Any], Any]] = 0) -> Iterator
 
 
 def _build_article_do_one_batch(element: Union[int, str, Callable[[Any], Any]]) -> Callable[[Learner], None]:
-    """fastai 2's own ``_do_one_batch`` with one line changed; a test holds it to the installed fastai's."""
+    """Build fastai 2's own ``_do_one_batch`` with one line changed; a test compares it with the installed fastai's."""
     take = element if callable(element) else itemgetter(element)
 
     def _do_one_batch(self: Learner) -> None:

@@ -1,4 +1,4 @@
-"""Records a fastai 2 run into a ``Trace``, and evaluates a learner without disturbing it."""
+"""The recorder of a fastai 2 run into a ``Trace``, and the evaluation of a learner without side effects."""
 
 from typing import Any, List, Optional, Sequence
 
@@ -16,7 +16,7 @@ __all__ = ["TraceRecorder", "evaluate", "has_validation", "metric_names"]
 
 
 class TraceRecorder(Callback):
-    """Tells `writer` of every step and epoch."""
+    """A recorder that passes every step and epoch to `writer`."""
 
     order = -2000  # before any callback that scales the gradients or clips them
 
@@ -53,7 +53,7 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     Parameters
     ----------
     learn : Learner
-        Only callbacks that change inputs, outputs or the loss take part; everything is put back.
+        Only callbacks that change inputs, outputs or the loss take part; everything is restored.
 
     Returns
     -------
@@ -76,14 +76,14 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
 
 
 def metric_names(metrics: Sequence[Metric]) -> List[str]:
-    """Names as fastai shows them, made unique."""
+    """Return the metrics' names as fastai shows them, made unique."""
     return make_unique_names([metric.name for metric in metrics])
 
 
 class _OutputCollector(Callback):
     """Outputs, targets, loss and metrics of one validation."""
 
-    order = 2000  # after whatever changes the output
+    order = 2000  # after every callback that changes the output
 
     def __init__(self, metrics: List[Metric]):
         self.tracked_metrics, self.store = metrics, OutputStore()
@@ -110,13 +110,13 @@ def _is_batch_transform(callback: Callback) -> bool:
 
 
 def has_validation(learn: Learner) -> bool:
-    """Whether there are rows to validate on."""
+    """Return whether there are rows to validate on."""
     loaders = getattr(learn.dls, "loaders", None)
     return (loaders is None or len(loaders) > 1) and len(learn.dls.valid) > 0
 
 
 def _read_epoch_values(learn: Learner) -> List[Any]:
-    """Validation loss and metrics as fastai's Recorder has just computed them."""
+    """Read validation loss and metrics as fastai's Recorder has just computed them."""
     recorder = getattr(learn, "recorder", None)
     if recorder is None or not recorder.valid_metrics or getattr(recorder, "cancel_valid", False):
         return [None]

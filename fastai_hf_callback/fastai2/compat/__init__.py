@@ -1,1 +1,1 @@
-"""``heal`` of fastai 2, and what fastai leaves behind, restored."""
+"""``heal`` of fastai 2, its training loop, its progress bars, and the state that fastai leaves behind."""

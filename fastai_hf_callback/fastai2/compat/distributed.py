@@ -1,4 +1,4 @@
-"""The parts of ``heal`` that concern several processes, on fastai 2; a fit of one process is not touched by them.
+"""The parts of ``heal`` for several processes, on fastai 2; they leave a fit of one process alone.
 
 Only a process group could show whether they are needed, so they are there wherever ``fastai.distributed`` is loaded.
 """
@@ -49,17 +49,17 @@ def _patch_predictions(distributed: Any) -> Iterator[None]:
 
 
 def _get_idxs_in_loader_order(self: Any) -> List[int]:
-    """fastai's, which gives each process one piece of the order, while batches are put together step by step."""
+    """Return rows so that batches gathered step by step follow the loader; fastai's gives each process one piece."""
     idxs = self._broadcast(list(self.dl.get_idxs()), 0)
     self.n, share = len(idxs), -(-len(idxs) // self.world_size)
     self.n_padded = share * self.world_size
-    slots = np.resize(np.array(idxs, dtype=np.int64), self.n_padded)  # what is left over repeats the first rows
+    slots = np.resize(np.array(idxs, dtype=np.int64), self.n_padded)  # the remaining slots repeat the first rows
     slots[compute_gather_positions(self.n, self.world_size, self.bs or 1)] = idxs
     return slots[self.rank * share : (self.rank + 1) * share].tolist()
 
 
 def compute_gather_positions(rows: int, world_size: int, bs: int) -> np.ndarray:
-    """Where among all processes' rows, one process's after the other's, those stand that are put together as 0, 1, ...
+    """Compute where in all processes' rows, process after process, the rows are that are gathered as 0, 1, ...
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def compute_gather_positions(rows: int, world_size: int, bs: int) -> np.ndarray:
 
 
 def _detach_by_loader(self: Any, b: Any, cpu: bool = True, gather: bool = True) -> Any:
-    """fastai's, which gathers what a loader that is not shared gives in every process, and so has it several times."""
+    """Detach as the loader does; fastai's gathers rows of a loader that is not shared, and has each several times."""
     loader: Any = getattr(self, "dl", None)
     return loader.to_detach(b, cpu, gather) if hasattr(loader, "to_detach") else to_detach(b, cpu, gather=False)
 
@@ -116,7 +116,7 @@ def _build_weighted_accumulate(
 
 
 def _count_real_rows(loader: Any, rows: int) -> int:
-    """How many of the first rows of this process's batch are no repeats."""
+    """Count the first rows of this process's batch that are no repeats."""
     first = loader.rank * loader.n_padded // loader.world_size + loader.i - rows
     return min(max(loader.n - first, 0), rows)
 

@@ -1,6 +1,6 @@
-"""``heal`` for fastai 2: what it does wrong on the CPU and with several processes, repaired while a block runs.
+"""``heal`` for fastai 2: repairs of its errors on the CPU and with several processes, while a block runs.
 
-How a patch is entered and left stands in ``compat/patching.py``; what concerns several processes in ``distributed.py``.
+``compat/patching.py`` enters and leaves patches; ``distributed.py`` has those for several processes.
 """
 
 import warnings

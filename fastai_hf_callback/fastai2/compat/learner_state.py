@@ -1,4 +1,4 @@
-"""What a run or an evaluation leaves behind on a fastai 2 learner, put back: attributes, callbacks, loaders."""
+"""Restoring what a run or an evaluation changes on a fastai 2 learner: attributes, callbacks, loaders."""
 
 import random
 from contextlib import ExitStack, contextmanager
@@ -12,8 +12,10 @@ __all__ = ["preserve_learner", "preserve_attributes", "seed_loaders"]
 
 @contextmanager
 def preserve_learner(learn: Learner) -> Iterator[None]:
-    """Every attribute of the learner and of its loaders comes back on leaving; fastai 2 leaves ``dl``, ``xb``, ``pred``
-    and the like behind, and all of them after an exception."""
+    """Restore every attribute of the learner and of its loaders on leaving.
+
+    fastai 2 leaves ``dl``, ``xb``, ``pred`` and the like behind, and all of them after an exception.
+    """
     callbacks, loaders = learn.cbs, _get_loaders(learn)
     learners = [(vars(callback), vars(callback).get("learn")) for callback in callbacks]
     with ExitStack() as stack:
@@ -31,7 +33,7 @@ def preserve_learner(learn: Learner) -> Iterator[None]:
 
 @contextmanager
 def preserve_attributes(objects: Iterable[Any]) -> Iterator[None]:
-    """The very attributes that each object has now, and no others, are there on leaving."""
+    """Restore on leaving the very attributes that each object has now, and no others."""
     held = [(vars(one), dict(vars(one))) for one in objects]
     try:
         yield

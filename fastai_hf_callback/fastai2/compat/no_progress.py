@@ -1,4 +1,4 @@
-"""fastai 2 without its progress bars and tables, for runs that have a progress bar of their own."""
+"""Silencing fastai 2's progress bars and tables, for runs that have a progress bar of their own."""
 
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -15,7 +15,7 @@ __all__ = ["no_progress"]
 
 @contextmanager
 def no_progress(learn: Learner) -> Iterator[None]:
-    """Silence the bars, the graph and the Recorder's table; all come back on leaving."""
+    """Silence the bars, the graph and the Recorder's table; all are restored on leaving."""
     drawing = [callback for callback in learn.cbs if isinstance(callback, (ProgressCallback, ShowGraphCallback))]
     others = L([callback for callback in learn.cbs if callback not in drawing])
     by_name = {name: value for name, value in vars(learn).items() if any(value is one for one in drawing)}

@@ -1,4 +1,4 @@
-"""What can be known about fastai 2's training loop: whether it is patched.
+"""The state of fastai 2's training loop: whether it is patched.
 
 ``Learner._do_one_batch`` is the only place that calls the model: ``fit``, ``lr_find``, ``validate``, ``get_preds`` and
 ``predict`` all go through it.

@@ -1,1 +1,1 @@
-"""``text_data`` of fastai 2 and what it is made of."""
+"""``text_data`` of fastai 2, its datasets, labels, loaders and ``ordered_preds``."""

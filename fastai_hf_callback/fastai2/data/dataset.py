@@ -1,4 +1,4 @@
-"""A fastai 2 dataset of encoded texts: what a ``TextLoader`` takes its rows from."""
+"""The fastai 2 dataset of encoded texts, from which a ``TextLoader`` takes its rows."""
 
 from typing import Any, NamedTuple, Optional, Sequence
 
@@ -55,11 +55,11 @@ class TextDataset:
         return TextItem(self.rows[at], None if self.targets is None else self.targets[at], self.collator)
 
     def new_empty(self) -> "TextDataset":
-        """The same without rows: what ``learn.export`` writes."""
+        """Return the same dataset without rows, which ``learn.export`` writes."""
         return TextDataset([], None, self.collator, self.labels)
 
     def build_prediction_set(self, items: Any) -> "TextDataset":
-        """The rows that ``dls.test_dl`` was given, as texts or as ``items`` of a set, their targets kept."""
+        """Build the dataset for ``dls.test_dl``, from texts or from ``items`` of a set, with their targets."""
         items = list(items) if isinstance(items, (list, tuple, L)) else items
         if isinstance(items, list) and items and all(isinstance(item, TextItem) for item in items):
             targets = [item.target for item in items]
@@ -80,7 +80,7 @@ class TextDataset:
 
     @property
     def items(self) -> list:
-        """What ``Interpretation`` picks rows from."""
+        """The items that ``Interpretation`` picks rows from."""
         return [self[at] for at in range(len(self))]
 
     @property
@@ -96,5 +96,5 @@ class TextDataset:
         return len(self.labels.names)
 
     def inputs(self, longest: int) -> BatchSpec:
-        """The names of a batch's tensors, and what a model must have room for."""
+        """Return the names of a batch's tensors, and what a model must have room for."""
         return BatchSpec(self.collator.names, self.collator.padding, longest, self.collator.encoder.vocab_size, self.c)

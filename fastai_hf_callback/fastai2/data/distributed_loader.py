@@ -1,6 +1,6 @@
-"""The texts of a fastai 2 loader dealt to the processes of ``learn.distrib_ctx``, and what they find put together.
+"""The loader that deals texts to the processes of ``learn.distrib_ctx`` on fastai 2, and gathers their results.
 
-fastai's own ``DistributedDL`` knows nothing of lengths: it cuts the order at equal places, across the batches, repeats
+fastai's own ``DistributedDL`` ignores lengths: it cuts the order at equal places, across the batches, repeats
 rows until they can be divided, counts these twice in metrics and returns predictions in another order than it read.
 """
 
@@ -25,7 +25,7 @@ NO_ROW = -1
 
 
 def shard_loader(learn: Learner) -> Any:
-    """``learn.dl``, and inside ``distrib_ctx``, where it is a ``TextLoader``, this process's share of it."""
+    """Return ``learn.dl``, or inside ``distrib_ctx``, where it is a ``TextLoader``, this process's share of it."""
     if not any(isinstance(callback, DistributedTrainer) for callback in learn.cbs):
         return learn.dl
     loader = learn.dl.dl if type(learn.dl) is DistributedDL else learn.dl
@@ -40,7 +40,7 @@ class ShardedTextLoader(DistributedDL):
     All processes have the same number of batches. Where rows are drawn, each row is in one process, and each step has
     the rows that one process would with batches of ``bs * world_size``, as process 0 draws them, of the same lengths
     in each process. Where rows keep their order, all processes have as many at each step, and the few that cannot be
-    divided are read by all and count once: so all find the same metrics, to the last bit, and decide alike.
+    divided are read by all and count once: so all have the same metrics, to the last bit, and decide alike.
     """
 
     _step_index = -1
@@ -52,7 +52,7 @@ class ShardedTextLoader(DistributedDL):
         return -(-(rows // world) // bs) + -(-(rows % world) // bs)
 
     def get_idxs(self) -> List[int]:
-        """This process's rows, each batch filled up to the same width: workers cut at equal places."""
+        """Return this process's rows, each batch filled up to the same size: workers cut at equal places."""
         order = broadcast_order(self.dl.build_global_order(self.world_size), is_random=self.dl.is_reshuffled)
         order = order[: self._count_kept_rows(len(order))]
         self.n = len(order)
@@ -79,7 +79,7 @@ class ShardedTextLoader(DistributedDL):
         return super().after_batch(b)
 
     def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
-        """`b` of all processes, its rows in the order of the loader, none twice; a number as the mean over them."""
+        """Gather `b` of all processes, rows in the loader's order, none twice; of a number, the mean over them."""
         b = to_detach(b, cpu=False, gather=False)
         return to_detach(apply(self._gather_value, b) if gather and self._step_index >= 0 else b, cpu=cpu, gather=False)
 
@@ -89,7 +89,7 @@ class ShardedTextLoader(DistributedDL):
         return rows - rows % (self.dl.bs * self.world_size) if self.dl.drop_last else rows
 
     def _shard_order(self, order: np.ndarray) -> List[List[np.ndarray]]:
-        """Each process's batches; notes how many rows they have, and how many of these count: (processes, steps)."""
+        """Return each process's batches; store how many rows they have, and how many count: (processes, steps)."""
         rest: List[np.ndarray] = []
         if self.dl.is_reshuffled:
             shares = shard_batches(order, self.dl.bs, self.world_size, interleave=True)
@@ -114,7 +114,7 @@ class ShardedTextLoader(DistributedDL):
         )
 
     def _gather_mean(self, found: Tensor) -> Tensor:
-        """The mean over the rows of all processes, for fastai to weigh with this process's rows.
+        """Return the mean over the rows of all processes, for fastai to weigh with this process's rows.
 
         fastai multiplies what it gets at a step by the rows that this process has there, and divides the sum by all
         that this process has had. That is the mean over all rows of all only if each step comes with the weight that

@@ -1,4 +1,4 @@
-"""What the targets of every task mean on fastai 2: the loss, the classes, and a label in words."""
+"""The meaning of every task's targets on fastai 2: the loss, the classes, and a label in words."""
 
 from typing import Any, List, Sequence
 
@@ -17,14 +17,14 @@ __all__ = ["TaskLabels", "WordLabels", "WordLossFlat"]
 
 
 class WordLabels(list):
-    """The class of each word of a text; printed as they stand there."""
+    """The class of each word of a text; printed in the order of the words."""
 
     def __str__(self) -> str:
         return " ".join(self)
 
 
 class WordLossFlat(CrossEntropyLossFlat):
-    """fastai's, of a batch without a single word 0: for a label per word, whose first pieces alone count."""
+    """fastai's loss for a label per word, at words' first pieces only; 0 for a batch without words."""
 
     def __init__(self) -> None:
         BaseLoss.__init__(self, CrossEntropyLoss, axis=-1, ignore_index=IGNORE_INDEX)
@@ -61,7 +61,7 @@ class TaskLabels:
         return CategoryMap(self.names, sort=False)
 
     def decode_target(self, numbers: np.ndarray, row: EncodedText, n_words: int, collator: TextCollator) -> Any:
-        """The label that one row's decoded prediction, or its target, stands for.
+        """Return the label that one row's decoded prediction, or its target, stands for.
 
         Parameters
         ----------

@@ -22,22 +22,22 @@ __all__ = ["TextLoader", "TextLoaders"]
 class TextLoader(TfmdDL):
     """``(input_ids, ..., attention_mask, targets)`` of a ``TextDataset``; without targets where it has none.
 
-    With ``shuffle`` the batches hold rows of similar length and are drawn again at each pass, from torch's generator;
-    without, rows come in their own order.
+    With ``shuffle`` the batches are length-bucketed and reshuffled every epoch, from torch's generator; without, rows
+    keep their own order.
     """
 
-    _n_inp, _types = 1, None  # fastai reads a batch to learn these, which a set without rows has not
+    _n_inp, _types = 1, None  # fastai reads a batch to set these, which a set without rows does not have
 
     def shuffle_fn(self, idxs: Sequence[int]) -> List[int]:
         return self._draw_rows(idxs, self.bs).tolist()
 
     @property
     def is_reshuffled(self) -> bool:
-        """Whether rows are drawn again at each pass; ``get_preds`` hands in their order, and only then they are not."""
+        """Whether rows are reshuffled every epoch; ``get_preds`` passes their order, and only then they are not."""
         return bool(self.shuffle) and isinstance(self.get_idxs, MethodType)
 
     def build_global_order(self, world_size: int) -> np.ndarray:
-        """One pass over the rows for all `world_size` processes; if drawn, each ``bs * world`` of similar length."""
+        """Build an epoch's order for all `world_size` processes; shuffled, each ``bs * world`` is of similar length."""
         if not self.is_reshuffled:
             return np.array(list(self.get_idxs()), dtype=np.int64)
         return self._draw_rows(range(self.n), self.bs * world_size)
@@ -47,7 +47,7 @@ class TextLoader(TfmdDL):
         return rows[LengthBucketSampler(self.dataset.lengths[rows], bs).draw()]
 
     def sort_longest_first(self) -> "TextLoader":
-        """The same rows by falling length; ``learn.get_preds`` puts what it finds back in their own order."""
+        """Return a loader of the same rows by falling length; ``learn.get_preds`` restores their own order."""
         return self.new(shuffle=False, drop_last=False, get_idxs=sort_longest_first(self.dataset.lengths).tolist)
 
     # -- a batch -----------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ class TextLoader(TfmdDL):
         collator, width = self.dataset.collator, self._padded_width()
         rows, targets = [item.row for item in items], [item.target for item in items]
         inputs = tuple(collator.tensors(rows, width))
-        # Words without labels have targets all the same: they tell where the words are.
+        # Words without labels have targets, too: they show where the words are.
         return (
             (*inputs, collator.targets(rows, targets, width))
             if collator.is_split_into_words or targets[0] is not None
@@ -67,11 +67,11 @@ class TextLoader(TfmdDL):
         return batch
 
     def to_detach(self, b: Any, cpu: bool = True, gather: bool = True) -> Any:
-        """Of this process alone, which has seen every row: in a process of ``torchrun`` fastai would gather."""
+        """Detach without gathering, as fastai would under ``torchrun``, although this process has every row."""
         return to_detach(b, cpu=cpu, gather=False)
 
     def _padded_width(self) -> Optional[int]:
-        """With outputs per token, one width for all batches that are predicted: fastai puts predictions together."""
+        """Return one width for all predicted batches, with outputs per token: fastai concatenates predictions."""
         return (
             None
             if self.is_reshuffled or not self.dataset.collator.predicts_per_token
@@ -84,7 +84,7 @@ class TextLoader(TfmdDL):
         return to_cpu(b)
 
     def decode_batch(self, b: Any, max_n: int = 9, full: bool = True) -> L:
-        """For each row the text, the other inputs as they are, and the label in words if `b` has one."""
+        """Decode each row's text, and its label in words if `b` has one; the other inputs stay as they are."""
         n_inp, batch = self.n_inp, to_cpu(b)
         return L(self._decode_row([part[at] for part in batch], n_inp) for at in range(min(max_n, len(batch[0]))))
 
@@ -132,7 +132,7 @@ class TextLoader(TfmdDL):
 
 
 class TextLoaders(DataLoaders):
-    """What ``text_data`` makes: ``train``, ``valid`` and, where it was given, ``test``."""
+    """The loaders that ``text_data`` makes: ``train``, ``valid`` and, where it was given, ``test``."""
 
     @property
     def test(self) -> Optional[TextLoader]:
@@ -163,13 +163,13 @@ class TextLoaders(DataLoaders):
     def test_dl(
         self, test_items: Any, rm_type_tfms: Any = None, with_labels: bool = False, **kwargs: Any
     ) -> TextLoader:
-        """A loader of texts (or pairs, or lists of words; of a DataFrame or a CSV file with their columns) to predict.
+        """Make a loader of texts (pairs, lists of words, or a DataFrame or CSV file with their columns) to predict.
 
         Parameters
         ----------
         test_items : list, DataFrame or path of a CSV file
         rm_type_tfms, with_labels
-            As fastai hands them over. Labels come with a `test` of ``text_data``, not here.
+            As fastai passes them. Labels come with a `test` of ``text_data``, not here.
         **kwargs
             As in ``TfmdDL``.
 
@@ -184,5 +184,5 @@ class TextLoaders(DataLoaders):
                 "text_data(..., test=frame) and learn.validate(dl=dls.test)"
             )
         dataset: TextDataset = self.valid_ds.build_prediction_set(test_items)
-        kwargs.pop("process", None)  # of tables, as Interpretation asks
+        kwargs.pop("process", None)  # of tables, as Interpretation expects
         return self.valid.new(dataset, **kwargs)

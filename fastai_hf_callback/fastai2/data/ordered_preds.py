@@ -1,4 +1,4 @@
-"""Predictions in buckets of similar length, given back in the caller's row order."""
+"""Predictions in length-bucketed batches, returned in the caller's row order."""
 
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -24,7 +24,7 @@ def ordered_preds(
     with_decoded: bool = False,
     dl: Optional[TextLoader] = None,
 ) -> tuple:
-    """Predict in batches of similar length, and give the rows back in the caller's order: a faster ``get_preds``.
+    """Predict in batches of similar length, and return the rows in the caller's order: a faster ``get_preds``.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def ordered_preds(
     if not isinstance(learn, Learner):
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
     loader = _find_loader(learn, ds if dl is None else dl)
-    # fastai lets `get_preds` begin like a fit, which empties the last fit's recorder.
+    # In fastai `get_preds` begins like a fit, which empties the last fit's recorder.
     with preserve_learner(learn), preserve_attributes(list(learn.cbs)):
         return learn.get_preds(
             dl=loader.sort_longest_first(),
@@ -106,5 +106,5 @@ def _resolve_loader(learn: Learner, ds: Any) -> Any:
 
 
 def _is_texts(ds: Any) -> bool:
-    """A list or Series of texts, a table, a file; a text itself is a set's name."""
+    """Return whether `ds` is a list or Series of texts, a table or a file; a single str is a set's name."""
     return isinstance(ds, (list, tuple, Path)) or hasattr(ds, "columns") or hasattr(ds, "tolist")

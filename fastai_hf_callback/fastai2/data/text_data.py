@@ -1,4 +1,4 @@
-"""Texts and labels -> fastai 2 ``DataLoaders`` of masked tuples of tensors, rows of similar length together."""
+"""Texts and labels -> fastai 2 ``DataLoaders`` of masked tuples of tensors, length-bucketed."""
 
 import warnings
 from typing import Any, Optional
@@ -41,7 +41,7 @@ def build_text_loaders(
     num_workers: int = 0,
     device: Optional[torch.device] = None,
 ) -> TextLoaders:
-    """Checked examples -> their ``DataLoaders``; texts that are encoded already are taken as they are."""
+    """Build the ``DataLoaders`` of checked examples; texts that are encoded already are used as they are."""
     labels = TaskLabels(examples.task, examples.names)
     splits = [split for split in (examples.train, examples.valid, examples.test) if split is not None]
     datasets = [_build_dataset(split, collator, labels) for split in splits]

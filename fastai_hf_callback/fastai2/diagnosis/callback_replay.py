@@ -1,6 +1,6 @@
-"""A learner's callbacks, copied and run dry: who takes part in a batch, who cancels, which rate they set.
+"""Replays of a learner's callbacks, on copies: which take part in a batch, which cancel, which rate they set.
 
-Part of ``probe``. Callbacks that take no part in a batch are left out: they write files and tables.
+Used by ``learner_adapter.py``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
 
 import sys
@@ -60,7 +60,7 @@ BATCH_EVENTS = (
     "after_cancel_batch",
     "after_batch",
 )
-# What a batch does not catch itself: it ends the epoch or the fit.
+# Not caught within a batch: these end the epoch or the fit.
 ENDING_EXCEPTIONS = (CancelTrainException, CancelValidException, CancelEpochException, CancelFitException)
 CANCEL_EXCEPTIONS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDING_EXCEPTIONS)
 EPOCH_START_EVENTS = ("before_fit", "before_epoch", "before_train")
@@ -71,7 +71,7 @@ Losses = Tuple[Optional[float], Optional[float]]
 
 
 def is_batch_callback(callback: Any) -> bool:
-    """Whether a callback changes or watches batches; the others write files and tables at the ends of epochs."""
+    """Return whether a callback changes or watches batches; the others write files and tables at an epoch's end."""
     if isinstance(callback, (Recorder, ProgressCallback, ShowGraphCallback)):
         return False
     if getattr(type(callback), "_is_read_only", False) or _is_distributed_callback(callback):
@@ -80,13 +80,13 @@ def is_batch_callback(callback: Any) -> bool:
 
 
 def _is_distributed_callback(callback: Any) -> bool:
-    """fastai's wrapping of the model for several processes: an examination may run in one of them alone."""
-    room: Any = sys.modules.get("fastai.distributed")  # imported by who uses it; it needs accelerate
+    """Return whether a callback wraps the model for several processes: an examination may run in one of them only."""
+    room: Any = sys.modules.get("fastai.distributed")  # imported only by the user; it needs accelerate
     return room is not None and isinstance(callback, room.DistributedTrainer)
 
 
 def copy_without_checks(callback: Callback, learn: Learner) -> Callback:
-    """A copy that answers to the live learner; our own does not raise, what it would say is what is to be looked at."""
+    """Copy a callback, still bound to the live learner; ``HFCallback`` raises nothing: the examination reports it."""
     made = copy_callback(callback, learn)
     if isinstance(made, HFCallback):
         made.check = False
@@ -95,7 +95,7 @@ def copy_without_checks(callback: Callback, learn: Learner) -> Callback:
 
 @contextmanager
 def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> Iterator[None]:
-    """The learner in the middle of an epoch, with these callbacks and no others."""
+    """Put the learner into the middle of an epoch, with these callbacks and no others."""
     learn.cbs = L(list(callbacks))
     for callback in callbacks:
         vars(callback)["learn"] = learn
@@ -113,7 +113,7 @@ def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> It
 
 
 def log_callbacks(callbacks: List[Callback], log: CallbackLog) -> None:
-    """From now on note which of these copies cancels something, or sets on itself what it means for the learner."""
+    """Log from now on which of these copies cancels something, or sets on itself what it means for the learner."""
     for callback in callbacks:
         attributes: Dict[str, Any] = vars(callback)  # assigned to the callback, fastai would look for it on the learner
         for event in (*EPOCH_START_EVENTS, *BATCH_EVENTS):
@@ -144,7 +144,7 @@ def _changes_display_only(before: Losses, after: Losses) -> bool:
 
 
 def _find_shadowed_attribute(callback: Callback) -> Optional[str]:
-    """What a callback set on itself, where the loop reads the learner's."""
+    """Find an attribute that a callback set on itself, where the loop reads the learner's."""
     found = None
     for name in LOOP_ATTRIBUTES:
         own, live = vars(callback).get(name), getattr(callback.learn, name, None)
@@ -154,7 +154,7 @@ def _find_shadowed_attribute(callback: Callback) -> Optional[str]:
 
 
 class RawLossForwarder(Callback):
-    """The first callback of all: hands on the loss that ``loss_func`` gave."""
+    """The first callback of all: passes on the loss that ``loss_func`` returned."""
 
     order = -3000
 
@@ -167,7 +167,7 @@ class RawLossForwarder(Callback):
 
 
 class StepEventForwarder(Callback):
-    """The last callback of all: hands what it sees to a ``StepMonitor``."""
+    """The last callback of all: passes its events to a ``StepMonitor``."""
 
     order = 3000
 
@@ -221,7 +221,7 @@ class StepEventForwarder(Callback):
 
 
 class _CachedOutputModel(nn.Module):
-    """In the model's place: what it says to the first batch, and from then on at no cost; callbacks may unwrap it.
+    """A stand-in for the model that repeats its output of the first batch at no cost; callbacks may unwrap it.
 
     One number gets the gradient.
     """
@@ -250,7 +250,7 @@ def _mean_output_loss(output: Any, *targets: Any) -> Tensor:
 
 
 class _StepCounter:
-    """In the optimizer's place: what the callbacks set is set, steps are counted, nothing is stepped."""
+    """A stand-in for the optimizer: what callbacks set is set, steps are counted, no weight is moved."""
 
     def __init__(self, optimizer: Any):
         self.optimizer, self.steps = optimizer, 0
@@ -262,7 +262,7 @@ class _StepCounter:
         pass
 
     def take_steps(self) -> int:
-        """The steps since this was asked last."""
+        """Return the steps since the last call."""
         steps, self.steps = self.steps, 0
         return steps
 
@@ -275,7 +275,7 @@ class _StepCounter:
 
 @contextmanager
 def dry_run(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepCounter"]:
-    """The loop with a model that runs once and an optimizer that steps nothing: what the callbacks do, at no cost."""
+    """Let the loop run the model once and step nothing, so that what the callbacks do is seen at no cost."""
     before = learn.model, learn.loss_func, learn.opt
     counting = _StepCounter(learn.opt)
     learn.model, learn.loss_func, learn.opt = _CachedOutputModel(learn.model), loss_func, counting
@@ -286,7 +286,7 @@ def dry_run(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepCou
 
 
 def simulate_epoch(learn: Learner, callbacks: List[Callback], batch: Batch) -> Iterator[Tuple[int, float]]:
-    """The events of an epoch, the model having run once: after each batch the steps made, and the highest rate."""
+    """Run an epoch's events, the model running once: yield after each batch the steps made, and the highest rate."""
     with dry_run(learn, _mean_output_loss) as counting, suppress(*CANCEL_EXCEPTIONS), enter_epoch(
         learn, callbacks, True
     ):
@@ -300,7 +300,7 @@ def simulate_epoch(learn: Learner, callbacks: List[Callback], batch: Batch) -> I
 
 
 def to_fastai_batch(batch: Batch) -> Tuple[Any, ...]:
-    """A batch as a loader gave it, for ``learn.one_batch``."""
+    """Return a batch as the loader gave it, for ``learn.one_batch``."""
     targets = batch.yb if isinstance(batch.yb, tuple) else (batch.yb,)
     return (*batch.xb, *targets)
 

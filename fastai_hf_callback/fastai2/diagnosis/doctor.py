@@ -1,4 +1,4 @@
-"""``Doctor`` for fastai 2: watches a real fit at almost no cost and says why its metrics do not move."""
+"""``Doctor`` for fastai 2: the callback that watches a fit at almost no cost and says why its metrics do not move."""
 
 from typing import Any, Callable, Dict, Optional
 
@@ -21,7 +21,7 @@ class Doctor(Callback):
     """Watch a fit; speak at the first sound evidence; sum up in ``diagnosis``.
 
     Write ``Learner(..., cbs=[HFCallback(), Doctor()])`` or ``learn.add_cb(Doctor())``. fastai 2 tells no callback of an
-    exception: what ended a fit is for ``explain(error)``.
+    exception: for one that ended a fit, write ``explain(error)``.
 
     Examples
     --------

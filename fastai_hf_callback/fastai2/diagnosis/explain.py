@@ -1,4 +1,4 @@
-"""What an exception means on fastai 2."""
+"""``explain`` for fastai 2."""
 
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, explain_exception
 

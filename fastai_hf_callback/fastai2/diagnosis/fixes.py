@@ -1,4 +1,4 @@
-"""How fixes are written and applied on fastai 2: one table, by the names of the checks' actions."""
+"""Fixes on fastai 2, as code and as functions: one table, by the names of the checks' actions."""
 
 from functools import partial
 from types import FunctionType
@@ -18,7 +18,7 @@ __all__ = ["FIXES"]
 
 
 def _merge_parameter_groups(learn: Learner) -> None:
-    """All parameters in one group, everything trainable, and a new optimizer."""
+    """Put all parameters into one group, all trainable, with a new optimizer."""
     learn.splitter = trainable_params
     _unfreeze_all(learn)
 
@@ -46,7 +46,7 @@ def _switch_to_full_precision(learn: Learner) -> None:
 
 
 def _restore_fastai_loop(learn: Learner) -> None:
-    """``_do_one_batch`` as fastai's file has it, its globals those of the live module; and the callback for it."""
+    """Restore ``_do_one_batch`` from fastai's file, with the live module's globals, and add the callback for it."""
     code = read_code(learner, "Learner", "_do_one_batch")
     Learner._do_one_batch = FunctionType(code, vars(learner), "_do_one_batch")
     if not any(_is_unwrapping(cb) for cb in learn.cbs):

@@ -1,4 +1,4 @@
-"""``LearnerAdapter`` for fastai 2: how its learner is asked, and how its loop is run."""
+"""``LearnerAdapter`` for fastai 2: access to its learner, and runs of its loop."""
 
 import copy
 from contextlib import suppress
@@ -46,7 +46,7 @@ __all__ = ["LearnerAdapter"]
 
 
 class LearnerAdapter:
-    """A fastai 2 learner, as the core asks for it.
+    """A fastai 2 learner with the interface that ``diagnosis/`` uses.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class LearnerAdapter:
         return self.learn.dls[0 if train else 1]
 
     def _split_batch(self, batch: Any) -> Batch:
-        """Inputs and targets, as the learner splits them."""
+        """Split a batch into inputs and targets, as the learner does."""
         inputs = getattr(self.learn.dls, "n_inp", 1 if len(batch) == 1 else len(batch) - 1)
         targets = tuple(batch[inputs:])
         return Batch(tuple(batch[:inputs]), targets[0] if len(targets) == 1 else targets)
@@ -139,7 +139,7 @@ class LearnerAdapter:
         return []
 
     def run_batch(self, batch: Batch, loss_func: Callable[..., Any], with_graph: bool, validates: bool) -> Any:
-        """The loss of one batch in eval mode, as ``validate`` and ``get_preds`` send it."""
+        """Return the loss of one batch in eval mode, run as ``validate`` and ``get_preds`` run it."""
         learn, asked, own = self.learn, [], self.learn.loss_func
 
         def recorded_loss_func(*given: Any) -> Any:
@@ -163,7 +163,7 @@ class LearnerAdapter:
         if learn.opt is None:
             learn.create_opt()
         self.optimizer.set_learning_rate(lr)
-        if is_first and learn.wd is not None:  # what fit would put in force
+        if is_first and learn.wd is not None:  # what fit would apply
             learn.opt.set_hypers(wd=learn.wd)
 
     def take_steps(
@@ -180,7 +180,7 @@ class LearnerAdapter:
 
     def replay_step(self, batch: Batch, log: CallbackLog) -> None:
         log_callbacks(self.callbacks, log)
-        with suppress(Exception), dry_run(self.learn, self.learn.loss_func):  # the fit itself will say what it raises
+        with suppress(Exception), dry_run(self.learn, self.learn.loss_func):  # the fit itself will raise it
             with enter_epoch(self.learn, self.callbacks, training=True):
                 self.learn.one_batch(0, to_fastai_batch(batch))
 
@@ -189,7 +189,7 @@ class LearnerAdapter:
 
 
 def _compute_value(metric: Metric, epochs: List[Any]) -> float:
-    """The value after the last of `epochs`, each a pair of lists of batches; of a copy."""
+    """Compute a copy's value after the last of `epochs`, each a pair of lists of batches."""
     made, value = copy.deepcopy(metric), float("nan")
     for outputs, targets in epochs:
         made.reset()

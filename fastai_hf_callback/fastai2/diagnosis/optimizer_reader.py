@@ -1,4 +1,4 @@
-"""fastai 2's optimizer, as the core reads it."""
+"""The reader of fastai 2's optimizer for ``diagnosis/``."""
 
 from typing import Any, Dict, List, Mapping, Optional, Set
 
@@ -14,7 +14,7 @@ __all__ = ["OptimizerReader"]
 
 
 class OptimizerReader:
-    """Asks fastai 2's optimizer and splitter.
+    """A reader of fastai 2's optimizer and splitter.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class OptimizerReader:
         ]
 
     def read_layer_groups(self) -> Set[int]:
-        """Those of the groups in force, and those of the splitter, which is asked when an optimizer is made.
+        """Read the parameters of the optimizer's groups, and those of the splitter, called when an optimizer is made.
 
-        None, where the optimizer in force holds nothing of the model: its groups are another model's.
+        There are none where the optimizer holds nothing of the model: its groups are another model's.
         """
         own = {id(p) for p in self.learn.model.parameters()}
         held = {id(p) for group in self.read_groups() for p in group.parameters}
@@ -69,13 +69,13 @@ class OptimizerReader:
         return len(self.learn.dls.train)
 
     def has_remaining_gradients(self) -> bool:
-        """Whether a gradient is still there when its batch has ended; the last that is held speaks for all."""
+        """Return whether gradients are still there when a batch has ended; the last one held stands for all."""
         held = [p for group in (self.learn.opt.param_lists if self.learn.opt is not None else []) for p in group]
         last = next((p for p in reversed(held) if p.grad is not None), None)
         return last is not None and bool(last.grad.any())
 
     def _has_decoupled_decay(self) -> bool:
-        """Whether weight decay is taken from the weights, not added to the gradient."""
+        """Return whether weight decay is taken from the weights, not added to the gradient."""
         inner = vars(self.learn.opt).get("opt")
         return isinstance(inner, torch.optim.AdamW) if inner is not None else weight_decay in list(self.learn.opt.cbs)
 

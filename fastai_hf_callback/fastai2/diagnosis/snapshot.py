@@ -1,4 +1,4 @@
-"""Everything a fastai 2 learner is made of, kept and restored: what lets an examination change nothing."""
+"""Saving and restoring everything a fastai 2 learner is made of, so that an examination changes nothing."""
 
 import copy
 import random
@@ -26,9 +26,9 @@ __all__ = ["preserve_everything", "copy_callback"]
 
 @contextmanager
 def preserve_everything(learn: Learner) -> Iterator[None]:
-    """Inside, the learner may be trained, switched and broken; on leaving it is what it was.
+    """Restore the learner on leaving, even if it was trained, switched or broken inside.
 
-    With it fastai's loop and autocast. Files are not restored: callbacks that write are not called (see
+    fastai's loop and autocast are restored, too. Files are not: callbacks that write are not called (see
     ``callback_replay``).
     """
     patch = Learner._do_one_batch
@@ -40,7 +40,7 @@ def preserve_everything(learn: Learner) -> Iterator[None]:
 
 
 def copy_callback(callback: Callback, learn: Learner) -> Callback:
-    """A copy with a state of its own that still refers to the live learner."""
+    """Copy a callback with a state of its own that still refers to the live learner."""
     parts = [learn.dls, *_get_loaders(learn), learn.opt, *learn.cbs, *learn.metrics]
     return snapshot.copy_callback(callback, learn, Callback, parts)
 
@@ -98,7 +98,7 @@ def _get_loaders(learn: Learner) -> List[Any]:
 
 
 def _list_generators(learn: Learner) -> List[Any]:
-    """fastai's loaders draw from a generator of their own, torch's from one that they may be given."""
+    """List the loaders' generators: fastai's draw from one of their own, torch's from one that they may be given."""
     return [
         value
         for loader in _get_loaders(learn)
@@ -110,7 +110,7 @@ def _list_generators(learn: Learner) -> List[Any]:
 
 @contextmanager
 def _preserve_autocast() -> Iterator[None]:
-    """``MixedPrecision`` enters autocast in one event and leaves it in another: between them an exception leaves it on.
+    """Leave autocast if an exception did not: ``MixedPrecision`` enters it in one event and leaves it in another.
 
     torch counts how deep it is in autocast and empties its cache of cast weights at the outermost level only. Here
     weights change below that level, so nothing is cached: a step would go by unseen.
