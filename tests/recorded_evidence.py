@@ -55,7 +55,6 @@ def healthy():
             steps_in_an_epoch=10,
             steps_simulated=10,
             trainable=40,
-            reached=39,
             with_gradient=39,
             in_optimizer=40,
             in_layer_groups=40,
@@ -72,12 +71,8 @@ def healthy():
         ),
         hyper=HyperParams(
             lr=3e-5,
-            lowest_lr=1e-6,
             wd=0.01,
-            lr_times_wd=3e-7,
-            steps_per_epoch=10,
             source="the highest of the last fit",
-            optimizer="AdamW",
         ),
         outputs=Outputs(
             shape=(8, 3),
@@ -133,7 +128,6 @@ def healthy():
             train_rows=400,
             valid_rows=200,
             train_shares=[0.4, 0.3, 0.3],
-            valid_shares=[0.4, 0.3, 0.3],
             order_z=0.3,
             signal_within_train=0.8,
             signal_within_valid=0.8,

@@ -22,12 +22,12 @@ def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fi
     fit : str
         Whose rates these are, as in "the last fit".
     """
-    wd, steps, name = optimizer.read_weight_decay(), optimizer.count_batches(), optimizer.read_name()
+    wd = optimizer.read_weight_decay()
     if not rates or is_range_test(rates):
-        return HyperParams(None, None, wd, None, steps, "only a range test so far" if rates else "no fit yet", name)
-    highest, source = max(rates), f"the highest of {fit}"
+        return HyperParams(None, wd, "only a range test so far" if rates else "no fit yet")
+    highest = max(rates)
     near_zero = sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
-    return HyperParams(highest, min(rates), wd, highest * wd, steps, source, name, near_zero)
+    return HyperParams(highest, wd, f"the highest of {fit}", near_zero)
 
 
 def is_range_test(rates: List[float]) -> bool:

@@ -84,7 +84,6 @@ class Graph:
     loss_has_graph: bool
     head_trainable: Optional[bool] = None
     head_unreached: Optional[bool] = None
-    unreached_names: List[str] = field(default_factory=list)
 
 
 @dataclass
@@ -113,7 +112,6 @@ class Stepping:
     steps_in_an_epoch: Optional[int] = None
     steps_simulated: Optional[int] = None
     trainable: int = 0
-    reached: int = 0
     with_gradient: int = 0
     in_optimizer: int = 0
     in_layer_groups: int = 0
@@ -124,7 +122,6 @@ class Stepping:
     decay_over_gradient: Optional[float] = None
     lost_in_rounding: Optional[float] = None
     gradient_norms: List[float] = field(default_factory=list)
-    non_finite_gradients: int = 0
     non_finite_losses: int = 0
     not_in_optimizer_names: List[str] = field(default_factory=list)
     loss_factor: Optional[float] = None
@@ -147,12 +144,8 @@ class HyperParams:
     """
 
     lr: Optional[float]
-    lowest_lr: Optional[float]
     wd: float
-    lr_times_wd: Optional[float]
-    steps_per_epoch: int
     source: str
-    optimizer: str = ""
     near_zero_lr_share: float = 0.0
 
 
@@ -264,7 +257,6 @@ class Labels:
     train_constant: bool = False
     valid_constant: bool = False
     train_shares: List[float] = field(default_factory=list)
-    valid_shares: List[float] = field(default_factory=list)
     order_z: Optional[float] = None
     signal_within_train: Optional[float] = None
     signal_within_valid: Optional[float] = None

@@ -63,7 +63,6 @@ def probe_labels(
     )
     if valid is not None and len(valid.targets):
         evidence.valid_constant = _is_constant(valid.targets)
-        evidence.valid_shares = _class_shares(valid.targets, kind)
     _add_word_signal(evidence, train, valid, kind, set(skip_ids), together)
     return evidence
 

@@ -72,9 +72,6 @@ class OptimizerReader(Protocol):
     def read_weight_decay(self) -> float:
         """The highest in force."""
 
-    def read_name(self) -> str:
-        """The class of the innermost optimizer; empty where there is none."""
-
     def set_learning_rate(self, lr: float) -> None:
         """Set the highest rate, the groups in the proportions they have now."""
 

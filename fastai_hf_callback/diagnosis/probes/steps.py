@@ -97,9 +97,9 @@ class StepMonitor:
     def finish_backward(self, skip_step: bool, skip_backward: bool) -> None:
         groups = self.optimizer.read_groups()
         parameters = [p for group in groups for p in group.parameters]
-        norm = compute_gradient_norm(parameters or self.optimizer.learn.model.parameters())
-        self.stepping.gradient_norms.append(norm)
-        self.stepping.non_finite_gradients += not math.isfinite(norm)
+        self.stepping.gradient_norms.append(
+            compute_gradient_norm(parameters or self.optimizer.learn.model.parameters())
+        )
         self._skipped = bool(skip_step)
         self.stepping.skipped_steps += self._skipped
         self.stepping.skipped_backwards += bool(skip_backward)
@@ -155,7 +155,6 @@ class StepMonitor:
         step.not_in_optimizer_names = outside[:5]
         own = {id(p) for p in learn.model.parameters()} | {id(m) for m in master_weights.values()}
         step.in_optimizer_only = len(optimizer_parameters - own)
-        step.reached = self.graph.reached if self.graph is not None else 0
         step.moved = sum(self._moved.values())
         updates, decays = _update_ratios(self._weight_updates)
         step.update, step.decay_over_gradient = _median(updates), _median(decays)
@@ -255,18 +254,16 @@ def probe_graph(model: nn.Module, logits: Any, loss: Tensor) -> Graph:
         from_output.foreign += found.foreign
         from_output.opaque += found.opaque
         from_output.has_graph |= found.has_graph or tensor.requires_grad
-    reached = {id(p) for p in from_loss.parameters}
     return Graph(
         registered=len(registered),
         trainable=trainable,
-        reached=len(reached & registered),
+        reached=len({id(p) for p in from_loss.parameters} & registered),
         reached_by_output=len({id(p) for p in from_output.parameters} & registered),
         hidden=len({id(p) for p in from_output.parameters} - registered),
         foreign=len(from_output.foreign),
         opaque=len(from_loss.opaque) + len(from_output.opaque),
         output_has_graph=from_output.has_graph,
         loss_has_graph=from_loss.has_graph,
-        unreached_names=[n for n, p in model.named_parameters() if p.requires_grad and id(p) not in reached][:5],
     )
 
 

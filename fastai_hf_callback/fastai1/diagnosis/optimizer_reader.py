@@ -65,9 +65,6 @@ class OptimizerReader:
     def read_weight_decay(self) -> float:
         return float(self._optimizer.wd if self._optimizer else self.learn.wd)
 
-    def read_name(self) -> str:
-        return type(getattr(self._optimizer, "opt", None)).__name__ if self._optimizer else ""
-
     def set_learning_rate(self, lr: float) -> None:
         # create_opt may have been called with fastai's default, a slice, which only fit turns into numbers.
         rates = [float(rate) if isinstance(rate, (int, float)) else 0.0 for rate in self._optimizer._lr]

@@ -58,9 +58,6 @@ class OptimizerReader:
     def read_weight_decay(self) -> float:
         return max(map(_read_decay, self.learn.opt.hypers if self.learn.opt is not None else []), default=0.0)
 
-    def read_name(self) -> str:
-        return "" if self.learn.opt is None else type(vars(self.learn.opt).get("opt") or self.learn.opt).__name__
-
     def set_learning_rate(self, lr: float) -> None:
         rates = [float(hyper["lr"]) for hyper in self.learn.opt.hypers]
         self.learn.opt.set_hyper("lr", scale_learning_rates(rates, lr))

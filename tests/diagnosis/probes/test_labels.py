@@ -167,12 +167,11 @@ def test_constant_targets_and_the_nearest_that_are_not(kind):
 def test_shares():
     assert look(np.array([0, 0, 2, -100])).train_shares == pytest.approx([2 / 3, 0, 1 / 3])
     assert look(np.array([[0.0, 1.0], [1.0, 1.0]])).train_shares == [0.5, 1.0]
-    assert look(np.array([0, 1]), valid=SampledRows(None, np.array([1, 1]))).valid_shares == [0.0, 1.0]
 
 
 def test_an_empty_validation_set_says_nothing():
     seen = look(np.array([0, 1]), valid=SampledRows(None, np.array([], dtype=np.int64)))
-    assert seen.valid_rows == 0 and not seen.valid_constant and seen.valid_shares == []
+    assert seen.valid_rows == 0 and not seen.valid_constant
 
 
 # Once: float targets with gaps (NaN, a common way to write "no label") raise ValueError in the ridge regression.
