@@ -3,7 +3,6 @@
 Whatever is printed of the feeding was seen at the model itself, by hooks on its embeddings and its first layer, so it
 holds however the batches were made.
 """
-
 import argparse
 import contextlib
 import io
@@ -39,7 +38,7 @@ def arguments(doc, argv=None):
     add("--epochs", type=int, help="1; 3 for the tiny model")
     add("--out", default="submission.csv", metavar="FILE")
     add("--bs", type=int, default=32)
-    add("--max-len", type=int, default=256)
+    add("--max-length", type=int, default=256)
     add("--lr", type=float, help="3e-5, as in the article; 3e-3 for the tiny model")
     add("--lr-find", action="store_true", help="run the learning rate finder first, as the article does")
     add("--seed", type=int, default=0)
@@ -64,12 +63,12 @@ def prepare(args, folder):
     frame = pd.read_csv(path, dtype={args.text: str}, keep_default_na=False).head(args.rows)
     seed_everything(args.seed)
     order = np.random.permutation(len(frame))
-    train, valid = frame.iloc[order[len(frame) // 5 :]], frame.iloc[order[: len(frame) // 5]]
-    model = args.model or tiny_bert(Path(folder) / "tiny", frame[args.text], args.max_len)
+    train, valid = frame.iloc[order[len(frame) // 5:]], frame.iloc[order[:len(frame) // 5]]
+    model = args.model or tiny_bert(Path(folder) / "tiny", frame[args.text], args.max_length)
     return train, valid, valid[[args.text]].reset_index(drop=True), str(model)
 
 
-def tiny_bert(folder, texts, max_len, width=0.02):
+def tiny_bert(folder, texts, max_length, width=0.02):
     """A BERT of two layers, not trained, that knows every word of `texts`; `width` spreads its weights."""
     from pytorch_transformers import BertConfig, BertModel
     from pytorch_transformers.tokenization_bert import BasicTokenizer
@@ -79,17 +78,9 @@ def tiny_bert(folder, texts, max_len, width=0.02):
     words = sorted({word for text in texts for word in split(text)})
     vocabulary = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]  # as BERT's own begins
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    BertModel(
-        BertConfig(
-            len(vocabulary),
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=256,
-            max_position_embeddings=max_len,
-            initializer_range=width,
-        )
-    ).save_pretrained(str(folder))
+    BertModel(BertConfig(
+        len(vocabulary), hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256,
+        max_position_embeddings=max_length, initializer_range=width)).save_pretrained(str(folder))
     return folder
 
 
@@ -134,10 +125,8 @@ class Meter:
 
     def __enter__(self):
         embeddings, layer = self._hooked
-        self._handles = [
-            embeddings.register_forward_pre_hook(self._see_ids),
-            layer.register_forward_pre_hook(self._see_mask),
-        ]
+        self._handles = [embeddings.register_forward_pre_hook(self._see_ids),
+                         layer.register_forward_pre_hook(self._see_mask)]
         return self
 
     def __exit__(self, *_):
@@ -176,14 +165,14 @@ class Meter:
         yield "real tokens", f"{self.real}"
 
 
-def alone(model, tokenizer, texts, max_len):
+def alone(model, tokenizer, texts, max_length):
     """The probabilities of each text by itself, where there is no padding."""
     model = getattr(model, "model", model).eval()
     device = next(model.parameters()).device
     made = []
     with torch.no_grad():
         for text in texts:
-            tokens = ["[CLS]", *tokenizer.tokenize(text)[: max_len - 2], "[SEP]"]
+            tokens = ["[CLS]", *tokenizer.tokenize(text)[:max_length - 2], "[SEP]"]
             ids = torch.tensor([tokenizer.convert_tokens_to_ids(tokens)], device=device)
             made.append(torch.sigmoid(model(ids)[0])[0].cpu().numpy())
     return np.stack(made)
@@ -194,7 +183,7 @@ def report(args, learn, tokenizer, meter, building, training, valid, test, predi
     with Clock() as sorting:
         list(learn.data.train_dl.dl.batch_sampler)
     names, targets = learn.recorder.names[3:], valid[args.labels].values
-    by_itself = alone(learn.model, tokenizer, test[args.text], args.max_len)
+    by_itself = alone(learn.model, tokenizer, test[args.text], args.max_length)
     zeros = float((targets == 0).mean())
     moved = np.abs(predictions - by_itself)
     steps = meter.batches // max(1, args.epochs)
@@ -202,19 +191,14 @@ def report(args, learn, tokenizer, meter, building, training, valid, test, predi
     for epoch, values in enumerate(learn.recorder.metrics):
         shown = "  ".join(f"{name} {float(value):.6f}" for name, value in zip(names, values))
         lines.append((f"epoch {epoch}", f"{shown}  valid loss {float(learn.recorder.val_losses[epoch]):.4f}"))
-    lines += [
-        ("all zeros would score", f"{zeros:.6f}"),
-        ("mean AUC on valid", f"{mean_columnwise_auc(torch.tensor(predictions), torch.tensor(targets)):.4f}"),
-        *meter.lines(),
-        ("batch mates change", f"a probability by up to {moved.max():.2g}, by {moved.mean():.2g} on average"),
-        ("making the DataBunch", f"{building.wall:.2f} s ({building.cpu:.2f} s of CPU)"),
-        ("drawing an epoch's order", f"{sorting.wall:.3f} s"),
-        (
-            "training",
-            f"{training.cpu:.2f} s of CPU, {steps} steps an epoch, "
-            f"{1000 * training.cpu / max(1, meter.rows):.2f} ms a row",
-        ),
-    ]
+    lines += [("all zeros would score", f"{zeros:.6f}"),
+              ("mean AUC on valid", f"{mean_columnwise_auc(torch.tensor(predictions), torch.tensor(targets)):.4f}"),
+              *meter.lines(),
+              ("batch mates change", f"a probability by up to {moved.max():.2g}, by {moved.mean():.2g} on average"),
+              ("making the DataBunch", f"{building.wall:.2f} s ({building.cpu:.2f} s of CPU)"),
+              ("drawing an epoch's order", f"{sorting.wall:.3f} s"),
+              ("training", f"{training.cpu:.2f} s of CPU, {steps} steps an epoch, "
+                           f"{1000 * training.cpu / max(1, meter.rows):.2f} ms a row")]
     width = max(len(name) for name, _ in lines)
     print(*(f"{name:<{width}}  {value}" for name, value in lines), f"wrote {args.out}", sep="\n")
     sys.stdout.flush()

@@ -4,7 +4,6 @@ What it does to fastai, and what fastai does to it, stands in docs/the-article.m
 make it run on today's Python; on the article's own versions the first does nothing. `python docs/article/recipe.py`
 runs offline, in seconds.
 """
-
 import tempfile
 import warnings
 from functools import partial
@@ -35,19 +34,15 @@ class FastAiBertTokenizer(BaseTokenizer):
         return self
 
     def tokenizer(self, t):
-        return ["[CLS]"] + self._pretrained_tokenizer.tokenize(t)[: self.max_seq_len - 2] + ["[SEP]"]
+        return ["[CLS]"] + self._pretrained_tokenizer.tokenize(t)[:self.max_seq_len - 2] + ["[SEP]"]
 
 
 def make_databunch(path, train, val, test, bert_tok, config):
     fastai_bert_vocab = Vocab(list(bert_tok.vocab.keys()))
-    fastai_tokenizer = Tokenizer(
-        tok_func=FastAiBertTokenizer(bert_tok, max_seq_len=config.max_len), pre_rules=[], post_rules=[]
-    )
+    fastai_tokenizer = Tokenizer(tok_func=FastAiBertTokenizer(bert_tok, max_seq_len=config.max_length),
+                                 pre_rules=[], post_rules=[])
     return TextDataBunch.from_df(
-        path,
-        train,
-        val,
-        test,
+        path, train, val, test,
         tokenizer=fastai_tokenizer,
         vocab=fastai_bert_vocab,
         include_bos=False,
@@ -62,7 +57,7 @@ def make_databunch(path, train, val, test, bert_tok, config):
 def get_preds_as_nparray(learner, ds_type):
     """fastai's loaders hand rows out by length: back to the order of the DataFrame."""
     preds = learner.get_preds(ds_type)[0].detach().cpu().numpy()
-    sampler = list(learner.data.dl(ds_type).sampler)
+    sampler = [i for i in learner.data.dl(ds_type).sampler]  # noqa: C416  the article's line
     reverse_sampler = np.argsort(sampler)
     return preds[reverse_sampler, :]
 
@@ -77,9 +72,8 @@ def run(config):
 
         bert_model = BertForSequenceClassification.from_pretrained(folder, num_labels=len(config.labels))
         loss_func = nn.BCEWithLogitsLoss()
-        learner = Learner(
-            databunch, bert_model, loss_func=loss_func, metrics=[partial(accuracy_thresh, thresh=THRESHOLD)]
-        )
+        learner = Learner(databunch, bert_model, loss_func=loss_func,
+                          metrics=[partial(accuracy_thresh, thresh=THRESHOLD)])
         with silence(), patched_loop():  # TODAY: the article's `out = model(*xb)[0]`, put back afterwards
             if config.lr_find:
                 learner.lr_find()

@@ -3,7 +3,6 @@
 Nothing of fastai is patched and nothing put back in order by hand. `python docs/article/ten_lines.py` runs offline, in
 seconds; its arguments and its output are the recipe's.
 """
-
 import tempfile
 import warnings
 from functools import partial
@@ -33,26 +32,13 @@ def run(config):
         train, valid, test, folder = prepare(config, path)
         tokenizer = BertTokenizer.from_pretrained(folder)
         with silence(), Clock() as building:
-            data = text_data(
-                train,
-                valid,
-                tokenizer,
-                text=config.text,
-                labels=config.labels,
-                test=test,
-                bs=config.bs,
-                max_len=config.max_len,
-            )
+            data = text_data(train, valid, tokenizer, text=config.text, labels=config.labels, test=test,
+                             bs=config.bs, max_length=config.max_length)
 
         bert = BertForSequenceClassification.from_pretrained(folder, num_labels=data.c)
         model = HFModel(bert, inputs=data.inputs)
-        learn = Learner(
-            data,
-            model,
-            callbacks=[HFCallback()],
-            path=path,
-            metrics=[partial(accuracy_thresh, thresh=THRESHOLD), ColumnwiseAUC()],
-        )
+        learn = Learner(data, model, callbacks=[HFCallback()], path=path,
+                        metrics=[partial(accuracy_thresh, thresh=THRESHOLD), ColumnwiseAUC()])
         learn.split(layer_groups)
         with silence():
             if config.lr_find:

@@ -1,6 +1,7 @@
 """``Evidence`` -> ``Diagnosis``: runs the checks, ranks what they found, and shows it."""
 
 import os
+from dataclasses import replace
 from typing import List, Optional, Union
 
 from fastai_hf_callback.report.json import diagnosis_to_json
@@ -98,4 +99,6 @@ def _run_check(check: checks.Check, evidence: Evidence) -> List[Finding]:
 
 def explain_exception(exception: BaseException, fixes: Optional[FixTable] = None) -> Diagnosis:
     """Say what an exception means, with one finding; parameters as in :func:`build_diagnosis`."""
-    return Diagnosis([resolve_fix(classify_exception(exception, fixes), fixes)])
+    finding = resolve_fix(classify_exception(exception, fixes), fixes)
+    # Nothing was seen of the learner itself, so nothing is offered that would change it.
+    return Diagnosis([replace(finding, fix_function=None)])
