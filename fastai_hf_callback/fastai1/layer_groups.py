@@ -35,7 +35,7 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Modu
     -----
     ``learn.split(layer_groups)``, or ``learn.split(partial(layer_groups, n=3))``; then ``freeze``, ``freeze_to``,
     ``unfreeze``, ``slice(lr)`` and ``bn_wd=False`` as in fastai's own text models. As there, an output layer that is
-    tied to the embedding takes it along into the last group; where no other embeddings remain (T5's language model),
+    tied to the embedding puts it into the last group; where no other embeddings remain (T5's language model),
     the first group is the encoder's first. Norms and biases of every class are in the optimizer's groups without
     decay, also of classes that fastai does not know, such as ``T5LayerNorm`` and GPT-2's ``Conv1D``; and what is frozen
     stays as it is, where fastai's own groups let the optimizer decay the biases of frozen ``nn.Linear``.
@@ -65,7 +65,7 @@ def _flatten_group(group: List[ModuleOrParameter]) -> List[nn.Module]:
 def _split_by_decay(part: ModuleOrParameter) -> List[nn.Module]:
     """Return `part` itself where all its parameters decay or none does; else a leaf for each parameter.
 
-    Also where fastai could tell weight and bias apart itself: it would hand a frozen ``bias`` to the optimizer, which
+    Also where fastai could tell weight and bias apart itself: it would pass a frozen ``bias`` to the optimizer, which
     then decays it.
     """
     if isinstance(part, nn.Parameter):

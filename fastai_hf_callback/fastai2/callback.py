@@ -16,11 +16,11 @@ __all__ = ["HFCallback"]
 
 
 class HFCallback(Callback):
-    """Hand fastai the logits inside what a Hugging Face model returns.
+    """A callback that gives fastai the logits in the output of a Hugging Face model.
 
     Write ``Learner(dls, model, cbs=[HFCallback()])``: registered there it works in ``fit``, ``fine_tune``,
     ``lr_find``, ``validate``, ``get_preds``, ``predict``, ``show_results`` and ``Interpretation``. An output that
-    is a tensor already passes untouched. Inside ``learn.distrib_ctx`` it also makes the processes share the texts
+    is a tensor already is left unchanged. Inside ``learn.distrib_ctx`` it also makes the processes share the texts
     of ``text_data`` by length, each row once (``data/distributed_loader.py``).
 
     Parameters
@@ -28,7 +28,7 @@ class HFCallback(Callback):
     element : int, str, callable or sequence of int and str, optional
         Which part of the output is the logits; see :func:`fastai_hf_callback.unwrap`.
     check : bool
-        Look at the first training batch of each fit: the loss must reach at least one parameter, and
+        Check the first training batch of each fit: the loss must reach at least one parameter, and
         must not broadcast the output against the target. It costs about a millisecond, once.
     keep_output : bool
         Keep the whole output (hidden states, attentions) readable as ``output`` until the batch ends.

@@ -34,7 +34,7 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Para
     -----
     ``Learner(..., splitter=layer_groups)``, or ``splitter=partial(layer_groups, n=3)``; then ``freeze``,
     ``freeze_to``, ``unfreeze``, ``fine_tune`` and ``slice(lr)`` as with fastai's own text models. An output layer that
-    is tied to the embedding takes it along into the last group; where no other embeddings remain (T5's language
+    is tied to the embedding puts it into the last group; where no other embeddings remain (T5's language
     model), the first group is the encoder's first. fastai 2 itself decides, by a module's class, what does not decay
     and which norms go on training in a frozen group (``train_bn``): ``nn.LayerNorm`` does.
 

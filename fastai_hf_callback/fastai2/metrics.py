@@ -60,14 +60,14 @@ class _WholeSetMetric(_NamedMetric):
 
 
 class ColumnwiseAUC(_WholeSetMetric):
-    """Compute the mean column-wise AUC over the whole validation set; see ``mean_columnwise_auc``."""
+    """The mean column-wise AUC over the whole validation set; see ``mean_columnwise_auc``."""
 
     def __init__(self, name: str = "mean_auc"):
         super().__init__(name, mean_columnwise_auc)
 
 
 class ConstantBaseline(_WholeSetMetric):
-    """Score the best constant predictor of the validation targets under `metric`.
+    """The score of the best constant predictor of the validation targets under `metric`.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ConstantBaseline(_WholeSetMetric):
 
 
 class WordAccuracy(_NamedMetric):
-    """Compute the share of words labelled right, with a label per word: no padding, special tokens or later pieces.
+    """The share of words labelled right, with a label per word: no padding, special tokens or later pieces.
 
     Right with batches of different size; fastai's ``accuracy`` counts every position of every batch. Where targets are
     token ids (masked words, an answer that is written), the share of tokens.
@@ -150,7 +150,7 @@ def score_constant(row: Tensor, outputs: List[Any], targets: List[Any], metrics:
 
 
 class UnavailableAttributeError(AttributeError):
-    """Raised when a metric reads more than outputs and targets: the loss, the inputs."""
+    """The error of a metric that reads more than outputs and targets: the loss, the inputs."""
 
 
 class SingleBatchLearner(SimpleNamespace):

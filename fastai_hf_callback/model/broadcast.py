@@ -17,7 +17,7 @@ __all__ = ["does_loss_broadcast"]
 
 
 def does_loss_broadcast(loss_func: Optional[Callable[..., Any]], output: Any, target: Any) -> Optional[bool]:
-    """Tell whether `loss_func` would broadcast `output` against `target`.
+    """Return whether `loss_func` would broadcast `output` against `target`.
 
     Not read from the shapes, which are legitimate under a loss that flattens, but measured on stand-in
     outputs: a loss that compares every row with every target does not notice when the outputs' rows
@@ -53,7 +53,7 @@ def does_loss_broadcast(loss_func: Optional[Callable[..., Any]], output: Any, ta
             return _reads_target(loss, output, target) and (
                 _repeats_output(loss, output, target, shape) if rows_aligned else _ignores_order(loss, output, target)
             )
-    except Exception:  # a loss that refuses these shapes says so itself, in its own words
+    except Exception:  # a loss that refuses these shapes raises its own error when it is called
         return False
 
 

@@ -34,8 +34,8 @@ def unwrap(output: Any, element: Element = None) -> Union[Tensor, Tuple[Tensor, 
     Returns
     -------
     Tensor or tuple of Tensor
-        The same object as in `output`: nothing is copied, cast or detached. A tensor comes back
-        untouched whatever `element` is, so unwrapping twice changes nothing.
+        The same object as in `output`: nothing is copied, cast or detached. A tensor is returned
+        unchanged whatever `element` is, so unwrapping twice changes nothing.
 
     Raises
     ------

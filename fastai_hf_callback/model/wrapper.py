@@ -26,12 +26,12 @@ MASK_NAMES = ("attention_mask", "input_mask")
 
 
 class HFModel(nn.Module):
-    """Let fastai call a Hugging Face model: inputs by name, padding masked, checkpoints unchanged.
+    """A Hugging Face model that fastai can call: inputs by name, padding masked, checkpoints unchanged.
 
     Parameters
     ----------
     model : nn.Module
-        The Hugging Face model (an instance). It stays reachable as ``.model``; every parameter stays
+        The Hugging Face model (an instance). It is available as ``.model``; every parameter stays
         registered and keeps its gradient.
     inputs : sequence of str, optional
         The names of the tensors in a batch, in their order, for example

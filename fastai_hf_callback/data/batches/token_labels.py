@@ -34,7 +34,7 @@ def gather_word_labels(pieces: np.ndarray, row: EncodedText, n_words: int, side:
     pieces : ndarray of int, (width,)
         The class of each position of the padded row.
     row : EncodedText
-        Without padding. Where it does not tell its words, `pieces` are targets, and all labelled ones are words.
+        Without padding. Where it has no ``word_ids``, `pieces` are targets, and all labelled ones are words.
     n_words : int
     side : str
         On which the row was padded.

@@ -1,4 +1,4 @@
-"""Work on spans of rows, in this process or in forked ones; results come in order. Imports the standard library."""
+"""Jobs over spans of rows, run in this process or in forked ones, results in order. Imports the standard library."""
 
 import multiprocessing
 import os

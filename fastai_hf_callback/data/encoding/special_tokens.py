@@ -95,7 +95,7 @@ class LegacySpecialTokens:
 
     def __init__(self, tokenizer: LegacyTokenizer, pair: bool):
         self.frame = SpecialTokenTemplate(tokenizer, pair)
-        # DistilBERT's tokenizer is BERT's in all but its class, and its model takes no types: only the name tells.
+        # DistilBERT's tokenizer is BERT's in all but its class, and its model takes no types: only the name shows it.
         named = any("DistilBert" in kind.__name__ for kind in type(tokenizer).__mro__)
         self.typed = not named and (self.frame if pair else SpecialTokenTemplate(tokenizer, True)).has_segments()
         self.before, self.count = len(self.frame.before), self.frame.count

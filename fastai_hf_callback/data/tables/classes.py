@@ -1,6 +1,6 @@
 """Class names -> numbers, the same in every split. Imports numpy, and pandas when it is used.
 
-Stands between ``columns.py`` (what a column holds) and ``targets.py`` (labels of every task).
+Between ``columns.py`` (content of columns) and ``targets.py`` (labels of every task).
 """
 
 from itertools import chain

@@ -43,7 +43,7 @@ def dataset_to_frame(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[A
         tests whose labels are kept back, is left out.
     labels : sequence
         The label columns. A single one that holds classes (``ClassLabel``) comes with their names, and so do lists of
-        such; several hold 0 and 1, whatever the names.
+        such; several hold 0 and 1, whatever their names.
 
     Returns
     -------

@@ -23,7 +23,7 @@ class CsvFile(NamedTuple):
     path : path-like
     encoding, sep : str
     on_command_line : bool
-        Whether whoever named the file writes ``--sep ';'`` where others write ``sep=';'``; errors say what to write.
+        Whether the file was named on the command line, where ``sep=';'`` is ``--sep ';'``; errors say what to write.
     """
 
     path: Any

@@ -19,7 +19,7 @@ __all__ = ["ShardedLengthBucketSampler", "TextLoader"]
 class ShardedLengthBucketSampler(Sampler):
     """This process's length-bucketed batches of rows, reshuffled every epoch: see ``sampler.shard_batches``.
 
-    All processes must begin a pass together: process 0 tells the others what it has drawn.
+    All processes must begin an epoch together: process 0 sends the others the order that it has drawn.
 
     Parameters
     ----------

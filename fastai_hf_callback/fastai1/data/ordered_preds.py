@@ -47,8 +47,8 @@ def ordered_preds(
     -------
     list of Tensor
         Predictions, targets, and with `with_loss` the losses, each with as many rows as the set (the losses of several
-        labels, or of a label per word, come flattened, as fastai's do). With a label per word the targets tell the
-        words' first pieces: everything else is -100.
+        labels, or of a label per word, are flattened, as fastai's are). With a label per word the targets are
+        labels at the words' first pieces and -100 elsewhere.
 
     Raises
     ------

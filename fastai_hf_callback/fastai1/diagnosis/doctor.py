@@ -15,7 +15,7 @@ __all__ = ["Doctor"]
 
 @share_docstring
 class Doctor(LearnerCallback):
-    """Watch a fit; speak at the first sound evidence; sum up in ``diagnosis``.
+    """A callback that watches a fit, prints the first sound evidence, and sums up in ``diagnosis``.
 
     Write ``Learner(..., callback_fns=[Doctor])`` or ``learn.callbacks.append(Doctor(learn))``.
 

@@ -43,7 +43,7 @@ def ordered_preds(
     -------
     tuple
         As of ``Learner.get_preds``: predictions and targets (None without labels), each with as many rows as the set.
-        With a label per word the targets tell the words' first pieces: everything else is -100.
+        With a label per word the targets are labels at the words' first pieces and -100 elsewhere.
 
     Raises
     ------

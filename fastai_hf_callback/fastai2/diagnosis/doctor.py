@@ -18,7 +18,7 @@ __all__ = ["Doctor"]
 
 @share_docstring
 class Doctor(Callback):
-    """Watch a fit; speak at the first sound evidence; sum up in ``diagnosis``.
+    """A callback that watches a fit, prints the first sound evidence, and sums up in ``diagnosis``.
 
     Write ``Learner(..., cbs=[HFCallback(), Doctor()])`` or ``learn.add_cb(Doctor())``. fastai 2 tells no callback of an
     exception: for one that ended a fit, write ``explain(error)``.
