@@ -1,7 +1,6 @@
 """Train any Hugging Face model under an unmodified fastai ``Learner``, and prove that nothing changed.
 
-Public names are resolved when they are first used, so importing the package needs torch alone and
-changes nothing anywhere.
+Public names are resolved when they are first used, so importing the package needs only torch and changes nothing.
 """
 
 from importlib import import_module
@@ -48,7 +47,7 @@ _PER_FASTAI = {
     "layer_groups": "layer_groups",
     "heal": "compat.heal",
 }
-# What only one of the two has: they share their name, and version numbers tell what was meant, not what is there.
+# Modules that only one of the two has: they share a name, and a version number does not prove what is installed.
 _FASTAI_MARKERS = {"fastai.basic_train": "fastai1", "fastai.learner": "fastai2"}
 
 __all__ = [*_CORE, *_PER_FASTAI]
@@ -67,7 +66,7 @@ def __dir__() -> List[str]:
 
 
 def _module_of(name: str) -> str:
-    """Where the name is for the fastai that is installed."""
+    """Return the module that holds the name for the fastai that is installed."""
     subpackage = _detect_fastai()
     module = f".{subpackage}.{_PER_FASTAI[name]}"
     folder = Path(__file__).parent / subpackage
@@ -77,7 +76,7 @@ def _module_of(name: str) -> str:
 
 
 def _detect_fastai() -> str:
-    """Which fastai is installed, told by what it has (all go by one name)."""
+    """Detect which fastai is installed by the modules it has (all share one name)."""
     if find_spec("fastai") is not None:
         for module, subpackage in _FASTAI_MARKERS.items():
             if find_spec(module) is not None:

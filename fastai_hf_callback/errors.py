@@ -1,7 +1,7 @@
-"""The errors of this package. Every room may import them.
+"""The errors of this package; every room may import them.
 
-Each message says what was given, what was expected and what to write. ``cause`` is the stable
-kebab-case name under which the documentation explains it.
+Each message says what was given, what was expected and what to write. ``cause`` is a stable kebab-case name, under
+which the documentation explains the error.
 """
 
 from typing import Tuple
@@ -40,7 +40,7 @@ class FastaiHFError(Exception):
 
 
 class OutputError(FastaiHFError, TypeError):
-    """The model's output holds nothing that can be handed to the loss, or more than one such thing."""
+    """The model's output holds nothing that can be passed to the loss, or more than one such thing."""
 
     cause = "ambiguous-output"
 
@@ -64,8 +64,10 @@ class PatchError(FastaiHFError, RuntimeError):
 
 
 class ComparisonError(FastaiHFError, AssertionError):
-    """The arms differ, or nothing moved, or the comparison cannot be made. An ``AssertionError`` too,
-    so that pytest reports it as a failure."""
+    """The arms differ, or nothing moved, or the comparison cannot be made.
+
+    An ``AssertionError`` too, so that pytest reports it as a failure.
+    """
 
     cause = "arms-differ"
 
@@ -77,13 +79,13 @@ class InvalidInputError(FastaiHFError, ValueError):
 
 
 def describe_exception(exception: BaseException) -> str:
-    """Say ``Type: text`` in one line, also of an exception that cannot say its text; a quoted traceback is left out."""
+    """Format ``Type: text`` in one line, also where the text itself raises; leave out a quoted traceback."""
     try:
         lines = str(exception).splitlines()
     except BaseException as error:  # a user's __str__ may raise, or exit
         lines = [f"its text cannot be read ({type(error).__name__})"]
     quoted = [at for at, line in enumerate(lines) if "Traceback (most recent call last)" in line]
-    if quoted:  # torch hands on what a worker raised: its last line says what
+    if quoted:  # torch passes on a worker's traceback: its last line is the error
         lines = [*lines[: quoted[0]], lines[-1]]
     text = " ".join(" ".join(lines).split())
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__

@@ -1,4 +1,4 @@
-"""The parser of the command line: commands, options and what a value may be. Imports ``errors`` and ``finding``."""
+"""The parser of the command line: commands, options and allowed values. Imports ``errors`` and ``finding``."""
 
 import argparse
 from pathlib import Path
@@ -30,7 +30,7 @@ CSV_DEFAULTS = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser; whatever it refuses is an ``InvalidInputError`` of one line."""
+    """Build the parser; everything it refuses is an ``InvalidInputError`` of one line."""
     parser = _OneLineParser(
         prog="fastai-hf", description="Hugging Face models under an unmodified fastai Learner.", epilog=EXIT_CODES
     )
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def apply_csv_defaults(arguments: argparse.Namespace) -> None:
-    """Fill in what goes with ``--csv``, or refuse it next to a factory."""
+    """Fill in the defaults of ``--csv``, or refuse its options next to a factory."""
     given = [name for name in CSV_DEFAULTS if getattr(arguments, name) is not None]
     if arguments.factory and given:
         named = " ".join(map(_format_option, given))
@@ -58,7 +58,7 @@ def _format_option(name: str) -> str:
 
 
 class _StoreOnce(argparse.Action):
-    """Stores a value, and refuses a second one, which would silently replace the first."""
+    """An action that stores a value, and refuses a second one, which would silently replace the first."""
 
     given = False
 

@@ -13,7 +13,7 @@ __all__ = ["build_csv_factory", "describe_examples"]
 
 
 def build_csv_factory(arguments: argparse.Namespace, learner_factory: ModuleType) -> Callable[[], Any]:
-    """Read the table and the model, say what they hold, and return a function that makes a new learner each time.
+    """Read the table and the model, print what they hold, and return a function that makes a new learner each time.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def build_csv_factory(arguments: argparse.Namespace, learner_factory: ModuleType
 
 
 def describe_examples(examples: "LabeledSplits") -> List[str]:
-    """What trains and what validates, in a line or two; label columns with one class in validation are named."""
+    """Describe the training and validation rows in a line or two; name label columns with one class in validation."""
     n_train, n_valid, n_names = len(examples.train.texts), len(examples.valid.texts), len(examples.names)
     of_task = {"multi_label_classification": "labels", "regression": "column(s) of numbers"}
     kind = f"{n_names} {of_task.get(examples.task, 'classes')}"

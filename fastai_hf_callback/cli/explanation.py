@@ -1,4 +1,4 @@
-"""What the catalogue of failures advises, in the words of the fastai that is installed; for errors of one line."""
+"""The advice of the catalogue of failures for the installed fastai; for errors of one line."""
 
 import fastai_hf_callback
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
@@ -8,7 +8,7 @@ __all__ = ["suggest_fix"]
 
 
 def suggest_fix(exception: BaseException) -> str:
-    """``"; " + what to write`` where the catalogue knows this failure, else nothing."""
+    """Return ``"; " + what to write`` where the catalogue knows this failure, else an empty string."""
     finding = _explain(exception)
     return f"; {finding.fix}" if finding.fix and finding.cause != "unknown-failure" else ""
 
@@ -16,6 +16,6 @@ def suggest_fix(exception: BaseException) -> str:
 def _explain(exception: BaseException) -> Finding:
     try:
         (finding,) = fastai_hf_callback.explain(exception).findings
-    except Exception:  # fastai itself may be what cannot be imported
+    except Exception:  # the import that failed may be fastai's own
         return classify_exception(exception)
     return finding

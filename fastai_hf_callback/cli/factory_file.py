@@ -1,4 +1,4 @@
-"""``FILE.py:FACTORY`` -> the function it names, or one line that says why not. Imports torch when a file fails."""
+"""``FILE.py:FACTORY`` -> the function it names, or an error of one line. Imports torch when a file fails."""
 
 import difflib
 import importlib.util
@@ -42,12 +42,12 @@ def _run_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules[path.stem] = module  # so that its classes can be pickled
-    own_arguments, sys.argv = sys.argv, [str(path)]  # those of the command line are not the file's
+    own_arguments, sys.argv = sys.argv, [str(path)]  # the command line's arguments are not the file's
     try:
         spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # whatever a user's file raises is the user's, an exit too; said in one line
+    except BaseException as error:  # anything the user's file raises, an exit too, is reported in one line
         from .explanation import suggest_fix
 
         exits = "; put what ends the process under if __name__ == '__main__':" * isinstance(error, SystemExit)
@@ -87,6 +87,6 @@ def _check_takes_no_arguments(factory: Callable[..., Any], spec: str) -> Callabl
         raise InvalidInputError(
             f"{spec} takes arguments; expected a function without, such as def make_learner(): ..."
         ) from None
-    except ValueError:  # no signature to read
+    except ValueError:  # it has no signature
         pass
     return factory

@@ -1,7 +1,7 @@
-"""``fastai-hf``: the demo, comparisons and diagnoses for CI, and how each of them ends.
+"""``fastai-hf``: the demo, comparisons and diagnoses for CI, and their exit codes.
 
-Whatever a user's code raises, an exit included, ends a command with 2 and one line on stderr: only what was compared or
-examined may give another exit code (``arguments.EXIT_CODES``).
+Anything that a user's code raises, ``SystemExit`` included, ends a command with exit code 2 and one line on stderr:
+only the result of a comparison or an examination may give another exit code (``arguments.EXIT_CODES``).
 """
 
 import argparse
@@ -78,21 +78,21 @@ def _report_failure(error: BaseException, with_traceback: bool) -> int:
 
 
 def _describe_origin(error: BaseException) -> str:
-    """Where an exception without words, or an exit, came from."""
+    """Describe where an exception without a message, or an exit, came from."""
     found = traceback.extract_tb(error.__traceback__)
     what = "an exit asked for" if isinstance(error, SystemExit) else "raised"
     return f", {what} by {found[-1].name} in {found[-1].filename}, line {found[-1].lineno}" if found else ""
 
 
 def _flush_stdout(code: int) -> int:
-    """Write now what was printed: the interpreter does so too late to tell, and with an exit code of its own."""
+    """Flush what was printed: the interpreter does so too late to report a failure, and with its own exit code."""
     if sys.stdout is None or sys.stdout.closed:
         return code
     try:
         sys.stdout.flush()
         return code
     except OSError as error:
-        with suppress(OSError, ValueError):  # what is left in its buffer goes nowhere
+        with suppress(OSError, ValueError):  # what is left in its buffer is discarded
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return (
             code
@@ -180,7 +180,7 @@ def _fit_one_cycle(learn: Any, epochs: int, lr: Optional[float]) -> Any:
 
 @contextmanager
 def _use_one_thread() -> Iterator[None]:
-    # Threads only wait for one another over matrices as small as the demo's; on a busy machine, ten times as long.
+    # With matrices as small as the demo's, threads only wait for one another; on a busy machine, ten times as long.
     import torch
 
     threads = torch.get_num_threads()
@@ -192,7 +192,7 @@ def _use_one_thread() -> Iterator[None]:
 
 
 def _check_data_read(diagnosis: Any, factory: str) -> None:
-    """Refuse a learner whose own data raise: nothing could be examined, so there is no verdict."""
+    """Raise for a learner whose own data raise: nothing could be examined, so there is no verdict."""
     failed = [line for line in diagnosis.evidence.skipped if line.startswith("training batches (")]
     if failed:
         raise InvalidInputError(f"{factory}: no batch could be read of its {failed[0]}; expected rows that can be read")
@@ -217,7 +217,7 @@ def _check_outputs(arguments: argparse.Namespace, inputs: List[Optional[str]]) -
 
 
 def _write_outputs(result: Any, outputs: Outputs, subject: str) -> None:
-    """Make all of them before the first is written."""
+    """Render all outputs before the first is written."""
     contents = {option: _render(result, output, subject) for option, output in outputs.items()}
     for option, content in contents.items():
         write_output(outputs[option], content)
@@ -229,7 +229,7 @@ def _render(result: Any, output: Output, subject: str) -> bytes:
         result.plot().savefig(picture, format=Path(output.name).suffix[1:].lower(), dpi=130)
         return picture.getvalue()
     text = result.to_json() if output.option == "--json" else result.to_html(title=subject)
-    return text.encode("utf-8", "backslashreplace")  # names of files may hold bytes that are no UTF-8
+    return text.encode("utf-8", "backslashreplace")  # names of files may hold bytes that are not UTF-8
 
 
 # -- which fastai ------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def _detect_fastai() -> str:
 
 
 def _import_for_fastai(name: str) -> ModuleType:
-    """The module of this name for the fastai that is installed."""
+    """Import the module of this name for the fastai that is installed."""
     subpackage = _detect_fastai()
     try:
         return import_module(f"fastai_hf_callback.{subpackage}.{name}")

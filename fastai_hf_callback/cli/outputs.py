@@ -1,4 +1,4 @@
-"""Files that a command writes: proven writable before training, never onto what it reads, written whole or not at all.
+"""Files that a command writes: checked to be writable before training, never over an input, written atomically.
 
 Imports the standard library and ``errors``.
 """
@@ -15,7 +15,7 @@ __all__ = ["Output", "find_outputs", "write_output"]
 
 
 class Output(NamedTuple):
-    """One file to be written: the option and the name as they were typed, and the absolute path behind all links."""
+    """One file to be written: the option and the name as they were typed, and the absolute path with links resolved."""
 
     option: str
     name: str
@@ -26,12 +26,12 @@ class Output(NamedTuple):
 
 
 def find_outputs(given: Dict[str, str], inputs: Sequence[str]) -> Dict[str, Output]:
-    """Outputs by option, each of which can be written now and harms nothing.
+    """Find the outputs by option, each of which can be written now and overwrites no input.
 
     Parameters
     ----------
     given : dict of str to str
-        What was typed, by option. Names are relative to the current folder, which a user's code may change later.
+        What was typed, by option. Names are relative to the current folder, which the user's code may change later.
     inputs : sequence of str
         Files and folders that are read; nothing within such a folder may be written.
 
@@ -52,7 +52,7 @@ def find_outputs(given: Dict[str, str], inputs: Sequence[str]) -> Dict[str, Outp
 
 
 def write_output(output: Output, content: bytes) -> None:
-    """Write a file as a whole: whoever reads it finds the old content or the new one, and never a part.
+    """Write a file atomically: a reader finds the old content or the new one, never a part.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def _make_temporary(path: str) -> Tuple[int, str]:
 
 
 def _find_mode(path: str) -> int:
-    """The file's own permissions; of a new one, those that any new file gets."""
+    """Return the file's own permissions; for a new file, those that any new file gets."""
     if os.path.exists(path):
         return stat.S_IMODE(os.stat(path).st_mode)
     mask = os.umask(0)
@@ -101,7 +101,7 @@ def _find_mode(path: str) -> int:
 
 
 def _check_writable(output: Output) -> None:
-    """Make a file next to it, as writing will, and take it away."""
+    """Create a file next to the output, as writing will, and remove it."""
     if os.path.basename(output.name) in ("", ".", "..") or os.path.isdir(output.path):
         raise _cannot_write(output, "it names a folder" if output.name else "the name is empty")
     try:
@@ -117,7 +117,7 @@ def _check_writable(output: Output) -> None:
 
 
 def _exists(path: str) -> bool:
-    """As ``os.path.exists``, but a name that is too long, or links that go in a circle, are an error."""
+    """Do what ``os.path.exists`` does, but raise for a name that is too long and for circular links."""
     try:
         os.stat(path)
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def _check_not_read(output: Output, inputs: Sequence[str]) -> None:
 
 
 def _list_files(source: str) -> Iterator[str]:
-    """What is read, each file of a model's folder too; any other folder is refused soon, and may hold a whole disk."""
+    """Yield `source`, and a model folder's files; any other folder is refused later and may hold a whole disk."""
     yield source
     for folder, _, names in os.walk(source if os.path.isfile(os.path.join(source, "config.json")) else ""):
         yield from (os.path.join(folder, name) for name in names)
@@ -147,7 +147,7 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _is_same(path: str, other: str) -> bool:
-    """Whether two names lead to one file: by their paths, or as hard links of it."""
+    """Return whether two names lead to the same file: by their paths, or as hard links."""
     with suppress(OSError):
         return os.path.samefile(path, other)
     return os.path.realpath(path) == os.path.realpath(other)

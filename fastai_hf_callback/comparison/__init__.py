@@ -1,1 +1,1 @@
-"""The arms of a comparison run one after the other, their baseline, and the ``Comparison`` a user sees."""
+"""Comparison of training runs: the runner of the arms, their baseline, and the ``Comparison`` a user gets."""

@@ -1,4 +1,4 @@
-"""What a comparison asks of the fastai that is installed; ``fastai1/`` and ``fastai2/`` have one such adapter each."""
+"""What a comparison needs of the installed fastai; ``fastai1/`` and ``fastai2/`` have one such adapter each."""
 
 from typing import Any, Callable, ContextManager, List, Optional, Protocol, Sequence, Tuple, Union
 
@@ -17,43 +17,43 @@ class ComparisonAdapter(Protocol):
 
     @property
     def learner_class(self) -> type:
-        """``Learner``."""
+        """The fastai's ``Learner``."""
 
     @property
     def callback_classes(self) -> Tuple[type, type]:
-        """``HFCallback``, and its heir for the broken arm."""
+        """``HFCallback``, and its subclass for the broken arm."""
 
     def raise_if_patched(self) -> None:
-        """Raise ``PatchError`` where fastai's loop is not its own."""
+        """Raise ``PatchError`` where fastai's loop has been replaced."""
 
     def patched_loop(self, element: Union[int, str, Callable[[Any], Any]], /) -> ContextManager[None]:
-        """The article's patch of the loop."""
+        """Patch the loop as the article does."""
 
     def preserve_learner(self, learn: LearnerLike, /) -> ContextManager[object]:
-        """Put back the learner's folder and callbacks on leaving, and whatever else a run leaves on it."""
+        """Restore the learner's folder and callbacks on leaving, and everything else that a run changes on it."""
 
     def no_progress(self, learn: LearnerLike, /) -> ContextManager[None]:
-        """Let fastai draw no bars and no tables inside."""
+        """Keep fastai from drawing bars and tables inside."""
 
     def get_callbacks(self, learn: LearnerLike, /) -> Sequence[Any]:
-        """The learner's callbacks."""
+        """Return the learner's callbacks."""
 
     def replace_callbacks(self, learn: LearnerLike, old: Sequence[Any], new: Sequence[Any], /) -> None:
-        """Take `old` off the learner and put `new` on it."""
+        """Remove the callbacks `old` from the learner and add `new`."""
 
     def seed_loaders(self, learn: LearnerLike, seed: int, /) -> None:
-        """Seed what the loaders draw from, where that is no global generator."""
+        """Seed the loaders' own generators, where they do not use the global ones."""
 
     def record(self, learn: LearnerLike, writer: TraceWriter, /) -> ContextManager[object]:
-        """Let `writer` hear of each step and epoch inside."""
+        """Tell `writer` of each step and epoch inside."""
 
     def evaluate(self, learn: LearnerLike, /) -> Optional[Evaluation]:
-        """Run the validation set through the learner and leave no mark; None where there is no such set."""
+        """Run the validation set through the learner without changing it; None where there is no such set."""
 
     def metric_names(self, metrics: Sequence[Any], /) -> List[str]:
-        """Unique names, as fastai shows them."""
+        """Return unique names, as fastai shows them."""
 
     def score_constant(
         self, row: Tensor, outputs: List[Any], targets: List[Any], metrics: Sequence[Any], /
     ) -> List[float]:
-        """What the metrics would say were each output `row`."""
+        """Compute what the metrics would score if every output were `row`."""

@@ -1,6 +1,6 @@
-"""What an evaluation of a learner saw, and what a constant predictor would have scored. Imports torch.
+"""The result of a learner's evaluation, and what a constant predictor would have scored. Imports torch.
 
-``evaluate`` of ``fastai1/comparison/recorder.py`` and of ``fastai2/comparison/recorder.py`` evaluates.
+``evaluate`` in ``fastai1/comparison/recorder.py`` and ``fastai2/comparison/recorder.py`` does the evaluation.
 """
 
 import math
@@ -73,19 +73,19 @@ def compute_base_rates(
         losses = [float(loss_func(expand_row(row, o).contiguous(), t)) for o, t in zip(outputs, targets)]
         loss = sum(value * len(t) for value, t in zip(losses, targets)) / sum(len(t) for t in targets)
         return {"valid_loss": loss, **score(row)}
-    except Exception:  # a metric or loss that cannot be asked this way has no base rate to show
+    except Exception:  # a metric or loss that cannot be computed this way has no base rate to show
         return {}
 
 
 def compute_constant_prediction_scores(
     evaluation: Evaluation, score: Callable[[Tensor], Dict[str, float]]
 ) -> Dict[str, List[float]]:
-    """Compute what models score that answer the same for every text; `score` as in :func:`compute_base_rates`.
+    """Compute the scores of models that give every text the same answer; `score` as in :func:`compute_base_rates`.
 
     Returns
     -------
     dict of str to list of float
-        By metric name, a value for each answer; empty where there is none, or where it cannot be asked.
+        By metric name, a value for each answer; empty where there is none, or where it cannot be computed.
     """
     outputs, targets = evaluation.outputs, evaluation.targets
     if not outputs or not all(isinstance(t, Tensor) for t in outputs + targets) or outputs[0].dim() == 0:
@@ -94,7 +94,7 @@ def compute_constant_prediction_scores(
     try:
         rows = build_single_class_outputs(torch.cat([t.flatten() if t.dim() > 2 else t for t in targets]), width)
         found = [score(row) for row in rows]
-    except Exception:  # a metric that cannot be asked this way
+    except Exception:  # a metric that cannot be computed this way
         return {}
     return {name: [scores[name] for scores in found] for name in (found[0] if found else ())}
 
@@ -112,7 +112,7 @@ def compute_grad_norm(model: nn.Module) -> float:
 
 
 def make_unique_names(names: Sequence[str]) -> List[str]:
-    """Number the names that occur more than once."""
+    """Make the names unique: number those that occur more than once."""
     found: List[str] = []
     for name in names:
         taken = sum(n == name or n.startswith(f"{name}_") for n in found)

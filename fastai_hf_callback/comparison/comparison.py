@@ -1,4 +1,4 @@
-"""``Comparison``: a ``ComparisonResult`` with what a user does with it: check, print, draw, keep."""
+"""``Comparison``: a ``ComparisonResult`` that a user can check, print, draw and save."""
 
 from typing import Any, Dict, Optional, Sequence
 
@@ -24,9 +24,9 @@ class Comparison(ComparisonResult):
         The first difference between callback and patched arm; None when they are identical.
     broken_difference : Difference or None
         The first difference between callback and broken arm; None means that the comparison could not
-        have seen a fault.
+        have detected a fault.
     noise : Difference or None
-        The first difference between two runs of the patched arm, looked for only where the callback
+        The first difference between two runs of the patched arm, searched only where the callback
         arm differs: on a device without deterministic kernels it is the noise floor.
     movements : list of Movement
         Train loss, validation loss and metrics of the callback arm.
@@ -51,11 +51,11 @@ class Comparison(ComparisonResult):
         return self
 
     def to_dict(self) -> Dict[str, Any]:
-        """Everything, as plain dicts, lists and numbers."""
+        """Return everything as plain dicts, lists and numbers."""
         return comparison_to_dict(self)
 
     def to_json(self) -> str:
-        """Everything, as JSON; numbers that are not finite as strings."""
+        """Return everything as JSON; numbers that are not finite as strings."""
         return comparison_to_json(self)
 
     def plot(self, path: Any = None) -> Any:
@@ -73,14 +73,14 @@ class Comparison(ComparisonResult):
         return plot_comparison(self, path)
 
     def to_html(self, path: Any = None, title: str = "") -> str:
-        """Verdict, what moved, curves and epochs as one self-contained page; needs jinja2.
+        """Render verdict, what moved, curves and epochs as one self-contained page; needs jinja2.
 
         Parameters
         ----------
         path : path-like, optional
             Where to write the page.
         title : str
-            What was compared, in the page's own words.
+            The page's title: what was compared.
 
         Returns
         -------
@@ -98,5 +98,5 @@ class Comparison(ComparisonResult):
 
 
 def build_comparison(traces: Sequence[Trace], noise: Optional[Difference] = None) -> Comparison:
-    """:func:`compare_traces`, as the user sees it."""
+    """Compare arms as :func:`compare_traces` does, and return what the user gets."""
     return Comparison(**vars(compare_traces(traces, noise)))

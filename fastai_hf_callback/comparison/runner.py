@@ -1,6 +1,6 @@
-"""``compare``: a factory and a fit -> a ``Trace`` per arm -> ``Comparison``; the same under every fastai.
+"""``compare``: a factory and a fit -> a ``Trace`` per arm -> ``Comparison``; the same for every fastai.
 
-``fastai1/comparison/compare.py`` and ``fastai2/comparison/compare.py`` bring a ``ComparisonAdapter`` each.
+``fastai1/comparison/compare.py`` and ``fastai2/comparison/compare.py`` each define a ``ComparisonAdapter``.
 """
 
 import os
@@ -54,13 +54,13 @@ def compare(
     Parameters
     ----------
     make_learner : callable
-        Makes a new ``Learner`` each time, with a new model; on fastai 2 the data may be shared. It may hold
-        ``HFCallback`` already, whose `element` then holds for every arm.
+        Makes a new ``Learner`` each time, with a new model; on fastai 2 the data may be shared. It may have an
+        ``HFCallback`` already, whose `element` is then used in every arm.
     fit : callable, optional
         Called with the learner; by default two epochs of ``fit_one_cycle``. What it returns, such as
         ``learn.get_preds()``, is compared too.
     seed : int
-        Python's, numpy's and torch's random states are reset to it before each arm and put back at the end; so are
+        Python's, numpy's and torch's random states are reset to it before each arm and restored at the end; so are
         those of fastai 2's loaders.
     arms : sequence of str
         Of ``callback`` (always run), ``patched`` and ``broken``. The broken arm detaches the output and
@@ -84,8 +84,8 @@ def compare(
     Notes
     -----
     The learners' ``path`` and ``model_dir`` are a temporary folder while the arms run, so that no arm
-    overwrites a file of yours. On fastai 2 a learner has its attributes back afterwards, and its model what it learned.
-    On a GPU deterministic algorithms are switched on, and back afterwards.
+    overwrites a file of yours. On fastai 2 a learner's attributes are restored afterwards; its model stays trained.
+    On a GPU deterministic algorithms are switched on, and the setting is restored afterwards.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def _fit_two_epochs(learn: LearnerLike) -> None:
 def run_arms(run_arm: RunArm, arms: Sequence[str], progress: Union[bool, Progress]) -> Comparison:
     """Run `arms`, each by ``run_arm(arm, progress, traces so far)``, and compare their traces.
 
-    Random states are put back at the end, and so are deterministic algorithms, which a GPU needs.
+    Random states are restored at the end, and so is the setting of deterministic algorithms, which a GPU needs.
     """
     traces: List[Trace] = []
     with preserve_rng_state(), _use_deterministic_algorithms(), ExitStack() as stack:
@@ -128,7 +128,7 @@ def _find_noise(traces: List[Trace], run_arm: RunArm, progress: Optional[Progres
 
 @contextmanager
 def _use_deterministic_algorithms() -> Iterator[None]:
-    """Use deterministic algorithms where there is a GPU; on a CPU there is nothing to switch."""
+    """Use deterministic algorithms where there is a GPU; on a CPU nothing has to be switched."""
     if not (torch.cuda.is_available() and hasattr(torch, "are_deterministic_algorithms_enabled")):
         yield
         return
@@ -202,7 +202,7 @@ def build_score_function(
 
 
 def _install_arm(adapter: ComparisonAdapter, arm: str, learn: LearnerLike) -> ContextManager[None]:
-    """Give the learner this arm's way of unwrapping; ``_use_temporary_folder`` takes it back."""
+    """Give the learner this arm's way of unwrapping; ``_use_temporary_folder`` removes it."""
     callback_class, broken_class = adapter.callback_classes
     own: List[Any] = [cb for cb in adapter.get_callbacks(learn) if isinstance(cb, callback_class)]
     element = own[0].element if own else None
@@ -218,7 +218,7 @@ def _install_arm(adapter: ComparisonAdapter, arm: str, learn: LearnerLike) -> Co
 
 @contextmanager
 def _use_temporary_folder(adapter: ComparisonAdapter, learn: LearnerLike) -> Iterator[None]:
-    """Let the learner and its callbacks write to a temporary folder; it is on leaving as it was."""
+    """Let the learner and its callbacks write to a temporary folder; restore the learner on leaving."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for callback in adapter.get_callbacks(learn):
             stack.enter_context(redirect_paths(vars(callback), Path(learn.path), Path(folder)))
@@ -261,7 +261,7 @@ def build_learner(make_learner: Callable[[], Any], learner_class: type, arm: str
 
 
 def detach_output(output: Union[Tensor, Tuple[Tensor, ...]]) -> Union[Tensor, Tuple[Tensor, ...]]:
-    """Cut the output from the model, yet let it require grad, so that nothing complains: the broken arm's output."""
+    """Detach the output from the model but let it require grad, so that nothing raises: the broken arm's output."""
     if isinstance(output, tuple):
         return tuple(part.detach().requires_grad_() for part in output)
     return output.detach().requires_grad_()
@@ -278,7 +278,7 @@ def get_patched_loop_element(element: Element) -> Any:
 
 @contextmanager
 def redirect_paths(attributes: Dict[str, Any], old: Path, new: Path) -> Iterator[None]:
-    """Let every path in a callback's `attributes` that lies under `old` lie under `new`; they come back on leaving."""
+    """Move every path in a callback's `attributes` that lies under `old` to `new`; restore them on leaving."""
     inside = {
         name: value
         for name, value in attributes.items()

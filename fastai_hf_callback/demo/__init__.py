@@ -1,1 +1,1 @@
-"""The demo, whatever the fastai: ``stage``, on what it trains and what it tells; ``comments`` and their ``phrases``."""
+"""The offline demo for every fastai: ``setup`` of data, model and stories; ``comments`` and their ``phrases``."""

@@ -1,9 +1,9 @@
 """Made-up talk-page comments for the offline demo. Imports the standard library and ``phrases`` only, and
-nothing but the demo, the examples and the tests may import it.
+only the demo, the examples and the tests may import it.
 
 They stand in for the Jigsaw comments, which may not be shipped: six labels at about the original
-rates, nested and overlapping as there, in words a family paper would print. Labels show in words, not
-perfectly: harmless comments speak of clown fish too, and some rude ones are rude between the lines.
+rates, nested and overlapping as there, in words a family newspaper would print. Words predict the labels, but not
+perfectly: harmless comments mention clown fish too, and some rude ones hold no rude word.
 """
 
 import csv
@@ -56,8 +56,8 @@ def make_comments(n: int = 2000, seed: int = 0) -> List[Comment]:
     Returns
     -------
     list of Comment
-        Positives come at ``RATES``, but at least 20 of each label (from 500 comments on; one in 25
-        below), and lie evenly over the list: its last fifth has its share of each label.
+        Positives come at ``RATES``, but at least 20 of each label (with at least 500 comments; one in 25
+        below), and are spread evenly over the list: its last fifth has its share of each label.
     """
     if n < 0:
         raise ValueError(f"make_comments(n={n!r}): n is how many comments to make; write 0 or more")
@@ -86,7 +86,7 @@ Draw = Callable[[], float]  # random.Random.random, whose sequence Python promis
 
 
 def _label_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
-    """The labels of `n` comments, every kind of positive spread evenly over them."""
+    """Draw the labels of `n` comments, every kind of positive spread evenly over them."""
     rows = [(0,) * len(LABELS)] * n
     positives = _spread_evenly(_positive_rows(n, draw), draw)
     for k, row in enumerate(positives):
@@ -96,8 +96,11 @@ def _label_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
 
 
 def _positive_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
-    """The rows with a label. Every rude comment is more or less heated, and the other labels go to the
-    most heated, each with its own share of chance: that makes them overlap."""
+    """Draw the rows with a label.
+
+    Every rude comment is more or less heated, and the other labels go to the most heated, each with its own share of
+    chance: that makes them overlap.
+    """
     counts = [max(int(rate * n + 0.5), min(MIN_POSITIVES, n // 25)) for rate in RATES]
     heat = [draw() for _ in range(counts[0])]
     rows = [[1] + [0] * (len(LABELS) - 1) for _ in heat]
@@ -112,7 +115,7 @@ def _positive_rows(n: int, draw: Draw) -> List[Tuple[int, ...]]:
 
 
 def _spread_evenly(rows: Sequence[Tuple[int, ...]], draw: Draw) -> List[Tuple[int, ...]]:
-    """Deal the rows out so that those that share their rarest label lie evenly apart."""
+    """Order the rows so that those that share their rarest label are evenly spaced."""
     rarest = sorted(range(len(LABELS)), key=lambda label: sum(row[label] for row in rows))
     groups: Dict[int, List[Tuple[int, ...]]] = {}
     for row in rows:
@@ -128,7 +131,7 @@ def _spread_evenly(rows: Sequence[Tuple[int, ...]], draw: Draw) -> List[Tuple[in
 
 
 def _write_comment(labels: Tuple[int, ...], draw: Draw) -> str:
-    """One comment with these labels."""
+    """Write one comment with these labels."""
     topic = _pick(TOPICS, draw)
     sentences = _fill_with_harmless([_sentence(tone, topic, draw) for tone in _choose_tones(labels, draw)], topic, draw)
     if draw() < 0.12:
@@ -137,7 +140,7 @@ def _write_comment(labels: Tuple[int, ...], draw: Draw) -> str:
 
 
 def _choose_tones(labels: Tuple[int, ...], draw: Draw) -> List[str]:
-    """What stands in a comment beside harmless sentences; only the first is sure to find room."""
+    """Choose what a comment holds next to harmless sentences; only the first is sure to fit."""
     if not any(labels):
         return [tone for tone, share in (("heated", HEATED_SHARE), ("decoy", DECOY_SHARE)) if draw() < share]
     shuffled = sorted((draw(), label) for label, on in zip(LABELS, labels) if on)
@@ -146,14 +149,14 @@ def _choose_tones(labels: Tuple[int, ...], draw: Draw) -> List[str]:
 
 
 def _fill_with_harmless(signals: List[str], topic: str, draw: Draw) -> List[str]:
-    """Put harmless sentences around the signals until the comment has its length."""
+    """Add harmless sentences around the signals until the comment has its length."""
     length = MEDIAN_WORDS * math.exp(LOG_WORDS_SIGMA * _normal(draw))
     length = min(max(length, MIN_WORDS), MAX_WORDS - 6)  # 6: room for a signature
     sentences: List[str] = []
-    for sentence in signals:  # as many as fit: length must not tell labels
+    for sentence in signals:  # as many as fit: length must not predict labels
         if not sentences or _count_words(sentences + [sentence]) <= length:
             _insert(sentence, sentences, draw)
-    for _ in range(60):  # some are too long for what is left
+    for _ in range(60):  # some are too long for the rest
         left = length - _count_words(sentences)
         if left <= 0:
             break
@@ -169,13 +172,13 @@ def _insert(sentence: str, sentences: List[str], draw: Draw) -> None:
 
 
 def _sentence(kind: str, topic: str, draw: Draw) -> str:
-    """A template of this kind, its slots filled, the topic's words before the general ones."""
+    """Fill a template of this kind, with the topic's words before the general ones."""
     bank = TEMPLATES.get(topic + "." + kind) or TEMPLATES[kind]
     return re.sub(r"\{(\w+)\}", lambda slot: _sentence(slot.group(1), topic, draw), _pick(bank, draw))
 
 
 def _apply_style(sentences: List[str], shout: float, draw: Draw) -> str:
-    """Join the sentences as this writer would: with or without capitals, full stops and spelling."""
+    """Join the sentences in this writer's style: with or without capitals, full stops and correct spelling."""
     careless, sloppy = draw() < 0.2, draw() < SLOPPY_SHARE
     end = "" if careless and draw() < 0.5 else "!!" if draw() < 0.05 else "."
     text = " ".join(_punctuate(s.lower() if careless else s[:1].upper() + s[1:], end) for s in sentences)
@@ -205,8 +208,10 @@ def _pick(options: Sequence[str], draw: Draw) -> str:
 
 
 def _normal(draw: Draw) -> float:
-    """Nearly normal, and the same everywhere: a sum added up one by one, since ``sum`` rounds better from
-    Python 3.12 on."""
+    """Draw a nearly normal number, the same on every Python.
+
+    The terms are added one by one, since ``sum`` rounds better in Python 3.12 and later.
+    """
     total = -6.0
     for _ in range(12):
         total += draw()
@@ -214,7 +219,7 @@ def _normal(draw: Draw) -> float:
 
 
 def _parse_phrases(source: str) -> Dict[str, Tuple[str, ...]]:
-    """``[kind]`` opens a kind; below it stand its options, a line each or several with `` | ``."""
+    """Parse phrases by kind: ``[kind]`` opens a kind; its options follow, one a line or several with `` | ``."""
     bank: Dict[str, Tuple[str, ...]] = {}
     for line in filter(None, map(str.strip, source.splitlines())):
         if line.startswith("["):

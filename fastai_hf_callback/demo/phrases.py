@@ -1,8 +1,8 @@
-"""The words of the bundled comments: phrases by kind, and how sloppy writers spell. A leaf; text only."""
+"""The words of the bundled comments: phrases by kind, and misspellings. Imports nothing; text only."""
 
 __all__ = ["PHRASES", "MISSPELLINGS"]
 
-# ``[kind]`` opens a kind; below it stand its options, a line each or several with `` | ``; ``{kind}`` is filled in.
+# ``[kind]`` opens a kind; its options follow, one a line or several with `` | ``; ``{kind}`` is filled in.
 PHRASES = """
 [question]
 does anyone know {whether}?
@@ -375,7 +375,7 @@ the rocket carried a camera in its second stage
 the photo of {subject} was taken from a balloon
 """
 
-# Each word, and what a sloppy writer makes of it.
+# Each word, and how a sloppy writer misspells it.
 MISSPELLINGS = """
 you u | your ur | are r | the teh | because becuase | article artical | please pls | thanks thx
 definitely definately | people ppl | reliable relable | don't dont | with wiht | their thier

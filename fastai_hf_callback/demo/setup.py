@@ -1,6 +1,6 @@
-"""On what the demo trains, and what it tells: the comments, a vocabulary, a BERT's sizes, the stories.
+"""The demo's training data, vocabulary, BERT and the stories it prints.
 
-Imports numpy and torch. A fastai room brings its Hugging Face library and its ``Learner``.
+Imports numpy and torch. ``fastaiN/demo.py`` adds its Hugging Face library and its ``Learner``.
 """
 
 import re
@@ -35,7 +35,7 @@ __all__ = [
 
 N_COMMENTS, MAX_LEN, BATCH_SIZE, EPOCHS, LR, SEED = 2000, 64, 32, 3, 3e-3, 0
 
-# What both Hugging Face libraries call by these names.
+# Both Hugging Face libraries use these names.
 BERT_SIZES = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -66,7 +66,7 @@ def build_demo_examples() -> LabeledSplits:
 
 
 def fit_demo(learn: Any) -> Any:
-    """Three epochs of one cycle."""
+    """Train three epochs of one cycle."""
     return learn.fit_one_cycle(EPOCHS, LR)
 
 
@@ -98,7 +98,7 @@ def build_tiny_bert(
 
 
 def _build_vocabulary(texts: Sequence[str]) -> List[str]:
-    """Every word and sign, as BERT's own tokenizer parts them; the comments are plain ASCII."""
+    """List every word and punctuation mark, split as BERT's own tokenizer does; the comments are plain ASCII."""
     words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())}
     return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words)]
 
@@ -137,6 +137,6 @@ def build_article_datasets(examples: LabeledSplits, tokenizer: Any) -> Tuple[Dat
 
 
 def left_pad_collate(items: Sequence[Tuple[np.ndarray, Tensor]]) -> Tuple[Tensor, Tensor]:
-    """A batch as fastai 1's own ``pad_collate`` makes it by default: padded in front, with id 1, without a mask."""
+    """Collate as fastai 1's own ``pad_collate`` does by default: padded in front, with id 1, without a mask."""
     rows, targets = zip(*items)
     return pad_rows(rows, 1, "left"), torch.stack(targets)

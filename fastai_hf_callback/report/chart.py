@@ -13,14 +13,14 @@ from .wording import format_position
 
 __all__ = ["Chart", "Curve", "HoverRegion", "Tick", "build_chart", "split_into_columns", "ticks"]
 
-MAX_COLUMNS = 240  # a phone is no wider, and a hover text for each stays a small file
-MAX_DOTS = 30  # of more points only the line is drawn
+MAX_COLUMNS = 240  # a phone is not wider, and with a hover text for each the file stays small
+MAX_DOTS = 30  # with more points only the line is drawn
 MAX_MAGNITUDE = 1e300  # further out, differences of two floats overflow
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A text at a place on an axis, in per cent from the left or from below."""
+    """A text at a place on an axis, in per cent from the left or the bottom."""
 
     at: float
     text: str
@@ -37,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class HoverRegion:
-    """A part of the width, in per cent, and what is to be read there."""
+    """A part of the width, in per cent, and the text to show there."""
 
     left: float
     width: float
@@ -46,10 +46,10 @@ class HoverRegion:
 
 @dataclass(frozen=True)
 class Chart:
-    """All of a drawing.
+    """A whole drawing.
 
-    `description` says it in words; with `ticks_at_epoch_starts` the times are where epochs begin, without it where a
-    value stands.
+    `description` is its text alternative; with `ticks_at_epoch_starts` the x ticks are where epochs begin, without it
+    where a value is.
     """
 
     quantity: str
@@ -70,7 +70,7 @@ class Chart:
 
 
 def build_chart(series: ArmSeries) -> Chart:
-    """Lay a series out.
+    """Lay out a series.
 
     Parameters
     ----------
@@ -98,14 +98,14 @@ def build_chart(series: ArmSeries) -> Chart:
 
 
 def split_into_columns(count: int, isolated: Sequence[int] = (), limit: int = MAX_COLUMNS) -> List[range]:
-    """Cut ``range(count)`` into about `limit` pieces of one size; each of `isolated` is a piece of its own."""
+    """Split ``range(count)`` into about `limit` pieces of equal size; each of `isolated` is a piece of its own."""
     size = max(1, math.ceil(count / limit))
     cuts = sorted({start for start in [*range(0, count, size), *isolated, *(i + 1 for i in isolated)] if start < count})
     return [range(start, stop) for start, stop in zip(cuts, [*cuts[1:], count])]
 
 
 def ticks(low: float, high: float, limit: int = 5) -> List[Tuple[float, str]]:
-    """Up to about `limit` round numbers between two, and how to write them."""
+    """Return about `limit` round numbers or fewer between two, and how to write them."""
     step = _choose_step((high - low) / limit)
     if not step or high / step > 1e12 or low / step < -1e12:
         return [(low, f"{low:.6g}"), (high, f"{high:.6g}")] if low < high else [(low, f"{low:.6g}")]
@@ -119,7 +119,7 @@ def ticks(low: float, high: float, limit: int = 5) -> List[Tuple[float, str]]:
 
 
 class _Scale:
-    """Values to heights between 0 and 1, with a margin."""
+    """A map from values to heights between 0 and 1, with a margin."""
 
     def __init__(self, series: ArmSeries):
         found = [v for values in [*series.arms.values(), [series.base_rate]] for v in _find_finite(values).values()]
@@ -161,12 +161,12 @@ def _build_paths(values: Sequence[Optional[float]], column_ranges: List[range], 
 
 
 def _find_finite(values: Sequence[Optional[float]]) -> Dict[int, float]:
-    """The finite values by their index."""
+    """Return the finite values by their index."""
     return {index: value for index, value in enumerate(values) if value is not None and math.isfinite(value)}
 
 
 def _select_indices(finite: Dict[int, float], column_ranges: List[range]) -> Iterator[int]:
-    """Of each column the lowest and the highest value, in their order; of what is nowhere finite, one."""
+    """Yield each column's lowest and highest value, in their order; of a column without finite values, one."""
     for column in column_ranges:
         found = [index for index in column if index in finite]
         if len(found) < 2:
@@ -211,7 +211,7 @@ def _build_x_ticks(series: ArmSeries) -> List[Tick]:
 
 
 def _has_several_epochs(series: ArmSeries) -> bool:
-    """Whether there are steps of several epochs."""
+    """Return whether there are steps of several epochs."""
     return series.by_step and len({position[:2] for position in series.positions}) > 1
 
 

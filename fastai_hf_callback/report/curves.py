@@ -1,4 +1,4 @@
-"""A comparison -> the curves that are worth drawing, arm by arm on one axis."""
+"""A comparison -> the curves to draw, all arms on one axis."""
 
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Tuple
@@ -25,7 +25,7 @@ class ArmSeries:
     base_rate : float or None
         What a constant predictor scores.
     difference_at : int or None
-        Which position the first difference between callback and patched arm falls on.
+        The index of the position of the first difference between callback and patched arm.
     differs_here : bool
         Whether it is this quantity that differs first.
     """
@@ -39,12 +39,12 @@ class ArmSeries:
 
     @property
     def by_step(self) -> bool:
-        """Whether these are steps, and no evaluations."""
+        """Whether these are steps and not evaluations."""
         return any(step >= 0 for _, _, step in self.positions)
 
 
 def build_series(comparison: ComparisonResult) -> List[ArmSeries]:
-    """The train loss and the gradient norm by step, then validation loss and metrics by evaluation.
+    """Build train loss and gradient norm by step, then validation loss and metrics by evaluation.
 
     A learning rate is among them where it is what differs first.
     """
@@ -62,7 +62,7 @@ def build_series(comparison: ComparisonResult) -> List[ArmSeries]:
 
 
 def build_gap_series(series: ArmSeries) -> Optional[ArmSeries]:
-    """Callback minus patched arm, or None where there is no difference to draw."""
+    """Subtract the patched arm from the callback arm; None where there is no difference to draw."""
     pairs = zip(series.arms["callback"], series.arms.get("patched", []))
     gaps = [None if a is None or b is None else 0.0 if a == b or a != a and b != b else a - b for a, b in pairs]
     if not any(gaps):

@@ -12,7 +12,7 @@ __all__ = ["comparison_to_dict", "comparison_to_json", "diagnosis_to_json"]
 
 
 def comparison_to_dict(comparison: ComparisonResult) -> Dict[str, Any]:
-    """Everything, as plain dicts, lists and numbers."""
+    """Return everything as plain dicts, lists and numbers."""
     return {
         "verdict": comparison.verdict,
         "exit_code": comparison.exit_code,
@@ -27,12 +27,12 @@ def comparison_to_dict(comparison: ComparisonResult) -> Dict[str, Any]:
 
 
 def comparison_to_json(comparison: ComparisonResult) -> str:
-    """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
+    """Return strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
     return json.dumps(_make_strict(comparison_to_dict(comparison)), indent=1, allow_nan=False)
 
 
 def diagnosis_to_json(diagnosis: DiagnosisResult) -> str:
-    """Strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
+    """Return strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
     names = ("cause", "severity", "message", "evidence", "fix", "can_apply")
     findings = [{name: getattr(finding, name) for name in names} for finding in diagnosis.findings]
     evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None

@@ -1,7 +1,7 @@
-"""A comparison or a diagnosis -> one HTML page that loads nothing, or a piece of one for a notebook.
+"""A comparison or a diagnosis -> one HTML page that loads nothing, or a fragment of one for a notebook.
 
-Imports jinja2 when it renders. What comes from the user reaches the
-templates as plain values, and jinja2 escapes every one.
+Imports jinja2 when it renders. What comes from the user reaches the templates as plain values, and jinja2 escapes
+all of them.
 """
 
 import contextlib
@@ -42,27 +42,27 @@ __all__ = ["comparison_to_fragment", "comparison_to_page", "diagnosis_to_fragmen
 
 
 def comparison_to_page(comparison: ComparisonResult, title: str = "") -> str:
-    """A whole page, with a switch for dark and light."""
+    """Render a whole page, with a switch for dark and light."""
     return _render_page(_build_comparison_context(comparison), title)
 
 
 def diagnosis_to_page(diagnosis: DiagnosisResult, title: str = "") -> str:
-    """A whole page, with a switch for dark and light."""
+    """Render a whole page, with a switch for dark and light."""
     return _render_page(_build_diagnosis_context(diagnosis), title)
 
 
 def comparison_to_fragment(comparison: ComparisonResult) -> str:
-    """The same for a notebook's output; its rules reach nothing outside. Without jinja2, the text."""
+    """Render the same for a notebook's output; its CSS affects nothing outside. Without jinja2, return the text."""
     return _render_fragment(comparison, _build_comparison_context, comparison_to_text)
 
 
 def diagnosis_to_fragment(diagnosis: DiagnosisResult) -> str:
-    """The same for a notebook's output; its rules reach nothing outside. Without jinja2, the text."""
+    """Render the same for a notebook's output; its CSS affects nothing outside. Without jinja2, return the text."""
     return _render_fragment(diagnosis, _build_diagnosis_context, diagnosis_to_text)
 
 
 def write_page(page: str, path: Any = None) -> str:
-    """The page, written to `path` where there is one."""
+    """Return the page, and write it to `path` where one is given."""
     if path is not None:
         Path(path).write_text(page, encoding="utf-8")
     return page
@@ -133,7 +133,7 @@ def _build_diagnosis_context(diagnosis: DiagnosisResult) -> Dict[str, Any]:
 
 
 def _build_history_series(evidence: Evidence) -> List[ArmSeries]:
-    """What the last fit recorded."""
+    """Build the series of what the last fit recorded."""
     if evidence.history is None:
         return []
     rates = {metric.name: metric.base_rate for metric in evidence.metrics}
@@ -158,7 +158,7 @@ def _render_page(context: Dict[str, Any], title: str) -> str:
 
 
 def _describe_environment() -> Dict[str, str]:
-    """The day, and what was installed: a page may be kept for years."""
+    """Return the day and the versions that were installed: a page may be kept for years."""
     found = {"Python": python_version()}
     for package in ("torch", "fastai", "transformers", "pytorch-transformers"):
         with contextlib.suppress(PackageNotFoundError):
@@ -181,7 +181,7 @@ def _render_fragment(
 
 
 def _hash_script(script: str) -> str:
-    """By which the page's policy lets this script run, and no other."""
+    """Hash a script: the page's content security policy allows the script with this hash and no other."""
     return "sha256-" + b64encode(sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
@@ -207,7 +207,7 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u2
 
 
 def _escape_control_characters(value: Optional[Any]) -> Any:
-    """Control characters, halves of surrogate pairs and marks that turn the reading direction, as they are written."""
+    """Escape control characters, lone surrogates and marks that change the reading direction."""
     if isinstance(value, str) and _CONTROL_CHARACTERS.search(value):
         return type(value)(_CONTROL_CHARACTERS.sub(lambda found: ascii(found.group())[1:-1], value))
     return value

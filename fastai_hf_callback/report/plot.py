@@ -17,7 +17,7 @@ _STYLES = {
 
 
 def plot_comparison(comparison: ComparisonResult, path: Any = None) -> Any:
-    """Both arms' losses and metrics, their differences below.
+    """Plot both arms' losses and metrics, their differences below.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""``Evidence`` -> what was examined and what was seen there, a line each: how far a verdict reaches."""
+"""``Evidence`` -> what was examined and what was found, one line each: the scope of a verdict."""
 
 from typing import Callable, List, Optional, Tuple
 
@@ -10,7 +10,7 @@ __all__ = ["describe_scope"]
 
 
 def describe_scope(evidence: Evidence) -> List[Tuple[str, str]]:
-    """Name and describe what was examined; what was not is left out."""
+    """Name and describe what was examined; leave out what was not."""
     description = ((name, describe(evidence)) for name, describe in _DESCRIPTIONS)
     return [(name, text) for name, text in description if text]
 
@@ -55,7 +55,7 @@ def _describe_loss(evidence: Evidence) -> Optional[str]:
     parts = [f"{format_figure(loss.first)} at first"]
     if loss.at_ideal is not None:
         parts.append(f"{format_figure(loss.at_ideal)} if always right")
-    # At a rate that is high on purpose: up or down, it has to move.
+    # The rate is high on purpose: the loss has to move, up or down.
     if loss.after_fitting is not None and loss.before_fitting is not None:
         parts.append(
             f"{loss.fitting_steps} step(s) on one batch, with an optimizer and a high rate of their own, move "

@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch, or a number of epochs that are left out."""
+    """One epoch, or several epochs that are left out."""
 
     position: str
     cells: List[Cell]
@@ -33,7 +33,7 @@ class Row:
 
 
 def build_epoch_table(comparison: ComparisonResult) -> Tuple[List[str], List[Row], List[str]]:
-    """The names of the columns, a row per evaluation and epoch, and the base rates."""
+    """Return the names of the columns, a row per evaluation and epoch, and the base rates."""
     by_epoch = [_build_train_loss_series(comparison), *(s for s in build_series(comparison) if not s.by_step)]
     shown = [series for series in by_epoch if series.positions]
     positions = sorted({position for series in shown for position in series.positions})
@@ -51,12 +51,12 @@ def build_epoch_table(comparison: ComparisonResult) -> Tuple[List[str], List[Row
 
 
 def build_metric_rows(evidence: Evidence) -> List[List[str]]:
-    """Each metric's name, value, base rate, and what stand-ins that are always right or always wrong score."""
+    """Return each metric's name, value, base rate, and its scores on outputs that are always right or always wrong."""
     return [[m.name, *map(format_number, (m.value, m.base_rate, m.at_ideal, m.at_worst))] for m in evidence.metrics]
 
 
 def build_evidence_rows(evidence: Evidence) -> List[Tuple[str, str]]:
-    """Every figure that was seen, by its path."""
+    """List every figure that was measured, by its path."""
     return list(_flatten(evidence.to_dict()))
 
 
@@ -97,7 +97,7 @@ def _build_cell(series: ArmSeries, position: Tuple[int, int, int]) -> Cell:
 
 
 def _shorten_rows(rows: List[Row]) -> List[Row]:
-    """The first and the last rows, and the one where the arms part."""
+    """Keep the first and the last rows, and the one where the arms first differ."""
     if len(rows) <= MAX_ROWS:
         return rows
     half = MAX_ROWS // 2

@@ -14,14 +14,14 @@ __all__ = ["comparison_to_text", "diagnosis_to_text"]
 
 
 def comparison_to_text(comparison: ComparisonResult) -> str:
-    """Verdict, arms, and a table of what moved."""
+    """Format the verdict, the arms, and a table of what moved."""
     arms = [f"  {arms:23}   {description}" for arms, description in describe_arms(comparison)]
     below = [f"  {remark}" for remark in list_remarks(comparison)]
     return "\n".join([comparison.verdict, *arms, "", *_format_table(comparison), *([""] if below else []), *below])
 
 
 def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
-    """A verdict; where it is a healthy one, how far it reaches; then a block per finding."""
+    """Format the verdict; where it is healthy, what was examined; then a block per finding."""
     lines = [build_diagnosis_verdict(diagnosis)]
     if diagnosis.healthy and diagnosis.evidence is not None:
         lines += _format_scope(diagnosis.evidence)
@@ -75,7 +75,7 @@ def _format_rows(movements: List[Movement]) -> List[List[str]]:
 
 
 def _format_values(movement: Movement) -> str:
-    """Up to five values; of more, the first two and the last two."""
+    """Format up to five values; of more, the first two and the last two."""
     shown = [format_number(value) for value in movement.values]
     shown = shown if len(shown) < 6 else [*shown[:2], "...", *shown[-2:]]
     return " > ".join(["-" * 8] * (movement.quantity == "train_loss") + shown)

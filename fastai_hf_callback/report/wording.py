@@ -1,4 +1,4 @@
-"""What text and page say in the same words: numbers, arms, remarks, a diagnosis's verdict."""
+"""The wording that text and page share: numbers, arms, remarks, a diagnosis's verdict."""
 
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -22,22 +22,22 @@ __all__ = [
 
 
 def format_number(value: Optional[float]) -> str:
-    """Six decimals, or a dash for what is not there."""
+    """Format six decimals, or a dash for None."""
     return "-" if value is None else f"{value:.6f}"
 
 
 def format_figure(value: Any) -> str:
-    """A figure of the evidence: four digits of a float, anything else as it is."""
+    """Format a figure of the evidence: four digits of a float, anything else as it is."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def format_figures(evidence: Dict[str, Any]) -> List[Tuple[str, str]]:
-    """A finding's evidence as names and figures; what an exception said stands in the message."""
+    """Format a finding's evidence as names and figures; an exception's text is in the finding's message."""
     return [(name, format_figure(value)) for name, value in evidence.items() if name != "message"]
 
 
 def describe_arms(comparison: ComparisonResult) -> List[Tuple[str, str]]:
-    """Which arms were compared, and what came of it."""
+    """Describe which arms were compared, and the result."""
     callback = comparison.traces["callback"]
     extent = (
         f"{len(callback.steps)} steps, {len(callback.epochs)} epoch(s), {len(callback.final_weights)} weight tensors"
@@ -57,7 +57,7 @@ def describe_arms(comparison: ComparisonResult) -> List[Tuple[str, str]]:
 
 
 def describe_training(comparison: ComparisonResult) -> str:
-    """What each arm did: steps, rates, rows; so that it can be done again."""
+    """Describe what each arm did, so that it can be repeated: steps, rates, rows."""
     callback = comparison.traces["callback"]
     highest = max((rate for step in callback.steps for rate in step.lrs), default=0.0)
     return (
@@ -67,12 +67,12 @@ def describe_training(comparison: ComparisonResult) -> str:
 
 
 def get_headline(comparison: ComparisonResult) -> str:
-    """The verdict without its reasons."""
+    """Return the verdict without its reasons."""
     return comparison.verdict.partition(" - ")[0].capitalize()
 
 
 def explain_verdict(comparison: ComparisonResult) -> List[str]:
-    """What the verdict means, in whole sentences."""
+    """Explain what the verdict means, in whole sentences."""
     why = comparison.verdict.partition(" - ")[2]
     if not comparison.identical:
         noise = comparison.noise
@@ -108,7 +108,7 @@ def _to_sentence(text: str) -> str:
 
 
 def list_remarks(comparison: ComparisonResult) -> List[str]:
-    """Which metrics stand at their base rate although the model learns."""
+    """List the metrics that stay at their base rate although the model learns."""
     return [
         f"{m.quantity} stands at {format_number(m.values[-1])}, what a predictor that never reads the text scores, "
         f"while the model learns: this metric cannot see it."
@@ -118,7 +118,7 @@ def list_remarks(comparison: ComparisonResult) -> List[str]:
 
 
 def format_position(position: Tuple[int, int, int], fits: bool = True) -> str:
-    """A place in the words of a ``Difference``."""
+    """Format a position the way a ``Difference`` does."""
     if max(position) < 0:
         return "before training"
     parts = zip(("fit", "epoch", "step"), position)
@@ -126,7 +126,7 @@ def format_position(position: Tuple[int, int, int], fits: bool = True) -> str:
 
 
 def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:
-    """One line."""
+    """Build the verdict in one line."""
     worst = [f for f in diagnosis.findings if f.severity != "note"]
     if worst:
         return f"{len(worst)} finding(s), the most probable first: {worst[0].cause}"
@@ -143,14 +143,14 @@ def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:
 
 
 def _format_duration(evidence: Evidence) -> str:
-    """An examination takes its own time; who watches a fit looks on for as long as that lasts."""
+    """Format how long an examination took; of a monitored fit, whose time is its own, how many steps it had."""
     if evidence.seconds or evidence.stepping is None:
         return f"in {evidence.seconds:.1f} s"
     return f"over {evidence.stepping.steps} step(s)"
 
 
 def build_diagnosis_headline(diagnosis: DiagnosisResult) -> Tuple[str, str, List[str]]:
-    """The verdict without its reasons, its tone (``good``, ``stuck`` or ``bad``), and what it means."""
+    """Return the verdict without its reasons, its tone (``good``, ``stuck`` or ``bad``), and what it means."""
     severities = [finding.severity for finding in diagnosis.findings]
     counted = [
         f"{severities.count(s)} {s}{'s' * (severities.count(s) > 1)}"

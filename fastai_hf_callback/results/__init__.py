@@ -1,1 +1,1 @@
-"""Plain data that crosses between the rooms: traces, evidence, findings, results. Imports ``errors`` only."""
+"""Plain data that the rooms exchange: traces, evidence, findings, results. Imports ``errors`` only."""

@@ -1,7 +1,7 @@
-"""Traces -> ``ComparisonResult``: are two arms the same, and did anything move?
+"""Traces -> ``ComparisonResult``: whether two arms are the same, and whether anything moved.
 
-Equality is exact: no tolerance is typed in anywhere. Movement is measured against the broken arm,
-whose weights only weight decay moves: it is the null.
+Equality is exact, without any tolerance. Movement is measured against the broken arm, whose weights only weight
+decay moves: it is the null.
 """
 
 import math
@@ -41,7 +41,7 @@ class Difference:
 
     @property
     def where(self) -> str:
-        """Fit, epoch and step in words."""
+        """Describe fit, epoch and step in words."""
         places = (("fit", self.fit), ("epoch", self.epoch), ("step", self.step))
         named = [f"{name} {number}" for name, number in places if number >= 0]
         at_start = self.epoch < 0 and not self.quantity.startswith(("weight ", "predictions", "what "))
@@ -71,7 +71,7 @@ class Movement:
     moved : bool
         Whether `value_range` exceeds `broken_range` by more than `resolution` (for ``train_loss`` one divided by the
         number of training targets), and the metric did more than go from its untrained value to a constant predictor's
-        and stay there: the best one's, or that of one that says the same of every text.
+        and stay there: the best one's, or that of one that gives every text the same answer.
     base_rate : float or None
         What a constant predictor scores.
     """
@@ -86,7 +86,7 @@ class Movement:
 
     @property
     def is_metric(self) -> bool:
-        """Whether this is one of the learner's metrics, and no loss."""
+        """Whether this is one of the learner's metrics and not a loss."""
         return self.quantity not in LOSS_NAMES
 
     @property
@@ -107,9 +107,9 @@ class ComparisonResult:
         The first difference between callback and patched arm; None when they are identical.
     broken_difference : Difference or None
         The first difference between callback and broken arm; None means that the comparison could not
-        have seen a fault.
+        have detected a fault.
     noise : Difference or None
-        The first difference between two runs of the patched arm, looked for only where the callback
+        The first difference between two runs of the patched arm, searched only where the callback
         arm differs: on a device without deterministic kernels it is the noise floor.
     movements : list of Movement
         Train loss, validation loss and metrics of the callback arm.
@@ -128,14 +128,14 @@ class ComparisonResult:
 
     @property
     def broken_arm_differs(self) -> bool:
-        """Whether the broken arm was seen to differ; without a broken arm, False."""
+        """Whether the broken arm was found to differ; without a broken arm, False."""
         return self.broken_difference is not None
 
     @property
     def moved(self) -> bool:
         """Whether the train loss and at least one metric moved (without metrics: the validation loss).
 
-        Not where the train loss ended as no number, whatever a metric did before.
+        False where the last train loss is not finite, even if a metric moved before.
         """
         steps = self.traces["callback"].steps
         if steps and not math.isfinite(steps[-1].loss):
@@ -146,7 +146,7 @@ class ComparisonResult:
 
     @property
     def exit_code(self) -> int:
-        """0 identical and moved, 1 different or nothing proven, 3 identical but stuck."""
+        """0: identical and moved, 1: different or nothing proven, 3: identical but stuck."""
         if (
             not self.identical
             or "patched" not in self.traces
@@ -157,7 +157,7 @@ class ComparisonResult:
 
     @property
     def verdict(self) -> str:
-        """One line."""
+        """The verdict in one line."""
         if not self.identical:
             return f"DIFFERENT - {self.difference}" + self._describe_noise()
         if "patched" not in self.traces:
@@ -190,7 +190,7 @@ class ComparisonResult:
         )
 
     def _have_weights_changed(self) -> bool:
-        """By more than what changes them where nothing is learnt."""
+        """Return whether the weights changed by more than they do where nothing is learned."""
         callback, broken = self.traces["callback"], self.traces.get("broken")
         before = callback.initial_weights if broken is None else broken.final_weights
         return bool(callback.steps) and any(before.get(name) != value for name, value in callback.final_weights.items())
@@ -212,7 +212,7 @@ def compare_traces(traces: Sequence[Trace], noise: Optional[Difference] = None) 
     traces : sequence of Trace
         The callback arm first, then ``patched`` and ``broken`` as far as they were run.
     noise : Difference, optional
-        Where two runs of the patched arm part.
+        Where two runs of the patched arm differ.
 
     Returns
     -------
@@ -237,7 +237,7 @@ def compare_traces(traces: Sequence[Trace], noise: Optional[Difference] = None) 
 
 
 def find_first_difference(a: Trace, b: Trace) -> Optional[Difference]:
-    """The first observation, in time, on which two traces do not agree to the last bit, or None."""
+    """Return the first observation, in time, on which two traces do not agree to the last bit, or None."""
     for one, other in zip_longest(a.observations(), b.observations()):
         if one is None or other is None or one[:4] != other[:4]:
             fit, epoch, step = (one or other)[:3]
@@ -249,7 +249,7 @@ def find_first_difference(a: Trace, b: Trace) -> Optional[Difference]:
 
 
 def compute_movements(trace: Trace, broken: Optional[Trace] = None) -> List[Movement]:
-    """How far each quantity moved in `trace`, with the broken arm as the null (without one: no movement)."""
+    """Compute how far each quantity moved in `trace`, with the broken arm as the null (without one: no movement)."""
     found = [_compute_train_loss_movement(trace, broken)] if trace.steps else []
     evaluations, null_evaluations = _collect_evaluations(trace), _collect_evaluations(broken) if broken else {}
     resolution = 1 / max(1, trace.n_valid_targets)
@@ -270,7 +270,7 @@ def _is_within_resolution(values: Sequence[float], rate: Optional[float], resolu
 
 
 def _are_constant_scores(values: Sequence[float], constants: Sequence[Optional[float]], resolution: float) -> bool:
-    """Whether each of `values` is what some constant predictor scores: a model that has collapsed is one."""
+    """Return whether each of `values` is what some constant predictor scores: a model that has collapsed is one."""
     return bool(values) and all(
         any(_is_within_resolution([value], constant, resolution) for constant in constants) for value in values
     )
@@ -290,7 +290,7 @@ def _compute_train_loss_movement(trace: Trace, broken: Optional[Trace]) -> Movem
 
 
 def compute_epoch_means(trace: Trace) -> Dict[Tuple[int, int], float]:
-    """The mean of the steps' losses by fit and epoch, in their order."""
+    """Compute the mean of the steps' losses by fit and epoch, in their order."""
     by_epoch: Dict[Tuple[int, int], List[float]] = {}
     for step in trace.steps:
         by_epoch.setdefault((step.fit, step.epoch), []).append(step.loss)
@@ -298,7 +298,7 @@ def compute_epoch_means(trace: Trace) -> Dict[Tuple[int, int], float]:
 
 
 def _compute_quarter_means(losses: Sequence[float]) -> List[float]:
-    """The means of four stretches of one epoch: within it the loss has moved or not."""
+    """Compute the mean loss of each quarter of one epoch, which shows whether the loss moved within it."""
     cuts = [len(losses) * part // 4 for part in range(5)]
     return [sum(losses[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:]) if b > a]
 
@@ -318,7 +318,7 @@ def _compute_value_range(values: Sequence[float]) -> float:
 
 
 def check_same_weights(a: Trace, b: Trace) -> None:
-    """Refuse arms whose models did not begin alike, which is known before the first step.
+    """Raise for arms whose models did not begin with the same weights, which is known before the first step.
 
     Raises
     ------

@@ -20,7 +20,7 @@ class DiagnosisResult:
     findings : list of Finding
         Errors first, then warnings, then notes; within each the one that explains the others first.
     evidence : Evidence or None
-        What was seen, in numbers.
+        What was measured, in numbers.
     """
 
     findings: List[Finding] = field(default_factory=list)
@@ -33,7 +33,7 @@ class DiagnosisResult:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a note says that a fit may be in vain although no fault is proven."""
+        """Whether a note says that a fit may be wasted although no fault is proven."""
         return self.healthy and any(finding.cause in DOUBTFUL_CAUSES for finding in self.findings)
 
     @property
@@ -42,7 +42,7 @@ class DiagnosisResult:
         return [finding.cause for finding in self.findings]
 
     def at_least(self, severity: str) -> List[Finding]:
-        """The findings of `severity` (``note``, ``warning`` or ``error``) or worse."""
+        """Return the findings of `severity` (``note``, ``warning`` or ``error``) or worse."""
         if severity not in SEVERITIES:
             raise FastaiHFError(f"severity {severity!r} was given; expected one of {', '.join(SEVERITIES)}.")
         limit = SEVERITIES.index(severity)

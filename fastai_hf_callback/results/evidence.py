@@ -1,7 +1,7 @@
-"""``Evidence``: what an examination saw, in plain numbers and names.
+"""``Evidence``: what an examination measured, in plain numbers and names.
 
-It crosses the line between the fastai rooms, which look, and ``checks/``, which judge. A part that was
-not looked at, or could not be, is None, and the checks that need it stay silent.
+``diagnosis/probes/`` measure it and ``diagnosis/checks/`` judge it. A part that was not measured, or could not be,
+is None, and the checks that need it find nothing.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -31,15 +31,15 @@ class Wiring:
     Attributes
     ----------
     patch : str or None
-        Where the code in the loop's place comes from; None where the loop is fastai's own.
+        Where the code that replaces the loop comes from; None where the loop is fastai's own.
     hf_callback : bool
         Whether an ``HFCallback`` is among the learner's callbacks.
     train_error, valid_error : str or None
-        The cause that :func:`explain` gives the exception of the training or the validation path.
+        The cause that :func:`explain` names for the exception of the training or the validation path.
     train_message, valid_message : str or None
         That exception's text.
     only_in_callback_fns : list of str
-        Classes in ``callback_fns`` that change the output: unseen by ``validate`` and ``pred_batch``.
+        Classes in ``callback_fns`` that change the output: ``validate`` and ``pred_batch`` do not use them.
     only_in_training : list of str
         Callbacks that change the output and do not run on validation batches (fastai 2's ``run_valid``).
     set_on_itself : dict of str to str
@@ -68,9 +68,9 @@ class Graph:
     """What the loss's autograd graph reaches, in parameters.
 
     ``registered`` counts the model's parameters, ``trainable`` those that require a gradient,
-    ``reached`` those that the loss handed to ``backward`` reaches, ``reached_by_output`` those the
+    ``reached`` those that the loss passed to ``backward`` reaches, ``reached_by_output`` those the
     logits reach. ``hidden`` are reached and not among ``model.parameters()``; ``foreign`` are leaves
-    that are no parameters. ``opaque`` functions forbid the conclusion that nothing else is reached.
+    that are not parameters. With ``opaque`` functions it cannot be concluded that nothing else is reached.
     """
 
     registered: int
@@ -88,9 +88,9 @@ class Graph:
 
 @dataclass
 class Stepping:
-    """What training steps did, summed over the steps that were watched.
+    """What training steps did, summed over the steps that were monitored.
 
-    Parameters are counted; ``moved`` means by more than weight decay and rounding explain. ``skipped_by`` names
+    Parameters are counted; ``moved`` means more than weight decay and rounding explain. ``skipped_by`` names
     the callbacks that asked to skip. ``update`` is the gradient's part of a step relative to the weights
     (Frobenius norms over matrices; the median of the steps, and ``largest_update``),
     ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor`` is the loss that is
@@ -151,9 +151,9 @@ class HyperParams:
 
 @dataclass
 class Outputs:
-    """The logits of a few batches, and how they answer to changes of the input.
+    """The logits of a few batches, and how they respond to changes of the input.
 
-    Differences are relative to the outputs' spread over rows, or their size where that is larger.
+    Differences are relative to the outputs' spread over rows, or to their size where that is larger.
     """
 
     shape: Tuple[int, ...]
@@ -177,15 +177,15 @@ class Outputs:
 
 @dataclass
 class LossBehavior:
-    """The loss function, asked with stand-in outputs.
+    """The loss function, evaluated on synthetic outputs.
 
-    ``at_ideal`` is its value where the outputs say what the targets say, ``at_worst`` where they say the
-    contrary, ``constant`` that of the best output without any input, ``constant_all_targets`` the same for all targets
-    at hand and not for those of a few rows, ``first`` that of the model in eval mode. ``takes_logits``: outputs far
-    beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``: a number added to all outputs of a row is taken
-    off the loss, as by one of log-probabilities.
-    ``ignored_targets`` names the targets that may be answered wrongly and the loss stays what it is for right answers.
-    ``before_fitting`` and ``after_fitting``: before and after steps of a fresh optimizer on one batch.
+    ``at_ideal`` is its value where the outputs agree with the targets, ``at_worst`` where they contradict them,
+    ``constant`` that of the best output without any input, ``constant_all_targets`` the same for all targets
+    available and not for those of a few rows, ``first`` that of the model in eval mode. ``takes_logits``: outputs far
+    beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``: a number added to all outputs of a row is
+    subtracted from the loss, as a loss of log-probabilities does.
+    ``ignored_targets`` names the targets whose wrong predictions leave the loss what it is for right ones.
+    ``before_fitting`` and ``after_fitting``: its values before and after steps of a new optimizer on one batch.
     """
 
     first: Optional[float] = None
@@ -206,7 +206,7 @@ class LossBehavior:
 
 @dataclass
 class Inputs:
-    """The token ids the model's word embedding saw, and what came with them.
+    """The token ids that the model's word embedding was given, and the padding and masks that came with them.
 
     ``unknown_share`` is that of the tokenizer's unknown token among the words, where the tokenizer is known.
     """
@@ -289,9 +289,9 @@ class Weights:
 
 @dataclass
 class MetricEvidence:
-    """One metric, on real outputs of ``rows`` validation rows and on stand-ins.
+    """One metric, on real outputs of ``rows`` validation rows and on synthetic ones.
 
-    ``distinct_predictions`` counts the classes that the real outputs name.
+    ``distinct_predictions`` counts the classes that the real outputs predict.
     """
 
     name: str
@@ -317,7 +317,7 @@ class MetricEvidence:
 
 @dataclass
 class Precision:
-    """Mixed precision: the loss scale, now and at the first step that was watched, and the steps that overflowed."""
+    """Mixed precision: the loss scale, now and at the first step that was monitored, and the steps that overflowed."""
 
     loss_scale: float
     steps: int
@@ -327,7 +327,7 @@ class Precision:
 
 @dataclass
 class History:
-    """What the last fit recorded, or the running one: training losses, smoothed or as they were, metrics by epoch."""
+    """What the last or the running fit recorded: training losses, smoothed or not, and metrics by epoch."""
 
     losses: List[float] = field(default_factory=list)
     metrics: Dict[str, List[float]] = field(default_factory=dict)
@@ -360,10 +360,10 @@ def _mean(values: List[float]) -> float:
 
 @dataclass
 class Evidence:
-    """All that was seen; see the parts.
+    """Everything that was measured; see the parts.
 
-    ``ids_index`` is the index of the token ids among a batch's tensors, ``examined`` what a healthy diagnosis may
-    say it examined.
+    ``ids_index`` is the index of the token ids among a batch's tensors, ``examined`` what a healthy diagnosis can
+    claim to have examined.
     """
 
     wiring: Optional[Wiring] = None
@@ -384,5 +384,5 @@ class Evidence:
     seconds: float = 0.0
 
     def to_dict(self) -> Dict[str, Any]:
-        """Plain dicts, lists and numbers."""
+        """Return plain dicts, lists and numbers."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""``Finding``: one cause, its evidence in numbers and its fix in a line; ``Action``: a fix before a fastai words it."""
+"""``Finding``: a cause, its evidence and its fix in one line; ``Action``: a fix that is the same on every fastai."""
 
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
@@ -9,7 +9,7 @@ __all__ = ["Action", "Finding", "DOUBTFUL_CAUSES", "SEVERITIES"]
 
 SEVERITIES = ("note", "warning", "error")
 
-# No fault is proven, and yet a fit may be in vain: with a note of one of these nobody should be told that all is well.
+# No fault is proven, but a fit may still be wasted: with a note of one of these the verdict must not be "healthy".
 DOUBTFUL_CAUSES = (
     "labels-unrelated-to-texts",
     "texts-truncated",
@@ -20,14 +20,14 @@ DOUBTFUL_CAUSES = (
 
 
 class Action(NamedTuple):
-    """What is to be done about a cause, whatever the fastai.
+    """What to do about a cause, independent of the fastai version.
 
     Attributes
     ----------
     name : str
         A row in each fastai's table of fixes (``fastaiN/diagnosis/fixes.py``).
     arguments : mapping of str to any
-        What the row's line of code and its function need to know.
+        What the row's line of code and its function need.
     note : str
         A comment behind the line, the same on every fastai.
     """
@@ -40,26 +40,26 @@ class Action(NamedTuple):
         return self.comment_on(self.name)
 
     def comment_on(self, line: str) -> str:
-        """The line, with the note as its comment."""
+        """Append the note to `line` as a comment."""
         return f"{line}  # {self.note}" if self.note else line
 
 
 @dataclass
 class Finding:
-    """One thing that keeps the metrics from moving, or would.
+    """One thing that keeps the metrics from moving, or would in a fit.
 
     Attributes
     ----------
     cause : str
         A stable kebab-case name; ``docs/evidence/faults.md`` explains each.
     severity : str
-        ``error`` (training is in vain), ``warning`` (it is very likely not what was meant) or ``note``.
+        ``error`` (training is wasted), ``warning`` (very likely not what was intended) or ``note``.
     message : str
-        What was seen and what it means.
+        What was measured and what it means.
     evidence : dict of str to number, str or list
-        The figures it rests on.
+        The figures it is based on.
     fix : str
-        One line that can be pasted, or done.
+        One line of code to paste, or of instruction to follow.
     action : Action or None
         What `fix` does, where that is written differently on each fastai or can be applied.
     fix_function : callable or None

@@ -1,4 +1,4 @@
-"""``Trace``: what a run did, step by step. It crosses from the fastai rooms to the core. Imports numpy and torch.
+"""``Trace``: what a run did, step by step; each fastai records it, the core compares. Imports numpy and torch.
 
 Numbers are kept as exact Python floats, tensors as digests: two runs are the same exactly when their
 traces are.
@@ -73,7 +73,7 @@ class Trace:
     first_batch, predictions : str
         Digests of the first training batch (inputs and targets) and of the final validation outputs.
     returned : str
-        Digest of whatever the fit returned: tensors, numbers, text, and lists and dicts of them.
+        Digest of what the fit returned: tensors, numbers, text, and lists and dicts of them.
     before : Epoch or None
         The evaluation before the first step.
     steps, epochs : list
@@ -83,7 +83,7 @@ class Trace:
     base_rates : dict of str to float
         What the best constant predictor scores on the validation set.
     constant_prediction_scores : dict of str to list of float
-        By metric, what models score there that say one thing of every text: each class, all labels on, all off.
+        By metric, the scores there of models that give every text the same answer: each class, all labels on, all off.
     """
 
     arm: str
@@ -101,7 +101,7 @@ class Trace:
     constant_prediction_scores: Dict[str, List[float]] = field(default_factory=dict)
 
     def observations(self) -> Iterator[Observation]:
-        """Everything that must agree between two arms, in the order of time."""
+        """Yield everything that must agree between two arms, in the order of time."""
         if self.before is not None:
             yield from _observe_epoch(self.before)
         steps, epochs = list(self.steps), list(self.epochs)
@@ -116,12 +116,12 @@ class Trace:
         yield Observation(-1, -1, -1, "what fit returned", self.returned)
 
     def to_dict(self) -> Dict[str, Any]:
-        """Plain dicts, lists and numbers."""
+        """Return plain dicts, lists and numbers."""
         return asdict(self)
 
 
 def digest(value: Any) -> str:
-    """SHA-256 over a nest of values, 16 hexadecimal digits.
+    """Compute the SHA-256 of nested values, 16 hexadecimal digits.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _iter_bytes(value: Any) -> Iterator[bytes]:
         yield from _iter_bytes(value.tolist())
     elif isinstance(value, (np.ndarray, np.generic)):
         yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
-    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):  # fastai 2's L is one, and no list
+    elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):  # fastai 2's L is one, but not a list
         yield f"{len(value)} of (".encode()
         for part in value:
             yield from _iter_bytes(part)
