@@ -1,1 +1,1 @@
-"""Why metrics do not move: ``probes/`` measure, ``checks/`` judge, a function a cause; examination and fit monitor."""
+"""Why metrics do not move: ``probes/`` measure, ``checks/`` judge; ``examination`` and ``fit_monitor`` use both."""

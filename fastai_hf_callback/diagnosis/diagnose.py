@@ -1,4 +1,4 @@
-"""A live learner -> ``Evidence`` -> ``Diagnosis``, and nothing changed afterwards; on either fastai."""
+"""A live learner -> ``Evidence`` -> ``Diagnosis``, for both fastais; the learner stays unchanged."""
 
 import time
 from typing import Any, List, NamedTuple, Type
@@ -18,7 +18,7 @@ __all__ = ["FirstBatchEvidence", "diagnose", "judge", "probe_first_batch", "requ
 
 
 class FirstBatchEvidence(NamedTuple):
-    """What a doctor learns from the first batch, and the modules that ran on it."""
+    """The evidence that ``Doctor`` takes from the first batch, and the modules that ran on it."""
 
     evidence: Evidence
     executed: List[nn.Module]
@@ -30,17 +30,17 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
     Parameters
     ----------
     learn : Learner
-        As it is: before a fit, after one, or after one that failed. Nothing of it is changed: weights, gradients,
-        optimizer, random states, modes, callbacks, loaders are what they were, so a fit that follows is bit for bit
-        the one that would have been.
+        In any state: before a fit, after one, or after one that failed. Nothing of it is changed: weights, gradients,
+        optimizer, random states, modes, callbacks and loaders stay what they were, so the next fit is bit for bit
+        what it would have been.
     batches : int
-        How many training batches (their first 16 rows) are stepped on, and how many validation batches are read.
+        How many training batches (their first 16 rows) to take steps on, and how many validation batches to read.
 
     Returns
     -------
     Diagnosis
-        ``healthy`` where nothing worse than a note was found. A learning rate is judged only after a fit has put one
-        in force; fastai 2 forgets it at ``validate`` and ``get_preds``.
+        ``healthy`` where nothing worse than a note was found. A learning rate is judged only after a fit has set one;
+        fastai 2 forgets it at ``validate`` and ``get_preds``.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
 
     Notes
     -----
-    Callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write files. Nor
-    are, on fastai 2, callbacks that were given to ``fit``: they have left the learner.
+    Callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write files. On
+    fastai 2, callbacks that were passed to ``fit`` are not called either: the learner no longer has them.
 
     Examples
     --------
@@ -63,18 +63,18 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
 
 
 def judge(adapter: LearnerAdapter, evidence: Evidence) -> Diagnosis:
-    """What was seen, with the fixes of the learner's fastai."""
+    """Build the diagnosis of `evidence`, with the fixes of the learner's fastai."""
     return build_diagnosis(evidence, adapter.fixes)
 
 
 def require_learner(learn: Any, learner_class: Type[Any]) -> None:
-    """Refuse what is no Learner."""
+    """Raise for anything but a Learner."""
     if not isinstance(learn, learner_class):
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: diagnose(learn).")
 
 
 def probe_first_batch(adapter: LearnerAdapter, batch: Batch, rows: int = 4) -> FirstBatchEvidence:
-    """Look at inputs, outputs and the loss on a few rows of one batch in the middle of a fit; nothing is changed."""
+    """Probe inputs, outputs and the loss on a few rows of one batch during a fit, without changing anything."""
     with adapter.preserve():
         adapter.learn.model = unwrap_ddp(adapter.learn.model)
         examination = Examination(adapter, 1)
@@ -96,7 +96,7 @@ def _examine(adapter: LearnerAdapter, batches: int) -> Evidence:
     started = time.perf_counter()
     with adapter.preserve():
         adapter.seed(0)
-        adapter.learn.model = unwrap_ddp(adapter.learn.model)  # sends nothing: other processes may not be asked
+        adapter.learn.model = unwrap_ddp(adapter.learn.model)  # sends nothing: the other processes do not take part
         evidence = Examination(adapter, batches).run()
     evidence.seconds = time.perf_counter() - started
     return evidence

@@ -1,4 +1,4 @@
-"""``Evidence`` -> ``Diagnosis``: runs the checks, ranks what they found, and shows it."""
+"""``Evidence`` -> ``Diagnosis``: the checks' findings, ranked, and how they are shown."""
 
 import os
 from dataclasses import replace
@@ -26,25 +26,25 @@ class Diagnosis(DiagnosisResult):
     findings : list of Finding
         Errors first, then warnings, then notes; within each the one that explains the others first.
     evidence : Evidence or None
-        What was seen, in numbers.
+        What was measured, in numbers.
     """
 
     def __str__(self) -> str:
         return diagnosis_to_text(self)
 
     def to_json(self) -> str:
-        """Findings and evidence as strict JSON."""
+        """Return findings and evidence as strict JSON."""
         return diagnosis_to_json(self)
 
     def to_html(self, path: Union[str, "os.PathLike[str]", None] = None, title: str = "") -> str:
-        """Verdict, findings with their fixes, metrics and curves as one self-contained page; needs jinja2.
+        """Render verdict, findings with their fixes, metrics and curves as one self-contained page; needs jinja2.
 
         Parameters
         ----------
         path : path-like, optional
             Where to write the page.
         title : str
-            What was examined, in the page's own words.
+            The page's title: what was examined.
 
         Returns
         -------
@@ -59,13 +59,13 @@ class Diagnosis(DiagnosisResult):
 
 
 def build_diagnosis(evidence: Evidence, fixes: Optional[FixTable] = None) -> Diagnosis:
-    """Judge what was seen.
+    """Run the checks on the evidence and rank their findings.
 
     Parameters
     ----------
     evidence : Evidence
     fixes : mapping of str to Fix, optional
-        The fastai's table: how an action is written there, and what ``finding.apply(learn)`` calls. Without one a
+        The fastai's table: how an action is written there, and what ``finding.apply(learn)`` calls. Without a table a
         finding's fix is the name of its action, and nothing can be applied.
 
     Returns
@@ -78,11 +78,11 @@ def build_diagnosis(evidence: Evidence, fixes: Optional[FixTable] = None) -> Dia
     causes = {finding.cause for finding in found if finding.severity != "note"}
     reported = [finding for finding in found if not causes & set(checks.EXPLAINED_BY.get(finding.cause, ()))]
     known = [f for f in reported if f.cause != "unknown-failure"]
-    reported = known if any(f.severity == "error" for f in known) else reported  # what failed is then explained
+    reported = known if any(f.severity == "error" for f in known) else reported  # the failure is then explained
     reported.sort(key=lambda finding: (-SEVERITIES.index(finding.severity), _rank(finding.cause)))
     reported = [
         f
-        for i, f in enumerate(reported)  # a cause once, but several metrics may have the same
+        for i, f in enumerate(reported)  # each cause once, but several metrics may have the same
         if f.cause.startswith("metric-") or f.cause not in {g.cause for g in reported[:i]}
     ]
     return Diagnosis(reported, evidence)
@@ -98,7 +98,7 @@ def _run_check(check: checks.Check, evidence: Evidence) -> List[Finding]:
 
 
 def explain_exception(exception: BaseException, fixes: Optional[FixTable] = None) -> Diagnosis:
-    """Say what an exception means, with one finding; parameters as in :func:`build_diagnosis`."""
+    """Explain an exception with one finding; parameters as in :func:`build_diagnosis`."""
     finding = resolve_fix(classify_exception(exception, fixes), fixes)
     # Nothing was seen of the learner itself, so nothing is offered that would change it.
     return Diagnosis([replace(finding, fix_function=None)])

@@ -1,8 +1,8 @@
-"""One examination of a live learner of either fastai; what it changes the caller restores.
+"""One examination of a live learner of either fastai; the caller restores what it changes.
 
-Order: eval mode on the weights as they are, the loss and the metrics on stand-ins, the targets, then real steps
-through fastai's own loop on copies, then a fresh optimizer on one batch. A ``LearnerAdapter``
-says how a learner is asked.
+Order: eval mode on the weights as they are, the loss and the metrics on synthetic outputs, the targets, then real
+steps through fastai's own loop on copies, then a new optimizer on one batch. It reaches the learner through a
+``LearnerAdapter``.
 """
 
 from functools import partial
@@ -53,11 +53,11 @@ from .training_steps import TrainingSteps, attempt, capture_output, format_error
 
 __all__ = ["Examination", "probe_metrics"]
 
-COMMON_TOKENS = {"xxpad", "xxunk"}  # what any tokenizer has, by another name
+COMMON_TOKENS = {"xxpad", "xxunk"}  # any tokenizer has these two, under another name
 
 
 class ProbedBatch(NamedTuple):
-    """A batch, what reached the loss of it in eval mode, and what was seen on the way."""
+    """A batch, its outputs as they reached the loss in eval mode, and what was recorded on the way."""
 
     batch: Batch
     output: Any
@@ -67,13 +67,13 @@ class ProbedBatch(NamedTuple):
 
 
 class Examination:
-    """One examination, inside of ``adapter.preserve()``.
+    """One examination, inside ``adapter.preserve()``.
 
     Parameters
     ----------
     adapter : LearnerAdapter
     batches : int
-        How many are stepped on, and how many validation batches are read.
+        How many training batches to take steps on, and how many validation batches to read.
     """
 
     def __init__(self, adapter: LearnerAdapter, batches: int):
@@ -87,7 +87,7 @@ class Examination:
         self.executed: List[Any] = []
 
     def run(self) -> Evidence:
-        """Look at everything; what cannot be looked at is named, and the rest still is."""
+        """Examine everything; a part that cannot be examined is named, and the others still are."""
         evidence, adapter = self.evidence, self.adapter
         self.wiring = evidence.wiring = adapter.read_wiring()
         full_batches = self.attempt("training batches", lambda: self._read_batches(train=True))
@@ -104,7 +104,7 @@ class Examination:
             self.attempt("outputs", self.probe_outputs_and_loss)
         self.attempt("targets", lambda: self._probe_targets(full_batches))
         self.attempt("metrics", self._probe_metrics)
-        # Weights that hold no number make every step vain, and say so themselves.
+        # Weights with NaN make every step useless, and have a finding of their own.
         steps = TrainingSteps(adapter, evidence, self.train)
         steps.run(self.executed)
         if self.wiring.train_error is None:
@@ -112,7 +112,7 @@ class Examination:
         return evidence
 
     def run_on(self, batch: Batch, rows: int) -> Evidence:
-        """Look at inputs, outputs and the loss on a few rows of one batch, in the middle of a fit."""
+        """Examine inputs, outputs and the loss on a few rows of one batch during a fit."""
         evidence, adapter, log = self.evidence, self.adapter, CallbackLog()
         self.wiring = evidence.wiring = adapter.read_wiring()
         self.full_batches, self.train = [batch], [truncate_batch(batch, rows)]
@@ -123,14 +123,14 @@ class Examination:
             self.attempt("outputs", self.probe_outputs_and_loss)
         adapter.replay_step(self.train[0], log)
         record_vain_assignments(self.wiring, log)
-        self.wiring.train_error = self.wiring.train_message = None  # the fit that is running will say so itself
+        self.wiring.train_error = self.wiring.train_message = None  # the running fit will raise it itself
         return evidence
 
     def _read_batches(self, train: bool, n: Optional[int] = None) -> List[Batch]:
         return list(islice(self.adapter.iterate_batches(train), n or self.n_batches))
 
     def _read_past(self) -> None:
-        """What earlier fits left in the Recorder."""
+        """Read what earlier fits left in the Recorder."""
         recorder = vars(self.learn).get("recorder")
         losses, rates = ([float(v) for v in getattr(recorder, name, [])] for name in ("losses", "lrs"))
         if losses:
@@ -181,16 +181,16 @@ class Examination:
         return ProbedBatch(batch, output, build_token_view(calls, batch.xb), given, executed)
 
     def has_ids(self) -> bool:
-        """Whether ids were seen on their way into a word embedding, in every batch."""
+        """Return whether ids were seen on their way into a word embedding, in every batch."""
         return bool(self.probed) and all(one.view is not None for one in self.probed)
 
     @property
     def views(self) -> List[TokenView]:
-        """The ids of the batches looked at, training batches first, where they were seen."""
+        """The recorded ids of the examined batches, training batches first."""
         return [one.view for one in self.probed if one.view is not None]
 
     def _find_validation_padding(self) -> None:
-        """Training batches sorted by length hold next to no padding; those of the validation set may."""
+        """Find the padding in validation batches: training batches sorted by length hold next to none."""
         if any(view.pad_token_id is not None for view in self.views) or not self.adapter.has_rows(train=False):
             return
         more = [self._probe_batch(truncate_batch(batch)) for batch in self._read_batches(train=False)]
@@ -259,7 +259,7 @@ class Examination:
         return measure_padding_sensitivity(self._make_logits_func(self.train[0]), xb, views, outputs, out)
 
     def _make_logits_func(self, batch: Batch) -> Callable[[Any], Tensor]:
-        """From inputs to logits; the loop is given as many of `batch`'s targets as there are rows."""
+        """Make a function from inputs to logits; the loop gets as many of `batch`'s targets as there are rows."""
         return lambda xb: self._compute_logits(Batch(xb, take_rows(batch.yb, count_rows(xb))))
 
     # -- targets and metrics ----------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ class Examination:
         self.evidence.examined.append("targets")
 
     def _sample_rows(self, train: bool, ids_index: Optional[int]) -> Optional[SampledRows]:
-        """Rows drawn evenly over a set."""
+        """Sample rows evenly over a set."""
         collate = partial(self.adapter.collate, train)
         return sample_rows(pick_evenly(self.adapter.count_rows(train)), collate, ids_index, self._pad_ids())
 
@@ -319,7 +319,7 @@ class Examination:
 
 
 def _unzip(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
-    """Inputs, outputs and the ids that were seen."""
+    """Split into inputs, outputs and the ids that were recorded."""
     views = [one.view for one in probed if one.view is not None]
     return [one.batch.xb for one in probed], [one.output for one in probed], views
 
@@ -327,12 +327,12 @@ def _unzip(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenV
 def probe_metrics(
     adapter: LearnerAdapter, metrics: Sequence[Any], outputs: List[Tensor], targets: List[Tensor]
 ) -> List[MetricEvidence]:
-    """Ask each metric about real outputs and synthetic ones."""
+    """Compute each metric on real outputs and on synthetic ones."""
     loss_func, named = adapter.learn.loss_func, adapter.list_metric_functions(metrics)
     return [probe_metric(name, compute, outputs, targets, loss_func) for name, compute in named]
 
 
 def _find_fastai_tokens(words: Sequence[Any], views: List[TokenView]) -> List[str]:
-    """fastai's own special tokens in the texts."""
+    """Find fastai's own special tokens in the texts."""
     used = {int(token) for view in views for token in view.ids.unique().tolist()}
     return sorted({str(words[i]) for i in used if i < len(words) and str(words[i]).startswith("xx")} - COMMON_TOKENS)

@@ -1,4 +1,4 @@
-"""What a doctor notes and says while a fit runs, on either fastai. Imports torch, numpy."""
+"""``FitMonitor``: what ``Doctor`` records and reports while a fit runs, on either fastai. Imports torch, numpy."""
 
 import copy
 import functools
@@ -41,7 +41,7 @@ Doctor = TypeVar("Doctor")
 
 
 def never_raises(event: Callable[..., None]) -> Callable[..., None]:
-    """Let an event of a doctor's never end the fit: what fails is noted, and the step is watched no further."""
+    """Keep an event of ``Doctor`` from ending the fit: a failure is recorded, and the step is no longer monitored."""
 
     @functools.wraps(event)
     def on_event(self: "HoldsMonitor", **kwargs: Any) -> None:
@@ -60,21 +60,21 @@ class HoldsMonitor(Protocol):
 
 
 def share_docstring(doctor: Type[Doctor]) -> Type[Doctor]:
-    """Decorate a fastai's ``Doctor``: its own words, then those of ``FitMonitor`` about parameters and attributes."""
+    """Decorate a fastai's ``Doctor``: append the parameters and attributes of ``FitMonitor`` to its docstring."""
     own, shared = inspect.cleandoc(doctor.__doc__ or ""), inspect.cleandoc(FitMonitor.__doc__ or "")
     doctor.__doc__ = own + shared[shared.index("\n") :]
     return doctor
 
 
 class RowCollector:
-    """Token ids and targets of the first rows that come by, up to ``LABEL_ROWS``."""
+    """Token ids and targets of the first rows of a fit, up to ``LABEL_ROWS``."""
 
     def __init__(self) -> None:
         self.targets: List[Tensor] = []
         self._ids: List[Any] = []
 
     def add(self, batch: Any, target: Any, ids_index: Optional[int]) -> None:
-        """`ids_index` is that of the ids among the batch's tensors."""
+        """Add a batch; `ids_index` is the index of the ids among its tensors."""
         if len(self._ids) >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
             return
         tables = list(tensors_in(batch))
@@ -89,7 +89,7 @@ class RowCollector:
         self._ids += list(tables[ids_index].cpu().numpy())
 
     def sample(self, pad_ids: List[int]) -> SampledRows:
-        """All of them, padding taken away."""
+        """Return all rows without padding."""
         return SampledRows([row[~np.isin(row, pad_ids)] for row in self._ids], _as_array(torch.cat(self.targets)))
 
 
@@ -99,24 +99,24 @@ def _as_array(targets: Tensor) -> np.ndarray:
 
 
 class FitMonitor:
-    """Note what a fit does, speak at the first sound evidence; a fastai's ``Doctor`` holds it and forwards the events.
+    """A monitor of a fit that reports at the first sound evidence; a fastai's ``Doctor`` forwards the events to it.
 
-    It reads and never changes: the weights after a fit are bit for bit those of a fit without it.
+    It only reads: the weights after a fit are bit for bit those of a fit without it.
 
     Parameters
     ----------
     every : int
-        Steps between two looks at the weights, after the first four.
+        Steps between two samples of the weights, after the first four.
     say : callable
-        What a finding is said with, once each; by default ``print``.
+        Called with each finding, once; by default ``print``.
 
     Attributes
     ----------
     diagnosis : Diagnosis or None
-        Of the last fit, and of one that is running or that failed as far as it went; None before one.
+        Of the last fit, also of one that is running or has failed, as far as it went; None before the first.
     """
 
-    # There while a fit runs.
+    # Set while a fit runs.
     _adapter: LearnerAdapter
     _monitor: StepMonitor
     _weights: Weights
@@ -127,7 +127,7 @@ class FitMonitor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the fit that is watched; its learner and its tensors too."""
+        """Forget the monitored fit, its learner and its tensors."""
         for name in ("_adapter", "_monitor", "_weights"):
             vars(self).pop(name, None)
         self._evidence = Evidence()
@@ -159,17 +159,17 @@ class FitMonitor:
     # -- the fit's events --------------------------------------------------------------------------------------
 
     def begin_fit(self, adapter: LearnerAdapter) -> None:
-        """Watch a fit of this learner, before its first batch."""
+        """Monitor a fit of this learner, before its first batch."""
         self.reset()
         self._adapter, self._monitor = adapter, StepMonitor(adapter.optimizer, SAMPLED_PARAMETERS, SAMPLED_ELEMENTS)
         self._evidence = Evidence(examined=["gradients", "optimizer"])
         master_weights = adapter.optimizer.read_master_weights()
         self._weights = self._evidence.weights = probe_weights(adapter.learn.model, bool(master_weights))
-        self._metric_copies = copy.deepcopy(list(adapter.learn.metrics))  # before an epoch has left anything in them
+        self._metric_copies = copy.deepcopy(list(adapter.learn.metrics))  # before an epoch has changed their state
         self.fitting = True
 
     def begin_batch(self, batch: Any, target: Any) -> None:
-        if not self._has_begun:  # fastai 1's validate begins as a fit does
+        if not self._has_begun:  # fastai 1's validate begins like a fit
             self._has_begun, self._last_diagnosis = True, None
         if self._steps == 0:
             self._attempt("inputs and outputs", lambda: self._probe_first_batch(Batch(batch, target)))
@@ -189,7 +189,7 @@ class FitMonitor:
             self._outputs.append(output.detach() if isinstance(output, Tensor) else None)
 
     def begin_backward(self, loss: Tensor, given: float) -> None:
-        """`given` is the loss that ``loss_func`` gave."""
+        """Record the losses before backward; `given` is what ``loss_func`` returned."""
         if not self._step_is_sampled:
             return
         self._monitor.begin_backward(loss)
@@ -229,7 +229,7 @@ class FitMonitor:
         self._outputs, self._targets = [], []
 
     def end_fit(self, error: Optional[BaseException] = None) -> None:
-        """Sum up, also a fit that `error` has ended."""
+        """Summarize the fit, also one that `error` has ended."""
         if self._steps:
             self._attempt("the fit", self._probe_steps)
         diagnosis = judge(self._adapter, self._evidence)
@@ -244,7 +244,7 @@ class FitMonitor:
             )
 
     def _add_error(self, diagnosis: Diagnosis, error: Exception) -> Diagnosis:
-        """What was seen, and what ended the fit."""
+        """Add the error that ended the fit to the diagnosis."""
         fixes = self._adapter.fixes
         finding = resolve_fix(classify_exception(error, fixes), fixes)
         trainable = any(p.requires_grad for p in self._adapter.learn.model.parameters())
@@ -256,7 +256,7 @@ class FitMonitor:
         return Diagnosis([*known, *others], diagnosis.evidence)
 
     def _say_on_rank_zero(self, line: str) -> None:
-        """Of several processes the first one speaks; all of them note."""
+        """Report on the first of several processes only; all of them record."""
         if rank() == 0:
             self.say(line)
 
@@ -273,9 +273,9 @@ class FitMonitor:
         evidence, monitor = self._evidence, self._monitor
         monitor.compare_executed(self._executed)
         sampled = monitor.summarize()
-        testing = is_range_test(self._learning_rates)  # lr_find goes up to rates that ruin any model, and loads it anew
+        testing = is_range_test(self._learning_rates)  # lr_find goes up to rates that ruin any model, and reloads it
         lost = 0 if testing else sum(not math.isfinite(loss) for loss in self._losses)
-        # What is counted at every step, next to what was sampled.
+        # Counted at every step, next to what was sampled.
         evidence.stepping = replace(
             sampled,
             steps=self._steps,
@@ -291,7 +291,7 @@ class FitMonitor:
         evidence.graph, evidence.precision = monitor.graph, monitor.precision
         evidence.history = None if testing else History(self._losses, self._metric_values)
         evidence.hyper = None
-        if self._epochs and self._learning_rates and not testing:  # a schedule may begin at nothing and end there
+        if self._epochs and self._learning_rates and not testing:  # a schedule may begin at zero and end there
             rates, optimizer = self._learning_rates, self._adapter.optimizer
             evidence.hyper = summarize_hyperparameters(rates, optimizer, "this fit")
         self._weights.has_master_copies |= bool(self._adapter.optimizer.read_master_weights())
@@ -319,7 +319,7 @@ class FitMonitor:
             train.sample(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids, together=False
         )
         if self._evidence.loss is not None and self._sample_logits is not None:
-            with preserve_rng_state():  # a loss may draw, and may keep what it was asked: a copy is asked
+            with preserve_rng_state():  # a loss may use random numbers and keep state: a copy is called
                 probe_all_targets(
                     self._evidence.loss,
                     copy.deepcopy(self._adapter.learn.loss_func),
@@ -329,7 +329,7 @@ class FitMonitor:
         self._evidence.examined.append("targets")
 
     def _sample_validation(self, pad_ids: List[int]) -> Optional[SampledRows]:
-        """Rows with their words; where these were not found, all targets alone."""
+        """Sample rows with their words; where these were not found, only all targets."""
         if self._valid_rows.targets:
             return self._valid_rows.sample(pad_ids)
         known = [t for t in self._targets if isinstance(t, Tensor)]
@@ -350,13 +350,13 @@ class FitMonitor:
                 self._metric_values.setdefault(str(i), []).append(float(value))
 
     def _attempt(self, what: str, action: Callable[[], Any]) -> None:
-        """One probe; that it fails does not end the fit."""
+        """Run one probe; its failure does not end the fit."""
         try:
             action()
         except Exception as error:
             self._evidence.skipped.append(f"{what} ({type(error).__name__}: {error})"[:200])
 
     def record_failure(self, event: str, error: Exception) -> None:
-        """What could not be watched; the rest of the step goes by."""
+        """Record what could not be monitored, and ignore the rest of the step."""
         self._evidence.skipped.append(f"{event} ({type(error).__name__}: {error})"[:200])
         self._step_is_sampled = False

@@ -1,4 +1,4 @@
-"""``Fix``: a row of a fastai's table of fixes; an action of a finding -> that fastai's line of code and function."""
+"""``Fix``: a row of a fastai's table of fixes, which gives an action that fastai's line of code and function."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,26 +12,26 @@ __all__ = ["Fix", "FixTable", "read_code", "resolve_fix"]
 
 
 class Fix(NamedTuple):
-    """How an action is written on one fastai, and what does it.
+    """How an action is written on one fastai, and the function that applies it.
 
     Attributes
     ----------
     line : str
-        The code to write, in the form of ``str.format``: the action's arguments stand in braces.
+        The code to write, as a template of ``str.format`` for the action's arguments.
     apply : callable or None
-        Called with the learner and the action's arguments; None where the fix takes a person.
+        Called with the learner and the action's arguments; None where the fix has to be made by hand.
     """
 
     line: str
     apply: Optional[Callable[..., Any]] = None
 
 
-# By an action's name. An action without a row cannot be needed on that fastai: its cause does not exist there.
+# By an action's name. An action without a row is never needed on that fastai: its cause does not exist there.
 FixTable = Mapping[str, Fix]
 
 
 def resolve_fix(finding: Finding, fixes: Optional[FixTable]) -> Finding:
-    """The finding with the fix that its action has in `fixes`; without a table the action's name stands for it."""
+    """Return the finding with the fix of its action in `fixes`; without a table the fix is the action's name."""
     action = finding.action
     if action is None:
         return finding
@@ -43,7 +43,7 @@ def resolve_fix(finding: Finding, fixes: Optional[FixTable]) -> Finding:
 
 
 def read_code(module: ModuleType, *names: str) -> CodeType:
-    """The code of a function, by the names that lead to it, as the module's file has it."""
+    """Read a function's code from the module's file, by the names that lead to it."""
     file = Path(str(module.__file__))
     code = compile(file.read_text(encoding="utf-8"), str(file), "exec", dont_inherit=True)
     for name in names:

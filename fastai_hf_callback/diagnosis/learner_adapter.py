@@ -1,4 +1,4 @@
-"""``LearnerAdapter``: what an examination and a fit's monitor ask of a live learner. Each fastai has its own."""
+"""``LearnerAdapter``: what an examination and a fit monitor need of a live learner. Each fastai has its own."""
 
 from dataclasses import dataclass, field
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Protocol, Sequence, Set, Tuple
@@ -19,7 +19,7 @@ __all__ = ["CallbackLog", "LearnerAdapter", "LossNotReachedError"]
 
 
 class LossNotReachedError(Exception):
-    """A callback took the batch away before the loss was asked for."""
+    """A callback ended the batch before the loss was computed."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class CallbackLog:
     Attributes
     ----------
     skipping : list of callback
-        Those that asked to skip something, or cancelled it.
+        Those that skipped or cancelled something.
     ended : bool
         Whether one ended the epoch or the fit.
     set_on_itself : dict of str to str
@@ -52,19 +52,19 @@ class CallbackLog:
 
 
 class LearnerAdapter(Protocol):
-    """A live learner of either fastai; all but `preserve` and what only reads is called inside `preserve`.
+    """A live learner of either fastai; everything but `preserve` and what only reads is called inside `preserve`.
 
     Attributes
     ----------
     learn : Learner
     optimizer : OptimizerReader
-        Of its optimizer, also of one that comes later.
+        Of its optimizer, also of one that is made later.
     callbacks : list of callback
         Copies of those that take part in a batch, made by `prepare_callbacks` or `copy_running_callbacks`.
     scaler_attribute : str
-        What a callback has that scales the loss, and sets no rate.
+        An attribute of the callback that scales the loss and sets no rate.
     fixes : mapping of str to Fix
-        How an action of a finding is written on this fastai, and what does it.
+        How an action of a finding is written on this fastai, and the function that applies it.
     """
 
     learn: LearnerLike
@@ -76,55 +76,55 @@ class LearnerAdapter(Protocol):
     def optimizer(self) -> OptimizerReader: ...
 
     def preserve(self) -> ContextManager[None]:
-        """Keep everything the learner is made of; on leaving, it is what it was."""
+        """Keep the whole state of the learner, and restore it on leaving."""
 
     def seed(self, seed: int) -> None:
-        """Seed all that draws, the loaders too."""
+        """Seed all random generators, the loaders' too."""
 
     # -- data --------------------------------------------------------------------------------------------------
 
     def has_rows(self, train: bool) -> bool:
-        """Whether there are rows to train, or to validate on."""
+        """Return whether there are rows to train, or to validate on."""
 
     def count_rows(self, train: bool) -> int:
-        """Rows of the training or the validation set."""
+        """Count the rows of the training or the validation set."""
 
     def iterate_batches(self, train: bool) -> Iterator[Batch]:
-        """Whole batches of a loader."""
+        """Iterate over whole batches of a loader."""
 
     def collate(self, train: bool, rows: List[int]) -> Batch:
-        """Rows of a loader's data set, collated as it does that."""
+        """Collate rows of a loader's data set as the loader does."""
 
     def find_encoder(self) -> Optional[TextEncoder]:
-        """What encoded the texts, where the data of ``text_data`` tell."""
+        """Find the encoder of the texts, where the data are from ``text_data``."""
 
     def find_vocabulary(self) -> Sequence[Any]:
-        """The words of fastai's own text data; empty where the data bring none."""
+        """Find the vocabulary of fastai's own text data; empty where the data have none."""
 
     # -- what was and what is set up -----------------------------------------------------------------------------
 
     def read_wiring(self) -> Wiring:
-        """How the loop and the callbacks are set up."""
+        """Read how the loop and the callbacks are set up."""
 
     def read_metric_values(self) -> Dict[str, List[float]]:
-        """Values that earlier epochs left in the Recorder, by metric."""
+        """Read the values that earlier epochs left in the Recorder, by metric."""
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
-        """Names of the metrics and how each is computed, on a fresh copy; none of those constant on purpose."""
+        """List the metrics' names and how each is computed, on a new copy; leave out those constant on purpose."""
 
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 
     def prepare_callbacks(self, wiring: Wiring) -> bool:
-        """Copy the callbacks of a fit to come; False where they cannot be used, with the reason in `wiring`."""
+        """Copy the callbacks of the next fit; False where they cannot be used, with the reason in `wiring`."""
 
     def copy_running_callbacks(self) -> None:
         """Copy the callbacks of the fit that is running."""
 
     def list_unvalidated_callbacks(self) -> List[str]:
-        """Callbacks of the running fit that a validation would not see, where its failing tells of such."""
+        """List callbacks of the running fit that ``validate`` would not have, where a failing validation shows them."""
 
     def run_batch(self, batch: Batch, loss_func: Callable[..., Any], with_graph: bool, validates: bool) -> Any:
-        """The loss of one batch that goes through the loop in eval mode.
+        """Run one batch through the loop in eval mode and return its loss.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class LearnerAdapter(Protocol):
         loss_func : callable
         with_graph : bool
         validates : bool
-            With the callbacks that ``validate`` has, where these are fewer than a fit's.
+            Whether to use the callbacks of ``validate``, where these are fewer than a fit's.
 
         Raises
         ------
@@ -140,12 +140,12 @@ class LearnerAdapter(Protocol):
         """
 
     def prepare_optimizer(self, lr: float, is_first: bool) -> None:
-        """Make an optimizer where there is none, at `lr`; `is_first` where no fit has put a rate in force."""
+        """Make an optimizer where there is none, at `lr`; `is_first` where no fit has set a rate."""
 
     def take_steps(
         self, batches: List[Batch], log: CallbackLog, on_loss: Callable[[Tensor], None], monitor: StepMonitor
     ) -> None:
-        """Real steps through the loop, as a fit takes them.
+        """Take real steps through the loop, as a fit does.
 
         Parameters
         ----------
@@ -155,11 +155,11 @@ class LearnerAdapter(Protocol):
         on_loss : callable
             Called with each loss before any callback scales or replaces it.
         monitor : StepMonitor
-            Is told what happens after all callbacks.
+            Called after all callbacks.
         """
 
     def replay_step(self, batch: Batch, log: CallbackLog) -> None:
-        """The events of one step, for what the callbacks set in vain, where the loop lets them."""
+        """Replay the events of one step, to find what callbacks set without effect, where the loop allows that."""
 
     def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
-        """Steps made and the highest rate after each batch of an epoch, asking callbacks alone; no model is trained."""
+        """Yield steps made and the highest rate after each batch of an epoch, from callbacks alone, without a model."""

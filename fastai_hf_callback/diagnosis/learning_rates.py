@@ -1,4 +1,4 @@
-"""What the learning rates of a fit's steps say. Imports numpy."""
+"""The learning rates of a fit's steps. Imports numpy."""
 
 from typing import List
 
@@ -12,7 +12,7 @@ __all__ = ["is_range_test", "scale_learning_rates", "summarize_hyperparameters"]
 
 
 def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fit: str) -> HyperParams:
-    """What was in force at the steps of a fit; rates are judged only where a fit, and no range test, has set them.
+    """Summarize rates and decay of a fit's steps; rates are judged only where a fit, not a range test, has set them.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fi
 
 
 def is_range_test(rates: List[float]) -> bool:
-    """Whether the rates rise by one factor over decades, as those of ``lr_find`` do."""
+    """Return whether the rates rise by a constant factor over decades, as those of ``lr_find`` do."""
     if len(rates) < 5 or min(rates) <= 0 or rates[-1] < rates[0]:
         return False
     ratios = np.diff(np.log(rates))
@@ -39,6 +39,6 @@ def is_range_test(rates: List[float]) -> bool:
 
 
 def scale_learning_rates(rates: List[float], lr: float) -> List[float]:
-    """Rates whose last is `lr`, in the proportions they have now."""
+    """Scale the rates so that the last is `lr`, in the proportions they have now."""
     top = rates[-1] if rates and rates[-1] > 0 else None
     return [lr * rate / top if top else lr for rate in rates]

@@ -1,4 +1,4 @@
-"""Real steps through fastai's own loop, on copies, and a fresh optimizer's on one batch; part of an examination."""
+"""Real steps through fastai's own loop, on copies, and a new optimizer's on one batch; part of an examination."""
 
 import time
 from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
@@ -17,20 +17,20 @@ from .learner_adapter import CallbackLog, LearnerAdapter
 __all__ = ["TrainingSteps", "attempt", "capture_output", "format_error", "record_vain_assignments"]
 
 FIT_STEPS, FIT_SECONDS = 12, 8.0
-PROBING_LR = 1e-4  # where no fit has named a rate, one is needed for the steps and is not judged
+PROBING_LR = 1e-4  # where no fit has set a rate, the steps need one, which is not judged
 
 Result = TypeVar("Result")
 
 
 class TrainingSteps:
-    """What training on a few batches does; lives inside of ``adapter.preserve()``.
+    """Training on a few batches; used inside ``adapter.preserve()``.
 
     Parameters
     ----------
     adapter : LearnerAdapter
-        Its callbacks are prepared.
+        With callbacks already prepared.
     evidence : Evidence
-        Written to; has wiring, hyper-parameters and weights.
+        Written to; holds wiring, hyperparameters and weights already.
     batches : list of Batch
     """
 
@@ -41,7 +41,7 @@ class TrainingSteps:
         self.learn, self.loss_func = adapter.learn, adapter.learn.loss_func
 
     def run(self, executed: List[torch.nn.Module]) -> None:
-        """Step on every batch; `executed` are the modules that ran in eval mode."""
+        """Take a step on every batch; `executed` are the modules that ran in eval mode."""
         evidence, hyper, optimizer = self.evidence, self.hyper, self.adapter.optimizer
         losses, monitor, log = LossRecorder(), StepMonitor(optimizer), CallbackLog()
         lr = PROBING_LR if hyper.lr is None else hyper.lr
@@ -74,12 +74,12 @@ class TrainingSteps:
             )
 
     def _probe_graph_without_steps(self) -> Graph:
-        """Where no step can be made: fastai 2 makes no optimizer for a model whose every parameter is frozen."""
+        """Probe the graph where no step is possible: fastai 2 makes no optimizer if every parameter is frozen."""
         output, loss = self._compute_loss()
         return probe_graph(self.learn.model, output, loss)
 
     def _compute_loss(self) -> Tuple[Any, Tensor]:
-        """The first batch's output and loss with the graph, dropout switched off."""
+        """Compute the first batch's output and loss with the graph, dropout switched off."""
         output, targets = capture_output(self.adapter, self.batches[0], with_graph=True)
         return output, self.loss_func(output, *targets)
 
@@ -93,7 +93,7 @@ class TrainingSteps:
             )
 
     def _probe_callback_lr(self, step: Stepping, initial_lr: float) -> None:
-        """Where a callback sets the rate: the highest that it would set in an epoch, and the update that makes."""
+        """Find the highest rate that a callback would set in an epoch, where one does, and the update at that rate."""
         if step.lr_in_force is None or abs(step.lr_in_force - initial_lr) <= 1e-6 * initial_lr:
             return
         setting = [cb for cb in self.adapter.callbacks if self.adapter.scaler_attribute not in vars(cb)]
@@ -103,7 +103,7 @@ class TrainingSteps:
         step.lr_in_force, self.hyper.lr, self.hyper.source = peak, peak, "set by a callback"
 
     def fit_one_batch(self) -> None:
-        """Whether a fresh optimizer moves the loss of the first batch."""
+        """Fit the first batch with a new optimizer, and record whether the loss moves."""
         behavior = self.evidence.loss
         parameters = [p for p in self.learn.model.parameters() if p.requires_grad]
         if behavior is None or behavior.first is None or not parameters or self.weights.half or self.weights.non_finite:
@@ -125,7 +125,7 @@ class TrainingSteps:
 
 
 def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> Tuple[Any, Tuple[Any, ...]]:
-    """Output and targets as they reach the loss in eval mode, through whatever stands in the loop's place."""
+    """Capture output and targets as they reach the loss in eval mode, through fastai's loop or what replaces it."""
     caught: List[Any] = []
 
     def catch(output: Any, *targets: Any) -> Tensor:
@@ -137,12 +137,12 @@ def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> T
 
 
 def record_vain_assignments(wiring: Wiring, log: CallbackLog) -> None:
-    """What callbacks set without any effect."""
+    """Record what callbacks set without any effect."""
     wiring.set_on_itself, wiring.loss_only_shown = dict(log.set_on_itself), sorted(log.loss_only_shown)
 
 
 def attempt(evidence: Evidence, what: str, action: Callable[[], Result]) -> Optional[Result]:
-    """One part of an examination; where it cannot be made, that is noted and the others still are."""
+    """Run one part of an examination; where it fails, record that and let the others go on."""
     try:
         return action()
     except Exception as error:
@@ -151,11 +151,11 @@ def attempt(evidence: Evidence, what: str, action: Callable[[], Result]) -> Opti
 
 
 def format_error(error: BaseException) -> str:
-    """The exception in one line."""
+    """Format the exception in one line."""
     return describe_exception(error)
 
 
 def _choose_lr(parameters: Sequence[Tensor]) -> float:
-    """A rate for Adam at which a step moves the median matrix by a twentieth."""
+    """Choose a rate for Adam at which a step moves the median matrix by a twentieth."""
     sizes = sorted(float(p.detach().float().pow(2).mean().sqrt()) for p in parameters if p.dim() > 1)
     return min(max(0.05 * (sizes[len(sizes) // 2] if sizes else 0.02), 1e-4), 1e-2)

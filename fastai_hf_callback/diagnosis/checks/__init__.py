@@ -1,6 +1,6 @@
 """One small function per cause: ``Evidence`` -> ``Finding`` or None. Imports ``results/`` only.
 
-A file per family. To add a check: write the function, list it in its file's ``CHECKS``, and give its cause a place
+One file per family. To add a check: write the function, list it in its file's ``CHECKS``, and give its cause a place
 in ``CAUSE_ORDER``; where it is only the consequence of another cause, a line in ``EXPLAINED_BY``.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["ALL_CHECKS", "CAUSE_ORDER", "EXPLAINED_BY", "Check"]
 
 Check = Callable[[Evidence], Union[Finding, Iterable[Finding], None]]
 
-# In the order of the rank: see below.
+# In the order of ``CAUSE_ORDER``, below.
 _FAMILIES: List[ModuleType] = [
     wiring,
     weights,
@@ -31,13 +31,14 @@ _FAMILIES: List[ModuleType] = [
 ]
 ALL_CHECKS: List[Check] = [check for family in _FAMILIES for check in family.CHECKS]
 
-# Which cause comes first among findings of one severity: what makes the others moot, then the specific before the
-# general, then the likelier. Seen from the gradient's way: wiring, weights, graph, step, output, input, metric.
+# Which cause comes first among findings of one severity: what makes the others irrelevant, then the specific before
+# the general, then the likelier. In the order of the gradient's path: wiring, weights, graph, step, output, input,
+# metric.
 _BY_FAMILY: List[str] = [cause for family in _FAMILIES for cause in family.CAUSES] + ["unknown-failure"]
-# What a fit came to stands after all that may have kept it there.
+# The result of a fit comes after everything that may have caused it.
 CAUSE_ORDER: List[str] = sorted(_BY_FAMILY, key=lambda cause: cause == "nothing-learned-yet")
 
-# A finding is left out where one of these was found: it is only its consequence.
+# A finding is left out where one of these was found: it is only their consequence.
 EXPLAINED_BY: Dict[str, Tuple[str, ...]] = {
     cause: by for family in _FAMILIES for cause, by in family.EXPLAINED_BY.items()
 }

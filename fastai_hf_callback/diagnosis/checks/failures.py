@@ -1,4 +1,4 @@
-"""An exception -> the cause behind it, under the doctor's own names. Imports torch, ``errors`` and ``results/``."""
+"""An exception -> its cause, under the names of the other checks. Imports torch, ``errors`` and ``results/``."""
 
 import re
 from typing import Container, Dict, List, NamedTuple, Optional, Tuple, Union
@@ -100,8 +100,8 @@ REASONS: Dict[str, Reason] = {
     "unknown-failure": Reason("This failure is not in the catalogue.", "learn.fit(1)  # and read the whole traceback"),
 }
 
-# Patterns over "ExceptionType: text", the first that matches. What torch, fastai and the models say, in all versions
-# at hand; each is raised for real in tests/diagnosis/checks/test_failures.py.
+# Patterns over "ExceptionType: text"; the first that matches counts. Messages of torch, fastai and the models, in all
+# installed versions; each is raised for real in tests/diagnosis/checks/test_failures.py.
 _TENSOR_ATTRIBUTES = "|".join(name for name in dir(Tensor) if name[0] != "_")
 _PATTERNS: List[Tuple[str, str]] = [
     (r"out of memory", "out-of-memory"),
@@ -187,12 +187,12 @@ _ANSI_COLORS = re.compile("\x1b\\[[0-9;]*m")  # of torch's own messages
 
 
 def classify_exception(exception: BaseException, actions: Optional[Container[str]] = None) -> Finding:
-    """The one finding of :func:`explain`; with the names of a fastai's `actions`, of what can happen there alone."""
+    """Find the cause for :func:`explain`; with a fastai's `actions`, only among the causes that exist there."""
     if isinstance(exception, FastaiHFError):
         return build_finding(exception.cause, exception.message)
-    message = describe_exception(exception)  # in one line: fastai 2 sets the text on a second one
+    message = describe_exception(exception)  # in one line: fastai 2 puts the text on a second one
     functions = _traceback_functions(exception)
-    # What a callback makes of a batch before the model has run says nothing of the model's output.
+    # An error of a callback before the model has run says nothing about the model's output.
     cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message, actions)
     if isinstance(exception, IndexError) and "create_opt" in functions:
         cause = "everything-frozen"  # fastai 2 asks for the first of no parameters
@@ -202,7 +202,7 @@ def classify_exception(exception: BaseException, actions: Optional[Container[str
 
 
 def build_finding(cause: str, message: str) -> Finding:
-    """A finding of severity ``error`` for a failure of this cause, with the exception's message."""
+    """Build a finding of severity ``error`` for a failure of this cause, with the exception's message."""
     reason = REASONS.get(cause)
     if reason is None:  # our own errors name the fix themselves
         return Finding(cause, "error", message, {"message": message}, _extract_advice(message))
@@ -218,7 +218,7 @@ def build_finding(cause: str, message: str) -> Finding:
 
 
 def _can_happen(cause: str, actions: Optional[Container[str]]) -> bool:
-    """Whether a fastai has what mends this failure; one without cannot fail so."""
+    """Return whether a fastai has the action that fixes this failure; without it, it cannot fail this way."""
     fix = REASONS[cause].fix
     return actions is None or not isinstance(fix, Action) or fix.name in actions
 
@@ -243,7 +243,7 @@ def _match_cause(message: str, actions: Optional[Container[str]]) -> str:
 
 
 def _extract_advice(message: str) -> str:
-    """What our own error asks to write; where it advises in other words, its last sentence."""
+    """Return what our own error asks to write; where it advises in other words, its last sentence."""
     line = " ".join(message.split()).rstrip(".")
     written = re.search(r"\b[Ww]rite (.+)$", line)
     return written.group(1) if written else re.split(r"[.;] (?=[A-Za-z])", line)[-1]

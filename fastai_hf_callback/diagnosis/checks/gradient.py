@@ -1,4 +1,4 @@
-"""Does the loss that is propagated reach the model's parameters, and does every step happen?"""
+"""Checks of the gradient: the propagated loss reaches the model's parameters, and every step happens."""
 
 from typing import List, Optional
 
@@ -20,7 +20,7 @@ CAUSES = [
 EXPLAINED_BY = {
     "no-gradient-in-model": ("everything-frozen",),
     "output-detached": ("everything-frozen", "no-gradient-in-model", "loss-detached"),
-    # A loop that is not fastai's own may propagate and step without an event that says so.
+    # A loop that is not fastai's own may propagate and step without an event.
     "backward-skipped": ("patch-left-active",),
     "step-skipped": (
         "backward-skipped",
@@ -77,7 +77,7 @@ def check_body_without_gradient(evidence: Evidence) -> Optional[Finding]:
     step, graph = evidence.stepping, evidence.graph
     if step is None or graph is None or graph.opaque or graph.reached == 0 or not step.executed_elements:
         return None
-    # Unused parameters do not run; of what runs, a loss leaves out small things only (a pooler, an auxiliary head).
+    # Unused parameters do not run; of those that run, a loss leaves out only small ones (a pooler, an auxiliary head).
     share = step.executed_unreached / step.executed_elements
     if share < 0.3:
         return None
@@ -125,7 +125,7 @@ def check_loss_detached(evidence: Evidence) -> Optional[Finding]:
 
 def check_loss_scaled_to_zero(evidence: Evidence) -> Optional[Finding]:
     step = evidence.stepping
-    if step is None or step.loss_factor != 0:  # a loss scale may be as small as it likes
+    if step is None or step.loss_factor != 0:  # a loss scale may be arbitrarily small
         return None
     return Finding(
         "loss-detached",

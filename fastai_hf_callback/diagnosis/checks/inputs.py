@@ -1,4 +1,4 @@
-"""Does the model read the text: the right ids in the right argument, padding masked, words known?"""
+"""Checks of the inputs: the right ids in the right argument, padding masked, words known."""
 
 from typing import Optional
 
@@ -23,16 +23,16 @@ EXPLAINED_BY = {
 }
 
 # A row's logits alone and unpadded against those in its batch, over their spread between rows: a padded position
-# that is masked changes them by rounding (1e-6 in float32), one that is read by 1e-2 and more.
+# that is masked changes them by rounding (1e-6 in float32), one that is not masked by at least 1e-2.
 MIN_CHANGE = 2e-3
-# A model that has learned nothing yet answers to words hardly more than to padding: a twentieth of that is enough
-# then, as long as it is no rounding, which is up to 1e-4 of the hundredth part of the logits that a spread counts as.
+# A model that has learned nothing yet responds to words hardly more than to padding: a twentieth of that is enough
+# then, as long as it is not rounding, which is up to 1e-4 of the hundredth of the logits that a spread counts as.
 MIN_SHARE_OF_WORD_CHANGE, MAX_ROUNDING = 0.05, 5e-4
-# Of all words, one makes up no more than a tenth in language, a quarter in the smallest vocabularies.
+# No word makes up more than a tenth of the words in natural language, or a quarter in the smallest vocabularies.
 DOMINANT_WORD_SHARE, FREQUENT_WORD_SHARE = 0.6, 0.12
-# Of language that a vocabulary was made for, emoji and names of places are unknown: one word in a hundred.
+# In the language that a vocabulary was made for, emoji and names of places are unknown: one word in a hundred.
 MAX_UNKNOWN_SHARE = 0.1
-# Of fewer words one may be the most by chance.
+# With fewer words, one may be the most frequent by chance.
 MIN_WORDS = 40
 
 
@@ -115,7 +115,7 @@ def check_foreign_special_tokens(evidence: Evidence) -> Optional[Finding]:
             action=Action("no-special-tokens"),
         )
     # A vocabulary keeps its special tokens together: the unknown token stands below the first token's id (BERT's and
-    # its kin's), or is one of the first four (RoBERTa's <s> is 0 and <unk> 3, DeBERTa's 1 and 3).
+    # similar models'), or is one of the first four (RoBERTa's <s> is 0 and <unk> 3, DeBERTa's 1 and 3).
     if inputs.first_token is None or inputs.top_token is None or inputs.top_token > max(inputs.first_token, 3):
         return None
     second_is_top = inputs.second_position_token == inputs.top_token and inputs.second_position_share > 0.9
@@ -175,7 +175,7 @@ def _mask_without_effect(inputs: Inputs, change: float) -> Optional[Finding]:
         )
     if inputs.pad_side == "front" and not inputs.same_last_token:
         return None  # what changes then is the positions; see check_padding_in_front
-    # A note: the texts are read through a padded position, which costs little and dilutes predictions a little.
+    # Only a note: the texts are read through a padded position, which costs little and dilutes predictions a little.
     return Finding(
         "attention-mask-wrong",
         "note",
@@ -229,7 +229,7 @@ def check_padding_in_front(evidence: Evidence) -> Optional[Finding]:
         else ""
     )
     shifted = inputs.mask_argument_given and (inputs.mask_marks_padding or 0.0) > 0.999
-    # With a right mask padding only shifts positions, which models that read the last one are used to.
+    # With a right mask padding only shifts positions, which models that read the last position are used to.
     return Finding(
         "padding-in-front",
         "note" if shifted else "warning",

@@ -1,4 +1,4 @@
-"""Can anything be learned from these targets?"""
+"""Checks of the labels: something can be learned from these targets."""
 
 import math
 from typing import Optional
@@ -29,13 +29,13 @@ EXPLAINED_BY = {
 
 # Standard errors of an area under the ROC curve where no word predicts a label.
 CHANCE_ERRORS, CERTAIN_ERRORS, EXPECTED_ERRORS = 2.0, 4.0, 6.0
-REVERSED_Z = -4.5  # one column in three hundred thousand lies there by chance
-# With fewer rows, or a wider error, nothing is known of a weak signal.
+REVERSED_Z = -4.5  # one column in three hundred thousand is there by chance
+# With fewer rows, or a wider error, a weak signal cannot be found.
 MIN_ROWS, MAX_STANDARD_ERROR = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
 SORTED_Z = -5.0
-# Training that pays a fifth less than a constant predictor has learned something; validation that pays a twentieth more
-# was not what it learned.
+# A training loss a fifth below a constant predictor's means that something was learned; a validation loss a twentieth
+# above it, that this does not carry over.
 LEARNED_LOSS_SHARE, WORSE_LOSS_RATIO = 0.8, 1.05
 
 
@@ -111,7 +111,7 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
             {**figures, f"{what} {labels.worst_column}": labels.worst_column_auc},
             "text_data(train, valid, ...)  # numbers both sets' classes alike; no factorize of each alone",
         )
-    # A note: order, counts and pairs tell labels too, and no list of words sees them.
+    # Only a note: order, counts and pairs predict labels too, and a bag of words does not hold them.
     if _nothing_predicts(labels):
         return Finding(
             "labels-unrelated-to-texts",
@@ -170,7 +170,7 @@ def check_validation_worse_than_constant(evidence: Evidence) -> Optional[Finding
     valid = history.metrics["valid_loss"][-1]
     if len(history.losses) < 20 or history.late > LEARNED_LOSS_SHARE * constant or valid < WORSE_LOSS_RATIO * constant:
         return None
-    # A note: many epochs on few rows end so, too.
+    # Only a note: many epochs on few rows end this way, too.
     return Finding(
         "validation-worse-than-constant",
         "note",
@@ -183,7 +183,7 @@ def check_validation_worse_than_constant(evidence: Evidence) -> Optional[Finding
 
 
 def _chance_probability(labels: Labels) -> float:
-    """How likely a validation set of this size is all one, drawn from the training shares."""
+    """Compute how likely a validation set of this size, drawn from the training shares, is constant."""
     shares = labels.train_shares
     same = max(shares) if labels.kind == "classes" else math.prod(max(p, 1 - p) for p in shares)
     return same**labels.valid_rows
@@ -209,7 +209,7 @@ def _only_validation_is_predictable(labels: Labels) -> bool:
 
 
 def _some_classes_disagree(labels: Labels) -> bool:
-    """Some classes exchanged leave the mean area above chance; their own lie below it, by more than chance does."""
+    """Return whether some classes look exchanged: the mean area is above chance, theirs is below it."""
     return (
         _is_above_chance(labels.signal_within_train, labels.error_within_train, CERTAIN_ERRORS)
         and labels.worst_column_z <= REVERSED_Z
@@ -217,7 +217,7 @@ def _some_classes_disagree(labels: Labels) -> bool:
 
 
 def _sets_disagree(labels: Labels) -> bool:
-    """The words of the training rows predict nothing on the validation rows, where they should by many errors."""
+    """Return whether the training rows' words predict nothing in validation, where by many errors they should."""
     cross, within, error = labels.signal_train_to_valid, labels.signal_within_train, labels.error_within_valid
     if cross is None or within is None or labels.valid_rows < 64:
         return False

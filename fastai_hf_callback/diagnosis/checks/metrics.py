@@ -1,4 +1,4 @@
-"""Does the metric measure the predictions of this epoch, and can it be seen to move?"""
+"""Checks of the metrics: each measures this epoch's predictions, and can be seen to move."""
 
 from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -81,7 +81,7 @@ def check_metric_wrong_axis(evidence: Evidence) -> List[Finding]:
 
 
 def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str, Any]]]:
-    """How the score of a row depends on the other rows of its batch, in words and figures."""
+    """Yield, in words and figures, how the score of a row depends on the other rows of its batch."""
     if _depends_on_other_rows(m):
         yield (
             f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
@@ -108,7 +108,7 @@ def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str,
 
 
 def _normalizes_over_batch(m: MetricEvidence) -> bool:
-    """Whether classes are compared down the batch: of a row alone nothing is seen, and rows outweigh one another."""
+    """Return whether a softmax runs over the batch: a row alone then tells nothing, and rows outweigh one another."""
     return (
         m.with_rows_shifted is not None
         and m.at_random is not None
@@ -123,7 +123,7 @@ def _differing_pairs(pairs: List[Tuple[float, float]]) -> List[Tuple[float, floa
 
 
 def _is_a_sum(pairs: List[Tuple[float, float]]) -> bool:
-    """Whether twice the rows change every value by one factor: a count, a sum, a norm."""
+    """Return whether doubling the rows changes every value by the same factor: a count, a sum, a norm."""
     ratios = [b / a for a, b in pairs if a]
     return bool(ratios) and max(ratios) - min(ratios) < 1e-3 * abs(max(ratios)) and all(a or not b for a, b in pairs)
 
@@ -166,17 +166,17 @@ def _suggest_metric(evidence: Evidence) -> Tuple[str, Optional[Action]]:
 
 
 def _is_auc(metric: MetricEvidence) -> bool:
-    """Whether any constant predictor scores one half, and right outputs one: an area under the curve."""
+    """Return whether any constant predictor scores one half, and right outputs one: an area under the curve."""
     return metric.base_rate == 0.5 and metric.at_ideal == 1.0 and "auc" in metric.name.lower()
 
 
 def _allows_auc(evidence: Evidence) -> bool:
-    """Whether these targets have an AUC: of classes and columns of 0 and 1, of no number and no word."""
+    """Return whether these targets have an AUC: of classes and columns of 0 and 1, of no number and no word."""
     return evidence.labels is None or evidence.labels.kind in ("classes", "labels")
 
 
 def _depends_on_other_rows(metric: MetricEvidence) -> bool:
-    """Whether right outputs score differently in each half of the rows, and both together not as their mean."""
+    """Return whether right outputs score differently in each half of the rows, and both together not as their mean."""
     if len(metric.ideal_on_halves) != 3:
         return False
     one, other, both = metric.ideal_on_halves

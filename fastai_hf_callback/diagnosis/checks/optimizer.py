@@ -1,4 +1,4 @@
-"""Does the optimizer hold what the loss reaches, and do the weights stay what its steps made them?"""
+"""Checks of the optimizer: it holds what the loss reaches, and nothing else changes the weights."""
 
 from typing import List, Optional
 
@@ -109,7 +109,7 @@ def _join_names(names: List[str]) -> str:
 
 def check_weights_changed_between_steps(evidence: Evidence) -> Optional[Finding]:
     step = evidence.stepping
-    # Of n steps that follow one another, n - 1 can be compared; weights swapped once are an average's habit.
+    # Of n consecutive steps, n - 1 can be compared; an average of the weights swaps them once.
     if step is None or step.changed_between_steps < 3:
         return None
     return Finding(

@@ -1,4 +1,4 @@
-"""Are these the logits, in the form the loss expects, and does the loss point the right way?"""
+"""Checks of the outputs: logits, in the form the loss expects, with a loss that falls towards the targets."""
 
 from typing import Optional, Tuple
 
@@ -190,7 +190,7 @@ def check_head_of_no_use(evidence: Evidence) -> Optional[Finding]:
     graph = evidence.graph
     if graph is None or not graph.head_unreached:
         return None
-    # A note: the layer that ran last may be an auxiliary head.
+    # Only a note: the layer that ran last may be an auxiliary head.
     return Finding(
         "head-of-no-use",
         "note",

@@ -1,4 +1,4 @@
-"""Mixed precision and half weights."""
+"""Checks of mixed precision and half-precision weights."""
 
 from typing import Optional
 
@@ -6,7 +6,7 @@ from fastai_hf_callback.results.evidence import Evidence, LossBehavior, Precisio
 from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = ["half-weights-without-master", "loss-scale-overflows", "loss-scale-collapsed"]
-# Where both fastais begin; halved at each overflow, it is at 256 after eight.
+# Where both fastais begin; halved at each overflow, the scale is at 256 after eight.
 INITIAL_SCALE, MAX_SETTLING_STEPS, MAX_FLOAT16 = 2.0**16, 8, 65504.0
 EXPLAINED_BY = {"loss-scale-collapsed": ("loss-scale-overflows",), "loss-scale-overflows": ("non-finite-weights",)}
 
@@ -28,9 +28,9 @@ def check_half_weights_without_master(evidence: Evidence) -> Optional[Finding]:
 
 
 def _is_scale_settling(precision: Precision, loss: Optional[LossBehavior]) -> bool:
-    """Whether a dynamic scale is falling from where it usually begins, and has not had the steps that takes.
+    """Return whether a dynamic scale is still falling from its usual start, with too few steps yet to settle.
 
-    A loss that is too large for half precision itself takes it below 1, and then it has collapsed.
+    A loss that is itself too large for half precision takes it below 1: then it has collapsed.
     """
     falls = precision.first_scale is not None and precision.loss_scale < precision.first_scale <= INITIAL_SCALE
     bearable = loss is None or loss.first is None or loss.first < MAX_FLOAT16

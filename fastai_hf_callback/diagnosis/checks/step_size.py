@@ -1,6 +1,6 @@
-"""Does a step change the weights by a sensible amount, and do the steps lead anywhere?
+"""Checks of the step size: a step changes the weights by a sensible amount, and the loss falls.
 
-Where the limits come from is written next to each; they were set on the seeded faults and the healthy runs of
+The source of each limit is written next to it; they were set on the seeded faults and the healthy runs of
 ``tests/faults/`` before the seed of the controls was drawn.
 """
 
@@ -69,32 +69,32 @@ EXPLAINED_BY = {
 # A step of the gradient that changes the weights by less than this share is lost: fp32 keeps 6e-8 of a weight, and
 # sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05), at 4e-7 where it has converged.
 SMALLEST_UPDATE = 1e-7
-# Where nothing moves at all at a rate above this, it is not the rate.
+# Where nothing moves at all at a rate above this, the rate is not the reason.
 MIN_SUSPECT_LR = 1e-8
-# A step of half the weights' size may be a narrow model from scratch at 1e-2 (weights of .02) that learns; five times
-# their size replaces any model. Between the two the losses decide.
+# A step of half the weights' size may be a narrow model from scratch at 1e-2 (weights of .02) that learns; a step of
+# five times their size destroys any model. Between the two the losses decide.
 LARGEST_UPDATE, REPLACING_UPDATE = 0.5, 5.0
-# Decay takes over where it outweighs a tenth of the gradient's part and at least 5e-4 of the weights a step
-# (half of them in 1,400); fastai's default of .01 at 3e-3 takes 3e-5.
+# Decay dominates where it exceeds a tenth of the gradient's part and is at least 5e-4 of the weights a step
+# (half of them in 1,400); fastai's default of .01 at 3e-3 is 3e-5.
 DECAY_SHARE, DECAY_PER_STEP = 0.1, 5e-4
-# Where no fit has named a rate yet, weight decay is judged at this one.
+# Where no fit has set a rate yet, weight decay is judged at this one.
 USUAL_LR = 1e-3
 USUAL_WEIGHT_DECAY = 0.01  # fastai's own default
 # Adam divides by the gradient's size plus 1e-8: below that, clipping scales its steps down too.
 CLIPPED_NORM, CLIPPED_RATIO = 1e-5, 1e-3
 # Adam divides a gradient by its size plus epsilon. Healthy tiny models on fastai 2, whose epsilon is 1e-5, keep from
-# .70 to 1 of their steps; the demo's, which learns with 1e-8 and stands still with 1e-5, .08 to .19. A tiny
+# .70 to 1 of their steps; the demo's, which learns with 1e-8 and does not with 1e-5, .08 to .19. A tiny
 # translation model that learns kept .23 in its first eight steps.
 NOTE_DAMPING, WARNING_DAMPING, ERROR_DAMPING = 0.3, 0.1, 0.01
 USUAL_EPSILON = 1e-8  # torch's and fastai 1's
-# Gradients vanish where a model has learned, too: it has not where it pays this share of a constant predictor's loss.
+# Gradients vanish where a model has learned, too: it has not where its loss is this share of a constant predictor's.
 UNLEARNED_LOSS_SHARE = 0.5
-# After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a word; it is
-# no fault, since healthy runs stand there for epochs.
+# After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a note; it is
+# not a fault, since healthy runs stay there for epochs.
 MIN_STEPS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 0.98
 # A pretrained body that is trained at more than this is easily ruined: 2e-5 to 1e-4 is usual.
 MAX_PRETRAINED_LR = 3e-4
-# One cycle spends a few hundredths of its steps near nothing.
+# One cycle spends a few hundredths of its steps near zero.
 MAX_NEAR_ZERO_LR_SHARE = 0.6
 
 
@@ -231,7 +231,7 @@ def check_epsilon_outweighs_gradients(evidence: Evidence) -> Optional[Finding]:
     size = step.epsilon * damping / (1 - damping)
     if size < USUAL_EPSILON:  # gradients that have vanished next to any epsilon, as in a model that a high rate ruined
         return None
-    # Short of a tenth it is worth no more than a word until a fit has shown that the model does not learn with it.
+    # Above a tenth it is worth only a note until a fit has shown that the model does not learn with it.
     tried = evidence.history is not None and len(evidence.history.losses) >= MIN_STEPS_TO_LEARN
     severity = "error" if damping < ERROR_DAMPING else "warning" if damping < WARNING_DAMPING or tried else "note"
     return Finding(
@@ -246,7 +246,7 @@ def check_epsilon_outweighs_gradients(evidence: Evidence) -> Optional[Finding]:
 
 
 def _has_learned(evidence: Evidence) -> bool:
-    """Whether the loss is well below what a constant predictor pays; True where that is not known."""
+    """Return whether the loss is well below a constant predictor's; True where that is not known."""
     loss, history = evidence.loss, evidence.history
     if loss is None or loss.first is None or not loss.constant:
         return True
@@ -286,7 +286,7 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_weights_do_not_move(evidence: Evidence) -> Optional[Finding]:
-    """The net under the others: gradients arrive and no parameter moves, for a reason not known here."""
+    """Check, after all others, whether gradients arrive and no parameter moves, for an unknown reason."""
     step = evidence.stepping
     if step is None or step.steps < 2 or not step.with_gradient or step.moved > 0 or step.skipped_steps > 0:
         return None

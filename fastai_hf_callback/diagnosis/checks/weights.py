@@ -1,4 +1,4 @@
-"""The weights a run starts from: finite, sane, and those that were meant."""
+"""Checks of the weights a run starts from: finite, of a sane size, and the intended ones."""
 
 from typing import Optional
 
@@ -11,15 +11,15 @@ EXPLAINED_BY = {
     "weights-diverged": ("non-finite-weights",),
 }
 
-# Logits that differ between rows by less than this share of their own size, whatever the words: a transformer whose
-# attention or layer norms have saturated. Fresh models differ by 1e-2 and more.
+# Logits that differ between rows by less than this share of their own size, for any words: a transformer whose
+# attention or layer norms have saturated. New models differ by at least 1e-2.
 COLLAPSED_SPREAD = 1e-4
-# Matrices amplify by about 1 (root mean square times root of the width) in trained and fresh models alike; a run at
-# a learning rate of 1 leaves ten and more.
+# Matrices amplify by about 1 (root mean square times root of the width) in trained and in new models; a run at
+# a learning rate of 1 leaves at least ten.
 HIGH_GAIN, CERTAIN_GAIN = 6.0, 15.0
-# From scratch on fewer tokens than this share of the weights is not what anybody means by fine-tuning.
+# Training from scratch on fewer tokens than this share of the weights is not fine-tuning.
 MIN_PRETRAINED_ELEMENTS = 1_000_000
-# Models come with .1, heads of small data with .5; .9 is what some libraries called keep_prob.
+# Models have .1, heads for small data .5; .9 is usual for keep_prob, the opposite, in some libraries.
 HIGH_DROPOUT = 0.8
 
 

@@ -1,4 +1,4 @@
-"""Is the output unwrapped where every path sees it, by the callback and by nothing else?"""
+"""Checks of the wiring: the callback alone unwraps the output, on every path."""
 
 from typing import Optional
 
@@ -53,14 +53,14 @@ EXPLAINED_BY = {"output-not-unwrapped": ("set-on-callback",)}
 
 
 def check_train_path(evidence: Evidence) -> Optional[Finding]:
-    """The training path raised."""
+    """Check whether the training path raised."""
     if evidence.wiring is None or evidence.wiring.train_error is None:
         return None
     return build_finding(evidence.wiring.train_error, evidence.wiring.train_message or "")
 
 
 def check_valid_path(evidence: Evidence) -> Optional[Finding]:
-    """The validation path raised, and the training path did not."""
+    """Check whether the validation path raised and the training path did not."""
     wiring = evidence.wiring
     if wiring is None or wiring.valid_error is None:
         return None
@@ -96,7 +96,7 @@ def check_valid_path(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_set_on_callback(evidence: Evidence) -> Optional[Finding]:
-    """A callback sets what the loop reads, and sets it on itself."""
+    """Check whether a callback sets on itself what the loop reads from the learner."""
     if evidence.wiring is None or not evidence.wiring.set_on_itself:
         return None
     name, attribute = next(iter(evidence.wiring.set_on_itself.items()))
@@ -112,7 +112,7 @@ def check_set_on_callback(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_loss_only_shown(evidence: Evidence) -> Optional[Finding]:
-    """A callback changes the loss that is shown, and not the one that is propagated."""
+    """Check whether a callback changes the loss that is shown, and not the one that is propagated."""
     if evidence.wiring is None or not evidence.wiring.loss_only_shown:
         return None
     names = ", ".join(evidence.wiring.loss_only_shown)
@@ -127,7 +127,7 @@ def check_loss_only_shown(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_patch_left_active(evidence: Evidence) -> Optional[Finding]:
-    """Somebody's code stands in the loop's place."""
+    """Check whether other code has replaced the loop."""
     if evidence.wiring is None or evidence.wiring.patch is None:
         return None
     harmful = (

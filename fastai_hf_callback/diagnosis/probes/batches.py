@@ -1,4 +1,4 @@
-"""Batches of any loader, changed copies of them, and rows drawn evenly over a data set. Imports torch and numpy."""
+"""Batches of any loader, changed copies of them, and rows sampled evenly over a data set. Imports torch and numpy."""
 
 import time
 from collections.abc import Mapping
@@ -29,14 +29,14 @@ LABEL_ROWS, LABEL_SECONDS = 512, 1.5
 
 
 class Batch(NamedTuple):
-    """What a model is given, and the targets: tensors, or nests of them."""
+    """A model's inputs and the targets: tensors, or nested containers of them."""
 
     xb: Any
     yb: Any
 
 
 def truncate_batch(batch: Batch, n: int = PROBE_ROWS) -> Batch:
-    """The first rows, where every tensor has as many rows as the others; else the whole batch."""
+    """Take the first rows, where every tensor has as many rows as the others; else the whole batch."""
     rows = {t.shape[0] for t in tensors_in((batch.xb, batch.yb)) if t.dim()}
     if len(rows) != 1:
         return batch
@@ -44,12 +44,12 @@ def truncate_batch(batch: Batch, n: int = PROBE_ROWS) -> Batch:
 
 
 def count_rows(part: Any) -> int:
-    """The length of the first tensor that has one; 0 without any."""
+    """Return the length of the first tensor that has one; 0 without any."""
     return next((t.shape[0] for t in tensors_in(part) if t.dim()), 0)
 
 
 def map_tensors(batch: Any, change: Any) -> Any:
-    """A batch of the same nesting with every tensor changed; the caller's is left alone."""
+    """Return a batch of the same nesting with every tensor changed; `batch` itself stays unchanged."""
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
@@ -62,29 +62,29 @@ def map_tensors(batch: Any, change: Any) -> Any:
 
 
 def take_rows(batch: Any, rows: int) -> Any:
-    """The first `rows` rows of every tensor."""
+    """Take the first `rows` rows of every tensor."""
     return map_tensors(batch, lambda t: t[:rows] if t.dim() else t)
 
 
 def take_row(batch: Any, row: int) -> Any:
-    """One row alone, padded as it is."""
+    """Take one row alone, padded as it is."""
     return map_tensors(batch, lambda t: t[row : row + 1] if t.dim() else t)
 
 
 def is_per_token(target: Any, ids: Tensor) -> bool:
-    """Whether there is a class for every token of every row."""
+    """Return whether there is a class for every token of every row."""
     return isinstance(target, Tensor) and target.shape == ids.shape and not target.is_floating_point()
 
 
 def pick_evenly(n: int) -> List[int]:
-    """Row numbers drawn evenly from `n`, at most `LABEL_ROWS`."""
+    """Pick row numbers evenly from `n`, at most `LABEL_ROWS`."""
     return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, LABEL_ROWS)).astype(int))]
 
 
 def sample_rows(
     row_numbers: List[int], collate: Callable[[List[int]], Any], ids_index: Optional[int], pad_ids: List[int]
 ) -> Optional[SampledRows]:
-    """The ids and targets of the rows `row_numbers`, as long as there is time; None where there is no target a row.
+    """Read ids and targets of the rows `row_numbers` within a time limit; None where there is not one target per row.
 
     Parameters
     ----------

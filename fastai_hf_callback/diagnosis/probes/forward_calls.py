@@ -1,6 +1,6 @@
-"""What the modules of a model are given while it runs: ids, arguments, and which modules run at all. Imports torch.
+"""Forward calls: the ids and arguments that a model's modules are given, and which modules run. Imports torch.
 
-Hooks and wrapped ``forward`` methods are gone when the ``with`` block ends.
+Hooks and wrapped ``forward`` methods are removed when the ``with`` block ends.
 """
 
 import copy
@@ -45,12 +45,12 @@ def record_embedding_calls(model: nn.Module) -> Iterator[List[EmbeddingCall]]:
 
 
 def _receives_mask(module: nn.Module, given: Tensor) -> bool:
-    """OPT's and BioGPT's positions are looked up by an embedding whose own forward counts them from the mask."""
+    """Return whether an embedding is given a mask: OPT's and BioGPT's count positions from it in their own forward."""
     return type(module).forward is not nn.Embedding.forward and is_mask(given)
 
 
 def is_mask(table: Tensor) -> bool:
-    """Whether a table holds nothing but 0 and 1."""
+    """Return whether a table holds nothing but 0 and 1."""
     return table.dtype == torch.bool or bool(((table == 0) | (table == 1)).all())
 
 
@@ -86,16 +86,16 @@ def record_arguments(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
 
 
 class _RecordingForward:
-    """A module's ``forward`` that notes its arguments; a copy of the module, made meanwhile, has its own again."""
+    """A module's ``forward`` that records its arguments; a copy of the module made meanwhile has its own again."""
 
     def __init__(self, forward: Any, calls: List[Dict[str, Any]]):
         functools.update_wrapper(self, forward)
         self.forward, self.calls, self.signature = forward, calls, inspect.signature(forward)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        try:  # noqa: SIM105  it stands in every forward pass
+        try:  # noqa: SIM105  it runs in every forward pass
             self.calls.append(dict(self.signature.bind(*args, **kwargs).arguments))
-        except TypeError:  # the call itself will say so
+        except TypeError:  # the call itself will raise
             pass
         return self.forward(*args, **kwargs)
 
@@ -114,7 +114,7 @@ def _takes_ids(module: nn.Module) -> bool:
 
 
 def takes_mask(model: nn.Module) -> bool:
-    """Whether a module that takes ``input_ids`` takes a mask too, or may; True where none takes ids."""
+    """Return whether a module that takes ``input_ids`` takes a mask too, or may; True where none takes ids."""
     accepting = [m for m in model.modules() if _takes_ids(m)]
     return not accepting or any(
         name in MASK_NAMES for m in accepting for name in inspect.signature(m.forward).parameters

@@ -1,4 +1,4 @@
-"""Token ids as the word embedding saw them: padding, masks, first tokens. Imports torch."""
+"""Token ids as the word embedding received them: padding, masks, first tokens. Imports torch."""
 
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class TokenView(NamedTuple):
-    """One batch's ids, int64 (rows, length), oriented as in the batch; where its padding is, and what masks it."""
+    """One batch's ids, int64 (rows, length), oriented as in the batch; its padding, and the mask of it."""
 
     ids: Tensor
     embedding: Optional[nn.Embedding]
@@ -36,10 +36,10 @@ class TokenView(NamedTuple):
 
 
 def find_word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional[EmbeddingCall]:
-    """The call that looked up words: the largest table whose ids are no positions."""
+    """Find the call that looked up words: the largest table whose ids are not positions."""
     rows = count_rows(batch)
     candidates = [c for c in calls if not c.ids.is_floating_point() and not _are_positions(c.ids)]
-    # Texts of one single id look like token types: they count where nothing else looks like words.
+    # Texts of a single id look like token types: they count where nothing else looks like words.
     candidates = [c for c in candidates if len(c.ids.unique()) > 1] or [
         c for c in candidates if any(_equal(t, c.ids) for t in _matrices(batch))
     ]
@@ -47,13 +47,13 @@ def find_word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional
         return None
     call = max(candidates, key=lambda c: c.embedding.num_embeddings)
     turned = call.ids.shape[0] != rows and call.ids.shape[1] == rows
-    if not turned:  # XLNet puts length first; a square one is told by which way it lies in the batch
+    if not turned:  # XLNet puts length first; for a square one, the batch decides
         turned = any(_equal(t, call.ids.t()) and not _equal(t, call.ids) for t in _matrices(batch))
     return EmbeddingCall(call.embedding, call.ids.t() if turned else call.ids)
 
 
 def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
-    """Find ids, padding and mask in what a forward pass saw; None where no word embedding was called."""
+    """Find ids, padding and mask in a forward pass's calls; None where no word embedding was called."""
     call = find_word_embedding_call(calls, batch)
     if call is None:
         return None
@@ -64,15 +64,15 @@ def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenVi
         for t in _matrices(batch)
         if t.shape == ids.shape and is_mask(t) and not _equal(t, ids) and not bool((t == 0).all())
     ]
-    # Token types of pairs are 0 and 1 too: the mask is the one that says most of what the padding says.
+    # Token types of pairs are 0 and 1 too: the mask is the one that agrees most with the padding.
     mask = max(masks, key=lambda t: float(((t.to(ids.device) != 0) == ~is_pad).float().mean()), default=None)
     return TokenView(ids, call.embedding, pad_token_id, side, is_pad, mask)
 
 
 def unify_padding(views: List[TokenView]) -> List[TokenView]:
-    """The views with the padding that one of them shows: batches of similar lengths hold too little to tell it by.
+    """Give all views the padding that one of them shows: batches of similar lengths hold too little to infer it.
 
-    A view in which that id stands inside the texts too is left as it is.
+    A view in which that id occurs inside the texts too is left as it is.
     """
     for shown in views:
         if shown.pad_token_id is not None and shown.pad_side is not None:
@@ -91,21 +91,21 @@ def _apply_padding(view: TokenView, token: int, side: str) -> TokenView:
 def probe_inputs(
     views: List[TokenView], batches: List[Any], arguments: List[List[Dict[str, Any]]], config: Any = None
 ) -> Inputs:
-    """Sum up the tokens of several batches.
+    """Summarize the tokens of several batches.
 
     Parameters
     ----------
     views : list of TokenView
-        Of the batches, in their order.
+        One per batch, in their order.
     batches : list
-        What fastai handed to the model.
+        What fastai passed to the model.
     arguments : list of list of dict
-        What each batch's forward pass handed to modules that take ``input_ids``, by name.
+        What each batch's forward pass gave to modules that take ``input_ids``, by name.
     config : any, optional
         The model's, for its ``pad_token_id``.
     """
     first = views[0]
-    config = config if contains_ids(batches[0], first) else None  # CANINE looks up hashes of ids: 0 is padding no more
+    config = config if contains_ids(batches[0], first) else None  # CANINE looks up hashes of ids: 0 is no padding
     place = next((i for i, v in enumerate(views) if v.pad_token_id is not None), 0)
     padded = views[place]
     ids = [v.ids for v in views]
@@ -161,7 +161,7 @@ def _add_word_statistics(evidence: Inputs, rows: List[Tensor], tables: List[Tens
 
 
 def _find_padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
-    """The id that fills rows up, by what it does: runs of different length at one end, and nothing inside."""
+    """Find the padding id by where it occurs: in runs of different length at one end, and nowhere inside."""
     nothing = torch.zeros_like(ids, dtype=torch.bool)
     best: Tuple[float, Optional[int], Optional[str], Tensor] = (0.0, None, None, nothing)
     for side in ("back", "front"):
@@ -185,8 +185,8 @@ def _find_padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
 
 
 def _find_runs(ids: Tensor, token: int, side: str) -> Tensor:
-    """Where rows begin (``"front"``) or end (``"back"``) with `token`, over and over; bool, of the ids' shape."""
-    alike = (ids == token).long()  # torch 1.4 flips no bool
+    """Find where rows begin (``"front"``) or end (``"back"``) with a run of `token`; bool, of the ids' shape."""
+    alike = (ids == token).long()  # torch 1.4 cannot flip bool tensors
     return (alike.flip(1).cumprod(1).flip(1) if side == "back" else alike.cumprod(1)).bool()
 
 
@@ -197,7 +197,7 @@ def _most_common(values: Tensor) -> Tuple[int, float]:
 
 
 def _are_positions(ids: Tensor) -> bool:
-    """Whether a table counts its columns (or rows) instead of naming words."""
+    """Return whether a table counts its columns (or rows) instead of naming words."""
     if min(ids.shape) == 0:
         return True
     return any(_counts_up(t) for t in (ids, ids.t()))
@@ -206,7 +206,7 @@ def _are_positions(ids: Tensor) -> bool:
 def _counts_up(table: Tensor) -> bool:
     if table.shape[1] > 3:
         return bool((table[:, 1:4] - table[:, :3] == 1).all())
-    # So short, a text's own ids may follow each other by chance, but not those of all texts alike.
+    # In a text this short the ids may be consecutive by chance, but not in all texts.
     return (
         len(table) > 1
         and table.shape[1] > 1
@@ -216,7 +216,7 @@ def _counts_up(table: Tensor) -> bool:
 
 
 def _mask_agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[float]:
-    """The share of positions where the mask the model was given, or else the batch's, says what the padding says."""
+    """Compute the share of positions where the model's mask, or else the batch's, agrees with the padding."""
     handed = [(name, call[name]) for call in calls for name in MASK_NAMES if isinstance(call.get(name), Tensor)]
     name, mask = next(((n, m) for n, m in handed if m.shape == view.ids.shape), ("", view.mask))
     if mask is None:
@@ -227,7 +227,7 @@ def _mask_agreement(view: TokenView, calls: List[Dict[str, Any]]) -> Optional[fl
 
 
 def _mask_argument_names(view: TokenView, calls: List[Dict[str, Any]]) -> List[str]:
-    """The arguments, other than masks, in which the batch's mask arrives."""
+    """Return the arguments, other than masks, in which the batch's mask arrives."""
     if view.mask is None or view.pad_token_id is None or not bool(((view.mask != 0) == ~view.is_pad).all()):
         return []
     return [
@@ -275,7 +275,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def take_unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
-    """One row alone, with the columns of its padding taken out of every table of the ids' shape."""
+    """Take one row alone, and drop the columns of its padding from every table of the ids' shape."""
     keep = ~view.is_pad[row]
     return map_tensors(
         batch,
@@ -290,12 +290,12 @@ def take_unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
 
 
 def contains_ids(batch: Any, view: TokenView) -> bool:
-    """Whether a tensor of the batch holds the ids as the word embedding saw them."""
+    """Return whether a tensor of the batch holds the ids as the word embedding received them."""
     return any(_equals_ids(t, view.ids) for t in tensors_in(batch))
 
 
 def shuffle_words(batch: Any, view: TokenView, generator: torch.Generator) -> Any:
-    """The same batch with its words exchanged all over; padding, mask and frame stay where they were."""
+    """Shuffle the words over the whole batch; padding and mask stay where they were."""
     spots = ~view.is_pad
     words = view.ids[spots]
     changed = view.ids.clone()

@@ -1,4 +1,4 @@
-"""Targets: constant, one-sided, in order, and whether any word predicts them. Imports torch and numpy.
+"""Targets: whether they are constant, one-sided or sorted, and whether words predict them. Imports torch and numpy.
 
 Ranks are scipy's, which both fastais have loaded by then. Ridge regression is numpy's solver and not scikit-learn's
 ``Ridge``, which a test compares with it: importing that in the middle of a fit takes 0.2 s on fastai 2 and 1.3 s on
@@ -15,7 +15,7 @@ from fastai_hf_callback.results.evidence import Labels
 
 __all__ = ["SampledRows", "probe_labels"]
 
-MIN_CLASS_ROWS = 20  # an area over fewer rows says next to nothing
+MIN_CLASS_ROWS = 20  # an area over fewer rows means next to nothing
 
 
 class SampledRows(NamedTuple):
@@ -32,18 +32,18 @@ def probe_labels(
     skip_ids: Sequence[int] = (),
     together: bool = True,
 ) -> Optional[Labels]:
-    """Compare targets with one another, with their order, and with the words.
+    """Compare the targets with one another, with their order, and with the words.
 
     Parameters
     ----------
     train, valid : SampledRows
-        Rows drawn evenly over each set.
+        Rows sampled evenly over each set.
     batches : sequence of Tensor
         Targets of the first training batches, in the order in which the loader gave them.
     skip_ids : sequence of int
-        Ids that are no words, such as padding.
+        Ids that are not words, such as padding.
     together : bool
-        Whether both sets are asked as one too, which takes as long as all the rest.
+        Whether both sets are also probed as one, which takes as long as everything else.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def _class_shares(targets: np.ndarray, kind: str) -> List[float]:
 
 
 def _compute_order_z(batches: Sequence[Tensor], kind: str, sampled: np.ndarray) -> Optional[float]:
-    """How many standard deviations fewer changes of class from row to row than after shuffling."""
+    """Compute by how many standard deviations classes change less often from row to row than after shuffling."""
     if kind == "number" or not batches:
         return None
     rows = torch.cat([b.reshape(len(b), -1) if kind == "labels" else b.reshape(-1, 1) for b in batches]).numpy()
@@ -151,7 +151,7 @@ def _build_vocabulary(rows: Sequence[np.ndarray], skip: Set[int]) -> Dict[int, i
 
 
 def _word_features(rows: Sequence[np.ndarray], words: Dict[int, int]) -> np.ndarray:
-    """Which words a row holds, and which stand at its first places and at its last."""
+    """Encode which words a row holds, and which are at its first places and at its last."""
     width = len(words)
     bag = np.zeros((len(rows), width * 2), dtype=np.float32)
     for features, tokens in zip(bag, (row.tolist() for row in rows)):
@@ -176,9 +176,9 @@ def _cross_validate(x: np.ndarray, y: np.ndarray, kind: str, folds: int = 4) -> 
 
 
 def _predict_with_ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Ridge regression with an intercept, by its dual: there are many more words than rows.
+    """Predict by ridge regression with an intercept, in its dual form: there are many more words than rows.
 
-    The penalty is of the features' own size.
+    The penalty is proportional to the features' own size.
     """
     penalty = max(1.0, float((x**2).sum(1).mean()))
     middle, offset = x.mean(0), y.mean(0)
@@ -188,7 +188,7 @@ def _predict_with_ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.
 
 
 def _roc_auc(yes: np.ndarray, scores: np.ndarray) -> float:
-    """The area under the ROC curve, by ranks (Hanley and McNeil, 1982); ties count half."""
+    """Compute the area under the ROC curve, by ranks (Hanley and McNeil, 1982); ties count half."""
     from scipy.stats import rankdata
 
     n = int(yes.sum())
@@ -196,8 +196,10 @@ def _roc_auc(yes: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _score_predictions(predictions: np.ndarray, y: np.ndarray, kind: str) -> Tuple[Optional[float], float]:
-    """Mean area under the ROC curve (numbers: the rank correlation mapped to the same scale), and the
-    standard error it has where nothing predicts anything."""
+    """Compute the mean area under the ROC curve, and its standard error where nothing predicts anything.
+
+    For numbers it is the rank correlation, mapped to the same scale.
+    """
     if kind == "number":
         correlations = [_rank_correlation(*columns) for columns in zip(predictions.T, y.T)]
         return 0.5 + 0.5 * float(np.mean(correlations)), 0.5 / np.sqrt(len(y))
@@ -206,13 +208,13 @@ def _score_predictions(predictions: np.ndarray, y: np.ndarray, kind: str) -> Tup
         return None, 1.0
     areas = [_roc_auc(y[:, i] > 0, predictions[:, i]) for i in usable]
     variances = [(1 / y[:, i].sum() + 1 / (len(y) - y[:, i].sum())) / 12 for i in usable]
-    # One class against the rest is not independent of the others: two classes are one column, seen twice.
+    # One class against the rest is not independent of the others: two classes are the same column twice.
     independent = max(1, len(usable) - (kind == "classes"))
     return float(np.mean(areas)), float(np.sqrt(np.mean(variances) / independent))
 
 
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's; 0 where one of the two never changes."""
+    """Compute Spearman's rank correlation; 0 where one of the two is constant."""
     from scipy.stats import spearmanr
 
     return 0.0 if _is_constant(one) or _is_constant(other) else float(spearmanr(one, other)[0])

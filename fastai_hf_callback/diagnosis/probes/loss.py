@@ -1,4 +1,4 @@
-"""What a loss function expects, asked with stand-in outputs. Imports torch."""
+"""What a loss function expects, found with synthetic outputs. Imports torch."""
 
 import math
 from typing import Any, Callable, Iterator, List, Optional, Tuple
@@ -15,12 +15,12 @@ __all__ = ["find_ignored_targets", "probe_all_targets", "probe_loss"]
 
 LossFunc = Callable[..., Any]
 MAX_COLUMNS = 20
-# A weight that somebody chose is a hundredth, or a thousandth; none is nothing.
+# A weight that somebody chose may be a hundredth, or a thousandth; below this the target has no weight.
 NEGLIGIBLE_SHARE = 1e-5
 
 
 def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior:
-    """Ask `loss_func` about outputs of the shape of `logits`, in ``no_grad``.
+    """Evaluate `loss_func` on outputs of the shape of `logits`, in ``no_grad``.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior
     Returns
     -------
     LossBehavior
-        Parts that cannot be asked are None.
+        Parts that cannot be evaluated are None.
     """
     with torch.no_grad():
         evidence = LossBehavior(first=compute_loss(loss_func, logits, target))
@@ -44,7 +44,7 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior
         ideal, worst = synthetic.ideal, synthetic.worst
         evidence.at_ideal, evidence.at_worst = (compute_loss(loss_func, o.to(logits), target) for o in (ideal, worst))
         if synthetic.kind == "labels":
-            # A loss of probabilities refuses -10 or calls it worse than 0; one of logits likes it better.
+            # A loss of probabilities raises for -10 or is higher than for 0; one of logits is lower.
             near = _as_probabilities(synthetic.ideal)
             modest = compute_loss(loss_func, near.to(logits), target)
             evidence.takes_logits = _is_less(evidence.at_ideal, modest)
@@ -66,7 +66,7 @@ def probe_all_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tenso
 
 
 def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) -> List[str]:
-    """The targets that may be answered wrongly at no cost, while others cost something.
+    """Find the targets whose wrong predictions do not change the loss, while others do.
 
     Right outputs are made wrong where the target is one class, or where one label column is 0, or 1: the loss has to
     grow, by row, by more than a hundred-thousandth of what it grows where that costs most.
@@ -78,7 +78,7 @@ def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) ->
     logits : Tensor, (n, width)
         The model's own outputs, for their width, dtype and device.
     target : Tensor, (m,) of classes or (m, width) of 0 and 1
-        Of as many rows as there are; a target for each token is not asked about.
+        Of all available rows; a target for each token is not supported.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) ->
 
 
 def _target_masks(synthetic: SyntheticOutputs, target: Tensor) -> Iterator[Tuple[str, Tensor]]:
-    """Names, and masks of the outputs' shape."""
+    """Yield names, and masks of the outputs' shape."""
     shape = synthetic.ideal.shape
     if synthetic.kind == "classes":
         for kind in target[target >= 0].unique()[:MAX_COLUMNS].tolist():
@@ -124,12 +124,12 @@ def _target_masks(synthetic: SyntheticOutputs, target: Tensor) -> Iterator[Tuple
 
 
 def _as_probabilities(outputs: Tensor) -> Tensor:
-    """The same answers as probabilities."""
+    """Convert the same predictions to probabilities."""
     return (outputs > 0).float() * 0.98 + 0.01
 
 
 def _probe_shifts(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
-    """What a number added to all outputs does: nothing under a softmax; a loss of log-probabilities falls with it."""
+    """Add a number to all outputs: a softmax does not notice; a loss of log-probabilities falls with it."""
     noise = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape).to(logits)
     one, other, third = (compute_loss(loss_func, noise + shift, target) for shift in (0.0, 3.0, 6.0))
     evidence.shift_invariant = one is not None and other is not None and abs(one - other) < 1e-3 * (1 + abs(one))
@@ -139,7 +139,7 @@ def _probe_shifts(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, t
 
 
 def _probe_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:
-    """Whether the loss of fixed outputs changes when targets change places, and when they change at all."""
+    """Probe whether the loss of fixed outputs changes when targets are permuted, and when they change at all."""
     turned = target.flip(0)
     if bool((turned == target).all()):
         return
@@ -152,8 +152,10 @@ def _probe_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, 
 
 
 def _random_outputs(logits: Tensor, target: Tensor) -> Tensor:
-    """Outputs at random: between 0 and 1, for losses of probabilities; of numbers as the targets lie, so that errors
-    of both signs occur (an absolute error to one side sums up the same in any order)."""
+    """Draw random outputs: between 0 and 1, for losses of probabilities; for numbers, distributed as the targets.
+
+    Errors of both signs then occur (absolute errors of one sign have the same sum in any order).
+    """
     generator = torch.Generator().manual_seed(0)
     noise = 0.1 + 0.8 * torch.rand(logits.shape, generator=generator)
     if target.is_floating_point() and not bool(((target == 0) | (target == 1)).all()):
@@ -167,10 +169,10 @@ def _repeat_first_row(target: Tensor) -> Tensor:
 
 
 def compute_loss(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[float]:
-    """The loss as a float, or None where it raises or is not finite."""
+    """Compute the loss as a float, or None where it raises or is not finite."""
     try:
         value = float(loss_func(outputs, target).detach().float().mean())
-    except Exception:  # a loss that refuses these outputs has answered
+    except Exception:  # that the loss refuses these outputs is a result
         return None
     return value if math.isfinite(value) else None
 

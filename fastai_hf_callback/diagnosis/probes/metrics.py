@@ -1,4 +1,4 @@
-"""A metric asked about real outputs and stand-ins. Imports torch."""
+"""A metric on real and on synthetic outputs. Imports torch."""
 
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
@@ -17,7 +17,7 @@ SINGLE_ROWS = 12
 # From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; raises what the
 # metric raises.
 MetricFunc = Callable[[List[Any]], float]
-# The same; None where the metric refuses, or gives no number.
+# The same; None where the metric raises, or returns no number.
 ScoreFunc = Callable[[List[Any]], Optional[float]]
 
 
@@ -30,7 +30,7 @@ def probe_metric(
     ----------
     name : str
     compute : callable
-        As this fastai computes the metric, each time from a fresh copy.
+        Computes the metric as this fastai does, each time from a new copy.
     outputs, targets : list of Tensor
     loss_func : callable
         Chooses among the constant predictors.
@@ -53,7 +53,7 @@ def probe_metric(
     one, other = ([5 * torch.randn(o.shape, generator=generator).to(o) for o in outputs] for _ in range(2))
     evidence.at_ideal, evidence.at_worst = score([(ideal, targets)]), score([(worst, targets)])
     evidence.at_random, evidence.at_other_random = score([(one, targets)]), score([(other, targets)])
-    # Of numbers the ideal is no extreme of every measure (a likelihood's depends on the targets' own size).
+    # With numbers the ideal is not the extreme of every measure (a likelihood's depends on the targets' own size).
     evidence.ideal_on_halves = _score_halves(score, ideal, targets) if synthetic[0].kind != "number" else []
     nearly = [o + 0.05 * n for o, n in zip(ideal, one)]
     evidence.with_rows_reordered, evidence.with_rows_repeated = _score_rearranged_rows(
@@ -83,7 +83,7 @@ def _make_score(compute: MetricFunc) -> ScoreFunc:
 
 
 def _describe_failure(compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor]) -> str:
-    """What the metric raises of these batches, if it does of any targets in their place: an AUC wants both classes."""
+    """Describe what the metric raises on these batches, if it does on any targets: an AUC needs both classes."""
     drawn = [_random_targets(target, output) for target, output in zip(targets, outputs)]
     messages = [_error_message(compute, outputs, of) for of in (targets, drawn)]
     return messages[0] if all(messages) else ""
@@ -106,7 +106,7 @@ def _random_targets(target: Tensor, output: Tensor) -> Tensor:
 
 
 def _score_halves(score: ScoreFunc, ideal: List[Tensor], targets: List[Tensor]) -> List[float]:
-    """The value of right outputs in two halves of every batch's rows, each with all classes, and in both together."""
+    """Score right outputs in two halves of every batch's rows, each with all classes, and in both together."""
     rows = [_split_in_halves(t) for t in targets]
     if any(len(one) < 2 for one, _ in rows):
         return []
@@ -118,13 +118,13 @@ def _score_halves(score: ScoreFunc, ideal: List[Tensor], targets: List[Tensor]) 
 def _score_rearranged_rows(
     score: ScoreFunc, predictors: List[List[Tensor]], targets: List[Tensor]
 ) -> Tuple[List[Tuple[float, float]], List[Tuple[float, float]]]:
-    """For each predictor the value of the rows as they come and in another order; and of each row once and twice.
+    """Score each predictor on the rows as they come and in another order; and on each row once and twice.
 
-    Every measure of how well rows were predicted stays the same in both, or, being a sum over rows, doubles.
+    Every measure of how well rows were predicted stays the same in both, or doubles if it is a sum over rows.
     """
     values, *again = [_if_complete([score([(outputs, targets)]) for outputs in predictors]) for _ in range(3)]
     if again != [values, values] or not _rows_have_columns(predictors[0], targets):
-        return [], []  # a metric that draws rows is another number each time
+        return [], []  # a metric that samples rows is another number each time
     reordered = [
         _farthest(value, [_score_at_rows(score, outputs, targets, order) for order in _ROW_ORDERS])
         for outputs, value in zip(predictors, values)
@@ -134,13 +134,13 @@ def _score_rearranged_rows(
 
 
 def _if_complete(scores: Sequence[Optional[float]]) -> List[float]:
-    """The scores, or nothing where one of them is missing."""
+    """Return the scores, or none where one of them is missing."""
     found = [score for score in scores if score is not None]
     return found if len(found) == len(scores) else []
 
 
 def _rows_have_columns(outputs: List[Tensor], targets: List[Tensor]) -> bool:
-    """Whether there is an axis to mistake for another."""
+    """Return whether there is an axis that may be mistaken for another."""
     return all(o.dim() > 1 and o.shape[-1] > 1 and len(o) == len(t) > 1 for o, t in zip(outputs, targets))
 
 
@@ -169,7 +169,7 @@ def _farthest(value: float, others: List[Optional[float]]) -> Optional[float]:
 def _score_single_rows(
     score: ScoreFunc, predictors: List[List[Tensor]], targets: List[Tensor]
 ) -> List[Tuple[float, ...]]:
-    """For a few rows, each a batch of its own, the value of each predictor; empty where a row alone has none."""
+    """Score each predictor on a few rows, each a batch of its own; empty where a row alone has no score."""
     values = [
         _if_complete([score([([outputs[0][row : row + 1]], [targets[0][row : row + 1]])]) for outputs in predictors])
         for row in range(min(SINGLE_ROWS, len(targets[0])))
@@ -178,13 +178,13 @@ def _score_single_rows(
 
 
 def _shift_rows(outputs: Tensor, order: Callable[[int], Tensor]) -> Tensor:
-    """Another number added to each row: a softmax over classes, and its cross entropy, stay the same."""
+    """Add another number to each row: a softmax over classes, and its cross entropy, stay the same."""
     shifts = torch.linspace(-30, 30, len(outputs))[order(len(outputs))].to(outputs)
     return outputs + shifts.reshape(-1, *[1] * (outputs.dim() - 1))
 
 
 def _split_in_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
-    """Row numbers of two halves of one size that hold the same classes; rows that would be alone are left out."""
+    """Split row numbers into two halves of one size with the same classes; leave out rows without a partner."""
     even = len(target) // 2 * 2
     order = torch.arange(even)
     if target.dim() == 1 and not target.is_floating_point():

@@ -22,7 +22,7 @@ class ParameterGroup(NamedTuple):
     decays : sequence of float
         The weight decay of each parameter.
     decoupled_lr : float or None
-        Where decay is taken from the weights: the rate it is multiplied by. None where it is added to the gradient.
+        Where decay is subtracted from the weights: the rate it is multiplied by. None where the gradient includes it.
     """
 
     parameters: Sequence[Tensor]
@@ -36,44 +36,44 @@ class ParameterGroup(NamedTuple):
 
     @property
     def epsilon(self) -> float:
-        """What Adam and its like add to a gradient's size; Adadelta has an epsilon of another meaning."""
+        """What Adam and similar optimizers add to a gradient's size; Adadelta's epsilon means something else."""
         return 0.0 if "rho" in self.settings else float(self.settings.get("eps") or 0.0)
 
     def coupled_decays(self) -> Dict[int, float]:
-        """The decay that is added to the gradient, by the parameter's id."""
+        """Return the decay that is added to the gradient, by the parameter's id."""
         if self.decoupled_lr is not None:
             return {}
         return {id(p): decay for p, decay in zip(self.parameters, self.decays)}
 
     def decoupled_decays(self) -> Dict[int, GroupHyperparameters]:
-        """Rate and decay where decay is no part of the gradient, by the parameter's id."""
+        """Return rate and decay where decay is not added to the gradient, by the parameter's id."""
         if self.decoupled_lr is None:
             return {}
         return {id(p): (self.decoupled_lr, decay) for p, decay in zip(self.parameters, self.decays)}
 
 
 class OptimizerReader(Protocol):
-    """A live learner's optimizer; each fastai has its own reader."""
+    """A reader of a live learner's optimizer; each fastai has its own."""
 
     learn: LearnerLike
 
     def read_groups(self) -> List[ParameterGroup]:
-        """The groups it holds; none where there is no optimizer."""
+        """Return the optimizer's groups; none where there is no optimizer."""
 
     def read_layer_groups(self) -> Set[int]:
-        """ids of the parameters that a new optimizer would be given."""
+        """Return the ids of the parameters that a new optimizer would be given."""
 
     def read_master_weights(self) -> Dict[int, Tensor]:
-        """id of a half parameter -> its full-precision copy, where mixed precision keeps such."""
+        """Return id of a half parameter -> its full-precision copy, where mixed precision keeps one."""
 
     def read_loss_scale(self) -> Optional[float]:
-        """That of mixed precision; None without."""
+        """Return the loss scale of mixed precision; None without."""
 
     def read_weight_decay(self) -> float:
-        """The highest in force."""
+        """Return the highest weight decay in force."""
 
     def set_learning_rate(self, lr: float) -> None:
-        """Set the highest rate, the groups in the proportions they have now."""
+        """Set the highest rate and keep the proportions of the groups."""
 
     def count_batches(self) -> int:
-        """How long an epoch is."""
+        """Count the batches of an epoch."""

@@ -9,11 +9,11 @@ from fastai_hf_callback.results.evidence import Outputs
 
 __all__ = ["probe_outputs"]
 
-LOG_SUM_TOLERANCE = 0.05  # of the log of a row's probabilities' sum: rounding in half precision
+LOG_SUM_TOLERANCE = 0.05  # of the log of the sum of a row's probabilities: rounding in half precision
 
 
 def probe_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module) -> Outputs:
-    """Shape, range and spread over rows.
+    """Measure shape, range and spread over rows.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""How the outputs answer to changes: of the weights, of the words, of the padding. Imports torch.
+"""Sensitivity of the outputs to changes of the weights, the words and the padding. Imports torch.
 
-Each takes a function from a batch's inputs to the logits in eval mode, and calls it a few times.
+Each function takes one from a batch's inputs to the logits in eval mode, and calls it a few times.
 """
 
 from contextlib import contextmanager
@@ -29,9 +29,9 @@ ROUNDING_TOLERANCE = 1e-4  # beyond 0 and 1: rounding in half precision
 
 
 def probe_output_bounds(logits_func: LogitsFunc, batch: Any, out: Outputs, model: nn.Module) -> Tuple[bool, bool]:
-    """Whether the outputs stay between 0 and 1 whatever the weights, and whether rows then sum to 1.
+    """Return whether the outputs stay between 0 and 1 for any weights, and whether rows then sum to 1.
 
-    Tried with every weight at ten times and at minus a hundred times its value; put back afterwards.
+    Tried with every weight at ten times and at minus a hundred times its value; the weights are restored afterwards.
     """
     if not out.finite or out.spread == 0 or out.lowest < -ROUNDING_TOLERANCE or out.highest > 1 + ROUNDING_TOLERANCE:
         return False, False
@@ -52,7 +52,7 @@ def probe_output_bounds(logits_func: LogitsFunc, batch: Any, out: Outputs, model
 def measure_word_sensitivity(
     logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor], out: Outputs
 ) -> Optional[float]:
-    """The largest change when words change places all over a batch; None where shapes change with it."""
+    """Measure the largest change when words are shuffled over the whole batch; None where shapes change with it."""
     generator = torch.Generator().manual_seed(0)
     changes = []
     if not all(contains_ids(batch, view) for batch, view in zip(batches, views)):
@@ -68,7 +68,7 @@ def measure_word_sensitivity(
 def measure_batch_sensitivity(
     logits_func: LogitsFunc, batches: List[Any], outputs: List[Tensor], out: Outputs
 ) -> Optional[float]:
-    """The largest change of a row's logits when it comes alone, padded as it was in its batch."""
+    """Measure the largest change of a row's logits when it is alone, padded as it was in its batch."""
     logits, changes = outputs[0], []
     if logits.dim() == 0 or logits.shape[0] != out.rows or out.rows < 2:
         return None
@@ -82,7 +82,7 @@ def measure_batch_sensitivity(
 def measure_padding_sensitivity(
     logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor], out: Outputs
 ) -> Optional[float]:
-    """The largest change of a row's logits when it comes alone and unpadded; None where nothing is padded."""
+    """Measure the largest change of a row's logits when it is alone and unpadded; None where nothing is padded."""
     changes = []
     for batch, view, logits in list(zip(batches, views, outputs))[:MAX_BATCHES]:
         if view.pad_token_id is None or logits.dim() == 0 or logits.shape[0] != view.ids.shape[0]:
@@ -105,7 +105,7 @@ def _relative_change(one: Tensor, other: Tensor, out: Outputs) -> float:
 def measure_word_sensitivity_with_noise(
     logits_func: LogitsFunc, batch: Any, view: TokenView, model: nn.Module, out: Outputs
 ) -> Optional[float]:
-    """The same with a little noise on every weight: a last layer that begins at zero answers then."""
+    """Measure the same with a little noise on every weight, so that a last layer that begins at zero responds."""
     generator = torch.Generator().manual_seed(1)
     with _changed_weights(
         model, lambda weights: weights + 0.05 * torch.randn(weights.shape, generator=generator).to(weights)
@@ -115,7 +115,7 @@ def measure_word_sensitivity_with_noise(
 
 @contextmanager
 def _changed_weights(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Every weight changed, and put back."""
+    """Change every weight, and restore it on leaving."""
     original = [(p, p.data) for p in model.parameters()]
     try:
         for p, weights in original:

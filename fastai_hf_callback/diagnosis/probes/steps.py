@@ -1,4 +1,4 @@
-"""Training steps watched from inside either fastai's loop. Imports torch."""
+"""Training steps monitored from inside either fastai's loop. Imports torch."""
 
 import math
 from statistics import median_high
@@ -18,23 +18,23 @@ __all__ = ["StepMonitor", "LossRecorder", "probe_graph", "compute_gradient_norm"
 
 
 class LossRecorder:
-    """The losses that ``loss_func`` gave, before any callback scales or replaces them."""
+    """The losses that ``loss_func`` returned, before any callback scales or replaces them."""
 
     def __init__(self) -> None:
         self.losses: List[float] = []
 
     def record(self, loss: Tensor) -> None:
-        """Called before the callbacks."""
+        """Record a loss; to be called before the callbacks."""
         self.losses.append(float(loss.detach().float().mean()))
 
     def compute_loss_factor(self, propagated: List[float]) -> Optional[float]:
-        """The propagated losses over those the loss function gave; None where there is nothing to divide."""
+        """Divide the propagated losses by those the loss function returned; None where there is nothing to divide."""
         pairs = [(b, a) for a, b in zip(self.losses, propagated) if a and math.isfinite(a) and math.isfinite(b)]
         return sum(b / a for b, a in pairs) / len(pairs) if pairs else None
 
 
 class StepMonitor:
-    """Collects what steps do; fed by a callback that comes after all others.
+    """A monitor of what steps do, called by a callback that comes after all others.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class StepMonitor:
         self._weights_after_step = None
 
     def ignore_step(self) -> None:
-        """A step goes by unwatched: the next one that is watched does not follow the last."""
+        """Skip a step: the next monitored one then does not directly follow the last."""
         self._weights_after_step = None
 
     def begin_loss(self, logits: Any) -> None:
@@ -139,7 +139,7 @@ class StepMonitor:
         self._sample = None
 
     def summarize(self) -> Stepping:
-        """Sum up; the object goes on collecting."""
+        """Summarize the steps so far; the monitor goes on collecting."""
         step, learn = self.stepping, self.optimizer.learn
         master_weights = self.optimizer.read_master_weights()
         optimizer_parameters = {id(p) for group in self.optimizer.read_groups() for p in group.parameters}
@@ -166,9 +166,9 @@ class StepMonitor:
         return step
 
     def _hook_one_gradient(self) -> None:
-        """A hook on the last parameter that is reached: what backward gives it, before a callback clips it."""
+        """Add a hook to the last parameter that is reached: its gradient from backward, before a callback clips it."""
         if self.optimizer.read_master_weights():
-            return  # there the optimizer gets another tensor, unscaled
+            return  # the optimizer then gets another tensor, unscaled
         last = [p for p in self.optimizer.learn.model.parameters() if p.requires_grad and id(p) in self.reached][-1:]
         self._gradient_hooks = [
             (p, p.register_hook(lambda g: self._raw_gradient_norms.append(float(g.detach().float().norm()))))
@@ -204,7 +204,7 @@ class StepMonitor:
         )
 
     def _record_coupled_decay(self, sample: WeightSample, groups: List[ParameterGroup]) -> None:
-        """The decay that is added to the gradient, over the gradient, where the optimizer does it that way."""
+        """Record decay over gradient, where the optimizer adds decay to the gradient."""
         decays = {i: decay for group in groups for i, decay in group.coupled_decays().items()}
         sampled = zip(sample.parameters, sample.before, sample.gradients)
         pairs = [(w.norm() * decays.get(id(p), 0.0), g.norm()) for p, w, g in sampled if g is not None and p.dim() > 1]
@@ -213,7 +213,7 @@ class StepMonitor:
             self._coupled_decay_ratios.append(sum(float(d) ** 2 for d, _ in pairs) ** 0.5 / gradient)
 
     def _record_epsilon_damping(self, sample: WeightSample, groups: List[ParameterGroup]) -> None:
-        """What Adam's epsilon leaves of this step."""
+        """Record the share of this step that Adam's epsilon leaves."""
         epsilons, kept = {id(p): group.epsilon for group in groups for p in group.parameters}, []
         for parameter, gradient in zip(sample.parameters, sample.gradients):
             epsilon = epsilons.get(id(parameter), 0.0)
@@ -228,7 +228,7 @@ class StepMonitor:
     def _select_parameters(self, parameters: List[Tensor]) -> List[Tensor]:
         if not self.limit or len(parameters) <= self.limit:
             return parameters
-        # Both ends and evenly between: the embedding and the head are always among them.
+        # Both ends, and evenly between: the embedding and the head are always included.
         return [parameters[round(i * (len(parameters) - 1) / (self.limit - 1))] for i in range(self.limit)]
 
     def _record_precision(self) -> None:
@@ -244,7 +244,7 @@ class StepMonitor:
 
 
 def probe_graph(model: nn.Module, logits: Any, loss: Tensor) -> Graph:
-    """Walk from the logits and from the loss to the parameters."""
+    """Follow the autograd graph from the logits and from the loss to the parameters."""
     registered = {id(p) for p in model.parameters()}
     trainable = sum(p.requires_grad for p in model.parameters())
     from_loss, from_output = find_reached_leaves(loss), ReachedLeaves()
@@ -268,13 +268,13 @@ def probe_graph(model: nn.Module, logits: Any, loss: Tensor) -> Graph:
 
 
 def compute_gradient_norm(parameters: Any) -> float:
-    """Euclidean norm of all gradients, float; 0 where there are none, nan or inf where one is."""
+    """Compute the 2-norm of all gradients, float; 0 where there are none, nan or inf where one is."""
     norms = [p.grad.detach().float().norm() for p in parameters if p.grad is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
 
 
 def _bitwise_equal(one: Tensor, other: Tensor) -> bool:
-    """Equal to the last bit, NaN included."""
+    """Return whether two tensors are equal to the last bit, NaN included."""
     one, other = one.float(), other.float()
     return bool(((one == other) | ((one != one) & (other != other))).all())
 
@@ -284,7 +284,7 @@ def _median(values: List[float]) -> Optional[float]:
 
 
 def _update_ratios(steps: List[List[WeightUpdate]]) -> Tuple[List[float], List[float]]:
-    """Update over weights, and decay over update: of each step, ratios of norms over matrices."""
+    """Compute update over weights, and decay over update: for each step, ratios of norms over matrices."""
     updates, decays = [], []
     for weight_updates in steps:
         matrices = [m for m in weight_updates if m.is_matrix and m.rounded_away is not None]

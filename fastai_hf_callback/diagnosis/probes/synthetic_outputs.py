@@ -1,4 +1,4 @@
-"""Stand-in outputs: what a perfect, a contrary and a constant predictor would have said. Imports torch."""
+"""Synthetic outputs: those of a perfect, a contrary and a constant predictor. Imports torch."""
 
 import math
 from typing import Any, NamedTuple, Optional, Sequence
@@ -10,7 +10,7 @@ __all__ = ["SyntheticOutputs", "build_synthetic_outputs", "infer_target_kind", "
 
 
 class SyntheticOutputs(NamedTuple):
-    """Outputs of one shape, float32: ``ideal`` says what the targets say, ``worst`` the contrary."""
+    """Outputs of one shape, float32: ``ideal`` predicts the targets, ``worst`` the contrary."""
 
     kind: str
     ideal: Tensor
@@ -18,7 +18,7 @@ class SyntheticOutputs(NamedTuple):
 
 
 def infer_target_kind(shape: Sequence[int], target: Any) -> Optional[str]:
-    """``classes``, ``labels`` (0 or 1, one per output) or ``number``; None where the two do not fit together.
+    """Infer ``classes``, ``labels`` (0 or 1, one per output) or ``number``; None where the two do not fit together.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def infer_target_kind(shape: Sequence[int], target: Any) -> Optional[str]:
 
 
 def build_synthetic_outputs(shape: Sequence[int], target: Any, size: float = 10.0) -> Optional[SyntheticOutputs]:
-    """Make both, or None where outputs and targets do not fit together.
+    """Build both, or return None where outputs and targets do not fit together.
 
     Parameters
     ----------
@@ -70,6 +70,6 @@ def _one_hot(shape: Sequence[int], target: Tensor, off: int) -> Tensor:
 
 
 def repeat_row(row: Tensor, like: Tensor) -> Tensor:
-    """Outputs like those of `like`, with the same `row`, (width,), for every text."""
+    """Repeat `row`, (width,), for every text, in the form of the outputs `like`."""
     rows = row.expand(like.shape) if like.dim() > 1 else row[0].expand(like.shape)
     return rows.to(like).contiguous()

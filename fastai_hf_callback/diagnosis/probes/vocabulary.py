@@ -1,6 +1,6 @@
-"""What a tokenizer tells of the ids that a model was given: words it has none for, and whether texts were cut.
+"""What a tokenizer tells about a model's ids: words that it does not know, and whether texts were truncated.
 
-Imports torch; the tokenizer is asked by its interface.
+Imports torch; the tokenizer is used by its interface.
 """
 
 from typing import List, Optional
@@ -16,23 +16,23 @@ __all__ = ["add_tokenizer_evidence"]
 
 
 def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: TokenizerLike, max_length: int) -> None:
-    """Add ``unknown_share`` to `evidence`; of texts of one length that are shorter than `max_length` none was cut.
+    """Add ``unknown_share`` to `evidence`; texts of one length below `max_length` were not truncated.
 
     Parameters
     ----------
     evidence : Inputs
     views : list of TokenView
-        Of batches that this tokenizer encoded.
+        Views of batches that this tokenizer encoded.
     tokenizer : TokenizerLike
         Of either Hugging Face library.
     max_length : int
-        At how many tokens it cuts.
+        To how many tokens it truncates.
     """
     if evidence.length < max_length:
         evidence.truncated_share = 0.0
     unknown = _token_id(tokenizer, "unk_token")
     others = {_token_id(tokenizer, name) for name in ("pad_token", "cls_token", "sep_token", "bos_token", "eos_token")}
-    if unknown is None or unknown in others:  # GPT-2's is its end of text; it knows every byte
+    if unknown is None or unknown in others:  # GPT-2's is its end of text: it has a token for every byte
         return
     ids = torch.cat([view.ids.reshape(-1) for view in views])
     words = ids[~torch.tensor([int(i) in others for i in ids.tolist()])]
@@ -40,6 +40,6 @@ def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: 
 
 
 def _token_id(tokenizer: TokenizerLike, name: str) -> Optional[int]:
-    token = tokenizer.special_tokens_map.get(name)  # the attribute of a token that is not set is logged as a mistake
+    token = tokenizer.special_tokens_map.get(name)  # reading the attribute of a token that is not set logs an error
     found = None if token is None else tokenizer.convert_tokens_to_ids(str(token))
     return found if isinstance(found, int) else None

@@ -1,6 +1,6 @@
-"""What one optimizer step did to the weights: the gradient's part, the decay's, and what rounding swallowed.
+"""What one optimizer step did to the weights: the gradient's part, the decay's, and what rounding removed.
 
-Imports torch. Works on a sample of the elements, so that a running fit can be watched: cloning every
+Imports torch. Works on a sample of the elements, so that a running fit can be monitored: cloning every
 weight of a model of 22.7 million takes as long as a fifth of its training step.
 """
 
@@ -31,7 +31,7 @@ class WeightSample:
     Parameters
     ----------
     parameters : sequence of Tensor
-        Whose elements are watched; read only.
+        Whose elements are sampled; only read.
     per_parameter : int
         At most this many elements of each, evenly spaced.
     """
@@ -43,11 +43,11 @@ class WeightSample:
         self.gradients: List[Optional[Tensor]] = [None] * len(self.parameters)
 
     def record_gradients(self) -> None:
-        """Remember the sampled gradients, before ``zero_grad`` takes them away."""
+        """Remember the sampled gradients, before ``zero_grad`` clears them."""
         self.gradients = [None if p.grad is None else self._sample_elements(p.grad.detach()) for p in self.parameters]
 
     def weight_updates(self, hyper: Dict[int, GroupHyperparameters]) -> List[WeightUpdate]:
-        """Compare with what was remembered.
+        """Compare the elements with the remembered ones.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class WeightSample:
         before, after = self.before[i].float(), self._sample_elements(parameter.detach()).float()
         decayed = before * (1 - lr * wd)
         by_gradient = after - decayed
-        # Two roundings of the parameter's own precision are no movement.
+        # Two roundings in the parameter's own precision are not a movement.
         rounding = before.abs().max() * torch.finfo(parameter.dtype).eps * 2 if before.numel() else torch.zeros(())
         moved = bool((by_gradient.abs() > rounding + 1e-45).any())
         return WeightUpdate(
@@ -74,14 +74,14 @@ class WeightSample:
         )
 
     def _sample_elements(self, tensor: Tensor) -> Tensor:
-        # Strided, not contiguous: a slice of an embedding would hold a few words only.
+        # Strided, not contiguous: a contiguous slice of an embedding would hold only a few words.
         flat = tensor.reshape(-1)
         step = max(1, -(-flat.numel() // self.per_parameter))
         return flat[::step][: self.per_parameter].clone()
 
 
 def _rounded_away_share(before: Tensor, after: Tensor, gradient: Optional[Tensor]) -> Optional[float]:
-    """The share of elements with a gradient that did not change at all."""
+    """Compute the share of elements with a gradient that did not change at all."""
     if gradient is None:
         return None
     pushed = gradient.float() != 0

@@ -1,4 +1,4 @@
-"""What the parameters themselves tell: finite, half, at initialisation, how strongly they amplify. Imports torch."""
+"""Properties of the parameters: finite, half precision, at initialisation, gain of the matrices. Imports torch."""
 
 import math
 from typing import Any, List, NamedTuple, Optional
@@ -19,7 +19,7 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
     model : nn.Module
         Not changed.
     has_master_copies : bool
-        Whether full-precision copies are what the optimizer steps.
+        Whether the optimizer steps full-precision copies.
     """
     named = list(model.named_parameters())
     broken = [name for name, p in named if not _is_finite(p.detach())]
@@ -41,7 +41,7 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
 
 
 def _is_finite(weights: Tensor) -> bool:
-    """A finite sum has finite terms, and costs a third; a sum may overflow where no term does."""
+    """Return whether all weights are finite: a finite sum proves it at a third of the cost, but may overflow."""
     return bool(torch.isfinite(weights.float().sum())) or bool(torch.isfinite(weights.float()).all())
 
 
@@ -51,7 +51,7 @@ class _NormLayer(NamedTuple):
 
 
 def _find_norm_layers(model: nn.Module) -> List[_NormLayer]:
-    """Layers with a vector of scales, and one of shifts or none: layer norms, whoever wrote the class."""
+    """Find layers with a vector of scales, and one of shifts or none: layer norms of any class."""
     found = ((getattr(m, "weight", None), getattr(m, "bias", None)) for m in model.modules())
     return [
         _NormLayer(scale, shift)
@@ -67,7 +67,7 @@ def _is_at_init(layer: _NormLayer) -> bool:
 
 
 def _is_body_trainable(model: nn.Module, norms: List[_NormLayer]) -> bool:
-    """Whether a matrix up to the last norm trains; the norms alone do, where fastai 2 has frozen the body."""
+    """Return whether a matrix up to the last norm trains; where fastai 2 has frozen the body, only the norms do."""
     parameters = list(model.parameters())
     last = max(i for i, p in enumerate(parameters) if any(p is layer.scale for layer in norms))
     matrices = [p for p in parameters[:last] if p.dim() > 1]
@@ -90,7 +90,7 @@ def _max_dropout(model: nn.Module) -> float:
 
 
 def _max_gain(model: nn.Module) -> Optional[float]:
-    """The largest root mean square of a matrix times the root of its width: about 1 in trained models."""
+    """Compute the largest root mean square of a matrix times the root of its width: about 1 in trained models."""
     others = (getattr(m, "weight", None) for m in model.modules() if not isinstance(m, nn.Embedding))
     gains = [
         float(weight.detach().float().pow(2).mean().sqrt()) * weight.shape[-1] ** 0.5
