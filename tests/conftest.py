@@ -1,4 +1,4 @@
-"""For all tests: a folder of their own to write to, and no more talk from the libraries than needed."""
+"""Fixtures for all tests: a temporary folder to write to, and less output from the libraries."""
 
 import gc
 import logging
@@ -21,7 +21,7 @@ collect_ignore = [
 
 
 def pytest_collection_finish():
-    """A tenth of the time would go into looking for garbage among a million objects of imported libraries."""
+    """Keep the garbage collector from a tenth of the time: a million objects of imported libraries are not searched."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,4 +1,4 @@
-"""Two processes with torch's own launcher, on this machine alone, with a time limit."""
+"""A launcher of two processes, torch's own, on this machine alone and with a time limit."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 900  # a guard against processes that wait for ever: importing takes five seconds, on a busy machine sixty
+SECONDS = 900  # a limit for processes that hang: importing takes five seconds, on a busy machine sixty
 
 
 def run_distributed(script, *arguments, seconds=SECONDS, processes=2, cwd=None):
-    """What the processes print, once all have ended well."""
+    """Run a script in several processes and return what they print; all must succeed."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     started = subprocess.Popen(
         [sys.executable, "-W", "ignore", *launcher(processes), str(script), *map(str, arguments)],
@@ -35,7 +35,7 @@ def run_distributed(script, *arguments, seconds=SECONDS, processes=2, cwd=None):
 
 
 def end(started):
-    """End the launcher if it still runs: asked to, it ends its processes too, which have sessions of their own."""
+    """Terminate the launcher if it still runs; it then ends its processes too, which have sessions of their own."""
     if started.poll() is None:
         started.terminate()
         try:
@@ -75,6 +75,6 @@ def write(folder, found):
 
 
 def read(folder, processes=2):
-    """What each process has written."""
+    """Read what each process has written."""
     load = {} if not hasattr(torch.serialization, "safe_globals") else {"weights_only": False}
     return [torch.load(str(Path(folder) / f"{rank}.pt"), **load) for rank in range(processes)]

@@ -1,6 +1,6 @@
-"""The public names of each fastai, so that no message of one speaks of the other: ``tests/names_of_fastai*.txt``.
+"""The public names of each fastai, so that no message of one mentions the other: ``tests/names_of_fastai*.txt``.
 
-Read from the fastai that is installed: ``python -m tests.fastai_names --write`` with the Python of each stack.
+They are read from the installed fastai: ``python -m tests.fastai_names --write`` with the Python of each stack.
 """
 
 import inspect
@@ -28,24 +28,24 @@ CLASSES = {
     2: ["Learner", "Recorder", "Callback", "DataLoaders", "TextDataLoaders", "DataLoader", "Metric"],
 }
 OF_OTHERS = {name for kind in (Tensor, Optimizer, np, pd.DataFrame, Finding) for name in dir(kind)}
-OF_USERS = {"train_df", "valid_df"}  # what anybody may call a table, though fastai 1 has arguments of these names
+OF_USERS = {"train_df", "valid_df"}  # usual names of tables, though fastai 1 has arguments of these names
 FILES = {fastai: Path(__file__).with_name(f"names_of_fastai{fastai}.txt") for fastai in (1, 2)}
 
 
 def installed_fastai():
-    """1, 2 or None."""
+    """Return 1, 2 or None."""
     return 1 if FASTAI_1 else 2 if FASTAI_2 else None
 
 
 def read_names(fastai):
-    """The names as they are in the file."""
+    """Read the names as they are in the file."""
     return set(FILES[fastai].read_text(encoding="utf-8").split())
 
 
 def collect_names(fastai):
-    """What fastai's modules define, what its central classes hold, and what their methods take, set and call by name.
+    """Collect names that fastai's modules define, its central classes hold, and their methods take, set and call.
 
-    A learner's own stand there once more, as ``Learner.cbs``.
+    A learner's own names are listed once more, as ``Learner.cbs``.
     """
     found = set()
     for module in (import_module(f"fastai.{name}") for name in MODULES[fastai]):
@@ -63,20 +63,20 @@ def _names_in_class(kind):
         if inspect.isfunction(method):
             found |= set(inspect.signature(method).parameters)
             found |= {constant for constant in method.__code__.co_consts if isinstance(constant, str)}  # states, events
-            with suppress(OSError):  # a dataclass writes methods that no file holds
+            with suppress(OSError):  # a dataclass generates methods that no file holds
                 found |= set(re.findall(r"\bself\.(\w+)", inspect.getsource(method)))
     return found
 
 
 def foreign_names(fastai):
-    """What the other fastai has, and this one does not."""
+    """Return the names that the other fastai has and this one does not."""
     return read_names(3 - fastai) - read_names(fastai)
 
 
 def find_foreign_words(text, fastai):
-    """Words of the other fastai in a text: that fastai itself, and its names where they stand as code does.
+    """Find words of the other fastai in a text: that fastai itself, and its names where they appear as code.
 
-    A name with an underscore or a capital inside is code wherever it stands, and any name behind ``learn.``; another
+    A name with an underscore or a capital inside is always code, and so is any name after ``learn.``; any other
     is an English word unless it is an attribute or an argument, and may be torch's, numpy's, pandas's or ours.
     """
     foreign, text = foreign_names(fastai), re.sub(r"\blearn\.", "Learner.", text)

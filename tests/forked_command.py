@@ -1,4 +1,4 @@
-"""A command of ``fastai-hf`` in a copy of this process, which has imported what takes a new one most of its time."""
+"""A command of ``fastai-hf`` in a fork of this process, which has already imported the slow libraries."""
 
 import contextlib
 import os
@@ -11,11 +11,11 @@ from tempfile import TemporaryFile
 
 import torch
 
-SECONDS = 900  # against a copy that waits for ever
+SECONDS = 900  # a limit for a copy that hangs
 
 
 def run_in_a_copy(command):
-    """Return the exit code and what was printed of a command, which changes nothing here."""
+    """Return a command's exit code and what it printed; nothing changes in this process."""
     sys.stdout.flush()
     sys.stderr.flush()
     with TemporaryFile() as printed:
@@ -33,7 +33,7 @@ def _run_and_exit(arguments, printed):
         os.dup2(printed, 1)
         os.dup2(printed, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
-        torch.set_num_threads(1)  # the threads of the process that was copied are not there
+        torch.set_num_threads(1)  # a fork does not have the threads of the original process
         code = _main(arguments)
     except BaseException:
         traceback.print_exc()

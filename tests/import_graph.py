@@ -1,7 +1,7 @@
-"""The package's rooms and who imports whom, read from its source.
+"""The import graph of the package: its rooms and their imports, read from the source.
 
 A room is a folder with modules; a room's sub-rooms are rooms of their own. Every import counts, also one inside a
-function or under ``TYPE_CHECKING``: a circle that is hidden is a circle.
+function or under ``TYPE_CHECKING``: a hidden circle is a circle, too.
 """
 
 import ast
@@ -10,9 +10,9 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Set, Tuple
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fastai_hf_callback"
 
-# Room -> what it may import besides itself. `` `` (the root) is ``errors`` and ``__version__``; public names are for
-# users.
-# A room of a fastai may import what `EVERY_FASTAI_ROOM` lists, and the rooms of its own fastai that stand here.
+# Room -> what it may import in addition to itself. `` `` (the root) is ``errors`` and ``__version__``; public names are
+# for users.
+# A room of a fastai may import what `EVERY_FASTAI_ROOM` lists, and the rooms of its own fastai that are listed here.
 CORE = ("results", "utils", "data", "data/tables", "data/encoding", "data/batches")
 EVERY_FASTAI_ROOM = (
     "",
@@ -73,22 +73,22 @@ class Arrow(NamedTuple):
 
 
 def find_modules(package: Path = PACKAGE) -> List[str]:
-    """Every module as a path, such as ``data/batches/padding``; a folder's ``__init__`` counts as the folder."""
+    """List every module as a path, such as ``data/batches/padding``; a folder's ``__init__`` counts as the folder."""
     paths = [path.relative_to(package).with_suffix("").as_posix() for path in sorted(package.rglob("*.py"))]
     return [path[: -len("/__init__")] if path.endswith("/__init__") else path for path in paths]
 
 
 def room_of(module: str, modules: Iterable[str]) -> str:
-    """The folder that a module lies in; ``""`` is the root."""
+    """Return the folder of a module; ``""`` is the root."""
     if module == "__main__":
-        return module  # what starts the command line stands above all rooms
+        return module  # the start of the command line is above all rooms
     if any(other.startswith(f"{module}/") for other in modules):
         return module
     return module.rpartition("/")[0]
 
 
 def find_arrows(package: Path = PACKAGE) -> List[Arrow]:
-    """Every import of one module of the package by another."""
+    """List every import of one module of the package by another."""
     modules = find_modules(package)
     return sorted({arrow for module in modules for arrow in _arrows_from(module, package, set(modules))})
 
@@ -104,7 +104,7 @@ def _arrows_from(module: str, package: Path, modules: Set[str]) -> Iterator[Arro
 
 
 def imported_modules(node: ast.AST, folder: List[str], package: str, modules: Set[str]) -> Iterator[str]:
-    """What one statement imports of the package, as paths."""
+    """Yield what one statement imports of the package, as paths."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             head, *rest = alias.name.split(".")
@@ -126,14 +126,14 @@ def _base_of(node: ast.ImportFrom, folder: List[str], package: str) -> "List[str
 
 
 def room_arrows(arrows: Iterable[Arrow], modules: Iterable[str]) -> Set[Arrow]:
-    """The arrows between rooms."""
+    """Return the arrows between rooms."""
     modules = list(modules)
     pairs = {Arrow(room_of(a, modules), room_of(b, modules)) for a, b in arrows}
     return {arrow for arrow in pairs if arrow.source != arrow.target}
 
 
 def may_import(source: str, target: str) -> bool:
-    """Whether the table allows this arrow between two rooms."""
+    """Return whether the table allows this arrow between two rooms."""
     fastai, _, room = source.partition("/")
     if fastai not in FASTAI_ROOMS:
         return target in MAY_IMPORT[source]
@@ -143,7 +143,7 @@ def may_import(source: str, target: str) -> bool:
 
 
 def forbidden_arrows(package: Path = PACKAGE) -> List[str]:
-    """Imports that the table does not allow, one line each."""
+    """List the imports that the table does not allow, one line each."""
     modules = find_modules(package)
     return [
         f"{a} imports {b}"
@@ -153,7 +153,7 @@ def forbidden_arrows(package: Path = PACKAGE) -> List[str]:
 
 
 def find_circles(arrows: Iterable[Arrow]) -> List[List[str]]:
-    """Groups of two or more nodes of which each reaches each other."""
+    """Find groups of at least two nodes in which each reaches all others."""
     after: Dict[str, Set[str]] = {}
     for a, b in arrows:
         after.setdefault(a, set()).add(b)
@@ -173,7 +173,7 @@ def _reach(node: str, after: Dict[str, Set[str]]) -> Set[str]:
 
 
 def summary(package: Path = PACKAGE) -> str:
-    """The graph in figures, for whoever asks ``python -m tests.test_architecture``."""
+    """Summarize the graph in figures, for ``python -m tests.test_architecture``."""
     modules, arrows = find_modules(package), find_arrows(package)
     rooms: Dict[str, List[str]] = {}
     for module in modules:

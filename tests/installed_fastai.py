@@ -1,4 +1,4 @@
-"""What tests for either fastai ask of the one that is installed."""
+"""Helpers for the installed fastai, under the same names for both."""
 
 import random
 
@@ -82,7 +82,7 @@ if FASTAI_1:
     ]
 
     class SpyCallback(HFCallback):
-        """Calls `look` whenever it unwraps."""
+        """A callback that calls `look` whenever it unwraps."""
 
         def __init__(self, look):
             super().__init__()
@@ -93,29 +93,29 @@ if FASTAI_1:
             return super().on_loss_begin(**kwargs)
 
     class ScaledOutput(HFCallback):
-        """Changes the output by a hair."""
+        """A callback that changes the output slightly."""
 
         def on_loss_begin(self, **kwargs):
             return {"last_output": super().on_loss_begin(**kwargs)["last_output"] * 1.0000001}
 
     def make_learner(*args, **kwargs):
-        """A new tiny learner."""
+        """Make a new tiny learner."""
         return _make_learner(*args, **kwargs)
 
     def make_saving_learner(path):
-        """A learner that writes ``models/best.pth`` and ``history.csv`` while it trains."""
+        """Make a learner that writes ``models/best.pth`` and ``history.csv`` while it trains."""
         learn = make_learner(callback_fns=[CSVLogger], path=path)
         learn.callbacks += [SaveModelCallback(learn, name="best"), EarlyStoppingCallback(learn, patience=5)]
         return learn
 
     def build_callback(moment, action):
-        """A callback that does `action` at one event."""
+        """Build a callback that calls `action` at one event."""
         callback = Callback()
         setattr(callback, moment, lambda **kwargs: action())
         return callback
 
     def build_output_reader(action, order):
-        """A callback that does `action` with each output, as a callback of this order sees it."""
+        """Build a callback that calls `action` with each output, as a callback of this order sees it."""
 
         class Reader(Callback):
             def on_loss_begin(self, last_output, **kwargs):
@@ -125,39 +125,39 @@ if FASTAI_1:
         return Reader()
 
     def sort_callbacks(callbacks):
-        """The order in which fastai calls them."""
+        """Sort callbacks in the order in which fastai calls them."""
         return CallbackHandler(callbacks).callbacks
 
     def build_learner(model, task="classes", loss_func=None, **kwargs):
-        """A learner of any model of token ids, without a callback."""
+        """Build a learner for any model of token ids, without a callback."""
         data, loss_func = make_data(task, masked=False), loss_func or nn.CrossEntropyLoss()
         return Learner(data, model, loss_func=loss_func, silent=True, **kwargs)
 
     def move_to_gpu(learn):
-        """The learner, with model and batches on the GPU."""
+        """Move model and batches of the learner to the GPU, and return it."""
         learn.data = make_data(device=torch.device("cuda"))
         learn.model.cuda()
         return learn
 
     def hand_over_dicts(learn):
-        """Let the model's inputs be a dict from now on."""
+        """Make the model's inputs a dict."""
         learn.data.add_tfm(lambda batch: ({"attention_mask": batch[0][1], "input_ids": batch[0][0]}, batch[1]))
 
     def get_datasets(learn):
-        """The rows to train and to validate on."""
+        """Return the rows to train and to validate on."""
         return [learn.data.train_ds, learn.data.valid_ds]
 
     def belongings(learn):
-        """What must be there again, by name, and the content of what is a list."""
+        """Return what must be restored, by name, with the content of lists."""
         held = {name: getattr(learn, name) for name in ("callbacks", "callback_fns", "path", "model_dir", "metrics")}
         return held, list(learn.callbacks), list(learn.callback_fns)
 
     def get_training_ids(learn):
-        """Token ids of all training rows, one tensor."""
+        """Return the token ids of all training rows in one tensor."""
         return learn.data.train_dl.dl.dataset.tensors[0]
 
     def drive_metric(metric, outputs, targets, sizes):
-        """What a metric says of batches of these sizes, as fastai's loop has it."""
+        """Compute a metric over batches of these sizes as fastai's loop does."""
         handler = CallbackHandler([], [metric])
         handler.on_train_begin(1, None, [metric])
         handler.on_epoch_begin()
@@ -169,17 +169,17 @@ if FASTAI_1:
         return handler.state_dict["last_metrics"][1]
 
     def get_recorded_metrics(learn):
-        """Names, and the values of each epoch."""
+        """Return the names, and the values of each epoch."""
         return learn.recorder.metrics_names, learn.recorder.metrics
 
     def get_recorded(learn):
-        """What fastai's Recorder has: the first loss, validation loss and metric by epoch, learning rates."""
+        """Return what fastai's Recorder has: the first loss, validation loss and metric by epoch, learning rates."""
         recorder = learn.recorder
         epochs = [[float(loss), float(values[0])] for loss, values in zip(recorder.val_losses, recorder.metrics)]
         return float(recorder.losses[0]), epochs, recorder.lrs
 
     def seed_loaders(learn, seed):
-        """They draw from the global generators."""
+        """Do nothing: fastai 1's loaders use the global generators."""
 
 else:
     from fastai.callback.core import Callback
@@ -210,7 +210,7 @@ else:
     ]
 
     class SpyCallback(HFCallback):
-        """Calls `look` whenever it unwraps."""
+        """A callback that calls `look` whenever it unwraps."""
 
         def __init__(self, look):
             super().__init__()
@@ -221,27 +221,27 @@ else:
             super().after_pred()
 
     class ScaledOutput(HFCallback):
-        """Changes the output by a hair."""
+        """A callback that changes the output slightly."""
 
         def after_pred(self):
             super().after_pred()
             self.learn.pred = self.learn.pred * 1.0000001
 
     def make_learner(*args, callbacks=None, **kwargs):
-        """A new tiny learner."""
+        """Make a new tiny learner."""
         return _make_learner(*args, cbs=callbacks, **kwargs)
 
     def make_saving_learner(path):
-        """A learner that writes ``models/best.pth`` and ``history.csv`` while it trains."""
+        """Make a learner that writes ``models/best.pth`` and ``history.csv`` while it trains."""
         saving = [CSVLogger(), SaveModelCallback(fname="best"), EarlyStoppingCallback(patience=5)]
         return make_learner(path=path, callbacks=[HFCallback(), *saving])
 
     def build_callback(moment, action):
-        """A callback that does `action` at one event."""
+        """Build a callback that calls `action` at one event."""
         return Callback(**{moment: lambda callback: action()})
 
     def build_output_reader(action, order):
-        """A callback that does `action` with each output, as a callback of this order sees it."""
+        """Build a callback that calls `action` with each output, as a callback of this order sees it."""
 
         class Reader(Callback):
             def after_pred(self):
@@ -251,11 +251,11 @@ else:
         return Reader()
 
     def sort_callbacks(callbacks):
-        """The order in which fastai calls them."""
+        """Sort callbacks in the order in which fastai calls them."""
         return L(callbacks).sorted("order")
 
     def build_learner(model, task="classes", loss_func=None, callbacks=None, **kwargs):
-        """A learner of any model of token ids, without a callback."""
+        """Build a learner for any model of token ids, without a callback."""
         data, loss_func = make_data(task, masked=False), loss_func or nn.CrossEntropyLoss()
         return without_progress_bar(Learner(data, model, loss_func=loss_func, cbs=callbacks, **kwargs))
 
@@ -265,32 +265,32 @@ else:
             return {"attention_mask": mask, "input_ids": ids}, target
 
     def move_to_gpu(learn):
-        """The learner, with model and batches on the GPU."""
+        """Move model and batches of the learner to the GPU, and return it."""
         learn.dls = make_data(device=torch.device("cuda"))
         learn.model.cuda()
         return learn
 
     def hand_over_dicts(learn):
-        """Let the model's inputs be a dict from now on."""
+        """Make the model's inputs a dict."""
         for loader in learn.dls.loaders:
             loader.after_batch.add(_AsDict())
             loader._n_inp = 1
 
     def get_datasets(learn):
-        """The rows to train and to validate on."""
+        """Return the rows to train and to validate on."""
         return [loader.dataset for loader in learn.dls.loaders]
 
     def belongings(learn):
-        """What must be there again, by name, and the content of what is a list."""
+        """Return what must be restored, by name, with the content of lists."""
         data = {f"dls.{name}": value for name, value in vars(learn.dls).items()}
         return {**vars(learn), **data}, list(learn.cbs), list(learn.dls.loaders)
 
     def get_training_ids(learn):
-        """Token ids of all training rows, one tensor."""
+        """Return the token ids of all training rows in one tensor."""
         return learn.dls.train.dataset.tensors[0]
 
     def drive_metric(metric, outputs, targets, sizes):
-        """What a metric says of batches of these sizes, as fastai's Recorder has it."""
+        """Compute a metric over batches of these sizes as fastai's Recorder does."""
         metric = metric if isinstance(metric, Metric) else AvgMetric(metric)
         metric.reset()
         for output, target in zip(outputs.split(sizes), targets.split(sizes)):
@@ -298,20 +298,20 @@ else:
         return metric.value
 
     def get_recorded_metrics(learn):
-        """Names, and the values of each epoch."""
+        """Return the names, and the values of each epoch."""
         names = list(learn.recorder.metric_names)[-1 - len(learn.metrics) : -1]
         return names, [list(values)[-len(names) :] for values in learn.recorder.values]
 
     def get_recorded(learn):
-        """What fastai's Recorder has: the first loss, validation loss and metric by epoch, learning rates."""
+        """Return what fastai's Recorder has: the first loss, validation loss and metric by epoch, learning rates."""
         recorder = learn.recorder
         return float(recorder.losses[0]), [list(values)[1:] for values in recorder.values], recorder.lrs
 
     def seed_loaders(learn, seed):
-        """They draw from generators of their own."""
+        """Seed the loaders, which have generators of their own."""
         learn.dls.train.rng = random.Random(seed)
 
 
 def only_on(fastai):
-    """For a test of what one fastai alone has, or does otherwise."""
+    """Mark a test of what only one fastai has, or does differently."""
     return pytest.mark.skipif(fastai != FASTAI, reason=f"only on fastai {fastai}")

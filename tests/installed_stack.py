@@ -1,10 +1,10 @@
-"""Which stack these tests run on, told by what is installed. No fastai here."""
+"""The stack these tests run on, by what is installed. Imports no fastai."""
 
 from importlib.util import find_spec
 
 
 def is_installed(module):
-    """Whether `module` is there, without importing it (its package is)."""
+    """Return whether `module` is there, without importing it (its package is)."""
     package = module.split(".")[0]
     return find_spec(package) is not None and find_spec(module) is not None
 

@@ -1,7 +1,7 @@
-"""Every message of the package as it stands in the source, and examples of how it reads: ``expected_messages.txt``.
+"""Every message of the package as in the source, and examples of how it reads: ``expected_messages.txt``.
 
-``python -m tests.message_catalogue --write`` writes that file; ``tests/test_messages.py`` holds the package to it,
-so new wording is a difference to read. Examples come from ``tests/message_triggers.py`` (errors) and from the
+``python -m tests.message_catalogue --write`` writes that file; ``tests/test_messages.py`` compares the package with
+it, so new wording shows in its diff. Examples come from ``tests/message_triggers.py`` (errors) and from the
 cases of the doctor's checks (findings); those of the fastai that is not installed stay as they were.
 """
 
@@ -30,12 +30,12 @@ PACKAGE = Path(fastai_hf_callback.__file__).parent
 GOLDEN = Path(__file__).with_name("expected_messages.txt")
 ROOT = "tests/message_catalogue.py"
 
-# What carries a message: our errors, those of Python that a room raises itself, warnings and findings.
+# What has a message: our errors, Python's that a room raises itself, warnings and findings.
 ERRORS = set(errors.__all__) | {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
 }
 CARRIERS = ERRORS | {"ArgumentTypeError", "LossNotReachedError", "UnavailableAttributeError", "warn", "Finding"}
-# An abstract method's; no user meets it.
+# An abstract method's; no user sees it.
 WITHOUT_MESSAGE = {"NotImplementedError"}
 
 HEAD = f"""\
@@ -57,7 +57,7 @@ class Site:
 
     @property
     def key(self):
-        """What it is known by in the golden file; line numbers come and go."""
+        """The site's key in the golden file, without line numbers, which change."""
         return self.room, self.function, self.kind, self.template
 
     def __str__(self):
@@ -68,7 +68,7 @@ class Site:
 
 
 def find_sites(source, room):
-    """All messages of one file, in the order of its lines, and every raise that has none."""
+    """Find all messages of one file, in the order of its lines, and every raise that has none."""
     tree, found, mute = ast.parse(source), [], []
     for function, node in _with_functions(tree):
         if isinstance(node, ast.Dict):
@@ -81,7 +81,7 @@ def find_sites(source, room):
 
 
 def collect_sites():
-    """Those of the whole package, room by room, and every raise that has none."""
+    """Collect those of the whole package, room by room, and every raise that has none."""
     found, mute = [], []
     for path in sorted(PACKAGE.rglob("*.py")):
         sites, without = find_sites(path.read_text(encoding="utf-8"), path.relative_to(PACKAGE).as_posix())
@@ -111,12 +111,12 @@ def _is_fix(node):
 
 
 def _fix_site(room, key, call):
-    """A row of a fastai's table of fixes."""
+    """Build the site of a row of a fastai's table of fixes."""
     return Site(room, "FIXES", f"Fix {key.value}", _template_of(call.args[0]), call.lineno, call.end_lineno)
 
 
 def _fix_of(call):
-    """What a finding's call says of its fix: a line, or an action's name and note."""
+    """Read the fix from a finding's call: a line, or an action's name and note."""
     action = next((keyword.value for keyword in call.keywords if keyword.arg == "action"), None)
     if action is None or not isinstance(action, ast.Call) or _name(action.func) != "Action":
         return _template_of(call.args[4]) if len(call.args) > 4 else "{}"
@@ -126,7 +126,7 @@ def _fix_of(call):
 
 
 def _template_of(node):
-    """A text as it is written; braces stand for what is filled in, with the words between which it chooses."""
+    """Return a text as it is written; braces stand for what is filled in, with the alternatives it chooses from."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -139,7 +139,7 @@ def _template_of(node):
 
 
 def _alternatives_in(node):
-    """The words of an expression that chooses between texts; of any other, none."""
+    """Return the texts that an expression chooses from; none for any other expression."""
     if isinstance(node, ast.IfExp):
         ways = [_template_of(way) if _is_text(way) else _alternatives_in(way) for way in (node.body, node.orelse)]
         return " | ".join(filter(None, ways))
@@ -151,7 +151,7 @@ def _is_text(node):
 
 
 def _has_message(node, tree):
-    """Whether a raise hands on an error, makes one with a message, or calls a function of the room that does."""
+    """Return whether a raise hands on an error, makes one with a message, or calls a function of the room that does."""
     raised = node.exc
     if raised is None or _name(raised) in WITHOUT_MESSAGE:
         return True
@@ -182,7 +182,7 @@ def _name(node):
 
 
 def messages_from(trigger, sites):
-    """What one trigger makes the package say: site -> text. Chained errors count, each at its own place."""
+    """Collect the messages of one trigger: site -> text. Chained errors count, each at its own place."""
     found = {}
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -204,7 +204,7 @@ def messages_from(trigger, sites):
 
 
 def _normalized(text):
-    """Without what differs from one checkout to the next."""
+    """Remove what differs from one checkout to the next."""
     return re.sub(r"\bline \d+", "line N", text.replace(f"{PACKAGE.parent}/", ""))
 
 
@@ -232,7 +232,7 @@ def _find_site(error, sites):
 
 
 def _matches(template, text):
-    """Whether a text can be one of a template's: the longest of its fixed parts, or of its ways, is in it."""
+    """Return whether a text can be one of a template's: the longest of its fixed parts, or of its ways, is in it."""
     parts = [part.strip() for part in re.split("[{}|]", template)]
     longest = max(parts, key=len)
     return len(longest) > 12 and any(
@@ -241,7 +241,7 @@ def _matches(template, text):
 
 
 def examples(sites):
-    """How the messages read here: site -> texts, each once, in the order of the triggers."""
+    """Collect how the messages read here: site -> texts, each once, in the order of the triggers."""
     heard = [pair for trigger in triggers() for pair in messages_from(trigger, sites).items()]
     found = defaultdict(list)
     for site, text in [*heard, *warnings_of_text_data(sites), *findings(sites), *explanations(sites), *fixes(sites)]:
@@ -251,7 +251,7 @@ def examples(sites):
 
 
 def triggers():
-    """Those of the core, and those of the fastai that is here."""
+    """Return the triggers of the core and of the installed fastai."""
     from tests.message_triggers import TRIGGERS
 
     room = _installed_fastai_room()
@@ -266,7 +266,7 @@ def _installed_fastai_room():
 
 
 def all_findings():
-    """The check and the findings of each of the checks' cases, with the name of an action as its fix."""
+    """Yield the check and the findings of each of the checks' cases, with the name of an action as its fix."""
     from fastai_hf_callback.diagnosis.fixes import resolve_fix
     from tests.diagnosis.checks.test_checks import CASES, findings_of
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
@@ -278,7 +278,7 @@ def all_findings():
 
 
 def findings(sites):
-    """How the findings of the checks' cases read."""
+    """Collect how the findings of the checks' cases read."""
     for case, found in all_findings():
         for finding in found:
             site = next(
@@ -299,7 +299,7 @@ def findings(sites):
 
 
 def warnings_of_text_data(sites):
-    """What `text_data` warns of."""
+    """Collect the warnings of `text_data`."""
     from tests.message_triggers import WARNED_READS
 
     for site in sites:
@@ -308,7 +308,7 @@ def warnings_of_text_data(sites):
 
 
 def explanations(sites):
-    """What every known failure means, and what it says of an error of our own."""
+    """Collect what every known failure means, and the explanation of an error of our own."""
     from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
     from fastai_hf_callback.diagnosis.fixes import resolve_fix
 
@@ -320,7 +320,7 @@ def explanations(sites):
 
 
 def fixes(sites):
-    """How the rows of this fastai's table read, with the arguments and notes of the findings that name them."""
+    """Collect how the rows of this fastai's table read, with arguments and notes of the findings that name them."""
     from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
     from fastai_hf_callback.diagnosis.fixes import resolve_fix
 
@@ -339,7 +339,7 @@ def fixes(sites):
 
 
 def render_golden(sites, said):
-    """The golden file's text."""
+    """Render the golden file's text."""
     lines = [HEAD]
     room = None
     for site in sites:
@@ -365,7 +365,7 @@ def _wrapped(text, indent):
 
 
 def read(text):
-    """The golden file's examples: key -> texts."""
+    """Read the golden file's examples: key -> texts."""
     found, room = {}, None
     for block in text.split("\n\n"):
         head, *rest = [line for line in block.splitlines() if line] or [""]
@@ -380,7 +380,7 @@ def read(text):
 
 
 def merge_examples(sites, here, before):
-    """Examples by key: those made here, and of sites that this stack cannot reach those there were."""
+    """Merge examples by key: those made here, and the earlier ones of sites that this stack cannot reach."""
     return {
         site.key: [" ".join(text.split()) for text in here.get(site, [])] or before.get(golden_key(site), [])
         for site in sites
@@ -388,7 +388,7 @@ def merge_examples(sites, here, before):
 
 
 def golden_key(site):
-    """A site's key in the golden file."""
+    """Return a site's key in the golden file."""
     return (*site.key[:3], " ".join(site.template.split()))
 
 

@@ -1,7 +1,7 @@
-"""What makes the package say each of its errors and warnings, room by room; for ``tests/message_catalogue.py``.
+"""Triggers of every error and warning of the package, room by room; for ``tests/message_catalogue.py``.
 
-Every trigger is a function without arguments, called in an empty folder. What the fastai rooms
-say stands in ``message_triggers.py`` of ``tests/fastai1`` and ``tests/fastai2``.
+Every trigger is a function without arguments, called in an empty folder. Those of the fastai rooms
+are in ``message_triggers.py`` of ``tests/fastai1`` and ``tests/fastai2``.
 """
 
 from importlib.util import find_spec
@@ -46,7 +46,7 @@ def said(*triggers):
 
 
 def written(name, content):
-    """A file with this content in the current folder."""
+    """Write a file with this content in the current folder."""
     Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return name
 
@@ -58,7 +58,7 @@ FACTORIES = "number = 3\ndef takes(one): ...\ndef nothing(): return None\n"
 
 
 def run_command_line(line):
-    """What the command line says of its arguments; it never gets to work."""
+    """Run the command line on arguments that it refuses before any work."""
     from fastai_hf_callback.cli.arguments import build_parser
     from fastai_hf_callback.cli.main import COMMANDS
 
@@ -98,7 +98,7 @@ said(
 
 
 def make_bert(n_outputs=2):
-    """A tiny BERT of whichever library is here."""
+    """Make a tiny BERT of the installed library."""
     return (tiny_model if find_spec("pytorch_transformers") else tiny_transformers_model)("bert", n_outputs)
 
 
@@ -115,7 +115,7 @@ said(
 
 
 class NoPadding(nn.Module):
-    """A classifier whose config knows no padding id, as GPT-2's."""
+    """A classifier whose config has no padding id, like GPT-2's."""
 
     num_labels, config = 2, SimpleNamespace(pad_token_id=None)
 
@@ -133,7 +133,7 @@ class Takes(nn.Module):
 
 
 class TakesMask(nn.Module):
-    """A model that takes a mask and names no padding id."""
+    """A model that takes a mask and has no padding id."""
 
     config = SimpleNamespace()
 
@@ -202,7 +202,7 @@ said(
 
 
 def other_start(**changes):
-    """A patched arm that does not begin as the callback arm does."""
+    """Make a patched arm that does not begin as the callback arm does."""
     patched = make_trace("patched")
     for name, value in changes.items():
         setattr(patched, name, value)
@@ -228,7 +228,7 @@ said(
 
 
 def table(content, text="text", labels=("kind",)):
-    """A CSV, read as the command line asks."""
+    """Read a CSV as the command line does."""
     file = CsvFile(written("data.csv", content), on_command_line=True)
     return read_examples(file, file, text, list(labels), allow_blank=False)
 
@@ -255,7 +255,7 @@ said(
 
 
 def frame(**columns):
-    """Six rows; a column given as None is left out."""
+    """Make six rows; a column given as None is left out."""
     import pandas
 
     held = {
@@ -270,19 +270,19 @@ def frame(**columns):
 
 
 def examples(train=None, valid=None, text="text", labels="label", **kwargs):
-    """`read_examples` of frames where nothing else is given."""
+    """Call `read_examples`, with frames where nothing else is given."""
     train = frame() if train is None else train
     return read_examples(train, frame(text=list("UVWXYZ")) if valid is None else valid, text, labels, **kwargs)
 
 
 def half_a_character():
-    """A frame whose first text ends in a lone surrogate, which pandas' own str columns cannot hold."""
+    """Make a frame whose first text ends in a lone surrogate, which pandas' own str columns cannot hold."""
     held = frame()
     return held.assign(text=held.text.astype(object).where(held.text != "u", "half \ud83d"))
 
 
 def words(**columns):
-    """Four rows of words and their labels."""
+    """Make four rows of words and their labels."""
     import pandas
 
     return pandas.DataFrame(
@@ -295,7 +295,7 @@ def words(**columns):
 
 
 def read_token_labels(train=None, text="words", labels="tags", **kwargs):
-    """The same for a label per word."""
+    """Read examples with a label per word."""
     train = words() if train is None else train
     return read_examples(train, train.iloc[:2], text, labels, **kwargs)
 
@@ -349,7 +349,7 @@ said(
 
 
 class Hub:
-    """As much of a Hugging Face dataset as tells that it is one."""
+    """An object with just enough of a Hugging Face dataset to be taken for one."""
 
     features = {}
 
@@ -358,7 +358,7 @@ class Hub:
 
 
 def make_questions(**columns):
-    """Two questions, their contexts and answers."""
+    """Make two questions, their contexts and answers."""
     import pandas
 
     return pandas.DataFrame(
@@ -373,7 +373,7 @@ def make_questions(**columns):
 
 
 def questions(labels=("answer",), classes=None, **columns):
-    """The same, read."""
+    """Read two questions, their contexts and answers."""
     held = make_questions(**columns)
     return read_examples(
         held, held, "question", list(labels), text_pair="context", task="question-answering", classes=classes
@@ -391,7 +391,7 @@ said(
     lambda: questions(labels=("answer", "place"), place=[4, 4]),
 )
 
-# What is told of rows that are unusual and no error.
+# Warnings about rows that are unusual but not an error.
 WARNED_READS = [
     lambda: examples(frame(text=["", " ", "c", "d", "e", "f"])),
     lambda: examples(frame(second=["", *"bcdef"]), frame(text=list("abcdef"), second=["x"] * 6), text_pair="second"),
@@ -403,19 +403,19 @@ WARNED_READS = [
 
 
 def make_tokenizer(limit=64):
-    """A tiny tokenizer of whichever library is here."""
+    """Make a tiny tokenizer of the installed library."""
     made = (slow_tokenizer if find_spec("pytorch_transformers") else fast_tokenizer)(".")
     made.max_len = made.model_max_length = limit
     return made
 
 
 def encode_texts(texts, pairs=None, max_length=8, **kwargs):
-    """Texts, encoded."""
+    """Encode texts."""
     return TextEncoder(make_tokenizer(), max_length, **kwargs).encode(texts, pairs)
 
 
 def make_collator(**kwargs):
-    """What `text_data` predicts with."""
+    """Make the collator that `text_data` predicts with."""
     return TextCollator(TextEncoder(make_tokenizer(), 8), **kwargs)
 
 
@@ -443,19 +443,19 @@ said(
 
 
 def folder(name, config):
-    """A model's folder with this config and nothing else."""
+    """Make a model's folder with this config and nothing else."""
     Path(name).mkdir(exist_ok=True)
     written(f"{name}/config.json", config)
     return name
 
 
 def passages(max_length=16, make=None):
-    """What encodes questions and contexts."""
+    """Make the encoder of questions and contexts."""
     return QACollator(TextEncoder((make or fast_tokenizer)("."), max_length))
 
 
 def cut_off():
-    """An answer beyond the room for its context."""
+    """Encode an answer beyond the room for its context."""
     collator, context = passages(8), "the fox sees the owl here often and the wren hides"
     collator.report_truncated_answers(collator.encode_texts([("the fox", context)]), [(40, 44)], "train")
 
@@ -482,9 +482,9 @@ said(
     lambda: _detect_architecture(folder("unknown", '{"model_type": "spam"}')),
 )
 
-# -- what nobody says here -----------------------------------------------------------------------------------------
+# -- messages without a trigger ------------------------------------------------------------------------------------
 
-# Room, how the message begins, and where it is tested or why it cannot be had without taking a library away.
+# Room, how the message begins, and where it is tested or why it cannot occur unless a library is removed.
 UNTRIGGERED = [
     ("__init__.py", "No fastai is installed", "tests/test_architecture.py"),
     ("__init__.py", "{} is not there", "tests/test_contributing.py: a room that has been begun"),

@@ -2,8 +2,8 @@
 
     python -m tests.mutants [NAME ...]
 
-Each is made in a copy of the tree, and the test files named beside it are run there; a mutant that they
-do not notice is a hole in the tests. Not part of the suite: it takes a few minutes.
+Each is made in a copy of the tree, and the test files named next to it are run there; a mutant that they
+do not catch is a gap in the tests. Not part of the suite: it takes a few minutes.
 """
 
 import os
@@ -531,13 +531,13 @@ def main(names) -> int:
 
 
 def is_of_this_stack(mutant: Mutant) -> bool:
-    """Whether the mutant lies where the installed fastai, or both, can see it."""
+    """Return whether the mutant is in code of the installed fastai, or of both."""
     rooms = {room for room in ("fastai1", "fastai2") if room in mutant.file + mutant.tests}
     return rooms <= {"fastai1" if FASTAI_1 else "fastai2"}
 
 
 def is_caught(mutant: Mutant) -> bool:
-    """Whether the tests fail on the mutant."""
+    """Return whether the tests fail on the mutant."""
     with tempfile.TemporaryDirectory() as folder:
         for part in (PACKAGE, "tests"):
             shutil.copytree(str(ROOT / part), str(Path(folder) / part), ignore=shutil.ignore_patterns("__pycache__"))

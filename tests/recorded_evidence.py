@@ -1,4 +1,4 @@
-"""What a healthy run looks like to the doctor, recorded; and the same with single figures changed. No torch here."""
+"""Recorded evidence of a healthy run, and the same with single figures changed. Imports no torch."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ PARTS = (
 
 
 def healthy():
-    """A three-class BERT that learns; no figure of it is near a limit."""
+    """Return the evidence of a three-class BERT that learns; none of its figures is near a limit."""
     return Evidence(
         wiring=Wiring(hf_callback=True),
         graph=Graph(
@@ -162,8 +162,10 @@ def healthy():
 
 
 def evidence_with(**changes):
-    """:func:`healthy` with changes: ``graph__trainable=0`` for a figure, ``graph=None`` for a whole part; ``metric__``
-    is the one metric's."""
+    """Change :func:`healthy`: ``graph__trainable=0`` sets a figure, ``graph=None`` a whole part.
+
+    ``metric__`` is the prefix of the only metric's figures.
+    """
     evidence = healthy()
     for name, value in changes.items():
         part, _, figure = name.partition("__")

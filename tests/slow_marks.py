@@ -1,10 +1,10 @@
-"""What of a parametrised test runs in ``make quick``."""
+"""Marks for the cases of a parametrised test that ``make quick`` leaves out."""
 
 import pytest
 
 
 def mark_slow_after(n, values):
-    """The first `n` values; the others are marked slow and run in ``make test`` alone."""
+    """Return the values, those after the first `n` marked slow: they run only in ``make test``."""
     return [
         value if i < n else pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
         for i, value in enumerate(values)

@@ -1,4 +1,4 @@
-"""The rooms: who may import whom, no side effects, no clash of names; and proof that these checks can fail.
+"""The architecture: which room may import which, no side effects, no clash of names; and that these tests can fail.
 
 ``python -m tests.test_architecture`` prints the rooms, their arrows and their circles.
 """
@@ -19,7 +19,7 @@ PACKAGE = Path(fastai_hf_callback.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 430
 
-# What the core must do without until it is used, and what it must always do without.
+# What the core must not import until it is used, and what it must never import.
 HEAVY = {
     "fastai",
     "pytorch_transformers",
@@ -51,7 +51,7 @@ every_core_file = pytest.mark.parametrize("path", CORE, ids=name_of)
 
 
 def imports(source, module_level_only):
-    """Top-level names of the modules that `source` imports; relative ones begin with a dot."""
+    """Return top-level names of the modules that `source` imports; relative ones begin with a dot."""
     waiting, found = [ast.parse(source)], set()
     while waiting:
         node = waiting.pop()
@@ -244,7 +244,7 @@ def test_a_circle_is_seen():
 
 
 def run(code):
-    """The lines that a fresh interpreter prints; it must not fail."""
+    """Run code in a new interpreter, which must not fail, and return the lines it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], cwd=str(PACKAGE.parent), text=True, capture_output=True
     )
@@ -355,7 +355,7 @@ def test_the_room_is_that_of_the_fastai_that_is_installed(there, said):
 
 
 def test_the_fastai_rooms_are_twins():
-    """What stands in ``fastai2/`` stands in ``fastai1/`` under the same name."""
+    """Modules of ``fastai2/`` exist in ``fastai1/`` under the same name."""
     ours, twins = (
         {path.relative_to(PACKAGE / room).as_posix() for path in (PACKAGE / room).rglob("*.py")}
         for room in ("fastai2", "fastai1")
@@ -382,7 +382,7 @@ def test_every_mutant_can_be_made(mutant):
 
 
 def test_nothing_directly_under_the_package_bears_a_public_name():
-    """A module ``compare`` and a lazy ``fastai_hf_callback.compare`` would fight for one attribute."""
+    """A module ``compare`` and a lazy ``fastai_hf_callback.compare`` would be the same attribute."""
     names = {path.stem for path in PACKAGE.iterdir()}
     assert not names & set(fastai_hf_callback.__all__)
 

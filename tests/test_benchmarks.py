@@ -1,4 +1,4 @@
-"""docs/evidence/benchmarks.md holds what was measured, and what is made of the figures is right."""
+"""docs/evidence/benchmarks.md holds what was measured, and what is computed from the figures is right."""
 
 import copy
 import sys
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def benchmarks(monkeypatch):
-    """The benchmark's own modules, for as long as a test lasts."""
+    """Import the benchmark's own modules for one test."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield
@@ -64,5 +64,5 @@ def test_noise_is_that_of_a_median_and_grows_with_the_figures_spread(benchmarks)
 
     narrow, wide = ([1 + spread * step for step in range(-10, 11)] for spread in (0.001, 0.01))
     assert noise([1.0] * 9) == 0
-    assert 0 < noise(narrow) < 0.01  # the ratios reach to 0.01 from 1, their median does not
+    assert 0 < noise(narrow) < 0.01  # the ratios are up to 0.01 away from 1, their median is not
     assert noise(wide) == pytest.approx(10 * noise(narrow))

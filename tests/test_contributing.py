@@ -1,4 +1,4 @@
-"""The worked examples of CONTRIBUTING.md do what it says: followed here to the letter, in a copy of the package."""
+"""The worked examples of CONTRIBUTING.md, followed to the letter in a copy of the package: they do what it says."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ def blocks(heading):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the package and of what its tests need."""
+    """Copy the package and what its tests need."""
     shutil.copytree(
         str(ROOT / "fastai_hf_callback"),
         str(tmp_path / "fastai_hf_callback"),
@@ -65,7 +65,7 @@ def test_an_architecture_is_added_and_equal(monkeypatch):
 
 def test_a_fastai_gets_a_room(copy):
     told, callback = blocks("A new fastai")
-    (copy / "fastai").mkdir()  # one that has what the text says, and nothing else
+    (copy / "fastai").mkdir()  # one that has what the text names, and nothing else
     for name in ("__init__.py", "training.py"):
         (copy / "fastai" / name).write_text("", encoding="utf-8")
     ask = "from fastai_hf_callback import HFCallback; print(HFCallback.__module__)"

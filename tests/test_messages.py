@@ -1,6 +1,6 @@
-"""Every error, warning and finding of the package, word for word: ``tests/expected_messages.txt`` holds them.
+"""Every error, warning and finding of the package, word for word, as in ``tests/expected_messages.txt``.
 
-After new wording: ``python -m tests.message_catalogue --write`` on fastai 1 and on fastai 2, then read what differs.
+After new wording: ``python -m tests.message_catalogue --write`` on fastai 1 and on fastai 2, then read the diff.
 """
 
 import re
@@ -20,7 +20,7 @@ ADVICE = re.compile(
     r"do by hand|train longer|look|install|(its|the) columns (of \w+ )?are|see \S+ --help)\b",
     re.I,
 )
-# Messages that only hand on another's, or that another's quotes.
+# Messages that only pass on another's, or that another's quotes.
 HANDED_ON = {
     ("cli/main.py", "_detect_fastai"),
     ("comparison/comparison.py", "check"),
@@ -35,14 +35,14 @@ HANDED_ON = {
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
-    """How the messages read here."""
+    """Return how the messages read here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("said"))
         return messages.examples(SITES)
 
 
 def difference(found, wanted):
-    """The two texts' lines that differ, as a diff."""
+    """Return the lines in which the two texts differ, as a diff."""
     import difflib
 
     return "\n".join(
@@ -56,7 +56,7 @@ def difference(found, wanted):
 
 
 def test_every_message_is_written_as_it_was():
-    """Without running anything: what is new, gone or worded otherwise."""
+    """Without running anything: what is new, missing or worded differently."""
     now, then = (
         "\n".join(" | ".join(key) for key in keys)
         for keys in (dict.fromkeys(map(messages.golden_key, SITES)), messages.read(GOLDEN))

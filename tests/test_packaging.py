@@ -1,4 +1,4 @@
-"""The locks, the extras, the hooks and the workflows name the same things; no fastai here."""
+"""The locks, the extras, the hooks and the workflows name the same versions and commands; imports no fastai."""
 
 import re
 import sys
@@ -23,7 +23,7 @@ def read(name):
 
 
 def pins(stack):
-    """Name -> version of each line of a lock, the names as pip compares them."""
+    """Read name -> version of each line of a lock, the names as pip compares them."""
     lines = re.findall(r"^([\w.-]+)==(\S+)$", read(f"constraints/{stack}.txt"), flags=re.M)
     return {plain(name): version for name, version in lines}
 

@@ -1,7 +1,7 @@
-"""README is short, and its Python runs as it stands there, on the fastai that it names, in a process of its own.
+"""README is short, and its Python runs as it is printed, on the fastai that it names, in a process of its own.
 
-The models that its first example names are answered offline: from a local cache, laid out as the Hub's client and
-pytorch-transformers lay out theirs, that holds a tiny BERT.
+The models that its first example names are loaded offline, as a tiny BERT from a local cache in the layout of the
+Hub's client and of pytorch-transformers.
 """
 
 import os
@@ -37,7 +37,7 @@ print("frozen", sum(not p.requires_grad for p in learn.model.parameters()))
 
 
 def prose():
-    """README without its code and its comments."""
+    """Return README without its code and its comments."""
     without_code = re.sub(r"^```.*?^```", "", TEXT, flags=re.S | re.M)
     return re.sub(r"<!--.*?-->", "", without_code, flags=re.S)
 
@@ -72,7 +72,7 @@ def anchors_of(path):
 
 @pytest.fixture
 def block(tmp_path):
-    """A file with the first example of this fastai, as it stands."""
+    """Write a file with the first example of this fastai, unchanged."""
     path = tmp_path / "block.py"
     path.write_text(QUICK_START[1 if FASTAI_1 else 2], encoding="utf-8")
     return path
@@ -80,7 +80,7 @@ def block(tmp_path):
 
 @pytest.fixture
 def offline(tmp_path):
-    """An environment without a network, whose caches hold the models that the example names."""
+    """Return an environment without a network, whose caches hold the models that the example names."""
     name = re.search(r'^name = "(.+)"$', QUICK_START[1 if FASTAI_1 else 2], flags=re.M)[1]
     hub, cache = tmp_path / "hf", tmp_path / "cache"
     fill_cache(cache, name) if FASTAI_1 else fill_hub(hub, name)
@@ -89,14 +89,14 @@ def offline(tmp_path):
         "HF_HOME": str(hub),
         "HF_HUB_OFFLINE": "1",
         "PYTORCH_TRANSFORMERS_CACHE": str(cache),
-        "https_proxy": "http://127.0.0.1:9",  # nobody listens there: what is not in the cache fails at once
+        "https_proxy": "http://127.0.0.1:9",  # no server there: what is not in the cache fails at once
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
 
 
 def fill_hub(hub, name):
-    """The layout of huggingface_hub: a commit's files, and a branch that points to it."""
+    """Fill a cache in the layout of huggingface_hub: a commit's files, and a branch that points to it."""
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
     repository = hub / "hub" / f"models--{name.replace('/', '--')}"
@@ -111,7 +111,7 @@ def fill_hub(hub, name):
 
 
 def fill_cache(cache, name):
-    """The layout of pytorch-transformers: a file a URL, called by its hash."""
+    """Fill a cache in the layout of pytorch-transformers: one file per URL, named by its hash."""
     from pytorch_transformers import BertConfig, BertForSequenceClassification
 
     model = cache / "model"

@@ -1,4 +1,4 @@
-"""Tiny real models of real Hugging Face classes, and what the core's tests share. No fastai here."""
+"""Tiny models of real Hugging Face classes, and what the core's tests share. Imports no fastai."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields
@@ -16,12 +16,12 @@ WITHOUT_MASK = ("gpt2", "transfoxl")  # their forward in pytorch-transformers 1.
 
 
 def tiny_transformers_model(name, n_outputs=2, head="SequenceClassification"):
-    """A transformers 5 model of `name`, two layers, 16 wide."""
+    """Make a transformers 5 model of `name`, two layers, 16 wide."""
     return _build_transformers_model(name, n_outputs, head)
 
 
 def tiny_model(name, n_outputs=2, **config):
-    """A pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
+    """Make a pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
     if name.endswith(" of transformers 5"):
         return _build_transformers_model(name.split()[0], n_outputs)
     library = pytest.importorskip("pytorch_transformers")
@@ -130,7 +130,7 @@ _SIZES = {
 
 
 class LastTokenHead(nn.Module):
-    """A head for models that come without one; its output stays the kind its body returns, logits first."""
+    """A head for models without one; its output is of the kind its body returns, logits first."""
 
     def __init__(self, body, width, n_outputs):
         super().__init__()
@@ -149,13 +149,13 @@ def _configure(settings, n_outputs, config):
 
 
 def padded(*lengths):
-    """A batch of rows of these lengths, padded on the right, and its mask."""
+    """Make a batch of rows of these lengths, padded on the right, and its mask."""
     mask = (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
     return ids(len(lengths), max(lengths)) * mask + PAD * (1 - mask), mask
 
 
 def ids(rows=4, length=6):
-    """Token ids without padding, int64, ``(rows, length)``."""
+    """Make token ids without padding, int64, ``(rows, length)``."""
     return torch.randint(5, VOCAB, (rows, length))
 
 
@@ -163,8 +163,10 @@ def ids(rows=4, length=6):
 
 
 class OutputLike(OrderedDict):
-    """transformers' ``ModelOutput`` without transformers: a dataclass, and a dict of what is not None that
-    also counts positions."""
+    """transformers' ``ModelOutput`` without transformers.
+
+    A dataclass, and a dict of what is not None that can be indexed by position, too.
+    """
 
     def __post_init__(self):
         for part in fields(self):
@@ -197,7 +199,7 @@ def make_trace(
     n_targets=100,
     base_rates=None,
 ):
-    """A run of two steps an epoch, written by hand; `valid` and `accuracy` begin before the first step."""
+    """Make a run of two steps an epoch, written by hand; `valid` and `accuracy` begin before the first step."""
     epochs = [Epoch(0, i, v, {"accuracy": a}) for i, (v, a) in enumerate(zip(valid[1:], accuracy[1:]))]
     steps = [Step(0, i // 2, i % 2, loss, 1.0 + i, (1e-3, 1e-4)) for i, loss in enumerate(losses)]
     return Trace(
@@ -216,6 +218,6 @@ def make_trace(
 
 
 def make_broken_trace(**kwargs):
-    """The null: nothing but weight decay moved a weight."""
+    """Make the null: only weight decay moved a weight."""
     still = dict(losses=(0.9, 0.9, 0.9, 0.9), valid=(0.8, 0.8, 0.8), accuracy=(0.5, 0.5, 0.5), weights="decayed")
     return make_trace("broken", **{**still, **kwargs})

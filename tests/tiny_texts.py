@@ -1,4 +1,4 @@
-"""Made-up texts with every kind of label, and tiny tokenizers for them. No fastai here."""
+"""Made-up texts with every kind of label, and tiny tokenizers for them. Imports no fastai."""
 
 import os
 import random
@@ -18,7 +18,7 @@ COLUMNS = ("animal", "plant", "plural")
 
 
 def write_vocabulary(folder):
-    """`folder`/vocab.txt, as a BERT tokenizer reads it; whole at any moment, for processes that share a folder."""
+    """Write `folder`/vocab.txt for a BERT tokenizer; atomically, for processes that share a folder."""
     path, own = Path(folder) / "vocab.txt", Path(folder) / f"vocab-{os.getpid()}.txt"
     own.write_text("\n".join(VOCABULARY), encoding="utf-8")
     os.replace(str(own), str(path))
@@ -26,17 +26,17 @@ def write_vocabulary(folder):
 
 
 def slow_tokenizer(folder):
-    """pytorch-transformers' BertTokenizer of `VOCAB` ids."""
+    """Make pytorch-transformers' BertTokenizer with `VOCAB` ids."""
     return pytest.importorskip("pytorch_transformers").BertTokenizer(write_vocabulary(folder))
 
 
 def fast_tokenizer(folder):
-    """transformers' BertTokenizerFast of the same ids."""
+    """Make transformers' BertTokenizerFast with the same ids."""
     return pytest.importorskip("transformers").BertTokenizerFast(write_vocabulary(folder))
 
 
 def frame(rows=60, seed=0, longest=14):
-    """A DataFrame with a column for each task."""
+    """Make a DataFrame with a column for each task."""
     pandas = pytest.importorskip("pandas")
     draw = random.Random(seed)
     every = [word + ending for word in ANIMALS + PLANTS + OTHERS for ending in ("", "", "s")]
@@ -60,7 +60,7 @@ def frame(rows=60, seed=0, longest=14):
 
 
 def answer_in(words):
-    """The word in the middle as SQuAD writes an answer."""
+    """Return the word in the middle as SQuAD writes an answer."""
     middle = len(words) // 2
     return {"text": [words[middle]], "answer_start": [len(" ".join(words[:middle])) + 1]}
 

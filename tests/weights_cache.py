@@ -38,7 +38,7 @@ def _version_of(library):
 
 
 def _write(weights, path):
-    """At once: another process may look for it meanwhile."""
+    """Write the file atomically: another process may look for it meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
     torch.save(weights, str(part))
