@@ -114,7 +114,7 @@ def check_foreign_special_tokens(evidence: Evidence) -> Optional[Finding]:
             figures,
             action=Action("no-special-tokens"),
         )
-    # A vocabulary keeps its special tokens together: the unknown token stands below the first token's id (BERT's and
+    # A vocabulary keeps its special tokens together: the unknown token is below the first token's id (BERT's and
     # similar models'), or is one of the first four (RoBERTa's <s> is 0 and <unk> 3, DeBERTa's 1 and 3).
     if inputs.first_token is None or inputs.top_token is None or inputs.top_token > max(inputs.first_token, 3):
         return None

@@ -171,7 +171,7 @@ def _is_auc(metric: MetricEvidence) -> bool:
 
 
 def _allows_auc(evidence: Evidence) -> bool:
-    """Return whether these targets have an AUC: of classes and columns of 0 and 1, of no number and no word."""
+    """Return whether these targets have an AUC: classes and columns of 0 and 1 do, numbers and words do not."""
     return evidence.labels is None or evidence.labels.kind in ("classes", "labels")
 
 
