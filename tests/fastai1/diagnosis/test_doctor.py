@@ -12,6 +12,7 @@ from tests.tiny_models import tiny_model
 
 
 def test_as_callback_fns_it_is_found_on_the_learner():
+    torch.manual_seed(0)  # in other orders eight rows may begin alike by chance, which the doctor takes for padding
     learn = make_learner(callback_fns=[Doctor])
     assert not hasattr(learn, "doctor")
     learn.fit(1, 1e-3)
