@@ -326,7 +326,8 @@ def fixes(sites):
 
     room = _installed_fastai_room()
     table = import_module(f"fastai_hf_callback.{room}.diagnosis.fixes").FIXES if room else {}
-    rows = {site.kind: site for site in sites if site.room == f"{room}/diagnosis/fixes.py"}
+    tables = ("diagnosis/fixes.py", f"{room}/diagnosis/fixes.py")  # what both fastais share, and this one's own
+    rows = {site.kind: site for site in sites if site.room in tables}
     failures = [build_finding(cause, "what was said") for cause in REASONS]
     found = [finding for _, found in all_findings() for finding in found] + failures
     lines = [(f.action.name, resolve_fix(f, table).fix) for f in found if f.action and f.action.name in table]

@@ -6,11 +6,11 @@ Imports numpy and torch. ``fastaiN/demo.py`` adds its Hugging Face library and i
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, ContextManager, List, Sequence, Tuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from fastai_hf_callback.data.batches.padding import pad_rows
@@ -22,18 +22,19 @@ from .comments import LABELS, make_comments
 
 __all__ = [
     "BATCH_SIZE",
-    "LR",
     "MAX_LEN",
+    "THRESHOLD",
     "DEMO_INTRO",
     "RECIPE_INTRO",
-    "build_article_datasets",
     "fit_demo",
     "build_demo_examples",
     "left_pad_collate",
     "build_tiny_bert",
+    "train_article_recipe",
 ]
 
 N_COMMENTS, MAX_LEN, BATCH_SIZE, EPOCHS, LR, SEED = 2000, 64, 32, 3, 3e-3, 0
+THRESHOLD = 0.25  # the article's
 
 # Both Hugging Face libraries use these names.
 BERT_SIZES = {
@@ -126,7 +127,32 @@ class _TokenIdDataset(Dataset):
         return self.rows[i], self.targets[i]
 
 
-def build_article_datasets(examples: LabeledSplits, tokenizer: Any) -> Tuple[Dataset, Dataset]:
+def train_article_recipe(
+    build_pretrained: Callable[[LabeledSplits], Pretrained],
+    make_learner: Callable[[Dataset, Dataset, nn.Module], Any],
+    no_progress: Callable[[Any], ContextManager[Any]],
+) -> Any:
+    """Train a learner for one epoch, fed as the article's was, on the bare model.
+
+    Parameters
+    ----------
+    build_pretrained : callable
+        ``build_pretrained(examples)``.
+    make_learner : callable
+        ``make_learner(train, valid, model)``, whose batches ``left_pad_collate`` makes.
+    no_progress : callable
+        This fastai's.
+    """
+    examples = build_demo_examples()
+    source = build_pretrained(examples)
+    train, valid = _build_article_datasets(examples, source.tokenizer)
+    learn = make_learner(train, valid, source.make_model(len(LABELS)))
+    with no_progress(learn):
+        learn.fit_one_cycle(1, LR)
+    return learn
+
+
+def _build_article_datasets(examples: LabeledSplits, tokenizer: Any) -> Tuple[Dataset, Dataset]:
     """Return training and validation rows, each (ids, target), for batches made by ``left_pad_collate``."""
     encoder = TextEncoder(tokenizer, MAX_LEN)
     train, valid = (

@@ -4,11 +4,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional
 
 from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.utils.protocols import LearnerLike
 
-__all__ = ["Fix", "FixTable", "read_code", "resolve_fix"]
+__all__ = ["Fix", "FixTable", "build_shared_fixes", "read_code", "resolve_fix"]
 
 
 class Fix(NamedTuple):
@@ -40,6 +41,29 @@ def resolve_fix(finding: Finding, fixes: Optional[FixTable]) -> Finding:
     fix = fixes[action.name]
     function = None if fix.apply is None else partial(fix.apply, **action.arguments)
     return replace(finding, fix=action.comment_on(fix.line.format(**action.arguments)), fix_function=function)
+
+
+def build_shared_fixes(
+    restore_loop: Callable[..., Any],
+    unfreeze: Callable[..., Any],
+    set_weight_decay: Callable[..., Any],
+    auc_metric: Callable[[], Any],
+) -> Dict[str, Fix]:
+    """Build the rows whose lines are the same on both fastais."""
+    return {
+        "restore-loop": Fix(
+            "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none unwraps; or restart the "
+            "kernel without the patch",
+            restore_loop,
+        ),
+        "unfreeze": Fix("learn.unfreeze()", unfreeze),
+        "set-weight-decay": Fix("learn.wd = {wd}", set_weight_decay),
+        "add-auc-metric": Fix("learn.metrics.append(ColumnwiseAUC())", partial(_add_metric, auc_metric)),
+    }
+
+
+def _add_metric(make_metric: Callable[[], Any], learn: LearnerLike) -> None:
+    learn.metrics = [*learn.metrics, make_metric()]
 
 
 def read_code(module: ModuleType, *names: str) -> CodeType:

@@ -7,14 +7,14 @@ from fastai.basic_data import DataBunch
 from fastai.train import Learner  # which gives it fit_one_cycle
 from pytorch_transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 from torch import nn
+from torch.utils.data import Dataset
 
 from fastai_hf_callback.data.tables.examples import LabeledSplits
-from fastai_hf_callback.demo.comments import LABELS
+from fastai_hf_callback.demo import setup
 from fastai_hf_callback.demo.setup import (
     BATCH_SIZE,
-    LR,
     MAX_LEN,
-    build_article_datasets,
+    THRESHOLD,
     build_demo_examples,
     build_tiny_bert,
     left_pad_collate,
@@ -24,7 +24,7 @@ from fastai_hf_callback.model.metrics import accuracy_thresh
 from fastai_hf_callback.model.pretrained import Pretrained
 
 from .callback import HFCallback
-from .learner_factory import THRESHOLD, build_learner_factory
+from .learner_factory import build_learner_factory
 
 __all__ = ["build_demo_factory", "train_article_recipe"]
 
@@ -37,20 +37,13 @@ def build_demo_factory() -> Callable[[], Learner]:
 
 def train_article_recipe() -> Learner:
     """Train a learner on the article's batches and the bare model for one epoch, and return it."""
-    examples = build_demo_examples()
-    source = _build_pretrained(examples)
-    train, valid = build_article_datasets(examples, source.tokenizer)
+    return setup.train_article_recipe(_build_pretrained, _make_article_learner, no_progress)
+
+
+def _make_article_learner(train: Dataset, valid: Dataset, model: nn.Module) -> Learner:
     data = DataBunch.create(train, valid, bs=BATCH_SIZE, num_workers=0, no_check=True, collate_fn=left_pad_collate)
-    learn = Learner(
-        data,
-        source.make_model(len(LABELS)),
-        loss_func=nn.BCEWithLogitsLoss(),
-        callbacks=[HFCallback()],
-        metrics=[partial(accuracy_thresh, thresh=THRESHOLD)],
-    )
-    with no_progress(learn):
-        learn.fit_one_cycle(1, LR)
-    return learn
+    metrics = [partial(accuracy_thresh, thresh=THRESHOLD)]
+    return Learner(data, model, loss_func=nn.BCEWithLogitsLoss(), callbacks=[HFCallback()], metrics=metrics)
 
 
 def _build_pretrained(examples: LabeledSplits) -> Pretrained:

@@ -8,6 +8,7 @@ from fastai.metrics import accuracy, mean_absolute_error
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import LabeledSplits
+from fastai_hf_callback.demo.setup import THRESHOLD
 from fastai_hf_callback.fastai1.data.dataset import TextProcessor
 from fastai_hf_callback.fastai1.data.text_data import build_text_loaders
 from fastai_hf_callback.model.metrics import accuracy_thresh
@@ -19,7 +20,6 @@ from .metrics import ColumnwiseAUC
 
 __all__ = ["build_learner_factory"]
 
-THRESHOLD = 0.25  # the article's
 METRICS: Dict[str, Callable[[], List[Any]]] = {
     "single_label_classification": lambda: [accuracy],
     "multi_label_classification": lambda: [partial(accuracy_thresh, thresh=THRESHOLD), ColumnwiseAUC()],

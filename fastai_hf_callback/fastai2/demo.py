@@ -11,6 +11,7 @@ from fastai.metrics import accuracy_multi
 from fastai.optimizer import Adam
 from fastai.torch_core import default_device
 from torch import nn
+from torch.utils.data import Dataset
 from transformers import (  # type: ignore[attr-defined]  # transformers 5 finds BertTokenizerFast only at run time
     BertConfig,
     BertForSequenceClassification,
@@ -18,12 +19,11 @@ from transformers import (  # type: ignore[attr-defined]  # transformers 5 finds
 )
 
 from fastai_hf_callback.data.tables.examples import LabeledSplits
-from fastai_hf_callback.demo.comments import LABELS
+from fastai_hf_callback.demo import setup
 from fastai_hf_callback.demo.setup import (
     BATCH_SIZE,
-    LR,
     MAX_LEN,
-    build_article_datasets,
+    THRESHOLD,
     build_demo_examples,
     build_tiny_bert,
     left_pad_collate,
@@ -32,7 +32,7 @@ from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.model.pretrained import Pretrained
 
 from .callback import HFCallback
-from .learner_factory import THRESHOLD, build_learner_factory
+from .learner_factory import build_learner_factory
 
 __all__ = ["build_demo_factory", "train_article_recipe"]
 
@@ -56,23 +56,22 @@ def build_demo_factory() -> Callable[[], Learner]:
 
 def train_article_recipe() -> Learner:
     """Train a learner on the article's batches and the bare model for one epoch, and return it."""
-    examples = build_demo_examples()
-    source = _build_pretrained(examples)
+    return setup.train_article_recipe(_build_pretrained, _make_article_learner, no_progress)
+
+
+def _make_article_learner(train: Dataset, valid: Dataset, model: nn.Module) -> Learner:
     loaders = [
-        DataLoader(rows, bs=BATCH_SIZE, shuffle=at == 0, create_batch=left_pad_collate, device=default_device())
-        for at, rows in enumerate(build_article_datasets(examples, source.tokenizer))
+        DataLoader(rows, bs=BATCH_SIZE, shuffle=rows is train, create_batch=left_pad_collate, device=default_device())
+        for rows in (train, valid)
     ]
-    learn = Learner(
+    return Learner(
         DataLoaders(*loaders),
-        source.make_model(len(LABELS)),
+        model,
         loss_func=nn.BCEWithLogitsLoss(),
         opt_func=ADAM,
         metrics=[partial(accuracy_multi, thresh=THRESHOLD)],
         cbs=[HFCallback()],
     )
-    with no_progress(learn):
-        learn.fit_one_cycle(1, LR)
-    return learn
 
 
 def _build_pretrained(examples: LabeledSplits) -> Pretrained:

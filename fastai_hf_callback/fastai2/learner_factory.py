@@ -9,6 +9,7 @@ from fastai.metrics import accuracy, accuracy_multi, mae
 from fastai_hf_callback.data.batches.collate import TextCollator
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import LabeledSplits
+from fastai_hf_callback.demo.setup import THRESHOLD
 from fastai_hf_callback.fastai2.data.text_data import build_text_loaders
 from fastai_hf_callback.model.pretrained import Pretrained, check_max_length
 from fastai_hf_callback.model.wrapper import HFModel
@@ -18,7 +19,6 @@ from .metrics import ColumnwiseAUC
 
 __all__ = ["build_learner_factory"]
 
-THRESHOLD = 0.25  # the article's
 METRICS: Dict[str, Callable[[], List[Any]]] = {
     "single_label_classification": lambda: [accuracy],
     "multi_label_classification": lambda: [partial(accuracy_multi, thresh=THRESHOLD), ColumnwiseAUC()],

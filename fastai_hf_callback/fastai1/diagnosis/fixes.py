@@ -11,7 +11,7 @@ from fastai.callbacks.fp16 import MixedPrecision
 from fastai.torch_core import flatten_model
 from torch import nn
 
-from fastai_hf_callback.diagnosis.fixes import Fix, read_code
+from fastai_hf_callback.diagnosis.fixes import Fix, build_shared_fixes, read_code
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.metrics import ColumnwiseAUC
 
@@ -22,8 +22,7 @@ def _merge_parameter_groups(learn: Learner) -> None:
     """Put all modules into one layer group, all trainable, with a new optimizer at the same rate."""
     lr = _get_current_lr(learn)
     learn.layer_groups = [nn.Sequential(*flatten_model(learn.model))]
-    for parameter in learn.model.parameters():
-        parameter.requires_grad_(True)
+    learn.model.requires_grad_(True)
     learn.create_opt(lr, learn.wd)
 
 
@@ -32,8 +31,7 @@ def _recreate_optimizer(learn: Learner) -> None:
 
 
 def _unfreeze_all(learn: Learner) -> None:
-    for parameter in learn.model.parameters():
-        parameter.requires_grad_(True)
+    learn.model.requires_grad_(True)
     _recreate_optimizer(learn)
 
 
@@ -109,15 +107,12 @@ def _remove_callbacks(learn: Learner, names: List[str]) -> None:
     ]
 
 
-def _add_auc_metric(learn: Learner) -> None:
-    learn.metrics = [*learn.metrics, ColumnwiseAUC()]
-
-
 _BUILD = "Learner(..., callbacks=[HFCallback()])"
 _SPLIT = "learn.split(lambda model: [flatten_model(model)])"
 
 # By an action's name: the line of code, its arguments in braces, and the function that does it.
 FIXES: Dict[str, Fix] = {
+    **build_shared_fixes(_restore_fastai_loop, _unfreeze_all, _set_weight_decay, ColumnwiseAUC),
     # -- what unwraps the output
     "add-callback": Fix(_BUILD, _add_hf_callback),
     "build-with-callback": Fix(_BUILD),
@@ -125,13 +120,7 @@ FIXES: Dict[str, Fix] = {
     "move-to-callbacks": Fix(_BUILD, _add_hf_callback),
     "instantiate-callback": Fix(f"{_BUILD}  # with the parentheses", _add_hf_callback),
     "return-logits": Fix("return {{'last_output': logits}}  # from on_loss_begin"),
-    "restore-loop": Fix(
-        "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none unwraps; or restart the kernel "
-        "without the patch",
-        _restore_fastai_loop,
-    ),
     # -- what is propagated and stepped
-    "unfreeze": Fix("learn.unfreeze()", _unfreeze_all),
     "keep-loss-graph": Fix(
         "Return the loss itself from loss_func and on_backward_begin: no .item(), .detach() or torch.tensor(loss)"
     ),
@@ -151,7 +140,6 @@ FIXES: Dict[str, Fix] = {
     ),
     "renew-optimizer": Fix("learn.opt = None; learn.create_opt(3e-5, learn.wd)"),
     "plot-learning-rates": Fix("learn.recorder.plot_lr()"),
-    "set-weight-decay": Fix("learn.wd = {wd}", _set_weight_decay),
     "relax-clipping": Fix(
         "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns", _relax_clipping
     ),
@@ -178,6 +166,5 @@ FIXES: Dict[str, Fix] = {
         "Use the tokenizer of the model's own folder, do_lower_case as it says; of fastai's: "
         "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False"
     ),
-    "add-auc-metric": Fix("learn.metrics.append(ColumnwiseAUC())", _add_auc_metric),
     "reset-metric": Fix("Reset the metric's counts in on_epoch_begin"),
 }

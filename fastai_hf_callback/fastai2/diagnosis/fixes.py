@@ -10,7 +10,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 
-from fastai_hf_callback.diagnosis.fixes import Fix, read_code
+from fastai_hf_callback.diagnosis.fixes import Fix, build_shared_fixes, read_code
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.fastai2.metrics import ColumnwiseAUC
 
@@ -28,8 +28,7 @@ def _recreate_optimizer(learn: Learner) -> None:
 
 
 def _unfreeze_all(learn: Learner) -> None:
-    for parameter in learn.model.parameters():
-        parameter.requires_grad_(True)
+    learn.model.requires_grad_(True)
     learn.create_opt()
 
 
@@ -82,15 +81,12 @@ def _replace_by_hf_callback(learn: Learner, names: List[str]) -> None:
     _add_hf_callback(learn)
 
 
-def _add_auc_metric(learn: Learner) -> None:
-    learn.metrics = [*learn.metrics, ColumnwiseAUC()]
-
-
 _BUILD = "Learner(..., cbs=[HFCallback()])"
 _SPLIT = "learn.splitter = trainable_params; learn.create_opt()"
 
 # By an action's name: the line of code, its arguments in braces, and the function that does it.
 FIXES: Dict[str, Fix] = {
+    **build_shared_fixes(_restore_fastai_loop, _unfreeze_all, _set_weight_decay, ColumnwiseAUC),
     # -- what unwraps the output
     "add-callback": Fix(_BUILD, _add_hf_callback),
     "build-with-callback": Fix(_BUILD),
@@ -99,13 +95,7 @@ FIXES: Dict[str, Fix] = {
         f"{_BUILD}  # in place of it; or leave run_valid at True", _replace_by_hf_callback
     ),
     "set-on-learner": Fix("self.learn.{attribute} = ...  # in {callback}, in place of self.{attribute} = ..."),
-    "restore-loop": Fix(
-        "finding.apply(learn)  # fastai's own loop again, and HFCallback() where none unwraps; or restart the kernel "
-        "without the patch",
-        _restore_fastai_loop,
-    ),
     # -- what is propagated and stepped
-    "unfreeze": Fix("learn.unfreeze()", _unfreeze_all),
     "keep-loss-graph": Fix(
         "Return the loss itself from loss_func, and leave learn.loss_grad its graph: no .item(), .detach() or "
         "torch.tensor(loss)"
@@ -125,7 +115,6 @@ FIXES: Dict[str, Fix] = {
     "add-to-optimizer": Fix("learn.create_opt()  # fit makes one only where there is none", _recreate_optimizer),
     "renew-optimizer": Fix("learn.create_opt()"),
     "plot-learning-rates": Fix("learn.recorder.plot_sched()"),
-    "set-weight-decay": Fix("learn.wd = {wd}", _set_weight_decay),
     "relax-clipping": Fix("learn.remove_cb(GradientClip); learn.add_cb(GradientClip(1.0))", _relax_clipping),
     "clip-gradients": Fix("learn.add_cb(GradientClip(1.0)) and a tenth of the rate, on a freshly loaded model"),
     "reset-epsilon": Fix("learn.opt_func = partial(learn.opt_func, eps=1e-8); learn.create_opt()", _reset_epsilon),
@@ -148,6 +137,5 @@ FIXES: Dict[str, Fix] = {
     "own-tokenizer": Fix(
         "Use the tokenizer of the model's own folder, do_lower_case as it says; of fastai's: Tokenizer(tok, rules=[])"
     ),
-    "add-auc-metric": Fix("learn.metrics.append(ColumnwiseAUC())", _add_auc_metric),
     "reset-metric": Fix("Reset the metric's counts in reset()"),
 }
