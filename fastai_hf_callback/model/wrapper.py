@@ -108,7 +108,6 @@ class HFModel(nn.Module):
     # -- checkpoints: the bare model's keys, both ways and nested ---------------------------------
 
     # torch overloads it, to return a dict of the caller's own class where one is given; all arguments are passed on.
-    # The override hands on whatever torch's own takes; torch declares overloads for a destination.
     def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]  # see above
         """Return the bare model's ``state_dict``: same keys, same tensors."""
         return self.model.state_dict(*args, **kwargs)
