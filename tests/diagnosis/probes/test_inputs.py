@@ -71,7 +71,7 @@ def test_padding_is_found_whatever_its_id_its_side_and_the_lengths(lengths, pad,
 @given(st.integers(1, 16), st.integers(0, 10**6))
 def test_in_ids_at_random_no_padding_is_found(rows, seed):
     table = some_ids(rows, seed, high=30000)
-    # One row of few that begins or ends with a word twice (once in some 15,000) is taken for padding: not told apart yet.
+    # One row of few that begins or ends with a word twice (1 in 15,000) is taken for padding: not told apart yet.
     assume(not bool((table[:, 0] == table[:, 1]).any() or (table[:, -1] == table[:, -2]).any()))
     assert view(table) is None or view(table).pad_token_id is None
 
