@@ -1,7 +1,8 @@
 """One small function per cause: ``Evidence`` -> ``Finding`` or None. Imports ``results/`` only.
 
-One file per family. To add a check: write the function, list it in its file's ``CHECKS``, and give its cause a place
-in ``CAUSE_ORDER``; where it is only the consequence of another cause, a line in ``EXPLAINED_BY``.
+One file per family. To add a check: write the function in its family's file, list it there in ``CHECKS``, and give its
+cause a place in the file's ``CAUSES``; where it only follows from another cause, a line in the file's ``EXPLAINED_BY``.
+The tables below are made of these.
 """
 
 from types import ModuleType
