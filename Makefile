@@ -77,7 +77,7 @@ faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants
 
-bench: ## speed and scale beside the peers, written to docs/evidence/benchmarks.md; ARGS="--only NAME"
+bench: ## speed and scale next to the peers, written to docs/evidence/benchmarks.md; ARGS="--only NAME"
 	@bash benchmarks/environments.sh
 	.venvs/v2/bin/python -W ignore benchmarks/run.py $(ARGS)
 
@@ -101,7 +101,7 @@ clean: ## remove the environments, caches and builds
 .venvs/%/.ready: pyproject.toml setup.py constraints/%.txt scripts/setup_venv.sh
 	@bash scripts/setup_venv.sh $* $(if $(filter $(STACK),$*),$(PYTHON))
 
-# Neither needs a fastai or a torch; the tools lie beside the stacks, not in them.
+# Neither needs a fastai or a torch; the tools lie next to the stacks, not in them.
 .venvs/docs/.ready: constraints/docs.txt
 	rm -rf .venvs/docs && $(or $(PYTHON),python3) -m venv .venvs/docs
 	.venvs/docs/bin/python -m pip install -qq --disable-pip-version-check -r constraints/docs.txt

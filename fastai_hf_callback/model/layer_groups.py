@@ -181,9 +181,9 @@ class _Layout:
     def _depth_outside_the_body(self, part: _OwnedPart) -> int:
         if _is_inside(self._body, part.path):
             return self.head  # a lone parameter of what is around the body
-        beside = part.path[: _common_length(part.path, self._body) + 1]
-        comes_before = list(self.modules).index(beside) < list(self.modules).index(self._body)
-        embeds = self._has_embedding(beside) or not self._has_embedding(self._body)
+        sibling = part.path[: _common_length(part.path, self._body) + 1]
+        comes_before = list(self.modules).index(sibling) < list(self.modules).index(self._body)
+        embeds = self._has_embedding(sibling) or not self._has_embedding(self._body)
         return EMBEDDINGS if comes_before and embeds else self.head
 
     def _find_body_path(self) -> Path:
@@ -273,14 +273,14 @@ def _merge_parallel_stacks(modules: Dict[Path, nn.Module], kept: List[Path]) -> 
     stacks, done = [], set()
     for path in kept:
         parent = path[:-1]
-        beside = [
+        siblings = [
             p for p in kept if p[:-1] == parent and len(_list_blocks(modules[p])) == len(_list_blocks(modules[path]))
         ]
         if path in done:
             continue
-        done.update(beside)
+        done.update(siblings)
         spread = (
-            _parallel_lists(modules[parent], len(_list_blocks(modules[path]))) if len(beside) > 1 else [modules[path]]
+            _parallel_lists(modules[parent], len(_list_blocks(modules[path]))) if len(siblings) > 1 else [modules[path]]
         )
         stacks.append(_BlockStack(parent, [list(block) for block in zip(*map(_list_blocks, spread))]))
     return stacks

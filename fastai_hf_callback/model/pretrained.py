@@ -110,11 +110,14 @@ def _shorten(error: Exception) -> str:
 
 def _check_vocabulary(name: str, tokenizer: Any) -> None:
     """Refuse a tokenizer of special tokens alone, which transformers makes where the tokenizer's files are missing."""
-    words = set(tokenizer.get_vocab()) if hasattr(tokenizer, "get_vocab") else None
-    if words is not None and words <= set(tokenizer.all_special_tokens):
+    if not hasattr(tokenizer, "get_vocab"):
+        return
+    vocabulary = set(tokenizer.get_vocab())
+    # T5's and mBART's hold the mark of a word's beginning as well, which is no word.
+    if vocabulary <= {*tokenizer.all_special_tokens, "\u2581"}:
         raise InvalidInputError(
-            f"{name}: its tokenizer knows {len(words)} special tokens and no word; expected the tokenizer's files next "
-            f"to the weights: write tokenizer.save_pretrained({name!r})"
+            f"{name}: its tokenizer knows {len(vocabulary)} special tokens and no word; expected the tokenizer's files "
+            f"next to the weights: write tokenizer.save_pretrained({name!r})"
         )
 
 
