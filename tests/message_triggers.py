@@ -343,7 +343,6 @@ said(
     lambda: examples(frame(label="a")),
     lambda: examples(classes="ab"),
     lambda: examples(classes=["a", "bb"]),
-    lambda: examples(classes=["a", "b", "c"]),
     lambda: examples(valid=frame(label=list("abcabc"))),
 )
 

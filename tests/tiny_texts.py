@@ -2,8 +2,11 @@
 
 import os
 import random
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.tiny_models import VOCAB
@@ -57,6 +60,27 @@ def frame(rows=60, seed=0, longest=14):
             "answers": [answer_in(words) for words in texts],
         }
     )
+
+
+class Column(Sequence):
+    """A column of a dataset that is no list, as those of datasets 5."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, at):
+        return Column(self.rows[at]) if isinstance(at, slice) else self.rows[at]
+
+
+def all_like(rows):
+    """Return `rows` in everything that is like a list."""
+    pandas = pytest.importorskip("pandas")
+    array = np.empty(len(rows), dtype=object)
+    array[:] = rows
+    return [tuple(rows), array, pandas.Series(rows, index=range(5, 5 + len(rows))), Column(rows), deque(rows)]
 
 
 def answer_in(words):

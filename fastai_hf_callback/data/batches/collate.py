@@ -105,8 +105,8 @@ class TextCollator:
 
         Parameters
         ----------
-        items : list, DataFrame or path of a CSV file
-        write : str
+        items : sequence (a list, an array, a column of a dataset), DataFrame, Dataset or path of a CSV file
+        example_call : str
             The call that an error names, such as ``"data.add_test([{}, ...])"``.
         """
         items = items.to_pandas() if hasattr(items, "to_pandas") else items

@@ -20,6 +20,8 @@ __all__ = [
     "align_class_order",
     "check_not_ids",
     "check_not_packed_columns",
+    "count_rows_of_classes",
+    "describe_absent_classes",
     "encode_labels",
     "split_by_row",
     "to_multi_hot",
@@ -190,12 +192,25 @@ def _check_classes_fit(train: Split, label: Any, coded: CodedLabels, names: List
             f"label column {label!r} of train holds {format_names(unknown)}, {train.locate_rows(rows)}, and classes "
             f"does not{suggest_nearest(unknown[0], names)}; add to classes, or remove these rows"
         )
-    lacking = [name for name in names if name not in set(coded.names)]
-    if lacking:
-        raise InvalidInputError(
-            f"classes holds {format_names(lacking)} and the {train.size} row(s) of train never do; leave it "
-            f"out of classes, or give rows of it"
-        )
+
+
+def describe_absent_classes(train: Split, names: Sequence[str], counts: np.ndarray) -> List[str]:
+    """Describe the classes of a given list that train has no row of; they keep their numbers."""
+    absent = [name for name, count in zip(names, counts) if not count]
+    if not absent:
+        return []
+    return [
+        f"the {train.size} row(s) of train hold no {format_names(absent)}, which {len(names)} classes were given for: "
+        f"the model has an output for it and learns nothing of it"
+    ]
+
+
+def count_rows_of_classes(targets: Any, n_names: int) -> np.ndarray:
+    """Count how often each class is among targets: numbers, an array of numbers a row, or a matrix of 0 and 1."""
+    if isinstance(targets, np.ndarray) and targets.ndim == 2:
+        return targets.sum(axis=0)
+    numbers = targets if isinstance(targets, np.ndarray) else np.concatenate([*targets, np.empty(0, dtype=np.int64)])
+    return np.bincount(numbers.astype(np.int64), minlength=n_names)
 
 
 def _apply_class_order(split: Split, label: Any, coded: CodedLabels, names: List[str]) -> CodedLabels:

@@ -17,7 +17,7 @@ from .columns import is_blank, is_list, is_unicode
 from .qa_answers import has_squad_answers, read_answers
 from .splits import Split, format_names, open_splits, unique_tables
 from .targets import TASKS as TASKS
-from .targets import choose_task, read_targets
+from .targets import choose_task, describe_targets, read_targets, takes_classes
 
 __all__ = ["Examples", "LabeledSplits", "read_examples"]
 
@@ -128,11 +128,12 @@ def read_examples(
     _check_names([text, text_pair, *columns])
     required = [text] if text_pair is None else [text, text_pair]
     splits = [split for split in open_splits(train, valid, test, text, required, columns, seed) if split is not None]
-    classes = splits[0].classes if classes is None else classes
     if task is None and has_squad_answers(splits[0].column(columns[0])):
         task = "question-answering"
     task_given, task = task is not None, choose_task(splits[0], text, columns, task)
     _check_pair_fits(task, text_pair)
+    if classes is None and takes_classes(splits, columns, task):
+        classes = splits[0].classes
     for table in unique_tables(splits):
         _check_no_text_missing(table, required, allow_blank)
     texts = [_read_texts(split, text, is_split_into_words=task == "token-classification") for split in splits]
@@ -141,10 +142,12 @@ def read_examples(
     ]
     labelled = [split for split in splits if _has_labels(split, columns)]
     answer_messages: List[str] = []
+    class_messages: List[str] = []
     if task == "question-answering":
         names, targets, answer_messages = _read_qa_targets(labelled, pairs, columns, classes)
     else:
         names, targets = read_targets(labelled, columns, task, classes, task_given)
+        class_messages = describe_targets(splits[0], names, targets[0], classes)
     if task == "token-classification":
         for split, words, target in zip(splits, texts, targets):
             _check_label_counts(split, words, target, text, columns[0])
@@ -152,7 +155,8 @@ def read_examples(
     examples = [Examples(*each) for each in zip(texts, pairs, targets)]
     messages = [line for split, of_split in zip(splits, examples) for line in _describe_blanks(split, of_split)]
     messages += (
-        _describe_numeric_texts(splits[0], text, examples[0].texts)
+        class_messages
+        + _describe_numeric_texts(splits[0], text, examples[0].texts)
         + _describe_duplicates(splits[1], examples)
         + answer_messages
     )

@@ -33,7 +33,7 @@ def check_single_split(given: Any, split: str) -> None:
 
 
 def dataset_to_frame(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[Any, Optional[List[str]]]:
-    """Return the rows of a dataset, and the classes of lists of labels in the dataset's own order.
+    """Return the rows of a dataset, and all classes that it declares, in its own order: each keeps its number.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def dataset_to_frame(dataset: Any, split: str, labels: Sequence[Any]) -> Tuple[A
     column, feature = labels[0], dataset.features.get(labels[0])
     names = getattr(feature, "names", None)
     if names is not None:
-        return _name_classes(frame, column, list(names), split), None
+        return _name_classes(frame, column, list(names), split), list(names)
     names = getattr(_list_element_feature(feature), "names", None)
-    return (frame, None) if names is None else _name_classes_in_lists(frame, column, list(names))
+    return (frame, None) if names is None else (_name_classes_in_lists(frame, column, list(names)), list(names))
 
 
 def _list_element_feature(feature: Any) -> Any:
@@ -74,9 +74,8 @@ def _name_classes(frame: Any, column: Any, names: List[str], split: str) -> Any:
     return frame.assign(**{column: pd.Categorical.from_codes(codes, categories=names)})
 
 
-def _name_classes_in_lists(frame: Any, column: Any, names: List[str]) -> Tuple[Any, List[str]]:
+def _name_classes_in_lists(frame: Any, column: Any, names: List[str]) -> Any:
     lists = [
         None if value is None else [names[code] if code >= 0 else None for code in value] for value in frame[column]
     ]
-    held = {name for value in lists if value is not None for name in value}
-    return frame.assign(**{column: lists}), [name for name in names if name in held]
+    return frame.assign(**{column: lists})

@@ -13,6 +13,8 @@ from .classes import (
     align_class_order,
     check_not_ids,
     check_not_packed_columns,
+    count_rows_of_classes,
+    describe_absent_classes,
     encode_labels,
     split_by_row,
     to_multi_hot,
@@ -30,7 +32,7 @@ from .columns import (
 from .splits import Split, format_names, unique_tables
 from .table import suggest_nearest
 
-__all__ = ["TASKS", "choose_task", "read_targets"]
+__all__ = ["TASKS", "choose_task", "describe_targets", "read_targets", "takes_classes"]
 
 TASKS = (
     "single_label_classification",
@@ -149,8 +151,9 @@ def read_targets(
     for table in unique_tables(splits):
         for label in labels:
             check_no_missing(table, label)
-    of_lists = task == "multi_label_classification" and len(labels) == 1 and has_lists(splits[0].column(labels[0]))
-    if classes is not None and (task == "regression" or task == "multi_label_classification" and not of_lists):
+    named = takes_classes(splits, labels, task)
+    of_lists = named and task == "multi_label_classification"
+    if classes is not None and not named:
         raise InvalidInputError(
             f"classes was given and task is {task!r}, whose names are its label columns, "
             f"{format_names(labels)}; leave classes out"
@@ -170,8 +173,24 @@ def read_targets(
     if task == "token-classification":
         return names, [split_by_row(each, split.size) for each, split in zip(coded, splits)]
     matrices = [to_multi_hot(each, split.size, len(names)) for each, split in zip(coded, splits)]
-    _check_no_constant_label(splits[0], names, matrices[0], f"label {{!r}} of column {labels[0]!r}", "those lists")
+    what = f"label {{!r}} of column {labels[0]!r}"
+    _check_no_constant_label(splits[0], names, matrices[0], what, "those lists", may_be_absent=classes is not None)
     return names, matrices
+
+
+def takes_classes(splits: Sequence[Split], labels: List[Any], task: str) -> bool:
+    """Return whether the labels of `task` are names of classes, in one column."""
+    return (
+        task in ("single_label_classification", "token-classification")
+        or task == "multi_label_classification"
+        and len(labels) == 1
+        and has_lists(splits[0].column(labels[0]))
+    )
+
+
+def describe_targets(train: Split, names: Sequence[str], targets: Any, classes: Optional[Sequence[Any]]) -> List[str]:
+    """Describe what a given list of classes has and train has not, for the user."""
+    return [] if classes is None else describe_absent_classes(train, names, count_rows_of_classes(targets, len(names)))
 
 
 def _read_numbers(split: Split, labels: List[Any]) -> np.ndarray:
@@ -217,10 +236,12 @@ def _read_binary_column(split: Split, label: Any) -> np.ndarray:
     return bits
 
 
-def _check_no_constant_label(train: Split, names: Sequence[Any], matrix: np.ndarray, what: str, where: str) -> None:
+def _check_no_constant_label(
+    train: Split, names: Sequence[Any], matrix: np.ndarray, what: str, where: str, may_be_absent: bool = False
+) -> None:
     sums = matrix.sum(axis=0, dtype=np.float64)
     for constant, always in ((sums == 0, "never"), (sums == train.size, "always")):
-        if constant.any():
+        if constant.any() and not (may_be_absent and always == "never"):
             found = [name for name, is_it in zip(names, constant) if is_it]
             others = f" ({len(found) - 1} more like it: {format_names(found[1:])})" if len(found) > 1 else ""
             raise InvalidInputError(

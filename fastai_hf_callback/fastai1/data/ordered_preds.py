@@ -10,10 +10,12 @@ from fastai.basic_data import DatasetType, DeviceDataLoader
 from fastai.basic_train import Learner
 from fastai.callback import Callback
 from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from fastai_hf_callback.data.batches.sampler import sort_longest_first
 from fastai_hf_callback.errors import InvalidInputError
+
+from .loaders import TextBunch
 
 __all__ = ["ordered_preds"]
 
@@ -27,7 +29,7 @@ _LOADER_ATTRIBUTES = {
 
 def ordered_preds(
     learn: Learner,
-    ds_type: DatasetType = DatasetType.Valid,
+    ds_type: Any = DatasetType.Valid,
     activ: Optional[nn.Module] = None,
     with_loss: bool = False,
     pbar: Any = None,
@@ -38,8 +40,10 @@ def ordered_preds(
     ----------
     learn : Learner
         Its data made by ``text_data``.
-    ds_type : DatasetType
-        Also ``DatasetType.Train``, whose rows come in the caller's order too.
+    ds_type : DatasetType or texts
+        Also ``DatasetType.Train``, whose rows come in the caller's order too; or what ``data.add_test`` takes: a list
+        of texts or anything like one (an array, a Series, a column of a Hugging Face dataset), or a DataFrame. The
+        data's own test set stays as it is.
     activ, with_loss, pbar
         As in ``Learner.get_preds``.
 
@@ -63,6 +67,9 @@ def ordered_preds(
     """
     if not isinstance(learn, Learner):
         raise InvalidInputError(f"{type(learn).__name__} was given; expected a fastai Learner: ordered_preds(learn)")
+    if _are_texts(ds_type) and isinstance(learn.data, TextBunch):
+        with _test_set_of(learn.data, ds_type):
+            return ordered_preds(learn, DatasetType.Test, activ=activ, with_loss=with_loss, pbar=pbar)
     loader = _find_loader(learn, ds_type)
     order = sort_longest_first(loader.dataset.x.lengths)
     by_length = loader.new(shuffle=False, drop_last=False, sampler=_FixedOrderSampler(order))
@@ -82,8 +89,7 @@ def _find_loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
         given = ds_type if isinstance(ds_type, (str, DatasetType)) else type(ds_type).__name__
         raise InvalidInputError(
             f"ordered_preds of {given} was asked for; expected DatasetType.Valid, Test, Train, Fix; "
-            f"for new texts write data.add_test(texts), then DatasetType.Test; for one text "
-            f"learn.predict(text)"
+            f"for new texts give a list of them; for one text write learn.predict(text)"
         )
     # Of the training rows, the loader that keeps their order: it pads them so that predictions can be concatenated.
     loader = learn.data.fix_dl if ds_type == DatasetType.Train else learn.data.dl(ds_type)
@@ -102,6 +108,22 @@ def _find_loader(learn: Learner, ds_type: DatasetType) -> DeviceDataLoader:
             f"text_data: learn.get_preds keeps their order as it is"
         )
     return loader
+
+
+def _are_texts(given: Any) -> bool:
+    """Return whether `given` is anything to read texts from: a sequence or a table, and no loader."""
+    return hasattr(given, "__iter__") and not isinstance(given, (str, type, DeviceDataLoader, DataLoader))
+
+
+@contextmanager
+def _test_set_of(data: TextBunch, texts: Any) -> Iterator[None]:
+    """Put `texts` in the place of the data's test set."""
+    before = data.label_list.test, data.test_dl
+    data.add_test(texts)
+    try:
+        yield
+    finally:
+        data.label_list.test, data.test_dl = before
 
 
 class _FixedOrderSampler(Sampler):

@@ -167,7 +167,7 @@ class TextLoaders(DataLoaders):
 
         Parameters
         ----------
-        test_items : list, DataFrame or path of a CSV file
+        test_items : sequence (a list, an array, a column of a dataset), DataFrame, Dataset or path of a CSV file
         rm_type_tfms, with_labels
             As fastai passes them. Labels come with a `test` of ``text_data``, not here.
         **kwargs

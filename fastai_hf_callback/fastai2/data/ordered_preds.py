@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from fastai.data.load import DataLoader
 from fastai.learner import Learner
+from torch.utils.data import DataLoader as TorchDataLoader
 
 from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes, preserve_learner
@@ -32,8 +34,8 @@ def ordered_preds(
         Its data made by ``text_data``.
     ds : str, int, loader or texts
         ``"valid"``, ``"test"``, ``"train"`` (whose rows come in the caller's order too), a position among
-        ``dls.loaders``, a loader that ``dls.test_dl`` made, or what that takes: a list of texts, a DataFrame, the
-        path of a CSV file.
+        ``dls.loaders``, a loader that ``dls.test_dl`` made, or what that takes: a list of texts or anything like one
+        (an array, a Series, a column of a Hugging Face dataset), a DataFrame, the path of a CSV file.
     act, with_input, with_loss, with_decoded
         As in ``Learner.get_preds``.
     dl : loader, optional
@@ -85,7 +87,7 @@ def _find_loader(learn: Learner, ds: Any) -> TextLoader:
 
 
 def _resolve_loader(learn: Learner, ds: Any) -> Any:
-    if isinstance(learn.dls, TextLoaders) and _is_texts(ds):
+    if isinstance(learn.dls, TextLoaders) and _are_texts(ds):
         return learn.dls.test_dl(ds), "the list of texts"
     if hasattr(ds, "__iter__") and not isinstance(ds, str):
         return ds, "the loader"
@@ -105,6 +107,9 @@ def _resolve_loader(learn: Learner, ds: Any) -> Any:
     return learn.dls.loaders[at], f"the {name} set"
 
 
-def _is_texts(ds: Any) -> bool:
-    """Return whether `ds` is a list or Series of texts, a table or a file; a single str is a set's name."""
-    return isinstance(ds, (list, tuple, Path)) or hasattr(ds, "columns") or hasattr(ds, "tolist")
+def _are_texts(ds: Any) -> bool:
+    """Return whether `ds` is anything to read texts from, as a table, a file or a column of a dataset, and no loader; a
+    single str is a set's name."""
+    if isinstance(ds, (str, TextLoader, DataLoader, TorchDataLoader)):
+        return False
+    return isinstance(ds, Path) or hasattr(ds, "columns") or hasattr(ds, "__iter__")

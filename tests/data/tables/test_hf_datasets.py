@@ -56,9 +56,9 @@ def read_error(*args, **kwargs):
 # -- what a dataset brings --------------------------------------------------------------------------------------
 
 
-def test_classes_have_their_names_in_the_datasets_order():
+def test_classes_have_their_names_and_numbers_as_the_dataset_declares_them():
     found = read(test=TEST)
-    assert found.task == "single_label_classification" and found.names == ["plant", "animal", "stone"]
+    assert found.task == "single_label_classification" and found.names == KINDS.names
     assert found.train.targets.tolist() == TRAIN["kind"][:] and found.test.targets.tolist() == [0, 1, 2]
     assert found.train.texts == TRAIN["text"][:]
     of_frame = read_examples(TRAIN.to_pandas(), VALID.to_pandas(), "text", "kind")  # the broken arm: no names in it
@@ -70,6 +70,28 @@ def test_lists_of_classes_have_them_too():
     assert found.task == "token-classification" and found.names == ["O", "B-X", "I-X"]
     assert [row.tolist() for row in found.train.targets] == TRAIN["tags"][:]
     assert sorted(found.names) != found.names
+
+
+def test_a_class_that_no_row_of_train_has_keeps_its_number_and_the_others_theirs():
+    found = read(train=TRAIN.filter(lambda row: row["kind"] != 1))
+    assert (
+        found.names == KINDS.names
+        and set(found.train.targets) == {0, 2}
+        and found.valid.targets.tolist() == [0, 1, 2, 0]
+    )
+    assert found.messages[0] == (
+        "the 5 row(s) of train hold no 'animal', 'never used', which 4 classes were given for: the model has an output "
+        "for it and learns nothing of it"
+    )
+    tags = read("tags", train=TRAIN.filter(lambda row: 1 not in row["tags"]), text="words")
+    assert tags.names == TAGS.names and {int(n) for row in tags.train.targets for n in row} == {0, 2}
+    assert "hold no 'B-X'," in tags.messages[0]
+    assert not any("hold no" in line for line in read("tags", text="words").messages)
+
+
+def test_names_of_another_kind_of_label_are_not_asked_of():
+    """A column of classes read as numbers is refused for what it holds, not for a list that nobody gave."""
+    assert "label column 'kind' of train holds 'plant'" in read_error(task="regression")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from fastai_hf_callback import (
 )
 from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.data.text_learners import ITEM, TASKS, TEST, TRAIN, VALID, make_data, make_learner, rows_of
+from tests.tiny_texts import all_like
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -89,6 +90,24 @@ def test_texts_added_later_are_predicted_in_their_order(slow):
     learn = make_learner(data)
     data.add_test(VALID.text.tolist())
     assert torch.allclose(ordered_preds(learn, DatasetType.Test)[0], learn.get_preds()[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("task, columns", (("single_label_classification", ["text"]), ("pairs", ["text", "second"])))
+def test_texts_in_anything_like_a_list_are_predicted_as_those_in_a_list(slow, task, columns):
+    data = make_data(slow, task)
+    learn = make_learner(data, task)
+    before, expected = data.test_dl, learn.get_preds(DatasetType.Test)[0]
+    texts = TEST.text.tolist() if len(columns) == 1 else list(zip(TEST.text, TEST.second))
+    for given in all_like(texts) + [TEST[columns]]:
+        assert torch.allclose(ordered_preds(learn, given)[0], expected, rtol=0, atol=1e-5)
+        assert data.test_dl is before and data.label_list.test is before.dataset
+        data.add_test(given)
+        assert torch.allclose(learn.get_preds(DatasetType.Test)[0], expected, rtol=0, atol=1e-5)
+        data.label_list.test, data.test_dl = before.dataset, before
+    assert not torch.allclose(ordered_preds(learn, texts[::-1])[0], expected, rtol=0, atol=1e-5)
+    with pytest.raises(InvalidInputError, match="expected a text|expected a pair"):
+        ordered_preds(learn, [1, 2])
+    assert data.test_dl is before
 
 
 def test_a_label_per_word_is_predicted_for_each_word(slow):

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+from fastai.data.load import DataLoader
 
-from fastai_hf_callback import (
-    InvalidInputError,
-    text_data,
-)
+from fastai_hf_callback import InvalidInputError, ordered_preds, text_data
 from tests.fastai2.data.text_learners import TEST, make_data, make_learner, rows_of
+from tests.tiny_texts import all_like
 
 
 def test_texts_to_predict_may_be_a_frame(tokenizer):
@@ -18,6 +17,35 @@ def test_texts_to_predict_may_be_a_frame(tokenizer):
     ):
         dls = make_data(tokenizer, task)
         assert rows_of(dls.test_dl(TEST[columns])) == rows_of(dls.test)
+
+
+@pytest.mark.parametrize("task", ("single_label_classification", "pairs", "token-classification"))
+def test_texts_in_anything_like_a_list_are_predicted_as_those_in_a_list(tokenizer, task):
+    dls = make_data(tokenizer, task)
+    learn = make_learner(dls, task)
+    texts = {"pairs": list(zip(TEST.text, TEST.second)), "token-classification": TEST.words.tolist()}.get(
+        task, TEST.text.tolist()
+    )
+    expected = ordered_preds(learn, texts)[0]
+    for given in all_like(texts):
+        assert rows_of(dls.test_dl(given)) == rows_of(dls.test)
+        assert torch.equal(ordered_preds(learn, given)[0], expected)
+    assert not torch.equal(ordered_preds(learn, texts[::-1])[0], expected)
+
+
+def test_a_dataset_and_its_column_are_predicted_as_its_texts(tokenizer):
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed: pip install datasets")
+    learn, dataset = make_learner(make_data(tokenizer)), datasets.Dataset.from_pandas(TEST[["text"]])
+    expected = ordered_preds(learn, TEST.text.tolist())[0]
+    for given in (dataset["text"], dataset["text"][:], dataset):
+        assert torch.equal(ordered_preds(learn, given)[0], expected)
+
+
+def test_a_loader_of_other_rows_is_no_list_of_texts(tokenizer):
+    learn = make_learner(make_data(tokenizer))
+    for loader in (DataLoader(list(range(4)), bs=2), torch.utils.data.DataLoader(list(range(4)))):
+        with pytest.raises(InvalidInputError, match="whose rows have no lengths"):
+            ordered_preds(learn, loader)
 
 
 @pytest.mark.parametrize("task, columns", [("single_label_classification", ["text"]), ("pairs", ["text", "second"])])
