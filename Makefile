@@ -23,7 +23,7 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick coverage lint types dist parity models faults mutants bench bench-gpu docs notebooks demo clean
+.PHONY: help venv test quick coverage lint types dist parity models today faults mutants bench bench-gpu docs notebooks demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
@@ -68,6 +68,14 @@ models: $(READY) ## transformers' own models through both arms, written to docs/
 else
 models:
 	@echo "make models is for transformers' own models and needs STACK=v2, not $(STACK)" >&2; exit 2
+endif
+
+ifeq ($(STACK),v2)
+today: $(READY) ## what people bring today (half precision, LoRA, own losses), written to docs/evidence/today.md; 20 minutes (v2 only)
+	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.today.page $(ARGS)
+else
+today:
+	@echo "make today is for transformers 5 and peft and needs STACK=v2, not $(STACK)" >&2; exit 2
 endif
 
 faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs: docs/evidence/faults.md, docs/evidence/faults-fastai2.md

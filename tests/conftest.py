@@ -15,6 +15,7 @@ collect_ignore = [
         ("faults", FASTAI_1 or FASTAI_2),
         ("fastai2", FASTAI_2),
         ("models", FASTAI_2),
+        ("today", FASTAI_2),
     )
     if not there
 ]

@@ -6,7 +6,7 @@ import resource
 import signal
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 __all__ = ["PASSED", "CANNOT", "FAILED", "rows_of", "row_from_a_process"]
 
@@ -15,12 +15,17 @@ MOST_SECONDS, MOST_BYTES = 120, 6 << 30  # of processor time, of memory; for one
 PATIENCE = 1200  # seconds on the clock: a hang that takes no processor time
 
 
-def rows_of(names: List[str], workers: int) -> Iterator[Dict[str, Any]]:
-    """Rows as they come, `workers` at a time."""
+def rows_of(
+    names: List[str],
+    workers: int,
+    work: Optional[Callable[[str], Dict[str, Any]]] = None,
+    preload: str = "tests.models.preload",
+) -> Iterator[Dict[str, Any]]:
+    """Rows as they come, `workers` at a time: what ``work(name)`` returns, by default that of a model's class."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.models.preload"])
+    context.set_forkserver_preload([preload])
     with ThreadPoolExecutor(workers) as pool:
-        started = [pool.submit(row_from_a_process, context, name, _check_model) for name in names]
+        started = [pool.submit(row_from_a_process, context, name, work or _check_model) for name in names]
         yield from (done.result() for done in as_completed(started))
 
 
