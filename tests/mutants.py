@@ -393,10 +393,24 @@ MUTANTS = (
         CALLBACK,
     ),
     Mutant(
+        "frozen weights keep their gradients",
+        "model/frozen.py",
+        "                p.grad = None",
+        "                pass",
+        "tests/both_fastais/test_frozen_weights.py",
+    ),
+    Mutant(
+        "an accumulation leaks into the next fit",
+        "model/weight_corrections.py",
+        "            optimizer.zero_grad()\n",
+        "",
+        "tests/both_fastais/test_frozen_weights.py",
+    ),
+    Mutant(
         "output held after a failure, 2",
         "fastai2/callback.py",
-        "def before_fit(self) -> None:\n        self._output = None",
-        "def before_fit(self) -> None:\n        pass",
+        "super().before_fit()\n        self._output = None",
+        "super().before_fit()",
         CALLBACK,
     ),
     Mutant(

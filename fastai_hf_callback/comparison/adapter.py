@@ -23,6 +23,10 @@ class ComparisonAdapter(Protocol):
     def callback_classes(self) -> Tuple[type, type]:
         """``HFCallback``, and its subclass for the broken arm."""
 
+    @property
+    def corrections_class(self) -> type:
+        """The callback that does to the weights what ``HFCallback`` does, and does not unwrap: the patched arm's."""
+
     def raise_if_patched(self) -> None:
         """Raise ``PatchError`` where fastai's loop has been replaced."""
 

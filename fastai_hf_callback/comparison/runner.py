@@ -209,7 +209,7 @@ def _install_arm(adapter: ComparisonAdapter, arm: str, learn: LearnerLike) -> Co
     if arm == "callback" and not own:
         adapter.replace_callbacks(learn, [], [callback_class()])
     elif arm == "patched":
-        adapter.replace_callbacks(learn, own, [])
+        adapter.replace_callbacks(learn, own, [adapter.corrections_class()])
         return adapter.patched_loop(get_patched_loop_element(element))
     elif arm == "broken":
         adapter.replace_callbacks(learn, own, [broken_class(element, check=False)])

@@ -4,7 +4,6 @@ import weakref
 from typing import Any, Dict, Optional
 
 from fastai.basic_train import Learner
-from fastai.callback import Callback
 from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
@@ -14,13 +13,14 @@ from fastai_hf_callback.fastai1.compat.training_loop import (
     find_running_callbacks,
     find_running_loss_func,
 )
+from fastai_hf_callback.fastai1.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 
 __all__ = ["HFCallback"]
 
 
-class HFCallback(Callback):
+class HFCallback(WeightCorrectionsCallback):
     """A callback that gives fastai the logits in the output of a Hugging Face model.
 
     Write ``Learner(data, model, callbacks=[HFCallback()])``: registered there it works in ``fit``,
@@ -64,6 +64,7 @@ class HFCallback(Callback):
                 "Learner(..., callbacks=[HFCallback()]).",
                 "registration",
             )
+        super().__init__()
         self.element, self.check, self.keep_output = element, check, keep_output
         self._clear_batch()
         self._unchecked = True
@@ -78,6 +79,7 @@ class HFCallback(Callback):
             raise FastaiHFError(
                 "The class HFCallback was given; expected an instance. Write callbacks=[HFCallback()].", "registration"
             )
+        super().on_train_begin(**kwargs)
         self._unchecked = True
 
     def on_batch_begin(self, last_input: Any, train: bool, **kwargs: Any) -> None:
@@ -96,6 +98,7 @@ class HFCallback(Callback):
         return {"last_output": logits}
 
     def on_backward_begin(self, last_loss: Tensor, last_output: Any, **kwargs: Any) -> None:
+        super().on_backward_begin(**kwargs)
         if self.check and self._unchecked:
             check_gradient_flow(last_loss, last_output)
             self._unchecked = self._pairing_unknown
@@ -105,6 +108,7 @@ class HFCallback(Callback):
             self._clear_batch()
 
     def on_train_end(self, **kwargs: Any) -> None:
+        super().on_train_end(**kwargs)
         self._clear_batch()
 
     # -- keep_output=True: held for one batch and no longer -------------------------------------------------

@@ -4,18 +4,18 @@ import sys
 import warnings
 from typing import Any, Dict, Tuple
 
-from fastai.callback.core import Callback
 from fastai.learner import Learner
 
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
+from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.output import Element, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 
 __all__ = ["HFCallback"]
 
 
-class HFCallback(Callback):
+class HFCallback(WeightCorrectionsCallback):
     """A callback that gives fastai the logits in the output of a Hugging Face model.
 
     Write ``Learner(dls, model, cbs=[HFCallback()])``: registered there it works in ``fit``, ``fine_tune``,
@@ -63,6 +63,7 @@ class HFCallback(Callback):
             raise FastaiHFError(
                 "HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).", "registration"
             )
+        super().__init__()
         self.element, self.check, self.keep_output = element, check, keep_output
         self._output = None
         self._unchecked = True
@@ -73,11 +74,13 @@ class HFCallback(Callback):
         return self._output
 
     def before_fit(self) -> None:
+        super().before_fit()
         self._output = None
         self._unchecked = True
         self._warn_if_registered_twice()
 
     def before_train(self) -> None:
+        super().before_train()
         self._shard_rows()
 
     def before_validate(self) -> None:

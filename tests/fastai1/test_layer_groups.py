@@ -12,7 +12,7 @@ pytest.importorskip("fastai.basic_train")
 
 from fastai.torch_core import ParameterModule, flatten_model
 
-from fastai_hf_callback import InputError, layer_groups
+from fastai_hf_callback import InputError, layer_groups, patched_loop
 from fastai_hf_callback.model.layer_groups import build_layer_groups
 from tests.fastai1.learners import make_learner
 from tests.tiny_models import ARCHITECTURES, tiny_model
@@ -194,8 +194,12 @@ def test_groups_that_are_not_flattened_are_seen():
 
 
 def test_frozen_biases_that_decay_are_seen():
-    with pytest.raises(AssertionError):
-        check_moves_what_is_trainable(make_learner("bert").split(whole_linears))
+    with pytest.raises(AssertionError), patched_loop():
+        check_moves_what_is_trainable(make_learner("bert", callbacks=[]).split(whole_linears))
+
+
+def test_frozen_biases_stand_still_with_the_callback_whatever_the_groups():
+    check_moves_what_is_trainable(make_learner("bert").split(whole_linears))
 
 
 def test_what_cannot_be_split_is_refused():

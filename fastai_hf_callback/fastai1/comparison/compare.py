@@ -15,6 +15,7 @@ from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from fastai_hf_callback.fastai1.compat.training_loop import raise_if_patched
 from fastai_hf_callback.fastai1.metrics import score_constant
+from fastai_hf_callback.fastai1.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.utils.progress import Progress
 
 from .patched_loop import patched_loop
@@ -47,6 +48,7 @@ class Fastai1Adapter:
     """fastai 1, as a ``ComparisonAdapter``."""
 
     learner_class, callback_classes = Learner, (HFCallback, _DetachedOutputCallback)
+    corrections_class = WeightCorrectionsCallback
     raise_if_patched, patched_loop = staticmethod(raise_if_patched), staticmethod(patched_loop)
     no_progress, evaluate = staticmethod(no_progress), staticmethod(evaluate)
     score_constant, metric_names = staticmethod(score_constant), staticmethod(metric_names)

@@ -5,14 +5,29 @@ and ``pred_batch`` all go through it: it is the one patch site.
 """
 
 import sys
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 from fastai import basic_train
 from fastai.callback import Callback, CallbackHandler
+from torch import nn
 
 from fastai_hf_callback.compat.patching import find_foreign_code, raise_if_foreign
 
-__all__ = ["find_active_patch", "find_running_callbacks", "find_running_loss_func", "raise_if_patched"]
+__all__ = [
+    "RunningStep",
+    "find_active_patch",
+    "find_running_callbacks",
+    "find_running_loss_func",
+    "find_running_step",
+    "raise_if_patched",
+]
+
+
+class RunningStep(NamedTuple):
+    """The model and the optimizer of the step that is running."""
+
+    model: nn.Module
+    opt: Any
 
 
 def raise_if_patched() -> None:
@@ -31,14 +46,25 @@ def find_running_loss_func() -> Optional[Callable[..., Any]]:
     fastai 1 hands a plain callback everything but this, so it is read from the loop's frame, which is
     a few calls up.
     """
+    return _find_running_arguments().get("loss_func")
+
+
+def find_running_step() -> Optional[RunningStep]:
+    """Return the step of the ``loss_batch`` that is running, found as in ``find_running_loss_func``; else None."""
+    arguments = _find_running_arguments()
+    model, opt = arguments.get("model"), arguments.get("opt")
+    return RunningStep(model, opt) if isinstance(model, nn.Module) and opt is not None else None
+
+
+def _find_running_arguments() -> Dict[str, Any]:
     frame = sys._getframe(1)
     for _ in range(12):
         if frame is None:
-            return None
+            break
         if "cb_handler" in frame.f_code.co_varnames and "loss_func" in frame.f_code.co_varnames:
-            return frame.f_locals.get("loss_func")
+            return dict(frame.f_locals)
         frame = frame.f_back
-    return None
+    return {}
 
 
 def find_running_callbacks() -> Sequence[Callback]:

@@ -14,6 +14,7 @@ from fastai_hf_callback.fastai2.compat.learner_state import preserve_learner, se
 from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.fastai2.compat.training_loop import raise_if_patched
 from fastai_hf_callback.fastai2.metrics import score_constant
+from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.utils.progress import Progress
 
 from .patched_loop import patched_loop
@@ -47,6 +48,7 @@ class Fastai2Adapter:
     """fastai 2, as a ``ComparisonAdapter``."""
 
     learner_class, callback_classes = Learner, (HFCallback, _DetachedOutputCallback)
+    corrections_class = WeightCorrectionsCallback
     patched_loop, raise_if_patched = staticmethod(patched_loop), staticmethod(raise_if_patched)
     preserve_learner, seed_loaders = staticmethod(preserve_learner), staticmethod(seed_loaders)
     evaluate, no_progress = staticmethod(evaluate), staticmethod(no_progress)

@@ -1,0 +1,68 @@
+"""What ``HFCallback`` does to a learner's weights and gradients, whatever the fastai. Imports torch.
+
+``WeightCorrections`` is held by a callback of each fastai (``fastai1/weight_corrections.py`` and its like), which calls
+it at the loop's events. In ``compare`` the arms without an ``HFCallback`` get the same corrections.
+"""
+
+from typing import Any, Iterable, Protocol, Tuple
+
+from torch import nn
+
+from .frozen import FrozenWeights
+
+__all__ = ["WeightCorrections"]
+
+
+class _Optimizer(Protocol):
+    def zero_grad(self) -> None:
+        """Clear the gradients, each optimizer in its own way: to zeros or to None."""
+
+
+class WeightCorrections:
+    """The corrections of a learner's weights around its steps.
+
+    Frozen weights stand still to the bit, whatever gradients an earlier fit, ``lr_find`` or accumulation has left;
+    and what is left of an accumulation at the end of a fit is no part of the next one.
+    """
+
+    def __init__(self) -> None:
+        self.frozen, self._is_new_fit = FrozenWeights(), True
+
+    def begin_fit(self) -> None:
+        """Notice that a fit begins; on fastai 2 a validation may as well."""
+        self._is_new_fit = True
+
+    def begin_epoch(self, model: nn.Module, optimizer: _Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+        """Prepare an epoch's training, before its first backward.
+
+        Parameters
+        ----------
+        model : nn.Module
+        optimizer : object with ``zero_grad``
+            fastai's.
+        parameters : iterable of nn.Parameter
+            The optimizer's.
+        """
+        if self._is_new_fit:
+            self._is_new_fit = False
+            optimizer.zero_grad()
+        # The optimizer's own too: it steps an old model where `learn.model` was replaced; and the model's, since
+        # gradients are clipped by the norm over all of these.
+        self.frozen.watch([*parameters, *model.parameters()])
+
+    def before_step(self) -> bool:
+        """Take from the frozen weights what a step could use.
+
+        Returns
+        -------
+        bool
+            Whether weights were frozen or unfrozen since the last step.
+        """
+        return self.frozen.clear_gradients()
+
+    def end_epoch(self) -> None:
+        """Hold nothing of the learner any longer."""
+        self.frozen.release()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return type(self), ()  # pickled and copied without anything of a fit
