@@ -142,6 +142,11 @@ class TakesMask(nn.Module):
 
 
 said(
+    lambda: HFModel(nn.Sequential(nn.Linear(2, 1))).save_pretrained("folder"),
+    lambda: HFModel(Takes(), inputs=["input_ids", "lengths"])(ids(), input_ids=ids()),
+    lambda: HFModel(Takes(), forward_kwargs=["lengths"]),
+    lambda: HFModel(Takes(), inputs=["input_ids"], forward_kwargs={"input_ids": 1}),
+    lambda: HFModel(Takes(), forward_kwargs={"length": 1}),
     lambda: HFModel(TakesMask())(ids()),
     lambda: HFModel(Takes())(ids(), ids()),
     lambda: HFModel(Takes(), inputs=["input_ids", "lengths"])(ids()),

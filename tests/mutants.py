@@ -221,8 +221,8 @@ MUTANTS = (
     Mutant(
         "inputs by position",
         "model/wrapper.py",
-        "return self.model(**self._add_position_ids(self._add_attention_mask(named)))",
-        "return self.model(*self._add_attention_mask(named).values())",
+        "return self.model(**inputs)",
+        "return self.model(*inputs.values())",
         "tests/model/test_wrapper.py",
     ),
     Mutant(

@@ -5,24 +5,34 @@ argument of ``forward`` is token types in one, the mask in the next, lengths in 
 between versions. So everything here goes by name.
 """
 
-import inspect
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from difflib import get_close_matches
 from numbers import Integral
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 from torch import Tensor, nn
 
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec, PreTrainedModel, find_first_position
 from fastai_hf_callback.errors import InputError
 
+from .forward_signature import ForwardSignature, find_pretrained, main_input_name, read_forward_signature, unwrap_model
 from .output import describe
 
 __all__ = ["HFModel"]
 
 # Either of these says which positions are padding (XLNet 1.x takes both and refuses them together).
 MASK_NAMES = ("attention_mask", "input_mask")
+
+
+class _Forward(NamedTuple):
+    """What is known of a model's ``forward``, and of which model: it is read again when that changes."""
+
+    model: nn.Module
+    own_forward: Any  # an instance may have a forward of its own
+    signature: ForwardSignature
+    main_input: str
+    known: FrozenSet[str]
 
 
 class HFModel(nn.Module):
@@ -35,13 +45,17 @@ class HFModel(nn.Module):
         registered and keeps its gradient.
     inputs : sequence of str, optional
         The names of the tensors in a batch, in their order, for example
-        ``("input_ids", "attention_mask")``. One tensor needs no name: it is ``input_ids``. Several are
-        never guessed. A batch that is a dict brings its own names. With ``data.inputs`` of ``text_data``, the model
-        is checked at once: embeddings for all ids, positions for the longest text, as many outputs as labels.
+        ``("input_ids", "attention_mask")``. One tensor needs no name: it is the model's ``main_input_name``, else
+        ``input_ids``. Several are never guessed. A batch that is a dict brings its own names. With ``data.inputs`` of
+        ``text_data``, the model is checked at once: embeddings for all ids, positions for the longest text, as many
+        outputs as labels.
     pad_token_id : int, optional
         The id that pads ``input_ids``. Needed to build an attention mask where the batch brings none;
         by default the config's ``pad_token_id`` (or XLM's ``pad_index``), unless that is also the
         end-of-text token (GPT-2's habit), where only an explicit mask or `pad_token_id` is safe.
+    forward_kwargs : dict of str, optional
+        Arguments for every call of ``forward``, for example ``{"output_attentions": True}``. What a batch brings under
+        the same name goes before. They are exported with the model; tensors among them move to its device.
 
     Notes
     -----
@@ -52,8 +66,9 @@ class HFModel(nn.Module):
     Raises
     ------
     InputError
-        At construction when `model` is no module instance or does not fit the data; at the first batch when the
-        names and ``forward`` do not fit together.
+        At construction when `model` is no module instance or does not fit the data, or ``forward`` does not take
+        `forward_kwargs`; at the first batch when the names and ``forward`` do not fit together. A name is looked for
+        where it is really taken: in the model inside a wrapper that hands its ``**kwargs`` on.
 
     Examples
     --------
@@ -65,42 +80,69 @@ class HFModel(nn.Module):
     True
     """
 
-    def __init__(self, model: nn.Module, inputs: Optional[Sequence[str]] = None, pad_token_id: Optional[int] = None):
+    _forward: Optional[_Forward] = None
+    forward_kwargs: Dict[str, Any] = {}  # learners exported by version 0.1.0 have none
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Optional[Sequence[str]] = None,
+        pad_token_id: Optional[int] = None,
+        forward_kwargs: Optional[Dict[str, Any]] = None,
+    ):
         super().__init__()
         self.input_names = _check_input_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
         self.pad_token_id = _check_pad_token_id(pad_token_id)
         self.model = _check_model(model)
         self.first_position: Optional[int] = None  # set if positions must be counted after the padding in front
         if isinstance(inputs, BatchSpec):
-            inputs.check(_unwrap_model(self.model))
+            inputs.check(unwrap_model(self.model))
             if inputs.padding.side == "left":
-                self.first_position = find_first_position(_unwrap_model(self.model))
+                self.first_position = find_first_position(find_pretrained(self.model))
         self._warned_no_mask = False
+        self._read_forward_again()  # now rather than inside torch.compile, which could not follow it
+        self.forward_kwargs = self._check_forward_kwargs(forward_kwargs)
 
-    def forward(self, *batch: Any) -> Any:
+    def forward(self, *batch: Any, **named: Any) -> Any:
         """Call the model by name.
 
         Parameters
         ----------
         *batch : Tensor, or one mapping of name to Tensor
             ``input_ids`` is int64 ``(batch, length)``; what else there is depends on the model.
+        **named : Tensor
+            Inputs by name, alone or after those by position: ``model(input_ids=ids, attention_mask=mask)``.
 
         Returns
         -------
         The model's own output, unchanged.
         """
-        named = self._name_inputs(batch)
-        self._check_against_forward(named)
-        return self.model(**self._add_position_ids(self._add_attention_mask(named)))
+        forward = self._read_forward()
+        inputs = self._name_inputs(batch, named, forward)
+        if self.forward_kwargs:
+            inputs = {**self.forward_kwargs, **inputs}
+        if not forward.known.issuperset(inputs) or not all(name in inputs for name in forward.signature.required):
+            forward = self._check_against_forward(inputs)
+        inputs = self._add_position_ids(self._add_attention_mask(inputs, forward), forward)
+        return self.model(**inputs)
 
     @property
     def config(self) -> Any:
-        """The model's own config, or None."""
-        return getattr(_unwrap_model(self.model), "config", None)
+        """The config of the model, or of the model inside one's own head; None where there is none."""
+        return getattr(find_pretrained(self.model), "config", None)
 
     def save_pretrained(self, folder: Any, **kwargs: Any) -> Any:
-        """Write a folder that the bare model's ``from_pretrained`` reads."""
-        return cast(PreTrainedModel, _unwrap_model(self.model)).save_pretrained(folder, **kwargs)
+        """Write a folder that the bare model's ``from_pretrained`` reads.
+
+        Raises
+        ------
+        InputError
+            When the model inside is a module of one's own, which no ``from_pretrained`` could read.
+        """
+        model = unwrap_model(self.model)
+        if not hasattr(model, "save_pretrained"):
+            raise _no_save_pretrained(model)
+        return cast(PreTrainedModel, model).save_pretrained(folder, **kwargs)
 
     def extra_repr(self) -> str:
         return f"inputs={self.input_names}, pad_token_id={self.pad_token_id}"
@@ -122,61 +164,137 @@ class HFModel(nn.Module):
             state_dict[f"{prefix}model.{key[len(prefix) :]}"] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
+    # -- pickle, deepcopy, export ----------------------------------------------------------------------
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**vars(self), "_forward": None}
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._read_forward_again()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "HFModel":
+        """Move or convert the model, and the tensors in ``forward_kwargs`` with it."""
+        super()._apply(fn, *args, **kwargs)
+        moved = {name: fn(value) if isinstance(value, Tensor) else value for name, value in self.forward_kwargs.items()}
+        self.forward_kwargs = moved
+        return self
+
     # -- inputs ------------------------------------------------------------------------------------
 
-    def _name_inputs(self, batch: Tuple[Any, ...]) -> Dict[str, Any]:
+    def _read_forward(self) -> _Forward:
+        """Return what the model's ``forward`` takes, read once; again when the model is another one."""
+        model, known = self._modules["model"], self._forward
+        own_forward = vars(model).get("forward")
+        # A replica of DataParallel is another object in every batch, and made from the model that was read.
+        is_known = known is not None and (known.model is model or hasattr(model, "_is_replica"))
+        if known is not None and is_known and known.own_forward is own_forward:
+            return known
+        return self._read_forward_again()
+
+    def _read_forward_again(self) -> _Forward:
+        model = self.model
+        signature = read_forward_signature(model)
+        main = main_input_name(model, signature) or "input_ids"
+        known = signature.documented.union(signature.named)
+        self._forward = _Forward(model, vars(model).get("forward"), signature, main, known)
+        return self._forward
+
+    def _name_inputs(self, batch: Tuple[Any, ...], named: Dict[str, Any], forward: _Forward) -> Dict[str, Any]:
         if len(batch) == 1 and isinstance(batch[0], Mapping):
-            return dict(batch[0].items())
+            return self._join_inputs(dict(batch[0].items()), named)
         if len(batch) == 1 and isinstance(batch[0], (list, tuple)):
             batch = tuple(batch[0])
-        names = self.input_names or (("input_ids",) if len(batch) == 1 else ())
-        if len(names) == len(batch) and batch:
-            return dict(zip(names, batch))
+        names = self.input_names or ((forward.main_input,) if len(batch) == 1 else ())
+        if len(names) == len(batch) and batch or named and len(batch) <= len(names):
+            return self._join_inputs(dict(zip(names, batch)), named)
+        raise self._names_do_not_fit(batch, forward)
+
+    def _join_inputs(self, by_place: Dict[str, Any], named: Dict[str, Any]) -> Dict[str, Any]:
+        if not named:
+            return by_place
+        twice = [name for name in named if name in by_place]
+        if twice:
+            raise InputError(
+                f"{twice} was given by position and by name; expected it once. Write model({twice[0]}=...) with all "
+                f"inputs by name.",
+                "inputs-count",
+            )
+        return {**by_place, **named}
+
+    def _names_do_not_fit(self, batch: Tuple[Any, ...], forward: _Forward) -> InputError:
         given = f"A batch of {len(batch)} ({', '.join(describe(b) for b in batch)}) was given"
         if not self.input_names:
-            raise InputError(
-                f"{given} without names, and names are never guessed. {self._describe_forward()} Write "
+            return InputError(
+                f"{given} without names, and names are never guessed. {self._describe_forward(forward)} Write "
                 f"HFModel(model, inputs=('input_ids', 'attention_mask')) with a name for each tensor.",
                 "inputs-unnamed",
             )
-        raise InputError(
+        return InputError(
             f"{given}, but inputs={self.input_names} names {len(self.input_names)}. Give as many names "
             f"as the batch has tensors.",
             "inputs-count",
         )
 
-    def _check_against_forward(self, named: Dict[str, Any]) -> None:
-        takes, required, takes_kwargs = _forward_parameters(_unwrap_model(self.model))
-        unknown = [name for name in named if name not in takes]
-        if unknown and not takes_kwargs:
-            raise InputError(
-                f"{unknown} was given, and {self._class_name()}.forward does not take it. "
-                f"{self._describe_forward()} Write inputs=(...) with these names.",
-                "inputs-unknown",
-            )
-        missing = [name for name in required if name not in named]
+    def _check_against_forward(self, inputs: Dict[str, Any]) -> _Forward:
+        forward = self._read_forward()
+        if not forward.signature.takes_any:
+            forward = self._read_forward_again()  # what is inside a wrapper may be another model by now
+        unknown = [name for name in inputs if not forward.signature.takes(name)]
+        missing = [name for name in forward.signature.required if name not in inputs]
+        if unknown:
+            raise self._unknown_names(unknown, forward)
         if missing:
             raise InputError(
-                f"{list(named)} was given, but {self._class_name()}.forward also needs {missing}. "
-                f"{self._describe_forward()} Add it to the batch and to inputs=(...).",
+                f"{list(inputs)} was given, but {self._class_name()}.forward also needs {missing}. "
+                f"{self._describe_forward(forward)} Add it to the batch and to inputs=(...).",
                 "inputs-missing",
             )
+        return forward
 
-    def _describe_forward(self) -> str:
-        takes, _, takes_kwargs = _forward_parameters(_unwrap_model(self.model))
-        listed = ", ".join(takes) + (" and any name" if takes_kwargs else "")
+    def _unknown_names(self, unknown: List[str], forward: _Forward, write: str = "inputs=(...)") -> InputError:
+        return InputError(
+            f"{unknown} was given, and {self._class_name()}.forward does not take it."
+            f"{_describe_nearest(unknown, forward.signature)} {self._describe_forward(forward)} "
+            f"Write {write} with these names.",
+            "inputs-unknown",
+        )
+
+    def _check_forward_kwargs(self, given: Any) -> Dict[str, Any]:
+        if given is None:
+            return {}
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise InputError(
+                f"forward_kwargs={given!r} was given; expected a dict of names and values, for example "
+                f"forward_kwargs={{'output_attentions': True}}.",
+                "bad-forward-kwargs",
+            )
+        both = [name for name in given if name in (self.input_names or ())]
+        if both:
+            raise InputError(
+                f"{both} is in inputs and in forward_kwargs; expected it in one. Every batch brings what inputs "
+                f"names: leave it out of forward_kwargs.",
+                "bad-forward-kwargs",
+            )
+        forward = self._read_forward()
+        unknown = [name for name in given if not forward.signature.takes(name)]
+        if unknown:
+            raise self._unknown_names(unknown, forward, "forward_kwargs={...}")
+        return dict(given)
+
+    def _describe_forward(self, forward: _Forward) -> str:
+        listed = ", ".join(forward.signature.named) + (" and any name" if forward.signature.takes_any else "")
         return f"{self._class_name()}.forward takes {listed or 'no names'}."
 
     def _class_name(self) -> str:
-        return type(_unwrap_model(self.model)).__name__
+        return type(unwrap_model(self.model)).__name__
 
     # -- the mask ----------------------------------------------------------------------------------
 
-    def _add_attention_mask(self, named: Dict[str, Any]) -> Dict[str, Any]:
-        takes, _, _ = _forward_parameters(_unwrap_model(self.model))
+    def _add_attention_mask(self, named: Dict[str, Any], forward: _Forward) -> Dict[str, Any]:
         given = any(named.get(name) is not None for name in MASK_NAMES)
         ids = named.get("input_ids")
-        if given or "attention_mask" not in takes or ids is None:
+        if given or ids is None or not forward.signature.knows("attention_mask"):
             return named
         pad_token_id = self.pad_token_id if self.pad_token_id is not None else _read_pad_token_id(self.config)
         if pad_token_id is None:
@@ -190,15 +308,12 @@ class HFModel(nn.Module):
             )
         return {**named, "attention_mask": ids.ne(pad_token_id).long()}
 
-    def _add_position_ids(self, named: Dict[str, Any]) -> Dict[str, Any]:
+    def _add_position_ids(self, named: Dict[str, Any], forward: _Forward) -> Dict[str, Any]:
         """Let positions begin at a text padded in front; else they, and its logits, would depend on its batch."""
+        if self.first_position is None or "position_ids" in named or "position_ids" not in forward.signature.named:
+            return named
         mask = named.get("attention_mask")
-        if (
-            self.first_position is None
-            or mask is None
-            or "position_ids" in named
-            or "position_ids" not in _forward_parameters(_unwrap_model(self.model))[0]
-        ):
+        if mask is None:
             return named
         return {**named, "position_ids": (mask.long().cumsum(-1) - 1).clamp(min=0) + self.first_position}
 
@@ -221,7 +336,7 @@ def _check_model(model: Any) -> nn.Module:
             f"HFModel({model.__name__}.from_pretrained(...)).",
             "class-instead-of-instance",
         )
-    if isinstance(model, HFModel) or isinstance(model, nn.Module) and isinstance(_unwrap_model(model), HFModel):
+    if isinstance(model, HFModel) or isinstance(model, nn.Module) and isinstance(unwrap_model(model), HFModel):
         raise InputError(
             "An HFModel was given; expected the bare model. Write HFModel(wrapped.model, inputs=...).", "wrapped-twice"
         )
@@ -258,41 +373,25 @@ def _check_pad_token_id(pad_token_id: Any) -> Optional[int]:
     )
 
 
-def _unwrap_model(model: nn.Module) -> nn.Module:
-    """Return the model inside DataParallel (``module``) and ``torch.compile`` (``_orig_mod``)."""
-    while True:
-        inner = model._modules.get("_orig_mod") or (
-            model._modules.get("module") if isinstance(model, nn.DataParallel) or _is_ddp(model) else None
-        )
-        if inner is None:
-            return model
-        model = inner
+def _describe_nearest(unknown: Sequence[str], signature: ForwardSignature) -> str:
+    """Format a question about the names that look most like the unknown ones."""
+    known = [*signature.named, *sorted(signature.documented.difference(signature.named))]
+    near = [get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if name in k][:1] for name in unknown]
+    names = [repr(found[0]) for found in near if found]
+    return f" Did you mean {' and '.join(dict.fromkeys(names))}?" if names else ""
 
 
-def _is_ddp(model: nn.Module) -> bool:
-    return type(model).__name__ == "DistributedDataParallel"
-
-
-def _forward_parameters(model: nn.Module) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
-    """Return the names that ``forward`` takes, those without a default, and whether it takes any name."""
-    function = getattr(model.forward, "__func__", None)
-    if function is None:  # an instance's own forward; not cached, since it may hold the model alive
-        return _read_signature(model.forward)
-    names, required, takes_kwargs = _read_method_signature(function)
-    return names[1:], required[1:], takes_kwargs
-
-
-def _read_signature(function: Callable[..., Any]) -> Tuple[Tuple[str, ...], Tuple[str, ...], bool]:
-    parameters = inspect.signature(function).parameters.values()
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    return (
-        tuple(p.name for p in named),
-        tuple(p.name for p in named if p.default is p.empty),
-        any(p.kind is p.VAR_KEYWORD for p in parameters),
+def _no_save_pretrained(model: nn.Module) -> InputError:
+    """Say how a module of one's own is kept, and where the model inside it is."""
+    name = type(model).__name__
+    inside = next((path for path, module in model.named_modules() if hasattr(module, "save_pretrained")), None)
+    body = f", and the model inside it with learn.model.model.{inside}.save_pretrained(folder)" if inside else ""
+    return InputError(
+        f"{name} has no save_pretrained, and no from_pretrained could read its folder. Write "
+        f"torch.save(learn.model.state_dict(), file) to keep all its weights, which a new {name} reads with "
+        f"load_state_dict{body}.",
+        "no-save-pretrained",
     )
-
-
-_read_method_signature = lru_cache(maxsize=128)(_read_signature)
 
 
 def _read_pad_token_id(config: Any) -> Optional[int]:

@@ -249,7 +249,8 @@ MISFITS = {
         ("input_ids", "atention_mask"),
         TWO,
         "inputs-unknown",
-        f"['atention_mask'] was given, and Echo.forward does not take it. {ECHO_TAKES} Write inputs=(...) "
+        f"['atention_mask'] was given, and Echo.forward does not take it. Did you mean 'attention_mask'? "
+        f"{ECHO_TAKES} Write inputs=(...) "
         "with these names.",
     ),
     "missing": (
@@ -273,8 +274,8 @@ MISFITS = {
         None,
         TWO[:1],
         "inputs-unknown",
-        "['input_ids'] was given, and Linear.forward does not take it. Linear.forward takes input. "
-        "Write inputs=(...) with these names.",
+        "['input_ids'] was given, and Linear.forward does not take it. Did you mean 'input'? Linear.forward takes "
+        "input. Write inputs=(...) with these names.",
     ),
 }
 
