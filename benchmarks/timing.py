@@ -23,10 +23,12 @@ class Peers:
         An environment's name -> its interpreter.
     threads : int
         Of torch in each.
+    root : Path
+        The checkout whose package they import; the peers' scripts are always those of this one.
     """
 
-    def __init__(self, pythons: Dict[str, Path], threads: int = 1):
-        self.pythons, self.threads = pythons, threads
+    def __init__(self, pythons: Dict[str, Path], threads: int = 1, root: Path = ROOT):
+        self.pythons, self.threads, self.root = pythons, threads, root
         self.running: Dict[Tuple[str, str], subprocess.Popen] = {}
 
     def __enter__(self) -> "Peers":
@@ -63,7 +65,7 @@ class Peers:
     def _start(self, environment: str, script: str, variables: Any = None) -> subprocess.Popen:
         if not self.has(environment):
             raise FileNotFoundError(f"no environment {environment!r}: {self.pythons.get(environment)}")
-        paths = os.pathsep.join(map(str, (ROOT, HERE, HERE / "peers")))
+        paths = os.pathsep.join(map(str, (self.root, HERE, HERE / "peers")))
         variables = {
             **os.environ,
             "PYTHONPATH": paths,

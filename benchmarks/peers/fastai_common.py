@@ -23,6 +23,27 @@ class NearlyFree(nn.Module):
         return self.layer(x), None
 
 
+class NearlyFreeText(nn.Module):
+    """The same with the inputs of a Hugging Face model, so that ``HFModel`` can name them."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.layer = nn.Embedding(8, 4), nn.Linear(4, 2)
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.layer(self.words(input_ids)[:, 0]), None
+
+
+def named_batches(number):
+    """((ids, mask), labels), of 4 rows of 4 tokens."""
+    torch.manual_seed(0)
+    shape = (FREE_BATCH, 4)
+    return [
+        ([torch.randint(1, 8, shape), torch.ones(shape, dtype=torch.long)], torch.randint(0, 2, (FREE_BATCH,)))
+        for _ in range(number)
+    ]
+
+
 def free_batches(number):
     torch.manual_seed(0)
     return [(torch.randn(FREE_BATCH, 4), torch.randint(0, 2, (FREE_BATCH,))) for _ in range(number)]

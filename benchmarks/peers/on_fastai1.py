@@ -11,7 +11,17 @@ import torch
 from fastai.basic_data import DataBunch
 from fastai.callback import Callback
 from fastai.train import Learner
-from fastai_common import FREE_BATCH, NearlyFree, TimedDoctor, big_outputs, feeding_seconds, free_batches, hf_batches
+from fastai_common import (
+    FREE_BATCH,
+    NearlyFree,
+    NearlyFreeText,
+    TimedDoctor,
+    big_outputs,
+    feeding_seconds,
+    free_batches,
+    hf_batches,
+    named_batches,
+)
 from serving import CPU, serve, versions
 from torch import nn
 from torch.utils.data import DataLoader
@@ -95,13 +105,23 @@ class Ready(list):
         return super().__getitem__(at)
 
 
+def batches_of(kind, number):
+    """A nearly free model's, those of one with named inputs, or those of a model of a size."""
+    return {"free": free_batches, "free, named": named_batches}.get(kind, partial(hf_batches, kind))(number)
+
+
+def net_of(kind):
+    if kind == "free":
+        return NearlyFree()
+    net = NearlyFreeText() if kind == "free, named" else model(kind)
+    return HFModel(net, ("input_ids", "attention_mask"), pad_token_id=0)
+
+
 def learner_of(kind, arm, batches):
-    ready = Ready(free_batches(batches) if kind == "free" else hf_batches(kind, batches))
+    ready = Ready(batches_of(kind, batches))
     bunch = DataBunch.create(ready, ready, bs=1, collate_fn=itemgetter(0), **CPU_ALONE)
     bunch.valid_dl = None
-    net = NearlyFree() if kind == "free" else model(kind)
-    if kind != "free":
-        net = HFModel(net, ("input_ids", "attention_mask"), pad_token_id=0)
+    net = net_of(kind)
     learn = Learner(
         bunch, net, loss_func=nn.CrossEntropyLoss(), callbacks=callbacks_of("callback" if arm == "doctor" else arm)
     )
@@ -119,11 +139,11 @@ def steps(kind, arm, batches):
     if doctor is not None:
         doctor.seconds = 0.0
     with no_progress(learn), loop_of(arm), CPU() as clock:
-        learn.fit(1, 1e-3 if kind == "free" else LR)
+        learn.fit(1, 1e-3 if kind.startswith("free") else LR)
     gaps = [(b - a) * 1e6 for a, b in zip(asked, asked[1:])]
     return {
         "median": median(gaps),
-        "gaps": gaps if kind != "free" else None,
+        "gaps": None if kind.startswith("free") else gaps,
         "seconds": clock.seconds,
         "doctor": None if doctor is None else doctor.seconds / clock.seconds,
     }

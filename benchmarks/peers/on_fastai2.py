@@ -12,7 +12,17 @@ from fastai.callback.core import Callback, CancelValidException
 from fastai.data.core import DataLoader, DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
-from fastai_common import FREE_BATCH, NearlyFree, TimedDoctor, big_outputs, feeding_seconds, free_batches, hf_batches
+from fastai_common import (
+    FREE_BATCH,
+    NearlyFree,
+    NearlyFreeText,
+    TimedDoctor,
+    big_outputs,
+    feeding_seconds,
+    free_batches,
+    hf_batches,
+    named_batches,
+)
 from serving import CPU, serve, versions
 from torch import nn
 from workload import BATCH, LONGEST, LR, WEIGHT_DECAY, Counted, model, texts, tokenizer
@@ -141,16 +151,27 @@ class Ready(DataLoader):
             yield batch
 
 
+def batches_of(kind, number):
+    """A nearly free model's, those of one with named inputs, or those of a model of a size."""
+    if kind == "free":
+        return free_batches(number)
+    made = named_batches(number) if kind == "free, named" else hf_batches(kind, number)
+    return [(*inputs, labels) for inputs, labels in made]
+
+
+def net_of(kind):
+    if kind == "free":
+        return NearlyFree()
+    net = NearlyFreeText() if kind == "free, named" else model(kind)
+    return HFModel(net, ("input_ids", "attention_mask"), pad_token_id=0)
+
+
 def learner_of(kind, arm, batches):
-    ready = (
-        free_batches(batches) if kind == "free" else [(*inputs, labels) for inputs, labels in hf_batches(kind, batches)]
-    )
-    loader = Ready(ready)
-    loader.n_inp = len(ready[0]) - 1
-    net = NearlyFree() if kind == "free" else HFModel(model(kind), ("input_ids", "attention_mask"), pad_token_id=0)
+    loader = Ready(batches_of(kind, batches))
+    loader.n_inp = len(loader.dataset[0]) - 1
     learn = Learner(
         DataLoaders(loader, loader),
-        net,
+        net_of(kind),
         loss_func=nn.CrossEntropyLoss(),
         cbs=[NoValidation(), *callbacks_of("callback" if arm == "doctor" else arm)],
     )
@@ -168,11 +189,11 @@ def steps(kind, arm, batches):
     if doctor is not None:
         doctor.seconds = 0.0
     with no_progress(learn), loop_of(arm), CPU() as clock:
-        learn.fit(1, 1e-3 if kind == "free" else LR)
+        learn.fit(1, 1e-3 if kind.startswith("free") else LR)
     gaps = [(b - a) * 1e6 for a, b in zip(asked, asked[1:])]
     return {
         "median": median(gaps),
-        "gaps": gaps if kind != "free" else None,
+        "gaps": None if kind.startswith("free") else gaps,
         "seconds": clock.seconds,
         "doctor": None if doctor is None else doctor.seconds / clock.seconds,
     }
