@@ -58,7 +58,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
 WITHIN_A_FASTAI: Dict[str, Tuple[str, ...]] = {
     "compat": (),
     "data": ("compat",),
-    "comparison": (".", "compat"),
+    "comparison": (".", "compat", "data"),
     "diagnosis": (".", "compat", "data", "comparison"),
     ".": ("compat", "data", "comparison"),
 }

@@ -1,9 +1,10 @@
 """``HFCallback`` for fastai 1: the model's output is unwrapped where fastai says so, in ``on_loss_begin``."""
 
+import warnings
 import weakref
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
-from fastai.basic_train import Learner
+from fastai.basic_train import Learner, _loss_func2activ
 from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
@@ -11,8 +12,12 @@ from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.fastai1.compat.training_loop import (
     find_active_patch,
     find_running_callbacks,
+    find_running_handler,
+    find_running_learner,
     find_running_loss_func,
+    find_unread_predictions,
 )
+from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai1.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
@@ -67,7 +72,9 @@ class HFCallback(WeightCorrectionsCallback):
         super().__init__()
         self.element, self.check, self.keep_output = element, check, keep_output
         self._clear_batch()
-        self._unchecked = True
+        self._unchecked, self._fitting = True, False
+        self._late_activation: Optional[Callable[..., Any]] = None
+        self._late_run: Callable[[], Any] = lambda: None
 
     @property
     def output(self) -> Any:
@@ -81,8 +88,12 @@ class HFCallback(WeightCorrectionsCallback):
             )
         super().on_train_begin(**kwargs)
         self._unchecked = True
+        self._adapt_own_loss()
+        self._fitting = kwargs.get("pbar") is not None  # validate begins with this event too, and ends with none
 
     def on_batch_begin(self, last_input: Any, train: bool, **kwargs: Any) -> None:
+        if not (train or self._fitting):
+            self._adapt_own_loss()  # fastai's get_preds and predict begin here
         if train and self._unchecked and any(isinstance(cb, MixUpCallback) for cb in find_running_callbacks()):
             check_no_mixup_of_ids(last_input, "learn.mixup() away")
 
@@ -95,7 +106,7 @@ class HFCallback(WeightCorrectionsCallback):
         if train and self.check and self._unchecked:
             loss_func, patch = find_running_loss_func(), find_active_patch()
             self._pairing_unknown = not check_first_output(logits, last_target, loss_func, patch, "callbacks")
-        return {"last_output": logits}
+        return {"last_output": logits if self._late_activation is None else self._activate(logits)}
 
     def on_backward_begin(self, last_loss: Tensor, last_output: Any, **kwargs: Any) -> None:
         super().on_backward_begin(**kwargs)
@@ -110,6 +121,38 @@ class HFCallback(WeightCorrectionsCallback):
     def on_train_end(self, **kwargs: Any) -> None:
         super().on_train_end(**kwargs)
         self._clear_batch()
+        self._fitting = False
+
+    # -- a loss of the user's own ------------------------------------------------------------------
+
+    def _adapt_own_loss(self) -> None:
+        learn = find_running_learner()
+        if learn is None:
+            return
+        before = learn.loss_func
+        adapt_own_loss(learn)
+        predicting = None if learn.loss_func is before else find_unread_predictions()
+        if predicting is None:
+            return
+        if predicting["lf"] is None:
+            self._late_activation, self._late_run = (
+                _loss_func2activ(learn.loss_func),
+                weakref.ref(find_running_handler()),
+            )
+        else:
+            warnings.warn(
+                "get_preds(with_loss=True) was called before anything else, with a loss of which fastai knows no "
+                "activation: these predictions are the model's outputs as they are. Call it again for predictions as "
+                "the task has them, or write ordered_preds(learn, with_loss=True).",
+                stacklevel=2,
+            )
+
+    def _activate(self, logits: Any) -> Any:
+        """Apply the activation for which fastai asked the loss too early, as long as that run lasts."""
+        if self._late_run() is find_running_handler():
+            return self._late_activation(logits)
+        self._late_activation = None
+        return logits
 
     # -- keep_output=True: held for one batch and no longer -------------------------------------------------
 

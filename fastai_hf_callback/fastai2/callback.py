@@ -8,6 +8,7 @@ from fastai.learner import Learner
 
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
+from fastai_hf_callback.fastai2.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.output import Element, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
@@ -73,10 +74,14 @@ class HFCallback(WeightCorrectionsCallback):
         """The whole output of the running batch with ``keep_output=True``; None once the batch has ended."""
         return self._output
 
+    def after_create(self) -> None:
+        adapt_own_loss(self.learn)
+
     def before_fit(self) -> None:
         super().before_fit()
         self._output = None
         self._unchecked = True
+        adapt_own_loss(self.learn)  # again: learn.loss_func may be another one since
         self._warn_if_registered_twice()
 
     def before_train(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastai_hf_callback.comparison.baseline import Evaluation, OutputStore, make_unique_names
 from fastai_hf_callback.comparison.trace_writer import TraceWriter, build_epoch
+from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.utils.rng import preserve_rng_state
 from fastai_hf_callback.utils.snapshot import preserve_training_modes
 
@@ -25,6 +26,7 @@ class TraceRecorder(Callback):
         self.learn, self.writer = learn, writer
 
     def on_train_begin(self, n_epochs: int, **kwargs: Any) -> None:
+        adapt_own_loss(self.learn)  # as HFCallback does, which is in one arm alone
         self.writer.begin_fit(n_epochs * len(self.learn.data.train_dl))
 
     def on_batch_begin(self, last_input: Any, last_target: Any, train: bool, epoch: int, **kwargs: Any) -> None:
@@ -56,6 +58,7 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     """
     if learn.data.empty_val:
         return None
+    adapt_own_loss(learn)
     collector = _OutputCollector()
     handler = CallbackHandler(
         [cb for cb in learn.callbacks if _is_batch_transform(cb)] + [collector], copy.deepcopy(learn.metrics)

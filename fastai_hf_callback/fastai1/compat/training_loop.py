@@ -5,10 +5,13 @@ and ``pred_batch`` all go through it: it is the one patch site.
 """
 
 import sys
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
+from types import FrameType
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence
 
 from fastai import basic_train
+from fastai.basic_train import Learner
 from fastai.callback import Callback, CallbackHandler
+from fastai.core import noop
 from torch import nn
 
 from fastai_hf_callback.compat.patching import find_foreign_code, raise_if_foreign
@@ -17,8 +20,11 @@ __all__ = [
     "RunningStep",
     "find_active_patch",
     "find_running_callbacks",
+    "find_running_handler",
+    "find_running_learner",
     "find_running_loss_func",
     "find_running_step",
+    "find_unread_predictions",
     "raise_if_patched",
 ]
 
@@ -57,24 +63,55 @@ def find_running_step() -> Optional[RunningStep]:
 
 
 def _find_running_arguments() -> Dict[str, Any]:
-    frame = sys._getframe(1)
-    for _ in range(12):
-        if frame is None:
-            break
+    for frame in _frames_above():
         if "cb_handler" in frame.f_code.co_varnames and "loss_func" in frame.f_code.co_varnames:
             return dict(frame.f_locals)
-        frame = frame.f_back
     return {}
 
 
 def find_running_callbacks() -> Sequence[Callback]:
     """Return all callbacks of the handler that calls one of them, found as in ``find_running_loss_func``."""
-    frame = sys._getframe(1)
-    for _ in range(12):
-        if frame is None:
-            break
+    handler = find_running_handler()
+    return () if handler is None else list(handler.callbacks)
+
+
+def find_running_handler() -> Optional[CallbackHandler]:
+    """Return the handler that calls a callback, found as in ``find_running_loss_func``."""
+    for frame in _frames_above():
         handler = frame.f_locals.get("self")
         if isinstance(handler, CallbackHandler):
-            return list(handler.callbacks)
+            return handler
+    return None
+
+
+def find_running_learner() -> Optional[Learner]:
+    """Return the learner whose fit, validation or prediction calls a callback, found as in ``find_running_loss_func``.
+
+    fastai's ``fit`` calls it ``learn``; in its methods it is ``self``.
+    """
+    for frame in _frames_above():
+        for name in ("learn", "self"):
+            if name in frame.f_code.co_varnames and isinstance(frame.f_locals.get(name), Learner):
+                return frame.f_locals[name]
+    return None
+
+
+def find_unread_predictions() -> Optional[Dict[str, Any]]:
+    """Return the names and values of a running ``Learner.get_preds`` that found no activation; else None.
+
+    It asks the loss for one before any callback is called.
+    """
+    for frame in _frames_above():
+        if frame.f_code is Learner.get_preds.__code__:
+            return frame.f_locals if frame.f_locals.get("activ") in (None, noop) else None
+    return None
+
+
+def _frames_above() -> Iterator[FrameType]:
+    """Yield the frames that call the caller, the nearest first: as many as lie between a callback and its loop."""
+    frame = sys._getframe(2)
+    for _ in range(15):
+        if frame is None:
+            return
+        yield frame
         frame = frame.f_back
-    return ()

@@ -20,7 +20,7 @@ from fastai_hf_callback.data.batches.collate import to_object_array
 from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 from fastai_hf_callback.data.batches.token_labels import CrossEntropyLoss, gather_word_labels, to_class_names
 
-__all__ = ["build_label_list"]
+__all__ = ["build_label_list", "find_task"]
 
 
 def build_label_list(targets: Any, task: str, names: List[str], path: Any) -> ItemList:
@@ -40,6 +40,19 @@ def build_label_list(targets: Any, task: str, names: List[str], path: Any) -> It
     if task == "token-classification":
         return WordLabelList(to_object_array(targets), classes=names, path=path)
     return RegressionList(targets, classes=names, path=path)
+
+
+def find_task(labels: ItemList) -> Optional[str]:
+    """Return the task of a list that ``build_label_list`` made; None for any other."""
+    for task, kind in (
+        ("single_label_classification", CategoryList),
+        ("multi_label_classification", MultiCategoryList),
+        ("token-classification", WordLabelList),
+        ("regression", RegressionList),
+    ):
+        if isinstance(labels, kind):
+            return task
+    return None
 
 
 class WordLabels(ItemBase):

@@ -16,6 +16,7 @@ from fastai_hf_callback.data.batches.sampler import sort_longest_first
 from fastai_hf_callback.errors import InvalidInputError
 
 from .loaders import TextBunch
+from .own_loss import adapt_own_loss
 
 __all__ = ["ordered_preds"]
 
@@ -71,6 +72,7 @@ def ordered_preds(
         with _test_set_of(learn.data, ds_type):
             return ordered_preds(learn, DatasetType.Test, activ=activ, with_loss=with_loss, pbar=pbar)
     loader = _find_loader(learn, ds_type)
+    adapt_own_loss(learn)
     order = sort_longest_first(loader.dataset.x.lengths)
     by_length = loader.new(shuffle=False, drop_last=False, sampler=_FixedOrderSampler(order))
     with patch.object(learn.data, _LOADER_ATTRIBUTES[ds_type], by_length), _preserve_callbacks(learn):

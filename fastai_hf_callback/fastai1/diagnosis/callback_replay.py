@@ -15,6 +15,7 @@ from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
+from fastai_hf_callback.model.own_loss import list_losses
 from fastai_hf_callback.utils.snapshot import copy_callback
 
 __all__ = [
@@ -48,7 +49,7 @@ def copy_without_checks(callback: Any, learn: Learner) -> Any:
     """Copy a callback, still bound to the live learner; return anything else as it is."""
     if not isinstance(callback, Callback):
         return callback
-    parts = [learn.data, vars(learn).get("opt"), *learn.callbacks, *learn.layer_groups]
+    parts = [learn.data, vars(learn).get("opt"), *learn.callbacks, *learn.layer_groups, *list_losses(learn.loss_func)]
     made = copy_callback(callback, learn, Callback, parts)
     if isinstance(made, HFCallback):
         made.check = False  # what it would raise on is what the examination reports

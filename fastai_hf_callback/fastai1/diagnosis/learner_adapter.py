@@ -1,8 +1,9 @@
 """``LearnerAdapter`` for fastai 1: access to its learner, and runs of its loop."""
 
 import copy
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from fastai import basic_train
@@ -23,6 +24,7 @@ from fastai_hf_callback.fastai1.comparison.recorder import metric_names
 from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
 from fastai_hf_callback.fastai1.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai1.data.dataset import TextList
+from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai1.metrics import ConstantBaseline, build_metrics_handler
 from fastai_hf_callback.results.evidence import Wiring
 from fastai_hf_callback.utils.rng import seed_everything
@@ -59,8 +61,12 @@ class LearnerAdapter:
         self._learner_callbacks: List[Callback] = []  # those that validate has, too
         self._from_callback_fns: List[Callback] = []
 
-    def preserve(self) -> ContextManager[None]:
-        return preserve_everything(self.learn)
+    @contextmanager
+    def preserve(self) -> Iterator[None]:
+        with preserve_everything(self.learn):
+            if any(isinstance(callback, HFCallback) for callback in self.learn.callbacks):
+                adapt_own_loss(self.learn)  # as the callback will when a fit begins
+            yield
 
     def seed(self, seed: int) -> None:
         seed_everything(seed)

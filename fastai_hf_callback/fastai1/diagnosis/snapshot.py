@@ -9,6 +9,7 @@ from fastai.basic_train import Learner
 from fastai.callback import Callback
 
 from fastai_hf_callback.fastai1.compat.no_progress import no_progress
+from fastai_hf_callback.model.own_loss import list_losses
 from fastai_hf_callback.utils.snapshot import (
     Snapshot,
     copy_optimizer_state,
@@ -62,7 +63,7 @@ def _list_stateful_objects(learn: Learner) -> List[Any]:
         optimizer,
         getattr(optimizer, "opt", None),
         *callbacks,
-        learn.loss_func,
+        *list_losses(learn.loss_func),
         learn.data,
         *loaders,
         *inner,

@@ -9,6 +9,7 @@ from fastcore.foundation import L
 from fastai_hf_callback.comparison.baseline import Evaluation, OutputStore, make_unique_names
 from fastai_hf_callback.comparison.trace_writer import TraceWriter, build_epoch
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes, preserve_learner
+from fastai_hf_callback.fastai2.data.own_loss import adapt_own_loss
 from fastai_hf_callback.utils.rng import preserve_rng_state
 from fastai_hf_callback.utils.snapshot import preserve_training_modes
 
@@ -25,6 +26,7 @@ class TraceRecorder(Callback):
 
     def before_fit(self) -> None:
         self._is_fitting = False  # validate and get_preds begin with this event too
+        adapt_own_loss(self.learn)  # as HFCallback does, which is in one arm alone
 
     def before_train(self) -> None:
         if not self._is_fitting:
@@ -67,6 +69,7 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     with preserve_rng_state(), preserve_learner(learn), preserve_attributes(
         [*learn.metrics, *transforming]
     ), preserve_training_modes(learn.model):
+        adapt_own_loss(learn)
         learn.cbs = L(transforming)
         learn.add_cb(collector)
         with learn.validation_context():

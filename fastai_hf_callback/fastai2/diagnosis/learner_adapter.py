@@ -1,9 +1,9 @@
 """``LearnerAdapter`` for fastai 2: access to its learner, and runs of its loop."""
 
 import copy
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
 from fastai.callback.core import Callback
@@ -21,6 +21,7 @@ from fastai_hf_callback.fastai2.comparison.recorder import has_validation, metri
 from fastai_hf_callback.fastai2.compat.learner_state import seed_loaders
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai2.data.dataset import TextDataset
+from fastai_hf_callback.fastai2.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai2.metrics import ConstantBaseline, SingleBatchLearner, UnavailableAttributeError
 from fastai_hf_callback.results.evidence import Wiring
 from fastai_hf_callback.utils.rng import seed_everything
@@ -60,8 +61,12 @@ class LearnerAdapter:
         self.learn, self.optimizer = learn, OptimizerReader(learn)
         self.callbacks: List[Callback] = []
 
-    def preserve(self) -> ContextManager[None]:
-        return preserve_everything(self.learn)
+    @contextmanager
+    def preserve(self) -> Iterator[None]:
+        with preserve_everything(self.learn):
+            if any(isinstance(callback, HFCallback) for callback in self.learn.cbs):
+                adapt_own_loss(self.learn)  # as the callback will when a fit begins
+            yield
 
     def seed(self, seed: int) -> None:
         seed_everything(seed)

@@ -13,6 +13,7 @@ from fastcore.foundation import L
 from torch import Tensor
 
 from fastai_hf_callback.fastai2.compat.no_progress import no_progress
+from fastai_hf_callback.model.own_loss import list_losses
 from fastai_hf_callback.utils import snapshot
 from fastai_hf_callback.utils.snapshot import (
     Snapshot,
@@ -41,7 +42,7 @@ def preserve_everything(learn: Learner) -> Iterator[None]:
 
 def copy_callback(callback: Callback, learn: Learner) -> Callback:
     """Copy a callback with a state of its own that still refers to the live learner."""
-    parts = [learn.dls, *_get_loaders(learn), learn.opt, *learn.cbs, *learn.metrics]
+    parts = [learn.dls, *_get_loaders(learn), learn.opt, *learn.cbs, *learn.metrics, *list_losses(learn.loss_func)]
     return snapshot.copy_callback(callback, learn, Callback, parts)
 
 
@@ -89,7 +90,16 @@ def _list_stateful_objects(learn: Learner) -> List[Any]:
         if hasattr(dl, "__dict__")
         for name in ("dataset", "sampler", "batch_sampler", "fake_l")
     ]
-    parts = [learn.opt, *callbacks, *learn.metrics, *metrics, learn.loss_func, learn.dls, *loaders, *inside]
+    parts = [
+        learn.opt,
+        *callbacks,
+        *learn.metrics,
+        *metrics,
+        *list_losses(learn.loss_func),
+        learn.dls,
+        *loaders,
+        *inside,
+    ]
     return [part for part in parts if hasattr(part, "__dict__") and not isinstance(part, type)]
 
 
