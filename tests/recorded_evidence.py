@@ -17,6 +17,7 @@ from fastai_hf_callback.results.evidence import (
     Weights,
     Wiring,
 )
+from fastai_hf_callback.results.probes import MADE, begin_probes
 
 PARTS = (
     "wiring",
@@ -31,6 +32,21 @@ PARTS = (
     "precision",
     "history",
 )
+
+
+def all_made(in_fit=False):
+    """Return what became of all probes where each was made."""
+    outcomes = begin_probes(in_fit)
+    for outcome in outcomes.values():
+        outcome.settle(MADE)
+    return outcomes
+
+
+def with_outcome(name, state, reason="", advice="", cause=""):
+    """Return the same, and what became of one of them."""
+    outcomes = all_made()
+    outcomes[name].settle(state, reason, advice, cause)
+    return outcomes
 
 
 def healthy():
@@ -156,7 +172,7 @@ def healthy():
         ],
         precision=Precision(loss_scale=65536.0, steps=4, overflows=0),
         history=History(losses=[1.1, 1.0, 0.95, 0.9], metrics={"accuracy": [0.5, 0.6]}),
-        examined=["inputs", "outputs"],
+        probes=all_made(),
         seconds=1.25,
     )
 

@@ -1,7 +1,7 @@
 """A live learner -> ``Evidence`` -> ``Diagnosis``, for both fastais; the learner stays unchanged."""
 
 import time
-from typing import Any, List, NamedTuple, Type
+from typing import Any, List, NamedTuple, Optional, Type
 
 from torch import nn
 
@@ -39,8 +39,9 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
     Returns
     -------
     Diagnosis
-        ``healthy`` where nothing worse than a note was found. A learning rate is judged only after a fit has set one;
-        fastai 2 forgets it at ``validate`` and ``get_preds``.
+        ``healthy`` where nothing worse than a note was found and every probe that applies to the learner was made. A
+        learning rate is judged only after a fit has set one; fastai 2 forgets it at ``validate`` and ``get_preds``,
+        ``HFCallback`` does not.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def probe_first_batch(adapter: LearnerAdapter, batch: Batch, rows: int = 4) -> F
     """Probe inputs, outputs and the loss on a few rows of one batch during a fit, without changing anything."""
     with adapter.preserve():
         adapter.learn.model = unwrap_ddp(adapter.learn.model)
-        examination = Examination(adapter, 1)
+        examination = Examination(adapter, 1, in_fit=True)
         evidence = examination.run_on(batch, rows)
     return FirstBatchEvidence(evidence, examination.executed)
 
@@ -88,10 +89,10 @@ def _examine(adapter: LearnerAdapter, batches: int) -> Evidence:
             "The learner has no training rows, as one of load_learner; expected data to look at: "
             "Learner(text_data(...), model, ...)"
         )
-    if batches < 1 or not adapter.optimizer.count_batches():
+    n_batches = _count_batches(adapter)
+    if batches < 1 or n_batches == 0:
         raise InvalidInputError(
-            f"batches={batches} and a training loader of {adapter.optimizer.count_batches()} batches were given; "
-            f"expected at least one of each."
+            f"batches={batches} and a training loader of {n_batches} batches were given; expected at least one of each."
         )
     started = time.perf_counter()
     with adapter.preserve():
@@ -100,3 +101,11 @@ def _examine(adapter: LearnerAdapter, batches: int) -> Evidence:
         evidence = Examination(adapter, batches).run()
     evidence.seconds = time.perf_counter() - started
     return evidence
+
+
+def _count_batches(adapter: LearnerAdapter) -> Optional[int]:
+    """Count the training batches; None where the loader cannot tell, which fastai says itself."""
+    try:
+        return adapter.optimizer.count_batches()
+    except Exception:
+        return None

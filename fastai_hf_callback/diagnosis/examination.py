@@ -39,21 +39,29 @@ from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_word_sensitivity_with_noise,
     probe_output_bounds,
 )
-from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence
+from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence, find_fastai_tokens
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.model.broadcast import does_loss_broadcast
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.results.evidence import Evidence, History, Inputs, LossBehavior, MetricEvidence, Outputs, Wiring
+from fastai_hf_callback.results.evidence import Evidence, History, LossBehavior, MetricEvidence, Outputs, Wiring
+from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, NOT_MADE, ProbeOutcome, begin_probes, close_probes
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .checks.failures import classify_exception
 from .learner_adapter import CallbackLog, LearnerAdapter, LossNotReachedError
 from .learning_rates import summarize_hyperparameters
-from .training_steps import TrainingSteps, attempt, capture_output, format_error, record_vain_assignments
+from .probe_runner import (
+    DoesNotApplyError,
+    NotMadeError,
+    attempt,
+    format_error,
+    name_type,
+    record_failure,
+    was_raised_here,
+)
+from .training_steps import TrainingSteps, capture_output, record_vain_assignments
 
-__all__ = ["Examination", "probe_metrics"]
-
-COMMON_TOKENS = {"xxpad", "xxunk"}  # any tokenizer has these two, under another name
+__all__ = ["Examination", "probe_metrics", "require_scores"]
 
 
 class ProbedBatch(NamedTuple):
@@ -74,13 +82,15 @@ class Examination:
     adapter : LearnerAdapter
     batches : int
         How many training batches to take steps on, and how many validation batches to read.
+    in_fit : bool
+        Whether it takes what a running fit allows, for ``Doctor``.
     """
 
-    def __init__(self, adapter: LearnerAdapter, batches: int):
+    def __init__(self, adapter: LearnerAdapter, batches: int, in_fit: bool = False):
         self.adapter, self.n_batches = adapter, batches
         self.learn, self.optimizer = adapter.learn, adapter.optimizer
         self.loss_func = self.learn.loss_func
-        self.evidence, self.wiring = Evidence(), Wiring()
+        self.evidence, self.wiring = Evidence(probes=begin_probes(in_fit)), Wiring()
         self.train: List[Batch] = []
         self.full_batches: List[Batch] = []
         self.probed: List[ProbedBatch] = []
@@ -88,28 +98,30 @@ class Examination:
 
     def run(self) -> Evidence:
         """Examine everything; a part that cannot be examined is named, and the others still are."""
+        self._run_probes()
+        close_probes(self.evidence.probes)
+        return self.evidence
+
+    def _run_probes(self) -> None:
         evidence, adapter = self.evidence, self.adapter
         self.wiring = evidence.wiring = adapter.read_wiring()
-        full_batches = self.attempt("training batches", lambda: self._read_batches(train=True))
-        if not full_batches:
-            return evidence
-        self._read_past()
-        evidence.weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
+        full_batches = self.attempt("training batches", lambda: self._read_batches(train=True), as_in_fit=True)
+        self.attempt("the last fit", self._read_past)
+        self.attempt("weights", self._probe_weights)
+        if not full_batches or not self.attempt("callbacks", self._prepare_callbacks):
+            return
         self.full_batches, self.train = full_batches, [truncate_batch(b) for b in full_batches]
-        if not adapter.prepare_callbacks(self.wiring):
-            return evidence
-        if adapter.has_rows(train=False):
-            self._check_validation_path(lambda: truncate_batch(self._read_batches(train=False, n=1)[0]))
+        self.attempt("validation batches", self._probe_validation_path)
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
         self.attempt("targets", lambda: self._probe_targets(full_batches))
-        self.attempt("metrics", self._probe_metrics)
-        # Weights with NaN make every step useless, and have a finding of their own.
-        steps = TrainingSteps(adapter, evidence, self.train)
-        steps.run(self.executed)
-        if self.wiring.train_error is None:
-            self.attempt("fitting one batch", steps.fit_one_batch)
-        return evidence
+        self.attempt("metrics", self._probe_metrics, as_in_fit=True)
+        if evidence.weights is not None and evidence.hyper is not None:
+            # Weights with NaN make every step useless, and have a finding of their own.
+            steps = TrainingSteps(adapter, evidence, self.train)
+            self.attempt("optimizer", lambda: steps.run(self.executed), as_in_fit=True)
+            if self.wiring.train_error is None:
+                self.attempt("fitting one batch", steps.fit_one_batch)
 
     def run_on(self, batch: Batch, rows: int) -> Evidence:
         """Examine inputs, outputs and the loss on a few rows of one batch during a fit."""
@@ -117,60 +129,104 @@ class Examination:
         self.wiring = evidence.wiring = adapter.read_wiring()
         self.full_batches, self.train = [batch], [truncate_batch(batch, rows)]
         adapter.copy_running_callbacks()
-        if not self._check_validation_path(lambda: self.train[0]):
+        if not self._check_validation_path(self.train[0]):
             self.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
         adapter.replay_step(self.train[0], log)
         record_vain_assignments(self.wiring, log)
         self.wiring.train_error = self.wiring.train_message = None  # the running fit will raise it itself
+        close_probes(evidence.probes)
         return evidence
 
     def _read_batches(self, train: bool, n: Optional[int] = None) -> List[Batch]:
         return list(islice(self.adapter.iterate_batches(train), n or self.n_batches))
 
     def _read_past(self) -> None:
-        """Read what earlier fits left in the Recorder."""
-        recorder = vars(self.learn).get("recorder")
-        losses, rates = ([float(v) for v in getattr(recorder, name, [])] for name in ("losses", "lrs"))
-        if losses:
-            self.evidence.history = History(losses, self.adapter.read_metric_values(), smoothed=True)
-        self.evidence.hyper = summarize_hyperparameters(rates, self.optimizer, "the last fit")
+        """Read what the last fit recorded."""
+        past = self.adapter.read_last_fit()
+        self.evidence.hyper = summarize_hyperparameters(past.rates, self.optimizer, "the last fit")
+        if past.losses:
+            self.evidence.history = History(past.losses, past.metrics, smoothed=True)
+        elif past.was_erased:
+            raise NotMadeError(
+                "the optimizer has taken steps, and fastai has forgotten their losses, rates and metrics",
+                "fit again and write diagnose(learn) before validate() and get_preds(); HFCallback keeps them",
+            )
+        else:
+            raise DoesNotApplyError("no fit yet")
 
-    def _check_validation_path(self, get_batch: Callable[[], Batch]) -> bool:
+    def _probe_weights(self) -> None:
+        self.evidence.weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
+
+    def _prepare_callbacks(self) -> bool:
+        ready = self.adapter.prepare_callbacks(self.wiring)
+        if not ready:
+            self.evidence.probes["callbacks"].settle(FAILED, self.wiring.train_message or "")
+        return ready
+
+    def _probe_validation_path(self) -> None:
+        if not self.adapter.has_rows(train=False):
+            raise DoesNotApplyError("no validation set")
+        batches = self._read_validation_batches(1)
+        if not batches:
+            raise NotMadeError(
+                f"the validation loader gives no batch of its {self.adapter.count_rows(train=False)} rows",
+                "a smaller bs, or drop_last=False for validation",
+            )
+        self._check_validation_path(truncate_batch(batches[0]))
+
+    def _read_validation_batches(self, n: Optional[int] = None) -> List[Batch]:
+        """Read the first validation batches; what the loader raises is told as the validation path's."""
         try:
-            float(self.adapter.run_batch(get_batch(), self.loss_func, with_graph=False, validates=True))
+            return self._read_batches(train=False, n=n)
+        except Exception as error:
+            self._record_validation_failure(error)
+            raise
+
+    def _check_validation_path(self, batch: Batch) -> bool:
+        try:
+            float(self.adapter.run_batch(batch, self.loss_func, with_graph=False, validates=True))
         except LossNotReachedError:
             pass
         except Exception as error:
-            self.wiring.valid_error, self.wiring.valid_message = (
-                classify_exception(error, self.adapter.fixes).cause,
-                format_error(error),
-            )
+            self._record_validation_failure(error)
             return False
         return True
+
+    def _record_validation_failure(self, error: Exception) -> None:
+        if "validation batches" in self.evidence.probes:
+            record_failure(self.evidence.probes["validation batches"], error, self.adapter.fixes)
+        self.wiring.valid_error = classify_exception(error, self.adapter.fixes).cause
+        self.wiring.valid_message = format_error(error)
 
     # -- outputs and inputs -----------------------------------------------------------------------------------
 
     def probe_in_eval_mode(self) -> bool:
-        evidence = self.evidence
+        """Run the batches in eval mode and probe the texts; False where no tensor reaches the loss."""
+        outcome = self.evidence.probes["outputs"]
         try:
             self.probed = [self._probe_batch(batch) for batch in self.train]
         except LossNotReachedError as error:
-            evidence.skipped.append(f"outputs ({error})")
+            outcome.settle(NOT_MADE, str(error))
             return False
         except Exception as error:
-            if self.wiring.train_error is None:
-                self.wiring.train_error, self.wiring.train_message = (
-                    classify_exception(error, self.adapter.fixes).cause,
-                    format_error(error),
-                )
+            if was_raised_here(error):
+                outcome.settle(NOT_MADE, format_error(error))
+            else:
+                self._record_training_failure(outcome, error)
             return False
         self.executed = self.probed[-1].executed
-        if self.has_ids():
-            self.attempt("padding of validation batches", self._find_validation_padding)
-            self._probe_inputs()
-        return isinstance(self.probed[0].output, Tensor)
+        self.attempt("inputs", self._probe_inputs)
+        if not isinstance(self.probed[0].output, Tensor):
+            outcome.settle(DOES_NOT_APPLY, f"what reaches the loss is no tensor but {name_type(self.probed[0].output)}")
+            return False
+        return True
+
+    def _record_training_failure(self, outcome: ProbeOutcome, error: Exception) -> None:
+        record_failure(outcome, error, self.adapter.fixes)
+        if self.wiring.train_error is None:
+            self.wiring.train_error, self.wiring.train_message = outcome.cause, outcome.reason
 
     def _probe_batch(self, batch: Batch) -> ProbedBatch:
         model = self.learn.model
@@ -191,12 +247,18 @@ class Examination:
 
     def _find_validation_padding(self) -> None:
         """Find the padding in validation batches: training batches sorted by length hold next to none."""
-        if any(view.pad_token_id is not None for view in self.views) or not self.adapter.has_rows(train=False):
-            return
-        more = [self._probe_batch(truncate_batch(batch)) for batch in self._read_batches(train=False)]
+        if any(view.pad_token_id is not None for view in self.views):
+            raise DoesNotApplyError("training batches show the padding")
+        if not self.adapter.has_rows(train=False):
+            raise DoesNotApplyError("no validation set")
+        more = [self._probe_batch(truncate_batch(batch)) for batch in self._read_validation_batches()]
         self.probed += [one for one in more if one.view is not None and one.view.pad_token_id is not None]
 
     def _probe_inputs(self) -> None:
+        if not self.has_ids():
+            raise DoesNotApplyError("the model looks up no token ids in a word embedding")
+        if "padding of validation batches" in self.evidence.probes:
+            self.attempt("padding of validation batches", self._find_validation_padding)
         evidence, model = self.evidence, self.learn.model
         unified = unify_padding(self.views)
         self.probed = [one._replace(view=view) for one, view in zip(self.probed, unified)]
@@ -206,55 +268,63 @@ class Examination:
         )
         evidence.inputs.takes_mask = takes_mask(model)
         evidence.ids_index = self._find_ids_index()
-        evidence.inputs.foreign_tokens = _find_fastai_tokens(self.adapter.find_vocabulary(), unified)
+        evidence.inputs.foreign_tokens = find_fastai_tokens(self.adapter.find_vocabulary(), unified)
         encoder = self.adapter.find_encoder()
         if encoder is not None:
             add_tokenizer_evidence(evidence.inputs, unified, encoder.tokenizer, encoder.max_length)
-        evidence.examined.append("inputs")
 
     def probe_outputs_and_loss(self) -> None:
-        evidence, batch, logits = self.evidence, self.train[0], self.probed[0].output
+        evidence, batch = self.evidence, self.train[0]
         training = self.probed[: len(self.train)]
         outputs, inputs = [one.output for one in training], [one.batch.xb for one in training]
         evidence.outputs = out = probe_outputs(outputs, [b.yb for b in self.train], self.learn.model)
-        evidence.examined.append("outputs")
-        if isinstance(batch.yb, Tensor):
-            evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb)
-            out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
-            self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
-            evidence.examined.append("loss")
+        self.attempt("loss", lambda: self._probe_loss(batch, self.probed[0].output, out))
         out.changes_with_batch_mates = self.attempt(
             "answer to batch mates",
             lambda: measure_batch_sensitivity(self._make_logits_func(batch), inputs, outputs, out),
         )
+        self.attempt("bounds of the outputs", lambda: self._probe_bounds(batch, out))
+        self.attempt("answer to words", lambda: self._probe_words(training, out))
+        out.changes_with_padding = self.attempt("answer to padding", lambda: self._probe_padding(out))
+
+    def _probe_loss(self, batch: Batch, logits: Tensor, out: Outputs) -> None:
+        if not isinstance(batch.yb, Tensor):
+            raise DoesNotApplyError(f"the targets are no tensor but {name_type(batch.yb)}")
+        self.evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb)
+        out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
+        self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
+
+    def _probe_bounds(self, batch: Batch, out: Outputs) -> None:
         out.bounded, out.rows_sum_to_one = probe_output_bounds(
-            self._make_logits_func(batch), inputs[0], out, self.learn.model
+            self._make_logits_func(batch), batch.xb, out, self.learn.model
         )
-        if evidence.inputs is not None:
-            self._probe_words(training, evidence.inputs, out)
-            out.changes_with_padding = self.attempt("answer to padding", lambda: self._probe_padding(out))
 
     def _probe_all_targets(self, logits: Tensor, behavior: LossBehavior) -> None:
         targets = [b.yb for b in self.full_batches if isinstance(b.yb, Tensor) and b.yb.dim()]
         alike = len({t.shape[1:] for t in targets}) == 1
-        if alike and logits.dim() and len(logits) == len(self.train[0].yb):
-            probe_all_targets(behavior, self.loss_func, logits, torch.cat(targets))
+        if not (alike and logits.dim() and len(logits) == len(self.train[0].yb)):
+            raise DoesNotApplyError("there is not one output for each target")
+        probe_all_targets(behavior, self.loss_func, logits, torch.cat(targets))
 
-    def _probe_words(self, training: List[ProbedBatch], inputs: Inputs, out: Outputs) -> None:
-        if inputs.batch_has_other_ids or inputs.distinct_words <= 2:
-            return
+    def _probe_words(self, training: List[ProbedBatch], out: Outputs) -> None:
+        inputs, other = self.evidence.inputs, self.evidence.probes["answer of other weights"]
+        if inputs is None or inputs.batch_has_other_ids or inputs.distinct_words <= 2:
+            other.settle(DOES_NOT_APPLY, _NO_WORDS)
+            raise DoesNotApplyError(_NO_WORDS)
         logits_func, (xb, outputs, views) = self._make_logits_func(training[0].batch), _unzip(training)
+        out.changes_with_tokens = measure_word_sensitivity(logits_func, xb, views, outputs, out)
+        if out.changes_with_tokens != 0:
+            other.settle(DOES_NOT_APPLY, "the outputs answer to words")
+            return
         out.changes_with_tokens = self.attempt(
-            "answer to words", lambda: measure_word_sensitivity(logits_func, xb, views, outputs, out)
+            "answer of other weights",
+            lambda: measure_word_sensitivity_with_noise(logits_func, xb[0], views[0], self.learn.model, out),
         )
-        if out.changes_with_tokens == 0:
-            out.changes_with_tokens = self.attempt(
-                "answer of other weights",
-                lambda: measure_word_sensitivity_with_noise(logits_func, xb[0], views[0], self.learn.model, out),
-            )
 
     def _probe_padding(self, out: Outputs) -> Optional[float]:
         padded = [one for one in self.probed if one.view is not None and one.view.pad_token_id is not None]
+        if not padded:
+            raise DoesNotApplyError("nothing is padded")
         xb, outputs, views = _unzip(padded)
         return measure_padding_sensitivity(self._make_logits_func(self.train[0]), xb, views, outputs, out)
 
@@ -271,17 +341,19 @@ class Examination:
             or ids_index is not None
             and is_per_token(full_batches[0].yb, list(tensors_in(full_batches[0].xb))[ids_index])
         ):
-            return  # a target per token, flattened or not: neighbours are alike
+            raise DoesNotApplyError("there is not one target for each row")  # a target per token: neighbours are alike
         train = self._sample_rows(True, ids_index)
         valid = self._sample_rows(False, ids_index) if self.adapter.has_rows(train=False) else None
-        if train is None:
-            return
         ordered = [b.yb.detach().cpu() for b in full_batches if isinstance(b.yb, Tensor)]
-        self.evidence.labels = probe_labels(train, valid, ordered, self._pad_ids())
-        self.evidence.examined.append("targets")
+        labels = None if train is None else probe_labels(train, valid, ordered, self._pad_ids())
+        if labels is None:
+            raise DoesNotApplyError("targets are neither classes, nor labels of 0 and 1, nor numbers")
+        self.evidence.labels = labels
 
     def _sample_rows(self, train: bool, ids_index: Optional[int]) -> Optional[SampledRows]:
         """Sample rows evenly over a set."""
+        if not self.adapter.has_numbered_rows(train):
+            raise DoesNotApplyError("the rows of the data set cannot be read by number")
         collate = partial(self.adapter.collate, train)
         return sample_rows(pick_evenly(self.adapter.count_rows(train)), collate, ids_index, self._pad_ids())
 
@@ -302,17 +374,20 @@ class Examination:
         return sorted({v.pad_token_id for v in self.views if v.pad_token_id is not None})
 
     def _probe_metrics(self) -> None:
-        if not self.learn.metrics or not self.adapter.has_rows(train=False):
-            return
-        batches = self._read_batches(train=False)
+        if not self.learn.metrics:
+            raise DoesNotApplyError("the learner has none")
+        if not self.adapter.has_rows(train=False):
+            raise DoesNotApplyError("no validation set")
+        batches = self._read_validation_batches()
         outputs, targets = [self._compute_logits(b) for b in batches], [b.yb for b in batches]
-        if all(isinstance(t, Tensor) for t in outputs + targets):
-            with preserve_rng_state():
-                self.evidence.metrics = probe_metrics(self.adapter, self.learn.metrics, outputs, targets)
-            self.evidence.examined.append("metrics")
+        if not all(isinstance(t, Tensor) for t in outputs + targets):
+            raise DoesNotApplyError("outputs and targets are not one tensor each")
+        with preserve_rng_state():
+            self.evidence.metrics = probe_metrics(self.adapter, self.learn.metrics, outputs, targets)
+        require_scores(self.evidence.metrics)
 
-    def attempt(self, what: str, action: Callable[[], Any]) -> Any:
-        return attempt(self.evidence, what, action)
+    def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:
+        return attempt(self.evidence, name, action, as_in_fit, self.adapter.fixes)
 
     def _compute_logits(self, batch: Batch) -> Any:
         return capture_output(self.adapter, batch, with_graph=False)[0]
@@ -324,6 +399,9 @@ def _unzip(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenV
     return [one.batch.xb for one in probed], [one.output for one in probed], views
 
 
+_NO_WORDS = "no texts of several words"
+
+
 def probe_metrics(
     adapter: LearnerAdapter, metrics: Sequence[Any], outputs: List[Tensor], targets: List[Tensor]
 ) -> List[MetricEvidence]:
@@ -332,7 +410,11 @@ def probe_metrics(
     return [probe_metric(name, compute, outputs, targets, loss_func) for name, compute in named]
 
 
-def _find_fastai_tokens(words: Sequence[Any], views: List[TokenView]) -> List[str]:
-    """Find fastai's own special tokens in the texts."""
-    used = {int(token) for view in views for token in view.ids.unique().tolist()}
-    return sorted({str(words[i]) for i in used if i < len(words) and str(words[i]).startswith("xx")} - COMMON_TOKENS)
+def require_scores(metrics: Sequence[MetricEvidence]) -> None:
+    """Raise where a metric has no value on the targets that were read, and may have one on others."""
+    for metric in metrics:
+        if metric.not_scored:
+            raise NotMadeError(
+                f"{metric.name} has no value on {metric.rows} of the validation rows: {metric.not_scored}",
+                "diagnose(learn, batches=100) reads more of them",
+            )

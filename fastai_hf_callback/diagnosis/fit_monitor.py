@@ -16,10 +16,11 @@ from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
-from fastai_hf_callback.errors import GradientError
+from fastai_hf_callback.errors import GradientError, describe_exception
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.evidence import Evidence, History, Weights
 from fastai_hf_callback.results.finding import Action
+from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, begin_probes, close_probes
 from fastai_hf_callback.utils.distributed import rank
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
@@ -28,8 +29,9 @@ from .diagnose import judge, probe_first_batch
 from .diagnosis import Diagnosis
 from .examination import probe_metrics
 from .fixes import resolve_fix
-from .learner_adapter import LearnerAdapter
+from .learner_adapter import LearnerAdapter, is_number
 from .learning_rates import is_range_test, summarize_hyperparameters
+from .probe_runner import DoesNotApplyError, attempt, format_error
 
 __all__ = ["FitMonitor", "never_raises"]
 
@@ -162,7 +164,7 @@ class FitMonitor:
         """Monitor a fit of this learner, before its first batch."""
         self.reset()
         self._adapter, self._monitor = adapter, StepMonitor(adapter.optimizer, SAMPLED_PARAMETERS, SAMPLED_ELEMENTS)
-        self._evidence = Evidence(examined=["gradients", "optimizer"])
+        self._evidence = Evidence(probes=begin_probes(in_fit=True))
         master_weights = adapter.optimizer.read_master_weights()
         self._weights = self._evidence.weights = probe_weights(adapter.learn.model, bool(master_weights))
         self._metric_copies = copy.deepcopy(list(adapter.learn.metrics))  # before an epoch has changed their state
@@ -171,8 +173,9 @@ class FitMonitor:
     def begin_batch(self, batch: Any, target: Any) -> None:
         if not self._has_begun:  # fastai 1's validate begins like a fit
             self._has_begun, self._last_diagnosis = True, None
+            self._evidence.probes["the last fit"].settle(NOT_MADE, *_NOT_ENDED)
         if self._steps == 0:
-            self._attempt("inputs and outputs", lambda: self._probe_first_batch(Batch(batch, target)))
+            self._attempt("outputs", lambda: self._probe_first_batch(Batch(batch, target)))
         self._train_rows.add(batch, target, self._ids_index)
         self._step_is_sampled = self._steps < FIRST_STEPS or self._steps % self.every == 0
         if self._step_is_sampled:
@@ -216,7 +219,7 @@ class FitMonitor:
         self._steps += 1
         if self._step_is_sampled or not math.isfinite(loss) and not self._nan_reported:
             self._nan_reported |= not math.isfinite(loss)
-            self._attempt("a step", self._probe_steps)
+            self._attempt("optimizer", self._probe_steps)
         self._step_is_sampled = False
 
     def finish_epoch(self, values: List[Any]) -> None:
@@ -225,23 +228,39 @@ class FitMonitor:
         if self._epochs == 1:
             self._attempt("targets", self._probe_targets)
         self._attempt("metrics", self._probe_metrics)
-        self._attempt("an epoch", self._probe_steps)
+        self._attempt("optimizer", self._probe_steps)
         self._outputs, self._targets = [], []
 
     def end_fit(self, error: Optional[BaseException] = None) -> None:
         """Summarize the fit, also one that `error` has ended."""
         if self._steps:
-            self._attempt("the fit", self._probe_steps)
+            self._attempt("optimizer", self._probe_steps)
+        self._close_probes(error)
         diagnosis = judge(self._adapter, self._evidence)
         if isinstance(error, Exception):
             diagnosis = self._add_error(diagnosis, error)
         self._last_diagnosis = diagnosis
         self.reset()
-        if not diagnosis.healthy:
+        if diagnosis.at_least("warning"):
             self._say_on_rank_zero(
                 f"Doctor: {len(diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
                 f"{diagnosis.causes[0]}"
             )
+
+    def _close_probes(self, error: Optional[BaseException]) -> None:
+        """Settle what the fit has come to, and what it has not."""
+        probes = self._evidence.probes
+        if error:
+            probes["the last fit"].settle(FAILED, describe_exception(error))
+        elif self._steps:
+            probes["the last fit"].settle(MADE)
+        testing = is_range_test(self._learning_rates)
+        for name in ("targets", "metrics"):
+            if not probes[name].was_reached and testing:
+                probes[name].settle(DOES_NOT_APPLY, "a range test ends before an epoch does")
+            elif not probes[name].was_reached:
+                probes[name].settle(NOT_MADE, "no epoch was completed", "fit for one")
+        close_probes(probes)
 
     def _add_error(self, diagnosis: Diagnosis, error: Exception) -> Diagnosis:
         """Add the error that ended the fit to the diagnosis."""
@@ -266,11 +285,14 @@ class FitMonitor:
         evidence, self._executed = probe_first_batch(self._adapter, batch)
         self._evidence.wiring, self._evidence.inputs = evidence.wiring, evidence.inputs
         self._evidence.outputs, self._evidence.loss = evidence.outputs, evidence.loss
-        self._evidence.examined = [*evidence.examined, *self._evidence.examined]
+        self._evidence.probes.update({name: row for name, row in evidence.probes.items() if row.was_reached})
         self._ids_index = evidence.ids_index
 
     def _probe_steps(self) -> None:
         evidence, monitor = self._evidence, self._monitor
+        for name in ("gradients", "optimizer"):
+            if not evidence.probes[name].was_reached:
+                evidence.probes[name].settle(MADE)
         monitor.compare_executed(self._executed)
         sampled = monitor.summarize()
         testing = is_range_test(self._learning_rates)  # lr_find goes up to rates that ruin any model, and reloads it
@@ -312,7 +334,7 @@ class FitMonitor:
     def _probe_targets(self) -> None:
         train = self._train_rows
         if not train.targets:
-            return
+            raise DoesNotApplyError("there are no texts with one target each")
         inputs = self._evidence.inputs
         pad_ids = [] if inputs is None or inputs.pad_token_id is None else [inputs.pad_token_id]
         self._evidence.labels = probe_labels(
@@ -326,7 +348,6 @@ class FitMonitor:
                     self._sample_logits,
                     torch.cat(train.targets).to(self._sample_logits.device),
                 )
-        self._evidence.examined.append("targets")
 
     def _sample_validation(self, pad_ids: List[int]) -> Optional[SampledRows]:
         """Sample rows with their words; where these were not found, only all targets."""
@@ -337,26 +358,28 @@ class FitMonitor:
 
     def _probe_metrics(self) -> None:
         targets = self._targets[: len(self._outputs)]
-        if not targets or not self._metric_copies or not all(isinstance(t, Tensor) for t in self._outputs + targets):
-            return
+        if not self._metric_copies or not targets:
+            raise DoesNotApplyError("no validation set" if self._metric_copies else "the learner has none")
+        if not all(isinstance(t, Tensor) for t in self._outputs + targets):
+            raise DoesNotApplyError("outputs and targets are not one tensor each")
         with preserve_rng_state():
             self._evidence.metrics = probe_metrics(self._adapter, self._metric_copies, self._outputs, targets)
-        if self._evidence.metrics and "metrics" not in self._evidence.examined:
-            self._evidence.examined.append("metrics")
 
     def _record_metrics(self, values: List[Any]) -> None:
         for i, value in enumerate(values):
-            if value is not None:
+            if is_number(value):
                 self._metric_values.setdefault(str(i), []).append(float(value))
 
-    def _attempt(self, what: str, action: Callable[[], Any]) -> None:
+    def _attempt(self, name: str, action: Callable[[], Any]) -> None:
         """Run one probe; its failure does not end the fit."""
-        try:
-            action()
-        except Exception as error:
-            self._evidence.skipped.append(f"{what} ({type(error).__name__}: {error})"[:200])
+        attempt(self._evidence, name, action)
 
     def record_failure(self, event: str, error: Exception) -> None:
         """Record what could not be monitored, and ignore the rest of the step."""
-        self._evidence.skipped.append(f"{event} ({type(error).__name__}: {error})"[:200])
+        outcome = self._evidence.probes.get("metrics" if "epoch" in event else "optimizer")
+        if outcome is not None:
+            outcome.settle(NOT_MADE, f"{event}: {format_error(error)}"[:200])
         self._step_is_sampled = False
+
+
+_NOT_ENDED = ("it has not ended: it is running, or an error ended it", "explain(error) where one did")

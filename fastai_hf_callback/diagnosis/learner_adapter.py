@@ -1,7 +1,20 @@
 """``LearnerAdapter``: what an examination and a fit monitor need of a live learner. Each fastai has its own."""
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Protocol, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from torch import Tensor
 
@@ -15,11 +28,39 @@ from .probes.metrics import MetricFunc
 from .probes.optimizer import OptimizerReader
 from .probes.steps import StepMonitor
 
-__all__ = ["CallbackLog", "LearnerAdapter", "LossNotReachedError"]
+__all__ = ["CallbackLog", "LastFit", "LearnerAdapter", "LossNotReachedError", "is_number"]
 
 
 class LossNotReachedError(Exception):
     """A callback ended the batch before the loss was computed."""
+
+
+class LastFit(NamedTuple):
+    """What is known of the last fit.
+
+    Attributes
+    ----------
+    losses, rates : list of float
+        One a step, the losses smoothed.
+    metrics : dict of str to list of float
+        One an epoch.
+    was_erased : bool
+        Whether the optimizer has taken steps of which nothing is known: every ``validate`` and ``get_preds`` empties
+        fastai 2's Recorder.
+    """
+
+    losses: List[float]
+    rates: List[float]
+    metrics: Dict[str, List[float]]
+    was_erased: bool = False
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a metric's recorded value is a number, or a tensor of one."""
+    try:
+        return value is not None and float(value) == float(value)
+    except (TypeError, ValueError):
+        return False
 
 
 @dataclass
@@ -89,6 +130,9 @@ class LearnerAdapter(Protocol):
     def count_rows(self, train: bool) -> int:
         """Count the rows of the training or the validation set."""
 
+    def has_numbered_rows(self, train: bool) -> bool:
+        """Return whether the rows of a set can be read by number."""
+
     def iterate_batches(self, train: bool) -> Iterator[Batch]:
         """Iterate over whole batches of a loader."""
 
@@ -106,8 +150,8 @@ class LearnerAdapter(Protocol):
     def read_wiring(self) -> Wiring:
         """Read how the loop and the callbacks are set up."""
 
-    def read_metric_values(self) -> Dict[str, List[float]]:
-        """Read the values that earlier epochs left in the Recorder, by metric."""
+    def read_last_fit(self) -> LastFit:
+        """Read what the last fit left in the Recorder, or in ``HFCallback``."""
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         """List the metrics' names and how each is computed, on a new copy; leave out those constant on purpose."""

@@ -1,25 +1,24 @@
 """Real steps through fastai's own loop, on copies, and a new optimizer's on one batch; part of an examination."""
 
 import time
-from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
-from fastai_hf_callback.errors import describe_exception
 from fastai_hf_callback.results.evidence import Evidence, Graph, Stepping, Wiring
+from fastai_hf_callback.results.probes import MADE, NOT_MADE
 
 from .checks.failures import classify_exception
 from .learner_adapter import CallbackLog, LearnerAdapter
+from .probe_runner import DoesNotApplyError, NotMadeError, attempt, format_error, record_failure, was_raised_here
 
-__all__ = ["TrainingSteps", "attempt", "capture_output", "format_error", "record_vain_assignments"]
+__all__ = ["TrainingSteps", "capture_output", "record_vain_assignments"]
 
 FIT_STEPS, FIT_SECONDS = 12, 8.0
 PROBING_LR = 1e-4  # where no fit has set a rate, the steps need one, which is not judged
-
-Result = TypeVar("Result")
 
 
 class TrainingSteps:
@@ -56,17 +55,31 @@ class TrainingSteps:
         evidence.graph, evidence.precision = monitor.graph, monitor.precision
         record_vain_assignments(self.wiring, log)
         if monitor.stepping.steps:
-            step = evidence.stepping = monitor.summarize()
-            step.loss_factor = losses.compute_loss_factor(monitor.losses)
-            attempt(evidence, "rates set by callbacks", lambda: self._probe_callback_lr(step, lr))
-            self._record_skipped_steps(step, log)
-            evidence.examined += ["gradients", "optimizer"]
+            self._summarize(monitor, losses, log, lr)
+        elif not evidence.probes["optimizer"].was_reached:
+            reason = f"{', '.join(log.skipped_by) or 'the loop'} ends every batch before a step"
+            for name in ("gradients", "optimizer"):
+                evidence.probes[name].settle(NOT_MADE, reason, "take that callback out, and ask again")
         self.weights.has_master_copies |= bool(optimizer.read_master_weights())
         monitor.compare_executed(executed)
 
+    def _summarize(self, monitor: StepMonitor, losses: LossRecorder, log: CallbackLog, lr: float) -> None:
+        step = self.evidence.stepping = monitor.summarize()
+        step.loss_factor = losses.compute_loss_factor(monitor.losses)
+        attempt(self.evidence, "rates set by callbacks", lambda: self._probe_callback_lr(step, lr))
+        attempt(self.evidence, "an epoch of skipped steps", lambda: self._record_skipped_steps(step, log))
+        for name in ("gradients", "optimizer"):
+            if not self.evidence.probes[name].was_reached:  # a later step may have raised
+                self.evidence.probes[name].settle(MADE)
+
     def _record_failure(self, error: Exception, monitor: StepMonitor) -> None:
+        optimizer = self.evidence.probes["optimizer"]
+        if was_raised_here(error):
+            optimizer.settle(NOT_MADE, format_error(error))
+            return
+        record_failure(optimizer, error, self.adapter.fixes)
         if not any(p.requires_grad for p in self.learn.model.parameters()):
-            monitor.graph = monitor.graph or attempt(self.evidence, "the graph", self._probe_graph_without_steps)
+            monitor.graph = monitor.graph or attempt(self.evidence, "gradients", self._probe_graph_without_steps)
         if monitor.graph is None or (monitor.graph.trainable and monitor.graph.loss_has_graph):
             self.wiring.train_error, self.wiring.train_message = (
                 classify_exception(error, self.adapter.fixes).cause,
@@ -85,17 +98,14 @@ class TrainingSteps:
 
     def _record_skipped_steps(self, step: Stepping, log: CallbackLog) -> None:
         step.skipped_by = log.skipped_by
-        if step.skipped_steps >= step.steps:
-            step.steps_simulated = attempt(
-                self.evidence,
-                "an epoch of skipped steps",
-                lambda: sum(steps for steps, _ in self.adapter.simulate_epoch(log.skipping, self.batches[0])),
-            )
+        if step.skipped_steps < step.steps:
+            raise DoesNotApplyError("steps are made")
+        step.steps_simulated = sum(steps for steps, _ in self.adapter.simulate_epoch(log.skipping, self.batches[0]))
 
     def _probe_callback_lr(self, step: Stepping, initial_lr: float) -> None:
         """Find the highest rate that a callback would set in an epoch, where one does, and the update at that rate."""
         if step.lr_in_force is None or abs(step.lr_in_force - initial_lr) <= 1e-6 * initial_lr:
-            return
+            raise DoesNotApplyError("no callback sets a rate")
         setting = [cb for cb in self.adapter.callbacks if self.adapter.scaler_attribute not in vars(cb)]
         peak = max([step.lr_in_force, *(lr for _, lr in self.adapter.simulate_epoch(setting, self.batches[0]))])
         if step.update is not None and step.lr_in_force > 0:
@@ -106,8 +116,12 @@ class TrainingSteps:
         """Fit the first batch with a new optimizer, and record whether the loss moves."""
         behavior = self.evidence.loss
         parameters = [p for p in self.learn.model.parameters() if p.requires_grad]
-        if behavior is None or behavior.first is None or not parameters or self.weights.half or self.weights.non_finite:
-            return
+        if behavior is None:
+            raise DoesNotApplyError("the loss was not examined")
+        if behavior.first is None:
+            raise NotMadeError("the loss of the first batch in eval mode is no finite number")
+        if not parameters or self.weights.half or self.weights.non_finite:
+            raise DoesNotApplyError("there are no finite float32 weights to train")
         optimizer = torch.optim.Adam(parameters, lr=_choose_lr(parameters))
         values, until = [], time.perf_counter() + FIT_SECONDS
         for _ in range(FIT_STEPS + 1):
@@ -121,7 +135,6 @@ class TrainingSteps:
         if len(values) > 1:
             behavior.before_fitting, behavior.fitting_steps = values[0], len(values) - 1
             behavior.after_fitting = max(values[1:], key=lambda value: abs(value - values[0]))
-            self.evidence.examined.append("fitting one batch")
 
 
 def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> Tuple[Any, Tuple[Any, ...]]:
@@ -139,20 +152,6 @@ def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> T
 def record_vain_assignments(wiring: Wiring, log: CallbackLog) -> None:
     """Record what callbacks set without any effect."""
     wiring.set_on_itself, wiring.loss_only_shown = dict(log.set_on_itself), sorted(log.loss_only_shown)
-
-
-def attempt(evidence: Evidence, what: str, action: Callable[[], Result]) -> Optional[Result]:
-    """Run one part of an examination; where it fails, record that and let the others go on."""
-    try:
-        return action()
-    except Exception as error:
-        evidence.skipped.append(f"{what} ({format_error(error)[:160]})")
-        return None
-
-
-def format_error(error: BaseException) -> str:
-    """Format the exception in one line."""
-    return describe_exception(error)
 
 
 def _choose_lr(parameters: Sequence[Tensor]) -> float:

@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from fastai.learner import Learner
 
@@ -14,6 +14,15 @@ from fastai_hf_callback.model.output import Element, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 
 __all__ = ["HFCallback"]
+
+
+class FitRecord(NamedTuple):
+    """What fastai's Recorder has written of a fit: smoothed losses and rates by step, rows of values by epoch."""
+
+    losses: List[Any]
+    lrs: List[Any]
+    values: List[Any]
+    metric_names: Sequence[str]
 
 
 class HFCallback(WeightCorrectionsCallback):
@@ -56,6 +65,7 @@ class HFCallback(WeightCorrectionsCallback):
     True
     """
 
+    last_fit: Optional[FitRecord] = None  # of the last or the running one, lr_find included; not exported
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
     _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see does_loss_broadcast)
 
@@ -86,6 +96,7 @@ class HFCallback(WeightCorrectionsCallback):
 
     def before_train(self) -> None:
         super().before_train()
+        self._keep_records()
         self._shard_rows()
 
     def before_validate(self) -> None:
@@ -127,6 +138,11 @@ class HFCallback(WeightCorrectionsCallback):
 
             self.learn.dl = shard_loader(self.learn)
 
+    def _keep_records(self) -> None:
+        """Hold the lists that this fit's Recorder writes to: ``validate`` and ``get_preds`` give it new ones."""
+        recorder = vars(self.learn).get("recorder")
+        self.last_fit = None if recorder is None else FitRecord(*(getattr(recorder, n, []) for n in FitRecord._fields))
+
     # -- registration -----------------------------------------------------------------------------
 
     def _warn_if_registered_twice(self) -> None:
@@ -141,7 +157,7 @@ class HFCallback(WeightCorrectionsCallback):
     # -- export, pickle, deepcopy: everything but what is of the batch -------------------------------
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {**super().__getstate__(), "_output": None}
+        return {**super().__getstate__(), "_output": None, "last_fit": None}
 
 
 def _find_mixup_classes() -> Tuple[type, ...]:

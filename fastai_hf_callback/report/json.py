@@ -8,6 +8,8 @@ from typing import Any, Dict
 from fastai_hf_callback.results.comparison import ComparisonResult
 from fastai_hf_callback.results.diagnosis import DiagnosisResult
 
+from .wording import build_diagnosis_verdict
+
 __all__ = ["comparison_to_dict", "comparison_to_json", "diagnosis_to_json"]
 
 
@@ -36,8 +38,14 @@ def diagnosis_to_json(diagnosis: DiagnosisResult) -> str:
     names = ("cause", "severity", "message", "evidence", "fix", "can_apply")
     findings = [{name: getattr(finding, name) for name in names} for finding in diagnosis.findings]
     evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None
+    verdict = {
+        "verdict": build_diagnosis_verdict(diagnosis),
+        "healthy": diagnosis.healthy,
+        "in_doubt": diagnosis.in_doubt,
+        "exit_code": diagnosis.exit_code(),
+    }
     return json.dumps(
-        _make_strict({"healthy": diagnosis.healthy, "findings": findings, "evidence": evidence}),
+        _make_strict({**verdict, "findings": findings, "evidence": evidence}),
         indent=1,
         allow_nan=False,
         default=str,

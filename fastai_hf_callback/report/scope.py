@@ -1,18 +1,57 @@
 """``Evidence`` -> what was examined and what was found, one line each: the scope of a verdict."""
 
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from fastai_hf_callback.results.evidence import Evidence, Inputs
+from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, ProbeOutcome
 
 from .wording import format_figure
 
-__all__ = ["describe_scope"]
+__all__ = ["describe_gaps", "describe_scope"]
+
+Line = Tuple[str, str]
 
 
-def describe_scope(evidence: Evidence) -> List[Tuple[str, str]]:
-    """Name and describe what was examined; leave out what was not."""
-    description = ((name, describe(evidence)) for name, describe in _DESCRIPTIONS)
-    return [(name, text) for name, text in description if text]
+def describe_scope(evidence: Evidence) -> List[Line]:
+    """Name and describe what was examined, what does not apply, and what could not be examined."""
+    return _describe_parts(evidence, _describe_probe)
+
+
+def describe_gaps(evidence: Evidence) -> List[Line]:
+    """Name what failed or could not be examined, with the reason."""
+    reached = [
+        (_label(probe), _describe_outcome(probe))
+        for probe in evidence.probes.values()
+        if probe.state in (FAILED, NOT_MADE) and probe.was_reached
+    ]
+    unreached = [
+        _label(p) for p in evidence.probes.values() if p.state == NOT_MADE and not p.was_reached and not p.part_of
+    ]
+    return reached + ([("not reached", ", ".join(unreached))] if unreached else [])
+
+
+def _describe_parts(evidence: Evidence, describe: Callable[[Evidence, ProbeOutcome], Optional[str]]) -> List[Line]:
+    lines = [(_label(probe), describe(evidence, probe)) for probe in evidence.probes.values()]
+    return [(name, text) for name, text in lines if text]
+
+
+def _describe_probe(evidence: Evidence, probe: ProbeOutcome) -> Optional[str]:
+    if probe.state == MADE:
+        describe = _DESCRIPTIONS.get(probe.name)
+        return None if describe is None else describe(evidence)
+    whole = evidence.probes.get(probe.part_of)
+    if probe.part_of and (probe.state == DOES_NOT_APPLY or whole is None or whole.state != MADE):
+        return None  # the line of the whole says it
+    return _describe_outcome(probe)
+
+
+def _describe_outcome(probe: ProbeOutcome) -> str:
+    reason = probe.reason or "what comes before it was not made"
+    return f"{probe.state}: {reason}{f'; {probe.advice}' if probe.advice else ''}"
+
+
+def _label(probe: ProbeOutcome) -> str:
+    return _LABELS.get(probe.name, probe.name)
 
 
 def _describe_texts(evidence: Evidence) -> Optional[str]:
@@ -96,8 +135,12 @@ def _describe_metrics(evidence: Evidence) -> Optional[str]:
         for m in evidence.metrics
         if m.value is not None
     ]
-    description = ", ".join(f"{m.name} {format_figure(m.value)}{base_rate}" for m, base_rate in measured)
-    return f"{description} on {measured[0][0].rows} of the validation rows" if description else None
+    parts = [f"{m.name} {format_figure(m.value)}{base_rate}" for m, base_rate in measured]
+    parts += [f"{m.name} without a value ({m.not_scored or _NO_SCORE})" for m in evidence.metrics if m.value is None]
+    return f"{', '.join(parts)} on {evidence.metrics[0].rows} of the validation rows" if parts else None
+
+
+_NO_SCORE = "it is no number, or reads more than outputs and targets"
 
 
 def _describe_last_fit(evidence: Evidence) -> Optional[str]:
@@ -109,13 +152,14 @@ def _describe_last_fit(evidence: Evidence) -> Optional[str]:
     return f"{len(fit.losses)} steps; {loss} {early} in the first quarter, {late} in the last"
 
 
-_DESCRIPTIONS: List[Tuple[str, Callable[[Evidence], Optional[str]]]] = [
-    ("texts", _describe_texts),
-    ("outputs", _describe_outputs),
-    ("loss", _describe_loss),
-    ("gradients", _describe_gradients),
-    ("optimizer", _describe_optimizer),
-    ("targets", _describe_targets),
-    ("metrics", _describe_metrics),
-    ("the last fit", _describe_last_fit),
-]
+_LABELS = {"inputs": "texts"}
+_DESCRIPTIONS: Dict[str, Callable[[Evidence], Optional[str]]] = {
+    "inputs": _describe_texts,
+    "outputs": _describe_outputs,
+    "loss": _describe_loss,
+    "gradients": _describe_gradients,
+    "optimizer": _describe_optimizer,
+    "targets": _describe_targets,
+    "metrics": _describe_metrics,
+    "the last fit": _describe_last_fit,
+}

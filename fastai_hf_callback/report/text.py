@@ -1,13 +1,12 @@
 """A comparison or a diagnosis -> plain text of about 100 columns."""
 
 import textwrap
-from typing import List
+from typing import List, Tuple
 
 from fastai_hf_callback.results.comparison import ComparisonResult, Movement
 from fastai_hf_callback.results.diagnosis import DiagnosisResult
-from fastai_hf_callback.results.evidence import Evidence
 
-from .scope import describe_scope
+from .scope import describe_gaps, describe_scope
 from .wording import build_diagnosis_verdict, describe_arms, format_figures, format_number, list_remarks
 
 __all__ = ["comparison_to_text", "diagnosis_to_text"]
@@ -21,10 +20,11 @@ def comparison_to_text(comparison: ComparisonResult) -> str:
 
 
 def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
-    """Format the verdict; where it is healthy, what was examined; then a block per finding."""
+    """Format the verdict; where nothing worse than a note was found, what was examined; then a block per finding."""
     lines = [build_diagnosis_verdict(diagnosis)]
-    if diagnosis.healthy and diagnosis.evidence is not None:
-        lines += _format_scope(diagnosis.evidence)
+    if diagnosis.evidence is not None:
+        scope = describe_scope if not diagnosis.at_least("warning") else describe_gaps
+        lines += _format_scope(scope(diagnosis.evidence))
     for position, finding in enumerate(diagnosis.findings, 1):
         lines += [
             "",
@@ -40,10 +40,10 @@ def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
     return "\n".join(lines)
 
 
-def _format_scope(evidence: Evidence) -> List[str]:
+def _format_scope(scope: List[Tuple[str, str]]) -> List[str]:
     return [
         line
-        for name, description in describe_scope(evidence)
+        for name, description in scope
         for line in textwrap.wrap(f"{name:12}  {description}", 100, initial_indent="  ", subsequent_indent=" " * 16)
     ]
 

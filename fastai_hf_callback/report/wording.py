@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from fastai_hf_callback.results.comparison import ComparisonResult, Movement
 from fastai_hf_callback.results.diagnosis import DiagnosisResult
 from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.probes import FAILED, NOT_MADE
 
 __all__ = [
     "describe_arms",
@@ -132,14 +133,30 @@ def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:
         return f"{len(worst)} finding(s), the most probable first: {worst[0].cause}"
     evidence = diagnosis.evidence
     if evidence is None:
-        return "HEALTHY" if not diagnosis.findings else diagnosis.findings[0].cause
-    probed = ", ".join(dict.fromkeys(evidence.examined)) or "nothing yet"
-    skipped_text = f"; could not look at {', '.join(evidence.skipped)}" if evidence.skipped else ""
+        return "IN DOUBT: nothing was looked at" if not diagnosis.findings else diagnosis.findings[0].cause
     notes = [finding.cause for finding in diagnosis.findings]
     noted = f", with {len(notes)} note{'s' * (len(notes) > 1)} ({', '.join(notes)})" if notes else ""
-    probed = f"looked at {probed} {_format_duration(evidence)}"
+    probed = f"looked at {', '.join(_name_examined(evidence)) or 'nothing yet'} {_format_duration(evidence)}"
     found = "no sure fault" if diagnosis.in_doubt else "nothing that keeps metrics still"
-    return f"{'IN DOUBT' if diagnosis.in_doubt else 'HEALTHY'}{noted}: {probed} and found {found}{skipped_text}"
+    verdict = "IN DOUBT" if diagnosis.in_doubt else "HEALTHY"
+    return f"{verdict}{noted}: {probed} and found {found}{_format_gaps(evidence)}"
+
+
+# They lie under everything else, and need no words where they are in order.
+_UNDERLYING = ("training batches", "callbacks", "weights", "validation batches", "the last fit")
+
+
+def _name_examined(evidence: Evidence) -> List[str]:
+    return [name for name in evidence.examined if name not in _UNDERLYING]
+
+
+def _format_gaps(evidence: Evidence) -> str:
+    gaps = [
+        probe.name
+        for probe in evidence.probes.values()
+        if probe.state in (FAILED, NOT_MADE) and (probe.was_reached or not probe.part_of)
+    ]
+    return f"; could not look at {', '.join(gaps)}" if gaps else ""
 
 
 def _format_duration(evidence: Evidence) -> str:
@@ -157,7 +174,7 @@ def build_diagnosis_headline(diagnosis: DiagnosisResult) -> Tuple[str, str, List
         for s in ("error", "warning", "note")
         if s in severities
     ]
-    if diagnosis.healthy:
+    if not diagnosis.at_least("warning"):
         probed = build_diagnosis_verdict(diagnosis).partition(": ")[2]
         noted = [f"There is something to know all the same: {counted[0]}."] if counted else []
         title, tone = ("In doubt", "stuck") if diagnosis.in_doubt else ("Healthy", "good")

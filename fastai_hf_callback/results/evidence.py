@@ -7,6 +7,8 @@ is None, and the checks that need it find nothing.
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
+from .probes import FAILED, MADE, NOT_MADE, ProbeOutcome
+
 __all__ = [
     "Evidence",
     "Wiring",
@@ -291,7 +293,8 @@ class Weights:
 class MetricEvidence:
     """One metric, on real outputs of ``rows`` validation rows and on synthetic ones.
 
-    ``distinct_predictions`` counts the classes that the real outputs predict.
+    ``distinct_predictions`` counts the classes that the real outputs predict. ``error`` is what it raises whatever the
+    targets, ``not_scored`` what it raises of these targets alone (one class where it needs two).
     """
 
     name: str
@@ -313,6 +316,7 @@ class MetricEvidence:
     distinct_predictions: Optional[int] = None
     error: str = ""
     shapes: str = ""
+    not_scored: str = ""
 
 
 @dataclass
@@ -362,8 +366,7 @@ def _mean(values: List[float]) -> float:
 class Evidence:
     """Everything that was measured; see the parts.
 
-    ``ids_index`` is the index of the token ids among a batch's tensors, ``examined`` what a healthy diagnosis can
-    claim to have examined.
+    ``ids_index`` is the index of the token ids among a batch's tensors, ``probes`` what became of each probe, by name.
     """
 
     wiring: Optional[Wiring] = None
@@ -379,9 +382,18 @@ class Evidence:
     precision: Optional[Precision] = None
     history: Optional[History] = None
     ids_index: Optional[int] = None
-    examined: List[str] = field(default_factory=list)
-    skipped: List[str] = field(default_factory=list)
+    probes: Dict[str, ProbeOutcome] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def examined(self) -> List[str]:
+        """The probes that were made, without those that are a part of another."""
+        return [probe.name for probe in self.probes.values() if probe.state == MADE and not probe.part_of]
+
+    @property
+    def skipped(self) -> List[str]:
+        """The probes that failed or could not be made, with the reason."""
+        return [str(probe) for probe in self.probes.values() if probe.state in (FAILED, NOT_MADE) and probe.was_reached]
 
     def to_dict(self) -> Dict[str, Any]:
         """Return plain dicts, lists and numbers."""

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from fastai_hf_callback.comparison.comparison import build_comparison
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis
 from fastai_hf_callback.results.finding import Finding
-from tests.recorded_evidence import evidence_with, healthy
+from fastai_hf_callback.results.probes import NOT_MADE
+from tests.recorded_evidence import evidence_with, healthy, with_outcome
 from tests.report.example_comparisons import (
     COMPARISONS,
     alone,
@@ -83,7 +84,10 @@ def hostile_comparison(text):
 
 def hostile_diagnosis(text):
     evidence = evidence_with(
-        metric__name=text, examined=[text], weights__non_finite_names=[text], history__metrics={text: [0.5, 0.6]}
+        metric__name=text,
+        probes=with_outcome("metrics", NOT_MADE, text, text),
+        weights__non_finite_names=[text],
+        history__metrics={text: [0.5, 0.6]},
     )
     return Diagnosis([Finding(text, "error", text, {text: text}, text)], evidence)
 
@@ -298,10 +302,12 @@ def test_findings_come_with_evidence_and_a_fix_to_copy():
 
 def test_a_healthy_diagnosis_says_what_was_looked_at():
     told = words(build_diagnosis(healthy()).to_html())
-    assert "Healthy Looked at inputs, outputs in 1.2 s and found nothing that keeps metrics still." in told
+    assert "Healthy Looked at inputs, outputs, loss, " in told and "found nothing that keeps metrics still." in told
     noted = words(Diagnosis(several().findings[2:], healthy()).to_html())
     assert "There is something to know all the same: 1 note." in noted
-    assert "Healthy" in words(Diagnosis().to_html())
+    assert "In doubt Nothing was looked at." in words(Diagnosis().to_html())
+    blind = words(build_diagnosis(evidence_with(probes=with_outcome("metrics", NOT_MADE, "odd", "even"))).to_html())
+    assert "In doubt" in blind and "metrics not made: odd; even" in blind
 
 
 def test_a_page_can_be_written_and_is_handed_back(tmp_path):

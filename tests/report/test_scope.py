@@ -4,9 +4,10 @@ from dataclasses import fields
 
 import pytest
 
-from fastai_hf_callback.report.scope import describe_scope
+from fastai_hf_callback.report.scope import describe_gaps, describe_scope
 from fastai_hf_callback.results.evidence import Evidence
-from tests.recorded_evidence import evidence_with, healthy
+from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, NOT_MADE
+from tests.recorded_evidence import all_made, evidence_with, healthy, with_outcome
 
 PART_OF = {
     "texts": "inputs",
@@ -32,10 +33,10 @@ def test_every_part_in_its_figures():
             "1.1 at first; 0.0001 if always right; 8 step(s) on one batch, with an optimizer and a high rate of "
             "their own, move it by 0.4",
         ),
-        ("gradients", "the loss reaches 39 of 41 parameters, 40 of them trainable"),
-        ("optimizer", "holds 40 of 40 trainable parameters; 4 steps watched"),
         ("targets", "400 training and 200 validation rows; words predict them with an area of 0.80 (chance .50)"),
         ("metrics", "accuracy 0.6 (base rate 0.4) on 200 of the validation rows"),
+        ("gradients", "the loss reaches 39 of 41 parameters, 40 of them trainable"),
+        ("optimizer", "holds 40 of 40 trainable parameters; 4 steps watched"),
         ("the last fit", "4 steps; train loss 1.1 in the first quarter, 0.9 in the last"),
     ]
 
@@ -69,3 +70,29 @@ def test_of_nothing_nothing_is_told():
 )
 def test_the_figures_are_those_of_the_evidence(changes, name, said):
     assert dict(describe_scope(evidence_with(**changes)))[name].endswith(said)
+
+
+def test_what_was_not_made_says_why_and_what_to_do():
+    lines = describe_scope(evidence_with(probes=with_outcome("metrics", FAILED, "it raises", "mend it")))
+    assert ("metrics", "failed: it raises; mend it") in lines
+    lines = dict(describe_scope(evidence_with(probes=with_outcome("metrics", DOES_NOT_APPLY, "the learner has none"))))
+    assert lines["metrics"] == "does not apply: the learner has none"
+
+
+def test_a_detail_has_a_line_where_it_alone_was_not_made():
+    name = "answer to padding"
+    assert (name, "not made: odd") in describe_scope(evidence_with(probes=with_outcome(name, NOT_MADE, "odd")))
+    assert name not in dict(describe_scope(evidence_with(probes=with_outcome(name, DOES_NOT_APPLY, "no padding"))))
+    whole = with_outcome(name, NOT_MADE)
+    whole["outputs"].settle(NOT_MADE, "the model is odd")
+    assert name not in dict(describe_scope(evidence_with(probes=whole)))
+
+
+def test_gaps_are_what_was_not_made_and_what_was_not_reached():
+    outcomes = all_made()
+    outcomes["outputs"].settle(FAILED, "it raises")
+    outcomes["loss"].settle(NOT_MADE)
+    outcomes["metrics"].settle(NOT_MADE)
+    gaps = describe_gaps(evidence_with(probes=outcomes))
+    assert gaps == [("outputs", "failed: it raises"), ("not reached", "loss, metrics")]
+    assert describe_gaps(healthy()) == []

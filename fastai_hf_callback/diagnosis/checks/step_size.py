@@ -92,6 +92,9 @@ UNLEARNED_LOSS_SHARE = 0.5
 # After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a note; it is
 # not a fault, since healthy runs stay there for epochs.
 MIN_STEPS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 0.98
+# Rows whose outputs differ by less than this share of their size have one output, up to rounding: a first head of
+# transformers' width spreads them by hundredths. A head that begins at zero has none at all.
+SAME_OUTPUT = 1e-4
 # A pretrained body that is trained at more than this is easily ruined: 2e-5 to 1e-4 is usual.
 MAX_PRETRAINED_LR = 3e-4
 # One cycle spends a few hundredths of its steps near zero.
@@ -256,7 +259,7 @@ def _has_learned(evidence: Evidence) -> bool:
 
 def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
     history, loss, hyper, weights = evidence.history, evidence.loss, evidence.hyper, evidence.weights
-    if history is None or len(history.losses) < MIN_STEPS_TO_LEARN or history.falling or loss is None:
+    if history is None or history.falling or loss is None or not _has_had_time(evidence, len(history.losses)):
         return None
     factor = None if evidence.stepping is None else evidence.stepping.loss_factor
     constant = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
@@ -283,6 +286,14 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
         if ruined
         else "Train longer, or at the rate that learn.lr_find() suggests",
     )
+
+
+def _has_had_time(evidence: Evidence, steps: int) -> bool:
+    """Return whether a fit was long enough, or has brought all rows to one output: no model begins like that."""
+    out = evidence.outputs
+    if steps >= MIN_STEPS_TO_LEARN:
+        return True
+    return out is not None and out.finite and out.rows > 1 and 0 < out.spread < SAME_OUTPUT * out.size
 
 
 def check_weights_do_not_move(evidence: Evidence) -> Optional[Finding]:

@@ -1,9 +1,10 @@
 """Checks of the wiring: the callback alone unwraps the output, on every path."""
 
-from typing import Optional
+from typing import List, Optional
 
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Action, Finding
+from fastai_hf_callback.results.probes import FAILED
 
 from .failures import build_finding
 
@@ -18,6 +19,7 @@ CAUSES = [
     "callback-instance-in-callback-fns",
     "wrong-key-returned",
     "class-instead-of-instance",
+    "batch-not-split",
     "registration",
     "inputs-missing",
     "inputs-unknown",
@@ -95,6 +97,15 @@ def check_valid_path(evidence: Evidence) -> Optional[Finding]:
     return None if wiring.train_error is not None else build_finding(wiring.valid_error, wiring.valid_message or "")
 
 
+def check_failed_probes(evidence: Evidence) -> List[Finding]:
+    """Check whether an object of the learner's own raised where neither path did: a loader, or a metric."""
+    wiring = evidence.wiring
+    if wiring is not None and (wiring.train_error or wiring.valid_error):
+        return []  # what raises elsewhere follows from it
+    failed = [probe for probe in evidence.probes.values() if probe.state == FAILED and probe.cause]
+    return [build_finding(probe.cause, f"{probe.reason} ({probe.name})") for probe in failed]
+
+
 def check_set_on_callback(evidence: Evidence) -> Optional[Finding]:
     """Check whether a callback sets on itself what the loop reads from the learner."""
     if evidence.wiring is None or not evidence.wiring.set_on_itself:
@@ -154,4 +165,11 @@ def check_patch_left_active(evidence: Evidence) -> Optional[Finding]:
     )
 
 
-CHECKS = [check_train_path, check_valid_path, check_set_on_callback, check_loss_only_shown, check_patch_left_active]
+CHECKS = [
+    check_train_path,
+    check_valid_path,
+    check_failed_probes,
+    check_set_on_callback,
+    check_loss_only_shown,
+    check_patch_left_active,
+]

@@ -15,6 +15,7 @@ from .labels import SampledRows
 __all__ = [
     "Batch",
     "count_rows",
+    "describe_unsplit_batch",
     "is_per_token",
     "map_tensors",
     "pick_evenly",
@@ -33,6 +34,16 @@ class Batch(NamedTuple):
 
     xb: Any
     yb: Any
+
+
+def describe_unsplit_batch(batch: Any, expected: str) -> str:
+    """Say what a loader gave in place of inputs and targets."""
+    names = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else ""
+    given = f"a {type(batch).__name__} of {names}" if names else f"a {type(batch).__name__}"
+    return (
+        f"The loader gives {given}; {expected} (inputs, targets). Write a collate function: def collate(rows): batch = "
+        f"collator(rows); labels = batch.pop('labels'); return dict(batch), labels"
+    )
 
 
 def truncate_batch(batch: Batch, n: int = PROBE_ROWS) -> Batch:

@@ -42,6 +42,7 @@ def probe_metric(
     evidence.value = evidence.in_first_epoch = score([(outputs, targets)])
     if evidence.value is None:
         evidence.error = _describe_failure(compute, outputs, targets)
+        evidence.not_scored = "" if evidence.error else _error_message(compute, outputs, targets)
         evidence.shapes = f"{tuple(outputs[0].shape)} and {tuple(targets[0].shape)}"
     built = [build_synthetic_outputs(o.shape, t) for o, t in zip(outputs, targets)]
     synthetic = [s for s in built if s is not None]

@@ -1,5 +1,6 @@
 """What an optimizer does to its parameters at a step, on either fastai. Imports torch."""
 
+from collections.abc import Mapping as AnyMapping
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Set
 
 from torch import Tensor
@@ -8,7 +9,7 @@ from fastai_hf_callback.utils.protocols import LearnerLike
 
 from .weight_updates import GroupHyperparameters
 
-__all__ = ["OptimizerReader", "ParameterGroup"]
+__all__ = ["OptimizerReader", "ParameterGroup", "has_gradient", "has_state"]
 
 
 class ParameterGroup(NamedTuple):
@@ -75,5 +76,18 @@ class OptimizerReader(Protocol):
     def set_learning_rate(self, lr: float) -> None:
         """Set the highest rate and keep the proportions of the groups."""
 
+    def has_taken_steps(self) -> bool:
+        """Return whether its state, or a gradient where it keeps no state, shows that steps were taken."""
+
     def count_batches(self) -> int:
         """Count the batches of an epoch."""
+
+
+def has_state(state: Any, flags: Sequence[str] = ()) -> bool:
+    """Return whether an optimizer's `state`, by parameter, holds anything but `flags`."""
+    return any(set(values) - set(flags) for values in state.values() if isinstance(values, AnyMapping))
+
+
+def has_gradient(parameters: Sequence[Tensor]) -> bool:
+    """Return whether a parameter has a gradient, be it zero."""
+    return any(p.grad is not None for p in parameters)

@@ -3,7 +3,7 @@
 Imports torch; the tokenizer is used by its interface.
 """
 
-from typing import List, Optional
+from typing import Any, List, Optional, Sequence
 
 import torch
 
@@ -12,7 +12,9 @@ from fastai_hf_callback.utils.protocols import TokenizerLike
 
 from .inputs import TokenView
 
-__all__ = ["add_tokenizer_evidence"]
+__all__ = ["add_tokenizer_evidence", "find_fastai_tokens"]
+
+COMMON_TOKENS = {"xxpad", "xxunk"}  # any tokenizer has these two, under another name
 
 
 def add_tokenizer_evidence(evidence: Inputs, views: List[TokenView], tokenizer: TokenizerLike, max_length: int) -> None:
@@ -43,3 +45,9 @@ def _token_id(tokenizer: TokenizerLike, name: str) -> Optional[int]:
     token = tokenizer.special_tokens_map.get(name)  # reading the attribute of a token that is not set logs an error
     found = None if token is None else tokenizer.convert_tokens_to_ids(str(token))
     return found if isinstance(found, int) else None
+
+
+def find_fastai_tokens(words: Sequence[Any], views: List[TokenView]) -> List[str]:
+    """Find fastai's own special tokens in the texts."""
+    used = {int(token) for view in views for token in view.ids.unique().tolist()}
+    return sorted({str(words[i]) for i in used if i < len(words) and str(words[i]).startswith("xx")} - COMMON_TOKENS)

@@ -157,7 +157,9 @@ FIXES: Dict[str, Fix] = {
     "pad-behind": Fix("TextDataBunch.from_df(..., pad_first=False, pad_idx=tokenizer.pad_token_id)"),
     "pad-with": Fix("TextDataBunch.from_df(..., pad_idx={pad_token_id}, pad_first=False)"),
     "pad-batches": Fix("DataBunch.create(..., collate_fn=...)"),
-    "avoid-ragged-arrays": Fix("pip install 'numpy<1.24'  # or make batches of padded tensors yourself"),
+    "avoid-ragged-arrays": Fix(
+        "with heal(): learn.fit(1)  # the data made inside it, too; or pip install 'numpy<1.24'"
+    ),
     "shuffle-rows": Fix("DataBunch.create(train_ds, ...)  # whose train_dl shuffles; or train_df.sample(frac=1)"),
     "no-special-tokens": Fix(
         "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False"

@@ -3,7 +3,7 @@
 import copy
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Sized, Tuple
 
 import torch
 from fastai import basic_train
@@ -14,11 +14,11 @@ from torch import Tensor
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.fixes import FixTable
-from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
-from fastai_hf_callback.diagnosis.probes.batches import Batch
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, is_number
+from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
-from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.errors import FastaiHFError, InputError
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.comparison.recorder import metric_names
 from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
@@ -80,9 +80,15 @@ class LearnerAdapter:
     def count_rows(self, train: bool) -> int:
         return len(self._get_loader(train).dl.dataset)
 
+    def has_numbered_rows(self, train: bool) -> bool:
+        dataset = getattr(self._get_loader(train).dl, "dataset", None)
+        return isinstance(dataset, Sized) and hasattr(dataset, "__getitem__")
+
     def iterate_batches(self, train: bool) -> Iterator[Batch]:
-        for xb, yb in self._get_loader(train):
-            yield Batch(xb, yb)
+        for batch in self._get_loader(train):
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+                raise InputError(describe_unsplit_batch(batch, "fastai 1's Learner takes"), "batch-not-split")
+            yield Batch(*batch)
 
     def collate(self, train: bool, rows: List[int]) -> Batch:
         loader = self._get_loader(train)
@@ -104,10 +110,15 @@ class LearnerAdapter:
     def read_wiring(self) -> Wiring:
         return Wiring(find_active_patch(), any(isinstance(cb, HFCallback) for cb in self.learn.callbacks))
 
-    def read_metric_values(self) -> Dict[str, List[float]]:
-        names = getattr(self.learn.recorder, "metrics_names", [])
-        rows = [[float(value) for value in row] for row in getattr(self.learn.recorder, "metrics", [])]
-        return {name: [row[i] for row in rows if i < len(row)] for i, name in enumerate(names)}
+    def read_last_fit(self) -> LastFit:
+        recorder = vars(self.learn).get("recorder")
+        losses, rates = ([float(v) for v in getattr(recorder, name, [])] for name in ("losses", "lrs"))
+        names, epochs = getattr(recorder, "metrics_names", []), getattr(recorder, "metrics", [])
+        values = {
+            name: [float(row[i]) for row in epochs if i < len(row) and is_number(row[i])]
+            for i, name in enumerate(names)
+        }
+        return LastFit(losses, rates, values, was_erased=not losses and self.optimizer.has_taken_steps())
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         named = zip(metric_names(list(metrics)), metrics)

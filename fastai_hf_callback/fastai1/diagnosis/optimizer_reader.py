@@ -7,7 +7,7 @@ from fastai.callback import Callback
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.learning_rates import scale_learning_rates
-from fastai_hf_callback.diagnosis.probes.optimizer import ParameterGroup
+from fastai_hf_callback.diagnosis.probes.optimizer import ParameterGroup, has_state
 
 __all__ = ["OptimizerReader"]
 
@@ -69,6 +69,10 @@ class OptimizerReader:
         # create_opt may have been called with fastai's default, a slice, which only fit turns into numbers.
         rates = [float(rate) if isinstance(rate, (int, float)) else 0.0 for rate in self._optimizer._lr]
         self._optimizer.lr = scale_learning_rates(rates, lr)
+
+    def has_taken_steps(self) -> bool:
+        inner = getattr(self._optimizer, "opt", None)
+        return inner is not None and has_state(inner.state)
 
     def count_batches(self) -> int:
         return len(self.learn.data.train_dl)

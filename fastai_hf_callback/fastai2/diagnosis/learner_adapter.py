@@ -3,7 +3,7 @@
 import copy
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Sized, Tuple
 
 import torch
 from fastai.callback.core import Callback
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.fixes import FixTable
-from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LossNotReachedError
-from fastai_hf_callback.diagnosis.probes.batches import Batch
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, LossNotReachedError, is_number
+from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
+from fastai_hf_callback.errors import InputError
 from fastai_hf_callback.fastai2.callback import HFCallback
-from fastai_hf_callback.fastai2.comparison.recorder import has_validation, metric_names
+from fastai_hf_callback.fastai2.comparison.recorder import metric_names
 from fastai_hf_callback.fastai2.compat.learner_state import seed_loaders
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai2.data.dataset import TextDataset
@@ -75,9 +76,11 @@ class LearnerAdapter:
     # -- data --------------------------------------------------------------------------------------------------
 
     def has_rows(self, train: bool) -> bool:
-        if not train:
-            return has_validation(self.learn)
-        return bool(getattr(self.learn.dls, "loaders", None)) and len(self.learn.dls.train.dataset) > 0
+        loaders = getattr(self.learn.dls, "loaders", None) or []
+        if len(loaders) <= (not train):
+            return False
+        dataset = getattr(self._get_loader(train), "dataset", None)
+        return len(dataset) > 0 if isinstance(dataset, Sized) else True  # a stream's are seen when they are read
 
     def count_rows(self, train: bool) -> int:
         return len(self._get_loader(train).dataset)
@@ -85,6 +88,12 @@ class LearnerAdapter:
     def iterate_batches(self, train: bool) -> Iterator[Batch]:
         for batch in self._get_loader(train):
             yield self._split_batch(batch)
+
+    def has_numbered_rows(self, train: bool) -> bool:
+        loader = self._get_loader(train)
+        dataset = getattr(loader, "dataset", None)
+        collates = hasattr(loader, "do_batch") or callable(getattr(loader, "collate_fn", None))
+        return collates and isinstance(dataset, Sized) and hasattr(dataset, "__getitem__")
 
     def collate(self, train: bool, rows: List[int]) -> Batch:
         loader = self._get_loader(train)
@@ -106,6 +115,8 @@ class LearnerAdapter:
 
     def _split_batch(self, batch: Any) -> Batch:
         """Split a batch into inputs and targets, as the learner does."""
+        if not isinstance(batch, (tuple, list)):
+            raise InputError(describe_unsplit_batch(batch, "fastai 2's Learner takes"), "batch-not-split")
         inputs = getattr(self.learn.dls, "n_inp", 1 if len(batch) == 1 else len(batch) - 1)
         targets = tuple(batch[inputs:])
         return Batch(tuple(batch[:inputs]), targets[0] if len(targets) == 1 else targets)
@@ -120,12 +131,13 @@ class LearnerAdapter:
             only_in_training=[type(cb).__name__ for cb in callbacks if not cb.run_valid and hasattr(cb, "after_pred")],
         )
 
-    def read_metric_values(self) -> Dict[str, List[float]]:
-        names = [name for name in self.learn.recorder.metric_names if name not in ("epoch", "train_loss", "time")]
-        rows = [list(row)[-len(names) :] if names else [] for row in self.learn.recorder.values]
-        return {
-            name: [float(row[i]) for row in rows if i < len(row) and row[i] is not None] for i, name in enumerate(names)
-        }
+    def read_last_fit(self) -> LastFit:
+        kept = [vars(self.learn).get("recorder"), *(cb.last_fit for cb in self.learn.cbs if isinstance(cb, HFCallback))]
+        last = next((one for one in kept if one is not None and getattr(one, "losses", [])), None)
+        if last is None:
+            return LastFit([], [], {}, was_erased=self.optimizer.has_taken_steps())
+        losses, rates = [float(loss) for loss in last.losses], [float(rate) for rate in last.lrs]
+        return LastFit(losses, rates, _read_metric_values(last.metric_names, last.values))
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         named = zip(metric_names(list(metrics)), metrics)
@@ -159,6 +171,8 @@ class LearnerAdapter:
             pass
         finally:
             learn.loss_func = own
+        if not asked and not len(learn.yb):
+            raise LossNotReachedError("the batches hold no targets, and without any fastai 2 computes no loss")
         if not asked:
             raise LossNotReachedError("a callback cancels the batch before the loss")
         return learn.loss
@@ -191,6 +205,12 @@ class LearnerAdapter:
 
     def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
         return simulate_epoch(self.learn, callbacks, batch)
+
+
+def _read_metric_values(metric_names: Sequence[str], values: Sequence[Any]) -> Dict[str, List[float]]:
+    names = [name for name in metric_names if name not in ("epoch", "train_loss", "time")]
+    rows = [list(row)[-len(names) :] if names else [] for row in values]
+    return {name: [float(row[i]) for row in rows if i < len(row) and is_number(row[i])] for i, name in enumerate(names)}
 
 
 def _compute_value(metric: Metric, epochs: List[Any]) -> float:

@@ -4,11 +4,11 @@ from typing import Any, Dict, List, Mapping, Optional, Set
 
 import torch
 from fastai.learner import Learner
-from fastai.optimizer import weight_decay
+from fastai.optimizer import l2_reg, sgd_step, weight_decay
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.learning_rates import scale_learning_rates
-from fastai_hf_callback.diagnosis.probes.optimizer import ParameterGroup
+from fastai_hf_callback.diagnosis.probes.optimizer import ParameterGroup, has_gradient, has_state
 
 __all__ = ["OptimizerReader"]
 
@@ -61,6 +61,17 @@ class OptimizerReader:
     def set_learning_rate(self, lr: float) -> None:
         rates = [float(hyper["lr"]) for hyper in self.learn.opt.hypers]
         self.learn.opt.set_hyper("lr", scale_learning_rates(rates, lr))
+
+    def has_taken_steps(self) -> bool:
+        optimizer = self.learn.opt
+        if optimizer is None:
+            return False
+        inner = vars(optimizer).get("opt")
+        state = (inner if isinstance(inner, torch.optim.Optimizer) else optimizer).state
+        if has_state(state, ("do_wd", "force_train")):
+            return True
+        keeps_none = all(step in (weight_decay, l2_reg, sgd_step) for step in getattr(optimizer, "cbs", [None]))
+        return keeps_none and has_gradient([p for group in optimizer.param_lists for p in group])
 
     def count_batches(self) -> int:
         return len(self.learn.dls.train)

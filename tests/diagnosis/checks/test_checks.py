@@ -24,7 +24,8 @@ from fastai_hf_callback.diagnosis.checks import (
 from fastai_hf_callback.diagnosis.checks.failures import REASONS
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Action, Finding
-from tests.recorded_evidence import PARTS, evidence_with, healthy
+from fastai_hf_callback.results.probes import FAILED, NOT_MADE
+from tests.recorded_evidence import PARTS, evidence_with, healthy, with_outcome
 
 Case = namedtuple("Case", "check cause severity figures fires silent")
 
@@ -49,6 +50,17 @@ CASES = [
         ["sizes 3 and 4"],
         dict(wiring__valid_error="target-shape", wiring__valid_message="sizes 3 and 4"),
         [dict(wiring__valid_error=None), dict(wiring__train_error="target-shape"), dict(wiring=None)],
+    ),
+    Case(
+        wiring.check_failed_probes,
+        "batch-not-split",
+        "error",
+        ["a dict (training batches)"],
+        dict(probes=with_outcome("training batches", FAILED, "a dict", cause="batch-not-split")),
+        [
+            dict(probes=with_outcome("training batches", NOT_MADE, "odd")),
+            dict(probes=with_outcome("outputs", FAILED, "odd")),
+        ],
     ),
     Case(
         wiring.check_valid_path,
@@ -607,6 +619,14 @@ CASES = [
             dict(stepping__loss_factor=0.5),
             dict(history=None),
         ],
+    ),
+    Case(
+        step_size.check_nothing_learned_yet,
+        "nothing-learned-yet",
+        "note",
+        ["In 12 steps", "learned of the texts."],
+        dict(history__losses=[1.1] * 12, loss__constant=1.09, outputs__spread=1e-5),
+        [dict(outputs__spread=1e-2), dict(outputs__spread=0.0), dict(outputs__rows=1), dict(outputs=None)],
     ),
     Case(
         step_size.check_nothing_learned_yet,

@@ -10,6 +10,7 @@ from fastai.callback.core import Callback
 from fastai_hf_callback import diagnose
 from fastai_hf_callback.fastai2.comparison.patched_loop import patched_loop
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
+from fastai_hf_callback.results.probes import DOES_NOT_APPLY, MADE
 from tests.diagnosis.learner_states import differences, state_of
 from tests.fastai2.diagnosis.faulty_learners import FAULTS_BY_NAME, make_faulty_learner, make_pretrained_learner
 from tests.fastai2.learners import make_learner
@@ -58,7 +59,10 @@ def test_no_alarm_before_a_fit_and_after_it(name, task):
     after = diagnose(learn)
     assert [found.causes for found in (before, after) if not found.healthy] == []
     assert before.evidence.skipped == after.evidence.skipped == []
-    assert len(after.evidence.examined) == 8
+    assert {p.name: p.state for p in before.evidence.probes.values() if not p.part_of and p.state != MADE} == {
+        "the last fit": DOES_NOT_APPLY
+    }
+    assert [p.name for p in after.evidence.probes.values() if not p.part_of and p.state != MADE] == []
 
 
 def test_no_alarm_on_a_frozen_body_nor_after_validate():

@@ -1,0 +1,126 @@
+"""Runs one probe and records what became of it: made, not applicable, failed or not made."""
+
+import traceback
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Callable, Container, Optional, TypeVar
+
+from fastai_hf_callback.errors import FastaiHFError, describe_exception
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, ProbeOutcome
+
+from .checks.failures import classify_exception
+
+__all__ = [
+    "DoesNotApplyError",
+    "NotMadeError",
+    "attempt",
+    "format_error",
+    "name_type",
+    "record_failure",
+    "was_raised_here",
+]
+
+LONGEST_REASON = 200
+PACKAGE = Path(__file__).resolve().parents[1]
+OWN_ROOMS = [str(PACKAGE / room) for room in ("diagnosis", "fastai1/diagnosis", "fastai2/diagnosis")]
+
+Result = TypeVar("Result")
+
+
+class DoesNotApplyError(Exception):
+    """A probe has nothing to look at in this learner; the message says what is missing."""
+
+
+class NotMadeError(Exception):
+    """A probe applies and cannot be made; the message says why, `advice` what to do."""
+
+    def __init__(self, message: str, advice: str = ""):
+        super().__init__(message)
+        self.advice = advice
+
+
+def attempt(
+    evidence: Evidence,
+    name: str,
+    action: Callable[[], Result],
+    as_in_fit: bool = False,
+    fixes: Optional[Container[str]] = None,
+) -> Optional[Result]:
+    """Run one probe and record what became of it; the others go on.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Its row `name` is written to.
+    name : str
+        One of ``PROBES``.
+    action : callable
+        May raise ``DoesNotApplyError`` and ``NotMadeError``.
+    as_in_fit : bool
+        Whether it does what a fit does, with the learner's own batches: what raises then is the learner's. Elsewhere
+        the batches are changed ones, which a model may refuse.
+    fixes : container of str, optional
+        The fastai's actions, as for ``classify_exception``.
+    """
+    outcome = evidence.probes[name]
+    try:
+        result = action()
+    except DoesNotApplyError as reason:
+        outcome.settle(DOES_NOT_APPLY, str(reason))
+    except NotMadeError as reason:
+        outcome.settle(NOT_MADE, str(reason), reason.advice)
+    except Exception as error:
+        if isinstance(error, FastaiHFError) or as_in_fit and not was_raised_here(error):
+            record_failure(outcome, error, fixes)
+        else:
+            outcome.settle(NOT_MADE, format_error(error)[:LONGEST_REASON], _REPORT)
+    else:
+        if not outcome.was_reached:
+            outcome.settle(MADE)
+        return result
+    return None
+
+
+_REPORT = "look at it by hand: the examination has no answer for this learner"
+
+
+def record_failure(outcome: ProbeOutcome, error: BaseException, fixes: Optional[Container[str]]) -> None:
+    """Record that an object of the learner's own raised."""
+    outcome.settle(FAILED, format_error(error), cause=classify_exception(error, fixes).cause)
+
+
+def was_raised_here(error: BaseException) -> bool:
+    """Return whether it was the examination itself that raised, and nothing of the learner's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return not isinstance(error, FastaiHFError) and bool(frames) and frames[-1].filename.startswith(tuple(OWN_ROOMS))
+
+
+def format_error(error: BaseException) -> str:
+    """Format the exception in one line, with the last place in the user's own code that it passed."""
+    line = describe_exception(error)
+    return line if isinstance(error, FastaiHFError) else f"{line}{_locate(error)}"
+
+
+def _locate(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_installed(frame.filename)]
+    if not own:
+        return ""
+    return f" (in {own[-1].name}, {Path(own[-1].filename).name}, line {own[-1].lineno})"
+
+
+def _is_installed(filename: str) -> bool:
+    """Return whether a file is this package's, a library's or Python's own, and no line of the user's."""
+    return filename.startswith((str(PACKAGE), _STDLIB, "<frozen")) or "site-packages" in filename
+
+
+def name_type(value: Any) -> str:
+    """Name the type of what came in place of a tensor, and the types inside."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    inside = f" of {', '.join(type(one).__name__ for one in islice(inner, 4))}" if inner else ""
+    return f"{type(value).__name__}{inside}"
+
+
+_STDLIB = str(Path(traceback.__file__).parent)
