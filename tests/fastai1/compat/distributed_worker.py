@@ -1,8 +1,6 @@
-"""What each of two processes does on fastai 1, and what one process does instead: ``test_distributed.py`` compares.
-Run by torch's launcher: ``distributed_worker.py FOLDER``.
-"""
+"""What each of two processes does on fastai 1, and what one process does instead: ``test_distributed.py`` compares."""
 
-import sys
+import os
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,9 +203,9 @@ def run_all(folder):
     return found
 
 
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
+def work(folder):
+    """What each process does."""
+    os.chdir(str(folder))
     torch.distributed.init_process_group("gloo", init_method="env://")
-    write(sys.argv[1], run_all(Path(sys.argv[1])))
+    write(folder, run_all(Path(str(folder))))
     torch.distributed.destroy_process_group()

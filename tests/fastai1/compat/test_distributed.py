@@ -11,7 +11,7 @@ pytest.importorskip("spacy")  # fastai.distributed imports fastai.text
 from pytorch_transformers import BertConfig, BertForSequenceClassification
 
 from fastai_hf_callback.demo.comments import LABELS, write_csv
-from tests.distributed_launcher import ROOT, read, run_distributed
+from tests.distributed_launcher import ROOT, read, run_distributed, run_in_forks
 from tests.fastai1.compat import distributed_worker
 from tests.fastai1.compat.distributed_worker import (
     BS,
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(folder):
     """What each of the two found."""
-    run_distributed(distributed_worker.__file__, folder, cwd=str(folder))
+    run_in_forks(distributed_worker.work, folder)
     return read(folder)
 
 

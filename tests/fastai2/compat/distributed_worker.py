@@ -1,9 +1,6 @@
-"""What each of two processes does on fastai 2, and what one process does instead: ``test_distributed.py`` compares.
-Run by torch's launcher: ``distributed_worker.py FOLDER``.
-"""
+"""What each of two processes does on fastai 2, and what one process does instead: ``test_distributed.py`` compares."""
 
-import sys
-import warnings
+import os
 from pathlib import Path
 
 import fastai.distributed as distributed
@@ -188,9 +185,9 @@ def run_all(folder):
     return found
 
 
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    write(sys.argv[1], run_all(Path(sys.argv[1])))
+def work(folder):
+    """What each process does."""
+    os.chdir(str(folder))
+    write(folder, run_all(Path(str(folder))))
     assert distributed.num_distrib() == 2
     torch.distributed.destroy_process_group()

@@ -17,7 +17,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from fastai_hf_callback import InvalidInputError, heal
 from fastai_hf_callback.demo.comments import LABELS, write_csv
 from fastai_hf_callback.fastai2.compat.distributed import compute_gather_positions
-from tests.distributed_launcher import ROOT, read, run_distributed
+from tests.distributed_launcher import ROOT, read, run_distributed, run_in_forks
 from tests.fastai2.compat import distributed_worker
 from tests.fastai2.compat.distributed_worker import (
     BS,
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(folder):
     """What each of the two found."""
-    run_distributed(distributed_worker.__file__, folder, cwd=str(folder))
+    run_in_forks(distributed_worker.work, folder)
     return read(folder)
 
 
