@@ -58,6 +58,34 @@ def test_bf16_on_the_cpu_is_bf16_inside_heal_and_float32_without():
     assert dtype_inside(make_bf16_learner()) == {torch.float32}
 
 
+@only_on(2)
+@pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'", "ignore:CUDA is not available")
+@pytest.mark.parametrize("error", (KeyboardInterrupt, SystemExit, ValueError), ids=lambda kind: kind.__name__)
+def test_heal_leaves_autocast_as_it_was_though_the_fit_was_interrupted(error):
+    def interrupt(*args):
+        raise error
+
+    learn = make_bf16_learner()
+    learn.model.model.classifier.register_forward_hook(interrupt)
+    with pytest.raises(error), heal("bf16-on-cpu"):
+        try:
+            fit(learn)
+        finally:
+            assert torch.is_autocast_enabled("cpu"), "fastai has no event for this"
+    assert not torch.is_autocast_enabled("cpu") and torch.autocast_increment_nesting() == 1
+    assert torch.autocast_decrement_nesting() == 0
+
+
+@only_on(2)
+def test_heal_leaves_an_autocast_of_ones_own_on():
+    with torch.autocast("cpu", dtype=torch.float16):
+        with heal("bf16-on-cpu"):
+            torch.set_autocast_enabled("cpu", False)
+            torch.set_autocast_dtype("cpu", torch.bfloat16)
+        assert torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
+    assert not torch.is_autocast_enabled("cpu")
+
+
 @needs_autocast
 def test_bf16_on_the_cpu_equals_the_patched_loop_bit_for_bit():
     with ExitStack() if FASTAI == 1 else heal("bf16-on-cpu"):

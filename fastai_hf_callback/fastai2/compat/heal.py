@@ -4,13 +4,15 @@
 """
 
 import warnings
+from contextlib import contextmanager
 from functools import wraps
-from typing import Any, ContextManager, Dict, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, Optional, Tuple
 from unittest.mock import patch
 
 import torch
 from fastai.callback.fp16 import MixedPrecision
 
+from fastai_hf_callback.compat.autocast import preserve_autocast
 from fastai_hf_callback.compat.patching import Patch, apply_patches
 
 from .distributed import DISTRIBUTED_PATCHES
@@ -29,7 +31,8 @@ def heal(*which: str) -> ContextManager[Tuple[str, ...]]:
                              of ``torchrun``, outside
     distributed-metrics      metrics and the validation loss where rows are repeated so that they can be divided:
                              each row counts once
-    bf16-on-cpu              ``to_bf16`` of a model on the CPU, which computes in float32 otherwise
+    bf16-on-cpu              ``to_bf16`` of a model on the CPU, which computes in float32 otherwise; autocast is left as
+                             it was, also by a fit that was interrupted
     =======================  ======================================================================================
 
     The loaders of ``text_data`` with ``HFCallback`` need none of the first three: they share their rows in their own
@@ -73,7 +76,13 @@ def _patch_bf16_on_cpu() -> Optional[ContextManager[Any]]:
         self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)
         return None
 
-    return patch.object(MixedPrecision, "before_fit", before_fit)
+    return _patch_and_preserve_autocast(before_fit)
+
+
+@contextmanager
+def _patch_and_preserve_autocast(before_fit: Callable[..., Any]) -> Iterator[None]:
+    with preserve_autocast(), patch.object(MixedPrecision, "before_fit", before_fit):
+        yield
 
 
 _PATCHES: Dict[str, Patch] = {**DISTRIBUTED_PATCHES, "bf16-on-cpu": _patch_bf16_on_cpu}

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Iterator, List
 
@@ -12,6 +12,7 @@ from fastai.learner import Learner, Metric
 from fastcore.foundation import L
 from torch import Tensor
 
+from fastai_hf_callback.compat.autocast import preserve_autocast
 from fastai_hf_callback.fastai2.compat.no_progress import no_progress
 from fastai_hf_callback.model.own_loss import list_losses
 from fastai_hf_callback.utils import snapshot
@@ -120,37 +121,14 @@ def _list_generators(learn: Learner) -> List[Any]:
 
 @contextmanager
 def _preserve_autocast() -> Iterator[None]:
-    """Leave autocast if an exception did not: ``MixedPrecision`` enters it in one event and leaves it in another.
+    """Restore autocast, and cache no cast weights inside.
 
-    torch counts how deep it is in autocast and empties its cache of cast weights at the outermost level only. Here
-    weights change below that level, so nothing is cached: a step would go by unseen.
+    torch empties that cache at the outermost level only; weights change below it here: a step would go by unseen.
     """
     cached = torch.is_autocast_cache_enabled()
-    with ExitStack() as stack:
-        for device in ("cpu", "cuda"):
-            stack.enter_context(_preserve_device_autocast(device))
-        depth = torch.autocast_increment_nesting()
+    with preserve_autocast():
         torch.set_autocast_cache_enabled(False)
         try:
             yield
         finally:
             torch.set_autocast_cache_enabled(cached)
-            while torch.autocast_decrement_nesting() >= depth:
-                pass
-            if depth == 1:
-                torch.clear_autocast_cache()
-
-
-@contextmanager
-def _preserve_device_autocast(device: str) -> Iterator[None]:
-    try:
-        enabled = torch.is_autocast_enabled(device)
-    except TypeError:  # an older torch asks about CUDA alone
-        yield
-        return
-    dtype = torch.get_autocast_dtype(device)
-    try:
-        yield
-    finally:
-        torch.set_autocast_enabled(device, enabled)
-        torch.set_autocast_dtype(device, dtype)
