@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.errors import ComparisonError
+from fastai_hf_callback.model.activation_casts import to_float32
 from fastai_hf_callback.model.output import Element, tensors_in
 from fastai_hf_callback.results.comparison import (
     Difference,
@@ -205,14 +206,14 @@ def _install_arm(adapter: ComparisonAdapter, arm: str, learn: LearnerLike) -> Co
     """Give the learner this arm's way of unwrapping; ``_use_temporary_folder`` removes it."""
     callback_class, broken_class = adapter.callback_classes
     own: List[Any] = [cb for cb in adapter.get_callbacks(learn) if isinstance(cb, callback_class)]
-    element = own[0].element if own else None
+    element, in_float32 = (own[0].element, own[0].train_in_float32) if own else (None, True)
     if arm == "callback" and not own:
         adapter.replace_callbacks(learn, [], [callback_class()])
     elif arm == "patched":
-        adapter.replace_callbacks(learn, own, [adapter.corrections_class()])
+        adapter.replace_callbacks(learn, own, [adapter.corrections_class(in_float32)])
         return adapter.patched_loop(get_patched_loop_element(element))
     elif arm == "broken":
-        adapter.replace_callbacks(learn, own, [broken_class(element, check=False)])
+        adapter.replace_callbacks(learn, own, [broken_class(element, check=False, train_in_float32=in_float32)])
     return nullcontext()
 
 
@@ -292,5 +293,5 @@ def redirect_paths(attributes: Dict[str, Any], old: Path, new: Path) -> Iterator
 
 
 def compute_weight_digests(model: nn.Module) -> Dict[str, str]:
-    """Digest each tensor of the model's ``state_dict``."""
-    return {name: digest(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    """Digest each tensor of the model's ``state_dict``; half-precision weights as float32, which do not move them."""
+    return {name: digest(to_float32(value)) for name, value in model.state_dict().items() if isinstance(value, Tensor)}

@@ -19,6 +19,7 @@ from fastai_hf_callback.fastai1.compat.training_loop import (
 )
 from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai1.weight_corrections import WeightCorrectionsCallback
+from fastai_hf_callback.model.activation_casts import to_float32
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 
@@ -41,6 +42,10 @@ class HFCallback(WeightCorrectionsCallback):
         must not broadcast the output against the target. It costs about a millisecond, once.
     keep_output : bool
         Keep the whole output (hidden states, attentions) readable as ``output`` until the batch ends.
+    train_in_float32 : bool
+        Make trainable weights float32 that are stored in half precision (bfloat16, float16), as many checkpoints are:
+        small steps would be rounded away. It is said once. Frozen ones keep their precision, and so do adapters of
+        peft and the models of ``to_fp16`` with copies in float32. With False all stay as they are.
 
     Raises
     ------
@@ -61,7 +66,9 @@ class HFCallback(WeightCorrectionsCallback):
     _order = -1000  # before every callback that reads last_output; MixedPrecision (999) turns tuples into lists
     _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see does_loss_broadcast)
 
-    def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
+    def __init__(
+        self, element: Element = None, check: bool = True, keep_output: bool = False, train_in_float32: bool = True
+    ):
         if isinstance(element, Learner):
             raise FastaiHFError(
                 "HFCallback was given a Learner, as callback_fns=[HFCallback] does; it takes none, and "
@@ -69,7 +76,7 @@ class HFCallback(WeightCorrectionsCallback):
                 "Learner(..., callbacks=[HFCallback()]).",
                 "registration",
             )
-        super().__init__()
+        super().__init__(train_in_float32)
         self.element, self.check, self.keep_output = element, check, keep_output
         self._clear_batch()
         self._unchecked, self._fitting = True, False
@@ -102,7 +109,7 @@ class HFCallback(WeightCorrectionsCallback):
     ) -> Dict[str, Any]:
         if self.keep_output:
             self._store_output(last_output, last_input)
-        logits = unwrap(last_output, self.element)
+        logits = to_float32(unwrap(last_output, self.element))
         if train and self.check and self._unchecked:
             loss_func, patch = find_running_loss_func(), find_active_patch()
             self._pairing_unknown = not check_first_output(logits, last_target, loss_func, patch, "callbacks")
@@ -168,7 +175,8 @@ class HFCallback(WeightCorrectionsCallback):
     # -- export, purge, pickle, deepcopy: the arguments and nothing of the batch ---------------------
 
     def get_state(self, minimal: bool = True) -> Dict[str, Any]:
-        return {"element": self.element, "check": self.check, "keep_output": self.keep_output}
+        names = ("element", "check", "keep_output", "train_in_float32")
+        return {name: getattr(self, name) for name in names}
 
     def __getstate__(self) -> Dict[str, Any]:
         return self.get_state()

@@ -10,6 +10,7 @@ from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai2.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallback
+from fastai_hf_callback.model.activation_casts import to_float32
 from fastai_hf_callback.model.output import Element, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 
@@ -42,6 +43,10 @@ class HFCallback(WeightCorrectionsCallback):
         must not broadcast the output against the target. It costs about a millisecond, once.
     keep_output : bool
         Keep the whole output (hidden states, attentions) readable as ``output`` until the batch ends.
+    train_in_float32 : bool
+        Make trainable weights float32 that are stored in half precision (bfloat16, float16), as many checkpoints are:
+        small steps would be rounded away. It is said once. Frozen ones keep their precision, and so do adapters of
+        peft and the models of ``to_fp16`` with copies in float32. With False all stay as they are.
 
     Raises
     ------
@@ -69,12 +74,14 @@ class HFCallback(WeightCorrectionsCallback):
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
     _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see does_loss_broadcast)
 
-    def __init__(self, element: Element = None, check: bool = True, keep_output: bool = False):
+    def __init__(
+        self, element: Element = None, check: bool = True, keep_output: bool = False, train_in_float32: bool = True
+    ):
         if isinstance(element, Learner):
             raise FastaiHFError(
                 "HFCallback was given a Learner; it takes none. Write Learner(..., cbs=[HFCallback()]).", "registration"
             )
-        super().__init__()
+        super().__init__(train_in_float32)
         self.element, self.check, self.keep_output = element, check, keep_output
         self._output = None
         self._unchecked = True
@@ -119,7 +126,7 @@ class HFCallback(WeightCorrectionsCallback):
             self._pairing_unknown = not check_first_output(
                 logits, target, learn.loss_func, find_active_patch(), registered_in="cbs"
             )
-        learn.pred = logits
+        learn.pred = to_float32(logits)
 
     def before_backward(self) -> None:
         if self.check and self._unchecked:

@@ -7,7 +7,7 @@ What is frozen stays as it was stored, and ``activation_casts.py`` lets the two 
 
 import warnings
 from collections import Counter
-from typing import Any, List, Mapping, MutableMapping, NamedTuple, Set
+from typing import Any, List, Mapping, MutableMapping, NamedTuple, Sequence, Set
 
 from torch import Tensor, nn
 
@@ -28,18 +28,19 @@ class TrainingPrecision:
     def __init__(self, in_float32: bool = True):
         self.in_float32, self._has_warned = in_float32, False
 
-    def prepare(self, model: nn.Module, optimizer_state: Mapping[Any, Any]) -> None:
+    def prepare(self, model: nn.Module, optimizer_states: Sequence[Mapping[Any, Any]] = ()) -> None:
         """Make float32 what trains now, and let activations be cast: before a fit, and where more has been unfrozen.
 
         Parameters
         ----------
         model : nn.Module
-        optimizer_state : mapping of nn.Parameter to dict
+        optimizer_states : sequence of mappings of nn.Parameter to dict
             torch's or fastai's: averages in half precision become float32 with their weights.
         """
         if self.in_float32 and any(p.requires_grad and p.dtype in HALF_DTYPES for p in model.parameters()):
             widening = widen_trainable_weights(model)
-            widen_optimizer_state(optimizer_state, widening.parameters)
+            for state in optimizer_states:
+                widen_optimizer_state(state, widening.parameters)
             self._warn_once(widening)
         match_activations(model)
 

@@ -150,7 +150,7 @@ def test_the_optimizers_averages_follow():
 def told_by(precision, model):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        precision.prepare(model, {})
+        precision.prepare(model)
     return [str(one.message) for one in told]
 
 
