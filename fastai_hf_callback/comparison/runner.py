@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.errors import ComparisonError
-from fastai_hf_callback.model.activation_casts import to_float32
 from fastai_hf_callback.model.output import Element, tensors_in
+from fastai_hf_callback.model.weights.activation_casts import to_float32
 from fastai_hf_callback.results.comparison import (
     Difference,
     check_same_weights,

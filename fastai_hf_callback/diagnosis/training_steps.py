@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
+from fastai_hf_callback.diagnosis.probes.weights import count_half_weights
 from fastai_hf_callback.results.evidence import Evidence, Graph, Stepping, Wiring
 from fastai_hf_callback.results.probes import MADE, NOT_MADE
 
@@ -64,6 +65,8 @@ class TrainingSteps:
         monitor.compare_executed(executed)
 
     def _summarize(self, monitor: StepMonitor, losses: LossRecorder, log: CallbackLog, lr: float) -> None:
+        # HFCallback makes them float32 as a fit begins: what the steps have seen counts.
+        self.weights.half, self.weights.half_dtypes = count_half_weights(self.learn.model)
         step = self.evidence.stepping = monitor.summarize()
         step.loss_factor = losses.compute_loss_factor(monitor.losses)
         attempt(self.evidence, "rates set by callbacks", lambda: self._probe_callback_lr(step, lr))

@@ -10,9 +10,9 @@ from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai2.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallback
-from fastai_hf_callback.model.activation_casts import to_float32
 from fastai_hf_callback.model.output import Element, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
+from fastai_hf_callback.model.weights.activation_casts import to_float32
 
 __all__ = ["HFCallback"]
 
@@ -120,13 +120,13 @@ class HFCallback(WeightCorrectionsCallback):
         learn = self.learn
         if self.keep_output:
             self._output = learn.pred
-        logits = unwrap(learn.pred, self.element)
+        logits = to_float32(unwrap(learn.pred, self.element))
         if learn.training and self.check and self._unchecked:
             target = learn.yb[0] if len(learn.yb) == 1 else learn.yb
             self._pairing_unknown = not check_first_output(
                 logits, target, learn.loss_func, find_active_patch(), registered_in="cbs"
             )
-        learn.pred = to_float32(logits)
+        learn.pred = logits
 
     def before_backward(self) -> None:
         if self.check and self._unchecked:

@@ -274,12 +274,17 @@ class Labels:
 
 @dataclass
 class Weights:
-    """The parameters themselves, and ``dropout``, the largest share that a layer between them sets to 0 in training."""
+    """The parameters themselves, and ``dropout``, the largest share that a layer between them sets to 0 in training.
+
+    ``half`` counts the trainable ones that are in half precision when they are stepped, ``half_dtypes`` names their
+    dtypes.
+    """
 
     parameters: int
     non_finite: int = 0
     non_finite_names: List[str] = field(default_factory=list)
     half: int = 0
+    half_dtypes: List[str] = field(default_factory=list)
     has_master_copies: bool = False
     body_at_init: Optional[bool] = None
     body_trainable: Optional[bool] = None

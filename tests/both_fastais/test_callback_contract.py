@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pickle
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ else:
 
 # Each with arguments that are not its defaults.
 MADE = {
-    HFCallback: dict(element=("logits", 0), check=False, keep_output=True),
+    HFCallback: dict(element=("logits", 0), check=False, keep_output=True, train_in_float32=False),
     ColumnwiseAUC: dict(name="auc"),
     ConstantBaseline: dict(metric=accuracy, name="base"),
     WordAccuracy: dict(name="words", ahead=1),
@@ -78,7 +79,7 @@ def test_its_arguments_are_those_of_its_twin(cls):
     """The other fastai's class is read, for it cannot be imported here."""
     file = Path(fastai_hf_callback.__file__).parent / f"fastai{3 - FASTAI}" / f"{cls.__module__.rpartition('.')[2]}.py"
     twin = file.read_text(encoding="utf-8").split(f"class {cls.__name__}(")[1]
-    arguments = twin.split("def __init__(self, ")[1].split("):")[0]
+    arguments = re.split(r"def __init__\(\s*self, ", twin)[1].split("):")[0].split("\n    )")[0]
     names = [part.split(":")[0].strip() for part in arguments.split(",") if ":" in part]
     assert names == list(inspect.signature(cls).parameters)
 

@@ -90,7 +90,10 @@ REASONS: Dict[str, Reason] = {
         Action("load-full-file"),
     ),
     "device-mismatch": Reason("Tensors are on different devices.", Action("move-model")),
-    "dtype-mismatch": Reason("Half and full precision meet in one operation.", Action("match-precision")),
+    "dtype-mismatch": Reason(
+        "Half and full precision (float16 or bfloat16, and float32) meet in one operation, or one takes no half.",
+        Action("match-precision", note="every weight in float32"),
+    ),
     "out-of-memory": Reason("The device has no memory left.", "bs=8  # a smaller batch, or shorter texts"),
     "torchvision-and-torch-differ": Reason(
         "torchvision was built for another torch, and transformers looks for it.",
@@ -154,15 +157,17 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"[Ww]eights.only|WeightsUnpickler", "weights-only-load"),
     (r"Expected all tensors to be on the same device|Expected object of device type|but got device", "device-mismatch"),
     (
+        r"^RuntimeError.*(\b(Half|BFloat16)\b.*\b[fF]loat\b|\b[fF]loat\b.*\b(Half|BFloat16)\b|"
+        r"(not implemented for '|CPUType for |[Uu]nsupported dtype |not supported. Got )(Half|BFloat16)|"
+        r"mixed dtype \(C|same dtype, but got)|unsupported ScalarType BFloat16|RNN input dtype|unscale FP16 gradients",
+        "dtype-mismatch",
+    ),
+    (
         r"expected target dtype|expected scalar type (Long|Float|Double).*(found|but got)|Found dtype Long|"
         r"result type Float can't be cast|Expected floating point type for target|"
         r"\"?nll_loss\w*\"? not implemented for|"
         r"expected object of scalar type Long",
         "target-dtype",
-    ),
-    (
-        r"^RuntimeError.*(\bHalf\b.*\b[fF]loat\b|\b[fF]loat\b.*\bHalf\b|(not implemented for '|CPUType for )Half)",
-        "dtype-mismatch",
     ),
     (
         r"Target size .* must be the same as input size|Using a target size|The size of tensor a \(\d+\) must match|"

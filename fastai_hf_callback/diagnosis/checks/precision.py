@@ -15,15 +15,16 @@ def check_half_weights_without_master(evidence: Evidence) -> Optional[Finding]:
     weights = evidence.weights
     if weights is None or weights.half == 0 or weights.has_master_copies:
         return None
+    dtypes = " and ".join(weights.half_dtypes) or "float16"
     lost = evidence.stepping.lost_in_rounding if evidence.stepping is not None else None
     return Finding(
         "half-weights-without-master",
         "error",
-        f"{weights.half} of {weights.parameters} parameters are float16 and the optimizer steps them "
+        f"{weights.half} of {weights.parameters} parameters are {dtypes} and the optimizer steps them "
         f"directly{'' if lost is None else f': {lost:.0%} of their elements did not change in a step'}. "
         f"There are no full-precision copies: the model was halved under another Learner, or loaded in half.",
         {"half parameters": weights.half, "swallowed": lost},
-        action=Action("full-precision", note="then learn.to_fp16() on this very learner"),
+        action=Action("full-precision", note="for mixed precision then learn.to_fp16() on this very learner"),
     )
 
 

@@ -1,14 +1,15 @@
 """Properties of the parameters: finite, half precision, at initialisation, gain of the matrices. Imports torch."""
 
 import math
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
+from fastai_hf_callback.model.weights.activation_casts import HALF_DTYPES
 from fastai_hf_callback.results.evidence import Weights
 
-__all__ = ["probe_weights"]
+__all__ = ["count_half_weights", "probe_weights"]
 
 
 def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
@@ -25,11 +26,13 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
     broken = [name for name, p in named if not _is_finite(p.detach())]
     norms = _find_norm_layers(model)
     at_start = all(_is_at_init(layer) for layer in norms) if norms else None
+    half, half_dtypes = count_half_weights(model)
     return Weights(
         parameters=len(named),
         non_finite=len(broken),
         non_finite_names=broken[:5],
-        half=sum(p.dtype == torch.float16 for _, p in named),
+        half=half,
+        half_dtypes=half_dtypes,
         has_master_copies=has_master_copies,
         body_at_init=at_start,
         body_trainable=_is_body_trainable(model, norms) if norms else None,
@@ -38,6 +41,15 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
         dropout=_max_dropout(model),
         elements=sum(p.numel() for _, p in named),
     )
+
+
+def count_half_weights(model: nn.Module) -> Tuple[int, List[str]]:
+    """Return how many trainable parameters are in half precision, and the names of their dtypes.
+
+    Frozen ones may be stored as they like: no step changes them.
+    """
+    half = [p.dtype for p in model.parameters() if p.requires_grad and p.dtype in HALF_DTYPES]
+    return len(half), sorted({str(dtype).replace("torch.", "") for dtype in half})
 
 
 def _is_finite(weights: Tensor) -> bool:

@@ -47,9 +47,8 @@ def _set_weight_decay(learn: Learner, wd: float) -> None:
 
 
 def _switch_to_full_precision(learn: Learner) -> None:
-    learn.to_fp32()
-    learn.model.float()
-    _merge_parameter_groups(learn)
+    learn.to_fp32()  # the model's weights too
+    _recreate_optimizer(learn)  # what is frozen stays frozen
 
 
 def _reset_loss_scale(learn: Learner) -> None:
@@ -148,8 +147,8 @@ FIXES: Dict[str, Fix] = {
         "learn.opt_func = partial(learn.opt_func, eps=1e-8); learn.create_opt(3e-5, learn.wd)", _reset_epsilon
     ),
     # -- precision, devices, files
-    "full-precision": Fix("learn.to_fp32()", _switch_to_full_precision),
-    "match-precision": Fix("learn.to_fp32()"),
+    "full-precision": Fix("learn.to_fp32(); learn.create_opt(3e-5, learn.wd)", _switch_to_full_precision),
+    "match-precision": Fix("learn.to_fp32()", _switch_to_full_precision),
     "reset-loss-scale": Fix("learn.to_fp32(); learn.to_fp16(dynamic=True)", _reset_loss_scale),
     "move-model": Fix("learn.model.to(learn.data.device)"),
     "load-full-file": Fix("with heal(): learn.load(name)  # or, full pickles, with trusted(file): load_learner(...)"),

@@ -120,7 +120,7 @@ FIXES: Dict[str, Fix] = {
     "reset-epsilon": Fix("learn.opt_func = partial(learn.opt_func, eps=1e-8); learn.create_opt()", _reset_epsilon),
     # -- precision, devices, files
     "full-precision": Fix("learn.to_fp32(); learn.model.float(); learn.create_opt()", _switch_to_full_precision),
-    "match-precision": Fix("learn.to_fp32(); learn.model.float()"),
+    "match-precision": Fix("learn.to_fp32(); learn.model.float()", _switch_to_full_precision),
     "reset-loss-scale": Fix("learn.to_fp32(); learn.to_fp16()"),
     "move-model": Fix("learn.model.to(learn.dls.device)"),
     "load-full-file": Fix(

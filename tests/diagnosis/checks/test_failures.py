@@ -218,6 +218,28 @@ def test_half_and_full_precision_in_one_layer():
     assert cause_of(lambda: nn.Linear(3, 3).half()(logits)) == "dtype-mismatch"
 
 
+# Once: bfloat16 was in no pattern, and "expected scalar type Float but found BFloat16" the targets' dtype.
+@pytest.mark.skipif(torch.__version__.startswith("1."), reason="messages of today's torch")
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
+@pytest.mark.parametrize(
+    "operation",
+    (
+        lambda half: nn.Linear(3, 3)(half),
+        lambda half: half @ half.float().T,
+        lambda half: torch.lerp(half, half.float(), 0.5),  # fastai 2's Recorder
+        lambda half: nn.Conv1d(3, 3, 1)(half[None].transpose(1, 2)),
+        lambda half: nn.LSTM(3, 3)(half),
+        lambda half: torch.einsum("ij,kj->ik", half.float(), half),
+        lambda half: nn.functional.scaled_dot_product_attention(half[None].float(), half[None], half[None]),
+        lambda half: torch.fft.fft(half),
+        lambda half: torch.linalg.inv(half[:, :2]),
+        lambda half: np.asarray(half.bfloat16().numpy()),  # what sklearn's metrics do
+    ),
+)
+def test_half_precision_where_it_is_not_taken(operation, dtype):
+    assert cause_of(lambda: operation(torch.randn(2, 3).to(dtype))) == "dtype-mismatch"
+
+
 # -- our own errors ------------------------------------------------------------------------------------------------
 
 

@@ -65,7 +65,7 @@ def left_in_half(task: str) -> Build:
         first = learner(architecture, task, model=net).to_fp16()
         with no_progress(first):
             first.fit(1, 1e-3)
-        return learner(architecture, task, model=net)
+        return learner(architecture, task, model=net, callbacks=[HFCallback(train_in_float32=False)])
 
     return build
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fastai_hf_callback.model.precision import TrainingPrecision, widen_optimizer_state, widen_trainable_weights
+from fastai_hf_callback.model.weights.precision import TrainingPrecision, widen_optimizer_state, widen_trainable_weights
 
 HALF = pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
 

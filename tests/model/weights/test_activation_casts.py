@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.model.activation_casts import match_activations, to_float32
-from fastai_hf_callback.model.precision import widen_trainable_weights
+from fastai_hf_callback.model.weights.activation_casts import match_activations, to_float32
+from fastai_hf_callback.model.weights.precision import widen_trainable_weights
 from tests.tiny_models import tiny_transformers_model
 
 HALF = (torch.bfloat16, torch.float16)
