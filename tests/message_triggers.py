@@ -196,7 +196,15 @@ said(
 # -- layer groups --------------------------------------------------------------------------------------------------
 
 
+def make_frozen_adapter():
+    """Make a model that carries an adapter and trains nothing, as one loaded for inference."""
+    model = make_bert().requires_grad_(False)
+    model.peft_config = {"default": None}
+    return model
+
+
 said(
+    lambda: build_layer_groups(make_frozen_adapter()),
     lambda: build_layer_groups(nn.Linear),
     lambda: build_layer_groups(make_bert().bert.encoder),
     lambda: build_layer_groups(nn.Sequential(nn.Linear(4, 4), nn.ReLU())),

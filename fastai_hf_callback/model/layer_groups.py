@@ -12,12 +12,15 @@ from torch import nn
 
 from fastai_hf_callback.errors import InputError
 
+from .adapters import has_adapters, list_trained_parameters
+
 __all__ = ["ModuleOrParameter", "build_layer_groups"]
 
 ModuleOrParameter = Union[nn.Module, nn.Parameter]
 Path = Tuple[str, ...]
 
 MAX_GROUPS = 5  # by default, as fastai splits its own transformers: embeddings, three of the encoder, head
+MAX_GROUPS_OF_ADAPTERS = 100  # all but one of them empty
 MIN_BLOCK_SHARE = 0.25  # of the largest: a list of smaller ones is no part of the encoder (a head per label, say)
 EMBEDDINGS = 0  # depth: then the blocks, counted from 1, then the head
 
@@ -38,14 +41,16 @@ def build_layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[M
     list of list of nn.Module or nn.Parameter
         Modules without children, and lone parameters: those of a module that has children too. Every parameter
         is in exactly one group; parts that share a parameter are in the same one, the head's if the head is among
-        them, else the first.
+        them, else the first. Of a model with adapters only what is trained, all of it in the last group.
 
     Raises
     ------
     InputError
         When `model` is no module, has no blocks or no head, or cannot be split into `n`.
     """
-    layout = _Layout(_check_model(model))
+    if has_adapters(_check_model(model)):
+        return _group_adapters(model, n)
+    layout = _Layout(model)
     depths = _merge_tied_depths(layout.parts, [layout.depth(part) for part in layout.parts], layout.head)
     if layout.head not in depths:
         raise InputError(
@@ -300,6 +305,13 @@ def _group_depths(depths: List[int], head: int, n: Optional[int]) -> List[List[i
     embeddings = [[EMBEDDINGS]] if body[0] == EMBEDDINGS and n > 2 else []
     encoder = body[len(embeddings) :]
     return [*embeddings, *_split_evenly(encoder, n - 1 - len(embeddings)), [head]]
+
+
+def _group_adapters(model: nn.Module, n: Optional[int]) -> List[List[ModuleOrParameter]]:
+    """Put what is trained into the last group, and nothing into the others, so that no ``freeze`` or ``unfreeze`` of a
+    group touches the base, and adapters train in every phase, all at the rate that is meant for new weights."""
+    before = MAX_GROUPS - 1 if n is None else _check_group_count(n, MAX_GROUPS_OF_ADAPTERS) - 1
+    return [*([] for _ in range(before)), [*list_trained_parameters(model)]]
 
 
 def _split_evenly(blocks: List[int], k: int) -> List[List[int]]:
