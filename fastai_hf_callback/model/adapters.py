@@ -31,8 +31,8 @@ def list_trained_parameters(model: nn.Module) -> List[nn.Parameter]:
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise InputError(
-            f"{type(model).__name__} was given, which carries an adapter and in which no parameter is trained; expected "
-            f"an adapter that is. Write PeftModel.from_pretrained(base, folder, is_trainable=True), or "
+            f"{type(model).__name__} was given, which carries an adapter and in which no parameter is trained; "
+            f"expected an adapter that is. Write PeftModel.from_pretrained(base, folder, is_trainable=True), or "
             f"get_peft_model(base, config): learn.unfreeze() would train the base, which no adapter is saved with.",
             "adapter-not-trained",
         )
