@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 
@@ -20,7 +21,7 @@ from fastai_hf_callback.compat.patching import raise_if_foreign
 from fastai_hf_callback.data.arguments import check_arguments
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.collate import TextCollator
-from fastai_hf_callback.data.batches.padding import NO_PADDING
+from fastai_hf_callback.data.batches.padding import NO_PADDING, Padding
 from fastai_hf_callback.data.batches.qa_encoding import QACollator
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.tables.examples import read_examples
@@ -114,13 +115,36 @@ said(
 )
 
 
-class NoPadding(nn.Module):
-    """A classifier whose config has no padding id, like GPT-2's."""
+def padded_with(number, model, **config):
+    """Let a model of transformers with a head meet batches that are padded with this id."""
+    transformers = pytest.importorskip("transformers")
+    sizes = dict(vocab_size=48, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    config = getattr(transformers, f"{model}Config")(**{**sizes, "max_position_embeddings": 34, **config})
+    model = getattr(transformers, f"{model}ForSequenceClassification")(config)
+    HFModel(model, BatchSpec(["input_ids"], Padding(number, 0, "right"), 5, 10, 2))
 
-    num_labels, config = 2, SimpleNamespace(pad_token_id=None)
+
+def classes_of(names, other):
+    """Let a model whose config names its outputs meet classes of other names."""
+    model = make_bert(len(names))
+    model.config.id2label = dict(enumerate(names))
+    task = "single_label_classification"
+    HFModel(model, BatchSpec(["input_ids"], NO_PADDING, 5, 10, len(names), task, other))
 
 
-said(lambda: BatchSpec(["input_ids"], NO_PADDING, 5, 10, 2).check(NoPadding()))
+said(
+    lambda: padded_with(9, "Roberta", pad_token_id=1),
+    lambda: padded_with(9, "Bert"),
+    lambda: classes_of(["good", "bad"], ["bad", "good"]),
+    lambda: classes_of(["ham", "spam"], ["bad", "good"]),
+    lambda: TextCollator(TextEncoder(without_padding(slow_tokenizer(".")))),
+)
+
+
+def without_padding(tokenizer):
+    """Take the padding token away from a tokenizer of pytorch-transformers."""
+    tokenizer._pad_token = None
+    return tokenizer
 
 
 class Takes(nn.Module):

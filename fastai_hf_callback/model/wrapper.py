@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec, PreTrainedModel, find_first_position
 from fastai_hf_callback.errors import InputError
 
+from .class_names import name_outputs
 from .forward_signature import ForwardSignature, find_pretrained, main_input_name, read_forward_signature, unwrap_model
 from .output import describe
+from .padding_id import find_text_config, set_pad_token_id
 
 __all__ = ["HFModel"]
 
@@ -97,6 +99,8 @@ class HFModel(nn.Module):
         self.first_position: Optional[int] = None  # set if positions must be counted after the padding in front
         if isinstance(inputs, BatchSpec):
             inputs.check(unwrap_model(self.model))
+            set_pad_token_id(unwrap_model(self.model), inputs.padding.id)
+            name_outputs(unwrap_model(self.model), inputs.classes, inputs.task or None)
             if inputs.padding.side == "left":
                 self.first_position = find_first_position(find_pretrained(self.model))
         self._warned_no_mask = False
@@ -395,6 +399,7 @@ def _no_save_pretrained(model: nn.Module) -> InputError:
 
 
 def _read_pad_token_id(config: Any) -> Optional[int]:
+    config = find_text_config(config)
     pad = getattr(config, "pad_token_id", None)
     pad = getattr(config, "pad_index", None) if pad is None else pad
     ends = getattr(config, "eos_token_id", None)

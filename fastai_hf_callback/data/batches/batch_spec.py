@@ -33,12 +33,18 @@ class BatchSpec(Tuple[str, ...]):
         One above the highest id that the tokenizer gives.
     num_labels : int
         How many numbers per row, or per token, the labels ask for.
+    task : str
+        As ``text_data`` has it; empty where it is not known.
+    classes : sequence of str
+        The names of these numbers.
     """
 
     padding: Padding
     longest: int
     vocab_size: int
     num_labels: int
+    task: str
+    classes: Tuple[str, ...]
 
     def __new__(
         cls,
@@ -47,13 +53,24 @@ class BatchSpec(Tuple[str, ...]):
         longest: int = 0,
         vocab_size: int = 0,
         num_labels: int = 0,
+        task: str = "",
+        classes: Sequence[str] = (),
     ) -> "BatchSpec":
         self = super().__new__(cls, names)
         self.padding, self.longest, self.vocab_size, self.num_labels = padding, longest, vocab_size, num_labels
+        self.task, self.classes = task, tuple(classes)
         return self
 
     def __getnewargs__(self) -> Any:
-        return tuple(self), self.padding, self.longest, self.vocab_size, self.num_labels
+        return (
+            tuple(self),
+            self.padding,
+            self.longest,
+            self.vocab_size,
+            self.num_labels,
+            self.task,
+            self.classes,
+        )
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model that these batches would break, before anything is trained.
@@ -75,13 +92,6 @@ class BatchSpec(Tuple[str, ...]):
                 f"The longest text has {self.longest} tokens, and {name} has {positions} positions. Write "
                 f"text_data(..., max_length={positions}).",
                 "too-many-positions",
-            )
-        config = getattr(model, "config", None)
-        if hasattr(model, "num_labels") and getattr(config, "pad_token_id", 0) is None:
-            raise InputError(
-                f"{name} has no padding id, and these batches are padded with {self.padding.id}. Write "
-                f"model.config.pad_token_id = {self.padding.id}.",
-                "no-padding-id",
             )
         num_labels = getattr(model, "num_labels", None)
         if self.num_labels and isinstance(num_labels, int) and num_labels != self.num_labels:

@@ -44,6 +44,11 @@ class TextCollator:
     ----------
     names : tuple of str
         Of a batch's tensors, once ``set_tensor_names`` has seen the first rows.
+
+    Raises
+    ------
+    InvalidInputError
+        When the tokenizer has no padding token.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class TextCollator:
             progress,
         )
         self.columns = tuple(columns)
+        self.pad_token_id = encoder.check_padding_token()
         self.names: Tuple[str, ...] = ()
         self.predicted: Optional[Tuple[EncodedText, int]] = (
             None  # the last row that `predict` was asked for, and its words
@@ -68,7 +74,7 @@ class TextCollator:
 
     @property
     def padding(self) -> Padding:
-        return Padding(self.encoder.pad_token_id, self.encoder.pad_token_type_id, self.encoder.padding_side)
+        return Padding(self.pad_token_id, self.encoder.pad_token_type_id, self.encoder.padding_side)
 
     @property
     def predicts_per_token(self) -> bool:
@@ -225,6 +231,10 @@ class TextCollator:
             ((row.word_ids, n) for many in (predicted, known) for row, n in many if np.array_equal(row.input_ids, ids)),
             (None, 0),
         )
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        # Exports of earlier releases have no padding id here; theirs was 0 where the tokenizer had none.
+        vars(self).update({"pad_token_id": state["encoder"].pad_token_id, **state})
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**vars(self), "progress": None, "predicted": None}  # neither belongs in an exported file

@@ -17,7 +17,7 @@ from fastai_hf_callback.errors import InvalidInputError
 from .fast_tokenization import FastTokenizerJob
 from .protocols import FastTokenizer, LegacyTokenizer, SlowTokenizer, Tokenizer
 from .slow_tokenization import SlowTokenizerJob
-from .special_tokens import count_special_tokens, find_padding_side, is_legacy, is_slow
+from .special_tokens import count_special_tokens, find_padding_side, find_special_token, is_legacy, is_slow
 from .tokenization import EncodedText, Texts, TokenizationJob, encode_in_chunks, preserve_backend_settings
 
 __all__ = ["TextEncoder"]
@@ -43,8 +43,10 @@ class TextEncoder:
 
     Attributes
     ----------
-    pad_token_id, pad_token_type_id : int
-        What ids and types are to be padded with.
+    pad_token_id : int or None
+        What ids are to be padded with; None for a tokenizer without a padding token (``check_padding_token``).
+    pad_token_type_id : int
+        What types are to be padded with.
     padding_side : str
         ``"right"`` or ``"left"``.
     vocab_size : int
@@ -63,7 +65,7 @@ class TextEncoder:
         self.tokenizer, self.max_length, self.tokenizer_workers = tokenizer, max_length, tokenizer_workers
         _check_special_tokens_fit(tokenizer, max_length, pair=False)
         _check_model_max_length(tokenizer, max_length)
-        self.pad_token_id = _get_pad_token_id(tokenizer)
+        self.pad_token_id = _find_pad_token_id(tokenizer)
         self.pad_token_type_id = int(getattr(tokenizer, "pad_token_type_id", 0) or 0)
         self.padding_side = find_padding_side(tokenizer)
 
@@ -71,6 +73,27 @@ class TextEncoder:
     def vocab_size(self) -> int:
         highest = max(self.tokenizer.get_vocab().values()) if hasattr(self.tokenizer, "get_vocab") else -1
         return max(len(self.tokenizer), highest + 1)
+
+    def check_padding_token(self) -> int:
+        """Return ``pad_token_id``; refuse a tokenizer without one.
+
+        The mask hides padding from a model's layers, but not from a head that looks for a text's last token: padded
+        with the id of a word, it would stop before that word. So no id is made up.
+
+        Raises
+        ------
+        InvalidInputError
+        """
+        if self.pad_token_id is not None:
+            return self.pad_token_id
+        pad, end = (find_special_token(self.tokenizer, name) for name in ("pad", "eos"))
+        lacks = "no padding token" if pad is None else f"no id for its padding token {pad!r}"
+        use_end = "" if end is None or pad is not None else "tokenizer.pad_token = tokenizer.eos_token, or "
+        raise InvalidInputError(
+            f"{type(self.tokenizer).__name__} has {lacks}; expected one, which batches are padded with; write "
+            f"{use_end}tokenizer.add_special_tokens({{'pad_token': {pad or '[PAD]'!r}}}) and "
+            f"model.resize_token_embeddings(len(tokenizer))"
+        )
 
     def encode(
         self, texts: Sequence[Any], pairs: Optional[Sequence[str]] = None, progress: Optional[Progress] = None
@@ -120,11 +143,12 @@ class TextEncoder:
 # -- what pytorch-transformers' tokenizers lack --------------------------------------------------------------------
 
 
-def _get_pad_token_id(tokenizer: Tokenizer) -> int:
-    if getattr(tokenizer, "_pad_token", "") is None:  # asked for its id, pytorch-transformers would fail
-        return 0
-    pad = getattr(tokenizer, "pad_token_id", None)
-    return 0 if pad is None else int(pad)  # any id does: the mask built next to it hides it
+def _find_pad_token_id(tokenizer: Tokenizer) -> Optional[int]:
+    """Return the id of the padding token; None where there is no such token, or it is not in the vocabulary."""
+    pad, unknown = find_special_token(tokenizer, "pad"), find_special_token(tokenizer, "unk")
+    number = None if pad is None else tokenizer.convert_tokens_to_ids(pad)
+    of_unknown = None if unknown is None or unknown == pad else tokenizer.convert_tokens_to_ids(unknown)
+    return None if number is None or number == of_unknown else int(number)
 
 
 def _decode_pytorch_transformers(tokenizer: LegacyTokenizer, ids: List[int]) -> str:

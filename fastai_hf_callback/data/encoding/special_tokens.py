@@ -9,6 +9,7 @@ __all__ = [
     "SpecialTokens",
     "count_special_tokens",
     "find_padding_side",
+    "find_special_token",
     "is_legacy",
     "is_slow",
     "make_special_tokens",
@@ -48,6 +49,13 @@ def make_special_tokens(tokenizer: Tokenizer, pair: bool) -> "SpecialTokens":
     if is_legacy(tokenizer):
         return LegacySpecialTokens(cast(LegacyTokenizer, tokenizer), pair)
     return RowSpecialTokens(cast(TransformersSlowTokenizer, tokenizer), pair)
+
+
+def find_special_token(tokenizer: Tokenizer, name: str) -> Optional[str]:
+    """Return the special token of this name (``"pad"``, ``"eos"``, ..), None without; pytorch-transformers logs an
+    error when asked for one that it has not."""
+    token = getattr(tokenizer, f"_{name}_token" if is_legacy(tokenizer) else f"{name}_token", None)
+    return None if token is None else str(token)
 
 
 def _special_id(tokenizer: Tokenizer, name: str) -> Optional[int]:

@@ -12,6 +12,7 @@ from fastai_hf_callback.data.batches.sampler import LengthBucketSampler
 from fastai_hf_callback.errors import InvalidInputError
 
 from .distributed_loader import TextLoader
+from .labels import find_task
 
 __all__ = ["ItemCollator", "TextBunch"]
 
@@ -84,7 +85,10 @@ class TextBunch(DataBunch):
         collator = self.train_ds.x.collator
         lengths = [loader.dataset.x.lengths for loader in (self.train_dl, self.valid_dl, self.test_dl) if loader]
         longest = max([int(rows.max()) for rows in lengths if len(rows)], default=0)
-        return BatchSpec(collator.names, collator.padding, longest, collator.encoder.vocab_size, self.c)
+        labels, vocab_size = self.train_ds.y, collator.encoder.vocab_size
+        return BatchSpec(
+            collator.names, collator.padding, longest, vocab_size, self.c, find_task(labels) or "", labels.classes
+        )
 
     @property
     def c(self) -> int:

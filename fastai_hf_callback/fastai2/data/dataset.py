@@ -97,4 +97,7 @@ class TextDataset:
 
     def inputs(self, longest: int) -> BatchSpec:
         """Return the names of a batch's tensors, and what a model must have room for."""
-        return BatchSpec(self.collator.names, self.collator.padding, longest, self.collator.encoder.vocab_size, self.c)
+        collator, labels = self.collator, self.labels
+        return BatchSpec(
+            collator.names, collator.padding, longest, collator.encoder.vocab_size, self.c, labels.task, labels.names
+        )

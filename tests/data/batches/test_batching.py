@@ -267,18 +267,8 @@ def test_a_model_without_positions_takes_any_length():
     HFModel(tiny_model("xlnet", n_outputs=3), inputs(longest=10_000))
 
 
-def test_a_classifier_without_a_padding_id_is_refused():
-    transformers = pytest.importorskip("transformers")
-    model = transformers.GPT2ForSequenceClassification(
-        transformers.GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=2, num_labels=3)
-    )
-    with pytest.raises(InputError, match=r"GPT2ForSequenceClassification has no padding id.*pad_token_id = 0\."):
-        HFModel(model, inputs())
-    model.config.pad_token_id = 0
-    HFModel(model, inputs())
-
-
 def test_names_travel_with_what_they_know():
-    there = pickle.loads(pickle.dumps(inputs(padding=Padding(5, 3, "left"))))
+    there = pickle.loads(pickle.dumps(inputs(padding=Padding(5, 3, "left"), task="regression", classes=["a", "b"])))
     assert there == ("input_ids", "attention_mask") and there.padding == Padding(5, 3, "left")
     assert (there.longest, there.vocab_size, there.num_labels) == (20, VOCAB, 3)
+    assert (there.task, there.classes) == ("regression", ("a", "b"))

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastai_hf_callback import InvalidInputError
+from fastai_hf_callback.data.batches.collate import TextCollator
 from fastai_hf_callback.data.encoding import slow_tokenization
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.encoding.slow_tokenization import SlowTokenizerJob
@@ -178,9 +180,41 @@ def test_a_single_text_has_types_only_where_some_are_not_0(slow, make):
 def test_padding_as_the_tokenizer_would(slow, make):
     encoder = TextEncoder(slow(make), 40)
     assert encoder.padding_side == ("left" if make is xlnet else "right")
-    assert encoder.pad_token_id == {roberta: 1, xlm: 2, xlnet: 5}.get(make, 0)
+    without = make in (gpt2, openai, transfoxl)
+    assert encoder.pad_token_id == (None if without else {roberta: 1, xlm: 2, xlnet: 5}.get(make, 0))
     assert encoder.pad_token_type_id == 0
     assert encoder.vocab_size == len(slow(make))
+
+
+def copy_of(tokenizer):
+    return pickle.loads(pickle.dumps(tokenizer))
+
+
+@pytest.mark.parametrize("make", [gpt2, openai, transfoxl])
+def test_no_batch_is_padded_without_a_padding_token_and_what_is_written_gives_one(slow, make):
+    tokenizer = copy_of(slow(make))
+    with pytest.raises(InvalidInputError, match="has no padding token; expected one, which batches are") as caught:
+        TextCollator(TextEncoder(tokenizer, 40))
+    assert TextEncoder(tokenizer, 40).encode(["good"])  # encoding alone asks for none
+    ends = "write tokenizer.pad_token = tokenizer.eos_token, or " in str(caught.value)
+    assert ends == (make is not openai)
+    if ends:
+        tokenizer.pad_token = tokenizer.eos_token
+        assert TextCollator(TextEncoder(tokenizer, 40)).padding.id == tokenizer.convert_tokens_to_ids(
+            tokenizer.eos_token
+        )
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert TextCollator(TextEncoder(tokenizer, 40)).padding.id == len(tokenizer) - 1
+
+
+def test_a_padding_token_outside_the_vocabulary_is_none(fast):
+    tokenizer = copy_of(fast(fast_bert))
+    tokenizer.pad_token = "<none>"
+    assert tokenizer.pad_token_id == tokenizer.unk_token_id  # what transformers gives: an id that words have
+    with pytest.raises(InvalidInputError, match=r"has no id for its padding token '<none>'; .*'pad_token': '<none>'"):
+        TextCollator(TextEncoder(tokenizer, 40))
+    tokenizer.add_special_tokens({"pad_token": "<none>"})
+    assert TextCollator(TextEncoder(tokenizer, 40)).padding.id == len(tokenizer) - 1
 
 
 def test_types_are_padded_as_the_tokenizer_says(slow):
