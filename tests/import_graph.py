@@ -49,6 +49,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "utils",
         "data/encoding",
         "model",
+        "model/weights",
         "report",
         "diagnosis/probes",
         "diagnosis/checks",

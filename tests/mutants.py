@@ -394,14 +394,14 @@ MUTANTS = (
     ),
     Mutant(
         "frozen weights keep their gradients",
-        "model/frozen.py",
+        "model/weights/frozen.py",
         "                p.grad = None",
         "                pass",
         "tests/both_fastais/test_frozen_weights.py",
     ),
     Mutant(
         "an accumulation leaks into the next fit",
-        "model/weight_corrections.py",
+        "model/weights/weight_corrections.py",
         "            optimizer.zero_grad()\n",
         "",
         "tests/both_fastais/test_frozen_weights.py",

@@ -271,10 +271,15 @@ def detach_output(output: Union[Tensor, Tuple[Tensor, ...]]) -> Union[Tensor, Tu
 def get_patched_loop_element(element: Element) -> Any:
     """Return what the patched loop takes from the output where the callback would take `element`."""
     if element is None:
-        return 0
+        return _take_first
     if isinstance(element, (list, tuple)):
         return lambda output: tuple(output[part] for part in element)
     return element
+
+
+def _take_first(output: Any) -> Any:
+    """Take the first element, as the article does; a tensor is left as it is: without a patch it trains, too."""
+    return output if isinstance(output, Tensor) else output[0]
 
 
 @contextmanager

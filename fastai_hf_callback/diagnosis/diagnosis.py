@@ -12,6 +12,7 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
 
 from . import checks
+from .adapter_fixes import keep_base_frozen
 from .checks.failures import classify_exception
 from .fixes import FixTable, resolve_fix
 
@@ -72,7 +73,9 @@ def build_diagnosis(evidence: Evidence, fixes: Optional[FixTable] = None) -> Dia
     -------
     Diagnosis
     """
+    adapted = evidence.weights is not None and evidence.weights.has_adapters
     found = [resolve_fix(finding, fixes) for check in checks.ALL_CHECKS for finding in _run_check(check, evidence)]
+    found = [keep_base_frozen(finding, adapted) for finding in found]
     measured = {f.cause for f in found if "message" not in f.evidence}  # better than the exception of the same cause
     found = [f for f in found if "message" not in f.evidence or f.cause not in measured]
     causes = {finding.cause for finding in found if finding.severity != "note"}

@@ -157,7 +157,9 @@ class Examination:
             raise DoesNotApplyError("no fit yet")
 
     def _probe_weights(self) -> None:
-        self.evidence.weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
+        weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
+        weights.frozen_in_vain = self.optimizer.count_frozen_in_vain()
+        self.evidence.weights = weights
 
     def _prepare_callbacks(self) -> bool:
         ready = self.adapter.prepare_callbacks(self.wiring)

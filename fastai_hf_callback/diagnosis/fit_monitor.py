@@ -18,12 +18,14 @@ from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import GradientError, describe_exception
 from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.model.weights.adapters import has_adapters
 from fastai_hf_callback.results.evidence import Evidence, History, Weights
 from fastai_hf_callback.results.finding import Action
 from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, begin_probes, close_probes
 from fastai_hf_callback.utils.distributed import rank
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
+from .adapter_fixes import keep_base_frozen
 from .checks.failures import classify_exception
 from .diagnose import judge, probe_first_batch
 from .diagnosis import Diagnosis
@@ -270,6 +272,7 @@ class FitMonitor:
         if isinstance(error, GradientError) and not trainable:
             frozen = replace(finding, cause="everything-frozen", action=Action("unfreeze"))
             finding = resolve_fix(frozen, fixes)
+        finding = keep_base_frozen(finding, has_adapters(self._adapter.learn.model))
         others = [f for f in diagnosis.findings if f.cause != finding.cause]
         known = [finding] if finding.cause != "unknown-failure" or not diagnosis.at_least("error") else []
         return Diagnosis([*known, *others], diagnosis.evidence)

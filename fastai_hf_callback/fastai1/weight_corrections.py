@@ -10,8 +10,8 @@ from fastai_hf_callback.fastai1.compat.training_loop import (
     find_running_learner,
     find_running_step,
 )
-from fastai_hf_callback.model.weight_corrections import WeightCorrections
 from fastai_hf_callback.model.weights.activation_casts import to_float32
+from fastai_hf_callback.model.weights.weight_corrections import WeightCorrections
 
 __all__ = ["WeightCorrectionsCallback"]
 

@@ -6,8 +6,8 @@ from fastai.callback.core import Callback
 from fastai.callback.fp16 import ModelToHalf, NonNativeMixedPrecision
 
 from fastai_hf_callback.fastai2.compat.training_loop import is_fitting
-from fastai_hf_callback.model.weight_corrections import WeightCorrections
 from fastai_hf_callback.model.weights.activation_casts import to_float32
+from fastai_hf_callback.model.weights.weight_corrections import WeightCorrections
 
 __all__ = ["WeightCorrectionsCallback"]
 

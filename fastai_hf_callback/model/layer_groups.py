@@ -12,7 +12,7 @@ from torch import nn
 
 from fastai_hf_callback.errors import InputError
 
-from .adapters import has_adapters, list_trained_parameters
+from .weights.adapters import has_adapters, list_trained_parameters
 
 __all__ = ["ModuleOrParameter", "build_layer_groups"]
 

@@ -292,6 +292,8 @@ class Weights:
     gain: Optional[float] = None
     dropout: float = 0.0
     elements: int = 0
+    has_adapters: bool = False
+    frozen_in_vain: int = 0
 
 
 @dataclass

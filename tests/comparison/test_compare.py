@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 pytest.importorskip("fastai")
 
@@ -29,6 +30,8 @@ from tests.installed_fastai import (
     SpyCallback,
     belongings,
     build_callback,
+    build_learner,
+    build_tiny_model,
     get_recorded,
     get_training_ids,
     make_data,
@@ -379,3 +382,21 @@ def test_help_shows_the_one_docstring_and_no_adapter():
 
     assert list(inspect.signature(compare).parameters) == ["make_learner", "fit", "seed", "arms", "progress"]
     assert compare.__doc__.startswith("Run the same training") and "adapter" not in compare.__doc__
+
+
+class _OwnHead(nn.Module):
+    """A head of one's own on a Hugging Face body: it returns a plain tensor."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = build_tiny_model("bert", 3).bert, nn.Linear(16, 3)
+
+    def forward(self, input_ids):
+        return self.head(self.body(input_ids)[0][:, 0])
+
+
+def test_a_model_that_returns_a_tensor_is_compared_with_fastais_own_loop():
+    """There is nothing to unwrap: the patched loop's ``[0]`` would take the first row."""
+    comparison = compare(lambda: build_learner(_OwnHead()), lambda learn: learn.fit(1, 1e-2), progress=False)
+    assert comparison.identical and comparison.broken_arm_differs

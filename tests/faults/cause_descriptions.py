@@ -95,6 +95,10 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "The head learns a little and stops.",
         "layer norms at their initial values in a body that is frozen",
     ),
+    "freeze-without-groups": (
+        "After freeze() everything is trained, at a head's rate.",
+        "an optimizer with one parameter group, frozen by groups and not stepped since",
+    ),
     "learning-rate-zero": ("Nothing moves.", "the rate in force at the step"),
     "learning-rate-too-high": ("The loss jumps up and stays.", "the step's size relative to the weights"),
     "learning-rate-too-small": ("Losses fall in the fifth digit.", "the step's size relative to the weights"),

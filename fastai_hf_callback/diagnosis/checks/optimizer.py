@@ -11,6 +11,7 @@ CAUSES = [
     "split-leaves-modules-out",
     "parameters-not-in-optimizer",
     "untrained-body-frozen",
+    "freeze-without-groups",
 ]
 EXPLAINED_BY = {
     "parameters-not-in-optimizer": ("optimizer-holds-another-model", "split-leaves-modules-out"),
@@ -103,6 +104,20 @@ def check_untrained_body_frozen(evidence: Evidence) -> Optional[Finding]:
     )
 
 
+def check_freeze_without_groups(evidence: Evidence) -> Optional[Finding]:
+    weights = evidence.weights
+    if weights is None or not weights.frozen_in_vain:
+        return None
+    return Finding(
+        "freeze-without-groups",
+        "note",
+        f"The optimizer has one parameter group, whose {weights.frozen_in_vain} parameters are all trained: "
+        f"learn.freeze(), and with it the first phase of fine_tune, froze nothing. Groups come from the splitter.",
+        {"parameter groups": 1, "trained": weights.frozen_in_vain},
+        "Learner(..., splitter=layer_groups); then learn.freeze()",
+    )
+
+
 def _join_names(names: List[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
@@ -128,4 +143,5 @@ CHECKS = [
     check_split_leaves_modules_out,
     check_parameters_not_in_optimizer,
     check_untrained_body_frozen,
+    check_freeze_without_groups,
 ]

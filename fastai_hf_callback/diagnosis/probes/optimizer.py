@@ -73,6 +73,9 @@ class OptimizerReader(Protocol):
     def read_weight_decay(self) -> float:
         """Return the highest weight decay in force."""
 
+    def count_frozen_in_vain(self) -> int:
+        """Count the parameters of the optimizer's one group, if it was frozen by groups since the last step; else 0."""
+
     def set_learning_rate(self, lr: float) -> None:
         """Set the highest rate and keep the proportions of the groups."""
 

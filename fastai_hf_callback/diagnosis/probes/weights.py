@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.model.weights.activation_casts import HALF_DTYPES
+from fastai_hf_callback.model.weights.adapters import has_adapters
 from fastai_hf_callback.results.evidence import Weights
 
 __all__ = ["count_half_weights", "probe_weights"]
@@ -40,6 +41,7 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
         gain=_max_gain(model),
         dropout=_max_dropout(model),
         elements=sum(p.numel() for _, p in named),
+        has_adapters=has_adapters(model),
     )
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from fastai_hf_callback.diagnosis.fixes import Fix, build_shared_fixes, read_code
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.metrics import ColumnwiseAUC
+from fastai_hf_callback.model.weights.adapters import has_adapters
 
 __all__ = ["FIXES"]
 
@@ -22,7 +23,8 @@ def _merge_parameter_groups(learn: Learner) -> None:
     """Put all modules into one layer group, all trainable, with a new optimizer at the same rate."""
     lr = _get_current_lr(learn)
     learn.layer_groups = [nn.Sequential(*flatten_model(learn.model))]
-    learn.model.requires_grad_(True)
+    if not has_adapters(learn.model):  # their base is frozen on purpose
+        learn.model.requires_grad_(True)
     learn.create_opt(lr, learn.wd)
 
 
@@ -31,7 +33,8 @@ def _recreate_optimizer(learn: Learner) -> None:
 
 
 def _unfreeze_all(learn: Learner) -> None:
-    learn.model.requires_grad_(True)
+    if not has_adapters(learn.model):  # their base is frozen on purpose
+        learn.model.requires_grad_(True)
     _recreate_optimizer(learn)
 
 

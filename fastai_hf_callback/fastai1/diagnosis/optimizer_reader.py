@@ -65,6 +65,9 @@ class OptimizerReader:
     def read_weight_decay(self) -> float:
         return float(self._optimizer.wd if self._optimizer else self.learn.wd)
 
+    def count_frozen_in_vain(self) -> int:
+        return 0  # freeze() refuses a single group
+
     def set_learning_rate(self, lr: float) -> None:
         # create_opt may have been called with fastai's default, a slice, which only fit turns into numbers.
         rates = [float(rate) if isinstance(rate, (int, float)) else 0.0 for rate in self._optimizer._lr]

@@ -13,6 +13,7 @@ from fastai.torch_core import trainable_params
 from fastai_hf_callback.diagnosis.fixes import Fix, build_shared_fixes, read_code
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.fastai2.metrics import ColumnwiseAUC
+from fastai_hf_callback.model.weights.adapters import has_adapters
 
 __all__ = ["FIXES"]
 
@@ -28,7 +29,8 @@ def _recreate_optimizer(learn: Learner) -> None:
 
 
 def _unfreeze_all(learn: Learner) -> None:
-    learn.model.requires_grad_(True)
+    if not has_adapters(learn.model):  # their base is frozen on purpose
+        learn.model.requires_grad_(True)
     learn.create_opt()
 
 

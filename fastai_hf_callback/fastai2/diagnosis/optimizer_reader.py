@@ -1,5 +1,6 @@
 """The reader of fastai 2's optimizer for ``diagnosis/``."""
 
+from collections import defaultdict
 from typing import Any, Dict, List, Mapping, Optional, Set
 
 import torch
@@ -57,6 +58,19 @@ class OptimizerReader:
 
     def read_weight_decay(self) -> float:
         return max(map(_read_decay, self.learn.opt.hypers if self.learn.opt is not None else []), default=0.0)
+
+    def count_frozen_in_vain(self) -> int:
+        optimizer = self.learn.opt
+        state = getattr(optimizer, "state", None)
+        if optimizer is None or not isinstance(state, defaultdict) or len(optimizer.param_lists) != 1:
+            return 0
+        held = [p for group in optimizer.param_lists for p in group]
+        # freeze, freeze_to and unfreeze end with clear_state, which leaves an entry for each parameter; lr_find ends
+        # with a plain dict, and a step of an optimizer without momentum leaves empty entries too.
+        kept, stateless = set(getattr(optimizer, "_keep_on_clear", ())), len(getattr(optimizer, "cbs", ())) < 3
+        cleared = all(p in state and set(state[p]) <= kept and p.requires_grad for p in held)
+        has_fitted = bool(getattr(vars(self.learn).get("recorder"), "losses", ()))
+        return len(held) if cleared and not (stateless and has_fitted) else 0
 
     def set_learning_rate(self, lr: float) -> None:
         rates = [float(hyper["lr"]) for hyper in self.learn.opt.hypers]

@@ -409,6 +409,14 @@ CASES = [
         [dict(stepping__in_optimizer=40), dict(stepping=None)],
     ),
     Case(
+        optimizer.check_freeze_without_groups,
+        "freeze-without-groups",
+        "note",
+        ["40 parameters", "froze nothing"],
+        dict(weights__frozen_in_vain=40),
+        [dict(weights__frozen_in_vain=0), dict(weights=None)],
+    ),
+    Case(
         optimizer.check_untrained_body_frozen,
         "untrained-body-frozen",
         "error",

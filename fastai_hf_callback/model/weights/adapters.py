@@ -33,7 +33,7 @@ def list_trained_parameters(model: nn.Module) -> List[nn.Parameter]:
         raise InputError(
             f"{type(model).__name__} was given, which carries an adapter and in which no parameter is trained; "
             f"expected an adapter that is. Write PeftModel.from_pretrained(base, folder, is_trainable=True), or "
-            f"get_peft_model(base, config): learn.unfreeze() would train the base, which no adapter is saved with.",
+            f"get_peft_model(base, config). Unfreezing would train the base, which is not saved with an adapter.",
             "adapter-not-trained",
         )
     return trained

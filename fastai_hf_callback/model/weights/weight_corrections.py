@@ -8,9 +8,9 @@ from typing import Any, Iterable, Mapping, Protocol, Tuple
 
 from torch import nn
 
+from .activation_casts import HALF_DTYPES, match_activations
 from .frozen import FrozenWeights
-from .weights.activation_casts import HALF_DTYPES, match_activations
-from .weights.precision import TrainingPrecision
+from .precision import TrainingPrecision
 
 __all__ = ["WeightCorrections"]
 
