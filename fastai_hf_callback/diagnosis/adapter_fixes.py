@@ -7,7 +7,7 @@ from fastai_hf_callback.results.finding import Finding
 __all__ = ["keep_base_frozen"]
 
 _BY_CAUSE = {
-    "everything-frozen": "PeftModel.from_pretrained(base, folder, is_trainable=True)  # or get_peft_model(base, config), "
+    "everything-frozen": "PeftModel.from_pretrained(base, folder, is_trainable=True)  # or get_peft_model, "
     "and a new Learner",
     "head-frozen": "LoraConfig(..., modules_to_save=['classifier'])  # the name of the model's head; and a new Learner",
 }
