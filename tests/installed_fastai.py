@@ -30,6 +30,7 @@ __all__ = [
     "build_output_reader",
     "build_tiny_model",
     "drive_metric",
+    "drive_metric_over",
     "find_active_patch",
     "get_datasets",
     "get_recorded",
@@ -158,10 +159,14 @@ if FASTAI_1:
 
     def drive_metric(metric, outputs, targets, sizes):
         """Compute a metric over batches of these sizes as fastai's loop does."""
+        return drive_metric_over(metric, zip(outputs.split(sizes), targets.split(sizes)))
+
+    def drive_metric_over(metric, batches):
+        """Compute a metric over these batches as fastai's loop does."""
         handler = CallbackHandler([], [metric])
         handler.on_train_begin(1, None, [metric])
         handler.on_epoch_begin()
-        for output, target in zip(outputs.split(sizes), targets.split(sizes)):
+        for output, target in batches:
             handler.on_batch_begin(None, target, train=False)
             handler.on_loss_begin(output)
             handler.on_batch_end(torch.zeros(()))
@@ -291,9 +296,13 @@ else:
 
     def drive_metric(metric, outputs, targets, sizes):
         """Compute a metric over batches of these sizes as fastai's Recorder does."""
+        return drive_metric_over(metric, zip(outputs.split(sizes), targets.split(sizes)))
+
+    def drive_metric_over(metric, batches):
+        """Compute a metric over these batches as fastai's Recorder does."""
         metric = metric if isinstance(metric, Metric) else AvgMetric(metric)
         metric.reset()
-        for output, target in zip(outputs.split(sizes), targets.split(sizes)):
+        for output, target in batches:
             metric.accumulate(SingleBatchLearner(output, target))
         return metric.value
 

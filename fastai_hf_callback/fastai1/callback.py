@@ -20,6 +20,7 @@ from fastai_hf_callback.fastai1.compat.training_loop import (
 from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai1.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
+from fastai_hf_callback.model.own_loss import describe_loss
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 from fastai_hf_callback.model.weights.activation_casts import to_float32
 
@@ -148,9 +149,9 @@ class HFCallback(WeightCorrectionsCallback):
             )
         else:
             warnings.warn(
-                "get_preds(with_loss=True) was called before anything else, with a loss of which fastai knows no "
-                "activation: these predictions are the model's outputs as they are. Call it again for predictions as "
-                "the task has them, or write ordered_preds(learn, with_loss=True).",
+                f"{describe_loss(learn.loss_func)} was given, for which fastai finds no activation, and "
+                "get_preds(with_loss=True) asked for it before anything else ran: these predictions are the model's "
+                "outputs as they are. Write ordered_preds(learn, with_loss=True), or call it again.",
                 stacklevel=2,
             )
 

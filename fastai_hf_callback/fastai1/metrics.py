@@ -6,12 +6,13 @@ from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 from fastai.callback import AverageMetric, Callback, CallbackHandler
+from fastai.core import camel2snake
 from fastai.torch_core import add_metrics
 from torch import Tensor
 
 from fastai_hf_callback.comparison.baseline import expand_row
 from fastai_hf_callback.data.batches.token_labels import count_correct_words
-from fastai_hf_callback.model.metrics import mean_columnwise_auc, score_best_constant
+from fastai_hf_callback.model.metrics import compute_constant_row, mean_columnwise_auc, score_best_constant
 
 __all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "build_metrics_handler", "score_constant"]
 
@@ -19,7 +20,7 @@ __all__ = ["ColumnwiseAUC", "ConstantBaseline", "WordAccuracy", "build_metrics_h
 class _WholeSetMetric(Callback):
     """A metric of all outputs and targets of an epoch, right with batches of different size."""
 
-    def __init__(self, name: str, score: Callable[[Tensor, Tensor], float]):
+    def __init__(self, name: str, score: Callable[[List[Tensor], List[Tensor]], float]):
         self.name, self._score = name, score
 
     def on_epoch_begin(self, **kwargs: Any) -> None:
@@ -32,7 +33,7 @@ class _WholeSetMetric(Callback):
             self._targets.append(last_target.detach().cpu())
 
     def on_epoch_end(self, last_metrics: List[Any], **kwargs: Any) -> Dict[str, Any]:
-        value = self._score(torch.cat(self._outputs), torch.cat(self._targets))
+        value = self._score(self._outputs, self._targets)
         self._outputs, self._targets = [], []
         return add_metrics(last_metrics, value)
 
@@ -41,7 +42,7 @@ class ColumnwiseAUC(_WholeSetMetric):
     """The mean column-wise AUC over the whole validation set; see ``mean_columnwise_auc``."""
 
     def __init__(self, name: str = "mean_auc"):
-        super().__init__(name, mean_columnwise_auc)
+        super().__init__(name, partial(_score_all_rows, mean_columnwise_auc))
 
 
 class ConstantBaseline(_WholeSetMetric):
@@ -49,8 +50,9 @@ class ConstantBaseline(_WholeSetMetric):
 
     Parameters
     ----------
-    metric : callable
-        A fastai metric function of ``(outputs, targets)``, for example ``accuracy_thresh``.
+    metric : callable or Callback
+        A fastai metric function of ``(outputs, targets)``, for example ``accuracy_thresh``, or a metric that is a
+        callback, for example ``WordAccuracy()``.
     name : str, optional
         The column's heading; by default ``base_`` and the metric's name.
 
@@ -61,8 +63,20 @@ class ConstantBaseline(_WholeSetMetric):
     """
 
     def __init__(self, metric: Callable[..., Any], name: str = ""):
-        super().__init__(name or f"base_{AverageMetric(metric).name}", partial(score_best_constant, metric))
+        shown = metric if isinstance(metric, Callback) else AverageMetric(metric)
+        shown_name = getattr(shown, "name", None) or camel2snake(type(shown).__name__)  # fastai's own have none
+        super().__init__(name or f"base_{shown_name}", partial(_score_best_constant, metric))
         self.metric = metric
+
+
+def _score_all_rows(score: Callable[[Tensor, Tensor], float], outputs: List[Tensor], targets: List[Tensor]) -> float:
+    return score(torch.cat(outputs), torch.cat(targets))
+
+
+def _score_best_constant(metric: Any, outputs: List[Tensor], targets: List[Tensor]) -> float:
+    if isinstance(metric, Callback):  # batch by batch: rows of words need not be of one width
+        return score_constant(compute_constant_row(outputs, targets), outputs, targets, [metric])[0]
+    return _score_all_rows(partial(score_best_constant, metric), outputs, targets)
 
 
 class WordAccuracy(Callback):

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastai_hf_callback.comparison.baseline import expand_row
 from fastai_hf_callback.data.batches.token_labels import count_correct_words
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_attributes
-from fastai_hf_callback.model.metrics import mean_columnwise_auc, score_best_constant
+from fastai_hf_callback.model.metrics import compute_constant_row, mean_columnwise_auc, score_best_constant
 
 __all__ = [
     "ColumnwiseAUC",
@@ -37,7 +37,7 @@ class _NamedMetric(Metric):
 class _WholeSetMetric(_NamedMetric):
     """A metric of all outputs and targets of an epoch, right with batches of different size."""
 
-    def __init__(self, name: str, score: Callable[[Tensor, Tensor], float]):
+    def __init__(self, name: str, score: Callable[[List[Tensor], List[Tensor]], float]):
         self._name, self._score = name, score
         self.reset()
 
@@ -53,7 +53,7 @@ class _WholeSetMetric(_NamedMetric):
     @property
     def value(self) -> Optional[float]:
         if self._outputs:  # computed once, and then the tensors are dropped
-            value = self._score(torch.cat(self._outputs), torch.cat(self._targets))
+            value = self._score(self._outputs, self._targets)
             self.reset()
             self._value = value
         return self._value
@@ -63,7 +63,7 @@ class ColumnwiseAUC(_WholeSetMetric):
     """The mean column-wise AUC over the whole validation set; see ``mean_columnwise_auc``."""
 
     def __init__(self, name: str = "mean_auc"):
-        super().__init__(name, mean_columnwise_auc)
+        super().__init__(name, partial(_score_all_rows, mean_columnwise_auc))
 
 
 class ConstantBaseline(_WholeSetMetric):
@@ -71,8 +71,9 @@ class ConstantBaseline(_WholeSetMetric):
 
     Parameters
     ----------
-    metric : callable
-        A fastai metric function of ``(outputs, targets)``, for example ``accuracy_multi``.
+    metric : callable or Metric
+        A fastai metric function of ``(outputs, targets)``, for example ``accuracy_multi``, or a metric of outputs and
+        targets, for example ``WordAccuracy()``.
     name : str, optional
         The column's heading; by default ``base_`` and the metric's name.
 
@@ -83,8 +84,19 @@ class ConstantBaseline(_WholeSetMetric):
     """
 
     def __init__(self, metric: Callable[..., Any], name: str = ""):
-        super().__init__(name or f"base_{AvgMetric(metric).name}", partial(score_best_constant, metric))
+        shown = metric if isinstance(metric, Metric) else AvgMetric(metric)
+        super().__init__(name or f"base_{shown.name}", partial(_score_best_constant, metric))
         self.metric = metric
+
+
+def _score_all_rows(score: Callable[[Tensor, Tensor], float], outputs: List[Tensor], targets: List[Tensor]) -> float:
+    return score(torch.cat(outputs), torch.cat(targets))
+
+
+def _score_best_constant(metric: Any, outputs: List[Tensor], targets: List[Tensor]) -> float:
+    if isinstance(metric, Metric):  # batch by batch: rows of words need not be of one width
+        return score_constant(compute_constant_row(outputs, targets), outputs, targets, [metric])[0]
+    return _score_all_rows(partial(score_best_constant, metric), outputs, targets)
 
 
 class WordAccuracy(_NamedMetric):

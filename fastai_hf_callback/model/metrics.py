@@ -5,7 +5,7 @@ Imports torch and scikit-learn. The fastai metrics made of these are in ``fastai
 """
 
 import math
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ __all__ = [
     "accuracy_thresh",
     "mean_columnwise_auc",
     "compute_constant_output",
+    "compute_constant_row",
     "score_best_constant",
     "build_single_class_outputs",
 ]
@@ -123,7 +124,26 @@ def compute_constant_output(targets: Tensor, width: int, loss_func: Optional[Cal
 
 def score_best_constant(metric: Callable[..., Any], outputs: Tensor, targets: Tensor) -> float:
     """Compute `metric` of the best constant output, in place of `outputs`."""
-    return float(metric(compute_constant_output(targets, outputs.shape[-1]).expand_as(outputs), targets))
+    return float(metric(compute_constant_row([outputs], [targets]).expand_as(outputs), targets))
+
+
+def compute_constant_row(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Compute the best constant output for the targets of batches, as wide as their outputs.
+
+    Parameters
+    ----------
+    outputs : sequence of Tensor, float, (rows, ..., width)
+        Each batch's, for its shape.
+    targets : sequence of Tensor
+        Each batch's, as ``compute_constant_output`` takes them, or a class for each position.
+
+    Returns
+    -------
+    Tensor, float32, (width,)
+    """
+    per_position = outputs[0].dim() > 2 and targets[0].shape == outputs[0].shape[:-1]
+    every = torch.cat([target.flatten() if per_position else target for target in targets])
+    return compute_constant_output(every, outputs[0].shape[-1])
 
 
 def build_single_class_outputs(targets: Tensor, width: int) -> List[Tensor]:

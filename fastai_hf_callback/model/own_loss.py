@@ -14,7 +14,7 @@ from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 
 from .loss_traits import LINKS, LossTraits, arrange, move_loss, probe_loss_traits
 
-__all__ = ["OwnLoss", "list_losses", "wrap_own_loss"]
+__all__ = ["OwnLoss", "describe_loss", "list_losses", "wrap_own_loss"]
 
 
 class OwnLoss:
@@ -117,7 +117,7 @@ class OwnLoss:
 
     def __getattr__(self, name: str) -> Any:
         if name in self._OWN or name.startswith("__") and name != "__name__":
-            raise AttributeError(name)
+            return object.__getattribute__(self, name)  # raises, as it did before
         return getattr(self.given_loss, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -169,6 +169,12 @@ def _takes_reduction(function: Any) -> bool:
         return "reduction" in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
+
+
+def describe_loss(loss_func: Any) -> str:
+    """Return the name by which a user knows the loss: its class's, or its own."""
+    given = list_losses(loss_func)[-1]
+    return getattr(given, "__name__", type(given).__name__)
 
 
 def list_losses(loss_func: Any) -> List[Any]:

@@ -17,6 +17,7 @@ from tests.installed_fastai import (
     ADAPTER,
     MULTI_LABEL_ACCURACY,
     drive_metric,
+    drive_metric_over,
     get_datasets,
     get_recorded_metrics,
     make_learner,
@@ -77,6 +78,23 @@ def test_the_base_rate_stands_in_fastais_own_table():
     counts = torch.bincount(get_datasets(learn)[1].tensors[-1])
     assert len(values) == 2 and len(rates) == 1
     assert rates.pop() == pytest.approx(float(counts.max()) / int(counts.sum()))
+
+
+@pytest.mark.parametrize("same_width", (True, False))
+def test_the_base_rate_of_an_accuracy_of_words_is_the_share_of_the_most_frequent_label(same_width):
+    outputs = torch.randn(10, 5, 3, generator=torch.Generator().manual_seed(1))
+    targets = torch.tensor([[-100, 1, 1, 2, -100]] * 7 + [[0, 2, 2, 1, 1]] * 3)
+    batches = [(outputs[:7], targets[:7]), (outputs[7:], targets[7:])]
+    if not same_width:
+        batches[0] = (outputs[:7, :4], targets[:7, :4])
+    metric = ConstantBaseline(WordAccuracy())
+    assert metric.name == "base_word_accuracy"
+    assert float(drive_metric_over(metric, batches)) == pytest.approx(20 / 36)
+    assert float(drive_metric_over(WordAccuracy(), batches)) != pytest.approx(20 / 36)
+
+
+def test_a_metric_of_ones_own_has_a_base_rate_too():
+    assert run(ConstantBaseline(ColumnwiseAUC())) == 0.5
 
 
 def test_a_constant_scores_half_an_auc_and_the_metric_keeps_what_it_held():

@@ -2,8 +2,10 @@
 
 from fastai.basic_data import DatasetType
 from fastai.train import Learner
+from torch import nn
 
 from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, text_data, trusted
+from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.learners import make_learner
 from tests.message_triggers import make_questions, make_tokenizer
 from tests.tiny_models import tiny_model
@@ -50,7 +52,25 @@ def answers():
     )
 
 
+class OwnLoss(nn.Module):
+    """A loss of which fastai knows nothing but its reduction."""
+
+    reduction = "mean"
+
+    def forward(self, logits, targets):
+        return nn.functional.cross_entropy(logits, targets, reduction=self.reduction)
+
+
+def first_losses():
+    """Losses that are asked for before anything has run."""
+    learn = text_learner()
+    learn.loss_func = OwnLoss()
+    with no_progress(learn):
+        learn.get_preds(with_loss=True)
+
+
 TRIGGERS = [
+    first_losses,
     lambda: text_learner().data.add_test(["a fox"], label="bird"),
     answers,
     lambda: HFCallback(make_learner()),

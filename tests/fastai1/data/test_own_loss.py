@@ -92,7 +92,7 @@ def test_it_trains_and_every_way_to_predict_works(tokenizer, task, name, capsys)
 def test_losses_asked_for_before_anything_else_come_with_a_warning(tokenizer):
     learn, default = (learner_with(tokenizer, "single_label_classification", one) for one in (FocalLossOfRows(), None))
     with no_progress(learn), no_progress(default):
-        with pytest.warns(UserWarning, match="called before anything else.*Call it again"):
+        with pytest.warns(UserWarning, match="FocalLossOfRows was given.*before anything else ran.*call it again"):
             learn.get_preds(with_loss=True)
         assert torch.equal(learn.get_preds(with_loss=True)[0], default.get_preds()[0])
 
