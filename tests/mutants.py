@@ -192,10 +192,10 @@ MUTANTS = (
     ),
     Mutant(
         "broadcast never seen",
-        "model/broadcast.py",
+        "model/loss/broadcast.py",
         "rows_aligned = output.dim() == target.dim()",
         "return False",
-        "tests/model/test_broadcast.py",
+        "tests/model/loss/test_broadcast.py",
     ),
     Mutant(
         "mask dropped",

@@ -41,7 +41,7 @@ from fastai_hf_callback.diagnosis.probes.sensitivity import (
 )
 from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence, find_fastai_tokens
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
-from fastai_hf_callback.model.broadcast import does_loss_broadcast
+from fastai_hf_callback.model.loss.broadcast import does_loss_broadcast
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.results.evidence import Evidence, History, LossBehavior, MetricEvidence, Outputs, Wiring
 from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, NOT_MADE, ProbeOutcome, begin_probes, close_probes

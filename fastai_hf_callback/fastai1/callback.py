@@ -19,8 +19,8 @@ from fastai_hf_callback.fastai1.compat.training_loop import (
 )
 from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai1.weight_corrections import WeightCorrectionsCallback
+from fastai_hf_callback.model.loss.own_loss import describe_loss
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
-from fastai_hf_callback.model.own_loss import describe_loss
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 from fastai_hf_callback.model.weights.activation_casts import to_float32
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fastai_hf_callback.errors import GradientError, InputError, OutputError
 
-from .broadcast import does_loss_broadcast
 from .gradient_flow import find_reached_leaves
+from .loss.broadcast import does_loss_broadcast
 from .output import describe, tensors_in
 
 __all__ = ["check_no_mixup_of_ids", "check_first_output", "check_no_broadcast", "check_gradient_flow"]

@@ -7,7 +7,7 @@ from fastai.core import noop
 from fastai.layers import FlattenedLoss
 from torch import nn
 
-from fastai_hf_callback.model.own_loss import OwnLoss, wrap_own_loss
+from fastai_hf_callback.model.loss.own_loss import OwnLoss, wrap_own_loss
 
 from .dataset import TextList
 from .labels import find_task

@@ -15,7 +15,7 @@ from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.compat.no_progress import SilentProgressBar
-from fastai_hf_callback.model.own_loss import list_losses
+from fastai_hf_callback.model.loss.own_loss import list_losses
 from fastai_hf_callback.utils.snapshot import copy_callback
 
 __all__ = [

@@ -9,7 +9,7 @@ from fastai.basic_train import Learner
 from fastai.callback import Callback
 
 from fastai_hf_callback.fastai1.compat.no_progress import no_progress
-from fastai_hf_callback.model.own_loss import list_losses
+from fastai_hf_callback.model.loss.own_loss import list_losses
 from fastai_hf_callback.utils.snapshot import (
     Snapshot,
     copy_optimizer_state,

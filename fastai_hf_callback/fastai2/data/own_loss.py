@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from fastai.learner import Learner
 
-from fastai_hf_callback.model.own_loss import wrap_own_loss
+from fastai_hf_callback.model.loss.own_loss import wrap_own_loss
 
 from .dataset import TextDataset
 

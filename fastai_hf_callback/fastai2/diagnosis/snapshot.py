@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fastai_hf_callback.compat.autocast import preserve_autocast
 from fastai_hf_callback.fastai2.compat.no_progress import no_progress
-from fastai_hf_callback.model.own_loss import list_losses
+from fastai_hf_callback.model.loss.own_loss import list_losses
 from fastai_hf_callback.utils import snapshot
 from fastai_hf_callback.utils.snapshot import (
     Snapshot,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from fastai_hf_callback.model.loss_traits import LossTraits, move_loss, probe_loss_traits
-from fastai_hf_callback.model.own_loss import OwnLoss, list_losses, wrap_own_loss
+from fastai_hf_callback.model.loss.own_loss import OwnLoss, list_losses, wrap_own_loss
+from fastai_hf_callback.model.loss.traits import LossTraits, move_loss, probe_loss_traits
 from tests.own_losses import LOSSES_BY_TASK, FocalLoss, build_class_losses, build_number_losses, my_cross_entropy
 
 CPU = torch.device("cpu")

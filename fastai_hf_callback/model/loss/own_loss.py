@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 
-from .loss_traits import LINKS, LossTraits, arrange, move_loss, probe_loss_traits
+from .traits import LINKS, LossTraits, arrange, move_loss, probe_loss_traits
 
 __all__ = ["OwnLoss", "describe_loss", "list_losses", "wrap_own_loss"]
 

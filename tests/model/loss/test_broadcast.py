@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.model.broadcast import does_loss_broadcast
+from fastai_hf_callback.model.loss.broadcast import does_loss_broadcast
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")  # torch's own remark on what is measured here
 quick = settings(deadline=None, max_examples=80)

@@ -1,0 +1,1 @@
+"""What a loss takes and predicts: whether it broadcasts, and losses of the user's own."""
