@@ -110,7 +110,8 @@ class HFCallback(WeightCorrectionsCallback):
     ) -> Dict[str, Any]:
         if self.keep_output:
             self._store_output(last_output, last_input)
-        logits = to_float32(unwrap(last_output, self.element))
+        logits = unwrap(last_output, self.element)
+        logits = to_float32(logits)
         if train and self.check and self._unchecked:
             loss_func, patch = find_running_loss_func(), find_active_patch()
             self._pairing_unknown = not check_first_output(logits, last_target, loss_func, patch, "callbacks")

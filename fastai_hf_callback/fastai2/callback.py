@@ -120,7 +120,8 @@ class HFCallback(WeightCorrectionsCallback):
         learn = self.learn
         if self.keep_output:
             self._output = learn.pred
-        logits = to_float32(unwrap(learn.pred, self.element))
+        logits = unwrap(learn.pred, self.element)
+        logits = to_float32(logits)
         if learn.training and self.check and self._unchecked:
             target = learn.yb[0] if len(learn.yb) == 1 else learn.yb
             self._pairing_unknown = not check_first_output(

@@ -16,6 +16,8 @@ import torch
 from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.utils.logging import silence_logs
 
+from .weights.activation_casts import HALF_DTYPES
+
 __all__ = ["Pretrained", "check_max_length", "load_pretrained"]
 
 # pytorch-transformers names its classes by architecture and has no registry keyed by model_type.
@@ -184,8 +186,7 @@ def _load_transformers(library: Any, name: str) -> Pretrained:
             )
             mismatched = [entry[0] for entry in report["mismatched_keys"]]
             _check_weights_loaded(name, model, [*report["missing_keys"], *mismatched], mismatched)
-            # Halves are for a GPU's mixed precision, which keeps its weights whole; fastai's own loop trains floats.
-            return model.float() if model.dtype == torch.float16 else model
+            return model.float() if model.dtype in HALF_DTYPES else model  # as HFCallback would, and need not say it
 
     return Pretrained(tokenizer, make_model, _count_positions(config))
 

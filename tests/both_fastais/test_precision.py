@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("fastai")
 
 from fastai_hf_callback import HFCallback, compare, diagnose
-from tests.installed_fastai import FASTAI, build_callback, get_recorded, make_learner, only_on
+from tests.installed_fastai import FASTAI, build_callback, get_recorded, make_learner, only_on, seed_loaders
 
 if FASTAI == 1:
     from fastai.train import to_fp16  # noqa: F401
@@ -47,6 +47,7 @@ def test_a_half_precision_checkpoint_trains_as_its_float32_copy(task, dtype):
     whole.model.float()
     for learn in (half, whole):
         torch.manual_seed(1)
+        seed_loaders(learn, 1)
         learn.fit(2, 1e-3)
     assert dtypes(half) == {torch.float32}
     assert all(torch.equal(a, b) for a, b in zip(half.model.parameters(), whole.model.parameters()))

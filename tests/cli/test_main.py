@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import pytest
+import torch
 
 from fastai_hf_callback.cli.main import main
 from fastai_hf_callback.demo import setup
@@ -196,6 +197,18 @@ def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
     assert code in (0, 3), err
     assert "200 texts, 6 labels: 160 to train, 40 to validate" in out
     assert THRESHOLDED in out and "mean_auc" in out and "bit for bit equal over 10 steps" in out
+
+
+@pytest.mark.skipif(FASTAI_1, reason="pytorch-transformers writes no half precision; see test_pretrained")
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
+def test_a_model_folder_in_half_precision(run, tmp_path, comments_csv, model_folder, dtype):
+    folder = tmp_path / "half"
+    shutil.copytree(model_folder, folder)
+    tiny_transformers_model("bert", 2).to(dtype).save_pretrained(str(folder))
+    arguments = f"--text comment_text --epochs 1 --lr 1e-2 --bs 16 --max-length 12 --model {folder}".split()
+    code, out, err = run("compare", "--csv", comments_csv, "--labels", ",".join(LABELS), *arguments)
+    assert code in (0, 3), err
+    assert "bit for bit equal over 10 steps" in out and "Warning" not in err
 
 
 def test_one_column_of_classes(run, tmp_path, model_folder):
