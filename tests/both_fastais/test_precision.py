@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("fastai")
 
-from fastai_hf_callback import HFCallback, compare, diagnose
+from fastai_hf_callback import Doctor, HFCallback, compare, diagnose
 from tests.installed_fastai import FASTAI, build_callback, get_recorded, make_learner, only_on, seed_loaders
 
 if FASTAI == 1:
@@ -257,3 +257,23 @@ def test_frozen_half_weights_are_no_finding():
     learn = half_learner()
     learn.freeze()
     assert "half-weights-without-master" not in diagnose(learn).causes
+
+
+@needs_half
+def test_doctor_knows_what_the_callback_has_done_and_what_it_was_told_to_keep():
+    for callbacks, expected in ((None, False), (kept(), True)):
+        learn = half_learner(callbacks=callbacks)
+        doctor = Doctor(*[learn][: FASTAI % 2], say=lambda line: None)  # fastai 1's is told the learner
+        add(learn, doctor)
+        learn.fit(1, 1e-3)
+        assert ("half-weights-without-master" in doctor.diagnosis.causes) is expected
+
+
+@only_on(2)
+def test_weights_are_float32_before_other_callbacks_see_the_fit_begin():
+    seen = []
+    look = build_callback("before_fit", lambda: seen.append(learn.model.model.classifier.weight.dtype))
+    learn = half_learner(callbacks=[look, HFCallback()])
+    learn.validate()
+    learn.fit(1, 1e-3)
+    assert seen == [torch.bfloat16, torch.float32]
