@@ -71,6 +71,13 @@ def test_a_submission_is_written(names):
     assert list(sent) == ["id", "toxic", "insult"] and sent.id.tolist() == list(range(20)) and sent.notna().all().all()
 
 
+def test_a_loss_of_ones_own_predicts_probabilities(names):
+    exec(block_of("tasks.md", "weights = "), names)
+    assert names["learn"].loss_func.weight is names["weights"]
+    assert float(names["probabilities"].sum()) == pytest.approx(1, abs=1e-5)
+    assert str(names["name"]) in (names.get("dls") or names["data"]).classes
+
+
 def test_batches_of_ones_own_train(names):
     names.update(train_ds=rows(), valid_ds=rows())
     exec(block_of("tasks.md", "train_ds"), names)
