@@ -26,6 +26,7 @@ _CORE = {
     "PatchError": "errors",
     "ComparisonError": "errors",
     "InvalidInputError": "errors",
+    "ExportError": "errors",
     "Comparison": "comparison.comparison",
     "Trace": "results.trace",
     "trusted": "compat.trusted_loading",
@@ -45,6 +46,7 @@ _PER_FASTAI = {
     "ConstantBaseline": "metrics",
     "WordAccuracy": "metrics",
     "layer_groups": "layer_groups",
+    "export_learner": "export",
     "heal": "compat.heal",
 }
 # Modules that only one of the two has: they share a name, and a version number does not prove what is installed.

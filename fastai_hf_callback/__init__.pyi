@@ -4,6 +4,7 @@ from .comparison.comparison import Comparison as Comparison
 from .compat.trusted_loading import trusted as trusted
 from .diagnosis.diagnosis import Diagnosis as Diagnosis
 from .errors import ComparisonError as ComparisonError
+from .errors import ExportError as ExportError
 from .errors import FastaiHFError as FastaiHFError
 from .errors import GradientError as GradientError
 from .errors import InputError as InputError
@@ -19,6 +20,7 @@ from .fastai2.data.text_data import text_data as text_data
 from .fastai2.diagnosis.diagnose import diagnose as diagnose
 from .fastai2.diagnosis.doctor import Doctor as Doctor
 from .fastai2.diagnosis.explain import explain as explain
+from .fastai2.export import export_learner as export_learner
 from .fastai2.layer_groups import layer_groups as layer_groups
 from .fastai2.metrics import ColumnwiseAUC as ColumnwiseAUC
 from .fastai2.metrics import ConstantBaseline as ConstantBaseline

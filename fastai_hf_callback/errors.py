@@ -14,6 +14,7 @@ __all__ = [
     "PatchError",
     "ComparisonError",
     "InvalidInputError",
+    "ExportError",
 ]
 
 
@@ -76,6 +77,12 @@ class InvalidInputError(FastaiHFError, ValueError):
     """What was given on the command line or in a file cannot be used; the message is one line."""
 
     cause = "invalid-input"
+
+
+class ExportError(FastaiHFError, TypeError):
+    """A learner cannot be exported; the message names the attribute that cannot be pickled."""
+
+    cause = "cannot-be-pickled"
 
 
 def describe_exception(exception: BaseException) -> str:

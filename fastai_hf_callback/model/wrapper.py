@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec, PreTrainedModel, find_first_position
 from fastai_hf_callback.errors import InputError
 
+from .capture_hooks import drop_left_out_hooks, leave_hooks_out_of_pickles
 from .class_names import name_outputs
 from .forward_signature import ForwardSignature, find_pretrained, main_input_name, read_forward_signature, unwrap_model
 from .output import describe
@@ -171,10 +172,12 @@ class HFModel(nn.Module):
     # -- pickle, deepcopy, export ----------------------------------------------------------------------
 
     def __getstate__(self) -> Dict[str, Any]:
+        leave_hooks_out_of_pickles(self)
         return {**vars(self), "_forward": None}
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         super().__setstate__(state)
+        drop_left_out_hooks(self)
         self._read_forward_again()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "HFModel":

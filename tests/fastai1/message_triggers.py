@@ -1,10 +1,12 @@
 """What makes the rooms of fastai 1 say each of their errors and warnings; for ``tests/message_catalogue.py``."""
 
+import threading
+
 from fastai.basic_data import DatasetType
 from fastai.train import Learner
 from torch import nn
 
-from fastai_hf_callback import HFCallback, HFModel, diagnose, heal, ordered_preds, text_data, trusted
+from fastai_hf_callback import HFCallback, HFModel, diagnose, export_learner, heal, ordered_preds, text_data, trusted
 from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.learners import make_learner
 from tests.message_triggers import make_questions, make_tokenizer
@@ -69,6 +71,12 @@ def first_losses():
         learn.get_preds(with_loss=True)
 
 
+def unpicklable(learn):
+    """Give the learner's model a lock."""
+    learn.model.lock = threading.Lock()
+    return learn
+
+
 TRIGGERS = [
     first_losses,
     lambda: text_learner().data.add_test(["a fox"], label="bird"),
@@ -79,6 +87,7 @@ TRIGGERS = [
     lambda: heal(3),
     lambda: heal("optimiser"),
     lambda: trusting(3),
+    lambda: export_learner(unpicklable(text_learner())),
     lambda: ordered_preds("learn"),
     lambda: ordered_preds(text_learner(), DatasetType.Single),
     lambda: ordered_preds(text_learner(), DatasetType.Test),

@@ -1,9 +1,11 @@
 """What makes the rooms of fastai 2 say each of their errors and warnings; for ``tests/message_catalogue.py``."""
 
+import threading
+
 from fastai.learner import Learner
 
 import fastai_hf_callback
-from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, ordered_preds, text_data
+from fastai_hf_callback import Doctor, HFCallback, HFModel, diagnose, export_learner, ordered_preds, text_data
 from tests.fastai2.learners import make_learner, without_progress_bar
 from tests.message_triggers import make_tokenizer
 from tests.tiny_models import tiny_transformers_model
@@ -31,12 +33,19 @@ def without_rows(learn):
     return learn
 
 
+def unpicklable(learn):
+    """Give the learner's model a lock."""
+    learn.model.lock = threading.Lock()
+    return learn
+
+
 TRIGGERS = [
     lambda: fastai_hf_callback.heal,
     lambda: build_text_loaders().test_dl(frame(4), with_labels=True),
     lambda: HFCallback(make_learner()),
     lambda: make_learner(cbs=[HFCallback(), HFCallback()]).fit(1),
     lambda: Doctor(make_learner()),
+    lambda: export_learner(unpicklable(text_learner())),
     lambda: ordered_preds("learn"),
     lambda: ordered_preds(make_learner()),
     lambda: ordered_preds(without_rows(text_learner())),

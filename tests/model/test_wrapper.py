@@ -1,6 +1,7 @@
 """HFModel: inputs by name in any order, and a mask where none was given."""
 
 import copy
+import pickle
 import warnings
 from collections import UserDict
 from types import SimpleNamespace
@@ -45,6 +46,9 @@ class Needy(nn.Module):
 class OpenEnded(nn.Module):
     def forward(self, input_ids, **kwargs):
         return kwargs
+
+
+TWO = (torch.ones(2, 3), torch.ones(2, 1))
 
 
 class NoMask(nn.Module):
@@ -122,6 +126,107 @@ def test_the_callers_batch_is_not_touched(names, as_dict):
     HFModel(Echo(pad_token_id=PAD), inputs=names[:2])(batch)
     assert batch == before and type(batch) is type(before)
     assert all(map(torch.equal, tensors, values))
+
+
+# -- keywords, constants ----------------------------------------------------------------------------
+
+
+@quick
+@given(names=st.permutations(NAMES), by_place=st.integers(0, 4), named=st.booleans())
+def test_keywords_arrive_as_positions_do_in_any_mixture(names, by_place, named):
+    batch = {name: torch.full((2, 3), i) for i, name in enumerate(names)}
+    model = HFModel(Echo(), names if named or by_place > 1 else None, pad_token_id=9)
+    if not model.input_names and by_place:  # the one without a name is the ids
+        batch = {"input_ids": batch.pop("input_ids"), **batch}
+    arrived = model(*list(batch.values())[:by_place], **dict(list(batch.items())[by_place:]))
+    assert all(arrived[name] is tensor for name, tensor in batch.items())
+
+
+def test_a_dict_and_keywords_are_joined():
+    tokens, mask = padded(5, 2)
+    arrived = HFModel(Echo())({"input_ids": tokens}, attention_mask=mask)
+    assert arrived["input_ids"] is tokens and arrived["attention_mask"] is mask
+
+
+TWICE = r"\['input_ids'\] was given by position and by name; expected it once."
+
+
+@pytest.mark.parametrize(
+    "batch, named, said",
+    [
+        ((TWO[0],), {"input_ids": TWO[1]}, TWICE),
+        (({"input_ids": TWO[0]},), {"input_ids": TWO[1]}, TWICE),
+        ((*TWO, TWO[0]), {"position_ids": TWO[1]}, "A batch of 3 .* names 2"),
+        ((TWO[0],), {"token_types": TWO[1]}, r"\['token_types'\] was given, .* Did you mean 'token_type_ids'\?"),
+    ],
+    ids=["twice", "twice, in a dict", "too many", "misspelt"],
+)
+def test_keywords_that_do_not_fit_are_refused(batch, named, said):
+    with pytest.raises(InputError, match=said):
+        HFModel(Echo(), NAMES[:2], PAD)(*batch, **named)
+
+
+def test_constants_are_given_with_every_batch_and_travel_with_the_model():
+    model = HFModel(Needy(), ("input_ids", "lengths"), forward_kwargs={"langs": torch.ones(1), "scale": 3})
+    for one in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model)), HFModel(Needy(), **settings_of(model))):
+        assert one(*TWO)[3] == 3 and one.half()(*TWO)[2].dtype == torch.float16
+        assert one(*TWO, scale=4)[3] == 4 and one(*TWO)[3] == 3, "what a batch brings goes before"
+    assert list(model.state_dict()) == []
+
+
+def settings_of(model):
+    return {"inputs": model.input_names, "forward_kwargs": model.forward_kwargs}
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"output_attention": True}, r"\['output_attention'\] was given, .* Write forward_kwargs=\{...\} with these"),
+        ({"input_ids": 1}, r"\['input_ids'\] is in inputs and in forward_kwargs; expected it in one"),
+        ("langs", "forward_kwargs='langs' was given; expected a dict"),
+        ({1: 2}, r"forward_kwargs=\{1: 2\} was given; expected a dict"),
+    ],
+    ids=["misspelt", "twice", "no dict", "no names"],
+)
+def test_constants_that_forward_does_not_take_are_refused_at_construction(given, said):
+    with pytest.raises(InputError, match=said):
+        HFModel(Echo(), ("input_ids",), forward_kwargs=given)
+
+
+class Sound(nn.Module):
+    main_input_name = "input_values"
+
+    def forward(self, input_values, attention_mask=None):
+        return input_values
+
+
+class AroundSound(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = Sound()
+
+    def forward(self, **batch):
+        return self.body(**batch)
+
+
+@pytest.mark.parametrize("model", [Sound(), AroundSound(), nn.DataParallel(Sound())], ids=["bare", "head", "parallel"])
+def test_one_tensor_is_the_models_own_main_input_without_a_word_about_text(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert HFModel(model)(TWO[0]) is TWO[0]
+
+
+def test_what_is_put_inside_later_is_read_again():
+    model = HFModel(AroundSound())
+    assert model(input_values=TWO[0]) is TWO[0]
+    model.model.body = NoMask()
+    assert model(input_ids=TWO[0])[0] is TWO[0]
+    model.model = Needy()
+    assert model(input_ids=1, lengths=2, langs=3) == (1, 2, 3, 1.0)
+    model.model.forward = lambda other: other
+    assert model(other=5) == 5
+    with pytest.raises(InputError, match="does not take it"):
+        model(input_ids=1)
 
 
 # -- the mask --------------------------------------------------------------------------------------
@@ -217,7 +322,6 @@ def test_with_the_mask_a_text_is_scored_alike_alone_and_in_a_longer_batch(name):
 # -- names that do not fit -------------------------------------------------------------------------
 
 ECHO_TAKES = "Echo.forward takes input_ids, attention_mask, token_type_ids, position_ids, input_mask, inputs_embeds."
-TWO = (torch.ones(2, 3), torch.ones(2, 1))
 MISFITS = {
     "unnamed": (
         Echo(),
