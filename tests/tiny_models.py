@@ -22,8 +22,8 @@ def tiny_transformers_model(name, n_outputs=2, head="SequenceClassification"):
 
 def tiny_model(name, n_outputs=2, **config):
     """Make a pytorch-transformers model of `name` with a head of `n_outputs`, two layers, 16 wide."""
-    if name.endswith(" of transformers 5"):
-        return _build_transformers_model(name.split()[0], n_outputs)
+    if name == WITH_ADAPTER or name.endswith(" of transformers 5"):
+        return _build_transformers_model(name.replace(" of transformers 5", ""), n_outputs)
     library = pytest.importorskip("pytorch_transformers")
     make = {
         "bert": _bert,
@@ -94,11 +94,14 @@ def _transfoxl(library, n_outputs, config):
 
 def _build_transformers_model(name, n_outputs, head="SequenceClassification"):
     library = pytest.importorskip("transformers")
+    if name == WITH_ADAPTER:
+        return pytest.importorskip("tests.adapters", reason="needs peft").build_adapted("lora", n_outputs)
     kind = _TRANSFORMERS_CLASSES[name]
     settings = {"vocab_size": VOCAB, "num_labels": n_outputs, "pad_token_id": 0, **_SIZES.get(name, _DEFAULT_SIZES)}
     return getattr(library, f"{kind}For{head}")(getattr(library, f"{kind}Config")(**settings))
 
 
+WITH_ADAPTER = "bert with LoRA"
 _TRANSFORMERS_CLASSES = {
     "bert": "Bert",
     "roberta": "Roberta",

@@ -38,7 +38,8 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Modu
     tied to the embedding puts it into the last group; where no other embeddings remain (T5's language model),
     the first group is the encoder's first. Norms and biases of every class are in the optimizer's groups without
     decay, also of classes that fastai does not know, such as ``T5LayerNorm`` and GPT-2's ``Conv1D``; and what is frozen
-    stays as it is, where fastai's own groups let the optimizer decay the biases of frozen ``nn.Linear``.
+    stays as it is, where fastai's own groups let the optimizer decay the biases of frozen ``nn.Linear``. Of a model
+    with adapters (``peft``) the last group holds what is trained, and the others nothing: the base stays frozen.
 
     Examples
     --------

@@ -36,7 +36,8 @@ def layer_groups(model: nn.Module, n: Optional[int] = None) -> List[List[nn.Para
     ``freeze_to``, ``unfreeze``, ``fine_tune`` and ``slice(lr)`` as with fastai's own text models. An output layer that
     is tied to the embedding puts it into the last group; where no other embeddings remain (T5's language
     model), the first group is the encoder's first. fastai 2 itself decides, by a module's class, what does not decay
-    and which norms go on training in a frozen group (``train_bn``): ``nn.LayerNorm`` does.
+    and which norms go on training in a frozen group: every ``nn.LayerNorm``, unless ``Learner(train_bn=False)``. Of a
+    model with adapters (``peft``) the last group holds what is trained, and the others nothing: the base stays frozen.
 
     Examples
     --------

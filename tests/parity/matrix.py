@@ -10,19 +10,23 @@ from typing import Any, Iterator, List, NamedTuple, Optional
 
 import torch
 
-from fastai_hf_callback import Comparison, compare
+from fastai_hf_callback import Comparison, compare, layer_groups
 from tests.installed_stack import FASTAI_1
+from tests.tiny_models import WITH_ADAPTER
 
 if FASTAI_1:
     from tests.fastai1.learners import TASKS, make_learner
-    from tests.fastai1.workflows import MODELS, WORKFLOWS, Flipped
+    from tests.fastai1.workflows import MODELS as ARCHITECTURES
+    from tests.fastai1.workflows import WORKFLOWS, Flipped
 else:
-    from tests.fastai2.learners import MODELS, TASKS, make_learner
+    from tests.fastai2.learners import MODELS as ARCHITECTURES
+    from tests.fastai2.learners import TASKS, make_learner
     from tests.fastai2.workflows import WORKFLOWS, Flipped
 
 __all__ = ["MODELS", "TASKS", "WORKFLOWS", "Cell", "Flipped", "make_learner"]
 
 STEPS_AT_LEAST = 6
+MODELS = (*ARCHITECTURES, WITH_ADAPTER)
 
 
 # -- cells -------------------------------------------------------------------------------------------------------
@@ -53,14 +57,23 @@ def impossible(cell: Cell) -> Optional[str]:
     old_torch = torch.__version__.startswith("1.")
     if cell.workflow == "half_precision" and old_torch:
         return "torch 1.4 has no half-precision matrix product on the CPU"
-    if cell.model == "bert of transformers 5" and old_torch:
+    if cell.model in ("bert of transformers 5", WITH_ADAPTER) and old_torch:
         return "transformers 5 needs Python 3.10 and a newer torch"
     return None
 
 
 def run(cell: Cell, **kwargs: Any) -> Comparison:
     """Both arms and the broken one."""
-    return compare(lambda: make_learner(cell.model, cell.task), WORKFLOWS[cell.workflow], progress=False, **kwargs)
+    return compare(lambda: _make_learner_of(cell), WORKFLOWS[cell.workflow], progress=False, **kwargs)
+
+
+def _make_learner_of(cell: Cell) -> Any:
+    learn = make_learner(cell.model, cell.task)
+    if cell.model == WITH_ADAPTER and FASTAI_1:
+        learn.split(layer_groups)  # whose groups leave the base frozen
+    elif cell.model == WITH_ADAPTER:
+        learn.splitter = layer_groups
+    return learn
 
 
 def fault_of(comparison: Comparison) -> Optional[str]:
