@@ -10,8 +10,8 @@ from fastai_hf_callback.results.finding import SEVERITIES
 __all__ = ["apply_csv_defaults", "build_parser"]
 
 EXIT_CODES = (
-    "Exit codes: 0 identical and moved, or healthy; 1 different, nothing compared, or a finding; 2 unusable input, or "
-    "a run that failed (one line on stderr); 3 identical but stuck; 130 interrupted."
+    "Exit codes: 0 identical and moved, or healthy; 1 different, nothing compared, a finding or doubt; 2 unusable "
+    "input, or a run that failed (one line on stderr); 3 identical but stuck; 130 interrupted."
 )
 ARMS = ("callback", "patched", "broken")
 PICTURES = (".png", ".svg", ".pdf")
@@ -129,7 +129,8 @@ def _add_diagnose_command(commands: Any) -> None:
         "--fail-on",
         choices=SEVERITIES,
         default="warning",
-        help="exit with 1 at a finding of this severity or worse (default warning)",
+        help="exit with 1 at a finding of this severity or worse, and where something could not be examined "
+        "(default warning)",
     )
     _add_output_options(diagnose)
 

@@ -7,7 +7,7 @@ steps through fastai's own loop on copies, then a new optimizer on one batch. It
 
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from fastai_hf_callback.diagnosis.probes.batches import (
     Batch,
     count_rows,
     is_per_token,
+    name_type,
     pick_evenly,
     sample_rows,
     take_rows,
@@ -29,8 +30,7 @@ from fastai_hf_callback.diagnosis.probes.forward_calls import (
 )
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_view, probe_inputs, unify_padding
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
-from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss
-from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
+from fastai_hf_callback.diagnosis.probes.loss import find_loss_type, probe_all_targets, probe_loss
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_batch_sensitivity,
@@ -41,27 +41,35 @@ from fastai_hf_callback.diagnosis.probes.sensitivity import (
 )
 from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence, find_fastai_tokens
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
+from fastai_hf_callback.errors import OutputError
 from fastai_hf_callback.model.loss.broadcast import does_loss_broadcast
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.results.evidence import Evidence, History, LossBehavior, MetricEvidence, Outputs, Wiring
-from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, NOT_MADE, ProbeOutcome, begin_probes, close_probes
+from fastai_hf_callback.results.evidence import Evidence, History, LossBehavior, Outputs, Wiring
+from fastai_hf_callback.results.probes import (
+    DOES_NOT_APPLY,
+    FAILED,
+    NOT_MADE,
+    ProbeOutcome,
+    begin_probes,
+    close_probes,
+)
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
-from .checks.failures import classify_exception
 from .learner_adapter import CallbackLog, LearnerAdapter, LossNotReachedError
-from .learning_rates import summarize_hyperparameters
+from .learning_rates import is_range_test, summarize_hyperparameters
+from .metric_scores import probe_metrics, require_scores
 from .probe_runner import (
     DoesNotApplyError,
     NotMadeError,
     attempt,
     format_error,
-    name_type,
     record_failure,
     was_raised_here,
 )
 from .training_steps import TrainingSteps, capture_output, record_vain_assignments
+from .validation_path import ValidationPath
 
-__all__ = ["Examination", "probe_metrics", "require_scores"]
+__all__ = ["Examination"]
 
 
 class ProbedBatch(NamedTuple):
@@ -91,6 +99,7 @@ class Examination:
         self.learn, self.optimizer = adapter.learn, adapter.optimizer
         self.loss_func = self.learn.loss_func
         self.evidence, self.wiring = Evidence(probes=begin_probes(in_fit)), Wiring()
+        self.validation = ValidationPath(adapter, self.evidence)
         self.train: List[Batch] = []
         self.full_batches: List[Batch] = []
         self.probed: List[ProbedBatch] = []
@@ -105,7 +114,7 @@ class Examination:
     def _run_probes(self) -> None:
         evidence, adapter = self.evidence, self.adapter
         self.wiring = evidence.wiring = adapter.read_wiring()
-        full_batches = self.attempt("training batches", lambda: self._read_batches(train=True), as_in_fit=True)
+        full_batches = self.attempt("training batches", self._read_training_batches, as_in_fit=True)
         self.attempt("the last fit", self._read_past)
         self.attempt("weights", self._probe_weights)
         if not full_batches or not self.attempt("callbacks", self._prepare_callbacks):
@@ -129,7 +138,7 @@ class Examination:
         self.wiring = evidence.wiring = adapter.read_wiring()
         self.full_batches, self.train = [batch], [truncate_batch(batch, rows)]
         adapter.copy_running_callbacks()
-        if not self._check_validation_path(self.train[0]):
+        if not self.validation.check(self.train[0]):
             self.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
@@ -139,13 +148,15 @@ class Examination:
         close_probes(evidence.probes)
         return evidence
 
-    def _read_batches(self, train: bool, n: Optional[int] = None) -> List[Batch]:
-        return list(islice(self.adapter.iterate_batches(train), n or self.n_batches))
+    def _read_training_batches(self) -> List[Batch]:
+        return list(islice(self.adapter.iterate_batches(train=True), self.n_batches))
 
     def _read_past(self) -> None:
         """Read what the last fit recorded."""
         past = self.adapter.read_last_fit()
         self.evidence.hyper = summarize_hyperparameters(past.rates, self.optimizer, "the last fit")
+        if is_range_test(past.rates):
+            raise DoesNotApplyError("only a range test so far")
         if past.losses:
             self.evidence.history = History(past.losses, past.metrics, smoothed=True)
         elif past.was_erased:
@@ -165,42 +176,14 @@ class Examination:
         ready = self.adapter.prepare_callbacks(self.wiring)
         if not ready:
             self.evidence.probes["callbacks"].settle(FAILED, self.wiring.train_message or "")
+        self.wiring.idle_callbacks = self.adapter.list_idle_callbacks()
         return ready
 
     def _probe_validation_path(self) -> None:
+        self.adapter.require_loaders()
         if not self.adapter.has_rows(train=False):
             raise DoesNotApplyError("no validation set")
-        batches = self._read_validation_batches(1)
-        if not batches:
-            raise NotMadeError(
-                f"the validation loader gives no batch of its {self.adapter.count_rows(train=False)} rows",
-                "a smaller bs, or drop_last=False for validation",
-            )
-        self._check_validation_path(truncate_batch(batches[0]))
-
-    def _read_validation_batches(self, n: Optional[int] = None) -> List[Batch]:
-        """Read the first validation batches; what the loader raises is told as the validation path's."""
-        try:
-            return self._read_batches(train=False, n=n)
-        except Exception as error:
-            self._record_validation_failure(error)
-            raise
-
-    def _check_validation_path(self, batch: Batch) -> bool:
-        try:
-            float(self.adapter.run_batch(batch, self.loss_func, with_graph=False, validates=True))
-        except LossNotReachedError:
-            pass
-        except Exception as error:
-            self._record_validation_failure(error)
-            return False
-        return True
-
-    def _record_validation_failure(self, error: Exception) -> None:
-        if "validation batches" in self.evidence.probes:
-            record_failure(self.evidence.probes["validation batches"], error, self.adapter.fixes)
-        self.wiring.valid_error = classify_exception(error, self.adapter.fixes).cause
-        self.wiring.valid_message = format_error(error)
+        self.validation.check(truncate_batch(self.validation.read(1)[0]))
 
     # -- outputs and inputs -----------------------------------------------------------------------------------
 
@@ -253,7 +236,7 @@ class Examination:
             raise DoesNotApplyError("training batches show the padding")
         if not self.adapter.has_rows(train=False):
             raise DoesNotApplyError("no validation set")
-        more = [self._probe_batch(truncate_batch(batch)) for batch in self._read_validation_batches()]
+        more = [self._probe_batch(truncate_batch(batch)) for batch in self.validation.read(self.n_batches)]
         self.probed += [one for one in more if one.view is not None and one.view.pad_token_id is not None]
 
     def _probe_inputs(self) -> None:
@@ -292,9 +275,26 @@ class Examination:
     def _probe_loss(self, batch: Batch, logits: Tensor, out: Outputs) -> None:
         if not isinstance(batch.yb, Tensor):
             raise DoesNotApplyError(f"the targets are no tensor but {name_type(batch.yb)}")
+        self._require_tensor_loss(logits, batch.yb)
         self.evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb)
         out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
         self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
+
+    def _require_tensor_loss(self, logits: Tensor, target: Tensor) -> None:
+        """Raise where the loss function returns anything but a tensor; fastai's own error names the output."""
+        with preserve_rng_state():
+            given = find_loss_type(self.loss_func, logits, target)
+        if given is None:
+            return
+        error = OutputError(
+            f"loss_func returned {given}; fastai expects one tensor to call backward() on. Write "
+            f"loss_func=lambda output, target: parts(output, target)['loss'], or whatever names the tensor",
+            "loss-not-a-tensor",
+        )
+        self.wiring.train_error, self.wiring.train_message = error.cause, error.message
+        if self.wiring.valid_error is not None:
+            self.wiring.valid_error, self.wiring.valid_message = error.cause, error.message
+        raise error
 
     def _probe_bounds(self, batch: Batch, out: Outputs) -> None:
         out.bounded, out.rows_sum_to_one = probe_output_bounds(
@@ -380,7 +380,7 @@ class Examination:
             raise DoesNotApplyError("the learner has none")
         if not self.adapter.has_rows(train=False):
             raise DoesNotApplyError("no validation set")
-        batches = self._read_validation_batches()
+        batches = self.validation.read(self.n_batches)
         outputs, targets = [self._compute_logits(b) for b in batches], [b.yb for b in batches]
         if not all(isinstance(t, Tensor) for t in outputs + targets):
             raise DoesNotApplyError("outputs and targets are not one tensor each")
@@ -402,21 +402,3 @@ def _unzip(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenV
 
 
 _NO_WORDS = "no texts of several words"
-
-
-def probe_metrics(
-    adapter: LearnerAdapter, metrics: Sequence[Any], outputs: List[Tensor], targets: List[Tensor]
-) -> List[MetricEvidence]:
-    """Compute each metric on real outputs and on synthetic ones."""
-    loss_func, named = adapter.learn.loss_func, adapter.list_metric_functions(metrics)
-    return [probe_metric(name, compute, outputs, targets, loss_func) for name, compute in named]
-
-
-def require_scores(metrics: Sequence[MetricEvidence]) -> None:
-    """Raise where a metric has no value on the targets that were read, and may have one on others."""
-    for metric in metrics:
-        if metric.not_scored:
-            raise NotMadeError(
-                f"{metric.name} has no value on {metric.rows} of the validation rows: {metric.not_scored}",
-                "diagnose(learn, batches=100) reads more of them",
-            )

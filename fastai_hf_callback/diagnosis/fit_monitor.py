@@ -29,10 +29,10 @@ from .adapter_fixes import keep_base_frozen
 from .checks.failures import classify_exception
 from .diagnose import judge, probe_first_batch
 from .diagnosis import Diagnosis
-from .examination import probe_metrics
 from .fixes import resolve_fix
 from .learner_adapter import LearnerAdapter, is_number
 from .learning_rates import is_range_test, summarize_hyperparameters
+from .metric_scores import probe_metrics
 from .probe_runner import DoesNotApplyError, attempt, format_error
 
 __all__ = ["FitMonitor", "never_raises"]

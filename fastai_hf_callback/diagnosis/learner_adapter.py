@@ -16,6 +16,7 @@ from typing import (
     Tuple,
 )
 
+import torch
 from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
@@ -28,7 +29,7 @@ from .probes.metrics import MetricFunc
 from .probes.optimizer import OptimizerReader
 from .probes.steps import StepMonitor
 
-__all__ = ["CallbackLog", "LastFit", "LearnerAdapter", "LossNotReachedError", "is_number"]
+__all__ = ["CallbackLog", "LastFit", "LearnerAdapter", "LossNotReachedError", "is_number", "is_stream"]
 
 
 class LossNotReachedError(Exception):
@@ -61,6 +62,11 @@ def is_number(value: Any) -> bool:
         return value is not None and float(value) == float(value)
     except (TypeError, ValueError):
         return False
+
+
+def is_stream(dataset: Any) -> bool:
+    """Return whether a data set can only be iterated over; torch 1.4's has a ``__getitem__`` all the same."""
+    return isinstance(dataset, torch.utils.data.IterableDataset)
 
 
 @dataclass
@@ -127,6 +133,9 @@ class LearnerAdapter(Protocol):
     def has_rows(self, train: bool) -> bool:
         """Return whether there are rows to train, or to validate on."""
 
+    def require_loaders(self) -> None:
+        """Raise where a fit would end for want of a loader."""
+
     def count_rows(self, train: bool) -> int:
         """Count the rows of the training or the validation set."""
 
@@ -160,6 +169,9 @@ class LearnerAdapter(Protocol):
 
     def prepare_callbacks(self, wiring: Wiring) -> bool:
         """Copy the callbacks of the next fit; False where they cannot be used, with the reason in `wiring`."""
+
+    def list_idle_callbacks(self) -> List[str]:
+        """List the classes of callbacks that are not run, as they take no part in a batch; fastai's own left out."""
 
     def copy_running_callbacks(self) -> None:
         """Copy the callbacks of the fit that is running."""

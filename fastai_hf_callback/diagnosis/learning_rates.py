@@ -1,6 +1,6 @@
 """The learning rates of a fit's steps. Imports numpy."""
 
-from typing import List
+from typing import Any, List, Sequence
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from fastai_hf_callback.results.evidence import HyperParams
 
 from .probes.optimizer import OptimizerReader
 
-__all__ = ["is_range_test", "scale_learning_rates", "summarize_hyperparameters"]
+__all__ = ["choose_fit", "is_range_test", "scale_learning_rates", "summarize_hyperparameters"]
 
 
 def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fit: str) -> HyperParams:
@@ -28,6 +28,20 @@ def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fi
     highest = max(rates)
     near_zero = sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
     return HyperParams(highest, wd, f"the highest of {fit}", near_zero)
+
+
+def choose_fit(records: Sequence[Any]) -> Any:
+    """Choose the first record with losses that is none of a range test, else the first with losses; None without.
+
+    Parameters
+    ----------
+    records : sequence
+        Recorders or ``FitRecord``, the latest first; None where there is none.
+    """
+    fits = [record for record in records if record is not None and getattr(record, "losses", [])]
+    return next(
+        (fit for fit in fits if not is_range_test([float(rate) for rate in fit.lrs])), fits[0] if fits else None
+    )
 
 
 def is_range_test(rates: List[float]) -> bool:

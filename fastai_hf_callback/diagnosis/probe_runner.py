@@ -1,10 +1,8 @@
 """Runs one probe and records what became of it: made, not applicable, failed or not made."""
 
 import traceback
-from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Container, Optional, TypeVar
+from typing import Callable, Container, Optional, TypeVar
 
 from fastai_hf_callback.errors import FastaiHFError, describe_exception
 from fastai_hf_callback.results.evidence import Evidence
@@ -17,7 +15,6 @@ __all__ = [
     "NotMadeError",
     "attempt",
     "format_error",
-    "name_type",
     "record_failure",
     "was_raised_here",
 ]
@@ -60,7 +57,8 @@ def attempt(
         May raise ``DoesNotApplyError`` and ``NotMadeError``.
     as_in_fit : bool
         Whether it does what a fit does, with the learner's own batches: what raises then is the learner's. Elsewhere
-        the batches are changed ones, which a model may refuse.
+        that is only a line of the user's own code, except in a detail, whose batches are changed ones: a model may
+        refuse these.
     fixes : container of str, optional
         The fastai's actions, as for ``classify_exception``.
     """
@@ -72,7 +70,10 @@ def attempt(
     except NotMadeError as reason:
         outcome.settle(NOT_MADE, str(reason), reason.advice)
     except Exception as error:
-        if isinstance(error, FastaiHFError) or as_in_fit and not was_raised_here(error):
+        is_own = isinstance(error, FastaiHFError) or not was_raised_here(error) and (as_in_fit or bool(_locate(error)))
+        if outcome.part_of and not was_raised_here(error):
+            outcome.settle(DOES_NOT_APPLY, f"a changed batch is refused: {format_error(error)}"[:LONGEST_REASON])
+        elif is_own:
             record_failure(outcome, error, fixes)
         else:
             outcome.settle(NOT_MADE, format_error(error)[:LONGEST_REASON], _REPORT)
@@ -114,13 +115,6 @@ def _locate(error: BaseException) -> str:
 def _is_installed(filename: str) -> bool:
     """Return whether a file is this package's, a library's or Python's own, and no line of the user's."""
     return filename.startswith((str(PACKAGE), _STDLIB, "<frozen")) or "site-packages" in filename
-
-
-def name_type(value: Any) -> str:
-    """Name the type of what came in place of a tensor, and the types inside."""
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    inside = f" of {', '.join(type(one).__name__ for one in islice(inner, 4))}" if inner else ""
-    return f"{type(value).__name__}{inside}"
 
 
 _STDLIB = str(Path(traceback.__file__).parent)

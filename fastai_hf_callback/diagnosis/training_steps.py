@@ -10,7 +10,7 @@ from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
 from fastai_hf_callback.diagnosis.probes.weights import count_half_weights
 from fastai_hf_callback.results.evidence import Evidence, Graph, Stepping, Wiring
-from fastai_hf_callback.results.probes import MADE, NOT_MADE
+from fastai_hf_callback.results.probes import FAILED, MADE, NOT_MADE
 
 from .checks.failures import classify_exception
 from .learner_adapter import CallbackLog, LearnerAdapter
@@ -83,6 +83,8 @@ class TrainingSteps:
         record_failure(optimizer, error, self.adapter.fixes)
         if not any(p.requires_grad for p in self.learn.model.parameters()):
             monitor.graph = monitor.graph or attempt(self.evidence, "gradients", self._probe_graph_without_steps)
+        if self.evidence.probes["loss"].state == FAILED:
+            return  # the examination has named it already
         if monitor.graph is None or (monitor.graph.trainable and monitor.graph.loss_has_graph):
             self.wiring.train_error, self.wiring.train_message = (
                 classify_exception(error, self.adapter.fixes).cause,

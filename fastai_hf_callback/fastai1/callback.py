@@ -4,7 +4,8 @@ import warnings
 import weakref
 from typing import Any, Callable, Dict, Optional
 
-from fastai.basic_train import Learner, _loss_func2activ
+from fastai.basic_train import Learner, Recorder, _loss_func2activ
+from fastai.callbacks.lr_finder import LRFinder
 from fastai.callbacks.mixup import MixUpCallback
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from fastai_hf_callback.model.loss.own_loss import describe_loss
 from fastai_hf_callback.model.output import Element, tensors_in, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 from fastai_hf_callback.model.weights.activation_casts import to_float32
+from fastai_hf_callback.results.fit_record import FitRecord
 
 __all__ = ["HFCallback"]
 
@@ -65,6 +67,7 @@ class HFCallback(WeightCorrectionsCallback):
     """
 
     _order = -1000  # before every callback that reads last_output; MixedPrecision (999) turns tuples into lists
+    last_fit: Optional[FitRecord] = None  # of the last one, or of the one that runs; not exported
     _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see does_loss_broadcast)
 
     def __init__(
@@ -99,6 +102,10 @@ class HFCallback(WeightCorrectionsCallback):
         self._adapt_own_loss()
         self._fitting = kwargs.get("pbar") is not None  # validate begins with this event too, and ends with none
 
+    def on_epoch_begin(self, **kwargs: Any) -> None:
+        super().on_epoch_begin(**kwargs)
+        self._keep_records()
+
     def on_batch_begin(self, last_input: Any, train: bool, **kwargs: Any) -> None:
         if not (train or self._fitting):
             self._adapt_own_loss()  # fastai's get_preds and predict begin here
@@ -131,6 +138,17 @@ class HFCallback(WeightCorrectionsCallback):
         super().on_train_end(**kwargs)
         self._clear_batch()
         self._fitting = False
+
+    def _keep_records(self) -> None:
+        """Hold the lists that this fit's Recorder writes to: ``get_preds`` puts a new Recorder in its place.
+
+        ``lr_find`` is no fit: it puts the weights back.
+        """
+        running = find_running_callbacks()
+        recorder = next((cb for cb in running if isinstance(cb, Recorder) and hasattr(cb, "losses")), None)
+        if recorder is None or any(isinstance(cb, LRFinder) for cb in running):
+            return
+        self.last_fit = FitRecord(recorder.losses, recorder.lrs, recorder.metrics, recorder.metrics_names)
 
     # -- a loss of the user's own ------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from fastai.learner import Learner
 
@@ -13,17 +13,9 @@ from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallb
 from fastai_hf_callback.model.output import Element, unwrap
 from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
 from fastai_hf_callback.model.weights.activation_casts import to_float32
+from fastai_hf_callback.results.fit_record import FitRecord
 
 __all__ = ["HFCallback"]
-
-
-class FitRecord(NamedTuple):
-    """What fastai's Recorder has written of a fit: smoothed losses and rates by step, rows of values by epoch."""
-
-    losses: List[Any]
-    lrs: List[Any]
-    values: List[Any]
-    metric_names: Sequence[str]
 
 
 class HFCallback(WeightCorrectionsCallback):
@@ -70,7 +62,7 @@ class HFCallback(WeightCorrectionsCallback):
     True
     """
 
-    last_fit: Optional[FitRecord] = None  # of the last or the running one, lr_find included; not exported
+    last_fit: Optional[FitRecord] = None  # of the last one, or of the one that runs; not exported
     order = -1000  # before every callback that reads pred; MixedPrecision (10) turns a ModelOutput into a plain dict
     _pairing_unknown = False  # whether the first batch could not tell how the loss pairs rows (see does_loss_broadcast)
 
@@ -147,7 +139,12 @@ class HFCallback(WeightCorrectionsCallback):
             self.learn.dl = shard_loader(self.learn)
 
     def _keep_records(self) -> None:
-        """Hold the lists that this fit's Recorder writes to: ``validate`` and ``get_preds`` give it new ones."""
+        """Hold the lists that this fit's Recorder writes to: ``validate`` and ``get_preds`` give it new ones.
+
+        ``lr_find`` is no fit: it puts the weights back.
+        """
+        if hasattr(self.learn, "lr_finder"):
+            return
         recorder = vars(self.learn).get("recorder")
         self.last_fit = None if recorder is None else FitRecord(*(getattr(recorder, n, []) for n in FitRecord._fields))
 

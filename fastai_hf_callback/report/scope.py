@@ -152,8 +152,14 @@ def _describe_last_fit(evidence: Evidence) -> Optional[str]:
     return f"{len(fit.losses)} steps; {loss} {early} in the first quarter, {late} in the last"
 
 
+def _describe_callbacks(evidence: Evidence) -> Optional[str]:
+    names = [] if evidence.wiring is None else evidence.wiring.idle_callbacks
+    return f"not run, as they take no part in a batch and may write files: {', '.join(names)}" if names else None
+
+
 _LABELS = {"inputs": "texts"}
 _DESCRIPTIONS: Dict[str, Callable[[Evidence], Optional[str]]] = {
+    "callbacks": _describe_callbacks,
     "inputs": _describe_texts,
     "outputs": _describe_outputs,
     "loss": _describe_loss,

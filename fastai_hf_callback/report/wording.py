@@ -139,7 +139,7 @@ def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:
     probed = f"looked at {', '.join(_name_examined(evidence)) or 'nothing yet'} {_format_duration(evidence)}"
     found = "no sure fault" if diagnosis.in_doubt else "nothing that keeps metrics still"
     verdict = "IN DOUBT" if diagnosis.in_doubt else "HEALTHY"
-    return f"{verdict}{noted}: {probed} and found {found}{_format_gaps(evidence)}"
+    return f"{verdict}{noted}: {probed} and found {found}{_format_gaps(evidence)}{_format_idle_callbacks(evidence)}"
 
 
 # They lie under everything else, and need no words where they are in order.
@@ -157,6 +157,11 @@ def _format_gaps(evidence: Evidence) -> str:
         if probe.state in (FAILED, NOT_MADE) and (probe.was_reached or not probe.part_of)
     ]
     return f"; could not look at {', '.join(gaps)}" if gaps else ""
+
+
+def _format_idle_callbacks(evidence: Evidence) -> str:
+    names = [] if evidence.wiring is None else evidence.wiring.idle_callbacks
+    return f"; did not run {', '.join(names)}" if names else ""
 
 
 def _format_duration(evidence: Evidence) -> str:

@@ -50,6 +50,8 @@ class Wiring:
         Callbacks that change fastai 2's ``learn.loss``, which is shown, and not the loss that is propagated.
     ends_training : list of str
         Callbacks that end a fit's first epoch before its first step, as fastai 2's cancel exceptions can.
+    idle_callbacks : list of str
+        Callbacks that ``diagnose`` does not run: they take no part in a batch, and may write files.
     """
 
     patch: Optional[str] = None
@@ -63,6 +65,7 @@ class Wiring:
     set_on_itself: Dict[str, str] = field(default_factory=dict)
     loss_only_shown: List[str] = field(default_factory=list)
     ends_training: List[str] = field(default_factory=list)
+    idle_callbacks: List[str] = field(default_factory=list)
 
 
 @dataclass

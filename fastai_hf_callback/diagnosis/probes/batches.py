@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "describe_unsplit_batch",
     "is_per_token",
     "map_tensors",
+    "name_type",
     "pick_evenly",
     "sample_rows",
     "take_row",
@@ -44,6 +46,13 @@ def describe_unsplit_batch(batch: Any, expected: str) -> str:
         f"The loader gives {given}; {expected} (inputs, targets). Write a collate function: def collate(rows): batch = "
         f"collator(rows); labels = batch.pop('labels'); return dict(batch), labels"
     )
+
+
+def name_type(value: Any) -> str:
+    """Name the type of what came in place of a tensor, and the types inside."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    inside = f" of {', '.join(type(one).__name__ for one in islice(inner, 4))}" if inner else ""
+    return f"{type(value).__name__}{inside}"
 
 
 def truncate_batch(batch: Batch, n: int = PROBE_ROWS) -> Batch:

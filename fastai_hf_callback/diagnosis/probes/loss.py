@@ -9,9 +9,10 @@ from torch import Tensor
 from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import LossBehavior
 
+from .batches import name_type
 from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs, repeat_row
 
-__all__ = ["find_ignored_targets", "probe_all_targets", "probe_loss"]
+__all__ = ["find_ignored_targets", "find_loss_type", "probe_all_targets", "probe_loss"]
 
 LossFunc = Callable[..., Any]
 MAX_COLUMNS = 20
@@ -166,6 +167,16 @@ def _random_outputs(logits: Tensor, target: Tensor) -> Tensor:
 
 def _repeat_first_row(target: Tensor) -> Tensor:
     return target[:1].expand_as(target).contiguous()
+
+
+def find_loss_type(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[str]:
+    """Name the type of what the loss function returns, and the types inside; None for a tensor, or where it raises."""
+    try:
+        with torch.no_grad():
+            loss = loss_func(outputs, target)
+    except Exception:  # the loop raises it, too
+        return None
+    return None if isinstance(loss, Tensor) else name_type(loss)
 
 
 def compute_loss(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[float]:

@@ -3,7 +3,7 @@
 import copy
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Sized, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Sized, Tuple
 
 import torch
 from fastai import basic_train
@@ -14,7 +14,8 @@ from torch import Tensor
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.fixes import FixTable
-from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, is_number
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, is_number, is_stream
+from fastai_hf_callback.diagnosis.learning_rates import choose_fit
 from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
@@ -27,6 +28,7 @@ from fastai_hf_callback.fastai1.data.dataset import TextList
 from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai1.metrics import ConstantBaseline, build_metrics_handler
 from fastai_hf_callback.results.evidence import Wiring
+from fastai_hf_callback.results.fit_record import FitRecord
 from fastai_hf_callback.utils.rng import seed_everything
 
 from .callback_replay import (
@@ -60,6 +62,7 @@ class LearnerAdapter:
         self.callbacks: List[Callback] = []
         self._learner_callbacks: List[Callback] = []  # those that validate has, too
         self._from_callback_fns: List[Callback] = []
+        self._made_by_fns: List[Callback] = []  # for the next fit
 
     @contextmanager
     def preserve(self) -> Iterator[None]:
@@ -77,12 +80,15 @@ class LearnerAdapter:
         data = self.learn.data
         return len(getattr(data.train_ds, "items", [0])) > 0 if train else not data.empty_val
 
+    def require_loaders(self) -> None:
+        """Do nothing: fastai 1 trains without a validation set."""
+
     def count_rows(self, train: bool) -> int:
         return len(self._get_loader(train).dl.dataset)
 
     def has_numbered_rows(self, train: bool) -> bool:
         dataset = getattr(self._get_loader(train).dl, "dataset", None)
-        return isinstance(dataset, Sized) and hasattr(dataset, "__getitem__")
+        return isinstance(dataset, Sized) and hasattr(dataset, "__getitem__") and not is_stream(dataset)
 
     def iterate_batches(self, train: bool) -> Iterator[Batch]:
         for batch in self._get_loader(train):
@@ -111,14 +117,12 @@ class LearnerAdapter:
         return Wiring(find_active_patch(), any(isinstance(cb, HFCallback) for cb in self.learn.callbacks))
 
     def read_last_fit(self) -> LastFit:
-        recorder = vars(self.learn).get("recorder")
-        losses, rates = ([float(v) for v in getattr(recorder, name, [])] for name in ("losses", "lrs"))
-        names, epochs = getattr(recorder, "metrics_names", []), getattr(recorder, "metrics", [])
-        values = {
-            name: [float(row[i]) for row in epochs if i < len(row) and is_number(row[i])]
-            for i, name in enumerate(names)
-        }
-        return LastFit(losses, rates, values, was_erased=not losses and self.optimizer.has_taken_steps())
+        own = [cb.last_fit for cb in self.learn.callbacks if isinstance(cb, HFCallback)]
+        last = choose_fit([_read_recorder(vars(self.learn).get("recorder")), *own])
+        if last is None:
+            return LastFit([], [], {}, was_erased=self.optimizer.has_taken_steps())
+        losses, rates = [float(loss) for loss in last.losses], [float(rate) for rate in last.lrs]
+        return LastFit(losses, rates, _read_metric_values(last))
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         named = zip(metric_names(list(metrics)), metrics)
@@ -136,6 +140,7 @@ class LearnerAdapter:
         made = self._create_fn_callbacks(wiring)
         if made is None:
             return False
+        self._made_by_fns = made
         wiring.only_in_callback_fns = _list_output_callbacks(made)
         self._learner_callbacks = [cb for cb in copies if is_batch_callback(cb)]
         self.callbacks = self._learner_callbacks + [cb for cb in made if is_batch_callback(cb)]
@@ -152,6 +157,11 @@ class LearnerAdapter:
                 cause = "callback-instance-in-callback-fns"
             wiring.train_error, wiring.train_message = cause, f"{type(error).__name__}: {error}"
             return None
+
+    def list_idle_callbacks(self) -> List[str]:
+        given = [*self.learn.callbacks, *self._made_by_fns]
+        idle = [cb for cb in given if not is_batch_callback(cb) and not isinstance(cb, Recorder)]
+        return [type(cb).__name__ for cb in idle if not getattr(type(cb), "_is_read_only", False)]
 
     def copy_running_callbacks(self) -> None:
         learn = self.learn
@@ -202,6 +212,19 @@ class LearnerAdapter:
 
     def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
         return simulate_epoch(self.learn, callbacks, batch)
+
+
+def _read_recorder(recorder: Optional[Recorder]) -> Optional[FitRecord]:
+    if not hasattr(recorder, "losses"):  # none, or one that get_preds has made
+        return None
+    return FitRecord(recorder.losses, recorder.lrs, recorder.metrics, recorder.metrics_names)
+
+
+def _read_metric_values(fit: FitRecord) -> Dict[str, List[float]]:
+    return {
+        name: [float(row[i]) for row in fit.values if i < len(row) and is_number(row[i])]
+        for i, name in enumerate(fit.metric_names)
+    }
 
 
 def _list_output_callbacks(callbacks: List[Callback]) -> List[str]:

@@ -42,6 +42,7 @@ __all__ = [
     "dry_run",
     "enter_epoch",
     "is_batch_callback",
+    "is_bystander",
     "log_callbacks",
     "simulate_epoch",
     "to_fastai_batch",
@@ -72,11 +73,16 @@ Losses = Tuple[Optional[float], Optional[float]]
 
 def is_batch_callback(callback: Any) -> bool:
     """Return whether a callback changes or watches batches; the others write files and tables at an epoch's end."""
+    return not is_bystander(callback) and any(
+        _handles_event(callback, event) for event in (*BATCH_EVENTS, "before_train")
+    )
+
+
+def is_bystander(callback: Any) -> bool:
+    """Return whether a callback only records or shows, or is for several processes."""
     if isinstance(callback, (Recorder, ProgressCallback, ShowGraphCallback)):
-        return False
-    if getattr(type(callback), "_is_read_only", False) or _is_distributed_callback(callback):
-        return False
-    return any(_handles_event(callback, event) for event in (*BATCH_EVENTS, "before_train"))
+        return True
+    return getattr(type(callback), "_is_read_only", False) or _is_distributed_callback(callback)
 
 
 def _is_distributed_callback(callback: Any) -> bool:
@@ -101,7 +107,7 @@ def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> It
         vars(callback)["learn"] = learn
         vars(learn)[callback.name] = callback
     learn.n_epoch, learn.epoch, learn.iter, learn.train_iter, learn.pct_train = 1, 0, 0, 0, 0.0
-    learn.dl = learn.dls[0 if training else 1]
+    learn.dl = learn.dls[0 if training or len(learn.dls.loaders) < 2 else 1]
     learn.n_iter = max(1, len(learn.dl))
     with torch.set_grad_enabled(training):
         learn("before_fit")

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.fixes import FixTable
-from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, LossNotReachedError, is_number
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, LossNotReachedError, is_number, is_stream
+from fastai_hf_callback.diagnosis.learning_rates import choose_fit
 from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
@@ -36,6 +37,7 @@ from .callback_replay import (
     dry_run,
     enter_epoch,
     is_batch_callback,
+    is_bystander,
     log_callbacks,
     simulate_epoch,
     to_fastai_batch,
@@ -82,6 +84,14 @@ class LearnerAdapter:
         dataset = getattr(self._get_loader(train), "dataset", None)
         return len(dataset) > 0 if isinstance(dataset, Sized) else True  # a stream's are seen when they are read
 
+    def require_loaders(self) -> None:
+        if len(self.learn.dls.loaders) < 2:
+            raise InputError(
+                "DataLoaders holds one loader; a fit of fastai 2 expects two and ends where it validates. Write "
+                "DataLoaders(train_loader, valid_loader)",
+                "no-validation-loader",
+            )
+
     def count_rows(self, train: bool) -> int:
         return len(self._get_loader(train).dataset)
 
@@ -93,7 +103,7 @@ class LearnerAdapter:
         loader = self._get_loader(train)
         dataset = getattr(loader, "dataset", None)
         collates = hasattr(loader, "do_batch") or callable(getattr(loader, "collate_fn", None))
-        return collates and isinstance(dataset, Sized) and hasattr(dataset, "__getitem__")
+        return collates and isinstance(dataset, Sized) and hasattr(dataset, "__getitem__") and not is_stream(dataset)
 
     def collate(self, train: bool, rows: List[int]) -> Batch:
         loader = self._get_loader(train)
@@ -132,8 +142,8 @@ class LearnerAdapter:
         )
 
     def read_last_fit(self) -> LastFit:
-        kept = [vars(self.learn).get("recorder"), *(cb.last_fit for cb in self.learn.cbs if isinstance(cb, HFCallback))]
-        last = next((one for one in kept if one is not None and getattr(one, "losses", [])), None)
+        own = [cb.last_fit for cb in self.learn.cbs if isinstance(cb, HFCallback)]
+        last = choose_fit([vars(self.learn).get("recorder"), *own])
         if last is None:
             return LastFit([], [], {}, was_erased=self.optimizer.has_taken_steps())
         losses, rates = [float(loss) for loss in last.losses], [float(rate) for rate in last.lrs]
@@ -148,6 +158,9 @@ class LearnerAdapter:
     def prepare_callbacks(self, wiring: Wiring) -> bool:
         self.copy_running_callbacks()
         return True
+
+    def list_idle_callbacks(self) -> List[str]:
+        return [type(cb).__name__ for cb in self.learn.cbs if not is_batch_callback(cb) and not is_bystander(cb)]
 
     def copy_running_callbacks(self) -> None:
         self.callbacks = [copy_without_checks(cb, self.learn) for cb in self.learn.cbs if is_batch_callback(cb)]

@@ -3,12 +3,17 @@
 import pytest
 import torch
 from fastai import basic_train
+from fastai.basic_data import DataBunch
 from fastai.callback import Callback
 from fastai.callbacks.csv_logger import CSVLogger
 from fastai.callbacks.tracker import SaveModelCallback
-from fastai.train import GradientClipping
+from fastai.metrics import accuracy
+from fastai.train import GradientClipping, Learner
+from torch import nn
+from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import Doctor, HFCallback
+from fastai_hf_callback.fastai1.diagnosis.learner_adapter import LearnerAdapter
 from tests.fastai1.learners import make_learner
 from tests.faults.stacks.fastai1 import half_runs_on_cpu
 
@@ -91,3 +96,57 @@ def state_of_fastai(learn):
         for i, state in enumerate(optimizer.opt.state.values()):
             found.update({f"state {i} {k}": v.clone() if isinstance(v, torch.Tensor) else v for k, v in state.items()})
     return {**found, "loop": basic_train.loss_batch, "bars": basic_train.progress_bar}
+
+
+# -- for the verdict -------------------------------------------------------------------------------------------------
+
+
+def add_callback(learn, callback):
+    learn.callbacks.append(callback)
+
+
+def as_metrics(*functions):
+    return list(functions)
+
+
+def adapt(learn):
+    return LearnerAdapter(learn)
+
+
+def several_labels():
+    return make_learner(task="labels")
+
+
+def a_number():
+    return make_learner(task="number")
+
+
+class Head(nn.Module):
+    """A head of one's own; no config, no ids, a plain tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    def forward(self, pictures):
+        return self.layers(pictures.reshape(len(pictures), -1))
+
+
+def pictures_without_our_callback():
+    """Pictures, a model without a config, and no HFCallback."""
+    torch.manual_seed(0)
+    draw = torch.Generator().manual_seed(0)
+    pictures = torch.randn(96, 3, 2, 2, generator=draw)
+    targets = (pictures[:, 0, 0, 0] > 0).long() + (pictures[:, 1, 0, 0] > 0).long()
+    parts = TensorDataset(pictures[:64], targets[:64]), TensorDataset(pictures[64:], targets[64:])
+    data = DataBunch.create(*parts, bs=16, num_workers=0, device=torch.device("cpu"), no_check=True)
+    return Learner(data, Head(), loss_func=nn.CrossEntropyLoss(), metrics=[accuracy], silent=True)
+
+
+def without_metrics():
+    learn = make_learner()
+    learn.metrics = []
+    return learn
+
+
+WHOLE = [several_labels, a_number, pictures_without_our_callback, without_metrics]

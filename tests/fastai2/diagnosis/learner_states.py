@@ -5,11 +5,17 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger
 from fastai.callback.tracker import SaveModelCallback
 from fastai.callback.training import GradientAccumulation, GradientClip
-from fastai.learner import Learner
+from fastai.data.core import DataLoaders
+from fastai.learner import AvgMetric, Learner
+from fastai.losses import CrossEntropyLossFlat
+from fastai.metrics import accuracy
 from fastai.optimizer import OptimWrapper
+from torch import nn
+from torch.utils.data import TensorDataset
 
 from fastai_hf_callback import Doctor, HFCallback
-from tests.fastai2.learners import make_learner
+from fastai_hf_callback.fastai2.diagnosis.learner_adapter import LearnerAdapter
+from tests.fastai2.learners import make_learner, texts_and_targets, without_progress_bar
 
 ARCHITECTURES = ["roberta", "distilbert", "xlnet", "gpt2", "electra", "albert"]
 
@@ -107,3 +113,78 @@ def _add_optimizer(found, optimizer):
                     for k, v in state.items()
                 }
             )
+
+
+# -- for the verdict -------------------------------------------------------------------------------------------------
+
+
+def add_callback(learn, callback):
+    learn.add_cb(callback)
+
+
+def as_metrics(*functions):
+    return [AvgMetric(function) for function in functions]
+
+
+def adapt(learn):
+    return LearnerAdapter(learn)
+
+
+def several_labels():
+    return make_learner(task="labels")
+
+
+def a_number():
+    return make_learner(task="number")
+
+
+def a_class_for_each_word():
+    return make_learner(task="words")
+
+
+class Head(nn.Module):
+    """A head of one's own; no config, no ids, a plain tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    def forward(self, pictures):
+        return self.layers(pictures)
+
+
+def pictures_without_our_callback():
+    """Pictures, a model without a config, and no HFCallback."""
+    torch.manual_seed(0)
+    draw = torch.Generator().manual_seed(0)
+    pictures = torch.randn(96, 3, 2, 2, generator=draw)
+    targets = (pictures[:, 0, 0, 0] > 0).long() + (pictures[:, 1, 0, 0] > 0).long()
+    parts = TensorDataset(pictures[:64], targets[:64]), TensorDataset(pictures[64:], targets[64:])
+    dls = DataLoaders.from_dsets(*parts, bs=16, num_workers=0, device=torch.device("cpu"))
+    return without_progress_bar(Learner(dls, Head(), loss_func=CrossEntropyLossFlat(), metrics=[accuracy]))
+
+
+def without_metrics():
+    return make_learner(metrics=[])
+
+
+def two_targets():
+    """Two targets a row and a loss of both."""
+    learn = make_learner(metrics=[])
+    ids, mask, targets = texts_and_targets("classes")
+    rows = TensorDataset(ids, mask, targets, targets)
+    rows.n_inp = 2
+    learn.dls = DataLoaders.from_dsets(rows, rows, bs=8, num_workers=0, device=torch.device("cpu"))
+    one = CrossEntropyLossFlat()
+    learn.loss_func = lambda output, target, other: one(output, target) + one(output, other)
+    return learn
+
+
+WHOLE = [
+    several_labels,
+    a_number,
+    a_class_for_each_word,
+    pictures_without_our_callback,
+    without_metrics,
+    two_targets,
+]
