@@ -62,7 +62,8 @@ def _raise_if_found(learn: Learner, error: Exception) -> None:
         found = find_unpicklable(value, path, pickle)
         if found is not None:
             raise ExportError(
-                f"The learner cannot be exported: {found.describe()} ({type(found.error).__name__}: {found.error})"
+                f"The learner cannot be exported: {found.describe()}, and {type(found.error).__name__} was raised "
+                f"({found.error}). Write {found.describe_fix()}."
             ) from error
 
 

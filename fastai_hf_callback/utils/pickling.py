@@ -20,21 +20,30 @@ class Unpicklable(NamedTuple):
     error: Exception
 
     def describe(self) -> str:
-        """Format in one or two sentences what it is, and what to write."""
-        kind = type(self.value)
-        name = getattr(self.value, "__qualname__", "")
-        if name.rpartition(".")[2] == "<lambda>":
-            return f"{self.path} is a lambda. Write a function with a name, in a module that can be imported."
-        if name and ("<locals>" in name or isinstance(self.value, (type, FunctionType))):
-            return f"{self.path} is {name}. Write it at the top level of a module that can be imported."
-        if "<locals>" in kind.__qualname__:
-            return (
-                f"{self.path} is of the class {kind.__qualname__}. Write the class at the top level of a module that "
-                f"can be imported."
-            )
-        owner, _, attribute = self.path.rpartition(".")
-        remove = f"{owner}.{attribute} = None" if attribute.isidentifier() else f"it out of {self.path.split('[')[0]}"
-        return f"{self.path} is {_article(kind.__name__)}. Write {remove} before, or take it out in __getstate__."
+        """Format what it is, such as "learn.metrics[0] is a lambda"."""
+        name, kind = _name_of(self.value), type(self.value)
+        if name.endswith("<lambda>"):
+            return f"{self.path} is a lambda"
+        if name:
+            return f"{self.path} is {name}"
+        within = f"of the class {kind.__qualname__}" if "<locals>" in kind.__qualname__ else _article(kind.__name__)
+        return f"{self.path} is {within}"
+
+    def describe_fix(self) -> str:
+        """Format what to write instead."""
+        name = _name_of(self.value)
+        if name.endswith("<lambda>"):
+            return "a function with a name, in a module that can be imported"
+        if name or "<locals>" in type(self.value).__qualname__:
+            return f"{'it' if name else 'the class'} at the top level of a module that can be imported"
+        is_attribute = self.path.rpartition(".")[2].isidentifier()
+        remove = f"{self.path} = None" if is_attribute else f"it out of {self.path.split('[')[0]}"
+        return f"{remove} before, or leave it out in __getstate__"
+
+
+def _name_of(value: Any) -> str:
+    """Return the name of a function or a class; nothing for what has none of its own."""
+    return value.__qualname__ if isinstance(value, (type, FunctionType)) else ""
 
 
 def _article(name: str) -> str:

@@ -59,7 +59,7 @@ def test_the_innermost_object_is_named(case):
     with pytest.raises(Exception):  # noqa: B017  whatever pickle says
         pickle.dumps(value)
     found = find_unpicklable(value, "learn", pickle)
-    assert found.path == path and said in found.describe() and str(found.error)
+    assert found.path == path and said in f"{found.describe()}. Write {found.describe_fix()}" and str(found.error)
 
 
 @pytest.mark.parametrize(
