@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fastai.callback.data import PartialDL, WeightedDL
 from fastai.data.load import DataLoader
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.losses import CrossEntropyLossFlat
@@ -258,3 +259,17 @@ def test_predict_warns_of_nothing(tokenizer):
     learn.model.inputs = ()  # the broken arm
     with pytest.raises(UserWarning, match="shadowing an attribute"):
         learn.predict("the fox")
+
+
+def test_weighted_and_partial_epochs_draw_their_rows_and_the_loader_makes_the_batches(tokenizer):
+    dls = make_data(tokenizer)
+    weights = np.arange(len(dls.train_ds)) < 3.0
+    for kind, given, rows in ((WeightedDL, {"wgts": weights}, len(weights)), (PartialDL, {"partial_n": 16}, 16)):
+        mixed = type(kind.__name__, (kind, type(dls.train)), {})
+        dls.loaders[0] = loader = dls.train.new(cls=mixed, **given)
+        drawn = loader.get_idxs()
+        assert len(drawn) == rows and (kind is PartialDL or set(drawn) == {0, 1, 2})
+        learn = make_learner(dls)
+        learn.fit(1, 1e-2)
+        assert len(learn.recorder.losses) == len(loader) and learn.get_preds()[0].shape[0] == len(dls.valid_ds)
+        dls = make_data(tokenizer)
