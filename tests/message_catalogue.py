@@ -35,6 +35,8 @@ ERRORS = set(errors.__all__) | {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
 }
 CARRIERS = ERRORS | {"ArgumentTypeError", "LossNotReachedError", "UnavailableAttributeError", "warn", "Finding"}
+# What a probe says of itself; tests/diagnosis/test_verdict.py and tests/report read it in the report.
+PROBE_REASONS = {"DoesNotApplyError", "NotMadeError"}
 # An abstract method's; no user sees it.
 WITHOUT_MESSAGE = {"NotImplementedError"}
 
@@ -157,7 +159,7 @@ def _has_message(node, tree):
         return True
     if not isinstance(raised, ast.Call):
         return isinstance(raised, ast.Name) and raised.id in _caught_names(tree)
-    return _name(raised.func) in CARRIERS | _functions_with_messages(tree) and bool(raised.args)
+    return _name(raised.func) in CARRIERS | PROBE_REASONS | _functions_with_messages(tree) and bool(raised.args)
 
 
 @lru_cache(maxsize=1)

@@ -527,7 +527,6 @@ UNTRIGGERED = [
     ("cli/main.py", "{}", "hands on what __init__.py says where no fastai is installed, or Python where a part is not"),
     ("cli/main.py", "--html needs jinja2", "tests/cli/test_main.py"),
     ("cli/main.py", "--lr {}: too large", "tests/cli/bad_inputs: what an optimizer computes with"),
-    ("cli/main.py", "{}: no batch could be read", "tests/cli/test_main.py: needs a learner"),
     ("cli/factory_file.py", "{}: Python cannot load", "for mypy: Python has a loader for every .py file"),
     ("report/page.py", "a page is made with jinja2", "tests/report/test_page.py"),
     ("model/pretrained.py", "neither pytorch-transformers nor transformers", "both are not installed"),

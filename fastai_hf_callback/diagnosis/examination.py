@@ -275,7 +275,13 @@ class Examination:
     def _probe_loss(self, batch: Batch, logits: Tensor, out: Outputs) -> None:
         if not isinstance(batch.yb, Tensor):
             raise DoesNotApplyError(f"the targets are no tensor but {name_type(batch.yb)}")
-        self._require_tensor_loss(logits, batch.yb)
+        try:
+            self._require_tensor_loss(logits, batch.yb)
+        except OutputError as error:
+            self.wiring.train_error, self.wiring.train_message = error.cause, error.message
+            if self.wiring.valid_error is not None:
+                self.wiring.valid_error, self.wiring.valid_message = error.cause, error.message
+            raise
         self.evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb)
         out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
         self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
@@ -284,17 +290,12 @@ class Examination:
         """Raise where the loss function returns anything but a tensor; fastai's own error names the output."""
         with preserve_rng_state():
             given = find_loss_type(self.loss_func, logits, target)
-        if given is None:
-            return
-        error = OutputError(
-            f"loss_func returned {given}; fastai expects one tensor to call backward() on. Write "
-            f"loss_func=lambda output, target: parts(output, target)['loss'], or whatever names the tensor",
-            "loss-not-a-tensor",
-        )
-        self.wiring.train_error, self.wiring.train_message = error.cause, error.message
-        if self.wiring.valid_error is not None:
-            self.wiring.valid_error, self.wiring.valid_message = error.cause, error.message
-        raise error
+        if given is not None:
+            raise OutputError(
+                f"loss_func returned {given}; expected one tensor, to call backward() on. Write "
+                f"loss_func=lambda output, target: parts(output, target)['loss'], or whatever names the tensor",
+                "loss-not-a-tensor",
+            )
 
     def _probe_bounds(self, batch: Batch, out: Outputs) -> None:
         out.bounded, out.rows_sum_to_one = probe_output_bounds(

@@ -2,7 +2,8 @@
 
 import threading
 
-from fastai.basic_data import DatasetType
+import torch
+from fastai.basic_data import DataBunch, DatasetType
 from fastai.train import Learner
 from torch import nn
 
@@ -77,6 +78,13 @@ def unpicklable(learn):
     return learn
 
 
+def with_dicts(learn):
+    """As the collators of Hugging Face make batches: a dict, the labels in it."""
+    rows = [{"input_ids": torch.arange(5, 9), "labels": torch.tensor(i % 2)} for i in range(16)]
+    learn.data = DataBunch.create(rows, rows, bs=8, num_workers=0, device=torch.device("cpu"), no_check=True)
+    return learn
+
+
 TRIGGERS = [
     first_losses,
     lambda: text_learner().data.add_test(["a fox"], label="bird"),
@@ -96,4 +104,5 @@ TRIGGERS = [
     lambda: diagnose("learn"),
     lambda: diagnose(make_learner(), batches=0),
     lambda: diagnose(without_rows(text_learner())),
+    lambda: diagnose(with_dicts(make_learner())),
 ]

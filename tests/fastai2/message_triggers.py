@@ -2,6 +2,8 @@
 
 import threading
 
+import torch
+from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 
 import fastai_hf_callback
@@ -39,6 +41,19 @@ def unpicklable(learn):
     return learn
 
 
+def with_dicts(learn):
+    """As the collators of Hugging Face make batches: a dict, the labels in it."""
+    rows = [{"input_ids": torch.arange(5, 9), "labels": torch.tensor(i % 2)} for i in range(16)]
+    learn.dls = DataLoaders.from_dsets(rows, rows, bs=8, num_workers=0, device=torch.device("cpu"))
+    return learn
+
+
+def with_one_loader(learn):
+    """Without one to validate on."""
+    learn.dls = DataLoaders(learn.dls.train)
+    return learn
+
+
 TRIGGERS = [
     lambda: fastai_hf_callback.heal,
     lambda: build_text_loaders().test_dl(frame(4), with_labels=True),
@@ -54,4 +69,7 @@ TRIGGERS = [
     lambda: diagnose("learn"),
     lambda: diagnose(make_learner(), batches=0),
     lambda: diagnose(without_rows(text_learner())),
+    lambda: diagnose(with_dicts(make_learner())),
+    lambda: diagnose(with_one_loader(make_learner())),
+    lambda: diagnose(make_learner(loss_func=lambda output, target: {"loss": output.sum()})),
 ]

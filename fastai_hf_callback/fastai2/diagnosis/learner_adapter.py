@@ -87,7 +87,7 @@ class LearnerAdapter:
     def require_loaders(self) -> None:
         if len(self.learn.dls.loaders) < 2:
             raise InputError(
-                "DataLoaders holds one loader; a fit of fastai 2 expects two and ends where it validates. Write "
+                "One loader was given to DataLoaders; fastai 2's fit expects two and ends where it validates. Write "
                 "DataLoaders(train_loader, valid_loader)",
                 "no-validation-loader",
             )
