@@ -42,10 +42,12 @@ def test_after_a_fit_that_failed_for_want_of_the_callback():
 
 # -- silent on what is healthy -----------------------------------------------------------------------------------
 
+TASKS = ("classes", "labels", "number")
+# Each architecture, and each task at least twice; `make faults` looks at 320 healthy learners.
 SLOW_LEARNERS = [
-    (name, task)
-    for task in ("classes", "labels", "number")
-    for name in ("bert", "roberta", "distilbert", "xlnet", "gpt2", "electra")
+    ("bert", "labels"),
+    ("bert", "number"),
+    *zip(("roberta", "distilbert", "xlnet", "gpt2", "electra"), 2 * TASKS),
 ]
 
 
