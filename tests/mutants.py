@@ -191,6 +191,27 @@ MUTANTS = (
         CALLBACK,
     ),
     Mutant(
+        "loss of numbers compares every row with every target",
+        "model/loss/traits.py",
+        'return "aligned" if broadcasts else "given"',
+        'return "given"',
+        "tests/model/loss/test_own_loss.py",
+    ),
+    Mutant(
+        "padding counted by a loss of words",
+        "model/loss/traits.py",
+        "return outputs[labelled], targets[labelled]",
+        "return outputs.flatten(0, -2), targets.flatten()",
+        "tests/model/loss/test_own_loss.py",
+    ),
+    Mutant(
+        "probabilities activated again",
+        "model/loss/traits.py",
+        'return "identity" if _takes_probabilities(loss_func, layout, outputs, targets) else None',
+        "return None",
+        "tests/model/loss/test_own_loss.py",
+    ),
+    Mutant(
         "broadcast never seen",
         "model/loss/broadcast.py",
         "rows_aligned = output.dim() == target.dim()",

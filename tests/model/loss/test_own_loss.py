@@ -171,8 +171,9 @@ def test_a_batch_without_words_trains_nothing_and_ruins_nothing():
     logits.requires_grad_()
     loss = wrap(nn.CrossEntropyLoss(), WORDS)(logits, torch.full_like(targets, -100))
     loss.backward()
-    assert not loss.detach().any() and not logits.grad.any()
-    assert torch.isnan(nn.CrossEntropyLoss()(logits.flatten(0, 1), torch.full((24,), -100)))  # as torch has it
+    assert loss.item() == 0 and logits.grad.abs().max() == 0
+    if hasattr(nn, "HuberLoss"):  # torch 1.4 gives 0 by itself
+        assert torch.isnan(nn.CrossEntropyLoss()(logits.flatten(0, 1), torch.full((24,), -100)))
 
 
 @pytest.mark.parametrize("task", LOSSES_BY_TASK)
