@@ -196,6 +196,23 @@ class Broadcasts:
     logits, target, loss_func = torch.randn(4, 1), torch.arange(4.0), staticmethod(nn.MSELoss())
 
 
+class AdapterOutside(nn.Module):
+    """A wrapper with an adapter around an HFModel, whose forward names the inputs otherwise."""
+
+    peft_config = {"default": None}
+
+    def __init__(self, model):
+        super().__init__()
+        self.base_model = model
+
+    def forward(self, input_ids=None, attention_mask=None):
+        return self.base_model(input_ids, attention_mask)
+
+
+def make_adapter_outside():
+    return AdapterOutside(HFModel(make_bert(), inputs=("input_ids", "token_type_ids")))
+
+
 said(
     lambda: unwrap("logits"),
     lambda: unwrap({"hidden": HIDDEN, "pooled": LOGITS}),
@@ -209,6 +226,7 @@ said(
     lambda: unwrap(SimpleNamespace(), element=1),
     lambda: unwrap((LOGITS,), element=3),
     lambda: unwrap((LOGITS, (HIDDEN, HIDDEN)), element=1),
+    lambda: first_batch.check_adapter_inside(make_adapter_outside()),
     lambda: first_batch.check_no_mixup_of_ids(ids(), "MixUp() out of callback_fns"),
     lambda: first_batch.check_first_output(LOGITS, LOGITS, None, FOREIGN_LOOP, "callbacks"),
     lambda: raise_if_foreign("fastai.basic_train.loss_batch", FOREIGN_LOOP),

@@ -11,7 +11,12 @@ from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
 from fastai_hf_callback.fastai2.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.output import Element, unwrap
-from fastai_hf_callback.model.sanity_checks import check_first_output, check_gradient_flow, check_no_mixup_of_ids
+from fastai_hf_callback.model.sanity_checks import (
+    check_adapter_inside,
+    check_first_output,
+    check_gradient_flow,
+    check_no_mixup_of_ids,
+)
 from fastai_hf_callback.model.weights.activation_casts import to_float32
 from fastai_hf_callback.results.fit_record import FitRecord
 
@@ -104,6 +109,7 @@ class HFCallback(WeightCorrectionsCallback):
     def before_batch(self) -> None:
         learn = self.learn
         if learn.training and self._unchecked:
+            check_adapter_inside(learn.model)
             mixes = _find_mixup_classes()
             if any(isinstance(callback, mixes) for callback in learn.cbs):
                 check_no_mixup_of_ids(learn.xb, "MixUp out of cbs")

@@ -3,18 +3,28 @@
 ``gradient_flow.py`` and ``broadcast.py`` measure; the callbacks of both fastais call these checks.
 """
 
+import inspect
 import warnings
 from typing import Any, Callable, Optional
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastai_hf_callback.errors import GradientError, InputError, OutputError
 
+from .forward_signature import unwrap_model
 from .gradient_flow import find_reached_leaves
 from .loss.broadcast import does_loss_broadcast
 from .output import describe, tensors_in
+from .weights.adapters import has_adapters
+from .wrapper import HFModel
 
-__all__ = ["check_no_mixup_of_ids", "check_first_output", "check_no_broadcast", "check_gradient_flow"]
+__all__ = [
+    "check_adapter_inside",
+    "check_first_output",
+    "check_gradient_flow",
+    "check_no_broadcast",
+    "check_no_mixup_of_ids",
+]
 
 
 def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
@@ -36,6 +46,30 @@ def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
             f"mixup was asked for and the input is {describe(ids)}: token ids cannot be averaged. "
             f"Expected inputs of floats. Take {remedy}.",
             "mixup-of-token-ids",
+        )
+
+
+def check_adapter_inside(model: nn.Module) -> None:
+    """Refuse a wrapper with an adapter around an ``HFModel`` whose batches it would name otherwise.
+
+    Raises
+    ------
+    InputError
+        When the wrapper's ``forward`` takes its inputs in another order than the ``HFModel`` was given.
+    """
+    inner = next((m for m in model.modules() if isinstance(m, HFModel)), None)
+    if inner is None or inner is model or inner.input_names is None or not has_adapters(model):
+        return
+    outer = unwrap_model(model)
+    if outer is inner:
+        return
+    takes = [p.name for p in inspect.signature(outer.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    if takes and tuple(takes[: len(inner.input_names)]) != inner.input_names:
+        raise InputError(
+            f"{type(outer).__name__} around an HFModel was given, and calls the batch's tensors "
+            f"{takes[: len(inner.input_names)]}, not {list(inner.input_names)}; expected HFModel around it. Write "
+            f"HFModel(get_peft_model(model, config), inputs={inner.input_names}).",
+            "adapter-outside",
         )
 
 

@@ -133,3 +133,24 @@ def test_groups_hold_what_is_trained_in_the_last(n):
 def test_compare_is_identical(phase):
     comparison = compare(lambda: make(build_adapted()), phase, progress=False)
     assert comparison.identical and comparison.broken_arm_differs
+
+
+def around_an_hf_model(inputs, **kwargs):
+    """A learner whose adapter was put around the HFModel, not inside."""
+    torch.manual_seed(0)
+    wrapped = HFModel(tiny_transformers_model("bert", 3), inputs=inputs)
+    model = peft.get_peft_model(wrapped, KINDS["lora"]())
+    settings = dict(loss_func=CrossEntropyLossFlat(), splitter=layer_groups, cbs=[HFCallback()])
+    return without_progress_bar(Learner(loaders(), model, **{**settings, **kwargs}))
+
+
+def test_an_adapter_around_an_hf_model_works_where_the_names_agree():
+    learn = around_an_hf_model(("input_ids", "attention_mask"))
+    check_base_still_and_adapter_trained(learn.model, learn, fine_tune)
+
+
+def test_and_says_the_right_order_where_they_do_not():
+    with pytest.raises(InputError, match=r"HFModel\(get_peft_model\(model, config\)") as raised:
+        around_an_hf_model(("input_ids", "token_type_ids")).fit(1, 1e-3)
+    assert raised.value.cause == "adapter-outside"
+    make(build_adapted()).fit(1, 1e-3)

@@ -15,8 +15,8 @@ __all__ = ["FrozenWeights"]
 class FrozenWeights:
     """The parameters of a running fit, watched for those that are frozen.
 
-    Held for an epoch's training and no longer. A look costs about 0.04 µs a parameter, where a step takes several
-    microseconds for each.
+    Held for an epoch's training and no longer. A look costs less than half a microsecond a parameter (on two busy
+    cores), where its forward, backward and step take tens.
     """
 
     def __init__(self) -> None:
