@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from itertools import combinations, product
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 __all__ = ["AXES", "Cell", "all_cells", "cell_of", "chosen_cells", "impossible", "pairwise_cover"]
 
@@ -46,15 +46,15 @@ def impossible(cell: Cell) -> Optional[str]:
 
 
 def chosen_cells() -> List[Cell]:
-    """Return the cells that are run: full fine-tuning from float32 and bf16, and a cover of every pair of values."""
+    """Return the cells that are run: full fine-tuning from float32 and bf16, and of the rest a cover of every pair."""
     possible = [cell for cell in all_cells() if not impossible(cell)]
     whole = [cell for cell in possible if cell.training == "full" and cell.precision in RUN_WHOLE]
-    return whole + pairwise_cover(possible, whole)
+    return whole + pairwise_cover([cell for cell in possible if cell not in whole])
 
 
-def pairwise_cover(cells: Sequence[Cell], covered: Iterable[Cell] = ()) -> List[Cell]:
-    """Choose few of `cells`, greedily: together with `covered` they hold every pair of values that `cells` hold."""
-    wanted = {pair for cell in cells for pair in pairs_in(cell)} - {pair for cell in covered for pair in pairs_in(cell)}
+def pairwise_cover(cells: Sequence[Cell]) -> List[Cell]:
+    """Choose few of `cells`, greedily, that together hold every pair of values that `cells` hold."""
+    wanted = {pair for cell in cells for pair in pairs_in(cell)}
     chosen = []
     while wanted:
         best = max(cells, key=lambda cell: len(wanted.intersection(pairs_in(cell))))
