@@ -13,6 +13,13 @@ from tests.today.cells import cell_of
 
 ENCODER = cell_of("float32 - full - encoder - classes - fastai's loss")
 FROZEN = cell_of("float32 - frozen body - encoder - classes - fastai's loss")
+# Every precision, way of training, task and kind of loss, and each side of padding.
+SAMPLE = (
+    "bf16 - full - encoder - labels - weighted loss",
+    "float32 - LoRA - decoder padded left - classes - torch's loss",
+    "fp16 - frozen body - decoder padded right - tokens - fastai's loss",
+    "bf16 - frozen body - encoder-decoder - number - weighted loss",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,6 +41,15 @@ def trained(folder):
     """Return the learner of an encoder, and how it was made."""
     setting = learners.setting_of(ENCODER, folder)
     return run_cell.train(setting), setting
+
+
+# -- a few cells ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_cell_passes(name, folder):
+    row = run_cell.row_of(name, folder)
+    assert (row["outcome"], row["failures"]) == ("passed", {})
 
 
 # -- next to each check, what it must see ------------------------------------------------------------------------------
