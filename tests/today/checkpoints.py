@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import nn
 
-from tests.today.texts import KINDS, WORDS, make_table
+from tests.today.texts import KINDS, NEUTRAL, WORDS, kind_of, make_table
 
 __all__ = ["FAMILIES", "Family", "HEADS", "family_of", "load_model", "write_checkpoint"]
 
@@ -171,32 +171,42 @@ def write_checkpoint(family: Family, precision: str, folder: Path) -> Path:
 
 
 def _pretrain(family: Family) -> nn.Module:
-    """Train a body to tell the shares of the kinds of words: a random one, frozen, would tell a head little."""
+    """Train a body to tell words' kinds and their shares in a text: a random one, frozen, would tell a head little."""
     torch.manual_seed(0)
     config = getattr(transformers, f"{family.kind}Config")
     config = config(vocab_size=len(family.specials) + len(WORDS), num_labels=len(KINDS), **family.sizes)
     pad_token_id, config.pad_token_id = config.pad_token_id, 0  # the head of a decoder looks for it
     model = transformers.AutoModelForSequenceClassification.from_config(config).train()
+    batch, shares, kinds = _pretraining_rows(family)
+    word_head = nn.Linear(config.hidden_size, len(KINDS) + 1)
+    steps = torch.arange(len(shares)).repeat(PRETRAINING_EPOCHS).split(32)
+    optimizer = torch.optim.Adam([*model.parameters(), *word_head.parameters()])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, len(steps))
+    for rows in steps:
+        outputs = model(**{name: values[rows] for name, values in batch.items()}, output_hidden_states=True)
+        words = word_head((outputs.get("hidden_states") or outputs["encoder_hidden_states"])[-1])
+        loss = nn.functional.mse_loss(outputs.logits, shares[rows])
+        (loss + nn.functional.cross_entropy(words.flatten(0, 1), kinds[rows].flatten())).backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    config.pad_token_id = pad_token_id
+    return model.base_model
+
+
+def _pretraining_rows(family: Family) -> Tuple[Dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Make ids and mask, the standardised shares of the kinds, and each token's kind (-100: none)."""
     texts = [text.split() for text in make_table("labels", PRETRAINING_ROWS, seed=3).text]
     batch = make_tokenizer(family)(
         texts, is_split_into_words=True, padding=True, padding_side="right", return_tensors="pt"
     )
     shares = torch.tensor(
-        [[sum(word.startswith(kind) for word in text) / len(text) for kind in KINDS] for text in texts]
+        [[sum(kind_of(word) == kind for word in text) / len(text) for kind in KINDS] for text in texts]
     )
-    shares = (shares - shares.mean(0)) / shares.std(0)
-    steps = torch.arange(len(texts)).repeat(PRETRAINING_EPOCHS).split(32)
-    optimizer = torch.optim.Adam(model.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, len(steps))
-    for rows in steps:
-        outputs = model(input_ids=batch["input_ids"][rows], attention_mask=batch["attention_mask"][rows]).logits
-        nn.functional.mse_loss(outputs, shares[rows]).backward()
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-
-    config.pad_token_id = pad_token_id
-    return model.base_model
+    number = {kind: i for i, kind in enumerate([*KINDS, NEUTRAL])}
+    of_ids = torch.tensor([*(-100 for _ in family.specials), *(number[kind_of(word)] for word in WORDS)])
+    names = ("input_ids", "attention_mask")
+    return {name: batch[name] for name in names}, (shares - shares.mean(0)) / shares.std(0), of_ids[batch["input_ids"]]
 
 
 def load_model(checkpoint: Path, task: str, **settings: Any) -> nn.Module:

@@ -19,7 +19,7 @@ from tests.today.texts import KINDS, label_columns, make_table
 __all__ = ["Setting", "fit", "make_loss", "setting_of", "TOP_RATES"]
 
 TRAIN_ROWS, VALID_ROWS, BATCH = 320, 96, 16
-EPOCHS = {"full": 4, "LoRA": 5, "frozen body": 8}
+EPOCHS = {"full": 4, "LoRA": 5, "frozen body": 10}
 TOP_RATES = {"full": 4e-3, "LoRA": 1e-2, "frozen body": 2e-2}
 METRICS = {"classes": [accuracy], "labels": [accuracy_multi], "number": [mae], "tokens": [WordAccuracy]}
 

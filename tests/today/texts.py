@@ -6,7 +6,17 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 import pandas as pd
 
-__all__ = ["KINDS", "WORDS", "LONG_TEXT", "constant_error", "label_columns", "make_table", "split_into_words"]
+__all__ = [
+    "KINDS",
+    "LONG_TEXT",
+    "NEUTRAL",
+    "WORDS",
+    "constant_error",
+    "kind_of",
+    "label_columns",
+    "make_table",
+    "split_into_words",
+]
 
 KINDS = ("calm", "merry", "sad")
 NEUTRAL = "so"
@@ -71,7 +81,12 @@ def _a_number(draw: random.Random) -> Row:
 
 def _a_label_per_word(draw: random.Random) -> Row:
     words = [draw.choice(WORDS) for _ in range(_length(draw))]
-    return words, [word.rstrip("0123456789") for word in words]
+    return words, [kind_of(word) for word in words]
+
+
+def kind_of(word: str) -> str:
+    """Return the kind that a word begins with."""
+    return word.rstrip("0123456789")
 
 
 def _length(draw: random.Random) -> int:
