@@ -46,10 +46,15 @@ def impossible(cell: Cell) -> Optional[str]:
 
 
 def chosen_cells() -> List[Cell]:
-    """Return the cells that are run: full fine-tuning from float32 and bf16, and of the rest a cover of every pair."""
+    """Return the cells that are run: full fine-tuning from float32 and bf16, and of the rest a cover of every pair.
+
+    First those which together hold every pair, so that a run that is interrupted has seen each.
+    """
     possible = [cell for cell in all_cells() if not impossible(cell)]
     whole = [cell for cell in possible if cell.training == "full" and cell.precision in RUN_WHOLE]
-    return whole + pairwise_cover([cell for cell in possible if cell not in whole])
+    rest = pairwise_cover([cell for cell in possible if cell not in whole])
+    first = pairwise_cover([*rest, *whole])
+    return first + [cell for cell in [*rest, *whole] if cell not in first]
 
 
 def pairwise_cover(cells: Sequence[Cell]) -> List[Cell]:

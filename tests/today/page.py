@@ -1,9 +1,10 @@
 """Runs what people bring today, cell by cell, and writes ``docs/evidence/today.md``.
 
-    python -m tests.today.page [--workers 2] [--only TEXT ...]
+    python -m tests.today.page [--workers 2] [--only TEXT ...] [--page]
 
 Each cell has a process of its own, with limits on memory and processor time. At the end one new process loads all
-exported learners. `--only` runs the cells again whose name holds one of the texts, such as "bf16 - LoRA".
+exported learners. Rows are kept as they come, and a run that was interrupted goes on; `--page` writes the page of those
+that are there. `--only` runs the cells again whose name holds one of the texts, such as "bf16 - LoRA".
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections import Counter
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 from tests.installed_stack import FASTAI_2
 from tests.models.result_rows import FAILED, PASSED, rows_of
@@ -27,8 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "evidence" / "today.md"
 RESULTS = Path(__file__).parent / "results.json"
 WORK = ROOT / "build" / "today"
+UNFINISHED = WORK / "rows.jsonl"
+PRELOAD = "tests.today.preload"
 VERSIONS = ("torch", "fastai", "transformers", "peft")
-LIMIT = 60  # minutes on two cores
 
 CHECKS = ("compare", "learned", "weights", "predict", "export", "batch mates", "pipeline")
 
@@ -39,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", nargs="+", metavar="TEXT", default=[])
+    parser.add_argument("--page", action="store_true", help="run nothing; write the page of an interrupted run")
     arguments = parser.parse_args()
     if not FASTAI_2:
         return _refused("today's checkpoints need fastai 2 and transformers; write make today STACK=v2")
@@ -46,17 +49,19 @@ def main() -> int:
     chosen = [name for name in names if not arguments.only or any(text in name for text in arguments.only)]
     if not chosen:
         return _refused(f"no cell's name holds {' or '.join(arguments.only)}; one is {names[0]!r}")
-    started = time.perf_counter()
-    rows = run(chosen, arguments.workers)
-    minutes = (time.perf_counter() - started) / 60
+    if arguments.page:
+        chosen = [name for name in names if name in _kept()]
+    rows, minutes = run(chosen, arguments.workers, whole=not arguments.only)
     stored = _stored()
-    if not arguments.only or stored:
-        everything = {**stored.get("rows", {}), **rows}
-        _write([everything[name] for name in names if name in everything], stored.get("minutes", 0), minutes, chosen)
+    if not arguments.only:
+        _write(rows, minutes)
+    elif stored:
+        together = {**stored["rows"], **rows}
+        _write({name: together[name] for name in names if name in together}, stored["minutes"])
     for row in rows.values():
         for check, why in row["failures"].items():
             print(f"{FAILED} {row['name']} | {check} | {why}")
-    print(f"{dict(Counter(row['outcome'] for row in rows.values()))} in {minutes:.1f} minutes")
+    print(f"{dict(Counter(row['outcome'] for row in rows.values()))} in {minutes} minutes")
     return int(any(row["outcome"] == FAILED for row in rows.values()))
 
 
@@ -68,19 +73,42 @@ def _refused(why: str) -> int:
 # -- running -----------------------------------------------------------------------------------------------------------
 
 
-def run(names: Sequence[str], workers: int) -> Dict[str, Row]:
-    """Run cells, and then load what they exported in one new process; rows in the order of `names`."""
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
-    rows: Dict[str, Row] = {}
-    for row in rows_of(list(names), workers, partial(_in_folder, WORK), "tests.today.preload"):
-        rows[row["name"]] = _completed(row)
+def run(names: Sequence[str], workers: int, whole: bool) -> Tuple[Dict[str, Row], float]:
+    """Run cells, and then load what they exported in one new process.
+
+    A whole run goes on where one was interrupted. Returns the rows in the order of `names`, and the minutes of all of
+    them together.
+    """
+    kept = _kept() if whole else {}
+    if not kept:
+        shutil.rmtree(WORK, ignore_errors=True)
+        WORK.mkdir(parents=True)
+    rows = {name: kept[name] for name in names if name in kept}
+    started = time.perf_counter()
+    for row in rows_of([name for name in names if name not in rows], workers, partial(_in_folder, WORK), PRELOAD):
+        minutes = (time.perf_counter() - started) / 60
+        rows[row["name"]] = {**_completed(row), "minutes": minutes}
+        _keep(rows[row["name"]])
+        started = time.perf_counter()
         said = f"{len(rows)} of {len(names)}  {row['name']}: {row['outcome']}"
         print(f"\r{said:110}", end="", file=sys.stderr, flush=True)
     print("\nexported learners in a new process", file=sys.stderr, flush=True)
     _note_exports(rows)
-    shutil.rmtree(WORK, ignore_errors=True)
-    return {name: rows[name] for name in names}
+    total = round(sum(row.pop("minutes") for row in rows.values()) + (time.perf_counter() - started) / 60, 1)
+    if len(rows) == len(chosen_cells()):
+        shutil.rmtree(WORK, ignore_errors=True)
+    return {name: rows[name] for name in names}, total
+
+
+def _keep(row: Row) -> None:
+    with UNFINISHED.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"versions": _versions(), "row": row}) + "\n")
+
+
+def _kept() -> Dict[str, Row]:
+    """Return the rows of a run that was interrupted, of these very versions."""
+    lines = UNFINISHED.read_text(encoding="utf-8").splitlines() if UNFINISHED.exists() else []
+    return {kept["row"]["name"]: kept["row"] for kept in map(json.loads, lines) if kept["versions"] == _versions()}
 
 
 def _in_folder(folder: Path, name: str) -> Row:
@@ -128,10 +156,9 @@ def _versions() -> Dict[str, str]:
     return found
 
 
-def _write(rows: List[Row], before: float, minutes: float, chosen: Sequence[str]) -> None:
-    """Store the rows and write the page; a run of few cells leaves the minutes of the whole."""
-    minutes = round(minutes, 1) if len(chosen) == len(rows) else before
-    stored = {"versions": _versions(), "minutes": minutes, "rows": {row["name"]: row for row in rows}}
+def _write(rows: Dict[str, Row], minutes: float) -> None:
+    """Store the rows and write the page."""
+    stored = {"versions": _versions(), "minutes": minutes, "rows": rows}
     RESULTS.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(stored), encoding="utf-8")
 
@@ -157,6 +184,7 @@ def page(stored: Dict[str, Any]) -> str:
         "",
         *EXPLAINED,
         "",
+        *_missing(rows),
         *_counts(rows),
         *_failed(rows),
         *_table(rows),
@@ -180,6 +208,13 @@ EXPLAINED = [
     "",
     "*batch mates* and *pipeline* are computed in float32 on both sides.",
 ]
+
+
+def _missing(rows: Sequence[Row]) -> List[str]:
+    missing = len(chosen_cells()) - len(rows)
+    return (
+        [f"**{missing} cells have not been run yet**: this is the page of an interrupted run.", ""] if missing else []
+    )
 
 
 def _counts(rows: Sequence[Row]) -> List[str]:

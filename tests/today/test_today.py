@@ -171,6 +171,7 @@ def test_the_page_shows_what_failed():
         str(FROZEN): {"name": str(FROZEN), "outcome": "FAILED", "checks": {}, "failures": {"learned": "a | b"}},
     }
     text = page.page({"versions": {"python": "3", "torch": "2"}, "minutes": 1.0, "rows": rows})
+    assert f"**{len(cells.chosen_cells()) - 2} cells have not been run yet**" in text
     assert "| float32 | frozen body | 1 | 0 | 1 |" in text and "| all | | 2 | 1 | 1 |" in text
     assert f"- {FROZEN}: *learned*: a \\| b" in text and f"| {ENCODER} | – | 0.01 |" in text
 
@@ -178,6 +179,24 @@ def test_the_page_shows_what_failed():
 def test_the_stored_page_is_that_of_the_stored_rows():
     if page.RESULTS.exists():
         assert page.PAGE.read_text(encoding="utf-8") == page.page(json.loads(page.RESULTS.read_text(encoding="utf-8")))
+
+
+def test_a_run_that_was_interrupted_goes_on(monkeypatch, tmp_path):
+    asked = []
+
+    def rows_of(names, *args):
+        asked.append(names)
+        for name in names[:2]:
+            yield {"name": name, "outcome": "passed", "why": "", "checks": {}, "failures": {}, "seconds": 1.0}
+
+    monkeypatch.setattr(page, "WORK", tmp_path / "work")
+    monkeypatch.setattr(page, "UNFINISHED", tmp_path / "work" / "rows.jsonl")
+    monkeypatch.setattr(page, "rows_of", rows_of)
+    names = [str(cell) for cell in cells.chosen_cells()[:4]]
+    with pytest.raises(KeyError):  # two of four, as if the rest had been interrupted
+        page.run(names, 1, whole=True)
+    assert list(page.run(names, 1, whole=True)[0]) == names
+    assert asked == [names, names[2:]]
 
 
 @pytest.mark.parametrize("task", cells.AXES["task"])
