@@ -13,12 +13,11 @@ from tests.today.cells import cell_of
 
 ENCODER = cell_of("float32 - full - encoder - classes - fastai's loss")
 FROZEN = cell_of("float32 - frozen body - encoder - classes - fastai's loss")
-# Every precision, way of training, task and kind of loss, and each side of padding.
+# Every precision, way of training and kind of loss, and each side of padding.
 SAMPLE = (
-    "bf16 - full - encoder - labels - weighted loss",
     "float32 - LoRA - decoder padded left - classes - torch's loss",
-    "fp16 - frozen body - decoder padded right - tokens - fastai's loss",
-    "bf16 - frozen body - encoder-decoder - number - weighted loss",
+    "bf16 - full - encoder-decoder - number - weighted loss",
+    "fp16 - frozen body - encoder - classes - fastai's loss",
 )
 
 
@@ -26,8 +25,8 @@ SAMPLE = (
 def _shorter():
     """Shorten what the page takes its time for; the signal is strong enough."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints, "PRETRAINING_EPOCHS", 1)
-        patch.setattr(learners, "EPOCHS", {"full": 2, "LoRA": 2, "frozen body": 2})
+        patch.setattr(checkpoints, "PRETRAINING_EPOCHS", 3)
+        patch.setattr(learners, "EPOCHS", {"full": 3, "LoRA": 3, "frozen body": 3})
         yield
 
 
