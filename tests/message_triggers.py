@@ -23,7 +23,9 @@ from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.collate import TextCollator
 from fastai_hf_callback.data.batches.padding import NO_PADDING, Padding
 from fastai_hf_callback.data.batches.qa_encoding import QACollator
+from fastai_hf_callback.data.batches.trial_batches import TrialBatches
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.marked_texts import warn_of_marked_texts
 from fastai_hf_callback.data.tables.examples import read_examples
 from fastai_hf_callback.data.tables.table import CsvFile
 from fastai_hf_callback.demo import comments
@@ -138,7 +140,36 @@ said(
     lambda: classes_of(["good", "bad"], ["bad", "good"]),
     lambda: classes_of(["ham", "spam"], ["bad", "good"]),
     lambda: TextCollator(TextEncoder(without_padding(slow_tokenizer(".")))),
+    lambda: HFModel(make_bert(), tried(alone=[[5, 6, 7]], padded=[[0, 0, 5, 6, 7]], side="left")),
+    lambda: HFModel(CountsRows(), tried(plain=[[5, 6]], marked=[[5, 6], [7, 8]])),
+    lambda: data_with_a_mark(),
 )
+
+
+def tried(side="right", **batches):
+    """Make what a model is tried on before it is trained: batches of these rows."""
+    made = {}
+    for name, rows in batches.items():
+        ids = torch.tensor(rows)
+        made[name] = (ids, ids.ne(0).long())
+    trial = TrialBatches(**made, where="row(s) train.iloc[[7]] hold '[SEP]'")
+    return BatchSpec(["input_ids", "attention_mask"], Padding(0, 0, side), 5, 10, 2, trial=trial)
+
+
+class CountsRows(nn.Module):
+    """A model that stops at some batches, as those that count end marks do."""
+
+    def forward(self, input_ids, attention_mask):
+        if len(input_ids) > 1:
+            raise ValueError("All examples must have the same number of <eos> tokens.")
+        return (input_ids.float(),)
+
+
+def data_with_a_mark():
+    """Tell of a text that holds a special token's string."""
+    read = examples(frame(text=["the fox [SEP] an owl", *"vwxyz"]))
+    collator = TextCollator(TextEncoder(slow_tokenizer(".")))
+    warn_of_marked_texts(collator, [("train", read.train, collator.encode_texts(read.train.texts))])
 
 
 def without_padding(tokenizer):

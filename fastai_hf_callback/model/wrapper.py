@@ -19,6 +19,7 @@ from fastai_hf_callback.errors import InputError
 from .capture_hooks import drop_left_out_hooks, leave_hooks_out_of_pickles
 from .class_names import name_outputs
 from .forward_signature import ForwardSignature, find_pretrained, main_input_name, read_forward_signature, unwrap_model
+from .input_trials import try_trial_batches
 from .output import describe
 from .padding_id import find_text_config, set_pad_token_id
 
@@ -107,6 +108,8 @@ class HFModel(nn.Module):
         self._warned_no_mask = False
         self._read_forward_again()  # now rather than inside torch.compile, which could not follow it
         self.forward_kwargs = self._check_forward_kwargs(forward_kwargs)
+        if isinstance(inputs, BatchSpec):
+            try_trial_batches(self._call_eagerly, unwrap_model(self.model), inputs.trial, inputs)
 
     def forward(self, *batch: Any, **named: Any) -> Any:
         """Call the model by name.
@@ -122,14 +125,20 @@ class HFModel(nn.Module):
         -------
         The model's own output, unchanged.
         """
+        return self.model(**self._complete_inputs(batch, named))
+
+    def _call_eagerly(self, *batch: Any) -> Any:
+        """Call the model without what is around it, as ``torch.compile``."""
+        return unwrap_model(self.model)(**self._complete_inputs(batch, {}))
+
+    def _complete_inputs(self, batch: Tuple[Any, ...], named: Dict[str, Any]) -> Dict[str, Any]:
         forward = self._read_forward()
         inputs = self._name_inputs(batch, named, forward)
         if self.forward_kwargs:
             inputs = {**self.forward_kwargs, **inputs}
         if not forward.known.issuperset(inputs) or not all(name in inputs for name in forward.signature.required):
             forward = self._check_against_forward(inputs)
-        inputs = self._add_position_ids(self._add_attention_mask(inputs, forward), forward)
-        return self.model(**inputs)
+        return self._add_position_ids(self._add_attention_mask(inputs, forward), forward)
 
     @property
     def config(self) -> Any:

@@ -155,6 +155,38 @@ def test_a_hugging_face_dataset_makes_the_same_batches_as_its_frame(tokenizer):
             assert all(map(torch.equal, mine, frames)) and torch.equal(targets, others)
 
 
+# -- texts that hold a special token's string --------------------------------------------------------
+
+
+def data_with(texts, tokenizer, task="single_label_classification", **changed):
+    """Data whose first texts of train are these; and what was said of them."""
+    train, settings = TRAIN.copy(), dict(bs=8, progress=False, device=torch.device("cpu"), **TASKS[task])
+    for at, text in enumerate(texts):
+        train.at[3 * at, settings["text"]] = text
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = text_data(train, VALID, tokenizer, **{**settings, **changed})
+    return data, [str(one.message) for one in caught if "its own mark" in str(one.message)]
+
+
+def test_texts_that_hold_a_special_token_s_string_are_told_of_with_their_rows(tokenizer):
+    data, said = data_with(["the fox [SEP] an owl", "a fern", "[CLS] the oak [SEP] . [MASK]"], tokenizer)
+    assert said == [
+        "2 of 60 texts hold '[SEP]', '[CLS]', '[MASK]' in train, row(s) train.iloc[[0, 6]]: the tokenizer reads that "
+        "as its own mark, not as words; to take it out, write train['text'].str.replace('[SEP]', ' ', regex=False)"
+    ]
+    assert data.inputs.trial.where == "row(s) train.iloc[[0, 6]] hold '[SEP]', '[CLS]', '[MASK]'"
+    HFModel((tiny_model if FASTAI_1 else tiny_transformers_model)("bert", data.c), inputs=data.inputs)  # it counts none
+
+
+@pytest.mark.parametrize("task", ("pairs", "token-classification", "single_label_classification"))
+def test_what_the_tokenizer_adds_itself_and_unknown_words_are_no_such_string(tokenizer, task):
+    text = "an unknownword and sep" if task != "token-classification" else TRAIN.words[0][:-1] + ["unknownword"]
+    assert data_with([text], tokenizer, task)[1] == []
+    marked = "sees [SEP] ." if task != "token-classification" else TRAIN.words[0][:-1] + ["[SEP]"]
+    assert "1 of 60 text holds '[SEP]' in train" in data_with([marked], tokenizer, task)[1][0]
+
+
 # -- what does not fit -------------------------------------------------------------------------------
 
 

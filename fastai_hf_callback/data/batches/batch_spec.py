@@ -7,6 +7,7 @@ from torch import nn
 from fastai_hf_callback.errors import InputError
 
 from .padding import NO_PADDING, Padding
+from .trial_batches import NO_TRIAL, TrialBatches
 
 __all__ = ["BatchSpec", "PreTrainedModel", "find_first_position"]
 
@@ -37,6 +38,8 @@ class BatchSpec(Tuple[str, ...]):
         As ``text_data`` has it; empty where it is not known.
     classes : sequence of str
         The names of these numbers.
+    trial : TrialBatches
+        What a model is tried on before it is trained.
     """
 
     padding: Padding
@@ -45,6 +48,7 @@ class BatchSpec(Tuple[str, ...]):
     num_labels: int
     task: str
     classes: Tuple[str, ...]
+    trial: TrialBatches
 
     def __new__(
         cls,
@@ -55,10 +59,11 @@ class BatchSpec(Tuple[str, ...]):
         num_labels: int = 0,
         task: str = "",
         classes: Sequence[str] = (),
+        trial: TrialBatches = NO_TRIAL,
     ) -> "BatchSpec":
         self = super().__new__(cls, names)
         self.padding, self.longest, self.vocab_size, self.num_labels = padding, longest, vocab_size, num_labels
-        self.task, self.classes = task, tuple(classes)
+        self.task, self.classes, self.trial = task, tuple(classes), trial
         return self
 
     def __getnewargs__(self) -> Any:
@@ -70,6 +75,7 @@ class BatchSpec(Tuple[str, ...]):
             self.num_labels,
             self.task,
             self.classes,
+            self.trial,
         )
 
     def check(self, model: nn.Module) -> None:

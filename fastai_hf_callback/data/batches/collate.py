@@ -21,6 +21,7 @@ from fastai_hf_callback.errors import InvalidInputError
 
 from .padding import IGNORE_INDEX, Padding, build_attention_mask, pad_rows
 from .token_labels import align_labels_with_tokens
+from .trial_batches import MarkedRows
 
 __all__ = ["TextCollator", "to_object_array"]
 
@@ -66,6 +67,7 @@ class TextCollator:
             progress,
         )
         self.columns = tuple(columns)
+        self.marked_rows: Optional[MarkedRows] = None  # set where a text holds a special token's string
         self.pad_token_id = encoder.check_padding_token()
         self.names: Tuple[str, ...] = ()
         self.predicted: Optional[Tuple[EncodedText, int]] = (
@@ -234,10 +236,11 @@ class TextCollator:
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         # Exports of earlier releases have no padding id here; theirs was 0 where the tokenizer had none.
-        vars(self).update({"pad_token_id": state["encoder"].pad_token_id, **state})
+        vars(self).update({"pad_token_id": state["encoder"].pad_token_id, "marked_rows": None, **state})
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {**vars(self), "progress": None, "predicted": None}  # neither belongs in an exported file
+        # None of them belongs in an exported file.
+        return {**vars(self), "progress": None, "predicted": None, "marked_rows": None}
 
 
 def _is_csv(items: Any) -> bool:

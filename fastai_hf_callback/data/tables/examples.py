@@ -37,11 +37,18 @@ class Examples(NamedTuple):
         ``"token-classification"``: an int64 array each, one class per word; ``"question-answering"``: int64 ``(n, 2)``,
         the characters of the second text that answer the first, the end excluded, -1 without an answer. None for a test
         without labels.
+    split : Split or None
+        The rows as the caller gave them.
     """
 
     texts: List[Any]
     pairs: Optional[List[str]]
     targets: Any
+    split: Optional[Split] = None
+
+    def locate_rows(self, rows: Any) -> str:
+        """Format rows, by number, as the one who gave the data would write them."""
+        return format_names(list(rows)) if self.split is None else self.split.locate_rows(rows)
 
     @property
     def items(self) -> List[Any]:
@@ -152,7 +159,7 @@ def read_examples(
         for split, words, target in zip(splits, texts, targets):
             _check_label_counts(split, words, target, text, columns[0])
     targets = (targets + [None])[: len(splits)]
-    examples = [Examples(*each) for each in zip(texts, pairs, targets)]
+    examples = [Examples(*each) for each in zip(texts, pairs, targets, splits)]
     messages = [line for split, of_split in zip(splits, examples) for line in _describe_blanks(split, of_split)]
     messages += (
         class_messages

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.sampler import LengthBucketSampler
+from fastai_hf_callback.data.batches.trial_batches import build_trial_batches
 from fastai_hf_callback.errors import InvalidInputError
 
 from .distributed_loader import TextLoader
@@ -87,7 +88,14 @@ class TextBunch(DataBunch):
         longest = max([int(rows.max()) for rows in lengths if len(rows)], default=0)
         labels, vocab_size = self.train_ds.y, collator.encoder.vocab_size
         return BatchSpec(
-            collator.names, collator.padding, longest, vocab_size, self.c, find_task(labels) or "", labels.classes
+            collator.names,
+            collator.padding,
+            longest,
+            vocab_size,
+            self.c,
+            find_task(labels) or "",
+            labels.classes,
+            build_trial_batches(collator, self.train_ds.x.items),
         )
 
     @property

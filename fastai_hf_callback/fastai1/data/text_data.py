@@ -6,6 +6,7 @@ from fastai.data_block import EmptyLabelList, LabelList, LabelLists
 
 from fastai_hf_callback.data import text_data as core
 from fastai_hf_callback.data.batches.collate import to_object_array
+from fastai_hf_callback.data.marked_texts import warn_of_marked_texts
 from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits
 from fastai_hf_callback.errors import InvalidInputError
 
@@ -31,7 +32,12 @@ def build_text_loaders(
     examples: LabeledSplits, processor: TextProcessor, path: Any = ".", **settings: Any
 ) -> TextBunch:
     """Build the ``DataBunch`` of checked examples; texts that are encoded already are used as they are."""
-    return _build_label_lists(examples, processor, path).databunch(**{"num_workers": 0, "no_check": True, **settings})
+    lists = _build_label_lists(examples, processor, path)
+    found = [("train", examples.train, lists.train.x.items), ("valid", examples.valid, lists.valid.x.items)]
+    if examples.test is not None:
+        found.append(("test", examples.test, lists.test.x.items))
+    warn_of_marked_texts(processor, found)
+    return lists.databunch(**{"num_workers": 0, "no_check": True, **settings})
 
 
 def _build_label_lists(examples: LabeledSplits, processor: TextProcessor, path: Any) -> LabelLists:

@@ -7,6 +7,7 @@ from fastcore.foundation import L
 
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.collate import TextCollator
+from fastai_hf_callback.data.batches.trial_batches import build_trial_batches
 from fastai_hf_callback.data.encoding.encoder import EncodedText
 
 from .labels import TaskLabels
@@ -99,5 +100,12 @@ class TextDataset:
         """Return the names of a batch's tensors, and what a model must have room for."""
         collator, labels = self.collator, self.labels
         return BatchSpec(
-            collator.names, collator.padding, longest, collator.encoder.vocab_size, self.c, labels.task, labels.names
+            collator.names,
+            collator.padding,
+            longest,
+            collator.encoder.vocab_size,
+            self.c,
+            labels.task,
+            labels.names,
+            build_trial_batches(collator, self.rows),
         )

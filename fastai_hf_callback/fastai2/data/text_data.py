@@ -9,6 +9,7 @@ from fastai.torch_core import default_device
 from fastai_hf_callback.data import text_data as core
 from fastai_hf_callback.data.batches.collate import TextCollator
 from fastai_hf_callback.data.batches.qa_encoding import QACollator
+from fastai_hf_callback.data.marked_texts import warn_of_marked_texts
 from fastai_hf_callback.data.tables.examples import Examples, LabeledSplits
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
@@ -45,6 +46,8 @@ def build_text_loaders(
     labels = TaskLabels(examples.task, examples.names)
     splits = [split for split in (examples.train, examples.valid, examples.test) if split is not None]
     datasets = [_build_dataset(split, collator, labels) for split in splits]
+    named = zip(("train", "valid", "test"), splits, datasets)
+    warn_of_marked_texts(collator, [(name, split, dataset.rows) for name, split, dataset in named])
     device = default_device() if device is None else device
     with preserve_rng_state():  # fastai seeds each loader from python's generator
         loaders = [

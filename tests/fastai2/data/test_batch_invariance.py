@@ -18,7 +18,7 @@ TRAIN = frame(12, 0)
 SAME = dict(rtol=0, atol=1e-5)
 
 
-def learner(name, folder, side=None):
+def learner(name, folder, side=None, pooler=None):
     """A tiny model of `name`, its texts padded as its kind wants it."""
     tokenizer = fast_tokenizer(folder)
     tokenizer.padding_side = side or ("left" if name == "xlnet" else "right")  # XLNet reads its last position
@@ -38,6 +38,8 @@ def learner(name, folder, side=None):
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3)  # at their first size the logits hardly depend on anything
+    if pooler is not None:
+        model.bert.pooler = pooler(model.bert.pooler)
     return without_progress_bar(Learner(dls, HFModel(model, inputs=dls.inputs), cbs=[HFCallback()]))
 
 
@@ -75,9 +77,8 @@ def test_order_and_batch_size_change_no_logit(learners, name, texts, seed, bs):
 
 def test_padded_in_front_positions_are_counted_from_the_text_on(tmp_path):
     """BERT, its texts padded in front: without positions of their own, rows depend on the longest of the batch."""
-    learn = learner("bert", tmp_path, side="left")
     # BERT's head reads position 0, which is padding here: a head that reads the last position stands in for GPT-2's.
-    learn.model.model.bert.pooler = ReadsLast(learn.model.model.bert.pooler)
+    learn = learner("bert", tmp_path, side="left", pooler=ReadsLast)
     texts = TRAIN.text.tolist()
     alone, together = logits(learn, texts, 1, in_batches), logits(learn, texts, 6, in_batches)
     assert torch.allclose(together, alone, **SAME)
