@@ -242,8 +242,8 @@ MUTANTS = (
     Mutant(
         "inputs by position",
         "model/wrapper.py",
-        "return self.model(**inputs)",
-        "return self.model(*inputs.values())",
+        "return self.model(**self._complete_inputs(batch, named))",
+        "return self.model(*self._complete_inputs(batch, named).values())",
         "tests/model/test_wrapper.py",
     ),
     Mutant(

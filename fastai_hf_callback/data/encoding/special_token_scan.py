@@ -34,7 +34,7 @@ def find_rows_with_special_tokens(
     dict of str to ndarray
         Each token that was found, and the numbers of its rows, int64. 200,000 rows of 30 tokens take 0.1 s.
     """
-    if not rows:
+    if not len(rows):  # fastai 1 keeps them in an array
         return {}
     ids = np.concatenate([row.input_ids for row in rows])
     ends = np.cumsum([len(row.input_ids) for row in rows])
