@@ -89,7 +89,8 @@ _REPORT = "look at it by hand: the examination has no answer for this learner"
 
 def record_failure(outcome: ProbeOutcome, error: BaseException, fixes: Optional[Container[str]]) -> None:
     """Record that an object of the learner's own raised."""
-    outcome.settle(FAILED, format_error(error), cause=classify_exception(error, fixes).cause)
+    reason = error.message if isinstance(error, FastaiHFError) else format_error(error)
+    outcome.settle(FAILED, reason, cause=classify_exception(error, fixes).cause)
 
 
 def was_raised_here(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Action, Finding
 from fastai_hf_callback.results.probes import FAILED
 
-from .failures import build_finding
+from .failures import REASONS, build_finding
 
 CAUSES = [
     "patch-left-active",
@@ -108,7 +108,10 @@ def check_failed_probes(evidence: Evidence) -> List[Finding]:
     if wiring is not None and (wiring.train_error or wiring.valid_error):
         return []  # what raises elsewhere follows from it
     failed = [probe for probe in evidence.probes.values() if probe.state == FAILED and probe.cause]
-    return [build_finding(probe.cause, f"{probe.reason} ({probe.name})") for probe in failed]
+    return [  # our own errors, which have no reason in the catalogue, end in what to write
+        build_finding(probe.cause, f"{probe.reason} ({probe.name})" if probe.cause in REASONS else probe.reason)
+        for probe in failed
+    ]
 
 
 def check_set_on_callback(evidence: Evidence) -> Optional[Finding]:

@@ -55,8 +55,8 @@ CASES = [
         wiring.check_failed_probes,
         "batch-not-split",
         "error",
-        ["a dict (training batches)"],
-        dict(probes=with_outcome("training batches", FAILED, "a dict", cause="batch-not-split")),
+        ["a dict was given"],
+        dict(probes=with_outcome("training batches", FAILED, "a dict was given", cause="batch-not-split")),
         [
             dict(probes=with_outcome("training batches", NOT_MADE, "odd")),
             dict(probes=with_outcome("outputs", FAILED, "odd")),
