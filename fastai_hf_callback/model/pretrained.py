@@ -186,6 +186,8 @@ def _load_transformers(library: Any, name: str) -> Pretrained:
             )
             mismatched = [entry[0] for entry in report["mismatched_keys"]]
             _check_weights_loaded(name, model, [*report["missing_keys"], *mismatched], mismatched)
+            # Trained on the table's classes and never saved: a folder's names in another order do no harm here.
+            model.config.id2label = {number: f"LABEL_{number}" for number in range(n_outputs)}
             return model.float() if model.dtype in HALF_DTYPES else model  # as HFCallback would, and need not say it
 
     return Pretrained(tokenizer, make_model, _count_positions(config))
