@@ -34,7 +34,9 @@ def is_known(finding):
 def foreign_words_of(finding, given=""):
     """Words of the other fastai in what is printed, but for those that a user's own code brings."""
     shown = resolve_fix(finding, FIXES)
-    text = " ".join([shown.message, shown.fix, *map(str, shown.evidence)])
+    # fastai 1's learner has an attribute of the name of this package's own splitter.
+    fix = shown.fix.replace("splitter=layer_groups", "")
+    text = " ".join([shown.message, fix, *map(str, shown.evidence)])
     return [word for word in find_foreign_words(text, FASTAI) if word not in given]
 
 

@@ -112,9 +112,9 @@ def check_freeze_without_groups(evidence: Evidence) -> Optional[Finding]:
         "freeze-without-groups",
         "note",
         f"The optimizer has one parameter group, whose {weights.frozen_in_vain} parameters are all trained: "
-        f"learn.freeze(), and with it the first phase of fine_tune, froze nothing. Groups come from the splitter.",
+        f"learn.freeze() froze nothing, since it freezes all groups but the last.",
         {"parameter groups": 1, "trained": weights.frozen_in_vain},
-        "Learner(..., splitter=layer_groups); then learn.freeze()",
+        action=Action("split-by-depth"),
     )
 
 

@@ -137,6 +137,7 @@ FIXES: Dict[str, Fix] = {
     "one-group": Fix(f"{_SPLIT}; learn.opt = None", _merge_parameter_groups),
     "one-group-and-optimizer": Fix(f"{_SPLIT}; learn.create_opt(3e-5, learn.wd)", _merge_parameter_groups),
     "split-with-everything": Fix(f"{_SPLIT}  # a split that holds every module", _merge_parameter_groups),
+    "split-by-depth": Fix("learn.split(layer_groups); learn.freeze()"),
     "add-to-optimizer": Fix(
         "learn.unfreeze()  # or learn.freeze_to(n): both make the optimizer again", _recreate_optimizer
     ),

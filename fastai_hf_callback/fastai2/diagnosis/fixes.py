@@ -114,6 +114,7 @@ FIXES: Dict[str, Fix] = {
     "one-group": Fix(_SPLIT, _merge_parameter_groups),
     "one-group-and-optimizer": Fix(_SPLIT, _merge_parameter_groups),
     "split-with-everything": Fix(f"{_SPLIT}  # a splitter whose groups hold every parameter", _merge_parameter_groups),
+    "split-by-depth": Fix("Learner(..., splitter=layer_groups); then learn.freeze()"),
     "add-to-optimizer": Fix("learn.create_opt()  # fit makes one only where there is none", _recreate_optimizer),
     "renew-optimizer": Fix("learn.create_opt()"),
     "plot-learning-rates": Fix("learn.recorder.plot_sched()"),
