@@ -241,17 +241,17 @@ MUTANTS = (
     ),
     Mutant(
         "misspelt names taken",
-        "model/forward_signature.py",
+        "model/inputs/forward_signature.py",
         "return self.takes_any or self.knows(name)",
         "return True",
-        "tests/model/test_forward_signature.py",
+        "tests/model/inputs/test_forward_signature.py",
     ),
     Mutant(
         "keywords not followed",
-        "model/forward_signature.py",
+        "model/inputs/forward_signature.py",
         "return callable(target) and self.read(target, places, given, depth + 1)",
         "return False",
-        "tests/model/test_forward_signature.py",
+        "tests/model/inputs/test_forward_signature.py",
     ),
     Mutant(
         "hooks pickled",

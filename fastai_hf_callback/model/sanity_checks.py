@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.errors import GradientError, InputError, OutputError
 
-from .forward_signature import unwrap_model
 from .gradient_flow import find_reached_leaves
+from .inputs.forward_signature import unwrap_model
 from .loss.broadcast import does_loss_broadcast
 from .output import describe, tensors_in
 from .weights.adapters import has_adapters

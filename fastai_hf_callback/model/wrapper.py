@@ -18,10 +18,16 @@ from fastai_hf_callback.errors import InputError
 
 from .capture_hooks import drop_left_out_hooks, leave_hooks_out_of_pickles
 from .class_names import name_outputs
-from .forward_signature import ForwardSignature, find_pretrained, main_input_name, read_forward_signature, unwrap_model
 from .input_trials import try_trial_batches
+from .inputs.forward_signature import (
+    ForwardSignature,
+    find_pretrained,
+    main_input_name,
+    read_forward_signature,
+    unwrap_model,
+)
+from .inputs.padding_id import find_text_config, set_pad_token_id
 from .output import describe
-from .padding_id import find_text_config, set_pad_token_id
 
 __all__ = ["HFModel"]
 

@@ -8,7 +8,7 @@ import torch
 from fastai_hf_callback import HFModel, InputError, unwrap
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.padding import Padding
-from fastai_hf_callback.model.padding_id import find_text_config
+from fastai_hf_callback.model.inputs.padding_id import find_text_config
 
 transformers = pytest.importorskip("transformers", minversion="5")
 SIZES = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, intermediate_size=16)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fastai_hf_callback.model.forward_signature import (
+from fastai_hf_callback.model.inputs.forward_signature import (
     ForwardSignature,
     find_pretrained,
     main_input_name,
