@@ -143,6 +143,7 @@ said(
     lambda: HFModel(make_bert(), tried(alone=[[5, 6, 7]], padded=[[0, 0, 5, 6, 7]], side="left")),
     lambda: HFModel(CountsRows(), tried(plain=[[5, 6]], marked=[[5, 6], [7, 8]])),
     lambda: data_with_a_mark(),
+    lambda: HFModel(make_bert(), BatchSpec(["input_ids"], NO_PADDING, 5, 10, 2, untyped_pairs="tokenizer.x = 1")),
 )
 
 

@@ -27,6 +27,7 @@ from .inputs.forward_signature import (
     unwrap_model,
 )
 from .inputs.padding_id import find_text_config, set_pad_token_id
+from .inputs.token_types import warn_of_untyped_pairs
 from .output import describe
 
 __all__ = ["HFModel"]
@@ -115,6 +116,8 @@ class HFModel(nn.Module):
         self._read_forward_again()  # now rather than inside torch.compile, which could not follow it
         self.forward_kwargs = self._check_forward_kwargs(forward_kwargs)
         if isinstance(inputs, BatchSpec):
+            if "token_type_ids" not in self.forward_kwargs:
+                warn_of_untyped_pairs(unwrap_model(self.model), self.config, self._read_forward().signature, inputs)
             try_trial_batches(self._call_eagerly, unwrap_model(self.model), inputs.trial, inputs)
 
     def forward(self, *batch: Any, **named: Any) -> Any:

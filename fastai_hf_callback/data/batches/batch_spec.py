@@ -40,6 +40,8 @@ class BatchSpec(Tuple[str, ...]):
         The names of these numbers.
     trial : TrialBatches
         What a model is tried on before it is trained.
+    untyped_pairs : str
+        Where pairs of texts have no token types: what to write before ``text_data`` to give them some.
     """
 
     padding: Padding
@@ -49,6 +51,7 @@ class BatchSpec(Tuple[str, ...]):
     task: str
     classes: Tuple[str, ...]
     trial: TrialBatches
+    untyped_pairs: str
 
     def __new__(
         cls,
@@ -60,10 +63,12 @@ class BatchSpec(Tuple[str, ...]):
         task: str = "",
         classes: Sequence[str] = (),
         trial: TrialBatches = NO_TRIAL,
+        untyped_pairs: str = "",
     ) -> "BatchSpec":
         self = super().__new__(cls, names)
         self.padding, self.longest, self.vocab_size, self.num_labels = padding, longest, vocab_size, num_labels
         self.task, self.classes, self.trial = task, tuple(classes), trial
+        self.untyped_pairs = untyped_pairs
         return self
 
     def __getnewargs__(self) -> Any:
@@ -76,6 +81,7 @@ class BatchSpec(Tuple[str, ...]):
             self.task,
             self.classes,
             self.trial,
+            self.untyped_pairs,
         )
 
     def check(self, model: nn.Module) -> None:

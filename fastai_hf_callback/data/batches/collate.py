@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.data.encoding.pair_types import suggest_token_types
 from fastai_hf_callback.data.encoding.tokenization import EncodedText
 from fastai_hf_callback.data.tables.columns import is_blank
 from fastai_hf_callback.data.tables.splits import format_names
@@ -83,6 +84,12 @@ class TextCollator:
         """Whether a model of these tasks gives something for each token, so that batches are to be of one width where
         predictions are put together."""
         return self.is_split_into_words
+
+    @property
+    def untyped_pairs(self) -> str:
+        """What gives pairs token types; empty for single texts, and for pairs that have them."""
+        is_untyped = self.paired and "token_type_ids" not in self.names
+        return suggest_token_types(self.encoder.tokenizer) if is_untyped else ""
 
     # -- texts -> rows -----------------------------------------------------------------------------
 

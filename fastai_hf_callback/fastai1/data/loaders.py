@@ -96,6 +96,7 @@ class TextBunch(DataBunch):
             find_task(labels) or "",
             labels.classes,
             build_trial_batches(collator, self.train_ds.x.items),
+            collator.untyped_pairs,
         )
 
     @property

@@ -108,4 +108,5 @@ class TextDataset:
             labels.task,
             labels.names,
             build_trial_batches(collator, self.rows),
+            collator.untyped_pairs,
         )
