@@ -140,7 +140,7 @@ said(
     lambda: classes_of(["good", "bad"], ["bad", "good"]),
     lambda: classes_of(["ham", "spam"], ["bad", "good"]),
     lambda: TextCollator(TextEncoder(without_padding(slow_tokenizer(".")))),
-    lambda: HFModel(make_bert(), tried(alone=[[5, 6, 7]], padded=[[0, 0, 5, 6, 7]], side="left")),
+    lambda: HFModel(ReadsFirstPlace(), tried(alone=[[5, 6, 7]], padded=[[0, 0, 5, 6, 7]], side="left")),
     lambda: HFModel(CountsRows(), tried(plain=[[5, 6]], marked=[[5, 6], [7, 8]])),
     lambda: data_with_a_mark(),
     lambda: HFModel(make_bert(), BatchSpec(["input_ids"], NO_PADDING, 5, 10, 2, untyped_pairs="tokenizer.x = 1")),
@@ -155,6 +155,13 @@ def tried(side="right", **batches):
         made[name] = (ids, ids.ne(0).long())
     trial = TrialBatches(**made, where="row(s) train.iloc[[7]] hold '[SEP]'")
     return BatchSpec(["input_ids", "attention_mask"], Padding(0, 0, side), 5, 10, 2, trial=trial)
+
+
+class ReadsFirstPlace(nn.Module):
+    """A model that reads the first position, as BERT's pooler does."""
+
+    def forward(self, input_ids, attention_mask):
+        return (input_ids[:, :1].float(),)
 
 
 class CountsRows(nn.Module):
@@ -572,6 +579,21 @@ said(
 
 # Room, how the message begins, and where it is tested or why it cannot occur unless a library is removed.
 UNTRIGGERED = [
+    ("data/marked_texts.py", "{}", "hands on what describe_marked_texts writes: tests/model/test_input_trials.py"),
+    ("diagnosis/examination.py", "loss_func returned", "becomes a finding: tests/diagnosis/test_verdict.py"),
+    ("fastai1/diagnosis/learner_adapter.py", "{}", "becomes a finding: tests/diagnosis/test_verdict.py"),
+    (
+        "fastai2/diagnosis/learner_adapter.py",
+        "One loader was given",
+        "becomes a finding: tests/diagnosis/test_verdict.py",
+    ),
+    ("fastai2/diagnosis/learner_adapter.py", "{}", "becomes a finding: tests/diagnosis/test_verdict.py"),
+    (
+        "fastai2/diagnosis/learner_adapter.py",
+        "the batches hold no targets",
+        "is no error: what a probe does not apply to",
+    ),
+    ("model/weights/precision.py", "{} HFCallback", "says what was widened: tests/model/weights/test_precision.py"),
     ("__init__.py", "No fastai is installed", "tests/test_architecture.py"),
     ("__init__.py", "{} is not there", "tests/test_contributing.py: a room that has been begun"),
     ("cli/main.py", "{}", "hands on what __init__.py says where no fastai is installed, or Python where a part is not"),

@@ -30,6 +30,10 @@ HANDED_ON = {
     ("fastai2/data/text_data.py", "text_data"),
     ("__init__.py", "__getattr__"),
     ("fastai2/diagnosis/learner_adapter.py", "run_batch"),
+    ("fastai2/diagnosis/learner_adapter.py", "_split_batch"),
+    ("fastai1/diagnosis/learner_adapter.py", "iterate_batches"),
+    ("data/marked_texts.py", "warn_of_marked_texts"),
+    ("model/weights/precision.py", "_warn_once"),
 }
 
 
