@@ -81,6 +81,8 @@ def test_a_difference_of_two_precisions_is_judged_by_its_own_error(benchmarks):
     }
     assert lines[0.0][1] and "| yes |" in lines[0.0][0]
     assert not lines[-0.02][1] and "| -0.0200 |" in lines[-0.02][0] and "| NO |" in lines[-0.02][0]
+    by_chance, within = compared(TASKS["sst2"], {"float32": [0.5] * 5, "bf16": [0.5] * 5})
+    assert not within and "learned too little" in by_chance
 
 
 def test_two_builds_take_turns_each_with_its_own_package(benchmarks, tmp_path, monkeypatch):
