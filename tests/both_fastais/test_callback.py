@@ -440,7 +440,7 @@ def test_a_learner_with_it_is_exported_and_loaded(tmp_path):
     learn.path = tmp_path
     learn.fit(1, 1e-2)
     state = {cb.__class__: cb.get_state() for cb in learn.callbacks}
-    assert state == {HFCallback: {"element": None, "check": True, "keep_output": True}}
+    assert state == {HFCallback: {"element": None, "check": True, "keep_output": True, "train_in_float32": True}}
     learn.save("saved")
     assert unwrap(learn.load("saved").pred_batch()).shape == (8, 3)
 
