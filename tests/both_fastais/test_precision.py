@@ -67,6 +67,7 @@ def test_kept_in_half_precision_most_weights_stand_still():
     assert moved["float32"] > 0.9 and moved["kept"] < 0.5, moved
 
 
+@needs_half
 def test_it_is_said_once_a_learner():
     learn = half_learner()
     learn.freeze()
@@ -221,6 +222,7 @@ def test_the_patched_arm_gets_the_same_precision(frozen, callbacks):
     assert comparison.identical and comparison.broken_arm_differs, str(comparison)
 
 
+@needs_half
 def test_a_weight_that_was_only_made_float32_has_not_moved():
     comparison = compare(lambda: half_learner(), lambda learn: learn.fit(1, 0.0), arms=("callback",), progress=False)
     trace = comparison.traces["callback"]
