@@ -17,7 +17,9 @@ from fastai_hf_callback.fastai1.compat.training_loop import (
     find_running_learner,
     find_running_loss_func,
     find_unread_predictions,
+    is_fitting,
 )
+from fastai_hf_callback.fastai1.data.class_names import name_classes
 from fastai_hf_callback.fastai1.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai1.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.loss.own_loss import describe_loss
@@ -97,6 +99,9 @@ class HFCallback(WeightCorrectionsCallback):
             raise FastaiHFError(
                 "The class HFCallback was given; expected an instance. Write callbacks=[HFCallback()].", "registration"
             )
+        learn = find_running_learner() if is_fitting() else None
+        if learn is not None:
+            name_classes(learn)  # first: after an error in this event nothing is put back
         super().on_train_begin(**kwargs)
         self._unchecked = True
         self._adapt_own_loss()

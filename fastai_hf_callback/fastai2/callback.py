@@ -7,7 +7,8 @@ from typing import Any, Dict, Optional, Tuple
 from fastai.learner import Learner
 
 from fastai_hf_callback.errors import FastaiHFError
-from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch
+from fastai_hf_callback.fastai2.compat.training_loop import find_active_patch, is_fitting
+from fastai_hf_callback.fastai2.data.class_names import name_classes
 from fastai_hf_callback.fastai2.data.own_loss import adapt_own_loss
 from fastai_hf_callback.fastai2.weight_corrections import WeightCorrectionsCallback
 from fastai_hf_callback.model.output import Element, unwrap
@@ -92,6 +93,8 @@ class HFCallback(WeightCorrectionsCallback):
         adapt_own_loss(self.learn)
 
     def before_fit(self) -> None:
+        if is_fitting(self.learn):
+            name_classes(self.learn)
         super().before_fit()
         self._output = None
         self._unchecked = True

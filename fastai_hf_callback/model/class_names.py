@@ -15,7 +15,9 @@ DEFAULT_NAME = re.compile(r"LABEL_\d+")  # what transformers writes where nobody
 PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
 
 
-def name_outputs(model: Any, classes: Sequence[str], task: Optional[str]) -> None:
+def name_outputs(
+    model: Any, classes: Sequence[str], task: Optional[str], write: str = "text_data(..., classes={})"
+) -> None:
     """Write the names of the classes, and which activation goes with them, to the model's config.
 
     Parameters
@@ -26,6 +28,8 @@ def name_outputs(model: Any, classes: Sequence[str], task: Optional[str]) -> Non
         In the order of their numbers. Mere numbers, ``"0"``, ``"1"``, .., leave the names of a checkpoint as they are.
     task : str or None
         As ``text_data`` has it; with ``"regression"`` the outputs keep their names. None: not known.
+    write : str
+        How a user gives the classes in another order, with braces in the place of that list.
 
     Raises
     ------
@@ -36,17 +40,17 @@ def name_outputs(model: Any, classes: Sequence[str], task: Optional[str]) -> Non
     if config is None or getattr(config, "num_labels", None) != len(classes) or task == "question-answering":
         return
     if task != "regression":
-        _set_names(config, type(model).__name__, [str(name) for name in classes], task)
+        _set_names(config, type(model).__name__, [str(name) for name in classes], task, write)
     if task in PROBLEM_TYPES:
         config.problem_type = task  # pipeline() takes sigmoid, softmax or neither by it
 
 
-def _set_names(config: Any, model: str, names: List[str], task: Optional[str]) -> None:
+def _set_names(config: Any, model: str, names: List[str], task: Optional[str], write: str) -> None:
     before = read_output_names(config)
     if before is not None and before != names:
         if names == [str(number) for number in range(len(names))]:
             return
-        _check_same_order(model, before, names, task)
+        _check_same_order(model, before, names, task, write)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: number for number, name in enumerate(names)}
 
@@ -66,7 +70,7 @@ def read_output_names(config: Any) -> Optional[List[str]]:
     return names
 
 
-def _check_same_order(model: str, before: List[str], names: List[str], task: Optional[str]) -> None:
+def _check_same_order(model: str, before: List[str], names: List[str], task: Optional[str], write: str) -> None:
     """Refuse the same names in another order, and tell of other names; spelling alone is no difference."""
     folded, wanted = ([name.strip().casefold() for name in each] for each in (before, names))
     if folded == wanted:
@@ -77,13 +81,13 @@ def _check_same_order(model: str, before: List[str], names: List[str], task: Opt
         raise InputError(
             f"{model} names its outputs {before}, and the data have these classes in another order, {names}: what an "
             f"output has learned would be read as another class. Give the data's {what} in the model's order, as in "
-            f"text_data(..., classes={order}); or, where its head is new, write model.config.id2label = "
+            f"{write.format(order)}; or, where its head is new, write model.config.id2label = "
             f"{dict(enumerate(names))} first.",
             "class-names-disagree",
         )
     warnings.warn(
         f"{model}'s config named its outputs {before}, and the classes of the data are {names}: the outputs are named "
         f"so from now on. If these are the same classes in other words, give them in the model's order: "
-        f"text_data(..., classes=[...]).",
+        f"{write.format('[...]')}.",
         stacklevel=5,
     )

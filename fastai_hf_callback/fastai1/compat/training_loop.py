@@ -25,6 +25,7 @@ __all__ = [
     "find_running_loss_func",
     "find_running_step",
     "find_unread_predictions",
+    "is_fitting",
     "raise_if_patched",
 ]
 
@@ -105,6 +106,11 @@ def find_unread_predictions() -> Optional[Dict[str, Any]]:
         if frame.f_code is Learner.get_preds.__code__:
             return frame.f_locals if frame.f_locals.get("activ") in (None, noop) else None
     return None
+
+
+def is_fitting() -> bool:
+    """Return, within ``on_train_begin``, whether ``fit`` calls it; ``validate`` and examinations do so, too."""
+    return any(frame.f_code is basic_train.fit.__code__ for frame in _frames_above())
 
 
 def _frames_above() -> Iterator[FrameType]:

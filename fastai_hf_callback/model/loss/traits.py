@@ -18,7 +18,7 @@ from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .broadcast import does_loss_broadcast
 
-__all__ = ["LossTraits", "move_loss", "probe_loss_traits"]
+__all__ = ["LossTraits", "find_class_task", "move_loss", "probe_loss_traits"]
 
 LossFunc = Callable[..., Any]
 
@@ -79,6 +79,31 @@ def probe_loss_traits(loss_func: LossFunc, task: str, n_outputs: int, device: to
             return LossTraits()
         # Not its link: on a GPU an output outside a loss's range is an assertion, after which nothing runs any more.
         return LossTraits(_find_layout(_copy_loss(loss_func, device), task, n_outputs, device) or "given")
+
+
+def find_class_task(loss_func: LossFunc, n_outputs: int, device: torch.device = CPU) -> Optional[str]:
+    """Return the task of a loss that is learned from classes or labels; None for numbers, and where it cannot be told.
+
+    Parameters
+    ----------
+    loss_func, device
+        As in ``probe_loss_traits``.
+    n_outputs : int
+        At least 2: with one, a class is a number.
+    """
+    if n_outputs < 2 or not callable(loss_func):
+        return None
+    with torch.no_grad(), preserve_rng_state(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loss = _copy_loss(loss_func, device)
+        outputs, targets = _make_batch("single_label_classification", n_outputs, device)
+        rows = ROWS - (n_outputs == ROWS)  # as many rows as outputs, and a loss of numbers would compare them
+        if loss is None:
+            return None
+        if _compute(loss, "given", outputs[:rows], targets[:rows]) is not None:
+            return "single_label_classification"
+        by_logits = device == CPU and _find_link(loss, "regression", n_outputs, "given") == "sigmoid"
+        return "multi_label_classification" if by_logits else None
 
 
 def move_loss(loss_func: LossFunc, device: torch.device) -> LossFunc:
