@@ -32,7 +32,8 @@ def find_rows_with_special_tokens(
     Returns
     -------
     dict of str to ndarray
-        Each token that was found, and the numbers of its rows, int64. 200,000 rows of 30 tokens take 0.1 s.
+        Each token that was found, and the numbers of its rows, int64. 200,000 rows of 17 tokens took 0.09 to
+        0.20 s, which was 1 to 2 % of ``text_data`` with a fast tokenizer (two busy cores).
     """
     if not len(rows):  # fastai 1 keeps them in an array
         return {}
