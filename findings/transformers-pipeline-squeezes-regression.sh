@@ -5,7 +5,8 @@
 # Expected: the number the model predicts, since the model itself takes one output for regression (its loss is the mean
 # squared error). Seen: the pipeline takes it for one label and gives its sigmoid, without a warning: 4.5 and 3.5 stars
 # become .989 and .971. config.function_to_apply = "none" is not looked at. One call of the model with labels, which
-# sets problem_type by the way, makes the same pipeline object give the numbers themselves.
+# sets problem_type by the way, makes the same pipeline object give the numbers themselves. (The rule stands in the
+# pipeline's docstring; it is not the one that the model goes by.)
 #
 #     bash findings/transformers-pipeline-squeezes-regression.sh     # exits 1 where the behaviour is another
 set -euo pipefail
