@@ -70,7 +70,6 @@ def test_one_output_is_no_class_for_any_loss():
         ([object()], ()),
         ([], ()),
     ),
-    ids=str,
 )
 def test_names_are_read_from_lists_of_any_kind(given, names):
     assert read_names(given) == names
