@@ -19,11 +19,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Dict, List, NamedTuple, Tuple
 
+import fastai.callback.schedule  # noqa: F401  fit_one_cycle is on Learner once this is imported
 import pandas as pd
 import peft
 import torch
 import transformers
-from fastai.callback.schedule import *  # noqa: F403  fit_one_cycle
 from fastai.learner import Learner
 from torch import Tensor
 

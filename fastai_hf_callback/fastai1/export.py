@@ -7,10 +7,9 @@ from typing import Any, Dict, Union
 from fastai.basic_train import Learner
 from fastai.torch_core import rank_distrib
 
-from fastai_hf_callback.errors import ExportError
 from fastai_hf_callback.model.capture_hooks import without_capture_hooks
 from fastai_hf_callback.utils.atomic_file import replace_file
-from fastai_hf_callback.utils.pickling import find_unpicklable
+from fastai_hf_callback.utils.pickling import raise_if_unpicklable
 
 __all__ = ["export_learner"]
 
@@ -52,19 +51,9 @@ def export_learner(learn: Learner, file: Union[str, Path] = "export.pkl") -> Pat
         try:
             learn.export(temporary.absolute())
         except Exception as error:
-            _raise_if_found(learn, error)
+            raise_if_unpicklable(_exported_parts(learn), error, pickle)
             raise
     return path
-
-
-def _raise_if_found(learn: Learner, error: Exception) -> None:
-    for path, value in _exported_parts(learn).items():
-        found = find_unpicklable(value, path, pickle)
-        if found is not None:
-            raise ExportError(
-                f"The learner cannot be exported: {found.describe()}, and {type(found.error).__name__} was raised "
-                f"({found.error}). Write {found.describe_fix()}."
-            ) from error
 
 
 def _exported_parts(learn: Learner) -> Dict[str, Any]:

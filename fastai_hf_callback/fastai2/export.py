@@ -7,11 +7,10 @@ from typing import Any, Dict, Union
 from fastai.learner import Learner
 from fastai.torch_core import rank_distrib
 
-from fastai_hf_callback.errors import ExportError
 from fastai_hf_callback.fastai2.compat.learner_state import preserve_learner
 from fastai_hf_callback.model.capture_hooks import without_capture_hooks
 from fastai_hf_callback.utils.atomic_file import replace_file
-from fastai_hf_callback.utils.pickling import find_unpicklable
+from fastai_hf_callback.utils.pickling import raise_if_unpicklable
 
 __all__ = ["export_learner"]
 
@@ -52,20 +51,9 @@ def export_learner(learn: Learner, file: Union[str, Path] = "export.pkl") -> Pat
         try:
             learn.export(temporary.absolute())
         except Exception as error:  # the learner is now what could not be pickled: without rows and optimizer
-            _raise_if_found(learn, error)
+            raise_if_unpicklable(_exported_parts(learn), error, _find_pickle_module(learn), skip=[learn])
             raise
     return path
-
-
-def _raise_if_found(learn: Learner, error: Exception) -> None:
-    pickle_module = _find_pickle_module(learn)
-    for path, value in _exported_parts(learn).items():
-        found = find_unpicklable(value, path, pickle_module, skip=[learn])
-        if found is not None:
-            raise ExportError(
-                f"The learner cannot be exported: {found.describe()}, and {type(found.error).__name__} was raised "
-                f"({found.error}). Write {found.describe_fix()}."
-            ) from error
 
 
 def _exported_parts(learn: Learner) -> Dict[str, Any]:

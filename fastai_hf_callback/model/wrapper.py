@@ -7,8 +7,6 @@ between versions. So everything here goes by name.
 
 import warnings
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from numbers import Integral
 from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 from torch import Tensor, nn
@@ -26,7 +24,7 @@ from .inputs.forward_signature import (
     read_forward_signature,
     unwrap_model,
 )
-from .inputs.padding_id import find_text_config, set_pad_token_id
+from .inputs.padding_id import check_pad_token_id, read_pad_token_id, set_pad_token_id
 from .inputs.token_types import warn_of_untyped_pairs
 from .output import describe
 
@@ -103,7 +101,7 @@ class HFModel(nn.Module):
     ):
         super().__init__()
         self.input_names = _check_input_names(inputs)  # fastai 2 warns of a `learn.inputs`, which it finds on the model
-        self.pad_token_id = _check_pad_token_id(pad_token_id)
+        self.pad_token_id = check_pad_token_id(pad_token_id)
         self.model = _check_model(model)
         self.first_position: Optional[int] = None  # set if positions must be counted after the padding in front
         if isinstance(inputs, BatchSpec):
@@ -280,7 +278,7 @@ class HFModel(nn.Module):
     def _unknown_names(self, unknown: List[str], forward: _Forward, write: str = "inputs=(...)") -> InputError:
         return InputError(
             f"{unknown} was given, and {self._class_name()}.forward does not take it."
-            f"{_describe_nearest(unknown, forward.signature)} {self._describe_forward(forward)} "
+            f"{forward.signature.describe_nearest(unknown)} {self._describe_forward(forward)} "
             f"Write {write} with these names.",
             "inputs-unknown",
         )
@@ -321,7 +319,7 @@ class HFModel(nn.Module):
         ids = named.get("input_ids")
         if given or ids is None or not forward.signature.knows("attention_mask"):
             return named
-        pad_token_id = self.pad_token_id if self.pad_token_id is not None else _read_pad_token_id(self.config)
+        pad_token_id = self.pad_token_id if self.pad_token_id is not None else read_pad_token_id(self.config)
         if pad_token_id is None:
             self._warn_no_mask()
             return named
@@ -387,25 +385,6 @@ def _check_input_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, .
     return names
 
 
-def _check_pad_token_id(pad_token_id: Any) -> Optional[int]:
-    if pad_token_id is None:
-        return None
-    if isinstance(pad_token_id, Integral) and not isinstance(pad_token_id, bool):
-        return int(pad_token_id)
-    raise InputError(
-        f"pad_token_id={pad_token_id!r} was given; expected an int, for example pad_token_id=tokenizer.pad_token_id.",
-        "bad-pad-id",
-    )
-
-
-def _describe_nearest(unknown: Sequence[str], signature: ForwardSignature) -> str:
-    """Format a question about the names that look most like the unknown ones."""
-    known = [*signature.named, *sorted(signature.documented.difference(signature.named))]
-    near = [get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if name in k][:1] for name in unknown]
-    names = [repr(found[0]) for found in near if found]
-    return f" Did you mean {' and '.join(dict.fromkeys(names))}?" if names else ""
-
-
 def _no_save_pretrained(model: nn.Module) -> InputError:
     """Say how a module of one's own is kept, and where the model inside it is."""
     name = type(model).__name__
@@ -417,12 +396,3 @@ def _no_save_pretrained(model: nn.Module) -> InputError:
         f"load_state_dict{body}.",
         "no-save-pretrained",
     )
-
-
-def _read_pad_token_id(config: Any) -> Optional[int]:
-    config = find_text_config(config)
-    pad = getattr(config, "pad_token_id", None)
-    pad = getattr(config, "pad_index", None) if pad is None else pad
-    ends = getattr(config, "eos_token_id", None)
-    ends = ends if isinstance(ends, (list, tuple)) else [ends]
-    return None if pad is None or pad in ends else int(pad)

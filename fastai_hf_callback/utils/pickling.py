@@ -1,13 +1,15 @@
-"""What of an object cannot be pickled, and what to write. Imports torch."""
+"""What of an object cannot be pickled, and what to write. Imports torch and ``errors``."""
 
 import functools
 import io
 from types import FunctionType, MethodType
-from typing import Any, Collection, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from torch import Tensor, nn
 
-__all__ = ["Unpicklable", "find_unpicklable"]
+from fastai_hf_callback.errors import ExportError
+
+__all__ = ["Unpicklable", "find_unpicklable", "raise_if_unpicklable"]
 
 _DEEPEST = 40
 
@@ -80,6 +82,25 @@ def find_unpicklable(value: Any, path: str, pickle_module: Any, skip: Collection
         inner = ((p, v) for p, v in _parts_of(value, path) if id(v) not in above and _try(v, pickle_module, above))
         path, value = next(inner, (path, None))
     return found
+
+
+def raise_if_unpicklable(
+    parts: Mapping[str, Any], error: Exception, pickle_module: Any, skip: Collection[Any] = ()
+) -> None:
+    """Explain an export's `error` by the first of a learner's `parts` (by where they are) that cannot be pickled.
+
+    Raises
+    ------
+    ExportError
+        From `error`; nothing is raised where all of them can be pickled.
+    """
+    for path, value in parts.items():
+        found = find_unpicklable(value, path, pickle_module, skip)
+        if found is not None:
+            raise ExportError(
+                f"The learner cannot be exported: {found.describe()}, and {type(found.error).__name__} was raised "
+                f"({found.error}). Write {found.describe_fix()}."
+            ) from error
 
 
 def _try(value: Any, pickle_module: Any, above: Collection[int]) -> Optional[Exception]:

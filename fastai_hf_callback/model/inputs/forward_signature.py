@@ -7,8 +7,9 @@ nowhere without a word. So the names are followed to those who name them. Import
 import functools
 import inspect
 import sys
+from difflib import get_close_matches
 from types import FunctionType, MethodType
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple, cast
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Tuple, cast
 
 from torch import nn
 
@@ -47,6 +48,13 @@ class ForwardSignature(NamedTuple):
     def knows(self, name: str) -> bool:
         """Return whether somebody takes this very name."""
         return name in self.named or name in self.documented
+
+    def describe_nearest(self, unknown: Iterable[str]) -> str:
+        """Format a question about the names that look most like the unknown ones."""
+        known = [*self.named, *sorted(self.documented.difference(self.named))]
+        near = [get_close_matches(name, known, n=1, cutoff=0.5) or [k for k in known if name in k] for name in unknown]
+        names = [repr(found[0]) for found in near if found]
+        return f" Did you mean {' and '.join(dict.fromkeys(names))}?" if names else ""
 
 
 def read_forward_signature(model: nn.Module) -> ForwardSignature:

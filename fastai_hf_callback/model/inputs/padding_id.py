@@ -5,14 +5,15 @@ the batches' they read a padded position, or stop before a word that has that id
 """
 
 import warnings
-from typing import Any
+from numbers import Integral
+from typing import Any, Optional
 
 from torch import nn
 
 from fastai_hf_callback.data.batches.batch_spec import find_first_position
 from fastai_hf_callback.errors import InputError
 
-__all__ = ["find_text_config", "set_pad_token_id"]
+__all__ = ["check_pad_token_id", "find_text_config", "read_pad_token_id", "set_pad_token_id"]
 
 
 def find_text_config(config: Any) -> Any:
@@ -75,3 +76,25 @@ def set_pad_token_id(model: nn.Module, pad_token_id: int) -> None:
         f"model.config.pad_token_id = {pad_token_id} before HFModel.",
         stacklevel=4,
     )
+
+
+def check_pad_token_id(pad_token_id: Any) -> Optional[int]:
+    """Return the given padding id as an int, or None; raise ``InputError`` for anything else."""
+    if pad_token_id is None:
+        return None
+    if isinstance(pad_token_id, Integral) and not isinstance(pad_token_id, bool):
+        return int(pad_token_id)
+    raise InputError(
+        f"pad_token_id={pad_token_id!r} was given; expected an int, for example pad_token_id=tokenizer.pad_token_id.",
+        "bad-pad-id",
+    )
+
+
+def read_pad_token_id(config: Any) -> Optional[int]:
+    """Return the config's padding id; None where it has none, or the same as its end of text, which a text may hold."""
+    config = find_text_config(config)
+    pad = getattr(config, "pad_token_id", None)
+    pad = getattr(config, "pad_index", None) if pad is None else pad
+    ends = getattr(config, "eos_token_id", None)
+    ends = ends if isinstance(ends, (list, tuple)) else [ends]
+    return None if pad is None or pad in ends else int(pad)
