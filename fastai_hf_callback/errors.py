@@ -52,6 +52,12 @@ class InputError(FastaiHFError, TypeError):
     cause = "input-names"
 
 
+class MissingAttributeError(InputError, AttributeError):
+    """What an ``HFModel`` was asked for is the inner model's; an ``AttributeError`` too, which ``hasattr`` reads."""
+
+    cause = "attribute-of-inner-model"
+
+
 class GradientError(FastaiHFError, RuntimeError):
     """Training would go on and move nothing, or the wrong thing."""
 

@@ -50,7 +50,9 @@ def check_no_mixup_of_ids(batch: Any, remedy: str) -> None:
 
 
 def check_adapter_inside(model: nn.Module) -> None:
-    """Refuse a wrapper with an adapter around an ``HFModel`` whose batches it would name otherwise.
+    """Warn about an adapter around an ``HFModel``, and refuse one that would name its batches otherwise.
+
+    Adapters' libraries look up weights by their modules' names, and an ``HFModel`` has the names of the bare model.
 
     Raises
     ------
@@ -58,19 +60,23 @@ def check_adapter_inside(model: nn.Module) -> None:
         When the wrapper's ``forward`` takes its inputs in another order than the ``HFModel`` was given.
     """
     inner = next((m for m in model.modules() if isinstance(m, HFModel)), None)
-    if inner is None or inner is model or inner.input_names is None or not has_adapters(model):
-        return
     outer = unwrap_model(model)
-    if outer is inner:
+    if inner is None or outer is inner or inner is model or not has_adapters(model):
         return
+    right_order = f"HFModel(get_peft_model(model, config), inputs={inner.input_names})"
     takes = [p.name for p in inspect.signature(outer.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    if takes and tuple(takes[: len(inner.input_names)]) != inner.input_names:
+    named = () if inner.input_names is None else inner.input_names
+    if takes and tuple(takes[: len(named)]) != named:
         raise InputError(
             f"{type(outer).__name__} around an HFModel was given, and calls the batch's tensors "
-            f"{takes[: len(inner.input_names)]}, not {list(inner.input_names)}; expected HFModel around it. Write "
-            f"HFModel(get_peft_model(model, config), inputs={inner.input_names}).",
+            f"{takes[: len(named)]}, not {list(named)}; expected HFModel around it. Write {right_order}.",
             "adapter-outside",
         )
+    warnings.warn(
+        f"{type(outer).__name__} around an HFModel trains, but its save_pretrained finds none of the adapter's weights "
+        f"to write. Write {right_order}.",
+        stacklevel=2,
+    )
 
 
 def check_first_output(

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, S
 from torch import Tensor, nn
 
 from fastai_hf_callback.data.batches.batch_spec import BatchSpec, PreTrainedModel, find_first_position
-from fastai_hf_callback.errors import InputError
+from fastai_hf_callback.errors import InputError, MissingAttributeError
 
 from .capture_hooks import drop_left_out_hooks, leave_hooks_out_of_pickles
 from .class_names import name_outputs
@@ -133,6 +133,15 @@ class HFModel(nn.Module):
         The model's own output, unchanged.
         """
         return self.model(**self._complete_inputs(batch, named))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            model = vars(self).get("_modules", {}).get("model")
+            if name.startswith("_") or not hasattr(model, name):
+                raise
+        raise _attribute_is_inside(name, model)
 
     def _call_eagerly(self, *batch: Any) -> Any:
         """Call the model without what is around it, as ``torch.compile``."""
@@ -383,6 +392,15 @@ def _check_input_names(inputs: Optional[Sequence[str]]) -> Optional[Tuple[str, .
             "inputs-unnamed",
         )
     return names
+
+
+def _attribute_is_inside(name: str, model: nn.Module) -> MissingAttributeError:
+    """Say where the attribute is; peft asks for some of them where it is given an HFModel."""
+    return MissingAttributeError(
+        f"HFModel was asked for {name!r}, which it has not and the {type(unwrap_model(model)).__name__} inside it has. "
+        f"Adapters are put inside, too. Write wrapped.model.{name}, and for an adapter "
+        f"HFModel(get_peft_model(model, config), inputs=...)."
+    )
 
 
 def _no_save_pretrained(model: nn.Module) -> InputError:

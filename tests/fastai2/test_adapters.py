@@ -10,6 +10,7 @@ pytest.importorskip("peft")
 import peft
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
+from safetensors.torch import load_file
 
 from fastai_hf_callback import HFCallback, HFModel, InputError, compare, layer_groups
 from tests.adapters import KINDS, add_adapter, build_adapted
@@ -146,7 +147,26 @@ def around_an_hf_model(inputs, **kwargs):
 
 def test_an_adapter_around_an_hf_model_works_where_the_names_agree():
     learn = around_an_hf_model(("input_ids", "attention_mask"))
-    check_base_still_and_adapter_trained(learn.model, learn, fine_tune)
+    with pytest.warns(UserWarning, match=r"save_pretrained finds none .* HFModel\(get_peft_model\(model, config\)"):
+        check_base_still_and_adapter_trained(learn.model, learn, fine_tune)
+
+
+@pytest.mark.parametrize("inside", (True, False))
+def test_what_is_written_of_an_adapter_is_as_the_warning_says(inside, tmp_path):
+    config = peft.LoraConfig(r=4, target_modules=["query", "value"])
+    bare = tiny_transformers_model("bert", 3)
+    learn_model = HFModel(peft.get_peft_model(bare, config)) if inside else peft.get_peft_model(HFModel(bare), config)
+    learn_model.save_pretrained(tmp_path)
+    assert bool(load_file(tmp_path / "adapter_model.safetensors")) is inside
+
+
+@pytest.mark.parametrize("kind", ("prompts", "prefixes"))
+def test_prompts_and_prefixes_around_an_hf_model_end_in_the_right_order(kind):
+    wrapped = HFModel(tiny_transformers_model("bert", 3), inputs=("input_ids", "attention_mask"))
+    with pytest.raises(AttributeError, match=r"HFModel\(get_peft_model\(model, config\), inputs=") as raised:
+        peft.get_peft_model(wrapped, KINDS[kind]())
+    assert isinstance(raised.value, InputError) and raised.value.cause == "attribute-of-inner-model"
+    assert not hasattr(wrapped, "device") and wrapped.model.device.type == "cpu"
 
 
 def test_and_says_the_right_order_where_they_do_not():

@@ -227,4 +227,156 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "how well words of the training rows predict labels of the validation rows",
     ),
     "metric-at-base-rate": ("The loss falls and the metric stands.", "the metric beside a constant predictor's"),
+    "class-instead-of-instance": (
+        "`BertForSequenceClassification` without `from_pretrained(...)`: an error about a missing `self`.",
+        "the exception",
+    ),
+    "batch-not-split": (
+        "fastai cannot tell a batch's inputs from its targets: a dict or a lone tensor comes from the loader.",
+        "what the loader gives, before the learner splits it",
+    ),
+    "no-validation-loader": (
+        "fastai 2: the fit ends where the first validation should begin.",
+        "the number of loaders",
+    ),
+    "registration": (
+        "`HFCallback` in `callback_fns` or in a single fit: `validate`, `lr_find` or `get_preds` raise.",
+        "where the callback is registered, as its own error says it",
+    ),
+    "inputs-missing": (
+        "The model's `forward` asks for an input that no batch brings.",
+        "the names of the inputs beside those that `forward` requires",
+    ),
+    "inputs-unknown": (
+        "A misspelt input: refused, where `**kwargs` would swallow it.",
+        "the names of the inputs beside those that `forward` takes",
+    ),
+    "inputs-unnamed": (
+        "Batches of several tensors, and nothing says which is which.",
+        "tensors in a batch beside the names given",
+    ),
+    "inputs-count": (
+        "More or fewer tensors in a batch than names, or one given twice.",
+        "tensors in a batch beside the names given",
+    ),
+    "wrong-inputs": (
+        "`forward() got an unexpected keyword argument`, or asks for one more.",
+        "the exception",
+    ),
+    "not-a-tensor": (
+        "Lists or numpy arrays reach the model.",
+        "the type of `input_ids`",
+    ),
+    "ambiguous-output": (
+        "Several tensors in the output could be the logits.",
+        "the shapes of all tensors in the output",
+    ),
+    "no-tensor-in-output": (
+        "The output holds nothing that a loss can take.",
+        "the types in the output",
+    ),
+    "only-a-loss": (
+        "The output holds a loss and no logits: the batch brought labels to a model without a head to show.",
+        "the shapes of all tensors in the output",
+    ),
+    "loss-not-a-tensor": (
+        "`loss_func` returns a dict, a tuple or a number: `backward` raises, of what does not say where it is from.",
+        "the type of what the loss returns",
+    ),
+    "bad-element": (
+        "`HFCallback(element=...)` names what the output has not.",
+        "the output's fields beside the element asked for",
+    ),
+    "vocabulary-too-large": (
+        "`index out of range`, or an assertion on a GPU, in some batch of an epoch.",
+        "the tokenizer's vocabulary beside the rows of the word embedding, before the first batch",
+    ),
+    "too-many-positions": (
+        "`index out of range` at the longest text.",
+        "the longest text beside the rows of the position embedding, before the first batch",
+    ),
+    "wrong-number-of-outputs": (
+        "A loss that compares the wrong shapes, or a class that is never predicted.",
+        "the head's outputs beside the classes or labels of the data",
+    ),
+    "padding-ids-disagree": (
+        "Predictions change with the batch, or a decoder's head reads the wrong token.",
+        "the tokenizer's padding id beside the config's",
+    ),
+    "padded-in-front": (
+        "Predictions change with the batch: positions are counted from the padding.",
+        "the side of the padding, and whether the model takes positions",
+    ),
+    "special-tokens-in-texts": (
+        "A text with `</s>` in it ends a T5's fit, depending on its batch mates.",
+        "rows in which a special token's text stands, before the first batch",
+    ),
+    "class-names-disagree": (
+        "Saved folders answer in the names of other classes.",
+        "the checkpoint's names beside those of the data, and their order",
+    ),
+    "mixup-of-token-ids": (
+        "Mixup averages token ids: no word is left as it was.",
+        "the dtype of a batch's inputs, where a mixup callback is among them",
+    ),
+    "token-outside-vocabulary": (
+        "`index out of range in self`, on a GPU an assertion after which nothing runs.",
+        "the exception",
+    ),
+    "text-longer-than-positions": (
+        "`index out of range in self` at the first long text.",
+        "the exception, beside the lengths of the batch",
+    ),
+    "label-outside-range": (
+        "`Target 3 is out of bounds`.",
+        "the exception",
+    ),
+    "label-per-text-or-word": (
+        "`Expected input batch_size (64) to match target batch_size (8)`.",
+        "the exception: one size divides the other",
+    ),
+    "target-dtype": (
+        "`expected scalar type Long but found Float`, or the reverse.",
+        "the exception",
+    ),
+    "target-shape": (
+        "`Target size must be the same as input size`.",
+        "the exception",
+    ),
+    "rows-of-different-length": (
+        "`stack expects each tensor to be equal size`.",
+        "the exception",
+    ),
+    "device-mismatch": (
+        "`Expected all tensors to be on the same device`.",
+        "the exception",
+    ),
+    "dtype-mismatch": (
+        "`expected m1 and m2 to have the same dtype`, `not implemented for 'Half'`.",
+        "the exception",
+    ),
+    "out-of-memory": (
+        "`out of memory`.",
+        "the exception",
+    ),
+    "ragged-numpy": (
+        "`inhomogeneous shape`, from fastai 1 on a numpy of today.",
+        "the exception",
+    ),
+    "weights-only-load": (
+        "`Weights only load failed`, from `load`, `load_learner` or a checkpoint's callback.",
+        "the exception",
+    ),
+    "torchvision-and-torch-differ": (
+        "`operator torchvision::nms does not exist`, from an import of transformers.",
+        "the exception",
+    ),
+    "patch-active": (
+        "fastai's loop is patched twice.",
+        "the code object in the place of fastai's loop",
+    ),
+    "unknown-failure": (
+        "Something raises that no line here names.",
+        "the exception, whose text the finding quotes",
+    ),
 }

@@ -1,17 +1,23 @@
 """Each seeded fault builds, is the same each time, and fails as loudly or as silently as it says."""
 
+import re
 import warnings
-from typing import List
+from pathlib import Path
+from typing import Iterable, List, Set
 
 import pytest
 import torch
 
+from fastai_hf_callback.diagnosis.checks import CAUSE_ORDER
+from fastai_hf_callback.diagnosis.checks.failures import REASONS
 from tests.faults.catalogue import FAMILIES, FAULTS, all_cases
+from tests.faults.cause_descriptions import CAUSES
 from tests.faults.fault import Fault
 from tests.faults.one_fastai_only import ONLY_ON
 from tests.faults.stacks import stack
 
 CASES = list(all_cases())
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "evidence"
 QUICK = {
     "callback-detaches-output",
     "model-swapped",
@@ -87,3 +93,20 @@ def test_what_the_other_fastai_lacks_is_said_with_its_reason():
     assert own == set(ONLY_ON[stack.NAME])
     assert not own & set(ONLY_ON[stack.OTHER])
     assert all(ONLY_ON[stack.OTHER].values())
+
+
+def list_undescribed(described: Iterable[str]) -> Set[str]:
+    """List the causes that a check, or an exception's reason, can name and that are not among `described`."""
+    return {*CAUSE_ORDER, *REASONS} - set(described)
+
+
+def test_every_cause_that_a_check_can_name_is_described():
+    assert not list_undescribed(CAUSES) and not set(CAUSES) - {*CAUSE_ORDER, *REASONS}
+    for cause in ("freeze-without-groups", "batch-not-split", "out-of-memory"):  # the broken arm
+        assert list_undescribed(set(CAUSES) - {cause}) == {cause}
+
+
+@pytest.mark.parametrize("page", ("faults.md", "faults-fastai2.md"))
+def test_the_written_catalogue_has_every_cause(page):
+    headings = re.findall(r"^### `([a-z0-9-]+)`$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+    assert headings == list(CAUSES)

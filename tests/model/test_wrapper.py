@@ -493,3 +493,15 @@ def test_config_is_the_models_own():
 
 def test_the_repr_names_inputs_and_padding():
     assert "inputs=('input_ids',), pad_token_id=3" in repr(HFModel(Echo(), ("input_ids",), 3))
+
+
+def test_says_where_an_attribute_of_the_model_is_and_has_none_of_it():
+    model = tiny_model("bert")
+    wrapped = HFModel(model)
+    model.answers = 42
+    with pytest.raises(AttributeError, match=r"Write wrapped\.model\.answers,") as raised:
+        wrapped.answers  # noqa: B018  # it raises
+    assert isinstance(raised.value, InputError) and not hasattr(wrapped, "answers")
+    with pytest.raises(AttributeError, match="no attribute 'questions'"):  # the model has none, either
+        wrapped.questions  # noqa: B018  # it raises
+    assert not hasattr(HFModel.__new__(HFModel), "answers")
