@@ -79,7 +79,7 @@ def is_cured(fault: Fault, architecture: str) -> Optional[bool]:
         after = stack.evaluate(learn)
     except Exception:  # a cure after which the fit still fails is none
         return False
-    return moved(before.figures, after.figures, sum(t.numel() for t in after.targets))
+    return moved(before.epoch, after.epoch, sum(t.numel() for t in after.targets))
 
 
 def moved(before: Any, after: Any, targets: int) -> bool:
@@ -148,7 +148,7 @@ def _metric(learn: Learner) -> Optional[Tuple[float, float]]:
     """The first metric and one prediction's worth of it."""
     try:
         seen = stack.evaluate(learn)
-        return next(iter(seen.figures.metrics.values())), 1.5 / sum(t.numel() for t in seen.targets)
+        return next(iter(seen.epoch.metrics.values())), 1.5 / sum(t.numel() for t in seen.targets)
     except Exception:  # no metric, or a path that raises: nothing to see
         return None
 
