@@ -50,8 +50,9 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
 
     Notes
     -----
-    Callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write files. On
-    fastai 2, callbacks that were passed to ``fit`` are not called either: the learner no longer has them.
+    Library callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write
+    files. On fastai 2 the user's own are, on copies, and stopped where they would write. There, callbacks that were
+    passed to ``fit`` are not called either: the learner no longer has them.
 
     Examples
     --------

@@ -131,6 +131,7 @@ class Examination:
             self.attempt("optimizer", lambda: steps.run(self.executed), as_in_fit=True)
             if self.wiring.train_error is None:
                 self.attempt("fitting one batch", steps.fit_one_batch)
+                self.attempt("callbacks", self._replay_events, as_in_fit=True)
 
     def run_on(self, batch: Batch, rows: int) -> Evidence:
         """Examine inputs, outputs and the loss on a few rows of one batch during a fit."""
@@ -178,6 +179,19 @@ class Examination:
             self.evidence.probes["callbacks"].settle(FAILED, self.wiring.train_message or "")
         self.wiring.idle_callbacks = self.adapter.list_idle_callbacks()
         return ready
+
+    def _replay_events(self) -> None:
+        """Call the events outside of a batch of the user's own callbacks, on copies."""
+        if self.wiring.valid_error is not None or not self.adapter.has_own_events():
+            return
+        valid = [truncate_batch(batch) for batch in self.validation.read(1)]
+        try:
+            log = self.adapter.replay_events(self.train, valid)
+        except Exception as error:  # a metric, or what a library wrote: an own callback's is in the log
+            raise NotMadeError(f"a short epoch for their events ended early: {format_error(error)}") from error
+        self.wiring.idle_callbacks = [name for name in self.wiring.idle_callbacks if name not in log.completed]
+        if log.error is not None:
+            raise log.error
 
     def _probe_validation_path(self) -> None:
         self.adapter.require_loaders()

@@ -23,6 +23,7 @@ from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.results.evidence import Wiring
 from fastai_hf_callback.utils.protocols import LearnerLike
 
+from .event_replay import EventLog
 from .fixes import FixTable
 from .probes.batches import Batch
 from .probes.metrics import MetricFunc
@@ -172,6 +173,12 @@ class LearnerAdapter(Protocol):
 
     def list_idle_callbacks(self) -> List[str]:
         """List the classes of callbacks that are not run, as they take no part in a batch; fastai's own left out."""
+
+    def has_own_events(self) -> bool:
+        """Return whether the user wrote a callback that has an event outside of a batch."""
+
+    def replay_events(self, train: List[Batch], valid: List[Batch]) -> EventLog:
+        """Run a short epoch of these batches, and log what the user's own callbacks do outside of a batch."""
 
     def copy_running_callbacks(self) -> None:
         """Copy the callbacks of the fit that is running."""

@@ -15,6 +15,7 @@ __all__ = [
     "NotMadeError",
     "attempt",
     "format_error",
+    "is_installed",
     "record_failure",
     "was_raised_here",
 ]
@@ -107,13 +108,13 @@ def format_error(error: BaseException) -> str:
 
 def _locate(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _is_installed(frame.filename)]
+    own = [frame for frame in frames if not is_installed(frame.filename)]
     if not own:
         return ""
     return f" (in {own[-1].name}, {Path(own[-1].filename).name}, line {own[-1].lineno})"
 
 
-def _is_installed(filename: str) -> bool:
+def is_installed(filename: str) -> bool:
     """Return whether a file is this package's, a library's or Python's own, and no line of the user's."""
     return filename.startswith((str(PACKAGE), _STDLIB, "<frozen")) or "site-packages" in filename
 

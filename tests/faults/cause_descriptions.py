@@ -227,6 +227,10 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "how well words of the training rows predict labels of the validation rows",
     ),
     "metric-at-base-rate": ("The loss falls and the metric stands.", "the metric beside a constant predictor's"),
+    "callback-raises": (
+        "A fit ends where it begins, or at the end of an epoch, in a callback of one's own.",
+        "a short epoch of copies, without what writes files or connects to a server",
+    ),
     "class-instead-of-instance": (
         "`BertForSequenceClassification` without `from_pretrained(...)`: an error about a missing `self`.",
         "the exception",

@@ -18,6 +18,7 @@ CAUSES = [
     "callback-class-not-instance",
     "callback-instance-in-callback-fns",
     "wrong-key-returned",
+    "callback-raises",
     "class-instead-of-instance",
     "batch-not-split",
     "no-validation-loader",

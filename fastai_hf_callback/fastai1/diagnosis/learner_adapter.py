@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
+from fastai_hf_callback.diagnosis.event_replay import EventLog
 from fastai_hf_callback.diagnosis.fixes import FixTable
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, is_number, is_stream
 from fastai_hf_callback.diagnosis.learning_rates import choose_fit
@@ -162,6 +163,13 @@ class LearnerAdapter:
         given = [*self.learn.callbacks, *self._made_by_fns]
         idle = [cb for cb in given if not is_batch_callback(cb) and not isinstance(cb, Recorder)]
         return [type(cb).__name__ for cb in idle if not getattr(type(cb), "_is_read_only", False)]
+
+    def has_own_events(self) -> bool:
+        """Return False: here these events are not replayed, and their callbacks are named as not run."""
+        return False
+
+    def replay_events(self, train: List[Batch], valid: List[Batch]) -> EventLog:
+        return EventLog()
 
     def copy_running_callbacks(self) -> None:
         learn = self.learn

@@ -3,10 +3,12 @@
 Used by ``learner_adapter.py``. Callbacks that take no part in a batch are left out: they write files and tables.
 """
 
+import copy
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from unittest.mock import MagicMock
 
 import torch
 from fastai.callback.core import (
@@ -24,6 +26,14 @@ from fastai.learner import Learner, Recorder
 from fastcore.foundation import L
 from torch import Tensor, nn
 
+from fastai_hf_callback.diagnosis.event_replay import (
+    EventLog,
+    ShortLoader,
+    is_own_callback,
+    leave_no_traces,
+    stop_traces,
+    watch_events,
+)
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
@@ -41,9 +51,11 @@ __all__ = [
     "copy_without_checks",
     "dry_run",
     "enter_epoch",
+    "has_own_events",
     "is_batch_callback",
     "is_bystander",
     "log_callbacks",
+    "replay_events",
     "simulate_epoch",
     "to_fastai_batch",
 ]
@@ -64,6 +76,20 @@ BATCH_EVENTS = (
 # Not caught within a batch: these end the epoch or the fit.
 ENDING_EXCEPTIONS = (CancelTrainException, CancelValidException, CancelEpochException, CancelFitException)
 CANCEL_EXCEPTIONS = (CancelBatchException, CancelBackwardException, CancelStepException, *ENDING_EXCEPTIONS)
+OUTER_EVENTS = (
+    "before_fit",
+    "before_epoch",
+    "before_train",
+    "after_cancel_train",
+    "after_train",
+    "before_validate",
+    "after_cancel_validate",
+    "after_validate",
+    "after_cancel_epoch",
+    "after_epoch",
+    "after_cancel_fit",
+    "after_fit",
+)
 EPOCH_START_EVENTS = ("before_fit", "before_epoch", "before_train")
 LOOP_ATTRIBUTES = ("xb", "yb", "pred", "loss_grad")
 
@@ -89,6 +115,30 @@ def _is_distributed_callback(callback: Any) -> bool:
     """Return whether a callback wraps the model for several processes: an examination may run in one of them only."""
     room: Any = sys.modules.get("fastai.distributed")  # imported only by the user; it needs accelerate
     return room is not None and isinstance(callback, room.DistributedTrainer)
+
+
+def has_own_events(callback: Any) -> bool:
+    """Return whether the user wrote an event of this callback outside of a batch."""
+    return not is_bystander(callback) and is_own_callback(callback, OUTER_EVENTS)
+
+
+def replay_events(learn: Learner, given: List[Callback], train: List[Batch], valid: List[Batch]) -> EventLog:
+    """Fit a short epoch with copies of the callbacks given, without those that a library wrote to write files."""
+    log, kept = EventLog(), [cb for cb in given if isinstance(cb, Recorder) or is_batch_callback(cb)]
+    copies = [copy_without_checks(cb, learn) for cb in given if cb in kept or has_own_events(cb)]
+    for callback in copies:
+        watch_events(callback, OUTER_EVENTS, log, CANCEL_EXCEPTIONS)
+        stop_traces(callback, (*OUTER_EVENTS, *BATCH_EVENTS), log)
+        vars(callback)["learn"] = learn
+        vars(learn)[callback.name] = callback
+    batches = [[to_fastai_batch(batch) for batch in part] for part in (train, valid)]
+    loaders = [ShortLoader(loader, part) for loader, part in zip(learn.dls.loaders, batches)]
+    learn.cbs, learn.dls = L(copies), copy.copy(learn.dls)
+    learn.dls.loaders = [*loaders, *learn.dls.loaders[2:]]
+    learn.progress = MagicMock()  # callbacks write to its bars, which no_progress has taken away
+    with leave_no_traces():
+        learn.fit(1)
+    return log
 
 
 def copy_without_checks(callback: Callback, learn: Learner) -> Callback:

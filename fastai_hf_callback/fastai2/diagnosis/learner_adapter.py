@@ -11,6 +11,7 @@ from fastai.learner import Learner, Metric
 from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.diagnosis.event_replay import EventLog
 from fastai_hf_callback.diagnosis.fixes import FixTable
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, LossNotReachedError, is_number, is_stream
 from fastai_hf_callback.diagnosis.learning_rates import choose_fit
@@ -36,9 +37,11 @@ from .callback_replay import (
     copy_without_checks,
     dry_run,
     enter_epoch,
+    has_own_events,
     is_batch_callback,
     is_bystander,
     log_callbacks,
+    replay_events,
     simulate_epoch,
     to_fastai_batch,
 )
@@ -63,6 +66,7 @@ class LearnerAdapter:
     def __init__(self, learn: Learner):
         self.learn, self.optimizer = learn, OptimizerReader(learn)
         self.callbacks: List[Callback] = []
+        self._given: List[Callback] = []
 
     @contextmanager
     def preserve(self) -> Iterator[None]:
@@ -156,11 +160,18 @@ class LearnerAdapter:
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 
     def prepare_callbacks(self, wiring: Wiring) -> bool:
+        self._given = list(self.learn.cbs)
         self.copy_running_callbacks()
         return True
 
     def list_idle_callbacks(self) -> List[str]:
         return [type(cb).__name__ for cb in self.learn.cbs if not is_batch_callback(cb) and not is_bystander(cb)]
+
+    def has_own_events(self) -> bool:
+        return any(has_own_events(callback) for callback in self._given)
+
+    def replay_events(self, train: List[Batch], valid: List[Batch]) -> EventLog:
+        return replay_events(self.learn, self._given, train, valid)
 
     def copy_running_callbacks(self) -> None:
         self.callbacks = [copy_without_checks(cb, self.learn) for cb in self.learn.cbs if is_batch_callback(cb)]
