@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from tests.core_tests import is_core
 from tests.installed_stack import FASTAI_1, FASTAI_2
 
 # What needs the fastai that is not installed.
@@ -19,6 +20,15 @@ collect_ignore = [
     )
     if not there
 ]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--without-core", action="store_true", help="leave out what another stack has run: core_tests.py")
+
+
+def pytest_ignore_collect(collection_path, config):
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_test and config.getoption("--without-core") and is_core(collection_path) else None
 
 
 def pytest_collection_finish():

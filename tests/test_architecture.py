@@ -314,6 +314,7 @@ print(len(seen), sorted(set(wrong)))
 """
 
 
+@pytest.mark.slow
 def test_every_public_name_read_twice_in_any_order_is_the_same_object_and_no_module():
     pytest.importorskip("fastai")
     assert run(NAMES) == [f"{len(fastai_hf_callback.__all__)} []"]

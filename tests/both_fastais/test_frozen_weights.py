@@ -12,6 +12,7 @@ pytest.importorskip("fastai")
 
 from fastai_hf_callback import compare, patched_loop
 from tests.installed_fastai import ADAPTER, FASTAI, Callback, build_callback, make_learner, only_on, seed_loaders
+from tests.slow_marks import mark_slow_after
 
 BEFORE_EPOCH, BEFORE_BATCH = ("on_epoch_begin", "on_batch_begin") if FASTAI == 1 else ("before_epoch", "before_batch")
 
@@ -124,7 +125,7 @@ def test_the_plain_patched_loop_moves_them(scenario):
     assert len(moved(learn, before)) > 0
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", mark_slow_after(2, SCENARIOS))
 def test_what_is_unfrozen_again_trains(scenario):
     learn = make()
     SCENARIOS[scenario](learn, [])
@@ -245,6 +246,7 @@ def test_compare_corrects_every_arm_alike():
     assert comparison.identical and comparison.broken_arm_differs
 
 
+@pytest.mark.slow
 def test_compare_would_see_an_arm_without_the_correction(monkeypatch):
     monkeypatch.setattr(type(ADAPTER), "corrections_class", staticmethod(lambda train_in_float32: Callback()))
     assert not compare(make, gradual, progress=False).identical

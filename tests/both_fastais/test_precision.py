@@ -208,6 +208,7 @@ def test_the_setting_is_kept_by_copies():
 # -- compare and diagnose ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_half
 @pytest.mark.parametrize("frozen", (False, True))
 @pytest.mark.parametrize("callbacks", (None, "kept"))

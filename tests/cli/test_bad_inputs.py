@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(not FASTAI_2, reason="the models of these cases 
 SHARE = 60  # each 60th case
 
 
+@pytest.mark.slow
 def test_a_share_of_the_bad_inputs_is_refused_in_one_line_that_names_the_thing():
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(

@@ -199,6 +199,7 @@ def test_a_csv_and_a_model_folder(run, comments_csv, model_folder):
     assert THRESHOLDED in out and "mean_auc" in out and "bit for bit equal over 10 steps" in out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(FASTAI_1, reason="pytorch-transformers writes no half precision; see test_pretrained")
 @pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
 def test_a_model_folder_in_half_precision(run, tmp_path, comments_csv, model_folder, dtype):
@@ -211,6 +212,7 @@ def test_a_model_folder_in_half_precision(run, tmp_path, comments_csv, model_fol
     assert "bit for bit equal over 10 steps" in out and "Warning" not in err
 
 
+@pytest.mark.slow
 def test_one_column_of_classes(run, tmp_path, model_folder):
     path = tmp_path / "classes.csv"
     path.write_text(

@@ -56,7 +56,7 @@ def test_over_a_hundred_steps():
     assert len(comparison.traces["callback"].steps) == 108
 
 
-@pytest.mark.parametrize("model", mark_slow_after(2, MODELS))
+@pytest.mark.parametrize("model", mark_slow_after(1, MODELS))
 def test_it_moves_and_the_model_did_change(model):
     comparison = compare(lambda: make_learner(model), lambda learn: learn.fit_one_cycle(6, 1e-2)).check()
     trace = comparison.traces["callback"]

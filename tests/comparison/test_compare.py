@@ -337,6 +337,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=14)
 @given(moment=st.sampled_from(MOMENTS), arm=st.sampled_from([0, 1, 2]))
 def test_everything_is_put_back_when_a_fit_fails(moment, arm):

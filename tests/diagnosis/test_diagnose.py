@@ -38,7 +38,7 @@ def test_on_every_architecture(model):
     assert run(lambda: fitted(model), diagnose) == run(lambda: fitted(model))
 
 
-@pytest.mark.parametrize("make", mark_slow_after(5, STATES))
+@pytest.mark.parametrize("make", mark_slow_after(2, STATES))
 def test_nothing_of_the_learner_is_another(make):
     learn = make()
     before = state_of(learn)

@@ -113,7 +113,7 @@ def require_unhealthy(diagnosis):
     assert diagnosis.exit_code("error") == 1, "an error was found, or may be where nothing was seen"
 
 
-@pytest.mark.parametrize("name", BREAKAGES)
+@pytest.mark.parametrize("name", mark_slow_after(6, BREAKAGES))
 def test_what_is_broken_is_found(name):
     broken, cause = BREAKAGES[name]
     learn = make_learner()
@@ -150,7 +150,7 @@ def test_a_fit_that_died_is_not_healthy_either(name):
 # -- what is whole is healthy ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", mark_slow_after(4, [make_learner, fitted, *fastai.WHOLE]))
+@pytest.mark.parametrize("make", mark_slow_after(2, [make_learner, fitted, *fastai.WHOLE]))
 def test_what_is_whole_is_in_no_doubt(make):
     diagnosis = diagnose(make())
     assert diagnosis.exit_code() == 0 and str(diagnosis).startswith("HEALTHY"), str(diagnosis)

@@ -11,6 +11,7 @@ import torch
 import fastai_hf_callback
 from tests.docs.block_fixtures import given
 from tests.installed_stack import FASTAI_1
+from tests.slow_marks import mark_slow_after
 
 if FASTAI_1:
     learners = pytest.importorskip("fastai.basic_train")
@@ -63,7 +64,7 @@ def namespace():
         yield {**public, **names, **ready, "Learner": quiet_learner}
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", mark_slow_after(3, SHOWN))
 def test_the_examples_run(name, namespace):
     source = getattr(import_module(f"fastai_hf_callback.{SHOWN[name]}"), name)
     attempted, failed = run(name, source, namespace)

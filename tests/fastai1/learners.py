@@ -38,15 +38,15 @@ def texts_and_targets(task, rows=ROWS, seed=0):
     return ids, mask, first[:, None]
 
 
-def databunch(task="classes", masked=True, rows=ROWS, bs=BATCH, **kwargs):
+def databunch(task="classes", masked=True, rows=ROWS, valid_rows=None, bs=BATCH, **kwargs):
     """A DataBunch whose inputs are ``[ids, mask]``, or ``ids`` alone."""
 
-    def part(seed):
+    def part(rows, seed):
         ids, mask, targets = texts_and_targets(task, rows, seed)
         return TensorDataset(ids, mask, targets) if masked else TensorDataset(ids, targets)
 
     settings = dict(bs=bs, num_workers=0, device=torch.device("cpu"), pin_memory=False, no_check=True)
-    return DataBunch.create(part(0), part(1), collate_fn=collate, **{**settings, **kwargs})
+    return DataBunch.create(part(rows, 0), part(valid_rows or rows, 1), collate_fn=collate, **{**settings, **kwargs})
 
 
 def collate(rows):
@@ -55,13 +55,13 @@ def collate(rows):
     return inputs if len(inputs) > 1 else inputs[0], target
 
 
-def make_learner(model="bert", task="classes", masked=True, callbacks=None, wrap=True, **kwargs):
+def make_learner(model="bert", task="classes", masked=True, callbacks=None, wrap=True, valid_rows=None, **kwargs):
     """A new learner on a new model: the smallest real thing."""
     masked = masked and model not in WITHOUT_MASK
     inputs = ("input_ids", "attention_mask") if masked else None
     bare = tiny_model(model, OUTPUTS[task])
     learn = Learner(
-        databunch(task, masked),
+        databunch(task, masked, valid_rows=valid_rows),
         HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
         loss_func=LOSSES[task](),
         metrics=metrics(task),

@@ -47,25 +47,25 @@ def texts_and_targets(task, rows=ROWS, seed=0):
     return ids, mask, torch.where(mask == 1, of_words, torch.full_like(ids, IGNORE_INDEX))
 
 
-def loaders(task="classes", masked=True, rows=ROWS, bs=BATCH, **kwargs):
+def loaders(task="classes", masked=True, rows=ROWS, valid_rows=None, bs=BATCH, **kwargs):
     """DataLoaders whose inputs are ids and mask, or ids alone."""
 
-    def part(seed):
+    def part(rows, seed):
         ids, mask, targets = texts_and_targets(task, rows, seed)
         return TensorDataset(ids, mask, targets) if masked else TensorDataset(ids, targets)
 
     settings = dict(bs=bs, num_workers=0, device=torch.device("cpu"))
-    return DataLoaders.from_dsets(part(0), part(1), **{**settings, **kwargs})
+    return DataLoaders.from_dsets(part(rows, 0), part(valid_rows or rows, 1), **{**settings, **kwargs})
 
 
-def make_learner(model="bert", task="classes", masked=True, cbs=None, wrap=True, **kwargs):
+def make_learner(model="bert", task="classes", masked=True, cbs=None, wrap=True, valid_rows=None, **kwargs):
     """A new learner on a new model: the smallest real thing."""
     inputs = ("input_ids", "attention_mask") if masked else None
     bare = tiny_transformers_model(model, OUTPUTS[task], HEADS.get(task, "SequenceClassification"))
     settings = dict(loss_func=LOSSES[task](), metrics=metrics(task), splitter=two_groups)
     return without_progress_bar(
         Learner(
-            loaders(task, masked),
+            loaders(task, masked, valid_rows=valid_rows),
             HFModel(bare, inputs=inputs, pad_token_id=PAD) if wrap else bare,
             cbs=[HFCallback()] if cbs is None else cbs,
             **{**settings, **kwargs},

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from fastai_hf_callback import HFCallback, HFModel, InputError, compare, layer_groups
 from tests.adapters import KINDS, add_adapter, build_adapted
 from tests.fastai2.learners import loaders, two_groups, without_progress_bar
+from tests.slow_marks import mark_slow_after
 from tests.tiny_models import tiny_transformers_model
 
 MODELS = {
@@ -76,7 +77,7 @@ def check_base_still_and_adapter_trained(model, learn, phase):
     assert {name for name, p in model.named_parameters() if p.requires_grad} == set(adapter)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", mark_slow_after(2, MODELS))
 def test_the_base_stands_still_and_the_adapter_trains_in_every_phase(kind):
     model = MODELS[kind]()
     learn = make(model)
@@ -90,7 +91,7 @@ def test_groups_of_ones_own_are_seen_to_train_the_base():
         check_base_still_and_adapter_trained(model, make(model, two_groups, train_bn=False), freeze_then_unfreeze)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", mark_slow_after(2, MODELS))
 def test_the_saved_adapter_on_its_base_predicts_what_the_learner_predicts(kind, tmp_path):
     learn = make(MODELS[kind]())
     learn.fine_tune(1, 1e-2)

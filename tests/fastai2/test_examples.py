@@ -11,6 +11,7 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner
 
+from tests.slow_marks import mark_slow_after
 from tests.tiny_texts import SPECIAL
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.py"))
@@ -60,7 +61,7 @@ def test_there_is_one_for_each_task_of_text_data():
     }
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", mark_slow_after(2, EXAMPLES), ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore:.*also in train:UserWarning")
 def test_it_trains_shows_and_predicts(path, folder, monkeypatch, capsys):
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ from tests.fastai2.learners import without_progress_bar
 from tests.slow_marks import mark_slow_after
 from tests.tiny_models import ids
 
-every_head = pytest.mark.parametrize("name", mark_slow_after(5, HEADS))
+every_head = pytest.mark.parametrize("name", mark_slow_after(3, HEADS))
 
 
 @every_head

@@ -1,19 +1,7 @@
-"""What the doctor says of a handful of faulty learners, exact, in a process whose arithmetic is every CPU's.
-
-python -m tests.faults.golden            # prints it
-python -m tests.faults.golden --write    # stores it for the stack at hand
-"""
+"""What the doctor says of a handful of faulty learners, exact; run by ``tests/golden_process.py``."""
 
 import json
-import logging
-import os
-import subprocess
-import sys
-import warnings
-from pathlib import Path
 from typing import Any, Dict, List
-
-from tests.parity.golden import ENVIRONMENT, ROOT
 
 # One of each family, and of each kind of cure: a call, a line to paste, a sentence.
 GOLDEN_FAULTS = (
@@ -28,25 +16,8 @@ GOLDEN_FAULTS = (
 )
 
 
-def path_of(stack: str) -> Path:
-    return Path(__file__).parent / "golden" / f"{stack}.json"
-
-
-def diagnose_in_subprocess() -> Dict[str, List[List[str]]]:
+def compute() -> Dict[str, List[List[str]]]:
     """Fault -> findings, most probable first: cause, severity, fix."""
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.faults.golden", "--inside"],
-        check=True,
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-    return json.loads(done.stdout.decode().splitlines()[-1])
-
-
-def said() -> Dict[str, List[List[str]]]:
-    import torch
-
     from fastai_hf_callback import diagnose
     from tests.faults.catalogue import FAULTS
     from tests.faults.stacks import stack
@@ -59,26 +30,9 @@ def said() -> Dict[str, List[List[str]]]:
             if fault.undo:
                 fault.undo()
 
-    if hasattr(torch.backends, "mkldnn"):  # it picks its kernels by the CPU; torch 1.4 has no such switch
-        torch.backends.mkldnn.set_flags(False)
-    logging.disable(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {fault.name: findings(fault) for fault in FAULTS if fault.name in GOLDEN_FAULTS}
+    return {fault.name: findings(fault) for fault in FAULTS if fault.name in GOLDEN_FAULTS}
 
 
-def main(arguments: List[str]) -> None:
-    if "--inside" in arguments:
-        print(json.dumps(said()))
-        return
-    found = json.dumps(diagnose_in_subprocess(), indent=1)
-    if "--write" in arguments:
-        from tests.parity.matrix import stack_name
-
-        path_of(stack_name()).parent.mkdir(exist_ok=True)
-        path_of(stack_name()).write_text(found + "\n", encoding="utf-8")
-    print(found)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def render(found: Dict[str, List[List[str]]]) -> str:
+    """What is stored of it."""
+    return json.dumps(found, indent=1) + "\n"

@@ -168,7 +168,7 @@ BESIDE = {  # family, head class, a part that stands beside the blocks, and the 
 }
 
 
-@pytest.mark.parametrize("family, kind, part, group", sorted(BESIDE))
+@pytest.mark.parametrize("family, kind, part, group", mark_slow_after(3, sorted(BESIDE)))
 def test_what_stands_beside_the_blocks(family, kind, part, group):
     model = next(model for model in heads_of_now(family, only=kind))
     assert part in names_in(model, build_layer_groups(model))[group]

@@ -26,6 +26,7 @@ else:
 __all__ = ["MODELS", "TASKS", "WORKFLOWS", "Cell", "Flipped", "make_learner"]
 
 STEPS_AT_LEAST = 6
+VALID_ROWS = 20  # whole batches and a shorter one; every path after the fit reads them again
 MODELS = (*ARCHITECTURES, WITH_ADAPTER)
 
 
@@ -68,7 +69,7 @@ def run(cell: Cell, **kwargs: Any) -> Comparison:
 
 
 def _make_learner_of(cell: Cell) -> Any:
-    learn = make_learner(cell.model, cell.task)
+    learn = make_learner(cell.model, cell.task, valid_rows=VALID_ROWS)
     if cell.model == WITH_ADAPTER and FASTAI_1:
         learn.split(layer_groups)  # whose groups leave the base frozen
     elif cell.model == WITH_ADAPTER:

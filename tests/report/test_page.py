@@ -166,6 +166,7 @@ def skeleton(html):
     return Counter(Parsed(html).tags)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(TEXTS)
 def test_whatever_a_name_holds_the_page_has_the_same_tags(text):

@@ -45,6 +45,7 @@ def trained(folder):
 # -- a few cells ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_cell_passes(name, folder):
     row = run_cell.row_of(name, folder)
@@ -80,6 +81,7 @@ def test_logits_in_the_place_of_probabilities_are_seen(trained, monkeypatch):
         checks.check_predict(trained[0], "classes")
 
 
+@pytest.mark.slow
 def test_other_weights_in_an_exported_folder_are_seen(trained, tmp_path):
     learn, _ = trained
     checks.write_export(learn, "classes", tmp_path / "same")

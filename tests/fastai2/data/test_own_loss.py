@@ -13,6 +13,7 @@ from torch.nn import functional
 from fastai_hf_callback import compare, diagnose, ordered_preds
 from tests.fastai2.data.text_learners import ITEM, TASKS, make_data, make_learner
 from tests.own_losses import LOSSES_BY_TASK, FocalLoss, my_cross_entropy
+from tests.slow_marks import mark_slow_after
 
 TEXT = "the fox sees a fern"
 LOSSES = [(task, name) for task, build in LOSSES_BY_TASK.items() for name in build(3)]
@@ -27,7 +28,7 @@ def build_loss(task, name):
     return LOSSES_BY_TASK[task](3)[name]
 
 
-@pytest.mark.parametrize("task, name", LOSSES)
+@pytest.mark.parametrize("task, name", mark_slow_after(6, LOSSES))
 def test_predictions_are_those_of_the_tasks_own_loss(tokenizer, task, name):
     learn, default = learner_with(tokenizer, task, build_loss(task, name)), learner_with(tokenizer, task, None)
     for ours, theirs in zip(ordered_preds(learn, with_decoded=True), ordered_preds(default, with_decoded=True)):

@@ -20,7 +20,8 @@ from tests.slow_marks import mark_slow_after
 
 
 @pytest.mark.parametrize(
-    "name", ["unwrapped-on-itself", "batch-cancelled-at-its-begin", "all-frozen", "shown-loss-weighed"]
+    "name",
+    mark_slow_after(1, ["unwrapped-on-itself", "batch-cancelled-at-its-begin", "all-frozen", "shown-loss-weighed"]),
 )
 def test_nothing_of_a_faulty_learner_is_another(name):
     learn = make_faulty_learner(name)
@@ -109,7 +110,7 @@ def test_a_healthy_learner_is_told_what_was_looked_at():
 @pytest.mark.parametrize(
     "name",
     mark_slow_after(
-        9,
+        5,
         [
             "nothing-unwraps",
             "callback-detaches-output",

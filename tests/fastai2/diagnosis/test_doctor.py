@@ -107,7 +107,7 @@ def test_says_nothing_of_a_healthy_fit(task):
     )
 
 
-@pytest.mark.parametrize("name", mark_slow_after(5, SEEN_IN_A_FIT))
+@pytest.mark.parametrize("name", mark_slow_after(2, SEEN_IN_A_FIT))
 def test_a_seeded_fault_comes_first(name):
     fault = FAULTS_BY_NAME[name]
     said, doctor = watched(make_faulty_learner(name))

@@ -22,7 +22,7 @@ def tokenizer(tmp_path_factory):
 @pytest.mark.parametrize(
     "task",
     mark_slow_after(
-        2, ["single_label_classification", "token-classification", "multi_label_classification", "regression", "pairs"]
+        1, ["single_label_classification", "token-classification", "multi_label_classification", "regression", "pairs"]
     ),
 )
 def test_no_alarm_and_nothing_is_another(tokenizer, task):
