@@ -8,7 +8,7 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "non-finite-outputs dropout-too-high output-not-unwrapped ambiguous-output no-tensor-in-output only-a-loss "
     "not-a-tensor wrong-inputs softmax-before-cross-entropy sigmoid-before-logits-loss "
     "bad-element bad-forward-kwargs device-mismatch not-a-module no-head wrapped-twice wrong-number-of-outputs "
-    "label-per-text-or-word",
+    "label-per-text-or-word attribute-of-inner-model",
     "weights": "non-finite-weights weights-diverged pretrained-weights-not-loaded everything-frozen "
     "untrained-body-frozen head-frozen half-weights-without-master loss-scale-overflows loss-scale-collapsed "
     "adapter-not-trained adapter-outside dtype-mismatch",
@@ -18,7 +18,7 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "callbacks": "unwrapping-in-callback-fns unwrapping-in-training-only set-on-callback loss-only-shown "
     "callback-class-not-instance callback-instance-in-callback-fns class-instead-of-instance wrong-key-returned "
     "backward-skipped accumulation-never-steps step-skipped gradients-never-zeroed clipped-to-nothing "
-    "weights-changed-between-steps patch-left-active patch-active registration mixup-of-token-ids",
+    "weights-changed-between-steps patch-left-active patch-active registration mixup-of-token-ids callback-raises",
     "loss": "loss-detached non-finite-loss loss-broadcasts loss-sign-flipped loss-ignores-a-target "
     "loss-ignores-targets no-log-softmax-before-nll loss-not-a-tensor",
     "inputs": "inputs-in-wrong-arguments inputs-count inputs-missing inputs-unknown inputs-unnamed unknown-tokens "
