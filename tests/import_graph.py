@@ -26,6 +26,7 @@ EVERY_FASTAI_ROOM = (
     "comparison",
     "diagnosis",
     "diagnosis/probes",
+    "diagnosis/probes/pairing",
     "diagnosis/checks",
     "demo",
 )
@@ -46,6 +47,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "report": ("", "results", "utils"),
     "comparison": ("", "results", "utils", "model", "model/weights", "report"),
     "diagnosis/probes": ("", "results", "utils", "model", "model/weights"),
+    "diagnosis/probes/pairing": ("", "results", "model", "diagnosis/probes"),
     "diagnosis/checks": ("", "results"),
     "diagnosis": (
         "",
@@ -57,6 +59,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "model/weights",
         "report",
         "diagnosis/probes",
+        "diagnosis/probes/pairing",
         "diagnosis/checks",
     ),
     "demo": ("", "data/tables", "data/encoding", "data/batches", "model"),

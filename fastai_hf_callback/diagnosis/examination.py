@@ -23,6 +23,7 @@ from fastai_hf_callback.diagnosis.probes.batches import (
     truncate_batch,
 )
 from fastai_hf_callback.diagnosis.probes.forward_calls import (
+    EmbeddingCall,
     record_arguments,
     record_embedding_calls,
     record_executed_modules,
@@ -32,6 +33,7 @@ from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_vi
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import find_loss_type, probe_all_targets, probe_loss
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
+from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import RecordedBatch, probe_pairing
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_batch_sensitivity,
     measure_padding_sensitivity,
@@ -78,6 +80,7 @@ class ProbedBatch(NamedTuple):
     batch: Batch
     output: Any
     view: Optional[TokenView]
+    calls: List[EmbeddingCall]
     arguments: List[Dict[str, Any]]
     executed: List[Any]
 
@@ -217,6 +220,7 @@ class Examination:
             return False
         self.executed = self.probed[-1].executed
         self.attempt("inputs", self._probe_inputs)
+        self.attempt("pairs of outputs and targets", self._probe_pairing)
         if not isinstance(self.probed[0].output, Tensor):
             outcome.settle(DOES_NOT_APPLY, f"what reaches the loss is no tensor but {name_type(self.probed[0].output)}")
             return False
@@ -233,7 +237,17 @@ class Examination:
             model
         ) as given:
             output = self._compute_logits(batch)
-        return ProbedBatch(batch, output, build_token_view(calls, batch.xb), given, executed)
+        view = build_token_view(calls, batch.xb, [one.xb for one in self.full_batches], self._find_config())
+        return ProbedBatch(batch, output, view, calls, given, executed)
+
+    def _find_config(self) -> Any:
+        return next((m.config for m in self.learn.model.modules() if getattr(m, "config", None) is not None), None)
+
+    def _probe_pairing(self) -> None:
+        first = self.probed[0]
+        recorded = RecordedBatch(first.batch, first.output, first.view, first.calls, first.arguments)
+        logits_func = self._make_logits_func(first.batch)
+        self.evidence.pairing = probe_pairing(self.loss_func, recorded, logits_func, self._find_config())
 
     def has_ids(self) -> bool:
         """Return whether ids were seen on their way into a word embedding, in every batch."""
@@ -258,10 +272,9 @@ class Examination:
             raise DoesNotApplyError("the model looks up no token ids in a word embedding")
         if "padding of validation batches" in self.evidence.probes:
             self.attempt("padding of validation batches", self._find_validation_padding)
-        evidence, model = self.evidence, self.learn.model
+        evidence, model, config = self.evidence, self.learn.model, self._find_config()
         unified = unify_padding(self.views)
         self.probed = [one._replace(view=view) for one, view in zip(self.probed, unified)]
-        config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
         evidence.inputs = probe_inputs(
             unified, [one.batch.xb for one in self.probed], [one.arguments for one in self.probed], config
         )
@@ -296,7 +309,9 @@ class Examination:
             if self.wiring.valid_error is not None:
                 self.wiring.valid_error, self.wiring.valid_message = error.cause, error.message
             raise
-        self.evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb)
+        pairing = self.evidence.pairing
+        ahead = 0 if pairing is None else pairing.ahead or 0
+        self.evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb, ahead)
         out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
         self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
 
@@ -400,7 +415,8 @@ class Examination:
         if not all(isinstance(t, Tensor) for t in outputs + targets):
             raise DoesNotApplyError("outputs and targets are not one tensor each")
         with preserve_rng_state():
-            self.evidence.metrics = probe_metrics(self.adapter, self.learn.metrics, outputs, targets)
+            pairing = self.evidence.pairing
+            self.evidence.metrics = probe_metrics(self.adapter, self.learn.metrics, outputs, targets, pairing)
         require_scores(self.evidence.metrics)
 
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:

@@ -288,6 +288,7 @@ class FitMonitor:
         evidence, self._executed = probe_first_batch(self._adapter, batch)
         self._evidence.wiring, self._evidence.inputs = evidence.wiring, evidence.inputs
         self._evidence.outputs, self._evidence.loss = evidence.outputs, evidence.loss
+        self._evidence.pairing = evidence.pairing
         self._evidence.probes.update({name: row for name, row in evidence.probes.items() if row.was_reached})
         self._ids_index = evidence.ids_index
 
@@ -366,7 +367,8 @@ class FitMonitor:
         if not all(isinstance(t, Tensor) for t in self._outputs + targets):
             raise DoesNotApplyError("outputs and targets are not one tensor each")
         with preserve_rng_state():
-            self._evidence.metrics = probe_metrics(self._adapter, self._metric_copies, self._outputs, targets)
+            pairing = self._evidence.pairing
+            self._evidence.metrics = probe_metrics(self._adapter, self._metric_copies, self._outputs, targets, pairing)
 
     def _record_metrics(self, values: List[Any]) -> None:
         for i, value in enumerate(values):

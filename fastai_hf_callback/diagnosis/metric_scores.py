@@ -1,24 +1,32 @@
 """A learner's metrics on real outputs and on synthetic ones."""
 
-from typing import Any, List, Sequence
+from typing import Any, List, Optional, Sequence
 
 from torch import Tensor
 
 from fastai_hf_callback.results.evidence import MetricEvidence
+from fastai_hf_callback.results.pairing import Pairing
 
 from .learner_adapter import LearnerAdapter
-from .probe_runner import NotMadeError
+from .probe_runner import DoesNotApplyError, NotMadeError
 from .probes.metrics import probe_metric
 
 __all__ = ["probe_metrics", "require_scores"]
 
 
 def probe_metrics(
-    adapter: LearnerAdapter, metrics: Sequence[Any], outputs: List[Tensor], targets: List[Tensor]
+    adapter: LearnerAdapter,
+    metrics: Sequence[Any],
+    outputs: List[Tensor],
+    targets: List[Tensor],
+    pairing: Optional[Pairing] = None,
 ) -> List[MetricEvidence]:
-    """Compute each metric on real outputs and on synthetic ones."""
+    """Compute each metric on real outputs and on synthetic ones; those that read no batch are left out."""
     loss_func, named = adapter.learn.loss_func, adapter.list_metric_functions(metrics)
-    return [probe_metric(name, compute, outputs, targets, loss_func) for name, compute in named]
+    if not named:
+        raise DoesNotApplyError("none of the learner's metrics reads predictions")
+    left_out = None if pairing is None else pairing.left_out
+    return [probe_metric(name, compute, outputs, targets, loss_func, left_out) for name, compute in named]
 
 
 def require_scores(metrics: Sequence[MetricEvidence]) -> None:

@@ -7,6 +7,7 @@ is None, and the checks that need it find nothing.
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
+from .pairing import Pairing
 from .probes import FAILED, MADE, NOT_MADE, ProbeOutcome
 
 __all__ = [
@@ -304,7 +305,9 @@ class MetricEvidence:
     """One metric, on real outputs of ``rows`` validation rows and on synthetic ones.
 
     ``distinct_predictions`` counts the classes that the real outputs predict. ``error`` is what it raises whatever the
-    targets, ``not_scored`` what it raises of these targets alone (one class where it needs two).
+    targets, ``not_scored`` what it raises of these targets alone (one class where it needs two). ``ahead``: with a
+    target for each token, it compares an output with the target so many positions on. ``with_left_out``: right outputs
+    on the rows, and on the same rows with as many targets more that the loss leaves out.
     """
 
     name: str
@@ -327,6 +330,9 @@ class MetricEvidence:
     error: str = ""
     shapes: str = ""
     not_scored: str = ""
+    ahead: Optional[int] = None
+    reads_targets: Optional[bool] = None
+    with_left_out: Optional[Tuple[float, float]] = None
 
 
 @dataclass
@@ -387,6 +393,7 @@ class Evidence:
     loss: Optional[LossBehavior] = None
     inputs: Optional[Inputs] = None
     labels: Optional[Labels] = None
+    pairing: Optional[Pairing] = None
     weights: Optional[Weights] = None
     metrics: List[MetricEvidence] = field(default_factory=list)
     precision: Optional[Precision] = None

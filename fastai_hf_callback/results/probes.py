@@ -59,6 +59,7 @@ PROBES = (
     Probe("answer to padding", "texts that are padded", "outputs", in_fit=True),
     Probe("answer to batch mates", "several rows and outputs for each", "outputs", in_fit=True),
     Probe("bounds of the outputs", "outputs", "outputs", in_fit=True),
+    Probe("pairs of outputs and targets", "targets", "outputs", in_fit=True),
     Probe("loss", "one tensor of targets", in_fit=True, needs="outputs"),
     Probe("what each target costs", "an output for each row", "loss", in_fit=True),
     Probe("validation batches", "a validation set"),

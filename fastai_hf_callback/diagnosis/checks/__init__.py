@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterable, List, Tuple, Union
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Finding
 
-from . import gradient, inputs, labels, metrics, optimizer, outputs, precision, step_size, weights, wiring
+from . import gradient, inputs, labels, metrics, optimizer, outputs, pairing, precision, step_size, weights, wiring
 
 __all__ = ["ALL_CHECKS", "CAUSE_ORDER", "EXPLAINED_BY", "Check"]
 
@@ -25,6 +25,7 @@ _FAMILIES: List[ModuleType] = [
     precision,
     optimizer,
     step_size,
+    pairing,
     outputs,
     inputs,
     labels,

@@ -39,8 +39,14 @@ SORTED_Z = -5.0
 LEARNED_LOSS_SHARE, WORSE_LOSS_RATIO = 0.8, 1.05
 
 
+def _labels_in_use(evidence: Evidence) -> Optional[Labels]:
+    """Return the targets' evidence; None where the loss leaves them aside and has others."""
+    pairing = evidence.pairing
+    return None if pairing is not None and pairing.has_own_targets else evidence.labels
+
+
 def check_labels_constant(evidence: Evidence) -> Optional[Finding]:
-    labels = evidence.labels
+    labels = _labels_in_use(evidence)
     if labels is None or not labels.train_constant or labels.train_rows < 16:
         return None
     return Finding(
@@ -53,7 +59,7 @@ def check_labels_constant(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
-    labels, inputs = evidence.labels, evidence.inputs
+    labels, inputs = _labels_in_use(evidence), evidence.inputs
     if labels is None or inputs is None or inputs.truncated_share < 0.9 or not _nothing_predicts(labels):
         return None
     return Finding(
@@ -68,7 +74,7 @@ def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
-    labels = evidence.labels
+    labels = _labels_in_use(evidence)
     if labels is None or labels.signal_within_train is None:
         return None
     figures = {
@@ -134,7 +140,7 @@ def _describe_signal(labels: Labels) -> str:
 
 
 def check_labels_in_order(evidence: Evidence) -> Optional[Finding]:
-    labels = evidence.labels
+    labels = _labels_in_use(evidence)
     if labels is None or labels.order_z is None or labels.order_z > SORTED_Z:
         return None
     return Finding(
@@ -148,7 +154,7 @@ def check_labels_in_order(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_validation_one_class(evidence: Evidence) -> Optional[Finding]:
-    labels = evidence.labels
+    labels = _labels_in_use(evidence)
     if labels is None or not labels.valid_constant or labels.kind == "number" or labels.valid_rows < 8:
         return None
     if labels.train_constant or not labels.train_shares or _chance_probability(labels) > 1e-4:

@@ -11,6 +11,8 @@ CAUSES = [
     "metric-ignores-predictions",
     "metric-of-another-epoch",
     "metric-wrong-axis",
+    "metric-at-other-positions",
+    "metric-counts-padding",
     "metric-at-base-rate",
 ]
 EXPLAINED_BY = {"metric-at-base-rate": ("metric-ignores-predictions", "loss-ignores-a-target")}
@@ -82,6 +84,8 @@ def check_metric_wrong_axis(evidence: Evidence) -> List[Finding]:
 
 def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """Yield, in words and figures, how the score of a row depends on the other rows of its batch."""
+    if m.reads_targets is False:
+        return  # the places of the rows are its targets, as with in-batch negatives
     if _depends_on_other_rows(m):
         yield (
             f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from "
@@ -126,6 +130,40 @@ def _is_a_sum(pairs: List[Tuple[float, float]]) -> bool:
     """Return whether doubling the rows changes every value by the same factor: a count, a sum, a norm."""
     ratios = [b / a for a, b in pairs if a]
     return bool(ratios) and max(ratios) - min(ratios) < 1e-3 * abs(max(ratios)) and all(a or not b for a, b in pairs)
+
+
+def check_metric_at_other_positions(evidence: Evidence) -> List[Finding]:
+    ahead = None if evidence.pairing is None else evidence.pairing.ahead
+    return [
+        Finding(
+            "metric-at-other-positions",
+            "warning",
+            f"{m.name} compares an output with the target {m.ahead} position(s) on, the loss with the one {ahead} on: "
+            f"what the model learns is not what is measured.",
+            {"metric looks ahead by": m.ahead, "loss looks ahead by": ahead},
+            f"WordAccuracy(ahead={ahead})" if ahead else "WordAccuracy()",
+        )
+        for m in evidence.metrics
+        if ahead is not None and m.ahead is not None and m.ahead != ahead
+    ]
+
+
+def check_metric_counts_padding(evidence: Evidence) -> List[Finding]:
+    left_out = None if evidence.pairing is None else evidence.pairing.left_out
+    return [
+        Finding(
+            "metric-counts-padding",
+            "warning",
+            f"{m.name} is {m.with_left_out[0]:.4g} for outputs that are right wherever the loss asks, and "
+            f"{m.with_left_out[1]:.4g} with as many targets more that it leaves out ({left_out}): the metric counts "
+            f"those too, and says how much of a batch is padding.",
+            {"as it is": m.with_left_out[0], "with more left out": m.with_left_out[1]},
+            "learn.metrics = [WordAccuracy()]  # leaves out -100; of a metric of your own: metric(preds[t != -100], "
+            "t[t != -100])",
+        )
+        for m in evidence.metrics
+        if m.with_left_out is not None and _differing_pairs([m.with_left_out])
+    ]
 
 
 def check_metric_at_base_rate(evidence: Evidence) -> List[Finding]:
@@ -209,5 +247,7 @@ CHECKS = [
     check_metric_ignores_predictions,
     check_metric_of_another_epoch,
     check_metric_wrong_axis,
+    check_metric_at_other_positions,
+    check_metric_counts_padding,
     check_metric_at_base_rate,
 ]

@@ -206,8 +206,8 @@ def _is_head_unused(evidence: Evidence) -> bool:
 
 
 def check_loss_ignores_targets(evidence: Evidence) -> Optional[Finding]:
-    loss = evidence.loss
-    if loss is None or loss.depends_on_order is not False:
+    loss, pairing = evidence.loss, evidence.pairing
+    if loss is None or loss.depends_on_order is not False or pairing is not None and pairing.has_own_targets:
         return None
     if loss.depends_on_targets is False:
         return Finding(

@@ -1,6 +1,6 @@
 """Token ids as the word embedding received them: padding, masks, first tokens. Imports torch."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,9 @@ from .forward_calls import EmbeddingCall, is_mask
 __all__ = [
     "TokenView",
     "build_token_view",
+    "build_view",
     "contains_ids",
+    "find_target_call",
     "find_word_embedding_call",
     "probe_inputs",
     "shuffle_words",
@@ -36,29 +38,92 @@ class TokenView(NamedTuple):
 
 
 def find_word_embedding_call(calls: List[EmbeddingCall], batch: Any) -> Optional[EmbeddingCall]:
-    """Find the call that looked up words: the largest table whose ids are not positions."""
+    """Find the call that looked up the texts' words: ids that are not positions, of the batch, in the largest table.
+
+    Decoder inputs that an encoder-decoder makes of its labels are not the texts.
+    """
     rows = count_rows(batch)
     candidates = [c for c in calls if not c.ids.is_floating_point() and not _are_positions(c.ids)]
     # Texts of a single id look like token types: they count where nothing else looks like words.
     candidates = [c for c in candidates if len(c.ids.unique()) > 1] or [
-        c for c in candidates if any(_equal(t, c.ids) for t in _matrices(batch))
+        c for c in candidates if _is_in_batch(c.ids, batch)
     ]
     if not candidates:
         return None
-    call = max(candidates, key=lambda c: c.embedding.num_embeddings)
-    turned = call.ids.shape[0] != rows and call.ids.shape[1] == rows
+    tables = _list_tables([c for c in candidates if _is_in_batch(c.ids, batch)] or candidates)
+    call = max(tables, key=lambda c: c.embedding.num_embeddings)
+    turned = call.ids.shape[0] != rows and call.ids.shape[1] == rows and not _holds(batch, call.ids)
     if not turned:  # XLNet puts length first; for a square one, the batch decides
-        turned = any(_equal(t, call.ids.t()) and not _equal(t, call.ids) for t in _matrices(batch))
+        turned = _holds(batch, call.ids.t()) and not _holds(batch, call.ids)
     return EmbeddingCall(call.embedding, call.ids.t() if turned else call.ids)
 
 
-def build_token_view(calls: List[EmbeddingCall], batch: Any) -> Optional[TokenView]:
-    """Find ids, padding and mask in a forward pass's calls; None where no word embedding was called."""
+def find_target_call(
+    calls: List[EmbeddingCall], words: EmbeddingCall, shape: Tuple[int, ...]
+) -> Optional[EmbeddingCall]:
+    """Find the call with the ids at whose positions outputs of `shape` stand: in an encoder-decoder the decoder's.
+
+    Parameters
+    ----------
+    calls : list of EmbeddingCall
+    words : EmbeddingCall
+        As ``find_word_embedding_call`` found it.
+    shape : tuple of int
+        (rows, width, ...)
+    """
+    alike = [
+        call
+        for call in [words, *calls]
+        if call.embedding.num_embeddings == words.embedding.num_embeddings and call.ids.shape == torch.Size(shape[:2])
+    ]
+    return alike[-1] if alike else None
+
+
+def _list_tables(calls: List[EmbeddingCall]) -> List[EmbeddingCall]:
+    """Return each table of ids once, with the smallest embedding that was given it.
+
+    BART's gives its positions the ids too, and looks at their shape alone.
+    """
+    found: List[EmbeddingCall] = []
+    for call in sorted(calls, key=lambda c: c.embedding.num_embeddings):
+        if not any(_equal(call.ids, other.ids) for other in found):
+            found.append(call)
+    return sorted(found, key=lambda c: next(i for i, call in enumerate(calls) if call.ids is c.ids))
+
+
+def _is_in_batch(ids: Tensor, batch: Any) -> bool:
+    return _holds(batch, ids) or _holds(batch, ids.t())
+
+
+def _holds(batch: Any, ids: Tensor) -> bool:
+    return any(_equal(t, ids) for t in _matrices(batch))
+
+
+def build_token_view(
+    calls: List[EmbeddingCall], batch: Any, others: Sequence[Any] = (), config: Any = None
+) -> Optional[TokenView]:
+    """Find ids, padding and mask in a forward pass's calls; None where no word embedding was called.
+
+    Parameters
+    ----------
+    calls : list of EmbeddingCall
+    batch : any
+        The inputs.
+    others : sequence
+        Inputs of other batches: what stands inside their texts is a word, and no padding.
+    config : any, optional
+        The model's, for its ``pad_token_id``.
+    """
     call = find_word_embedding_call(calls, batch)
-    if call is None:
-        return None
-    ids = call.ids
-    pad_token_id, side, is_pad = _find_padding(ids)
+    return None if call is None else build_view(call, batch, others, config)
+
+
+def build_view(call: EmbeddingCall, batch: Any, others: Sequence[Any] = (), config: Any = None) -> TokenView:
+    """Find padding and mask of the ids that one embedding was given; parameters as of ``build_token_view``."""
+    ids, at = call.ids, _find_index(batch, call.ids)
+    known = (getattr(call.embedding, "padding_idx", None), _config_pad_id(config))
+    elsewhere = [] if at is None else [table.to(ids) for table in (_matrices(one)[at] for one in others)]
+    pad_token_id, side, is_pad = _find_padding(ids, elsewhere, known)
     masks = [
         t
         for t in _matrices(batch)
@@ -160,20 +225,33 @@ def _add_word_statistics(evidence: Inputs, rows: List[Tensor], tables: List[Tens
     evidence.truncated_share = float((lengths == lengths.max()).float().mean())
 
 
-def _find_padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
-    """Find the padding id by where it occurs: in runs of different length at one end, and nowhere inside."""
+def _find_padding(
+    ids: Tensor, others: Sequence[Tensor] = (), known: Sequence[Optional[int]] = ()
+) -> Tuple[Optional[int], Optional[str], Tensor]:
+    """Find the padding id by where it occurs: in runs of different length at one end, and nowhere inside.
+
+    Parameters
+    ----------
+    ids : Tensor
+        One batch's.
+    others : sequence of Tensor
+        Ids of other batches, where padding does not stand inside, either.
+    known : sequence of int or None
+        Ids that the model takes for padding: of another one, a single row may end in two by chance.
+    """
     nothing = torch.zeros_like(ids, dtype=torch.bool)
     best: Tuple[float, Optional[int], Optional[str], Tensor] = (0.0, None, None, nothing)
     for side in ("back", "front"):
         for token in ids[:, -1 if side == "back" else 0].unique().tolist():
             runs = _find_runs(ids, token, side)
             lengths = runs.sum(1)
-            inside = int((ids == token).sum()) - int(runs.sum())
+            inside = sum(_count_inside(table, token, side) for table in (ids, *others))
             share = float(runs.float().mean())
             full = bool((lengths == ids.shape[1]).any())
             if (
                 int(lengths.max()) >= 2
                 and len(lengths.unique()) > 1
+                and (token in known or int((lengths - 1).clamp(min=0).sum()) >= 2)
                 and float((lengths > 0).float().mean()) >= 0.2
                 and share >= 0.03
                 and inside <= 0.02 * int(runs.sum())
@@ -182,6 +260,10 @@ def _find_padding(ids: Tensor) -> Tuple[Optional[int], Optional[str], Tensor]:
             ):
                 best = (share, int(token), side, runs)
     return best[1], best[2], best[3]
+
+
+def _count_inside(ids: Tensor, token: int, side: str) -> int:
+    return int((ids == token).sum()) - int(_find_runs(ids, token, side).sum())
 
 
 def _find_runs(ids: Tensor, token: int, side: str) -> Tensor:
@@ -264,7 +346,14 @@ def _config_pad_id(config: Any) -> Optional[int]:
 
 
 def _matrices(batch: Any) -> List[Tensor]:
-    return [t for t in tensors_in(batch) if t.dim() == 2]
+    """Return the tables of a batch; where a row has several choices of a text, one after another."""
+    tables = [t for t in tensors_in(batch) if t.dim() == 2 or t.dim() > 2 and not t.is_floating_point()]
+    return [t.reshape(-1, t.shape[-1]) if t.numel() else t.reshape(0, 0) for t in tables]
+
+
+def _find_index(batch: Any, ids: Tensor) -> Optional[int]:
+    """Return the index of `ids` among a batch's tables."""
+    return next((i for i, table in enumerate(_matrices(batch)) if _equal(table, ids)), None)
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
@@ -300,8 +389,10 @@ def shuffle_words(batch: Any, view: TokenView, generator: torch.Generator) -> An
     words = view.ids[spots]
     changed = view.ids.clone()
     changed[spots] = words[torch.randperm(len(words), generator=generator).to(words.device)]
-    return map_tensors(batch, lambda t: changed.to(t) if _equals_ids(t, view.ids) else t)
+    return map_tensors(batch, lambda t: changed.reshape(t.shape).to(t) if _equals_ids(t, view.ids) else t)
 
 
 def _equals_ids(tensor: Tensor, ids: Tensor) -> bool:
-    return tensor.dim() == 2 and not tensor.is_floating_point() and tensor.dtype != torch.bool and _equal(tensor, ids)
+    if tensor.dim() < 2 or tensor.is_floating_point() or tensor.dtype == torch.bool or not tensor.numel():
+        return False
+    return _equal(tensor.reshape(-1, tensor.shape[-1]), ids)

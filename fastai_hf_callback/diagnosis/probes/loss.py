@@ -10,7 +10,7 @@ from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import LossBehavior
 
 from .batches import name_type
-from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs, repeat_row
+from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs, repeat_row, roll_targets
 
 __all__ = ["find_ignored_targets", "find_loss_type", "probe_all_targets", "probe_loss"]
 
@@ -20,7 +20,7 @@ MAX_COLUMNS = 20
 NEGLIGIBLE_SHARE = 1e-5
 
 
-def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior:
+def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any, ahead: int = 0) -> LossBehavior:
     """Evaluate `loss_func` on outputs of the shape of `logits`, in ``no_grad``.
 
     Parameters
@@ -30,6 +30,8 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior
     logits : Tensor
         The model's own outputs in eval mode.
     target : Tensor
+    ahead : int
+        With a target for each token: it is compared with the output so many positions before it.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> LossBehavior
     """
     with torch.no_grad():
         evidence = LossBehavior(first=compute_loss(loss_func, logits, target))
-        synthetic = build_synthetic_outputs(logits.shape, target)
+        synthetic = build_synthetic_outputs(logits.shape, roll_targets(target, ahead))
         if synthetic is None:
             return evidence
         evidence.constant = _constant_loss(loss_func, logits, target)

@@ -8,7 +8,7 @@ from torch import Tensor
 from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import MetricEvidence
 
-from .synthetic_outputs import build_synthetic_outputs, repeat_row
+from .synthetic_outputs import AHEAD, build_synthetic_outputs, repeat_row, roll_targets
 
 __all__ = ["probe_metric"]
 
@@ -22,7 +22,12 @@ ScoreFunc = Callable[[List[Any]], Optional[float]]
 
 
 def probe_metric(
-    name: str, compute: MetricFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable[..., Any]
+    name: str,
+    compute: MetricFunc,
+    outputs: List[Tensor],
+    targets: List[Tensor],
+    loss_func: Callable[..., Any],
+    left_out: Optional[int] = None,
 ) -> MetricEvidence:
     """Score real, right, contrary, random and constant outputs of a few validation batches.
 
@@ -34,6 +39,8 @@ def probe_metric(
     outputs, targets : list of Tensor
     loss_func : callable
         Chooses among the constant predictors.
+    left_out : int, optional
+        The value of targets that the loss leaves out.
     """
     evidence = MetricEvidence(
         name, resolution=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets))
@@ -44,7 +51,9 @@ def probe_metric(
         evidence.error = _describe_failure(compute, outputs, targets)
         evidence.not_scored = "" if evidence.error else _error_message(compute, outputs, targets)
         evidence.shapes = f"{tuple(outputs[0].shape)} and {tuple(targets[0].shape)}"
-    built = [build_synthetic_outputs(o.shape, t) for o, t in zip(outputs, targets)]
+    evidence.ahead = _find_ahead(score, outputs[0], targets[0])
+    aligned = [roll_targets(t, evidence.ahead or 0) for t in targets]
+    built = [build_synthetic_outputs(o.shape, t) for o, t in zip(outputs, aligned)]
     synthetic = [s for s in built if s is not None]
     if len(synthetic) < len(built):
         return evidence
@@ -67,9 +76,71 @@ def probe_metric(
             evidence.with_rows_shifted = _farthest(
                 evidence.at_random, [score([([_shift_rows(o, order) for o in one], targets)]) for order in _ROW_ORDERS]
             )
+    evidence.reads_targets = _reads_targets(score, one, targets)
+    if left_out is not None and _are_per_token(outputs[0], targets[0]):
+        evidence.with_left_out = _score_with_left_out(score, ideal[0], targets[0], left_out)
     evidence.after_another_epoch = score([(ideal, targets), (worst, targets), (outputs, targets)])
     evidence.base_rate = _compute_base_rate(score, outputs, targets, loss_func)
     return evidence
+
+
+def _are_per_token(output: Tensor, target: Tensor) -> bool:
+    return output.dim() == 3 and target.shape == output.shape[:2] and not target.is_floating_point()
+
+
+def _find_ahead(score: ScoreFunc, output: Tensor, target: Tensor) -> Optional[int]:
+    """Find how many positions on the target stands that a metric compares an output with; None but for tokens.
+
+    Right and contrary outputs differ most there, for targets that are drawn at random.
+    """
+    known = target[target >= 0].unique() if _are_per_token(output, target) else target[:0]
+    if len(known) < 2 or int(known.max()) >= output.shape[-1]:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    drawn = known[torch.randint(len(known), target.shape, generator=generator).to(known.device)]
+    drawn = torch.where(target >= 0, drawn, target)
+    contrasts = {ahead: _contrast(score, output, drawn, ahead) for ahead in AHEAD}
+    best = max(contrasts, key=lambda ahead: contrasts[ahead])
+    return None if not contrasts[best] else best if contrasts[best] > 2 * contrasts[0] else 0
+
+
+def _contrast(score: ScoreFunc, output: Tensor, target: Tensor, ahead: int) -> float:
+    """Compute how far right and contrary outputs are apart, were each compared with the target `ahead` positions on."""
+    built = build_synthetic_outputs(output.shape, roll_targets(target, ahead))
+    outputs = [] if built is None else [built.ideal.to(output), built.worst.to(output)]
+    scores = _known([score([([one], [target])]) for one in outputs])
+    return abs(scores[0] - scores[1]) if len(scores) == 2 else 0.0
+
+
+def _reads_targets(score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor]) -> Optional[bool]:
+    """Return whether the score of the same outputs changes with the targets; None where no others can be scored."""
+    changed = [[t.flip(0) for t in targets], *([_step(t, by) for t in targets] for by in (1, -1))]
+    before, others = score([(outputs, targets)]), _known([score([(outputs, other)]) for other in changed])
+    return None if before is None or not others else any(abs(value - before) > 1e-6 for value in others)
+
+
+def _step(target: Tensor, by: int) -> Tensor:
+    if target.dtype == torch.bool:
+        return ~target
+    if target.is_floating_point():
+        return 1 - target if bool(((target == 0) | (target == 1)).all()) else target + by
+    return torch.where(target >= 0, (target + by).abs(), target)
+
+
+def _known(scores: Sequence[Optional[float]]) -> List[float]:
+    return [score for score in scores if score is not None]
+
+
+def _score_with_left_out(
+    score: ScoreFunc, ideal: Tensor, target: Tensor, left_out: int
+) -> Optional[Tuple[float, float]]:
+    """Score outputs that are right where the loss asks, random elsewhere; and with as many left-out targets more."""
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.randn(ideal.shape, generator=generator).to(ideal)
+    right = torch.where((target == left_out)[..., None], noise, ideal)
+    wider = torch.cat([right, noise], 1), torch.cat([target, torch.full_like(target, left_out)], 1)
+    found = _known([score([([right], [target])]), score([([wider[0]], [wider[1]])])])
+    return (found[0], found[1]) if len(found) == 2 else None
 
 
 def _make_score(compute: MetricFunc) -> ScoreFunc:

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple, Optional, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["SyntheticOutputs", "build_synthetic_outputs", "infer_target_kind", "repeat_row"]
+__all__ = ["AHEAD", "SyntheticOutputs", "build_synthetic_outputs", "infer_target_kind", "repeat_row", "roll_targets"]
+
+AHEAD = (0, 1, -1, 2)  # how many positions on a target may stand, the usual ones first
 
 
 class SyntheticOutputs(NamedTuple):
@@ -73,3 +75,14 @@ def repeat_row(row: Tensor, like: Tensor) -> Tensor:
     """Repeat `row`, (width,), for every text, in the form of the outputs `like`."""
     rows = row.expand(like.shape) if like.dim() > 1 else row[0].expand(like.shape)
     return rows.to(like).contiguous()
+
+
+def roll_targets(target: Tensor, ahead: int, left_out: int = -100) -> Tensor:
+    """Return for each position the target `ahead` positions on, and `left_out` where there is none."""
+    if not ahead:
+        return target
+    rolled, edge = target.roll(-ahead, 1), torch.full_like(target[:, : abs(ahead)], left_out)
+    width = target.shape[1]
+    if ahead > 0:
+        return torch.cat([rolled[:, : max(0, width - ahead)], edge], 1)[:, :width]
+    return torch.cat([edge, rolled[:, -ahead:]], 1)[:, :width]

@@ -127,7 +127,7 @@ class LearnerAdapter:
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         named = zip(metric_names(list(metrics)), metrics)
-        return [(name, partial(_compute_value, one)) for name, one in named if not isinstance(one, ConstantBaseline)]
+        return [(name, partial(_compute_value, one)) for name, one in named if _reads_batches(one)]
 
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 
@@ -238,6 +238,13 @@ def _read_metric_values(fit: FitRecord) -> Dict[str, List[float]]:
 def _list_output_callbacks(callbacks: List[Callback]) -> List[str]:
     """List the classes that see the output before the loss."""
     return [type(cb).__name__ for cb in callbacks if type(cb).on_loss_begin is not Callback.on_loss_begin]
+
+
+def _reads_batches(metric: Any) -> bool:
+    """Return whether a metric reads predictions: others show what a callback has measured."""
+    if isinstance(metric, ConstantBaseline):
+        return False
+    return not isinstance(metric, Callback) or type(metric).on_batch_end is not Callback.on_batch_end
 
 
 def _compute_value(metric: Any, epochs: List[Any]) -> float:

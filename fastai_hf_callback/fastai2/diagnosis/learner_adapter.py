@@ -155,7 +155,7 @@ class LearnerAdapter:
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         named = zip(metric_names(list(metrics)), metrics)
-        return [(name, partial(_compute_value, one)) for name, one in named if not isinstance(one, ConstantBaseline)]
+        return [(name, partial(_compute_value, one)) for name, one in named if _reads_batches(one)]
 
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 
@@ -235,6 +235,25 @@ def _read_metric_values(metric_names: Sequence[str], values: Sequence[Any]) -> D
     names = [name for name in metric_names if name not in ("epoch", "train_loss", "time")]
     rows = [list(row)[-len(names) :] if names else [] for row in values]
     return {name: [float(row[i]) for row in rows if i < len(row) and is_number(row[i])] for i, name in enumerate(names)}
+
+
+def _reads_batches(metric: Metric) -> bool:
+    """Return whether a metric reads predictions: a ``ValueMetric`` shows what a callback has measured."""
+    reads: List[str] = []
+    with suppress(Exception):  # fit raises it
+        copy.deepcopy(metric).accumulate(_AttributeRecorder(reads))
+    return bool(reads) and not isinstance(metric, ConstantBaseline)
+
+
+class _AttributeRecorder:
+    """A learner of which it is recorded what a metric asks for; it has nothing."""
+
+    def __init__(self, asked: List[str]):
+        vars(self)["asked"] = asked
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        raise UnavailableAttributeError(name)
 
 
 def _compute_value(metric: Metric, epochs: List[Any]) -> float:

@@ -61,6 +61,7 @@ def test_padding_is_found_whatever_its_id_its_side_and_the_lengths(lengths, pad,
     fills = [LENGTH - length for length in lengths]
     assume(max(fills) >= 2 and len(set(fills)) > 1 and sum(f > 0 for f in fills) >= 0.2 * len(fills))
     assume(sum(fills) >= 0.03 * LENGTH * len(fills))
+    assume(sum(fill - 1 for fill in fills if fill) >= 2)  # one row may end in the same word twice by chance
     table, mask = padded(lengths, pad, side, seed)
     found = view(table)
     assert (found.pad_token_id, found.pad_side) == (pad, side)

@@ -173,10 +173,8 @@ def build_masked(spec: Spec) -> Learner:
     collator = DataCollatorForLanguageModeling(make_tokenizer(), mlm=True, mlm_probability=spec["hidden"])
 
     def draw(n: int) -> List[Any]:
-        rows = []
-        for length in draw_lengths(n, spec["lengths"]):
-            rows.append({"input_ids": frame(draw_words(1).expand(length)).tolist()})
-        return rows
+        lengths = draw_lengths(n, spec["lengths"])
+        return [{"input_ids": frame(draw_words(1).expand(length)).tolist()} for length in lengths]
 
     sets = two_sets(spec, draw)
     collate = partial(_collate, collator, False)

@@ -2,8 +2,8 @@
 
     python -m tests.faults.kinds.page [--runs 240] [--seed N] [--only KIND] [--jobs 2] [--rows FILE] [--out FILE]
 
-Each result is written to ``--rows`` as soon as it is there, and what the file has already is not asked again: a run that
-was broken off goes on. The file is of one state of the code; begin another after a change.
+Each result is written to ``--rows`` as soon as it is there, and what the file has already is not asked again: a run
+that was broken off goes on. The file is of one state of the code; begin another after a change.
 """
 
 import argparse
@@ -64,8 +64,8 @@ def write_page(results: List[Row], arguments: Any) -> str:
         "",
         MARK,
         "",
-        f"{len(results)} healthy runs of {len(KINDS)} kinds, drawn by seed {arguments.seed}, each asked before the fit, "
-        f"watched, and asked after it: **{len(false)} false alarms** (warnings or errors). Made by `python -m "
+        f"{len(results)} healthy runs of {len(KINDS)} kinds, drawn by seed {arguments.seed}, each asked before the "
+        f"fit, watched, and asked after it: **{len(false)} false alarms** (warnings or errors). Made by `python -m "
         f"tests.faults.kinds.page --runs {arguments.runs} --seed {arguments.seed}{only}`. Python "
         f"{platform.python_version()}, torch {torch.__version__}, fastai {version('fastai')}, transformers "
         f"{version('transformers')}.",
@@ -112,7 +112,8 @@ def _list_draw(i: int, row: Row) -> str:
         return f"| {i} | {row['case']} | | broke | | {row['broke']} |"
     drawn = ", ".join(f"{name} {value}" for name, value in row["spec"].items() if name != "kind")
     alarms = " / ".join(str(len(lines)) for lines in row["alarms"].values())
-    return f"| {i} | {row['spec']['kind']} | {drawn} | {alarms} | {row['loss'][0]} > {row['loss'][1]} | {', '.join(row['notes'])} |"
+    loss = " > ".join(map(str, row["loss"]))
+    return f"| {i} | {row['spec']['kind']} | {drawn} | {alarms} | {loss} | {', '.join(row['notes'])} |"
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ MAX_TRIES = 100
 
 def draw_specs(kinds: Sequence[Kind], seed: int, n: int) -> List[Spec]:
     """Draw `n` specs, each with a seed of its own; the kinds take turns, in another order each round."""
-    draw, specs = random.Random(seed), []
+    draw = random.Random(seed)
+    specs: List[Spec] = []
     while len(specs) < n:
-        for kind in draw.sample(list(kinds), len(kinds)):
-            specs.append(_draw_spec(kind, draw))
+        specs += [_draw_spec(kind, draw) for kind in draw.sample(list(kinds), len(kinds))]
     return specs[:n]
 
 

@@ -1,0 +1,92 @@
+"""Checks of what the loss compares: each output with the target that it is to predict, and no padding."""
+
+from typing import Optional
+
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.pairing import Pairing
+
+CAUSES = ["targets-not-shifted", "targets-shifted-twice", "padding-counted"]
+EXPLAINED_BY = {
+    "targets-not-shifted": ("loss-sign-flipped", "inputs-in-wrong-arguments"),
+    "targets-shifted-twice": ("loss-sign-flipped", "inputs-in-wrong-arguments"),
+}
+
+# A batch of texts of similar length has next to no padding; with less of it than this the loss is hardly another.
+MIN_PADDING_SHARE, MIN_PADDED_TARGETS = 0.05, 8
+
+
+def check_targets_not_shifted(evidence: Evidence) -> Optional[Finding]:
+    pairing = evidence.pairing
+    if pairing is None or pairing.distance is None:
+        return None
+    if pairing.distance > 0 and not (pairing.distance == 1 and pairing.is_causal is False):
+        return None
+    seen = (
+        "the very id that the model reads there"
+        if pairing.distance == 0
+        else "an id that the model has read before"
+        if pairing.distance < 0
+        else "the next id, and the model reads that one too: its outputs change with the words after them"
+    )
+    return Finding(
+        "targets-not-shifted",
+        "error",
+        f"At every position the {pairing.counted} targets that count ask for {seen}: it learns to copy its input. The "
+        f"loss falls to nothing, the metric rises, and nothing is learned of the language. Targets of a language model "
+        f"are its inputs shifted by one, by the loss or in the batch.",
+        {"loss looks ahead by": pairing.ahead, "targets are the ids shifted by": pairing.shift},
+        _shift_once(pairing),
+    )
+
+
+def check_targets_shifted_twice(evidence: Evidence) -> Optional[Finding]:
+    pairing = evidence.pairing
+    if pairing is None or pairing.distance is None or pairing.distance < 2:
+        return None
+    return Finding(
+        "targets-shifted-twice",
+        "error",
+        f"The targets are the ids shifted by {pairing.shift}, and the loss looks ahead by {pairing.ahead} more: it is "
+        f"shifted twice, and every output is asked for the word {pairing.distance} positions on, none for the next.",
+        {"loss looks ahead by": pairing.ahead, "targets are the ids shifted by": pairing.shift},
+        "targets = labels  # with labels among the inputs: compared as they are, by a loss that does not shift"
+        if pairing.of_decoder
+        else "A loss that does not shift, for targets that are the next ids already; or targets = input_ids, not "
+        "shifted, with NextTokenLoss()",
+    )
+
+
+def _shift_once(pairing: Pairing) -> str:
+    if pairing.of_decoder:
+        return (
+            "decoder_input_ids = model.prepare_decoder_input_ids_from_labels(labels)  # shifted; or give labels alone"
+        )
+    if pairing.is_causal is False:
+        return "A causal model (...ForCausalLM, is_decoder=True); or a masked one, with words hidden in its inputs"
+    return (
+        "learn.loss_func = NextTokenLoss()  # shifts by one, and metrics=[WordAccuracy(ahead=1)]; in a masked model "
+        "hide the words that are targets, -100 elsewhere"
+    )
+
+
+def check_padding_counted(evidence: Evidence) -> Optional[Finding]:
+    pairing = evidence.pairing
+    if pairing is None or pairing.on_padding < MIN_PADDED_TARGETS:
+        return None
+    share = pairing.on_padding / pairing.counted
+    if share < MIN_PADDING_SHARE:
+        return None
+    return Finding(
+        "padding-counted",
+        "warning",
+        f"{pairing.on_padding} of the {pairing.counted} targets that count in the loss ({share:.0%}) stand on padding: "
+        f"the model is praised for labelling padding, and loss and metric look better than they are.",
+        {"targets on padding": pairing.on_padding, "targets that count": pairing.counted},
+        "labels = labels.masked_fill(labels == model.config.pad_token_id, -100)  # before the loss"
+        if pairing.of_decoder
+        else "targets = targets.masked_fill(attention_mask == 0, -100)  # which the losses leave out",
+    )
+
+
+CHECKS = [check_targets_not_shifted, check_targets_shifted_twice, check_padding_counted]

@@ -1,0 +1,1 @@
+"""Probes of which output a loss, or a metric, compares with which target."""
