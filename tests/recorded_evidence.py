@@ -17,6 +17,7 @@ from fastai_hf_callback.results.evidence import (
     Weights,
     Wiring,
 )
+from fastai_hf_callback.results.pairing import Pairing
 from fastai_hf_callback.results.probes import MADE, begin_probes
 
 PARTS = (
@@ -53,6 +54,7 @@ def healthy():
     """Return the evidence of a three-class BERT that learns; none of its figures is near a limit."""
     return Evidence(
         wiring=Wiring(hf_callback=True),
+        pairing=Pairing(reads_targets=True),
         graph=Graph(
             registered=41,
             trainable=40,

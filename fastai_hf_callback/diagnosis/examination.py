@@ -7,7 +7,7 @@ steps through fastai's own loop on copies, then a new optimizer on one batch. It
 
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,6 @@ from fastai_hf_callback.diagnosis.probes.batches import (
     truncate_batch,
 )
 from fastai_hf_callback.diagnosis.probes.forward_calls import (
-    EmbeddingCall,
     record_arguments,
     record_embedding_calls,
     record_executed_modules,
@@ -33,7 +32,7 @@ from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_vi
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import find_loss_type, probe_all_targets, probe_loss
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
-from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import RecordedBatch, probe_pairing
+from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import ProbedBatch, probe_pairing
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_batch_sensitivity,
     measure_padding_sensitivity,
@@ -72,17 +71,6 @@ from .training_steps import TrainingSteps, capture_output, record_vain_assignmen
 from .validation_path import ValidationPath
 
 __all__ = ["Examination"]
-
-
-class ProbedBatch(NamedTuple):
-    """A batch, its outputs as they reached the loss in eval mode, and what was recorded on the way."""
-
-    batch: Batch
-    output: Any
-    view: Optional[TokenView]
-    calls: List[EmbeddingCall]
-    arguments: List[Dict[str, Any]]
-    executed: List[Any]
 
 
 class Examination:
@@ -244,10 +232,8 @@ class Examination:
         return next((m.config for m in self.learn.model.modules() if getattr(m, "config", None) is not None), None)
 
     def _probe_pairing(self) -> None:
-        first = self.probed[0]
-        recorded = RecordedBatch(first.batch, first.output, first.view, first.calls, first.arguments)
-        logits_func = self._make_logits_func(first.batch)
-        self.evidence.pairing = probe_pairing(self.loss_func, recorded, logits_func, self._find_config())
+        logits_func = self._make_logits_func(self.probed[0].batch)
+        self.evidence.pairing = probe_pairing(self.loss_func, self.probed[0], logits_func, self._find_config())
 
     def has_ids(self) -> bool:
         """Return whether ids were seen on their way into a word embedding, in every batch."""

@@ -24,6 +24,8 @@ class Pairing:
         The targets are the token ids themselves: that at a position is the id so many positions on.
     of_decoder : bool
         Whether the positions are those of an encoder-decoder's decoder.
+    decodes_source : bool
+        Whether an encoder-decoder got neither labels nor decoder inputs, and made these of the source.
     is_causal : bool or None
         Whether an output stays the same when the token after it changes.
     counted : int
@@ -42,6 +44,7 @@ class Pairing:
     ahead: Optional[int] = None
     shift: Optional[int] = None
     of_decoder: bool = False
+    decodes_source: bool = False
     is_causal: Optional[bool] = None
     counted: int = 0
     on_padding: int = 0

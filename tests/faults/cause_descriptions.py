@@ -383,4 +383,29 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "Something raises that no line here names.",
         "the exception, whose text the finding quotes",
     ),
+    "decoder-inputs-missing": (
+        "Logits are as wide as the source and targets as the translation: the loss raises; or, both of one width, "
+        "nothing but the commonest words is learned.",
+        "the decoder's ids, and whether labels are among what an encoder-decoder is given",
+    ),
+    "targets-not-shifted": (
+        "A language model's loss falls to nothing in an epoch, its metric is perfect, and it writes nonsense.",
+        "the targets next to the ids at the positions whose outputs the loss compares them with, found by its gradient",
+    ),
+    "targets-shifted-twice": (
+        "A language model learns, and what it writes leaves out every second word.",
+        "the positions by which the targets are the ids, and those that the loss looks ahead",
+    ),
+    "padding-counted": (
+        "A label per word: accuracy begins at .9.",
+        "the targets on padding to which the loss has a gradient",
+    ),
+    "metric-at-other-positions": (
+        "The loss of a language model falls and its accuracy stands.",
+        "where right outputs score best, next to where the loss falls most",
+    ),
+    "metric-counts-padding": (
+        "The metric never comes near 1, or changes with the batch's width.",
+        "the metric of right outputs, and with more targets that the loss leaves out",
+    ),
 }

@@ -3,7 +3,7 @@
 import re
 from typing import Container, Dict, List, NamedTuple, Optional, Tuple, Union
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastai_hf_callback.errors import FastaiHFError, describe_exception
 from fastai_hf_callback.results.finding import Action, Finding
@@ -52,6 +52,12 @@ REASONS: Dict[str, Reason] = {
         "The model gives an output per token and the labels are one per text, or the other way round.",
         "BertForSequenceClassification.from_pretrained(...)  # for a "
         "label per text; BertForTokenClassification for one per word",
+    ),
+    "decoder-inputs-missing": Reason(
+        "An encoder-decoder has nothing to decode: it makes its decoder's inputs of labels, or is given "
+        "decoder_input_ids, and neither is among its inputs, so that it decodes the source or nothing.",
+        "HFModel(model, inputs=('input_ids', 'attention_mask', 'labels'))  # the labels twice in a row: for the model, "
+        "and as the target",
     ),
     "everything-frozen": Reason(
         "The loss requires no gradient: every parameter is frozen, or the model ran under no_grad.",
@@ -174,6 +180,7 @@ _PATTERNS: List[Tuple[str, str]] = [
         r"same number of elements but got|multi-target not supported|shape mismatch",
         "target-shape",
     ),
+    (r"specify (either )?decoder_input(_id)?s", "decoder-inputs-missing"),
     (
         r"forward\(\) (got an unexpected keyword|missing \d+ required|takes (from )?\d+)"
         r"|specify both|specify either|required keyword",
@@ -199,11 +206,38 @@ def classify_exception(exception: BaseException, actions: Optional[Container[str
     functions = _traceback_functions(exception)
     # An error of a callback before the model has run says nothing about the model's output.
     cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message, actions)
+    if cause in _MISFITS and _lacks_decoder_inputs(exception):
+        cause = "decoder-inputs-missing"
     if isinstance(exception, IndexError) and "create_opt" in functions:
         cause = "everything-frozen"  # fastai 2 asks for the first of no parameters
     if cause == "unknown-failure" and exception.__cause__ is not None:
         return classify_exception(exception.__cause__, actions)
     return build_finding(cause, message)
+
+
+# What it looks like where logits are as wide as the source, and targets as the translation.
+_MISFITS = ("label-per-text-or-word", "batch-dimension-lost", "target-shape")
+
+
+def _lacks_decoder_inputs(exception: BaseException) -> bool:
+    """Return whether a frame that the exception passed holds an encoder-decoder that was given no labels."""
+    frame = exception.__traceback__
+    while frame is not None:
+        owner = frame.tb_frame.f_locals.get("self")
+        model = (
+            owner if isinstance(owner, nn.Module) else vars(owner).get("model") if hasattr(owner, "__dict__") else None
+        )
+        if isinstance(model, nn.Module) and _is_fed_without_labels(model):
+            return True
+        frame = frame.tb_next
+    return False
+
+
+def _is_fed_without_labels(model: nn.Module) -> bool:
+    named = [getattr(m, "input_names", None) for m in model.modules()]
+    given = {name for names in named if names for name in names}
+    decodes = any(callable(getattr(m, "prepare_decoder_input_ids_from_labels", None)) for m in model.modules())
+    return decodes and bool(given) and not given & {"labels", "decoder_input_ids", "decoder_inputs_embeds"}
 
 
 def build_finding(cause: str, message: str) -> Finding:

@@ -77,15 +77,18 @@ def check_metric_wrong_axis(evidence: Evidence) -> List[Finding]:
             "accuracy takes outputs (rows, classes) and argmax(dim=-1); learn.metrics = [accuracy]",
         )
         for m in evidence.metrics
-        if _has_synthetic_scores(m)
+        if _has_synthetic_scores(m) and not _has_own_targets(m, evidence)
         for description, figures in islice(_describe_row_dependence(m), 1)
     ]
 
 
+def _has_own_targets(m: MetricEvidence, evidence: Evidence) -> bool:
+    """Return whether loss and metric leave the targets aside, as with in-batch negatives: the rows' places count."""
+    return m.reads_targets is False and evidence.pairing is not None and evidence.pairing.has_own_targets
+
+
 def _describe_row_dependence(m: MetricEvidence) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """Yield, in words and figures, how the score of a row depends on the other rows of its batch."""
-    if m.reads_targets is False:
-        return  # the places of the rows are its targets, as with in-batch negatives
     if _depends_on_other_rows(m):
         yield (
             f"is {m.at_ideal:.4g} for outputs that are right in every row (others score from "

@@ -6,14 +6,28 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Finding
 from fastai_hf_callback.results.pairing import Pairing
 
-CAUSES = ["targets-not-shifted", "targets-shifted-twice", "padding-counted"]
+CAUSES = ["decoder-inputs-missing", "targets-not-shifted", "targets-shifted-twice", "padding-counted"]
 EXPLAINED_BY = {
-    "targets-not-shifted": ("loss-sign-flipped", "inputs-in-wrong-arguments"),
-    "targets-shifted-twice": ("loss-sign-flipped", "inputs-in-wrong-arguments"),
+    "targets-not-shifted": ("loss-sign-flipped", "inputs-in-wrong-arguments", "decoder-inputs-missing"),
+    "targets-shifted-twice": ("loss-sign-flipped", "inputs-in-wrong-arguments", "decoder-inputs-missing"),
 }
 
 # A batch of texts of similar length has next to no padding; with less of it than this the loss is hardly another.
 MIN_PADDING_SHARE, MIN_PADDED_TARGETS = 0.05, 8
+
+
+def check_decoder_inputs_missing(evidence: Evidence) -> Optional[Finding]:
+    if evidence.pairing is None or not evidence.pairing.decodes_source:
+        return None
+    return Finding(
+        "decoder-inputs-missing",
+        "error",
+        "An encoder-decoder was given neither labels nor decoder_input_ids: its decoder reads the source, shifted by "
+        "one, and is asked for the targets, of which it sees nothing.",
+        {"decoder's inputs": "the source"},
+        "HFModel(model, inputs=('input_ids', 'attention_mask', 'labels'))  # the labels twice in a row: for the model, "
+        "and as the target",
+    )
 
 
 def check_targets_not_shifted(evidence: Evidence) -> Optional[Finding]:
@@ -89,4 +103,4 @@ def check_padding_counted(evidence: Evidence) -> Optional[Finding]:
     )
 
 
-CHECKS = [check_targets_not_shifted, check_targets_shifted_twice, check_padding_counted]
+CHECKS = [check_decoder_inputs_missing, check_targets_not_shifted, check_targets_shifted_twice, check_padding_counted]

@@ -16,6 +16,7 @@ from fastai_hf_callback.diagnosis.checks import (
     metrics,
     optimizer,
     outputs,
+    pairing,
     precision,
     step_size,
     weights,
@@ -790,7 +791,7 @@ def test_every_check_has_a_place_in_these_tables():
 
 # -- the tables of the checks themselves ---------------------------------------------------------------------------
 
-FAMILIES = (wiring, weights, gradient, optimizer, step_size, precision, outputs, inputs, labels, metrics)
+FAMILIES = (wiring, weights, gradient, optimizer, step_size, precision, pairing, outputs, inputs, labels, metrics)
 KNOWN = set(checks.CAUSE_ORDER) | set(REASONS)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastai_hf_callback.diagnosis.checks import inputs, labels, metrics, outputs
+from fastai_hf_callback.diagnosis.checks import inputs, labels, metrics, outputs, pairing
 from tests.diagnosis.checks.test_checks import Case, case_id, figures_shown_by, findings_of, stays_silent
 from tests.recorded_evidence import evidence_with
 
@@ -596,6 +596,59 @@ CASES = [
         ),
         [dict(labels__train_shares=[0.2, 0.02, 0.02])],
     ),
+    # -- pairs of outputs and targets ------------------------------------------------------------------------------
+    Case(
+        pairing.check_decoder_inputs_missing,
+        "decoder-inputs-missing",
+        "error",
+        ["labels"],
+        dict(pairing__decodes_source=True),
+        [dict(pairing__decodes_source=False), dict(pairing=None)],
+    ),
+    Case(
+        pairing.check_targets_not_shifted,
+        "targets-not-shifted",
+        "error",
+        ["the very id"],
+        dict(pairing__ahead=0, pairing__shift=0),
+        [
+            dict(pairing__ahead=1),
+            dict(pairing__shift=1),
+            dict(pairing__shift=1, pairing__is_causal=True),
+            dict(pairing__shift=None),
+            dict(pairing__ahead=None),
+            dict(pairing=None),
+        ],
+    ),
+    Case(
+        pairing.check_targets_not_shifted,
+        "targets-not-shifted",
+        "error",
+        ["reads that one too"],
+        dict(pairing__ahead=1, pairing__shift=0, pairing__is_causal=False),
+        [dict(pairing__is_causal=True), dict(pairing__is_causal=None)],
+    ),
+    Case(
+        pairing.check_targets_shifted_twice,
+        "targets-shifted-twice",
+        "error",
+        ["shifted by 1", "ahead by 1 more"],
+        dict(pairing__ahead=1, pairing__shift=1),
+        [dict(pairing__shift=0), dict(pairing__ahead=0), dict(pairing__shift=None), dict(pairing=None)],
+    ),
+    Case(
+        pairing.check_padding_counted,
+        "padding-counted",
+        "warning",
+        ["60 of the 100", "60%"],
+        dict(pairing__counted=100, pairing__on_padding=60),
+        [
+            dict(pairing__on_padding=7),
+            dict(pairing__on_padding=60, pairing__counted=1201),
+            dict(pairing__on_padding=0),
+            dict(pairing=None),
+        ],
+    ),
     # -- metrics ---------------------------------------------------------------------------------------------------
     Case(
         metrics.check_metric_fails,
@@ -679,6 +732,22 @@ CASES = [
             dict(metric__on_single_rows=[]),
             dict(metric__on_single_rows=[(0.0, 0.0), (1.0, 0.0)]),
         ],
+    ),
+    Case(
+        metrics.check_metric_at_other_positions,
+        "metric-at-other-positions",
+        "warning",
+        ["0 position(s) on", "the one 1 on"],
+        dict(pairing__ahead=1, metric__ahead=0),
+        [dict(metric__ahead=1), dict(metric__ahead=None), dict(pairing__ahead=None), dict(pairing=None)],
+    ),
+    Case(
+        metrics.check_metric_counts_padding,
+        "metric-counts-padding",
+        "warning",
+        ["0.6 for", "0.3 with"],
+        dict(metric__with_left_out=(0.6, 0.3)),
+        [dict(metric__with_left_out=(0.6, 0.6)), dict(metric__with_left_out=None)],
     ),
     Case(
         metrics.check_metric_at_base_rate,

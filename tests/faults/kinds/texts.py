@@ -135,4 +135,5 @@ _BART = dict(
     vocab_size=VOCAB, d_model=WIDTH, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
     decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=64, pad_token_id=PAD,
     bos_token_id=CLS, eos_token_id=SEP, decoder_start_token_id=SEP, forced_eos_token_id=SEP,
+    init_std=0.1,  # wide enough for so narrow a model: its gradients are not lost in fastai's epsilon
 )  # fmt: skip

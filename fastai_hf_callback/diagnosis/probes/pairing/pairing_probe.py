@@ -13,11 +13,11 @@ from fastai_hf_callback.results.pairing import Pairing
 from .loss_pairing import TokenLoss, probe_target_use, probe_token_loss
 from .token_targets import compare_with_ids, count_on_padding, find_left_out, probe_causality
 
-__all__ = ["RecordedBatch", "probe_pairing"]
+__all__ = ["ProbedBatch", "probe_pairing"]
 
 
-class RecordedBatch(NamedTuple):
-    """A batch, what reached the loss of it, and what was recorded on the way.
+class ProbedBatch(NamedTuple):
+    """A batch, what reached the loss of it in eval mode, and what was recorded on the way.
 
     Attributes
     ----------
@@ -28,6 +28,8 @@ class RecordedBatch(NamedTuple):
     calls : list of EmbeddingCall
     arguments : list of dict
         Of the modules that take ``input_ids``, by name.
+    executed : list of module
+        Those that ran, in their order.
     """
 
     batch: Batch
@@ -35,17 +37,18 @@ class RecordedBatch(NamedTuple):
     view: Optional[TokenView]
     calls: List[EmbeddingCall]
     arguments: List[Dict[str, Any]]
+    executed: List[Any]
 
 
 def probe_pairing(
-    loss_func: Callable[..., Any], recorded: RecordedBatch, logits_func: Callable[[Any], Any], config: Any
+    loss_func: Callable[..., Any], recorded: ProbedBatch, logits_func: Callable[[Any], Any], config: Any
 ) -> Pairing:
     """Find how `loss_func` pairs the outputs and the targets of a batch.
 
     Parameters
     ----------
     loss_func : callable
-    recorded : RecordedBatch
+    recorded : ProbedBatch
     logits_func : callable
         A batch's inputs -> what reaches the loss, in eval mode.
     config : any
@@ -66,19 +69,20 @@ def probe_pairing(
 
 
 def _probe_token_targets(
-    pairing: Pairing, loss: TokenLoss, recorded: RecordedBatch, logits_func: Callable[[Any], Any], config: Any
+    pairing: Pairing, loss: TokenLoss, recorded: ProbedBatch, logits_func: Callable[[Any], Any], config: Any
 ) -> None:
     view = _find_view(recorded, config)
     if view is None or recorded.view is None:
         return
     pairing.of_decoder = view is not recorded.view
+    pairing.decodes_source = pairing.of_decoder and _decodes_source(view.ids, recorded)
     compare_with_ids(pairing, loss, view.ids)
     count_on_padding(pairing, loss, view.is_pad | _is_masked(view.ids, recorded.arguments, pairing.of_decoder))
     if pairing.distance == 1 and not pairing.of_decoder:
         pairing.is_causal = probe_causality(lambda ids: logits_func(_exchange(recorded, ids)), view.ids)
 
 
-def _find_view(recorded: RecordedBatch, config: Any) -> Optional[TokenView]:
+def _find_view(recorded: ProbedBatch, config: Any) -> Optional[TokenView]:
     """Find the ids at whose positions the outputs stand."""
     texts = recorded.view
     if texts is None or texts.embedding is None:
@@ -91,6 +95,13 @@ def _find_view(recorded: RecordedBatch, config: Any) -> Optional[TokenView]:
     return texts if same else build_view(call, recorded.batch.xb, (), config)
 
 
+def _decodes_source(ids: Tensor, recorded: ProbedBatch) -> bool:
+    source, outermost = recorded.view, recorded.arguments[0] if recorded.arguments else {}
+    if source is None or any(outermost.get(name) is not None for name in ("labels", "decoder_input_ids")):
+        return False
+    return ids.shape == source.ids.shape and bool((ids[:, 1:] == source.ids[:, :-1]).all())
+
+
 def _is_masked(ids: Tensor, arguments: List[Dict[str, Any]], of_decoder: bool) -> Tensor:
     name = "decoder_attention_mask" if of_decoder else "attention_mask"
     masks = [call[name] for call in arguments if isinstance(call.get(name), Tensor)]
@@ -98,7 +109,7 @@ def _is_masked(ids: Tensor, arguments: List[Dict[str, Any]], of_decoder: bool) -
     return torch.zeros_like(ids, dtype=torch.bool) if mask is None else mask.to(ids.device) == 0
 
 
-def _exchange(recorded: RecordedBatch, ids: Tensor) -> Any:
+def _exchange(recorded: ProbedBatch, ids: Tensor) -> Any:
     """Return the inputs with other ids."""
     shown = recorded.view
 

@@ -83,8 +83,14 @@ def probe_causality(logits_of: Callable[[Tensor], Tensor], ids: Tensor) -> Optio
 
 
 def find_left_out(loss: TokenLoss) -> Optional[int]:
-    """Find the value of the targets that the loss leaves out wherever they stand; of several the most frequent."""
-    values, counts = loss.targets[~loss.counts].unique(return_counts=True)
-    never = [(int(n), int(v)) for v, n in zip(values, counts) if not bool((loss.counts & (loss.targets == v)).any())]
+    """Find the value of the targets that the loss leaves out wherever they stand; of several the most frequent.
+
+    Those at an end to which no output belongs, as the first where the loss looks ahead, are left out for their place.
+    """
+    width, ahead = loss.targets.shape[1], loss.ahead
+    reached = slice(max(0, ahead), width + min(0, ahead))
+    targets, counts = loss.targets[:, reached], loss.counts[:, reached]
+    values, numbers = targets[~counts].unique(return_counts=True)
+    never = [(int(n), int(v)) for v, n in zip(values, numbers) if not bool((counts & (targets == v)).any())]
     often = [(n, v) for n, v in never if n >= MIN_LEFT_OUT]
     return max(often)[1] if often else None
