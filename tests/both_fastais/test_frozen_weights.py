@@ -241,6 +241,7 @@ def gradual(learn):
     fit(learn)
 
 
+@pytest.mark.slow
 def test_compare_corrects_every_arm_alike():
     comparison = compare(make, gradual, progress=False)
     assert comparison.identical and comparison.broken_arm_differs

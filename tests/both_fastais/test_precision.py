@@ -240,6 +240,7 @@ def test_diagnose_knows_that_the_callback_sees_to_it_and_leaves_the_weights_as_t
     assert dtypes(learn) == {dtype} and all(torch.equal(a, b) for a, b in zip(before, learn.model.parameters()))
 
 
+@pytest.mark.slow
 @needs_half
 @each_dtype
 def test_diagnose_finds_kept_half_weights_and_its_cure_mends_them(dtype):

@@ -64,6 +64,7 @@ def test_it_moves_and_the_model_did_change(model):
     assert trace.steps[-1].loss < trace.steps[0].loss
 
 
+@pytest.mark.slow
 def test_without_the_mask_and_with_a_bare_model():
     compare(lambda: make_learner(masked=False, wrap=False), lambda learn: learn.fit_one_cycle(6, 1e-2)).check()
 

@@ -19,6 +19,7 @@ from tests.diagnosis.learner_states import (
 from tests.slow_marks import mark_slow_after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", mark_slow_after(3, STATES))
 def test_the_fit_that_follows_is_the_same(make):
     assert run(make, diagnose) == run(make)

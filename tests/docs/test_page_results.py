@@ -78,6 +78,7 @@ def test_a_loss_of_ones_own_predicts_probabilities(names):
     assert str(names["name"]) in (names.get("dls") or names["data"]).classes
 
 
+@pytest.mark.slow
 def test_batches_of_ones_own_train(names):
     names.update(train_ds=rows(), valid_ds=rows())
     exec(block_of("tasks.md", "train_ds"), names)

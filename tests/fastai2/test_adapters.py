@@ -131,6 +131,7 @@ def test_groups_hold_what_is_trained_in_the_last(n):
         layer_groups(model, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES[:2])
 def test_compare_is_identical(phase):
     comparison = compare(lambda: make(build_adapted()), phase, progress=False)

@@ -89,6 +89,7 @@ def test_a_dict_batch_with_labels_trains_validates_and_predicts():
     assert outputs.shape[:2] == targets.shape == decoded.shape == texts.shape and losses.shape == (16,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ("an answer", "an answer, two tensors", "the next word", "a translation"))
 def test_a_healthy_head_is_no_alarm(name):
     torch.manual_seed(0)

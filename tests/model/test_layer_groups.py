@@ -149,6 +149,7 @@ def test_every_head_of_pytorch_transformers(name):
         check_all(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mark_slow_after(4, FAMILIES))
 def test_every_head_of_transformers_5(name):
     for model in heads_of_now(name):

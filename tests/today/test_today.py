@@ -55,12 +55,14 @@ def test_a_cell_passes(name, folder):
 # -- next to each check, what it must see ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_learner_is_right(trained):
     assert checks.check_predict(trained[0], "classes") == "6 texts"
     assert float(checks.check_batch_mates(*trained)) < 1e-4
     assert checks.check_weights(*trained) == "41 trained, 0 frozen"
 
 
+@pytest.mark.slow
 def test_a_mask_that_is_dropped_is_seen(trained):
     learn, setting = trained
 
@@ -75,6 +77,7 @@ def test_a_mask_that_is_dropped_is_seen(trained):
         hook.remove()
 
 
+@pytest.mark.slow
 def test_logits_in_the_place_of_probabilities_are_seen(trained, monkeypatch):
     monkeypatch.setattr(checks, "predict_one", lambda *args: torch.tensor([2.0, -1.0, 0.5]))
     with pytest.raises(AssertionError, match="no probabilities"):
@@ -93,6 +96,7 @@ def test_other_weights_in_an_exported_folder_are_seen(trained, tmp_path):
     assert same == "" and "differ by up to" in other and "No such file" in none
 
 
+@pytest.mark.slow
 def test_a_frozen_weight_that_moves_is_seen(folder):
     setting = learners.setting_of(FROZEN, folder)
     learn = run_cell.train(setting)
@@ -104,6 +108,7 @@ def test_a_frozen_weight_that_moves_is_seen(folder):
         checks.check_weights(learn, setting)
 
 
+@pytest.mark.slow
 def test_weights_that_train_in_half_precision_are_seen(trained):
     learn, setting = trained
     head = learn.model.model.classifier
@@ -115,6 +120,7 @@ def test_weights_that_train_in_half_precision_are_seen(trained):
         head.float()
 
 
+@pytest.mark.slow
 def test_a_fit_that_learns_nothing_is_seen(folder):
     setting = learners.setting_of(ENCODER, folder)
     comparison = compare(setting.make_learner, lambda learn: learn.fit(1, 1e-9), progress=False)
@@ -122,6 +128,7 @@ def test_a_fit_that_learns_nothing_is_seen(folder):
         checks.check_learned(comparison, "classes")
 
 
+@pytest.mark.slow
 def test_another_tensor_is_seen(folder):
     class Scaled(HFCallback):
         def after_pred(self):
@@ -154,6 +161,7 @@ def test_every_pair_of_values_is_run():
     assert {pair for cell in less for pair in cells.pairs_in(cell)} != pairs
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_says_why_and_hides_no_other(monkeypatch, folder):
     def refuse(*args, **named):
         raise ValueError("first line\n  the last one")

@@ -127,6 +127,7 @@ def test_an_export_keeps_it(tokenizer, tmp_path):
     assert pickle.loads(pickle.dumps(learn.loss_func)).traits == learn.loss_func.traits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task, name", [("regression", "absolute"), ("token-classification", "weighted")])
 def test_the_doctor_finds_nothing(tokenizer, task, name):
     learn = learner_with(tokenizer, task, build_loss(task, name))

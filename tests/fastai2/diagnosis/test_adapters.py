@@ -55,6 +55,7 @@ def test_no_fix_of_the_table_trains_the_base(action):
     assert trainable(model) == before
 
 
+@pytest.mark.slow
 def test_freeze_without_groups_is_told_of_and_no_healthy_use_is():
     learn = make(tiny_transformers_model("bert", 3), lambda module: list(module.parameters()))
     assert "freeze-without-groups" not in diagnose(learn).causes

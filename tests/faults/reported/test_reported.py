@@ -15,6 +15,7 @@ from tests.faults.reported.evaluation import evaluate_kind, hurts, is_found, is_
 from tests.faults.reported.kind import PARTS
 from tests.faults.reported.parts import PART_OF_CAUSE
 from tests.faults.stacks import stack
+from tests.slow_marks import mark_slow_after
 
 # The page measures all of them.
 QUICK = ("gradients-zeroed-before-the-step", "few-rows-for-debugging", "true-and-predicted-swapped")
@@ -33,7 +34,7 @@ def test_each_says_where_it_was_reported(kind):
     assert SOURCES.search(kind.source) and kind.saw and kind.architectures
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", mark_slow_after(1, QUICK))
 def test_hurts_a_learner_that_would_learn(name):
     row = measure_harm(name, named(name).architectures[0])
     assert hurts(row), row

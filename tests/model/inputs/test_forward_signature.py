@@ -201,6 +201,7 @@ def test_a_forward_set_on_the_instance_and_a_partial_one_are_read():
     assert signature.named[0] == "input_ids" and signature.takes("position_ids") and not signature.takes("whatever")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(torch, "compile"), reason="torch.compile came with torch 2")
 def test_a_compiled_model_is_read_as_itself():
     assert read_forward_signature(torch.compile(HandsOn())) == read_forward_signature(HandsOn())
