@@ -48,6 +48,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "comparison": ("", "results", "utils", "model", "model/weights", "report"),
     "diagnosis/probes": ("", "results", "utils", "model", "model/weights"),
     "diagnosis/probes/pairing": ("", "results", "model", "diagnosis/probes"),
+    "diagnosis/probes/numeric": ("", "results", "model", "diagnosis/probes"),
     "diagnosis/checks": ("", "results"),
     "diagnosis": (
         "",
@@ -60,6 +61,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "report",
         "diagnosis/probes",
         "diagnosis/probes/pairing",
+        "diagnosis/probes/numeric",
         "diagnosis/checks",
     ),
     "demo": ("", "data/tables", "data/encoding", "data/batches", "model"),

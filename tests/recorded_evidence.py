@@ -17,6 +17,7 @@ from fastai_hf_callback.results.evidence import (
     Weights,
     Wiring,
 )
+from fastai_hf_callback.results.numeric_inputs import NumericInputs, Values
 from fastai_hf_callback.results.pairing import Pairing
 from fastai_hf_callback.results.probes import MADE, begin_probes
 
@@ -179,15 +180,23 @@ def healthy():
     )
 
 
+def pixels():
+    """Return what was seen of images, normalized, to which the outputs answer."""
+    values = Values(lowest=-2.1, highest=2.6, mean=0.02, std=1.0, contrast=0.9)
+    return NumericInputs("pixel_values", "pixels", (3, 16, 16), 64, 64, 0, 0, values, answer=1.2)
+
+
 def evidence_with(**changes):
     """Change :func:`healthy`: ``graph__trainable=0`` sets a figure, ``graph=None`` a whole part.
 
-    ``metric__`` is the prefix of the only metric's figures.
+    ``metric__`` is the prefix of the only metric's figures, ``pixels__`` that of images which then are an input, too.
     """
     evidence = healthy()
     for name, value in changes.items():
         part, _, figure = name.partition("__")
-        if part == "metric":
+        if part == "pixels":
+            evidence.numeric_inputs = [replace(one, **{figure: value}) for one in evidence.numeric_inputs or [pixels()]]
+        elif part == "metric":
             evidence.metrics = [replace(evidence.metrics[0], **{figure: value})]
         else:
             setattr(evidence, part, replace(getattr(evidence, part), **{figure: value}) if figure else value)

@@ -31,6 +31,7 @@ from fastai_hf_callback.diagnosis.probes.forward_calls import (
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_view, probe_inputs, unify_padding
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import find_loss_type, probe_all_targets, probe_loss
+from fastai_hf_callback.diagnosis.probes.numeric.inputs import FirstCall, record_first_calls
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
 from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import ProbedBatch, probe_pairing
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
@@ -59,6 +60,7 @@ from fastai_hf_callback.utils.rng import preserve_rng_state
 from .learner_adapter import CallbackLog, LearnerAdapter, LossNotReachedError
 from .learning_rates import is_range_test, summarize_hyperparameters
 from .metric_scores import probe_metrics, require_scores
+from .numeric_inputs import NumericInputsProbe, skip_texts, summarize_targets
 from .probe_runner import (
     DoesNotApplyError,
     NotMadeError,
@@ -91,10 +93,12 @@ class Examination:
         self.loss_func = self.learn.loss_func
         self.evidence, self.wiring = Evidence(probes=begin_probes(in_fit)), Wiring()
         self.validation = ValidationPath(adapter, self.evidence)
+        self.numeric_inputs = NumericInputsProbe(adapter, self.evidence)
         self.train: List[Batch] = []
         self.full_batches: List[Batch] = []
         self.probed: List[ProbedBatch] = []
         self.executed: List[Any] = []
+        self.first_call: Optional[FirstCall] = None
 
     def run(self) -> Evidence:
         """Examine everything; a part that cannot be examined is named, and the others still are."""
@@ -223,8 +227,9 @@ class Examination:
         model = self.learn.model
         with record_embedding_calls(model) as calls, record_executed_modules(model) as executed, record_arguments(
             model
-        ) as given:
+        ) as given, record_first_calls(model) as first_calls:
             output = self._compute_logits(batch)
+        self.first_call = self.first_call or next(iter(first_calls), None)
         view = build_token_view(calls, batch.xb, [one.xb for one in self.full_batches], self._find_config())
         return ProbedBatch(batch, output, view, calls, given, executed)
 
@@ -232,8 +237,8 @@ class Examination:
         return next((m.config for m in self.learn.model.modules() if getattr(m, "config", None) is not None), None)
 
     def _probe_pairing(self) -> None:
-        logits_func = self._make_logits_func(self.probed[0].batch)
-        self.evidence.pairing = probe_pairing(self.loss_func, self.probed[0], logits_func, self._find_config())
+        first, logits_func = self.probed[0], self._make_logits_func(self.probed[0].batch)
+        self.evidence.pairing = probe_pairing(self.loss_func, first, logits_func, self._find_config())
 
     def has_ids(self) -> bool:
         """Return whether ids were seen on their way into a word embedding, in every batch."""
@@ -254,8 +259,10 @@ class Examination:
         self.probed += [one for one in more if one.view is not None and one.view.pad_token_id is not None]
 
     def _probe_inputs(self) -> None:
+        self.numeric_inputs.read([batch.xb for batch in self.full_batches], self.first_call, self.has_ids())
         if not self.has_ids():
-            raise DoesNotApplyError("the model looks up no token ids in a word embedding")
+            skip_texts(self.evidence)
+            return
         if "padding of validation batches" in self.evidence.probes:
             self.attempt("padding of validation batches", self._find_validation_padding)
         evidence, model, config = self.evidence, self.learn.model, self._find_config()
@@ -275,14 +282,15 @@ class Examination:
         evidence, batch = self.evidence, self.train[0]
         training = self.probed[: len(self.train)]
         outputs, inputs = [one.output for one in training], [one.batch.xb for one in training]
+        logits_func = self._make_logits_func(batch)
         evidence.outputs = out = probe_outputs(outputs, [b.yb for b in self.train], self.learn.model)
         self.attempt("loss", lambda: self._probe_loss(batch, self.probed[0].output, out))
         out.changes_with_batch_mates = self.attempt(
-            "answer to batch mates",
-            lambda: measure_batch_sensitivity(self._make_logits_func(batch), inputs, outputs, out),
+            "answer to batch mates", lambda: measure_batch_sensitivity(logits_func, inputs, outputs, out)
         )
         self.attempt("bounds of the outputs", lambda: self._probe_bounds(batch, out))
         self.attempt("answer to words", lambda: self._probe_words(training, out))
+        self.attempt("answer to numbers", partial(self.numeric_inputs.probe_answers, logits_func, batch.xb, outputs[0]))
         out.changes_with_padding = self.attempt("answer to padding", lambda: self._probe_padding(out))
 
     def _probe_loss(self, batch: Batch, logits: Tensor, out: Outputs) -> None:
@@ -362,7 +370,7 @@ class Examination:
             raise DoesNotApplyError("there is not one target for each row")  # a target per token: neighbours are alike
         train = self._sample_rows(True, ids_index)
         valid = self._sample_rows(False, ids_index) if self.adapter.has_rows(train=False) else None
-        ordered = [b.yb.detach().cpu() for b in full_batches if isinstance(b.yb, Tensor)]
+        ordered = [b.yb.detach().cpu() for b in full_batches if isinstance(b.yb, Tensor) and b.yb.dim() < 3]
         labels = None if train is None else probe_labels(train, valid, ordered, self._pad_ids())
         if labels is None:
             raise DoesNotApplyError("targets are neither classes, nor labels of 0 and 1, nor numbers")
@@ -372,8 +380,9 @@ class Examination:
         """Sample rows evenly over a set."""
         if not self.adapter.has_numbered_rows(train):
             raise DoesNotApplyError("the rows of the data set cannot be read by number")
-        collate = partial(self.adapter.collate, train)
-        return sample_rows(pick_evenly(self.adapter.count_rows(train)), collate, ids_index, self._pad_ids())
+        collate, features = partial(self.adapter.collate, train), self.numeric_inputs.compute_features
+        rows = pick_evenly(self.adapter.count_rows(train))
+        return sample_rows(rows, collate, ids_index, self._pad_ids(), features, summarize_targets)
 
     def _find_ids_index(self) -> Optional[int]:
         if not self.views:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastai_hf_callback.diagnosis.probes.batches import Batch, is_per_token
+from fastai_hf_callback.diagnosis.probes.batches import Batch, is_per_token, join_features
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
@@ -33,6 +33,7 @@ from .fixes import resolve_fix
 from .learner_adapter import LearnerAdapter, is_number
 from .learning_rates import is_range_test, summarize_hyperparameters
 from .metric_scores import probe_metrics
+from .numeric_inputs import NumericInputsProbe, summarize_targets
 from .probe_runner import DoesNotApplyError, attempt, format_error
 
 __all__ = ["FitMonitor", "never_raises"]
@@ -71,30 +72,45 @@ def share_docstring(doctor: Type[Doctor]) -> Type[Doctor]:
 
 
 class RowCollector:
-    """Token ids and targets of the first rows of a fit, up to ``LABEL_ROWS``."""
+    """Token ids, features of other inputs, and targets of the first rows of a fit, up to ``LABEL_ROWS``."""
 
     def __init__(self) -> None:
         self.targets: List[Tensor] = []
         self._ids: List[Any] = []
+        self._features: List[np.ndarray] = []
+        self._rows, self.are_summaries = 0, False
 
-    def add(self, batch: Any, target: Any, ids_index: Optional[int]) -> None:
+    def add(
+        self,
+        batch: Any,
+        target: Any,
+        ids_index: Optional[int],
+        compute_features: Callable[[Any], Optional[np.ndarray]],
+    ) -> None:
         """Add a batch; `ids_index` is the index of the ids among its tensors."""
-        if len(self._ids) >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
+        if self._rows >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0:
+            return
+        self.are_summaries = target.dim() > 2
+        target = summarize_targets(target)
+        if target.dim() > 2:
             return
         tables = list(tensors_in(batch))
-        if (
-            ids_index is None
-            or ids_index >= len(tables)
-            or len(tables[ids_index]) != len(target)
-            or is_per_token(target, tables[ids_index])
-        ):
+        ids = tables[ids_index] if ids_index is not None and ids_index < len(tables) else None
+        if ids is not None and (len(ids) != len(target) or is_per_token(target, ids)):
             return
+        features = compute_features(batch)
+        if ids is None and (features is None or len(features) != len(target)):
+            return
+        self._rows += len(target)
         self.targets.append(target.detach().cpu())
-        self._ids += list(tables[ids_index].cpu().numpy())
+        self._ids += [] if ids is None else list(ids.cpu().numpy())
+        self._features += [] if features is None else [features]
 
     def sample(self, pad_ids: List[int]) -> SampledRows:
         """Return all rows without padding."""
-        return SampledRows([row[~np.isin(row, pad_ids)] for row in self._ids], _as_array(torch.cat(self.targets)))
+        ids = [row[~np.isin(row, pad_ids)] for row in self._ids] if self._ids else None
+        targets = _as_array(torch.cat(self.targets))
+        return SampledRows(ids, targets, join_features(self._features, len(targets)))
 
 
 def _as_array(targets: Tensor) -> np.ndarray:
@@ -178,7 +194,7 @@ class FitMonitor:
             self._evidence.probes["the last fit"].settle(NOT_MADE, *_NOT_ENDED)
         if self._steps == 0:
             self._attempt("outputs", lambda: self._probe_first_batch(Batch(batch, target)))
-        self._train_rows.add(batch, target, self._ids_index)
+        self._train_rows.add(batch, target, self._ids_index, self._compute_features)
         self._step_is_sampled = self._steps < FIRST_STEPS or self._steps % self.every == 0
         if self._step_is_sampled:
             self._monitor.begin_batch(target)
@@ -289,8 +305,12 @@ class FitMonitor:
         self._evidence.wiring, self._evidence.inputs = evidence.wiring, evidence.inputs
         self._evidence.outputs, self._evidence.loss = evidence.outputs, evidence.loss
         self._evidence.pairing = evidence.pairing
+        self._evidence.numeric_inputs = evidence.numeric_inputs
         self._evidence.probes.update({name: row for name, row in evidence.probes.items() if row.was_reached})
         self._ids_index = evidence.ids_index
+
+    def _compute_features(self, batch: Any) -> Optional[np.ndarray]:
+        return NumericInputsProbe(self._adapter, self._evidence).compute_features(batch)
 
     def _probe_steps(self) -> None:
         evidence, monitor = self._evidence, self._monitor
@@ -331,20 +351,20 @@ class FitMonitor:
 
     def collect_validation_batch(self, batch: Any, target: Any) -> None:
         if self._epochs == 0:
-            self._valid_rows.add(batch, target, self._ids_index)
+            self._valid_rows.add(batch, target, self._ids_index, self._compute_features)
         if len(self._targets) < MAX_TARGETS:
             self._targets.append(target.detach() if isinstance(target, Tensor) else None)
 
     def _probe_targets(self) -> None:
         train = self._train_rows
         if not train.targets:
-            raise DoesNotApplyError("there are no texts with one target each")
+            raise DoesNotApplyError("there are no rows with one target each")
         inputs = self._evidence.inputs
         pad_ids = [] if inputs is None or inputs.pad_token_id is None else [inputs.pad_token_id]
         self._evidence.labels = probe_labels(
             train.sample(pad_ids), self._sample_validation(pad_ids), train.targets, pad_ids, together=False
         )
-        if self._evidence.loss is not None and self._sample_logits is not None:
+        if self._evidence.loss is not None and self._sample_logits is not None and not train.are_summaries:
             with preserve_rng_state():  # a loss may use random numbers and keep state: a copy is called
                 probe_all_targets(
                     self._evidence.loss,
@@ -357,7 +377,7 @@ class FitMonitor:
         """Sample rows with their words; where these were not found, only all targets."""
         if self._valid_rows.targets:
             return self._valid_rows.sample(pad_ids)
-        known = [t for t in self._targets if isinstance(t, Tensor)]
+        known = [summarize_targets(t) for t in self._targets if isinstance(t, Tensor)]
         return SampledRows(None, _as_array(torch.cat(known).cpu())) if known else None
 
     def _probe_metrics(self) -> None:

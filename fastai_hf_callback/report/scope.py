@@ -3,6 +3,7 @@
 from typing import Callable, Dict, List, Optional, Tuple
 
 from fastai_hf_callback.results.evidence import Evidence, Inputs
+from fastai_hf_callback.results.numeric_inputs import NumericInputs
 from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, ProbeOutcome
 
 from .wording import format_figure
@@ -20,18 +21,20 @@ def describe_scope(evidence: Evidence) -> List[Line]:
 def describe_gaps(evidence: Evidence) -> List[Line]:
     """Name what failed or could not be examined, with the reason."""
     reached = [
-        (_label(probe), _describe_outcome(probe))
+        (_label(evidence, probe), _describe_outcome(probe))
         for probe in evidence.probes.values()
         if probe.state in (FAILED, NOT_MADE) and probe.was_reached
     ]
     unreached = [
-        _label(p) for p in evidence.probes.values() if p.state == NOT_MADE and not p.was_reached and not p.part_of
+        _label(evidence, p)
+        for p in evidence.probes.values()
+        if p.state == NOT_MADE and not p.was_reached and not p.part_of
     ]
     return reached + ([("not reached", ", ".join(unreached))] if unreached else [])
 
 
 def _describe_parts(evidence: Evidence, describe: Callable[[Evidence, ProbeOutcome], Optional[str]]) -> List[Line]:
-    lines = [(_label(probe), describe(evidence, probe)) for probe in evidence.probes.values()]
+    lines = [(_label(evidence, probe), describe(evidence, probe)) for probe in evidence.probes.values()]
     return [(name, text) for name, text in lines if text]
 
 
@@ -50,20 +53,28 @@ def _describe_outcome(probe: ProbeOutcome) -> str:
     return f"{probe.state}: {reason}{f'; {probe.advice}' if probe.advice else ''}"
 
 
-def _label(probe: ProbeOutcome) -> str:
-    return _LABELS.get(probe.name, probe.name)
+def _label(evidence: Evidence, probe: ProbeOutcome) -> str:
+    return "texts" if probe.name == "inputs" and not evidence.numeric_inputs else probe.name
 
 
-def _describe_texts(evidence: Evidence) -> Optional[str]:
+def _describe_inputs(evidence: Evidence) -> Optional[str]:
     inputs = evidence.inputs
     if inputs is None:
-        return None
+        return "; ".join(map(_describe_numbers, evidence.numeric_inputs)) or None
     padding = (
         "no padding"
         if inputs.pad_token_id is None
         else f"{inputs.pad_share:.0%} padding (id {inputs.pad_token_id}), {_describe_masking(inputs)}"
     )
-    return f"{inputs.rows} rows of up to {inputs.length} tokens, {inputs.mean_length:.0f} on average; {padding}"
+    numbers = "".join(f"; {_describe_numbers(one)}" for one in evidence.numeric_inputs)
+    return (
+        f"{inputs.rows} rows of up to {inputs.length} tokens, {inputs.mean_length:.0f} on average; {padding}{numbers}"
+    )
+
+
+def _describe_numbers(one: NumericInputs) -> str:
+    values = "" if one.values is None else f", from {one.values.lowest:.3g} to {one.values.highest:.3g}"
+    return f"{one.rows} rows of {one.name}: {one.kind} {one.shape}{values}"
 
 
 def _describe_masking(inputs: Inputs) -> str:
@@ -78,6 +89,7 @@ def _describe_outputs(evidence: Evidence) -> Optional[str]:
         return None
     answers = (
         (out.changes_with_tokens, "other words"),
+        *((one.answer, f"another row's {one.name}") for one in evidence.numeric_inputs),
         (out.changes_with_padding, "less padding"),
         (out.changes_with_batch_mates, "other batch mates"),
     )
@@ -126,7 +138,7 @@ def _describe_targets(evidence: Evidence) -> Optional[str]:
     rows = f"{labels.train_rows} training and {labels.valid_rows} validation rows"
     if labels.signal_within_train is None:
         return rows
-    return f"{rows}; words predict them with an area of {labels.signal_within_train:.2f} (chance .50)"
+    return f"{rows}; {labels.predictors} predict them with an area of {labels.signal_within_train:.2f} (chance .50)"
 
 
 def _describe_metrics(evidence: Evidence) -> Optional[str]:
@@ -157,10 +169,9 @@ def _describe_callbacks(evidence: Evidence) -> Optional[str]:
     return f"not run, as they take no part in a batch and may write files: {', '.join(names)}" if names else None
 
 
-_LABELS = {"inputs": "texts"}
 _DESCRIPTIONS: Dict[str, Callable[[Evidence], Optional[str]]] = {
     "callbacks": _describe_callbacks,
-    "inputs": _describe_texts,
+    "inputs": _describe_inputs,
     "outputs": _describe_outputs,
     "loss": _describe_loss,
     "gradients": _describe_gradients,

@@ -7,6 +7,7 @@ is None, and the checks that need it find nothing.
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
+from .numeric_inputs import NumericInputs
 from .pairing import Pairing
 from .probes import FAILED, MADE, NOT_MADE, ProbeOutcome
 
@@ -159,7 +160,8 @@ class HyperParams:
 class Outputs:
     """The logits of a few batches, and how they respond to changes of the input.
 
-    Differences are relative to the outputs' spread over rows, or to their size where that is larger.
+    Differences are relative to the outputs' spread over rows, or to their size where that is larger. ``class_axis`` is
+    1 of pictures with a class for every pixel, else -1.
     """
 
     shape: Tuple[int, ...]
@@ -179,6 +181,7 @@ class Outputs:
     hidden_size: Optional[int] = None
     num_labels: Optional[int] = None
     broadcasts: Optional[bool] = None
+    class_axis: int = -1
 
 
 @dataclass
@@ -189,7 +192,8 @@ class LossBehavior:
     ``constant`` that of the best output without any input, ``constant_all_targets`` the same for all targets
     available and not for those of a few rows, ``first`` that of the model in eval mode. ``takes_logits``: outputs far
     beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``: a number added to all outputs of a row is
-    subtracted from the loss, as a loss of log-probabilities does.
+    subtracted from the loss, as a loss of log-probabilities does. ``shift_invariant``: that changes nothing;
+    ``shift_invariant_by_place``: nor does another number at every pixel.
     ``ignored_targets`` names the targets whose wrong predictions leave the loss what it is for right ones.
     ``before_fitting`` and ``after_fitting``: its values before and after steps of a new optimizer on one batch.
     """
@@ -201,6 +205,7 @@ class LossBehavior:
     at_worst: Optional[float] = None
     takes_logits: Optional[bool] = None
     shift_invariant: Optional[bool] = None
+    shift_invariant_by_place: Optional[bool] = None
     falls_with_shift: Optional[bool] = None
     depends_on_order: Optional[bool] = None
     depends_on_targets: Optional[bool] = None
@@ -252,6 +257,7 @@ class Inputs:
 class Labels:
     """The targets of rows sampled evenly from both sets; shares by class where there are classes.
 
+    ``predictors`` names what the labels were predicted from: words, or inputs that are numbers.
     ``worst_column`` is, of the classes or label columns, the one that the words of the training rows predict worst
     on the validation rows: its area under the ROC curve there, and by how many standard errors that differs from
     chance.
@@ -268,6 +274,7 @@ class Labels:
     signal_within_valid: Optional[float] = None
     signal_together: Optional[float] = None
     signal_train_to_valid: Optional[float] = None
+    predictors: str = "words"
     worst_column: Optional[int] = None
     worst_column_auc: float = 0.5
     worst_column_z: float = 0.0
@@ -392,6 +399,7 @@ class Evidence:
     outputs: Optional[Outputs] = None
     loss: Optional[LossBehavior] = None
     inputs: Optional[Inputs] = None
+    numeric_inputs: List[NumericInputs] = field(default_factory=list)
     labels: Optional[Labels] = None
     pairing: Optional[Pairing] = None
     weights: Optional[Weights] = None

@@ -222,6 +222,34 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     ),
     "depends-on-batch-mates": ("Validation changes with the batch size.", "a row's logits in its batch and alone"),
     "texts-all-alike": ("The metric is the base rate's.", "distinct texts among those looked at"),
+    "inputs-not-finite": (
+        "NaN from the first batch on, or only when some row comes up.",
+        "values of the inputs that are NaN or infinite",
+    ),
+    "inputs-all-alike": (
+        "The metric is the base rate's: the images are black, the recordings silent.",
+        "distinct rows among those looked at",
+    ),
+    "inputs-of-one-value": (
+        "The metric hardly moves.",
+        "images and recordings that hold one value alone",
+    ),
+    "channels-misread": (
+        "It learns, and much less than it could.",
+        "what the first layer is given beside the same images with the axis of the channels moved",
+    ),
+    "inputs-ignored": (
+        "The metric is the base rate's.",
+        "the output when rows exchange their numbers",
+    ),
+    "inputs-not-scaled": (
+        "It learns slowly, or not at all.",
+        "range and spread of the values that the first layer is given, and the image processor's mean and deviation",
+    ),
+    "loss-misreads-classes": (
+        "The loss stays near its first value, or all pixels become background.",
+        "the loss when a number is added to all classes of each pixel",
+    ),
     "train-and-valid-disagree": (
         "Training goes well, validation stays at chance.",
         "how well words of the training rows predict labels of the validation rows",

@@ -11,7 +11,20 @@ from typing import Callable, Dict, Iterable, List, Tuple, Union
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Finding
 
-from . import gradient, inputs, labels, metrics, optimizer, outputs, pairing, precision, step_size, weights, wiring
+from . import (
+    gradient,
+    inputs,
+    labels,
+    metrics,
+    numeric,
+    optimizer,
+    outputs,
+    pairing,
+    precision,
+    step_size,
+    weights,
+    wiring,
+)
 
 __all__ = ["ALL_CHECKS", "CAUSE_ORDER", "EXPLAINED_BY", "Check"]
 
@@ -28,6 +41,7 @@ _FAMILIES: List[ModuleType] = [
     pairing,
     outputs,
     inputs,
+    numeric,
     labels,
     metrics,
 ]

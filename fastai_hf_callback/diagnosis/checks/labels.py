@@ -83,14 +83,15 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
         "together": labels.signal_together,
         "standard error": labels.error_within_train,
     }
-    look = "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart"
+    look = _LOOK if labels.predictors == "words" else _LOOK_AT_ROWS
+    predictors, rows = labels.predictors.capitalize(), _rows(labels)
     if _only_validation_is_predictable(labels):
         return Finding(
             "labels-unrelated-to-texts",
             "warning",
-            f"Words predict labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
+            f"{predictors} predict labels among the validation rows (area {labels.signal_within_valid:.2f}) and "
             f"not among the training rows ({labels.signal_within_train:.2f}; chance .50): the training "
-            f"labels stand next to other texts.",
+            f"labels stand next to other {rows}.",
             figures,
             look,
         )
@@ -98,36 +99,52 @@ def check_labels_unrelated_to_texts(evidence: Evidence) -> Optional[Finding]:
         return Finding(
             "train-and-valid-disagree",
             "warning",
-            f"Words predict labels among the training rows (area {labels.signal_within_train:.2f}) and the "
-            f"same words do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance .50): "
-            f"validation labels stand next to other texts, mean something else, or the texts are encoded "
+            f"{predictors} predict labels among the training rows (area {labels.signal_within_train:.2f}) and the "
+            f"same {labels.predictors} do not on the validation rows ({labels.signal_train_to_valid:.2f}; chance "
+            f".50): validation labels stand next to other {rows}, mean something else, or the {rows} are encoded "
             f"differently.",
             {**figures, "from training to validation": labels.signal_train_to_valid},
-            "print(valid_df.sample(5))  # one tokenizer and one class list for both",
+            _LOOK_AT_VALIDATION if labels.predictors == "words" else _LOOK_AT_VALIDATION_ROWS,
         )
     if _some_classes_disagree(labels):
         what = "class" if labels.kind == "classes" else "label column"
         return Finding(
             "train-and-valid-disagree",
             "warning",
-            f"Words predict labels among the training rows (area {labels.signal_within_train:.2f}), and on "
-            f"the validation rows the same words predict the opposite for {what} {labels.worst_column} "
+            f"{predictors} predict labels among the training rows (area {labels.signal_within_train:.2f}), and on "
+            f"the validation rows the same {labels.predictors} predict the opposite for {what} {labels.worst_column} "
             f"({labels.worst_column_auc:.2f}; chance .50): some labels of the two sets do not mean the "
             f"same.",
             {**figures, f"{what} {labels.worst_column}": labels.worst_column_auc},
-            "text_data(train, valid, ...)  # numbers both sets' classes alike; no factorize of each alone",
+            _NUMBER_ALIKE if labels.predictors == "words" else _NUMBER_ALIKE_BY_HAND,
         )
     # Only a note: order, counts and pairs predict labels too, and a bag of words does not hold them.
     if _nothing_predicts(labels):
         return Finding(
             "labels-unrelated-to-texts",
             "note",
-            f"No word predicts a label among {_describe_signal(labels)} (chance .50): labels may stand next to other "
-            f"texts.",
+            f"{_nothing(labels)} predicts a label among {_describe_signal(labels)} (chance .50): labels may stand next "
+            f"to other {_rows(labels)}.",
             figures,
             look,
         )
     return None
+
+
+_LOOK = "print(train_df.sample(5))  # and never sort or shuffle texts and labels apart"
+_LOOK_AT_ROWS = "print(train_ds[0], train_ds[1])  # and never sort or shuffle inputs and labels apart"
+_LOOK_AT_VALIDATION = "print(valid_df.sample(5))  # one tokenizer and one class list for both"
+_LOOK_AT_VALIDATION_ROWS = "print(valid_ds[0])  # the same transforms and one class list for both"
+_NUMBER_ALIKE = "text_data(train, valid, ...)  # numbers both sets' classes alike; no factorize of each alone"
+_NUMBER_ALIKE_BY_HAND = "number the classes of both sets by one list; no factorize of each alone"
+
+
+def _nothing(labels: Labels) -> str:
+    return "No word" if labels.predictors == "words" else "Nothing of the inputs that was tried"
+
+
+def _rows(labels: Labels) -> str:
+    return "texts" if labels.predictors == "words" else "inputs"
 
 
 def _describe_signal(labels: Labels) -> str:

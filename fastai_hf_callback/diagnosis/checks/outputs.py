@@ -18,6 +18,7 @@ CAUSES = [
     "head-of-no-use",
     "loss-ignores-targets",
     "loss-sign-flipped",
+    "loss-misreads-classes",
     "loss-ignores-a-target",
     "depends-on-batch-mates",
     "softmax-before-cross-entropy",
@@ -39,6 +40,7 @@ EXPLAINED_BY = {
     "non-finite-outputs": ("non-finite-weights", "attention-mask-wrong"),
     "loss-broadcasts": ("batch-dimension-lost", "output-is-the-loss"),
     "batch-dimension-lost": ("output-is-the-loss",),
+    "loss-sign-flipped": ("loss-misreads-classes",),
     "loss-ignores-targets": ("output-is-the-loss", "batch-dimension-lost", "loss-detached"),
     "depends-on-batch-mates": (
         "batch-dimension-lost",
@@ -80,6 +82,7 @@ EXPLAINED_BY = {
         "output-is-the-loss",
         "unknown-tokens",
         "loss-sign-flipped",
+        "loss-misreads-classes",
         "untrained-body-frozen",
         "softmax-before-cross-entropy",
         "sigmoid-before-logits-loss",
@@ -171,8 +174,10 @@ def check_loss_broadcasts(evidence: Evidence) -> Optional[Finding]:
 
 def check_hidden_state_as_logits(evidence: Evidence) -> Optional[Finding]:
     out = evidence.outputs
-    if out is None or not out.shape or out.hidden_size is None or out.shape[-1] != out.hidden_size:
+    if out is None or not out.shape or out.hidden_size is None or out.shape[out.class_axis] != out.hidden_size:
         return None
+    if len(out.shape) > 2 and out.shape == out.target_shape:
+        return None  # the targets are as wide
     if out.num_labels == out.hidden_size and not _is_head_unused(evidence):
         return None
     unused = " and the model's last layer has no part in it" if _is_head_unused(evidence) else ""
@@ -281,6 +286,21 @@ def check_loss_sign_flipped(evidence: Evidence) -> Optional[Finding]:
     )
 
 
+def check_loss_misreads_classes(evidence: Evidence) -> Optional[Finding]:
+    out, loss = evidence.outputs, evidence.loss
+    if out is None or loss is None or not loss.shift_invariant or loss.shift_invariant_by_place is not False:
+        return None
+    return Finding(
+        "loss-misreads-classes",
+        "error",
+        f"The output {tuple(out.shape)} has its {out.shape[1]} classes along axis 1, and the loss takes a softmax over "
+        f"another one: what is added to all classes of a pixel changes it. A reshape to (-1, {out.shape[1]}) mixes "
+        f"classes and pixels.",
+        {"output": list(out.shape), "target": list(out.target_shape)},
+        "nn.CrossEntropyLoss()  # takes (rows, classes, height, width); or output.permute(0, 2, 3, 1) before reshape",
+    )
+
+
 def check_softmax_before_cross_entropy(evidence: Evidence) -> Optional[Finding]:
     out, loss = evidence.outputs, evidence.loss
     if out is None or loss is None or not out.bounded or not out.rows_sum_to_one:
@@ -377,6 +397,7 @@ CHECKS = [
     check_head_of_no_use,
     check_loss_ignores_targets,
     check_loss_sign_flipped,
+    check_loss_misreads_classes,
     check_loss_ignores_a_target,
     check_depends_on_batch_mates,
     check_softmax_before_cross_entropy,

@@ -18,6 +18,7 @@ __all__ = [
     "count_rows",
     "describe_unsplit_batch",
     "is_per_token",
+    "join_features",
     "map_tensors",
     "name_type",
     "pick_evenly",
@@ -102,7 +103,12 @@ def pick_evenly(n: int) -> List[int]:
 
 
 def sample_rows(
-    row_numbers: List[int], collate: Callable[[List[int]], Any], ids_index: Optional[int], pad_ids: List[int]
+    row_numbers: List[int],
+    collate: Callable[[List[int]], Any],
+    ids_index: Optional[int],
+    pad_ids: List[int],
+    compute_features: Optional[Callable[[Any], Optional[np.ndarray]]] = None,
+    summarize: Optional[Callable[[Tensor], Tensor]] = None,
 ) -> Optional[SampledRows]:
     """Read ids and targets of the rows `row_numbers` within a time limit; None where there is not one target per row.
 
@@ -115,21 +121,39 @@ def sample_rows(
         The index of the ids among a batch's tensors.
     pad_ids : list of int
         Ids to leave out.
+    compute_features : callable, optional
+        A batch's inputs -> features of every row, (rows, width).
+    summarize : callable, optional
+        Targets of more than two axes -> figures of every row, (rows, width).
     """
     ids: List[np.ndarray] = []
+    features: List[np.ndarray] = []
     targets: List[Tensor] = []
     until = time.perf_counter() + LABEL_SECONDS
     for start in range(0, len(row_numbers), 32):
         batch = collate(row_numbers[start : start + 32])
         target = batch.yb
+        if summarize is not None and isinstance(target, Tensor) and target.dim() > 2:
+            target = summarize(target)
         if not isinstance(target, Tensor) or target.dim() == 0 or target.dim() > 2:
             return None
         targets.append(target.detach().cpu())
         if ids_index is not None:
             table = list(tensors_in(batch.xb))[ids_index].cpu().numpy()
             ids += [row[~np.isin(row, pad_ids)] for row in table]
+        found = None if compute_features is None else compute_features(batch.xb)
+        features += [] if found is None else [found]
         if time.perf_counter() > until:
             break
     joined = torch.cat(targets)
     values = joined.double().numpy() if joined.is_floating_point() or joined.dim() == 2 else joined.long().numpy()
-    return SampledRows(ids if ids_index is not None and len(ids) == len(values) else None, values)
+    return SampledRows(
+        ids if ids_index is not None and len(ids) == len(values) else None, values, join_features(features, len(values))
+    )
+
+
+def join_features(parts: List[np.ndarray], rows: int) -> Optional[np.ndarray]:
+    """Join features of batches where there are as many as rows, of one width; else None."""
+    if not parts or len({part.shape[1:] for part in parts}) > 1 or sum(map(len, parts)) != rows:
+        return None
+    return np.concatenate(parts)

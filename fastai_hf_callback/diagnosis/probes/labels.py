@@ -5,7 +5,7 @@ Ranks are scipy's, which both fastais have loaded by then. Ridge regression is n
 fastai 1, more than all else that ``Doctor`` does there.
 """
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
@@ -15,14 +15,19 @@ from fastai_hf_callback.results.evidence import Labels
 
 __all__ = ["SampledRows", "probe_labels"]
 
+MAX_NUMBERS = 20
 MIN_CLASS_ROWS = 20  # an area over fewer rows means next to nothing
 
 
 class SampledRows(NamedTuple):
-    """Rows of a data set: token ids of each (or None), and targets, float64 (n, columns) or int64 (n,)."""
+    """Rows of a data set: token ids of each (or None), targets, float64 (n, columns) or int64 (n,), and other features.
+
+    ``features``, float32 (n, width), are of inputs that are no token ids.
+    """
 
     ids: Optional[List[np.ndarray]]
     targets: np.ndarray
+    features: Optional[np.ndarray] = None
 
 
 def probe_labels(
@@ -50,6 +55,7 @@ def probe_labels(
     Labels or None
         None where targets are neither classes, nor 0 and 1, nor numbers.
     """
+    train, valid = _keep_varied_columns(train, valid)
     kind = _infer_kind(train.targets)
     if kind is None:
         return None
@@ -65,6 +71,18 @@ def probe_labels(
         evidence.valid_constant = _is_constant(valid.targets)
     _add_word_signal(evidence, train, valid, kind, set(skip_ids), together)
     return evidence
+
+
+def _keep_varied_columns(train: SampledRows, valid: Optional[SampledRows]) -> Tuple[SampledRows, Optional[SampledRows]]:
+    """Keep the columns of numbers that vary most: of many, some are the same in all rows."""
+    if train.targets.ndim < 2 or train.targets.shape[1] <= MAX_NUMBERS or _infer_kind(train.targets) != "number":
+        return train, valid
+    spread = train.targets.std(0)
+    kept = np.sort(np.argsort(-spread, kind="stable")[: max(1, min(MAX_NUMBERS, int((spread > 0).sum())))])
+    fits = valid is not None and valid.targets.ndim == 2 and valid.targets.shape[1] == len(spread)
+    return train._replace(targets=train.targets[:, kept]), (
+        valid._replace(targets=valid.targets[:, kept]) if fits and valid is not None else valid
+    )
 
 
 def _infer_kind(targets: np.ndarray) -> Optional[str]:
@@ -106,15 +124,16 @@ def _compute_order_z(batches: Sequence[Tensor], kind: str, sampled: np.ndarray) 
 def _add_word_signal(
     evidence: Labels, train: SampledRows, valid: Optional[SampledRows], kind: str, skip: Set[int], together: bool
 ) -> None:
-    if train.ids is None or len(train.ids) < 64 or evidence.train_constant or not _all_finite(train, valid):
+    encode = _make_encoder(train, skip)
+    if encode is None or len(train.targets) < 64 or evidence.train_constant or not _all_finite(train, valid):
         return
-    words = _build_vocabulary(train.ids, skip)
-    x, y = _word_features(train.ids, words), _target_columns(train.targets, kind)
+    evidence.predictors = "words" if train.features is None else "inputs"
+    x, y = encode(train), _target_columns(train.targets, kind)
     evidence.signal_within_train, evidence.error_within_train = _cross_validate(x, y, kind)
     evidence.signal_together, evidence.error_together = evidence.signal_within_train, evidence.error_within_train
-    if valid is None or valid.ids is None or len(valid.ids) < 64 or evidence.valid_constant:
+    if valid is None or len(valid.targets) < 64 or evidence.valid_constant or not _has_features(train, valid):
         return
-    xv, yv = _word_features(valid.ids, words), _target_columns(valid.targets, kind)
+    xv, yv = encode(valid), _target_columns(valid.targets, kind)
     if yv.shape[1] != y.shape[1]:
         return
     evidence.signal_within_valid, evidence.error_within_valid = _cross_validate(xv, yv, kind)
@@ -126,6 +145,34 @@ def _add_word_signal(
         evidence.signal_together, evidence.error_together = _cross_validate(
             np.concatenate([x, xv]), np.concatenate([y, yv]), kind
         )
+
+
+def _has_features(train: SampledRows, rows: SampledRows) -> bool:
+    if train.features is not None and (rows.features is None or rows.features.shape[1] != train.features.shape[1]):
+        return False
+    return train.ids is None or rows.ids is not None
+
+
+def _make_encoder(train: SampledRows, skip: Set[int]) -> Optional[Callable[[SampledRows], np.ndarray]]:
+    """Make a function from rows to a table for the regression, of the words and of the other features of `train`."""
+    words = None if train.ids is None else _build_vocabulary(train.ids, skip)
+    if train.features is None:
+        return None if words is None else lambda rows: _word_features(rows.ids or [], words)
+    middle, scale = train.features.mean(0), train.features.std(0)
+    scale = np.where(scale > 1e-6 * (1e-12 + np.abs(train.features).max(0)), scale, np.inf)
+
+    def encode(rows: SampledRows) -> np.ndarray:
+        features = np.clip((rows.features - middle) / scale, -10, 10)
+        if words is None:
+            return features
+        return np.concatenate([_to_unit_size(_word_features(rows.ids or [], words)), _to_unit_size(features)], 1)
+
+    return encode
+
+
+def _to_unit_size(table: np.ndarray) -> np.ndarray:
+    """Scale a table so that its rows are of size 1 in the mean: none outweighs another."""
+    return table / max(1e-12, float(np.sqrt((table**2).sum(1).mean())))
 
 
 def _find_worst_column(evidence: Labels, predictions: np.ndarray, y: np.ndarray) -> None:

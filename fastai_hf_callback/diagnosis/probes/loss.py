@@ -10,7 +10,14 @@ from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import LossBehavior
 
 from .batches import name_type
-from .synthetic_outputs import SyntheticOutputs, build_synthetic_outputs, repeat_row, roll_targets
+from .synthetic_outputs import (
+    SyntheticOutputs,
+    build_synthetic_outputs,
+    find_class_axis,
+    fit_targets,
+    repeat_row,
+    roll_targets,
+)
 
 __all__ = ["find_ignored_targets", "find_loss_type", "probe_all_targets", "probe_loss"]
 
@@ -56,6 +63,8 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any, ahead: int = 0)
                 evidence.at_worst = compute_loss(loss_func, (1 - near).to(logits), target)
         if synthetic.kind == "classes":
             _probe_shifts(evidence, loss_func, logits, target)
+        if find_class_axis(logits.shape, target) == 1:
+            evidence.shift_invariant_by_place = _probe_shifts_by_place(loss_func, logits, target)
         _probe_targets(evidence, loss_func, logits, target)
         return evidence
 
@@ -126,6 +135,15 @@ def _target_masks(synthetic: SyntheticOutputs, target: Tensor) -> Iterator[Tuple
             yield f"{value:.0f}{f' in label column {at}' if columns > 1 else ''}", where.reshape(shape)
 
 
+def _probe_shifts_by_place(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optional[bool]:
+    """Add another number at each pixel, the same to all its classes: a softmax over the classes does not notice."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(logits.shape, generator=generator)
+    shifts = 3 * torch.randn((len(outputs), 1, *logits.shape[2:]), generator=generator)
+    one, other = (compute_loss(loss_func, o.to(logits), target) for o in (outputs, outputs + shifts))
+    return None if one is None or other is None else abs(one - other) < 1e-3 * (1 + abs(one))
+
+
 def _as_probabilities(outputs: Tensor) -> Tensor:
     """Convert the same predictions to probabilities."""
     return (outputs > 0).float() * 0.98 + 0.01
@@ -191,6 +209,8 @@ def compute_loss(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[
 
 
 def _constant_loss(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optional[float]:
+    if find_class_axis(logits.shape, target) == 1:
+        return compute_loss(loss_func, _constant_picture(logits, target), target)
     width = logits.shape[-1] if logits.dim() > 1 else 1
     try:
         row = compute_constant_output(
@@ -199,6 +219,11 @@ def _constant_loss(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optio
     except Exception:
         return None
     return compute_loss(loss_func, repeat_row(row, logits), target)
+
+
+def _constant_picture(logits: Tensor, target: Tensor) -> Tensor:
+    row = compute_constant_output(fit_targets(target, logits.shape), logits.shape[1])
+    return repeat_row(row, logits, 1)
 
 
 def _is_less(one: Optional[float], other: Optional[float]) -> Optional[bool]:

@@ -8,7 +8,14 @@ from torch import Tensor
 from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import MetricEvidence
 
-from .synthetic_outputs import AHEAD, build_synthetic_outputs, repeat_row, roll_targets
+from .synthetic_outputs import (
+    AHEAD,
+    build_synthetic_outputs,
+    find_class_axis,
+    fit_targets,
+    repeat_row,
+    roll_targets,
+)
 
 __all__ = ["probe_metric"]
 
@@ -64,13 +71,18 @@ def probe_metric(
     evidence.at_ideal, evidence.at_worst = score([(ideal, targets)]), score([(worst, targets)])
     evidence.at_random, evidence.at_other_random = score([(one, targets)]), score([(other, targets)])
     # With numbers the ideal is not the extreme of every measure (a likelihood's depends on the targets' own size).
-    evidence.ideal_on_halves = _score_halves(score, ideal, targets) if synthetic[0].kind != "number" else []
+    evidence.ideal_on_halves = (
+        _score_halves(score, ideal, targets)
+        if synthetic[0].kind != "number" and find_class_axis(outputs[0].shape, targets[0]) == -1
+        else []
+    )
     nearly = [o + 0.05 * n for o, n in zip(ideal, one)]
     evidence.with_rows_reordered, evidence.with_rows_repeated = _score_rearranged_rows(
         score, [nearly, one, other, [a + b for a, b in zip(one, other)]], targets
     )
     if synthetic[0].kind == "classes":
-        evidence.distinct_predictions = len(torch.cat([o.argmax(-1).flatten() for o in outputs]).unique())
+        axis = find_class_axis(outputs[0].shape, targets[0])
+        evidence.distinct_predictions = len(torch.cat([o.argmax(axis).flatten() for o in outputs]).unique())
         evidence.on_single_rows = _score_single_rows(score, [ideal, worst, one], targets)
         if evidence.at_random is not None:
             evidence.with_rows_shifted = _farthest(
@@ -271,9 +283,13 @@ def _split_in_halves(target: Tensor) -> Tuple[Tensor, Tensor]:
 def _compute_base_rate(
     score: ScoreFunc, outputs: List[Tensor], targets: List[Tensor], loss_func: Callable[..., Any]
 ) -> Optional[float]:
-    width = outputs[0].shape[-1] if outputs[0].dim() > 1 else 1
+    axis = find_class_axis(outputs[0].shape, targets[0])
+    width = outputs[0].shape[axis] if outputs[0].dim() > 1 else 1
     try:
-        row = compute_constant_output(torch.cat([t.cpu() for t in targets]), width, loss_func)
+        if axis == 1:
+            row = compute_constant_output(torch.cat([fit_targets(t, o.shape) for t, o in zip(targets, outputs)]), width)
+        else:
+            row = compute_constant_output(torch.cat([t.cpu() for t in targets]), width, loss_func)
     except Exception:
         return None
-    return score([([repeat_row(row, o) for o in outputs], targets)])
+    return score([([repeat_row(row, o, axis) for o in outputs], targets)])

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.results.evidence import Outputs
 
+from .synthetic_outputs import find_class_axis
+
 __all__ = ["probe_outputs"]
 
 LOG_SUM_TOLERANCE = 0.05  # of the log of the sum of a row's probabilities: rounding in half precision
@@ -46,6 +48,7 @@ def probe_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module) -
         spread=spread,
         size=float(table.abs().max()) if finite else float("inf"),
         hidden_size=_first_int(config, ("hidden_size", "d_model", "dim", "n_embd", "emb_dim")),
+        class_axis=find_class_axis(first.shape, targets[0]),
         num_labels=_first_int(config, ("num_labels",)),
         rows_are_log_probabilities=bool((rows_sum_to.abs() < LOG_SUM_TOLERANCE).all()),
     )

@@ -16,6 +16,8 @@ from .batches import take_row
 from .inputs import TokenView, contains_ids, shuffle_words, take_unpadded_row
 
 __all__ = [
+    "changed_weights",
+    "make_noise",
     "measure_batch_sensitivity",
     "measure_padding_sensitivity",
     "probe_output_bounds",
@@ -37,7 +39,7 @@ def probe_output_bounds(logits_func: LogitsFunc, batch: Any, out: Outputs, model
         return False, False
     sums = True
     for factor in (10.0, -100.0):
-        with torch.no_grad(), _changed_weights(model, partial(torch.mul, other=factor)):
+        with torch.no_grad(), changed_weights(model, partial(torch.mul, other=factor)):
             changed = logits_func(batch).float()
         if (
             not bool(torch.isfinite(changed).all())
@@ -106,15 +108,18 @@ def measure_word_sensitivity_with_noise(
     logits_func: LogitsFunc, batch: Any, view: TokenView, model: nn.Module, out: Outputs
 ) -> Optional[float]:
     """Measure the same with a little noise on every weight, so that a last layer that begins at zero responds."""
-    generator = torch.Generator().manual_seed(1)
-    with _changed_weights(
-        model, lambda weights: weights + 0.05 * torch.randn(weights.shape, generator=generator).to(weights)
-    ):
+    with changed_weights(model, make_noise()):
         return measure_word_sensitivity(logits_func, [batch], [view], [logits_func(batch)], out)
 
 
+def make_noise(size: float = 0.05) -> Callable[[Tensor], Tensor]:
+    """Make a function that adds the same normal noise each time to weights, as a new tensor."""
+    generator = torch.Generator().manual_seed(1)
+    return lambda weights: weights + size * torch.randn(weights.shape, generator=generator).to(weights)
+
+
 @contextmanager
-def _changed_weights(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def changed_weights(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Change every weight, and restore it on leaving."""
     original = [(p, p.data) for p in model.parameters()]
     try:

@@ -14,6 +14,7 @@ from fastai_hf_callback.diagnosis.checks import (
     inputs,
     labels,
     metrics,
+    numeric,
     optimizer,
     outputs,
     pairing,
@@ -785,13 +786,27 @@ def test_of_a_sick_run_any_part_may_be_missing_too(case):
 
 def test_every_check_has_a_place_in_these_tables():
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
+    from tests.diagnosis.checks.test_numeric_checks import CASES as NUMERIC
 
-    assert {case.check for case in CASES + MORE} == set(checks.ALL_CHECKS)
+    assert {case.check for case in CASES + MORE + NUMERIC} == set(checks.ALL_CHECKS)
 
 
 # -- the tables of the checks themselves ---------------------------------------------------------------------------
 
-FAMILIES = (wiring, weights, gradient, optimizer, step_size, precision, pairing, outputs, inputs, labels, metrics)
+FAMILIES = (
+    wiring,
+    weights,
+    gradient,
+    optimizer,
+    step_size,
+    precision,
+    pairing,
+    outputs,
+    inputs,
+    numeric,
+    labels,
+    metrics,
+)
 KNOWN = set(checks.CAUSE_ORDER) | set(REASONS)
 
 
@@ -801,10 +816,11 @@ def test_every_cause_has_exactly_one_place_in_the_rank():
 
 def test_every_cause_that_a_check_returned_here_is_its_familys():
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
+    from tests.diagnosis.checks.test_numeric_checks import CASES as NUMERIC
 
     stray = {
         case.cause
-        for case in CASES + MORE
+        for case in CASES + MORE + NUMERIC
         if case.cause not in next(f for f in FAMILIES if f.__name__ == case.check.__module__).CAUSES
     }
     assert stray == set()
@@ -838,8 +854,9 @@ def test_no_cause_explains_itself_away_by_a_detour():
 
 def test_the_severities_are_known_and_every_one_is_used():
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
+    from tests.diagnosis.checks.test_numeric_checks import CASES as NUMERIC
 
-    assert {case.severity for case in CASES + MORE} == set(SEVERITIES)
+    assert {case.severity for case in CASES + MORE + NUMERIC} == set(SEVERITIES)
 
 
 # -- corners -------------------------------------------------------------------------------------------------------

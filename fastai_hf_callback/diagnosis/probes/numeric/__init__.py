@@ -1,0 +1,1 @@
+"""Probes of inputs that are numbers and no token ids: pixels, waveforms, spectrograms, features of a table."""
