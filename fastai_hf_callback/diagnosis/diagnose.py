@@ -34,7 +34,8 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
         optimizer, random states, modes, callbacks and loaders stay what they were, so the next fit is bit for bit
         what it would have been.
     batches : int
-        How many training batches (their first 16 rows) to take steps on, and how many validation batches to read.
+        How many training batches (their first 16 rows, 8 of long texts through a large model) to take steps on,
+        and how many validation batches to read.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def require_learner(learn: Any, learner_class: Type[Any]) -> None:
 
 def probe_first_batch(adapter: LearnerAdapter, batch: Batch, rows: int = 4) -> FirstBatchEvidence:
     """Probe inputs, outputs and the loss on a few rows of one batch during a fit, without changing anything."""
-    with adapter.preserve():
+    with adapter.preserve(copy_weights=adapter.has_own_callbacks()):
         adapter.learn.model = unwrap_ddp(adapter.learn.model)
         examination = Examination(adapter, 1, in_fit=True)
         evidence = examination.run_on(batch, rows)

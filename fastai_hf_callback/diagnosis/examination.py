@@ -21,6 +21,8 @@ from fastai_hf_callback.diagnosis.probes.batches import (
     sample_rows,
     take_rows,
     truncate_batch,
+    truncate_for_metrics,
+    truncate_to_affordable,
 )
 from fastai_hf_callback.diagnosis.probes.forward_calls import (
     record_arguments,
@@ -89,6 +91,7 @@ class Examination:
 
     def __init__(self, adapter: LearnerAdapter, batches: int, in_fit: bool = False):
         self.adapter, self.n_batches = adapter, batches
+        self.checks_loss, self.single_rows = False, 1 if in_fit else 2
         self.learn, self.optimizer = adapter.learn, adapter.optimizer
         self.loss_func = self.learn.loss_func
         self.evidence, self.wiring = Evidence(probes=begin_probes(in_fit)), Wiring()
@@ -114,7 +117,10 @@ class Examination:
         self.attempt("weights", self._probe_weights)
         if not full_batches or not self.attempt("callbacks", self._prepare_callbacks):
             return
-        self.full_batches, self.train = full_batches, [truncate_batch(b) for b in full_batches]
+        self.full_batches, self.train = (
+            full_batches,
+            [truncate_to_affordable(b, self.learn.model) for b in full_batches],
+        )
         self.attempt("validation batches", self._probe_validation_path)
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
@@ -134,7 +140,8 @@ class Examination:
         self.wiring = evidence.wiring = adapter.read_wiring()
         self.full_batches, self.train = [batch], [truncate_batch(batch, rows)]
         adapter.copy_running_callbacks()
-        if not self.validation.check(self.train[0]):
+        self.checks_loss = adapter.validates_with_all_callbacks
+        if not self.checks_loss and not self.validation.check(self.train[0]):
             self.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
@@ -192,7 +199,7 @@ class Examination:
         self.adapter.require_loaders()
         if not self.adapter.has_rows(train=False):
             raise DoesNotApplyError("no validation set")
-        self.validation.check(truncate_batch(self.validation.read(1)[0]))
+        self.validation.check(truncate_to_affordable(self.validation.read(1)[0], self.learn.model))
 
     # -- outputs and inputs -----------------------------------------------------------------------------------
 
@@ -228,7 +235,7 @@ class Examination:
         with record_embedding_calls(model) as calls, record_executed_modules(model) as executed, record_arguments(
             model
         ) as given, record_first_calls(model) as first_calls:
-            output = self._compute_logits(batch)
+            output = self._compute_checked_logits(batch) if self.checks_loss else self._compute_logits(batch)
         self.first_call = self.first_call or next(iter(first_calls), None)
         view = build_token_view(calls, batch.xb, [one.xb for one in self.full_batches], self._find_config())
         return ProbedBatch(batch, output, view, calls, given, executed)
@@ -255,7 +262,10 @@ class Examination:
             raise DoesNotApplyError("training batches show the padding")
         if not self.adapter.has_rows(train=False):
             raise DoesNotApplyError("no validation set")
-        more = [self._probe_batch(truncate_batch(batch)) for batch in self.validation.read(self.n_batches)]
+        more = [
+            self._probe_batch(truncate_to_affordable(batch, self.learn.model))
+            for batch in self.validation.read(self.n_batches)
+        ]
         self.probed += [one for one in more if one.view is not None and one.view.pad_token_id is not None]
 
     def _probe_inputs(self) -> None:
@@ -286,7 +296,8 @@ class Examination:
         evidence.outputs = out = probe_outputs(outputs, [b.yb for b in self.train], self.learn.model)
         self.attempt("loss", lambda: self._probe_loss(batch, self.probed[0].output, out))
         out.changes_with_batch_mates = self.attempt(
-            "answer to batch mates", lambda: measure_batch_sensitivity(logits_func, inputs, outputs, out)
+            "answer to batch mates",
+            lambda: measure_batch_sensitivity(logits_func, inputs, outputs, out, self.single_rows),
         )
         self.attempt("bounds of the outputs", lambda: self._probe_bounds(batch, out))
         self.attempt("answer to words", lambda: self._probe_words(training, out))
@@ -352,7 +363,8 @@ class Examination:
         if not padded:
             raise DoesNotApplyError("nothing is padded")
         xb, outputs, views = _unzip(padded)
-        return measure_padding_sensitivity(self._make_logits_func(self.train[0]), xb, views, outputs, out)
+        logits_func = self._make_logits_func(self.train[0])
+        return measure_padding_sensitivity(logits_func, xb, views, outputs, out, self.single_rows)
 
     def _make_logits_func(self, batch: Batch) -> Callable[[Any], Tensor]:
         """Make a function from inputs to logits; the loop gets as many of `batch`'s targets as there are rows."""
@@ -405,7 +417,7 @@ class Examination:
             raise DoesNotApplyError("the learner has none")
         if not self.adapter.has_rows(train=False):
             raise DoesNotApplyError("no validation set")
-        batches = self.validation.read(self.n_batches)
+        batches = [truncate_for_metrics(b, self.learn.model) for b in self.validation.read(self.n_batches)]
         outputs, targets = [self._compute_logits(b) for b in batches], [b.yb for b in batches]
         if not all(isinstance(t, Tensor) for t in outputs + targets):
             raise DoesNotApplyError("outputs and targets are not one tensor each")
@@ -416,6 +428,21 @@ class Examination:
 
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:
         return attempt(self.evidence, name, action, as_in_fit, self.adapter.fixes)
+
+    def _compute_checked_logits(self, batch: Batch) -> Any:
+        """Compute the logits and their loss in one pass, as ``validate`` does; what the loss raises is recorded."""
+        caught: List[Any] = []
+
+        def catch(output: Any, *targets: Any) -> Any:
+            caught.append(output)
+            return self.loss_func(output, *targets)
+
+        def run() -> None:
+            float(self.adapter.run_batch(batch, catch, with_graph=False, validates=True))
+
+        if not self.validation.attempt(run):
+            self.wiring.only_in_callback_fns = self.adapter.list_unvalidated_callbacks()
+        return caught[0] if caught else self._compute_logits(batch)  # which raises it again
 
     def _compute_logits(self, batch: Batch) -> Any:
         return capture_output(self.adapter, batch, with_graph=False)[0]

@@ -14,6 +14,7 @@ from typing import (
     Sequence,
     Set,
     Tuple,
+    Type,
 )
 
 import torch
@@ -30,7 +31,15 @@ from .probes.metrics import MetricFunc
 from .probes.optimizer import OptimizerReader
 from .probes.steps import StepMonitor
 
-__all__ = ["CallbackLog", "LastFit", "LearnerAdapter", "LossNotReachedError", "is_number", "is_stream"]
+__all__ = [
+    "CallbackLog",
+    "LastFit",
+    "LearnerAdapter",
+    "LossNotReachedError",
+    "is_library_class",
+    "is_number",
+    "is_stream",
+]
 
 
 class LossNotReachedError(Exception):
@@ -55,6 +64,11 @@ class LastFit(NamedTuple):
     rates: List[float]
     metrics: Dict[str, List[float]]
     was_erased: bool = False
+
+
+def is_library_class(kind: Type[Any]) -> bool:
+    """Return whether a callback's class is fastai's, or this package's."""
+    return kind.__module__.split(".")[0] in ("fastai", __name__.split(".")[0])
 
 
 def is_number(value: Any) -> bool:
@@ -123,8 +137,14 @@ class LearnerAdapter(Protocol):
     @property
     def optimizer(self) -> OptimizerReader: ...
 
-    def preserve(self) -> ContextManager[None]:
-        """Keep the whole state of the learner, and restore it on leaving."""
+    def preserve(self, copy_weights: bool = True) -> ContextManager[None]:
+        """Keep the whole state of the learner, and restore it on leaving.
+
+        Without `copy_weights` the weights are not copied: nothing inside may change them in place.
+        """
+
+    def has_own_callbacks(self) -> bool:
+        """Return whether a callback is of the user's own class: fastai's change no weights within a batch."""
 
     def seed(self, seed: int) -> None:
         """Seed all random generators, the loaders' too."""
@@ -182,6 +202,10 @@ class LearnerAdapter(Protocol):
 
     def copy_running_callbacks(self) -> None:
         """Copy the callbacks of the fit that is running."""
+
+    @property
+    def validates_with_all_callbacks(self) -> bool:
+        """Whether ``validate`` has the callbacks that a fit has, of those that take part in a batch."""
 
     def list_unvalidated_callbacks(self) -> List[str]:
         """List callbacks of the running fit that ``validate`` would not have, where a failing validation shows them."""

@@ -19,6 +19,7 @@ from .probe_runner import DoesNotApplyError, NotMadeError, attempt, format_error
 __all__ = ["TrainingSteps", "capture_output", "record_vain_assignments"]
 
 FIT_STEPS, FIT_SECONDS = 12, 8.0
+CLEAR_MOVE = 1e-2  # of the loss: a hundred times what would be found
 PROBING_LR = 1e-4  # where no fit has set a rate, the steps need one, which is not judged
 
 
@@ -132,7 +133,7 @@ class TrainingSteps:
         for _ in range(FIT_STEPS + 1):
             _, loss = self._compute_loss()
             values.append(float(loss.detach().float()))
-            if not loss.requires_grad or time.perf_counter() > until:
+            if not loss.requires_grad or time.perf_counter() > until or _has_moved(values):
                 break
             optimizer.zero_grad()
             loss.backward()
@@ -140,6 +141,11 @@ class TrainingSteps:
         if len(values) > 1:
             behavior.before_fitting, behavior.fitting_steps = values[0], len(values) - 1
             behavior.after_fitting = max(values[1:], key=lambda value: abs(value - values[0]))
+
+
+def _has_moved(losses: List[float]) -> bool:
+    """Return whether the loss has clearly moved already: more steps would show nothing else."""
+    return not abs(losses[-1] - losses[0]) <= CLEAR_MOVE * abs(losses[0])
 
 
 def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> Tuple[Any, Tuple[Any, ...]]:

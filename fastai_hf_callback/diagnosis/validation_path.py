@@ -1,7 +1,7 @@
 """The validation path: reads validation batches and runs one as ``validate`` does."""
 
 from itertools import islice
-from typing import List
+from typing import Callable, List
 
 from fastai_hf_callback.results.evidence import Evidence
 
@@ -41,9 +41,15 @@ class ValidationPath:
 
     def check(self, batch: Batch) -> bool:
         """Run a batch as ``validate`` does, and return whether it went through."""
-        loss_func = self.adapter.learn.loss_func
+        adapter = self.adapter
+        return self.attempt(
+            lambda: float(adapter.run_batch(batch, adapter.learn.loss_func, with_graph=False, validates=True))
+        )
+
+    def attempt(self, run: Callable[[], object]) -> bool:
+        """Run what runs a batch as ``validate`` does, and return whether it went through."""
         try:
-            float(self.adapter.run_batch(batch, loss_func, with_graph=False, validates=True))
+            run()
         except LossNotReachedError:
             pass
         except Exception as error:

@@ -44,6 +44,12 @@ class _Forward(NamedTuple):
     known: FrozenSet[str]
 
 
+def _own_forward(model: nn.Module) -> Any:
+    """Return the instance's own ``forward``; None where it has none but one that records for a moment."""
+    own = vars(model).get("forward")
+    return None if getattr(own, "is_transparent", False) is True else own
+
+
 class HFModel(nn.Module):
     """A Hugging Face model that fastai can call: inputs by name, padding masked, checkpoints unchanged.
 
@@ -217,7 +223,7 @@ class HFModel(nn.Module):
     def _read_forward(self) -> _Forward:
         """Return what the model's ``forward`` takes, read once; again when the model is another one."""
         model, known = self._modules["model"], self._forward
-        own_forward = vars(model).get("forward")
+        own_forward = _own_forward(model)
         # A replica of DataParallel is another object in every batch, and made from the model that was read.
         is_known = known is not None and (known.model is model or hasattr(model, "_is_replica"))
         if known is not None and is_known and known.own_forward is own_forward:
@@ -229,7 +235,7 @@ class HFModel(nn.Module):
         signature = read_forward_signature(model)
         main = main_input_name(model, signature) or "input_ids"
         known = signature.documented.union(signature.named)
-        self._forward = _Forward(model, vars(model).get("forward"), signature, main, known)
+        self._forward = _Forward(model, _own_forward(model), signature, main, known)
         return self._forward
 
     def _name_inputs(self, batch: Tuple[Any, ...], named: Dict[str, Any], forward: _Forward) -> Dict[str, Any]:

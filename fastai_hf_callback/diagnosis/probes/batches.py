@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastai_hf_callback.model.output import tensors_in
 
@@ -26,9 +26,14 @@ __all__ = [
     "take_row",
     "take_rows",
     "truncate_batch",
+    "truncate_for_metrics",
+    "truncate_to_affordable",
 ]
 
-PROBE_ROWS = 16  # of a batch, in the forward and backward passes
+PROBE_ROWS, FEWEST_ROWS = 16, 8  # of a batch, in the forward and backward passes
+METRIC_ROWS = 32  # at least, of each validation batch
+# Tokens times weights of a pass: 16 rows of 32 tokens through MiniLM, half a second forward and backward on one core.
+AFFORDABLE = 1.2e10
 LABEL_ROWS, LABEL_SECONDS = 512, 1.5
 
 
@@ -62,6 +67,22 @@ def truncate_batch(batch: Batch, n: int = PROBE_ROWS) -> Batch:
     if len(rows) != 1:
         return batch
     return Batch(take_rows(batch.xb, n), take_rows(batch.yb, n))
+
+
+def truncate_to_affordable(batch: Batch, model: nn.Module) -> Batch:
+    """Take 16 rows of a batch; of long texts through a large model fewer."""
+    return truncate_batch(batch, min(PROBE_ROWS, _affordable_rows(batch, model, FEWEST_ROWS)))
+
+
+def truncate_for_metrics(batch: Batch, model: nn.Module) -> Batch:
+    """Take the rows of a validation batch that a few forward passes can afford."""
+    return truncate_batch(batch, 4 * _affordable_rows(batch, model, METRIC_ROWS // 4))
+
+
+def _affordable_rows(batch: Batch, model: nn.Module, fewest: int) -> int:
+    widths = [t.shape[1] for t in tensors_in(batch.xb) if t.dim() == 2 and not t.is_floating_point()]
+    cost_of_row = max(widths, default=200) * sum(p.numel() for p in model.parameters())
+    return max(fewest, int(AFFORDABLE / max(1, cost_of_row)))
 
 
 def count_rows(part: Any) -> int:

@@ -88,6 +88,8 @@ def record_arguments(model: nn.Module) -> Iterator[List[Dict[str, Any]]]:
 class _RecordingForward:
     """A module's ``forward`` that records its arguments; a copy of the module made meanwhile has its own again."""
 
+    is_transparent = True  # for ``HFModel``, which need not read the signature again
+
     def __init__(self, forward: Any, calls: List[Dict[str, Any]]):
         functools.update_wrapper(self, forward)
         self.forward, self.calls, self.signature = forward, calls, inspect.signature(forward)

@@ -129,21 +129,23 @@ def _add_word_signal(
         return
     evidence.predictors = "words" if train.features is None else "inputs"
     x, y = encode(train), _target_columns(train.targets, kind)
-    evidence.signal_within_train, evidence.error_within_train = _cross_validate(x, y, kind)
+    products = x @ x.T
+    evidence.signal_within_train, evidence.error_within_train = _cross_validate(products, y, kind)
     evidence.signal_together, evidence.error_together = evidence.signal_within_train, evidence.error_within_train
     if valid is None or len(valid.targets) < 64 or evidence.valid_constant or not _has_features(train, valid):
         return
     xv, yv = encode(valid), _target_columns(valid.targets, kind)
     if yv.shape[1] != y.shape[1]:
         return
-    evidence.signal_within_valid, evidence.error_within_valid = _cross_validate(xv, yv, kind)
-    predictions = _predict_with_ridge(x, y, xv)
+    own, cross = xv @ xv.T, xv @ x.T
+    evidence.signal_within_valid, evidence.error_within_valid = _cross_validate(own, yv, kind)
+    predictions = _predict_from_products(products, cross, y)
     evidence.signal_train_to_valid, _ = _score_predictions(predictions, yv, kind)
     if kind != "number":
         _find_worst_column(evidence, predictions, yv)
     if together:
         evidence.signal_together, evidence.error_together = _cross_validate(
-            np.concatenate([x, xv]), np.concatenate([y, yv]), kind
+            np.block([[products, cross.T], [cross, own]]), np.concatenate([y, yv]), kind
         )
 
 
@@ -214,11 +216,13 @@ def _target_columns(targets: np.ndarray, kind: str) -> np.ndarray:
     return targets.reshape(len(targets), -1).astype(np.float64)
 
 
-def _cross_validate(x: np.ndarray, y: np.ndarray, kind: str, folds: int = 4) -> Tuple[Optional[float], float]:
+def _cross_validate(products: np.ndarray, y: np.ndarray, kind: str, folds: int = 4) -> Tuple[Optional[float], float]:
+    """Predict each fold's rows from the others; `products` are those of every two rows' features."""
     predictions = np.zeros_like(y)
     for fold in range(folds):
-        held_out = np.arange(len(x)) % folds == fold
-        predictions[held_out] = _predict_with_ridge(x[~held_out], y[~held_out], x[held_out])
+        held_out = np.arange(len(y)) % folds == fold
+        known = products[:, ~held_out]
+        predictions[held_out] = _predict_from_products(known[~held_out], known[held_out], y[~held_out])
     return _score_predictions(predictions, y, kind)
 
 
@@ -227,11 +231,20 @@ def _predict_with_ridge(x: np.ndarray, y: np.ndarray, wanted: np.ndarray) -> np.
 
     The penalty is proportional to the features' own size.
     """
-    penalty = max(1.0, float((x**2).sum(1).mean()))
-    middle, offset = x.mean(0), y.mean(0)
-    centred = x - middle
-    dual = np.linalg.solve((centred @ centred.T).astype(np.float64) + penalty * np.eye(len(x)), y - offset)
-    return ((wanted - middle) @ centred.T) @ dual + offset
+    return _predict_from_products(x @ x.T, wanted @ x.T, y)
+
+
+def _predict_from_products(known: np.ndarray, wanted: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Predict from products of features, (n, n) of the known rows and (m, n) of the wanted ones with them.
+
+    Computed once, they serve every fold; rows are centred on the mean of the known ones.
+    """
+    known, wanted, offset = known.astype(np.float64), wanted.astype(np.float64), y.mean(0)
+    penalty = max(1.0, float(known.diagonal().mean()))
+    means = known.mean(0)
+    centred = known - means - means[:, None] + means.mean()
+    dual = np.linalg.solve(centred + penalty * np.eye(len(known)), y - offset)
+    return (wanted - wanted.mean(1, keepdims=True) - means + means.mean()) @ dual + offset
 
 
 def _roc_auc(yes: np.ndarray, scores: np.ndarray) -> float:

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 LogitsFunc = Callable[[Any], Tensor]
-MAX_BATCHES, MAX_SINGLE_ROWS = 2, 2
+MAX_BATCHES, SINGLE_ROWS = 2, 2
 ROUNDING_TOLERANCE = 1e-4  # beyond 0 and 1: rounding in half precision
 
 
@@ -68,13 +68,13 @@ def measure_word_sensitivity(
 
 
 def measure_batch_sensitivity(
-    logits_func: LogitsFunc, batches: List[Any], outputs: List[Tensor], out: Outputs
+    logits_func: LogitsFunc, batches: List[Any], outputs: List[Tensor], out: Outputs, rows: int = SINGLE_ROWS
 ) -> Optional[float]:
     """Measure the largest change of a row's logits when it is alone, padded as it was in its batch."""
     logits, changes = outputs[0], []
     if logits.dim() == 0 or logits.shape[0] != out.rows or out.rows < 2:
         return None
-    for row in range(min(MAX_SINGLE_ROWS, out.rows)):
+    for row in range(min(rows, out.rows)):
         alone = logits_func(take_row(batches[0], row))
         if alone.shape == logits[row : row + 1].shape:
             changes.append(_relative_change(logits[row : row + 1], alone, out))
@@ -82,7 +82,12 @@ def measure_batch_sensitivity(
 
 
 def measure_padding_sensitivity(
-    logits_func: LogitsFunc, batches: List[Any], views: List[TokenView], outputs: List[Tensor], out: Outputs
+    logits_func: LogitsFunc,
+    batches: List[Any],
+    views: List[TokenView],
+    outputs: List[Tensor],
+    out: Outputs,
+    rows: int = SINGLE_ROWS,
 ) -> Optional[float]:
     """Measure the largest change of a row's logits when it is alone and unpadded; None where nothing is padded."""
     changes = []
@@ -90,7 +95,7 @@ def measure_padding_sensitivity(
         if view.pad_token_id is None or logits.dim() == 0 or logits.shape[0] != view.ids.shape[0]:
             continue
         most_padded = sorted(range(len(view.ids)), key=lambda i: -int(view.is_pad[i].sum()))
-        for row in [i for i in most_padded if bool(view.is_pad[i].any())][:MAX_SINGLE_ROWS]:
+        for row in [i for i in most_padded if bool(view.is_pad[i].any())][:rows]:
             alone, before = logits_func(take_unpadded_row(batch, view, row)), logits_func(take_row(batch, row))
             if before.dim() == 3 and before.shape[1] == view.ids.shape[1]:
                 before = before[:, ~view.is_pad[row]]

@@ -16,6 +16,10 @@ from .weight_updates import WeightSample, WeightUpdate
 
 __all__ = ["StepMonitor", "LossRecorder", "probe_graph", "compute_gradient_norm"]
 
+# Reading all gradients of a large model takes as long as reading its weights: a running fit's are read where clipping
+# has left little of them.
+CLEARLY_UNCLIPPED = 0.1
+
 
 class LossRecorder:
     """The losses that ``loss_func`` returned, before any callback scales or replaces them."""
@@ -97,15 +101,16 @@ class StepMonitor:
     def finish_backward(self, skip_step: bool, skip_backward: bool) -> None:
         groups = self.optimizer.read_groups()
         parameters = [p for group in groups for p in group.parameters]
-        self.stepping.gradient_norms.append(
-            compute_gradient_norm(parameters or self.optimizer.learn.model.parameters())
-        )
         self._skipped = bool(skip_step)
         self.stepping.skipped_steps += self._skipped
         self.stepping.skipped_backwards += bool(skip_backward)
         if groups:
             self.stepping.lr_in_force = max(*(group.lr for group in groups), self.stepping.lr_in_force or 0.0)
         self._compute_clip_ratio()
+        if not self.limit or (self.stepping.clip_ratio or 0.0) < CLEARLY_UNCLIPPED:
+            self.stepping.gradient_norms.append(
+                compute_gradient_norm(parameters or self.optimizer.learn.model.parameters())
+            )
         if self._sample is not None:
             self._sample.record_gradients()
             self._record_coupled_decay(self._sample, groups)

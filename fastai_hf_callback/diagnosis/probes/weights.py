@@ -107,8 +107,8 @@ def _max_gain(model: nn.Module) -> Optional[float]:
     """Compute the largest root mean square of a matrix times the root of its width: about 1 in trained models."""
     others = (getattr(m, "weight", None) for m in model.modules() if not isinstance(m, nn.Embedding))
     gains = [
-        float(weight.detach().float().pow(2).mean().sqrt()) * weight.shape[-1] ** 0.5
+        float(weight.detach().float().norm()) / weight.shape[0] ** 0.5
         for weight in others
-        if isinstance(weight, nn.Parameter) and weight.dim() == 2
+        if isinstance(weight, nn.Parameter) and weight.dim() == 2 and weight.numel()
     ]
     return max(filter(math.isfinite, gains), default=None)

@@ -15,7 +15,7 @@ from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.event_replay import EventLog
 from fastai_hf_callback.diagnosis.fixes import FixTable
-from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, is_number, is_stream
+from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, is_library_class, is_number, is_stream
 from fastai_hf_callback.diagnosis.learning_rates import choose_fit
 from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
@@ -66,8 +66,8 @@ class LearnerAdapter:
         self._made_by_fns: List[Callback] = []  # for the next fit
 
     @contextmanager
-    def preserve(self) -> Iterator[None]:
-        with preserve_everything(self.learn):
+    def preserve(self, copy_weights: bool = True) -> Iterator[None]:
+        with preserve_everything(self.learn, copy_weights):
             if any(isinstance(callback, HFCallback) for callback in self.learn.callbacks):
                 adapt_own_loss(self.learn)  # as the callback will when a fit begins
             yield
@@ -159,6 +159,10 @@ class LearnerAdapter:
             wiring.train_error, wiring.train_message = cause, f"{type(error).__name__}: {error}"
             return None
 
+    def has_own_callbacks(self) -> bool:
+        callbacks = [cb for cb in [*self.learn.callbacks, *vars(self.learn).values()] if isinstance(cb, Callback)]
+        return any(is_batch_callback(cb) and not is_library_class(type(cb)) for cb in callbacks)
+
     def list_idle_callbacks(self) -> List[str]:
         given = [*self.learn.callbacks, *self._made_by_fns]
         idle = [cb for cb in given if not is_batch_callback(cb) and not isinstance(cb, Recorder)]
@@ -184,6 +188,10 @@ class LearnerAdapter:
         self.callbacks = self._learner_callbacks + [
             copy_without_checks(cb, learn) for cb in self._from_callback_fns if is_batch_callback(cb)
         ]
+
+    @property
+    def validates_with_all_callbacks(self) -> bool:
+        return len(self.callbacks) == len(self._learner_callbacks)
 
     def list_unvalidated_callbacks(self) -> List[str]:
         return _list_output_callbacks(self._from_callback_fns) or ["A callback given to fit"]

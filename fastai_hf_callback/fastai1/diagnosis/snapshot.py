@@ -21,25 +21,29 @@ __all__ = ["preserve_everything"]
 
 
 @contextmanager
-def preserve_everything(learn: Learner) -> Iterator[None]:
+def preserve_everything(learn: Learner, copy_weights: bool = True) -> Iterator[None]:
     """Restore the learner on leaving, even if it was trained, switched or broken inside.
+
+    Without `copy_weights` nothing inside may change weights in place.
 
     fastai's loop is restored, too. Files are not: callbacks that write are not called (see ``callback_replay``).
     """
     patch = basic_train.loss_batch
-    with no_progress(learn), preserve_state(partial(_save_state, learn)):
+    with no_progress(learn), preserve_state(partial(_save_state, learn, copy_weights)):
         try:
             yield
         finally:
             basic_train.loss_batch = patch
 
 
-def _save_state(learn: Learner, memory: Snapshot) -> None:
+def _save_state(learn: Learner, copy_weights: bool, memory: Snapshot) -> None:
     modules = find_all_modules(learn.model)
     optimizer = learn.__dict__.get("opt")
-    memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None])
-    memory.save_weights([p for group in learn.layer_groups for p in group.parameters()])
-    memory.save_weights([p for group in getattr(optimizer, "param_groups", None) or [] for p in group["params"]])
+    memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None], copy_weights)
+    memory.save_weights([p for group in learn.layer_groups for p in group.parameters()], copy_weights)
+    memory.save_weights(
+        [p for group in getattr(optimizer, "param_groups", None) or [] for p in group["params"]], copy_weights
+    )
     for part in [learn, *_list_stateful_objects(learn), *modules]:
         memory.save_attributes(part)
     memory.copy_buffers(modules)

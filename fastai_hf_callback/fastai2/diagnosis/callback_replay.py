@@ -47,6 +47,7 @@ __all__ = [
     "CANCEL_EXCEPTIONS",
     "ENDING_EXCEPTIONS",
     "RawLossForwarder",
+    "RawOutputRecorder",
     "StepEventForwarder",
     "copy_without_checks",
     "dry_run",
@@ -209,6 +210,15 @@ def _find_shadowed_attribute(callback: Callback) -> Optional[str]:
     return found
 
 
+class RawOutputRecorder(Callback):
+    """The first callback of all: keeps what the model itself returned."""
+
+    order, output = -3001, None
+
+    def after_pred(self) -> None:
+        self.output = self.learn.pred
+
+
 class RawLossForwarder(Callback):
     """The first callback of all: passes on the loss that ``loss_func`` returned."""
 
@@ -282,10 +292,10 @@ class _CachedOutputModel(nn.Module):
     One number gets the gradient.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, output: Any = None):
         super().__init__()
         device = next(model.parameters()).device  # fastai sends the batch to where it finds a parameter
-        self.number, self.ask, self.output = nn.Parameter(torch.zeros((), device=device)), model.__call__, None
+        self.number, self.ask, self.output = nn.Parameter(torch.zeros((), device=device)), model.__call__, output
 
     def forward(self, *inputs: Any) -> Any:
         if self.output is None:
@@ -330,11 +340,14 @@ class _StepCounter:
 
 
 @contextmanager
-def dry_run(learn: Learner, loss_func: Callable[..., Any]) -> Iterator["_StepCounter"]:
-    """Let the loop run the model once and step nothing, so that what the callbacks do is seen at no cost."""
+def dry_run(learn: Learner, loss_func: Callable[..., Any], output: Any = None) -> Iterator["_StepCounter"]:
+    """Let the loop run the model once and step nothing, so that what the callbacks do is seen at no cost.
+
+    Where the model's `output` is known, it is not run at all.
+    """
     before = learn.model, learn.loss_func, learn.opt
     counting = _StepCounter(learn.opt)
-    learn.model, learn.loss_func, learn.opt = _CachedOutputModel(learn.model), loss_func, counting
+    learn.model, learn.loss_func, learn.opt = _CachedOutputModel(learn.model, output), loss_func, counting
     try:
         yield counting
     finally:

@@ -13,7 +13,14 @@ from torch import Tensor
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.event_replay import EventLog
 from fastai_hf_callback.diagnosis.fixes import FixTable
-from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, LossNotReachedError, is_number, is_stream
+from fastai_hf_callback.diagnosis.learner_adapter import (
+    CallbackLog,
+    LastFit,
+    LossNotReachedError,
+    is_library_class,
+    is_number,
+    is_stream,
+)
 from fastai_hf_callback.diagnosis.learning_rates import choose_fit
 from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
@@ -33,6 +40,7 @@ from .callback_replay import (
     CANCEL_EXCEPTIONS,
     ENDING_EXCEPTIONS,
     RawLossForwarder,
+    RawOutputRecorder,
     StepEventForwarder,
     copy_without_checks,
     dry_run,
@@ -67,10 +75,11 @@ class LearnerAdapter:
         self.learn, self.optimizer = learn, OptimizerReader(learn)
         self.callbacks: List[Callback] = []
         self._given: List[Callback] = []
+        self._last_run: Tuple[Optional[Batch], Any] = None, None
 
     @contextmanager
-    def preserve(self) -> Iterator[None]:
-        with preserve_everything(self.learn):
+    def preserve(self, copy_weights: bool = True) -> Iterator[None]:
+        with preserve_everything(self.learn, copy_weights):
             if any(isinstance(callback, HFCallback) for callback in self.learn.cbs):
                 adapt_own_loss(self.learn)  # as the callback will when a fit begins
             yield
@@ -164,6 +173,9 @@ class LearnerAdapter:
         self.copy_running_callbacks()
         return True
 
+    def has_own_callbacks(self) -> bool:
+        return any(is_batch_callback(cb) and not is_library_class(type(cb)) for cb in self.learn.cbs)
+
     def list_idle_callbacks(self) -> List[str]:
         return [type(cb).__name__ for cb in self.learn.cbs if not is_batch_callback(cb) and not is_bystander(cb)]
 
@@ -176,6 +188,8 @@ class LearnerAdapter:
     def copy_running_callbacks(self) -> None:
         self.callbacks = [copy_without_checks(cb, self.learn) for cb in self.learn.cbs if is_batch_callback(cb)]
 
+    validates_with_all_callbacks = True
+
     def list_unvalidated_callbacks(self) -> List[str]:
         return []
 
@@ -187,14 +201,17 @@ class LearnerAdapter:
             asked.append(True)
             return loss_func(*given)
 
+        raw = RawOutputRecorder()
         try:
-            with enter_epoch(learn, self.callbacks, training=False), torch.set_grad_enabled(with_graph):
+            with enter_epoch(learn, [raw, *self.callbacks], training=False), torch.set_grad_enabled(with_graph):
                 learn.loss_func = recorded_loss_func
                 learn.one_batch(0, to_fastai_batch(batch))
         except CANCEL_EXCEPTIONS:
             pass
         finally:
             learn.loss_func = own
+            if validates:
+                self._last_run = batch, raw.output
         if not asked and not len(learn.yb):
             raise LossNotReachedError("the batches hold no targets, and without any fastai 2 computes no loss")
         if not asked:
@@ -223,7 +240,9 @@ class LearnerAdapter:
 
     def replay_step(self, batch: Batch, log: CallbackLog) -> None:
         log_callbacks(self.callbacks, log)
-        with suppress(Exception), dry_run(self.learn, self.learn.loss_func):  # the fit itself will raise it
+        known, output = self._last_run
+        output, self._last_run = output if known is batch else None, (None, None)
+        with suppress(Exception), dry_run(self.learn, self.learn.loss_func, output):  # the fit itself will raise it
             with enter_epoch(self.learn, self.callbacks, training=True):
                 self.learn.one_batch(0, to_fastai_batch(batch))
 

@@ -27,14 +27,16 @@ __all__ = ["preserve_everything", "copy_callback"]
 
 
 @contextmanager
-def preserve_everything(learn: Learner) -> Iterator[None]:
+def preserve_everything(learn: Learner, copy_weights: bool = True) -> Iterator[None]:
     """Restore the learner on leaving, even if it was trained, switched or broken inside.
+
+    Without `copy_weights` nothing inside may change weights in place.
 
     fastai's loop and autocast are restored, too. Files are not: callbacks that write are not called (see
     ``callback_replay``).
     """
     patch = Learner._do_one_batch
-    with no_progress(learn), preserve_state(partial(_save_state, learn)), _preserve_autocast():
+    with no_progress(learn), preserve_state(partial(_save_state, learn, copy_weights)), _preserve_autocast():
         try:
             yield
         finally:
@@ -47,12 +49,12 @@ def copy_callback(callback: Callback, learn: Learner) -> Callback:
     return snapshot.copy_callback(callback, learn, Callback, parts)
 
 
-def _save_state(learn: Learner, memory: Snapshot) -> None:
+def _save_state(learn: Learner, copy_weights: bool, memory: Snapshot) -> None:
     for generator in _list_generators(learn):
         memory.save_generator(generator)
     modules, optimizer = find_all_modules(learn.model), learn.opt
-    memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None])
-    memory.save_weights(_list_parameters(optimizer))
+    memory.save_weights([p for m in modules for p in m._parameters.values() if p is not None], copy_weights)
+    memory.save_weights(_list_parameters(optimizer), copy_weights)
     for part in [learn, *_list_stateful_objects(learn), *modules]:
         memory.save_attributes(part)
         for value in [v for v in vars(part).values() if isinstance(v, L)]:  # it keeps what it holds in an attribute
