@@ -66,7 +66,7 @@ MUTANTS = (
         "parameter.data = weight",
         PROBE,
     ),
-    Mutant("optimizer state shared", "utils/snapshot.py", "p: copy.deepcopy(values) for p", "p: values for p", PROBE),
+    Mutant("optimizer state shared", "utils/snapshot.py", "p: _copy_values(values) for p", "p: values for p", PROBE),
     Mutant(
         "callbacks not copied",
         "utils/snapshot.py",

@@ -430,17 +430,9 @@ class Examination:
         return attempt(self.evidence, name, action, as_in_fit, self.adapter.fixes)
 
     def _compute_checked_logits(self, batch: Batch) -> Any:
-        """Compute the logits and their loss in one pass, as ``validate`` does; what the loss raises is recorded."""
-        caught: List[Any] = []
-
-        def catch(output: Any, *targets: Any) -> Any:
-            caught.append(output)
-            return self.loss_func(output, *targets)
-
-        def run() -> None:
-            float(self.adapter.run_batch(batch, catch, with_graph=False, validates=True))
-
-        if not self.validation.attempt(run):
+        """Compute the logits and their loss in one pass; what the loss raises is recorded."""
+        caught = self.validation.run(batch)
+        if self.wiring.valid_error is not None:
             self.wiring.only_in_callback_fns = self.adapter.list_unvalidated_callbacks()
         return caught[0] if caught else self._compute_logits(batch)  # which raises it again
 

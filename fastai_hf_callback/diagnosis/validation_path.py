@@ -1,7 +1,7 @@
 """The validation path: reads validation batches and runs one as ``validate`` does."""
 
 from itertools import islice
-from typing import Callable, List
+from typing import Any, Callable, List
 
 from fastai_hf_callback.results.evidence import Evidence
 
@@ -41,21 +41,30 @@ class ValidationPath:
 
     def check(self, batch: Batch) -> bool:
         """Run a batch as ``validate`` does, and return whether it went through."""
-        adapter = self.adapter
-        return self.attempt(
-            lambda: float(adapter.run_batch(batch, adapter.learn.loss_func, with_graph=False, validates=True))
-        )
+        assert self.evidence.wiring is not None
+        self.run(batch)
+        return self.evidence.wiring.valid_error is None
 
-    def attempt(self, run: Callable[[], object]) -> bool:
-        """Run what runs a batch as ``validate`` does, and return whether it went through."""
+    def run(self, batch: Batch) -> List[Any]:
+        """Run a batch as ``validate`` does; return its output, in a list that is empty where none reached the loss."""
+        caught: List[Any] = []
+        loss_func = self._make_recording_loss(caught)
         try:
-            run()
+            float(self.adapter.run_batch(batch, loss_func, with_graph=False, validates=True))
         except LossNotReachedError:
             pass
         except Exception as error:
             self._record_failure(error)
-            return False
-        return True
+        return caught
+
+    def _make_recording_loss(self, caught: List[Any]) -> Callable[..., Any]:
+        own = self.adapter.learn.loss_func  # while the batch runs, the learner's is another
+
+        def loss_func(output: Any, *targets: Any) -> Any:
+            caught.append(output)
+            return own(output, *targets)
+
+        return loss_func
 
     def _record_failure(self, error: Exception) -> None:
         wiring, outcome = self.evidence.wiring, self.evidence.probes.get("validation batches")

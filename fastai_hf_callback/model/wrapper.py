@@ -44,7 +44,7 @@ class _Forward(NamedTuple):
     known: FrozenSet[str]
 
 
-def _own_forward(model: nn.Module) -> Any:
+def _own_forward(model: Optional[nn.Module]) -> Any:
     """Return the instance's own ``forward``; None where it has none but one that records for a moment."""
     own = vars(model).get("forward")
     return None if getattr(own, "is_transparent", False) is True else own
