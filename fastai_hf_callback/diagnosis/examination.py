@@ -7,7 +7,7 @@ steps through fastai's own loop on copies, then a new optimizer on one batch. It
 
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional
 
 import torch
 from torch import Tensor
@@ -32,10 +32,10 @@ from fastai_hf_callback.diagnosis.probes.forward_calls import (
 )
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_view, probe_inputs, unify_padding
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
-from fastai_hf_callback.diagnosis.probes.loss import find_loss_type, probe_all_targets, probe_loss
+from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss, require_tensor_loss
 from fastai_hf_callback.diagnosis.probes.numeric.inputs import FirstCall, record_first_calls
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
-from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import ProbedBatch, probe_pairing
+from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import ProbedBatch, probe_pairing, unzip_batches
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_batch_sensitivity,
     measure_padding_sensitivity,
@@ -141,10 +141,12 @@ class Examination:
         self.full_batches, self.train = [batch], [truncate_batch(batch, rows)]
         adapter.copy_running_callbacks()
         self.checks_loss = adapter.validates_with_all_callbacks
-        if not self.checks_loss and not self.validation.check(self.train[0]):
-            self.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
+        if not self.checks_loss:
+            self.validation.check(self.train[0])
         if self.probe_in_eval_mode():
             self.attempt("outputs", self.probe_outputs_and_loss)
+        if self.wiring.valid_error is not None:
+            self.wiring.only_in_callback_fns = adapter.list_unvalidated_callbacks()
         adapter.replay_step(self.train[0], log)
         record_vain_assignments(self.wiring, log)
         self.wiring.train_error = self.wiring.train_message = None  # the running fit will raise it itself
@@ -235,7 +237,8 @@ class Examination:
         with record_embedding_calls(model) as calls, record_executed_modules(model) as executed, record_arguments(
             model
         ) as given, record_first_calls(model) as first_calls:
-            output = self._compute_checked_logits(batch) if self.checks_loss else self._compute_logits(batch)
+            caught = self.validation.run(batch) if self.checks_loss else []
+            output = caught[0] if caught else self._compute_logits(batch)  # which raises it again
         self.first_call = self.first_call or next(iter(first_calls), None)
         view = build_token_view(calls, batch.xb, [one.xb for one in self.full_batches], self._find_config())
         return ProbedBatch(batch, output, view, calls, given, executed)
@@ -308,7 +311,7 @@ class Examination:
         if not isinstance(batch.yb, Tensor):
             raise DoesNotApplyError(f"the targets are no tensor but {name_type(batch.yb)}")
         try:
-            self._require_tensor_loss(logits, batch.yb)
+            require_tensor_loss(self.loss_func, logits, batch.yb)
         except OutputError as error:
             self.wiring.train_error, self.wiring.train_message = error.cause, error.message
             if self.wiring.valid_error is not None:
@@ -319,17 +322,6 @@ class Examination:
         self.evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb, ahead)
         out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
         self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
-
-    def _require_tensor_loss(self, logits: Tensor, target: Tensor) -> None:
-        """Raise where the loss function returns anything but a tensor; fastai's own error names the output."""
-        with preserve_rng_state():
-            given = find_loss_type(self.loss_func, logits, target)
-        if given is not None:
-            raise OutputError(
-                f"loss_func returned {given}; expected one tensor, to call backward() on. Write "
-                f"loss_func=lambda output, target: parts(output, target)['loss'], or whatever names the tensor",
-                "loss-not-a-tensor",
-            )
 
     def _probe_bounds(self, batch: Batch, out: Outputs) -> None:
         out.bounded, out.rows_sum_to_one = probe_output_bounds(
@@ -348,7 +340,7 @@ class Examination:
         if inputs is None or inputs.batch_has_other_ids or inputs.distinct_words <= 2:
             other.settle(DOES_NOT_APPLY, _NO_WORDS)
             raise DoesNotApplyError(_NO_WORDS)
-        logits_func, (xb, outputs, views) = self._make_logits_func(training[0].batch), _unzip(training)
+        logits_func, (xb, outputs, views) = self._make_logits_func(training[0].batch), unzip_batches(training)
         out.changes_with_tokens = measure_word_sensitivity(logits_func, xb, views, outputs, out)
         if out.changes_with_tokens != 0:
             other.settle(DOES_NOT_APPLY, "the outputs answer to words")
@@ -362,7 +354,7 @@ class Examination:
         padded = [one for one in self.probed if one.view is not None and one.view.pad_token_id is not None]
         if not padded:
             raise DoesNotApplyError("nothing is padded")
-        xb, outputs, views = _unzip(padded)
+        xb, outputs, views = unzip_batches(padded)
         logits_func = self._make_logits_func(self.train[0])
         return measure_padding_sensitivity(logits_func, xb, views, outputs, out, self.single_rows)
 
@@ -429,21 +421,8 @@ class Examination:
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:
         return attempt(self.evidence, name, action, as_in_fit, self.adapter.fixes)
 
-    def _compute_checked_logits(self, batch: Batch) -> Any:
-        """Compute the logits and their loss in one pass; what the loss raises is recorded."""
-        caught = self.validation.run(batch)
-        if self.wiring.valid_error is not None:
-            self.wiring.only_in_callback_fns = self.adapter.list_unvalidated_callbacks()
-        return caught[0] if caught else self._compute_logits(batch)  # which raises it again
-
     def _compute_logits(self, batch: Batch) -> Any:
         return capture_output(self.adapter, batch, with_graph=False)[0]
-
-
-def _unzip(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
-    """Split into inputs, outputs and the ids that were recorded."""
-    views = [one.view for one in probed if one.view is not None]
-    return [one.batch.xb for one in probed], [one.output for one in probed], views
 
 
 _NO_WORDS = "no texts of several words"

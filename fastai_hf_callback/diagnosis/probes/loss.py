@@ -6,8 +6,10 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple
 import torch
 from torch import Tensor
 
+from fastai_hf_callback.errors import OutputError
 from fastai_hf_callback.model.metrics import compute_constant_output
 from fastai_hf_callback.results.evidence import LossBehavior
+from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .batches import name_type
 from .synthetic_outputs import (
@@ -19,7 +21,7 @@ from .synthetic_outputs import (
     roll_targets,
 )
 
-__all__ = ["find_ignored_targets", "find_loss_type", "probe_all_targets", "probe_loss"]
+__all__ = ["find_ignored_targets", "find_loss_type", "probe_all_targets", "probe_loss", "require_tensor_loss"]
 
 LossFunc = Callable[..., Any]
 MAX_COLUMNS = 20
@@ -197,6 +199,18 @@ def find_loss_type(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optiona
     except Exception:  # the loop raises it, too
         return None
     return None if isinstance(loss, Tensor) else name_type(loss)
+
+
+def require_tensor_loss(loss_func: LossFunc, logits: Tensor, target: Any) -> None:
+    """Raise where the loss function returns anything but a tensor; fastai's own error names the output."""
+    with preserve_rng_state():
+        given = find_loss_type(loss_func, logits, target)
+    if given is not None:
+        raise OutputError(
+            f"loss_func returned {given}; expected one tensor, to call backward() on. Write "
+            f"loss_func=lambda output, target: parts(output, target)['loss'], or whatever names the tensor",
+            "loss-not-a-tensor",
+        )
 
 
 def compute_loss(loss_func: LossFunc, outputs: Tensor, target: Any) -> Optional[float]:

@@ -1,6 +1,6 @@
 """``probe_pairing``: all that is found of how a loss pairs outputs and targets, of one batch. Imports torch."""
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from fastai_hf_callback.results.pairing import Pairing
 from .loss_pairing import TokenLoss, probe_target_use, probe_token_loss
 from .token_targets import compare_with_ids, count_on_padding, find_left_out, probe_causality
 
-__all__ = ["ProbedBatch", "probe_pairing"]
+__all__ = ["ProbedBatch", "probe_pairing", "unzip_batches"]
 
 
 class ProbedBatch(NamedTuple):
@@ -38,6 +38,12 @@ class ProbedBatch(NamedTuple):
     calls: List[EmbeddingCall]
     arguments: List[Dict[str, Any]]
     executed: List[Any]
+
+
+def unzip_batches(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
+    """Split into inputs, outputs and the ids that were recorded."""
+    views = [one.view for one in probed if one.view is not None]
+    return [one.batch.xb for one in probed], [one.output for one in probed], views
 
 
 def probe_pairing(
