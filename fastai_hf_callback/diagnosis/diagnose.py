@@ -1,7 +1,7 @@
 """A live learner -> ``Evidence`` -> ``Diagnosis``, for both fastais; the learner stays unchanged."""
 
 import time
-from typing import Any, List, NamedTuple, Optional, Type
+from typing import Any, List, NamedTuple, Type
 
 from torch import nn
 
@@ -91,11 +91,8 @@ def _examine(adapter: LearnerAdapter, batches: int) -> Evidence:
             "The learner has no training rows, as one of load_learner; expected data to look at: "
             "Learner(text_data(...), model, ...)"
         )
-    n_batches = _count_batches(adapter)
-    if batches < 1 or n_batches == 0:
-        raise InvalidInputError(
-            f"batches={batches} and a training loader of {n_batches} batches were given; expected at least one of each."
-        )
+    if batches < 1:
+        raise InvalidInputError(f"batches={batches} was given; expected at least 1.")
     started = time.perf_counter()
     with adapter.preserve():
         adapter.seed(0)
@@ -103,11 +100,3 @@ def _examine(adapter: LearnerAdapter, batches: int) -> Evidence:
         evidence = Examination(adapter, batches).run()
     evidence.seconds = time.perf_counter() - started
     return evidence
-
-
-def _count_batches(adapter: LearnerAdapter) -> Optional[int]:
-    """Count the training batches; None where the loader cannot tell, which fastai says itself."""
-    try:
-        return adapter.optimizer.count_batches()
-    except Exception:
-        return None

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import (
     Batch,
+    add_draws,
+    count_mixed_rows,
     count_rows,
     is_per_token,
     name_type,
     pick_evenly,
+    require_batches,
     sample_rows,
     take_rows,
     truncate_batch,
@@ -154,7 +157,8 @@ class Examination:
         return evidence
 
     def _read_training_batches(self) -> List[Batch]:
-        return list(islice(self.adapter.iterate_batches(train=True), self.n_batches))
+        batches = list(islice(self.adapter.iterate_batches(train=True), self.n_batches))
+        return batches or require_batches(self.adapter.count_rows(True))
 
     def _read_past(self) -> None:
         """Read what the last fit recorded."""
@@ -379,6 +383,10 @@ class Examination:
         if labels is None:
             raise DoesNotApplyError("targets are neither classes, nor labels of 0 and 1, nor numbers")
         self.evidence.labels = labels
+        if ids_index is not None and train is not None and train.ids is not None:
+            tables = [list(tensors_in(batch.xb))[ids_index] for batch in full_batches]
+            add_draws(labels, tables, train.ids, self._pad_ids())
+            labels.rows_mixed = count_mixed_rows(partial(self.adapter.collate, True), ids_index, self._pad_ids())
 
     def _sample_rows(self, train: bool, ids_index: Optional[int]) -> Optional[SampledRows]:
         """Sample rows evenly over a set."""
@@ -413,9 +421,10 @@ class Examination:
         outputs, targets = [self._compute_logits(b) for b in batches], [b.yb for b in batches]
         if not all(isinstance(t, Tensor) for t in outputs + targets):
             raise DoesNotApplyError("outputs and targets are not one tensor each")
+        bounded = self.evidence.outputs is not None and self.evidence.outputs.bounded
         with preserve_rng_state():
-            pairing = self.evidence.pairing
-            self.evidence.metrics = probe_metrics(self.adapter, self.learn.metrics, outputs, targets, pairing)
+            pairing, learn = self.evidence.pairing, self.learn
+            self.evidence.metrics = probe_metrics(self.adapter, learn.metrics, outputs, targets, pairing, bounded)
         require_scores(self.evidence.metrics)
 
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:

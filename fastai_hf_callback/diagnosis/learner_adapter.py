@@ -17,6 +17,7 @@ from typing import (
     Type,
 )
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,7 @@ __all__ = [
     "is_library_class",
     "is_number",
     "is_stream",
+    "read_trackers",
 ]
 
 
@@ -77,6 +79,19 @@ def is_number(value: Any) -> bool:
         return value is not None and float(value) == float(value)
     except (TypeError, ValueError):
         return False
+
+
+def read_trackers(callbacks: Sequence[Any]) -> List[Tuple[str, str, bool]]:
+    """Read which callbacks wait for a figure to get better: class, what it watches, whether it takes more for better.
+
+    Both fastais compare with ``np.less`` or ``np.greater``, fastai 2 in ``comp`` and fastai 1 in ``operator``.
+    """
+    found = ((cb, vars(cb).get("monitor"), vars(cb).get("comp", vars(cb).get("operator"))) for cb in callbacks)
+    return [
+        (type(cb).__name__, monitor, compare is np.greater)
+        for cb, monitor, compare in found
+        if isinstance(monitor, str) and (compare is np.less or compare is np.greater)
+    ]
 
 
 def is_stream(dataset: Any) -> bool:

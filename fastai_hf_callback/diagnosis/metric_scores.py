@@ -20,13 +20,17 @@ def probe_metrics(
     outputs: List[Tensor],
     targets: List[Tensor],
     pairing: Optional[Pairing] = None,
+    bounded: bool = False,
 ) -> List[MetricEvidence]:
-    """Compute each metric on real outputs and on synthetic ones; those that read no batch are left out."""
+    """Compute each metric on real outputs and on synthetic ones; those that read no batch are left out.
+
+    `bounded` where the outputs are probabilities.
+    """
     loss_func, named = adapter.learn.loss_func, adapter.list_metric_functions(metrics)
     if not named:
         raise DoesNotApplyError("none of the learner's metrics reads predictions")
     left_out = None if pairing is None else pairing.left_out
-    return [probe_metric(name, compute, outputs, targets, loss_func, left_out) for name, compute in named]
+    return [probe_metric(name, compute, outputs, targets, loss_func, left_out, bounded) for name, compute in named]
 
 
 def require_scores(metrics: Sequence[MetricEvidence]) -> None:

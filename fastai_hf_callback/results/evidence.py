@@ -54,6 +54,8 @@ class Wiring:
         Callbacks that end a fit's first epoch before its first step, as fastai 2's cancel exceptions can.
     idle_callbacks : list of str
         Callbacks that ``diagnose`` does not run: they take no part in a batch, and may write files.
+    trackers : list of (str, str, bool)
+        Callbacks that wait for a better figure, which one, and whether more is better to them.
     """
 
     patch: Optional[str] = None
@@ -68,6 +70,7 @@ class Wiring:
     loss_only_shown: List[str] = field(default_factory=list)
     ends_training: List[str] = field(default_factory=list)
     idle_callbacks: List[str] = field(default_factory=list)
+    trackers: List[Tuple[str, str, bool]] = field(default_factory=list)
 
 
 @dataclass
@@ -195,6 +198,7 @@ class LossBehavior:
     subtracted from the loss, as a loss of log-probabilities does. ``shift_invariant``: that changes nothing;
     ``shift_invariant_by_place``: nor does another number at every pixel.
     ``ignored_targets`` names the targets whose wrong predictions leave the loss what it is for right ones.
+    ``target_costs`` has of each target its share and what a wrong prediction of it costs.
     ``before_fitting`` and ``after_fitting``: its values before and after steps of a new optimizer on one batch.
     """
 
@@ -210,6 +214,7 @@ class LossBehavior:
     depends_on_order: Optional[bool] = None
     depends_on_targets: Optional[bool] = None
     ignored_targets: List[str] = field(default_factory=list)
+    target_costs: List[Tuple[str, float, float]] = field(default_factory=list)
     before_fitting: Optional[float] = None
     after_fitting: Optional[float] = None
     fitting_steps: int = 0
@@ -260,13 +265,19 @@ class Labels:
     ``predictors`` names what the labels were predicted from: words, or inputs that are numbers.
     ``worst_column`` is, of the classes or label columns, the one that the words of the training rows predict worst
     on the validation rows: its area under the ROC curve there, and by how many standard errors that differs from
-    chance.
+    chance. Of the rows ``drawn`` for the first batches and of those sampled so many are ``distinct``; ``rows_mixed``
+    get another row's target when several are collated. ``shift``: standard deviations from training to validation numbers.
     """
 
     kind: str
     train_rows: int
     valid_rows: int
     train_constant: bool = False
+    drawn: int = 0
+    distinct_drawn: int = 0
+    distinct_sampled: int = 0
+    rows_mixed: int = 0
+    shift: Optional[float] = None
     valid_constant: bool = False
     train_shares: List[float] = field(default_factory=list)
     order_z: Optional[float] = None
@@ -311,10 +322,10 @@ class Weights:
 class MetricEvidence:
     """One metric, on real outputs of ``rows`` validation rows and on synthetic ones.
 
-    ``distinct_predictions`` counts the classes that the real outputs predict. ``error`` is what it raises whatever the
-    targets, ``not_scored`` what it raises of these targets alone (one class where it needs two). ``ahead``: with a
-    target for each token, it compares an output with the target so many positions on. ``with_left_out``: right outputs
-    on the rows, and on the same rows with as many targets more that the loss leaves out.
+    ``at_tenth``, ``at_tenfold``: of right numbers at such distances from their mean. ``distinct_predictions``: the classes
+    that real outputs predict. ``error``: what it raises whatever the targets; ``not_scored``: of these targets alone (one
+    class where it needs two). ``ahead``: with a target for each token, it compares an output with the target so many
+    positions on. ``with_left_out``: right outputs on the rows, and with as many targets more that the loss leaves out.
     """
 
     name: str
@@ -324,6 +335,8 @@ class MetricEvidence:
     at_worst: Optional[float] = None
     at_random: Optional[float] = None
     at_other_random: Optional[float] = None
+    at_tenth: Optional[float] = None
+    at_tenfold: Optional[float] = None
     ideal_on_halves: List[float] = field(default_factory=list)
     with_rows_reordered: List[Tuple[float, float]] = field(default_factory=list)
     with_rows_repeated: List[Tuple[float, float]] = field(default_factory=list)

@@ -254,6 +254,31 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "Training goes well, validation stays at chance.",
         "how well words of the training rows predict labels of the validation rows",
     ),
+    "metric-arguments-swapped": (
+        "A regression metric is far below what the loss says.",
+        "the metric of right outputs at ten times their distance from their mean, and at a tenth",
+    ),
+    "better-taken-for-worse": (
+        "The fit ends early, the rate falls as training goes well, or the worst weights are loaded at its end.",
+        "what fastai's trackers compare with, beside the metric of right and of contrary outputs",
+    ),
+    "loss-weighs-the-frequent": (
+        "The rare class is never predicted.",
+        "what a wrong prediction of each class or label costs, beside its share",
+    ),
+    "rows-mixed-in-collate": (
+        "Nothing is learned of sound data.",
+        "the targets of the first rows, collated together and each alone",
+    ),
+    "few-rows-drawn": (
+        "Training memorises, validation stands.",
+        "distinct texts among the first that the loader drew, beside those in the set",
+    ),
+    "targets-of-another-scale": (
+        "The validation loss is a thousand times the training loss.",
+        "the distance of the two sets' means, in standard deviations",
+    ),
+    "no-training-batches": ("The fit runs through in no time and nothing moves.", "batches of the training loader"),
     "metric-at-base-rate": ("The loss falls and the metric stands.", "the metric beside a constant predictor's"),
     "callback-raises": (
         "A fit ends where it begins, or at the end of an epoch, in a callback of one's own.",

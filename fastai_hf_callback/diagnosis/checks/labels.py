@@ -8,6 +8,9 @@ from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = [
     "labels-constant",
+    "rows-mixed-in-collate",
+    "few-rows-drawn",
+    "targets-of-another-scale",
     "train-and-valid-disagree",
     "texts-truncated",
     "labels-unrelated-to-texts",
@@ -21,10 +24,19 @@ EXPLAINED_BY = {
         "validation-one-class",
         "weights-diverged",
         "non-finite-weights",
+        "targets-of-another-scale",
+        "few-rows-drawn",
     ),
-    "labels-unrelated-to-texts": ("labels-constant", "unknown-tokens", "inputs-in-wrong-arguments"),
+    "labels-unrelated-to-texts": (
+        "rows-mixed-in-collate",
+        "labels-constant",
+        "unknown-tokens",
+        "inputs-in-wrong-arguments",
+    ),
     "texts-truncated": ("labels-constant", "unknown-tokens"),
     "validation-one-class": ("labels-constant",),
+    "train-and-valid-disagree": ("rows-mixed-in-collate",),
+    "targets-of-another-scale": ("labels-constant",),
 }
 
 # Standard errors of an area under the ROC curve where no word predicts a label.
@@ -34,6 +46,9 @@ REVERSED_Z = -4.5  # one column in three hundred thousand is there by chance
 MIN_ROWS, MAX_STANDARD_ERROR = 200, 0.04
 # Fewer changes of class from row to row than after shuffling, in standard deviations.
 SORTED_Z = -5.0
+# A sampler may repeat the rows of a rare class until they are half of what is drawn, and no further. Numbers of two
+# sets from one source lie a tenth of their standard deviation apart, at the worst one.
+FEW_DRAWN_SHARE, MIN_DRAWN, MAX_SHIFT = 1 / 3, 24, 4.0
 # A training loss a fifth below a constant predictor's means that something was learned; a validation loss a twentieth
 # above it, that this does not carry over.
 LEARNED_LOSS_SHARE, WORSE_LOSS_RATIO = 0.8, 1.05
@@ -55,6 +70,50 @@ def check_labels_constant(evidence: Evidence) -> Optional[Finding]:
         f"All {labels.train_rows} training targets that were sampled are the same: there is nothing to tell apart.",
         {"rows": labels.train_rows, "distinct targets": 1},
         "print(train_df[label_column].value_counts())",
+    )
+
+
+def check_rows_mixed_in_collate(evidence: Evidence) -> Optional[Finding]:
+    labels = evidence.labels
+    if labels is None or labels.rows_mixed < 2:
+        return None
+    return Finding(
+        "rows-mixed-in-collate",
+        "error",
+        f"Of the first rows {labels.rows_mixed} get another row's target when they are collated together than when "
+        f"each is collated alone: texts are sorted or shuffled within the batch and targets are not.",
+        {"rows with another's target": labels.rows_mixed},
+        "return [ids[order], mask[order]], targets[order]  # one order for everything, in the collate function",
+    )
+
+
+def check_few_rows_drawn(evidence: Evidence) -> Optional[Finding]:
+    labels = evidence.labels
+    if labels is None or labels.drawn < MIN_DRAWN or labels.distinct_drawn > FEW_DRAWN_SHARE * labels.drawn:
+        return None
+    if labels.distinct_sampled < labels.drawn:  # there are no more
+        return None
+    return Finding(
+        "few-rows-drawn",
+        "warning",
+        f"The first {labels.drawn} training rows that the loader drew are {labels.distinct_drawn} distinct texts, of "
+        f"{labels.distinct_sampled} and more that the training set holds: a sampler draws the same rows over and over.",
+        {"drawn": labels.drawn, "distinct": labels.distinct_drawn, "distinct in the set": labels.distinct_sampled},
+        "WeightedRandomSampler(weights_of_classes[targets], len(targets))  # a weight for each row, not for each class",
+    )
+
+
+def check_targets_of_another_scale(evidence: Evidence) -> Optional[Finding]:
+    labels = evidence.labels
+    if labels is None or labels.shift is None or labels.shift < MAX_SHIFT:
+        return None
+    return Finding(
+        "targets-of-another-scale",
+        "warning",
+        f"The means of training and validation targets lie {labels.shift:.3g} standard deviations apart: one of the "
+        f"two sets is scaled and the other is not, or by other figures.",
+        {"standard deviations apart": labels.shift},
+        "scaler.transform(valid_targets)  # what the training targets went through",
     )
 
 
@@ -253,6 +312,9 @@ def _is_above_chance(area: Optional[float], error: float, errors: float) -> bool
 
 CHECKS = [
     check_labels_constant,
+    check_rows_mixed_in_collate,
+    check_few_rows_drawn,
+    check_targets_of_another_scale,
     check_texts_truncated,
     check_labels_unrelated_to_texts,
     check_labels_in_order,

@@ -13,6 +13,8 @@ CAUSES = [
     "metric-wrong-axis",
     "metric-at-other-positions",
     "metric-counts-padding",
+    "metric-arguments-swapped",
+    "better-taken-for-worse",
     "metric-at-base-rate",
 ]
 EXPLAINED_BY = {"metric-at-base-rate": ("metric-ignores-predictions", "loss-ignores-a-target")}
@@ -169,6 +171,56 @@ def check_metric_counts_padding(evidence: Evidence) -> List[Finding]:
     ]
 
 
+def check_metric_arguments_swapped(evidence: Evidence) -> List[Finding]:
+    return [
+        Finding(
+            "metric-arguments-swapped",
+            "warning",
+            f"{m.name} is {m.at_tenfold:.4g} for outputs that lie ten times as far from their mean as they should, and "
+            f"{m.at_tenth:.4g} for outputs at a tenth of that, which are nearer: it takes predictions for targets.",
+            {"ten times as far": m.at_tenfold, "a tenth as far": m.at_tenth, "right": m.at_ideal},
+            "r2_score(targets, outputs)  # scikit-learn's metrics take what is true first",
+        )
+        for m in evidence.metrics
+        if _prefers_far_outputs(m)
+    ]
+
+
+def _prefers_far_outputs(m: MetricEvidence) -> bool:
+    if m.at_tenth is None or m.at_tenfold is None or m.at_ideal is None or m.at_worst is None:
+        return False
+    gain = (m.at_tenfold - m.at_tenth) * (1 if m.at_ideal > m.at_worst else -1)
+    return gain > 0.01 * abs(m.at_ideal - m.at_worst) > 0
+
+
+def check_better_taken_for_worse(evidence: Evidence) -> List[Finding]:
+    trackers = [] if evidence.wiring is None else evidence.wiring.trackers
+    return [
+        Finding(
+            "better-taken-for-worse",
+            "warning",
+            f"{callback} watches {name} and takes {'more' if takes_more else 'less'} for better; {reason}. It acts as "
+            f"{name} gets better: stops the fit, lowers the rate, or keeps the worst weights.",
+            {"watched": name, "takes for better": "more" if takes_more else "less"},
+            action=Action(
+                "watch-for-less" if takes_more else "watch-for-more", {"callback": callback, "monitor": name}
+            ),
+        )
+        for callback, name, takes_more in trackers
+        for is_more, reason in _find_better(evidence, name)
+        if is_more is not takes_more
+    ]
+
+
+def _find_better(evidence: Evidence, name: str) -> Iterator[Tuple[bool, str]]:
+    """Yield whether more of what is watched is better, and how that is known, where it is."""
+    if name in ("train_loss", "valid_loss"):
+        yield False, "of a loss less is"
+    for m in evidence.metrics:
+        if m.name == name and m.at_ideal is not None and m.at_worst is not None and m.at_ideal != m.at_worst:
+            yield m.at_ideal > m.at_worst, f"right outputs score {m.at_ideal:.4g} and contrary ones {m.at_worst:.4g}"
+
+
 def check_metric_at_base_rate(evidence: Evidence) -> List[Finding]:
     falling = evidence.history is not None and evidence.history.falling
     while_learning = " while the training loss falls" if falling else ""
@@ -252,5 +304,7 @@ CHECKS = [
     check_metric_wrong_axis,
     check_metric_at_other_positions,
     check_metric_counts_padding,
+    check_metric_arguments_swapped,
+    check_better_taken_for_worse,
     check_metric_at_base_rate,
 ]

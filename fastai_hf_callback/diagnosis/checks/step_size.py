@@ -95,6 +95,9 @@ MIN_STEPS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 0.98
 # Rows whose outputs differ by less than this share of their size have one output, up to rounding: a first head of
 # transformers' width spreads them by hundredths. A head that begins at zero has none at all.
 SAME_OUTPUT = 1e-4
+# A pretrained model that has learned something has been changed by several hundredths; a healthy tiny one that has not
+# begun to after 32 steps at 1e-4, by 1.6. A loss above nine tenths of a constant predictor's has hardly fallen.
+SMALLEST_CHANGE_OF_A_FIT, NEAR_CONSTANT_LOSS_SHARE = 0.01, 0.9
 # A pretrained body that is trained at more than this is easily ruined: 2e-5 to 1e-4 is usual.
 MAX_PRETRAINED_LR = 3e-4
 # One cycle spends a few hundredths of its steps near zero.
@@ -139,8 +142,10 @@ def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
             {"steps without rate": hyper.near_zero_lr_share, "highest lr": hyper.lr},
             action=Action("plot-learning-rates", note="and count the schedule in steps, not in epochs"),
         )
-    if hyper is None or step is None or step.update is None or step.update >= SMALLEST_UPDATE:
+    if hyper is None or step is None or step.update is None:
         return None
+    if step.update >= SMALLEST_UPDATE:
+        return _all_steps_too_small(evidence, step.update)
     if not hyper.lr or step.lr_in_force == 0 or _has_converged(evidence):
         return None
     if step.update == 0 and (step.lr_in_force or hyper.lr) > MIN_SUSPECT_LR:
@@ -155,6 +160,34 @@ def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
         {"lr": hyper.lr, "update / weights": step.update},
         "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests",
     )
+
+
+def _all_steps_too_small(evidence: Evidence, update: float) -> Optional[Finding]:
+    """Find a fit whose steps together hardly change the weights, and whose loss is still a constant predictor's."""
+    hyper, history = evidence.hyper, evidence.history
+    steps = 0 if history is None else len(history.losses)
+    if hyper is None or not hyper.lr or steps < MIN_STEPS_TO_LEARN or steps * update > SMALLEST_CHANGE_OF_A_FIT:
+        return None
+    if not _is_near_constant(evidence, NEAR_CONSTANT_LOSS_SHARE):
+        return None
+    return Finding(
+        "learning-rate-too-small",
+        "warning",
+        f"At a learning rate of up to {hyper.lr:.3g} ({hyper.source}) a step changes the weights by {update:.2g} of "
+        f"their size, the fit's {steps} steps together by no more than {steps * update:.2g}, and the loss is still "
+        f"near a constant predictor's: too small a rate, or too few steps.",
+        {"lr": hyper.lr, "update / weights": update, "steps": steps},
+        "learn.lr_find()  # and a fit at the rate that it suggests; or for more epochs",
+    )
+
+
+def _is_near_constant(evidence: Evidence, share: float) -> bool:
+    """Return whether the fit's last losses lie above this share of a constant predictor's, as far as that is known."""
+    loss, history = evidence.loss, evidence.history
+    if loss is None or history is None or not history.losses:
+        return False
+    constant = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
+    return bool(constant) and constant is not None and history.late > share * abs(constant)
 
 
 def _has_converged(evidence: Evidence) -> bool:

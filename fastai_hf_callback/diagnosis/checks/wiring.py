@@ -21,6 +21,7 @@ CAUSES = [
     "callback-raises",
     "class-instead-of-instance",
     "batch-not-split",
+    "no-training-batches",
     "no-validation-loader",
     "registration",
     "inputs-missing",

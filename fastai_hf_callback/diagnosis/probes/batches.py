@@ -9,12 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fastai_hf_callback.errors import InvalidInputError
 from fastai_hf_callback.model.output import tensors_in
+from fastai_hf_callback.results.evidence import Labels
 
 from .labels import SampledRows
 
 __all__ = [
     "Batch",
+    "add_draws",
+    "count_distinct_rows",
+    "count_mixed_rows",
     "count_rows",
     "describe_unsplit_batch",
     "is_per_token",
@@ -22,6 +27,7 @@ __all__ = [
     "map_tensors",
     "name_type",
     "pick_evenly",
+    "require_batches",
     "sample_rows",
     "take_row",
     "take_rows",
@@ -35,6 +41,7 @@ METRIC_ROWS = 32  # at least, of each validation batch
 # Tokens times weights of a pass: 16 rows of 32 tokens through MiniLM, half a second forward and backward on one core.
 AFFORDABLE = 1.2e10
 LABEL_ROWS, LABEL_SECONDS = 512, 1.5
+MIXED_ROWS = 8
 
 
 class Batch(NamedTuple):
@@ -123,6 +130,51 @@ def pick_evenly(n: int) -> List[int]:
     return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, LABEL_ROWS)).astype(int))]
 
 
+def require_batches(rows: int) -> List[Batch]:
+    """Raise for a training loader that gives no batch of its `rows`."""
+    raise InvalidInputError(
+        f"The training loader gives no batch of its {rows} rows, and a fit takes no step: they are fewer than a batch, "
+        f"and what is left of an epoch is dropped. Write a smaller bs, or drop_last=False",
+        "no-training-batches",
+    )
+
+
+def add_draws(labels: Labels, tables: List[Tensor], sampled: List[np.ndarray], pad_ids: List[int]) -> None:
+    """Add how many texts the loader drew for its first batches, and how many are distinct, there and in the set."""
+    labels.drawn, labels.distinct_drawn = sum(map(len, tables)), count_distinct_rows(tables, pad_ids)
+    labels.distinct_sampled = len({row.tobytes() for row in sampled})
+
+
+def count_distinct_rows(tables: List[Tensor], pad_ids: List[int]) -> int:
+    """Count the distinct texts of some batches' ids, padding left out."""
+    return len({_without(row, pad_ids).tobytes() for table in tables for row in table.cpu().numpy()})
+
+
+def _without(row: np.ndarray, pad_ids: List[int]) -> np.ndarray:
+    return row[~np.isin(row, pad_ids)]
+
+
+def count_mixed_rows(collate: Callable[[List[int]], Any], ids_index: int, pad_ids: List[int]) -> int:
+    """Count the first rows whose target is another one when they are collated together than when each is alone.
+
+    What is drawn at random for each row, or differs from one call to the next, counts as none.
+    """
+    alone = [_pair_up(collate([row]), ids_index, pad_ids) for row in range(MIXED_ROWS)]
+    again = [_pair_up(collate([row]), ids_index, pad_ids) for row in range(MIXED_ROWS)]
+    targets = {text: target for pairs in alone for text, target in pairs}
+    together = _pair_up(collate(list(range(MIXED_ROWS))), ids_index, pad_ids)
+    if alone != again or len(targets) < MIXED_ROWS or {text for text, _ in together} != set(targets):
+        return 0
+    return sum(targets[text] != target for text, target in together)
+
+
+def _pair_up(batch: Batch, ids_index: int, pad_ids: List[int]) -> List[Any]:
+    """Return each row's text and target, as they can be compared."""
+    table = list(tensors_in(batch.xb))[ids_index].cpu().numpy()
+    targets = batch.yb.detach().cpu().reshape(len(table), -1).tolist()
+    return [(_without(row, pad_ids).tobytes(), tuple(target)) for row, target in zip(table, targets)]
+
+
 def sample_rows(
     row_numbers: List[int],
     collate: Callable[[List[int]], Any],
@@ -161,7 +213,7 @@ def sample_rows(
         targets.append(target.detach().cpu())
         if ids_index is not None:
             table = list(tensors_in(batch.xb))[ids_index].cpu().numpy()
-            ids += [row[~np.isin(row, pad_ids)] for row in table]
+            ids += [_without(row, pad_ids) for row in table]
         found = None if compute_features is None else compute_features(batch.xb)
         features += [] if found is None else [found]
         if time.perf_counter() > until:

@@ -384,12 +384,28 @@ def contains_ids(batch: Any, view: TokenView) -> bool:
 
 
 def shuffle_words(batch: Any, view: TokenView, generator: torch.Generator) -> Any:
-    """Shuffle the words over the whole batch; padding and mask stay where they were."""
-    spots = ~view.is_pad
+    """Shuffle the words over the whole batch; padding, mask and what each row holds alike stay where they were.
+
+    A head that reads nothing but a special token, the first of every row, would answer to words in that token's place.
+    """
+    spots = ~view.is_pad & ~_is_alike_in_rows(view)
+    if len(view.ids[spots].unique()) < 2:
+        spots = ~view.is_pad
     words = view.ids[spots]
     changed = view.ids.clone()
     changed[spots] = words[torch.randperm(len(words), generator=generator).to(words.device)]
     return map_tensors(batch, lambda t: changed.reshape(t.shape).to(t) if _equals_ids(t, view.ids) else t)
+
+
+def _is_alike_in_rows(view: TokenView) -> Tensor:
+    """Return where the ids are that every row holds equally often, as special tokens are."""
+    words = view.ids.masked_fill(view.is_pad, -1)
+    alike = torch.zeros_like(view.is_pad)
+    for token in words[0].unique() if len(words) > 1 else ():
+        counts = (words == token).sum(1)
+        if int(token) >= 0 and bool((counts == counts[0]).all()):
+            alike |= words == token
+    return alike
 
 
 def _equals_ids(tensor: Tensor, ids: Tensor) -> bool:

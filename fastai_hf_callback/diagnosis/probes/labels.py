@@ -69,6 +69,7 @@ def probe_labels(
     )
     if valid is not None and len(valid.targets):
         evidence.valid_constant = _is_constant(valid.targets)
+        evidence.shift = _measure_shift(train.targets, valid.targets) if kind == "number" else None
     _add_word_signal(evidence, train, valid, kind, set(skip_ids), together)
     return evidence
 
@@ -91,6 +92,15 @@ def _infer_kind(targets: np.ndarray) -> Optional[str]:
     if targets.ndim == 2 and np.isin(targets, (0, 1)).all():
         return "labels"
     return "number" if targets.ndim in (1, 2) else None
+
+
+def _measure_shift(train: np.ndarray, valid: np.ndarray) -> Optional[float]:
+    """Measure how far the columns' means lie apart, in the smaller standard deviation: the farthest column's."""
+    one, other = train.reshape(len(train), -1), valid.reshape(len(valid), -1)
+    spread = np.minimum(one.std(0), other.std(0))
+    if one.shape[1] != other.shape[1] or not (spread > 0).all():
+        return None
+    return float((np.abs(one.mean(0) - other.mean(0)) / spread).max())
 
 
 def _is_constant(targets: np.ndarray) -> bool:

@@ -14,6 +14,7 @@ from fastai_hf_callback.utils.rng import preserve_rng_state
 from .batches import name_type
 from .synthetic_outputs import (
     SyntheticOutputs,
+    as_probabilities,
     build_synthetic_outputs,
     find_class_axis,
     fit_targets,
@@ -21,9 +22,10 @@ from .synthetic_outputs import (
     roll_targets,
 )
 
-__all__ = ["find_ignored_targets", "find_loss_type", "probe_all_targets", "probe_loss", "require_tensor_loss"]
+__all__ = ["find_loss_type", "measure_target_costs", "probe_all_targets", "probe_loss", "require_tensor_loss"]
 
 LossFunc = Callable[..., Any]
+TargetCost = Tuple[str, float, Optional[float]]
 MAX_COLUMNS = 20
 # A weight that somebody chose may be a hundredth, or a thousandth; below this the target has no weight.
 NEGLIGIBLE_SHARE = 1e-5
@@ -57,7 +59,7 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any, ahead: int = 0)
         evidence.at_ideal, evidence.at_worst = (compute_loss(loss_func, o.to(logits), target) for o in (ideal, worst))
         if synthetic.kind == "labels":
             # A loss of probabilities raises for -10 or is higher than for 0; one of logits is lower.
-            near = _as_probabilities(synthetic.ideal)
+            near = as_probabilities(synthetic.ideal)
             modest = compute_loss(loss_func, near.to(logits), target)
             evidence.takes_logits = _is_less(evidence.at_ideal, modest)
             if evidence.at_ideal is None:
@@ -76,14 +78,22 @@ def probe_all_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tenso
     outputs = logits[:1].expand(len(target), *logits.shape[1:]) if logits.dim() else logits
     with torch.no_grad():
         evidence.constant_all_targets = _constant_loss(loss_func, outputs, target)
-    evidence.ignored_targets = find_ignored_targets(loss_func, logits, target)
+    costs = measure_target_costs(loss_func, logits, target)
+    evidence.ignored_targets = find_ignored_targets(costs)
+    evidence.target_costs = [(name, share, cost) for name, share, cost in costs if cost is not None]
 
 
-def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) -> List[str]:
-    """Find the targets whose wrong predictions do not change the loss, while others do.
+def find_ignored_targets(costs: List[TargetCost]) -> List[str]:
+    """Name the targets whose wrong predictions do not change the loss, while others do.
 
-    Right outputs are made wrong where the target is one class, or where one label column is 0, or 1: the loss has to
-    grow, by row, by more than a hundred-thousandth of what it grows where that costs most.
+    The loss has to grow, by row, by more than a hundred-thousandth of what it grows where that costs most.
+    """
+    most = max((cost for _, _, cost in costs if cost is not None), default=0.0)
+    return [name for name, _, cost in costs if cost is not None and most > 0 and abs(cost) <= NEGLIGIBLE_SHARE * most]
+
+
+def measure_target_costs(loss_func: LossFunc, logits: Tensor, target: Tensor) -> List[TargetCost]:
+    """Measure what wrong predictions of each target cost: right outputs are made wrong where it is the target.
 
     Parameters
     ----------
@@ -96,7 +106,8 @@ def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) ->
 
     Returns
     -------
-    list of str
+    list of (str, float, float or None)
+        A class, or 0 or 1 in a label column; its share of the outputs; what the loss grows by, over that share.
     """
     shape = (len(target), *logits.shape[1:])
     synthetic = build_synthetic_outputs(shape, target) if target.dim() <= 2 and len(shape) <= 2 else None
@@ -106,19 +117,19 @@ def find_ignored_targets(loss_func: LossFunc, logits: Tensor, target: Tensor) ->
         right = compute_loss(loss_func, synthetic.ideal.to(logits), target)
         if synthetic.kind == "labels":
             near = SyntheticOutputs(
-                synthetic.kind, _as_probabilities(synthetic.ideal), _as_probabilities(synthetic.worst)
+                synthetic.kind, as_probabilities(synthetic.ideal), as_probabilities(synthetic.worst)
             )
             as_near = compute_loss(loss_func, near.ideal.to(logits), target)
             if right is None or as_near is not None and as_near < right:  # a loss of probabilities, or of distances
                 synthetic, right = near, as_near
         if right is None:
             return []
-        costs = []
+        costs: List[TargetCost] = []
         for name, where in _target_masks(synthetic, target.detach().cpu()):
             wrong = compute_loss(loss_func, torch.where(where, synthetic.worst, synthetic.ideal).to(logits), target)
-            costs.append((name, None if wrong is None else (wrong - right) / float(where.float().mean())))
-    most = max((cost for _, cost in costs if cost is not None), default=0.0)
-    return [name for name, cost in costs if cost is not None and most > 0 and abs(cost) <= NEGLIGIBLE_SHARE * most]
+            share = float(where.float().mean())
+            costs.append((name, share, None if wrong is None else (wrong - right) / share))
+    return costs
 
 
 def _target_masks(synthetic: SyntheticOutputs, target: Tensor) -> Iterator[Tuple[str, Tensor]]:
@@ -144,11 +155,6 @@ def _probe_shifts_by_place(loss_func: LossFunc, logits: Tensor, target: Tensor) 
     shifts = 3 * torch.randn((len(outputs), 1, *logits.shape[2:]), generator=generator)
     one, other = (compute_loss(loss_func, o.to(logits), target) for o in (outputs, outputs + shifts))
     return None if one is None or other is None else abs(one - other) < 1e-3 * (1 + abs(one))
-
-
-def _as_probabilities(outputs: Tensor) -> Tensor:
-    """Convert the same predictions to probabilities."""
-    return (outputs > 0).float() * 0.98 + 0.01
 
 
 def _probe_shifts(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, target: Tensor) -> None:

@@ -10,6 +10,7 @@ from fastai_hf_callback.results.evidence import MetricEvidence
 
 from .synthetic_outputs import (
     AHEAD,
+    as_probabilities,
     build_synthetic_outputs,
     find_class_axis,
     fit_targets,
@@ -35,6 +36,7 @@ def probe_metric(
     targets: List[Tensor],
     loss_func: Callable[..., Any],
     left_out: Optional[int] = None,
+    bounded: bool = False,
 ) -> MetricEvidence:
     """Score real, right, contrary, random and constant outputs of a few validation batches.
 
@@ -48,6 +50,8 @@ def probe_metric(
         Chooses among the constant predictors.
     left_out : int, optional
         The value of targets that the loss leaves out.
+    bounded : bool
+        Whether the outputs are probabilities: the synthetic ones then are, too.
     """
     evidence = MetricEvidence(
         name, resolution=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets))
@@ -68,8 +72,12 @@ def probe_metric(
     worst = [s.worst.to(o) for s, o in zip(synthetic, outputs)]
     generator = torch.Generator().manual_seed(0)
     one, other = ([5 * torch.randn(o.shape, generator=generator).to(o) for o in outputs] for _ in range(2))
+    if bounded and synthetic[0].kind != "number":
+        ideal, worst, one, other = ([as_probabilities(o) for o in some] for some in (ideal, worst, one, other))
     evidence.at_ideal, evidence.at_worst = score([(ideal, targets)]), score([(worst, targets)])
     evidence.at_random, evidence.at_other_random = score([(one, targets)]), score([(other, targets)])
+    if synthetic[0].kind == "number":
+        evidence.at_tenth, evidence.at_tenfold = (score([(_scaled(ideal, by), targets)]) for by in (0.1, 10.0))
     # With numbers the ideal is not the extreme of every measure (a likelihood's depends on the targets' own size).
     evidence.ideal_on_halves = (
         _score_halves(score, ideal, targets)
@@ -153,6 +161,12 @@ def _score_with_left_out(
     wider = torch.cat([right, noise], 1), torch.cat([target, torch.full_like(target, left_out)], 1)
     found = _known([score([([right], [target])]), score([([wider[0]], [wider[1]])])])
     return (found[0], found[1]) if len(found) == 2 else None
+
+
+def _scaled(outputs: List[Tensor], factor: float) -> List[Tensor]:
+    """Scale the outputs' distance from their mean."""
+    mean = torch.cat([o.flatten() for o in outputs]).mean()
+    return [mean + factor * (o - mean) for o in outputs]
 
 
 def _make_score(compute: MetricFunc) -> ScoreFunc:

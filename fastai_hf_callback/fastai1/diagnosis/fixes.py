@@ -171,5 +171,7 @@ FIXES: Dict[str, Fix] = {
         "Use the tokenizer of the model's own folder, do_lower_case as it says; of fastai's: "
         "Tokenizer(tok_func=..., pre_rules=[], post_rules=[]) and include_bos=False, include_eos=False"
     ),
+    "watch-for-less": Fix("partial({callback}, monitor={monitor!r}, mode='min')  # in callback_fns, for the one there"),
+    "watch-for-more": Fix("partial({callback}, monitor={monitor!r}, mode='max')  # in callback_fns, for the one there"),
     "reset-metric": Fix("Reset the metric's counts in on_epoch_begin"),
 }

@@ -15,7 +15,14 @@ from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.event_replay import EventLog
 from fastai_hf_callback.diagnosis.fixes import FixTable
-from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog, LastFit, is_library_class, is_number, is_stream
+from fastai_hf_callback.diagnosis.learner_adapter import (
+    CallbackLog,
+    LastFit,
+    is_library_class,
+    is_number,
+    is_stream,
+    read_trackers,
+)
 from fastai_hf_callback.diagnosis.learning_rates import choose_fit
 from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
 from fastai_hf_callback.diagnosis.probes.metrics import MetricFunc
@@ -142,6 +149,7 @@ class LearnerAdapter:
         if made is None:
             return False
         self._made_by_fns = made
+        wiring.trackers = read_trackers([*self.learn.callbacks, *made])
         wiring.only_in_callback_fns = _list_output_callbacks(made)
         self._learner_callbacks = [cb for cb in copies if is_batch_callback(cb)]
         self.callbacks = self._learner_callbacks + [cb for cb in made if is_batch_callback(cb)]

@@ -140,5 +140,7 @@ FIXES: Dict[str, Fix] = {
     "own-tokenizer": Fix(
         "Use the tokenizer of the model's own folder, do_lower_case as it says; of fastai's: Tokenizer(tok, rules=[])"
     ),
+    "watch-for-less": Fix("{callback}(monitor={monitor!r}, comp=np.less)  # in place of the one that is there"),
+    "watch-for-more": Fix("{callback}(monitor={monitor!r}, comp=np.greater)  # in place of the one that is there"),
     "reset-metric": Fix("Reset the metric's counts in reset()"),
 }

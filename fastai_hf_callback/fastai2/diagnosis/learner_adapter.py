@@ -20,6 +20,7 @@ from fastai_hf_callback.diagnosis.learner_adapter import (
     is_library_class,
     is_number,
     is_stream,
+    read_trackers,
 )
 from fastai_hf_callback.diagnosis.learning_rates import choose_fit
 from fastai_hf_callback.diagnosis.probes.batches import Batch, describe_unsplit_batch
@@ -151,6 +152,7 @@ class LearnerAdapter:
         return Wiring(
             patch=find_active_patch(),
             hf_callback=any(isinstance(cb, HFCallback) for cb in callbacks),
+            trackers=read_trackers(callbacks),
             only_in_training=[type(cb).__name__ for cb in callbacks if not cb.run_valid and hasattr(cb, "after_pred")],
         )
 

@@ -483,6 +483,22 @@ CASES = [
         [dict(hyper__near_zero_lr_share=0.59), dict(hyper=None)],
     ),
     Case(
+        step_size.check_learning_rate_too_small,
+        "learning-rate-too-small",
+        "warning",
+        ["3e-05", "0.0002", "40 steps", "0.008"],
+        dict(stepping__update=2e-4, history__losses=[1.05] * 40),
+        [
+            dict(stepping__update=3e-4),
+            dict(history__losses=[0.9] * 40),
+            dict(history__losses=[1.05] * 19),
+            dict(loss__constant=None),
+            dict(loss=None),
+            dict(hyper__lr=None),
+            dict(history=None),
+        ],
+    ),
+    Case(
         optimizer.check_weights_changed_between_steps,
         "weights-changed-between-steps",
         "error",

@@ -23,7 +23,98 @@ DISAGREE = dict(
 )
 NO_SIGNAL = dict(labels__signal_within_train=0.539, labels__signal_within_valid=0.58, labels__signal_together=0.539)
 
+SCALED = dict(metric__at_ideal=1.0, metric__at_worst=-99.0, metric__at_tenth=-80.0, metric__at_tenfold=0.19)
+WATCHED = dict(
+    wiring__trackers=[("EarlyStoppingCallback", "accuracy", False)],
+    metric__name="accuracy",
+    metric__at_ideal=1.0,
+    metric__at_worst=0.0,
+)
+DRAWN = dict(labels__drawn=64, labels__distinct_drawn=3, labels__distinct_sampled=250)
+COSTS = [("class 0", 0.9, 18.0), ("class 1", 0.1, 2.0)]
+
 CASES = [
+    Case(
+        metrics.check_metric_arguments_swapped,
+        "metric-arguments-swapped",
+        "warning",
+        ["0.19", "-80"],
+        SCALED,
+        [
+            dict(metric__at_tenth=0.19, metric__at_tenfold=-80.0),
+            dict(metric__at_tenth=0.19),
+            dict(metric__at_tenth=None),
+            dict(metric__at_ideal=None),
+            dict(metric__at_ideal=0.0, metric__at_worst=9.0),
+        ],
+    ),
+    Case(
+        metrics.check_better_taken_for_worse,
+        "better-taken-for-worse",
+        "warning",
+        ["EarlyStoppingCallback", "accuracy", "less", "score 1 and contrary ones 0"],
+        WATCHED,
+        [
+            dict(wiring__trackers=[("EarlyStoppingCallback", "accuracy", True)]),
+            dict(metric__name="another"),
+            dict(metric__at_worst=None),
+            dict(metric__at_worst=1.0),
+            dict(wiring__trackers=[]),
+            dict(wiring=None),
+        ],
+    ),
+    Case(
+        metrics.check_better_taken_for_worse,
+        "better-taken-for-worse",
+        "warning",
+        ["ReduceLROnPlateau", "valid_loss", "more"],
+        dict(wiring__trackers=[("ReduceLROnPlateau", "valid_loss", True)]),
+        [dict(wiring__trackers=[("ReduceLROnPlateau", "valid_loss", False)])],
+    ),
+    Case(
+        outputs.check_loss_weighs_the_frequent,
+        "loss-weighs-the-frequent",
+        "warning",
+        ["class 0 (90%", "class 1 (10%", "18", "by 2 "],
+        dict(loss__target_costs=COSTS),
+        [
+            dict(loss__target_costs=[("class 0", 0.9, 2.0), ("class 1", 0.1, 18.0)]),
+            dict(loss__target_costs=[("class 0", 0.6, 18.0), ("class 1", 0.4, 2.0)]),
+            dict(loss__target_costs=[("class 0", 0.9, 3.0), ("class 1", 0.1, 2.0)]),
+            dict(loss__target_costs=[("0 in label column 1", 0.9, 18.0), ("1 in label column 2", 0.1, 2.0)]),
+            dict(loss__target_costs=[]),
+            dict(loss=None),
+        ],
+    ),
+    Case(
+        labels.check_rows_mixed_in_collate,
+        "rows-mixed-in-collate",
+        "error",
+        ["6 get"],
+        dict(labels__rows_mixed=6),
+        [dict(labels__rows_mixed=0), dict(labels=None)],
+    ),
+    Case(
+        labels.check_few_rows_drawn,
+        "few-rows-drawn",
+        "warning",
+        ["64", "3 distinct", "250"],
+        DRAWN,
+        [
+            dict(labels__distinct_drawn=30),
+            dict(labels__distinct_sampled=40),
+            dict(labels__drawn=16),
+            dict(labels=None),
+        ],
+    ),
+    Case(
+        labels.check_targets_of_another_scale,
+        "targets-of-another-scale",
+        "warning",
+        ["49.7"],
+        dict(labels__shift=49.7),
+        [dict(labels__shift=0.4), dict(labels__shift=None), dict(labels=None)],
+    ),
     # -- outputs ---------------------------------------------------------------------------------------------------
     Case(
         outputs.check_non_finite_outputs,

@@ -288,6 +288,19 @@ def test_exchanged_words_keep_padding_mask_and_the_words_themselves(lengths, sid
     assert changed["ids"].dtype == table.dtype and changed["ids"].shape == table.shape
 
 
+def test_what_every_row_holds_alike_stays_in_its_place():
+    table = torch.tensor([[2, 7, 8, 3, 0], [2, 9, 3, 0, 0], [2, 11, 12, 13, 3]])
+    changed = shuffle_words([table], view(table)._replace(is_pad=table == 0), torch.Generator().manual_seed(1))[0]
+    special = (table == 2) | (table == 3) | (table == 0)
+    assert torch.equal(changed[special], table[special]) and not torch.equal(changed, table)
+
+
+def test_rows_of_nothing_else_are_exchanged_all_the_same():
+    table = torch.tensor([[2, 7, 3], [2, 7, 3], [2, 7, 3]])
+    found = view(some_ids(3, 0, length=3))._replace(ids=table, is_pad=torch.zeros(3, 3, dtype=torch.bool))
+    assert not torch.equal(shuffle_words([table], found, torch.Generator().manual_seed(1))[0], table)
+
+
 def test_a_mask_that_equals_the_ids_in_figures_is_no_ids_where_it_is_boolean():
     table = torch.tensor([[1, 0], [0, 1]])
     changed = shuffle_words(

@@ -7,7 +7,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fastai_hf_callback.diagnosis.probes.loss import compute_loss, find_ignored_targets, probe_all_targets, probe_loss
+from fastai_hf_callback.diagnosis.probes.loss import (
+    compute_loss,
+    find_ignored_targets,
+    measure_target_costs,
+    probe_all_targets,
+    probe_loss,
+)
 
 CLASSES = torch.tensor([0, 1, 2, 0, 1, 0])
 LABELS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
@@ -186,13 +192,13 @@ AT_NONE = {
 
 @pytest.mark.parametrize("name", AT_A_COST)
 def test_every_target_costs_something(name):
-    assert find_ignored_targets(*AT_A_COST[name]) == []
+    assert find_ignored_targets(measure_target_costs(*AT_A_COST[name])) == []
 
 
 @pytest.mark.parametrize("name", AT_NONE)
 def test_targets_at_no_cost_are_named(name):
     *given, wanted = AT_NONE[name]
-    assert find_ignored_targets(*given) == wanted
+    assert find_ignored_targets(measure_target_costs(*given)) == wanted
 
 
 def test_all_targets_tell_what_a_few_rows_do_not():
@@ -201,3 +207,11 @@ def test_all_targets_tell_what_a_few_rows_do_not():
     shares = torch.tensor([3, 2, 1]) / 6.0
     assert seen.constant_all_targets == pytest.approx(float(-(shares * shares.log()).sum()), abs=1e-3)
     assert seen.constant == pytest.approx(math.log(2), abs=1e-3) and seen.ignored_targets == []
+
+
+@pytest.mark.parametrize("weights, frequent_costs_more", [((9.0, 1.0), True), ((1.0, 9.0), False)])
+def test_what_a_wrong_prediction_of_each_class_costs_is_its_weight(weights, frequent_costs_more):
+    target = torch.tensor([0] * 9 + [1])
+    costs = measure_target_costs(nn.CrossEntropyLoss(torch.tensor(weights)), torch.zeros(10, 2), target)
+    assert [(name, round(share, 2)) for name, share, _ in costs] == [("class 0", 0.9), ("class 1", 0.1)]
+    assert (costs[0][2] > 2 * costs[1][2]) is frequent_costs_more

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef, r2_score, roc_auc_score
 from torch import nn
 
-from fastai_hf_callback.diagnosis.checks.metrics import check_metric_fails, check_metric_wrong_axis
+from fastai_hf_callback.diagnosis.checks.metrics import (
+    check_metric_arguments_swapped,
+    check_metric_fails,
+    check_metric_ignores_predictions,
+    check_metric_wrong_axis,
+)
 from fastai_hf_callback.diagnosis.probes.metrics import probe_metric
 from fastai_hf_callback.results.evidence import Evidence
 
@@ -145,3 +150,54 @@ def test_a_metric_that_raises_whatever_the_targets_is_told_apart_from_one_that_w
     assert examined(wants_both) == [] == examined(lambda o, t: torch.tensor(float("nan")))
     (finding,) = examined(cut)
     assert "AssertionError: 2 and 8" in finding.message and "(8, 2) and (8,)" in finding.message
+
+
+# -- probabilities, and arguments the wrong way round --------------------------------------------------------------
+
+
+def sigmoid_accuracy(output, target):
+    return ((output.sigmoid() > 0.5) == (target > 0.5)).float().mean()
+
+
+@pytest.mark.parametrize("bounded, causes", [(True, ["metric-ignores-predictions"]), (False, [])])
+def test_a_sigmoid_of_probabilities_says_the_same_of_all_predictions(bounded, causes):
+    target = (torch.rand(32, 3, generator=torch.Generator().manual_seed(3)) < 0.4).float()
+    outputs = 0.2 + 0.5 * target
+    seen = probe_metric(
+        "accuracy",
+        partial(value_of, sigmoid_accuracy),
+        [outputs],
+        [target],
+        nn.functional.binary_cross_entropy,
+        bounded,
+    )
+    assert [f.cause for f in check_metric_ignores_predictions(Evidence(metrics=[seen]))] == causes
+
+
+def swapped_r2(output, target):
+    return r2_score(output, target)
+
+
+def right_r2(output, target):
+    return r2_score(target, output)
+
+
+def mean_error(output, target):
+    return (output - target).abs().mean()
+
+
+def correlation(output, target):
+    return torch.corrcoef(torch.stack([output.flatten(), target.flatten()]))[0, 1]
+
+
+@pytest.mark.parametrize(
+    "metric, found",
+    [(swapped_r2, True), (right_r2, False), (mean_error, False), (correlation, False)],
+    ids=lambda given: getattr(given, "__name__", str(given)),
+)
+def test_a_measure_of_numbers_prefers_near_ones_unless_its_arguments_are_swapped(metric, found):
+    if metric is correlation and not hasattr(torch, "corrcoef"):
+        pytest.skip("torch 1.4 has no corrcoef")
+    target = torch.randn(40, 1, generator=torch.Generator().manual_seed(4))
+    seen = probe_metric("m", partial(value_of, metric), [target * 0.5], [target], LOSSES["number"])
+    assert bool(check_metric_arguments_swapped(Evidence(metrics=[seen]))) is found

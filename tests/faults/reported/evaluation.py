@@ -14,8 +14,8 @@ HAS_DEEP = "deep" in inspect.signature(diagnose).parameters
 MODES = ("diagnose", "deep") if HAS_DEEP else ("diagnose",)
 
 
-def evaluate_kind(name: str, architecture: str) -> Row:
-    """Ask after the fit, as its user would.
+def evaluate_kind(name: str, architecture: str, broken: bool = True) -> Row:
+    """Ask after the fit, as its user would; with ``broken=False`` of the same learner without the fault.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def evaluate_kind(name: str, architecture: str) -> Row:
     row: Row = {"name": name, "architecture": architecture, "part": fault.part}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        learn = fault.fitted(architecture)
+        learn = fault.fitted(architecture, broken)
         for mode in MODES:
             diagnosis = diagnose(learn, deep=True) if mode == "deep" else diagnose(learn)
             row[mode] = [[f.cause, part_of(f), f.message] for f in diagnosis.at_least("warning")]
@@ -66,4 +66,4 @@ def is_part_first(row: Row, mode: str = "diagnose") -> bool:
 
 
 def causes(row: Row, mode: str = "diagnose") -> List[str]:
-    return [cause for cause, _, _ in row.get(mode, [])]
+    return [finding[0] for finding in row.get(mode, [])]

@@ -18,19 +18,22 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "callbacks": "unwrapping-in-callback-fns unwrapping-in-training-only set-on-callback loss-only-shown "
     "callback-class-not-instance callback-instance-in-callback-fns class-instead-of-instance wrong-key-returned "
     "backward-skipped accumulation-never-steps step-skipped gradients-never-zeroed clipped-to-nothing "
-    "weights-changed-between-steps patch-left-active patch-active registration mixup-of-token-ids callback-raises",
+    "weights-changed-between-steps patch-left-active patch-active registration mixup-of-token-ids callback-raises "
+    "better-taken-for-worse",
     "loss": "loss-detached non-finite-loss loss-broadcasts loss-sign-flipped loss-ignores-a-target "
-    "loss-ignores-targets no-log-softmax-before-nll loss-not-a-tensor",
+    "loss-ignores-targets no-log-softmax-before-nll loss-not-a-tensor "
+    "loss-weighs-the-frequent",
     "inputs": "inputs-in-wrong-arguments inputs-count inputs-missing inputs-unknown inputs-unnamed unknown-tokens "
     "attention-mask-wrong attention-mask-missing padding-in-front wrong-padding-id foreign-special-tokens "
     "texts-truncated texts-all-alike input-names bad-pad-id padded-in-front padding-ids-disagree "
     "special-tokens-in-texts text-longer-than-positions token-outside-vocabulary too-many-positions "
     "vocabulary-too-large",
     "targets": "labels-constant labels-unrelated-to-texts train-and-valid-disagree target-dtype target-shape "
-    "label-outside-range class-names-disagree",
-    "metric": "metric-ignores-predictions metric-of-another-epoch metric-fails metric-wrong-axis metric-at-base-rate",
+    "label-outside-range class-names-disagree targets-of-another-scale",
+    "metric": "metric-ignores-predictions metric-of-another-epoch metric-fails metric-wrong-axis metric-at-base-rate "
+    "metric-arguments-swapped",
     "loaders": "labels-in-order validation-one-class no-validation-loader batch-not-split "
-    "rows-of-different-length ragged-numpy",
+    "rows-of-different-length ragged-numpy no-training-batches few-rows-drawn rows-mixed-in-collate",
     # That something is wrong, and not where.
     None: "weights-do-not-move cannot-fit-one-batch nothing-learned-yet validation-worse-than-constant unknown-failure "
     "out-of-memory torchvision-and-torch-differ weights-only-load cannot-be-pickled no-save-pretrained invalid-input "

@@ -11,7 +11,7 @@ from fastai_hf_callback.diagnosis import checks
 from fastai_hf_callback.diagnosis.checks.failures import REASONS
 from tests.faults.catalogue import FAULTS
 from tests.faults.reported.catalogue import KINDS, named
-from tests.faults.reported.evaluation import evaluate_kind, hurts, is_found, is_part_first, measure_harm
+from tests.faults.reported.evaluation import causes, evaluate_kind, hurts, is_found, is_part_first, measure_harm
 from tests.faults.reported.kind import PARTS
 from tests.faults.reported.parts import PART_OF_CAUSE
 from tests.faults.stacks import stack
@@ -19,7 +19,7 @@ from tests.slow_marks import mark_slow_after
 
 # The page measures all of them.
 QUICK = ("gradients-zeroed-before-the-step", "few-rows-for-debugging", "true-and-predicted-swapped")
-ASKED = ("gradient-descent-at-the-rate-of-adam", "hook-that-returns")
+ASKED = {"stopped-as-it-learns": "better-taken-for-worse", "rows-sorted-and-labels-not": "rows-mixed-in-collate"}
 SOURCES = re.compile(r"https?://|(issue|pull request) \d+")
 
 
@@ -45,9 +45,11 @@ def test_harm_is_not_found_where_there_is_none():
     assert not hurts({"sound": 0.9, "broken": 0.9, "sound printed": 0.9, "broken printed": 0.9})
 
 
-def test_asks_after_the_fit():
-    row = evaluate_kind(ASKED[0], named(ASKED[0]).architectures[0])
-    assert row["part"] == "optimizer" and isinstance(row["diagnose"], list)
+@pytest.mark.parametrize("name", ASKED)
+def test_is_found_after_the_fit_and_is_not_where_it_is_not(name):
+    broken, sound = (evaluate_kind(name, named(name).architectures[0], is_broken) for is_broken in (True, False))
+    assert is_part_first(broken) and ASKED[name] in causes(broken)
+    assert ASKED[name] not in causes(sound)
 
 
 def test_a_row_is_judged_by_its_first_finding():
