@@ -266,7 +266,7 @@ class Labels:
     ``worst_column`` is, of the classes or label columns, the one that the words of the training rows predict worst
     on the validation rows: its area under the ROC curve there, and by how many standard errors that differs from
     chance. Of the rows ``drawn`` for the first batches and of those sampled so many are ``distinct``; ``rows_mixed``
-    get another row's target when several are collated. ``shift``: standard deviations from training to validation numbers.
+    get another row's target when several are collated. ``shift``: standard deviations between both sets' numbers.
     """
 
     kind: str
@@ -322,10 +322,10 @@ class Weights:
 class MetricEvidence:
     """One metric, on real outputs of ``rows`` validation rows and on synthetic ones.
 
-    ``at_tenth``, ``at_tenfold``: of right numbers at such distances from their mean. ``distinct_predictions``: the classes
-    that real outputs predict. ``error``: what it raises whatever the targets; ``not_scored``: of these targets alone (one
-    class where it needs two). ``ahead``: with a target for each token, it compares an output with the target so many
-    positions on. ``with_left_out``: right outputs on the rows, and with as many targets more that the loss leaves out.
+    ``at_tenth``, ``at_tenfold``: of right numbers at such distances from their mean. ``distinct_predictions``: classes
+    that real outputs predict. ``error``: what it raises whatever the targets; ``not_scored``: of these targets alone
+    (one class where it needs two). ``ahead``: with a target for each token, it looks so many positions on.
+    ``with_left_out``: right outputs on the rows, and with as many targets more that the loss leaves out.
     """
 
     name: str

@@ -8,7 +8,7 @@ from fastai_hf_callback.results.finding import Action, Finding
 # Rounding changes a row by 1e-6 of the spread in float32, by 1e-2 at the worst in half precision.
 MAX_BATCH_CHANGE = 0.05
 
-FREQUENT_RATIO, WEIGHT_RATIO = 2.0, 2.0  # of one target over another, where weights are the wrong way round
+FREQUENT_RATIO, WEIGHT_RATIO = 3.0, 2.0  # of one target over another, where weights are the wrong way round
 
 CAUSES = [
     "non-finite-outputs",

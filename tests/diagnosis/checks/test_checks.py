@@ -486,10 +486,10 @@ CASES = [
         step_size.check_learning_rate_too_small,
         "learning-rate-too-small",
         "warning",
-        ["3e-05", "0.0002", "40 steps", "0.008"],
-        dict(stepping__update=2e-4, history__losses=[1.05] * 40),
+        ["3e-05", "5e-05", "40 steps", "0.002"],
+        dict(stepping__update=5e-5, history__losses=[1.05] * 40),
         [
-            dict(stepping__update=3e-4),
+            dict(stepping__update=2e-4),
             dict(history__losses=[0.9] * 40),
             dict(history__losses=[1.05] * 19),
             dict(loss__constant=None),

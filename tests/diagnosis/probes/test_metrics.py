@@ -169,7 +169,7 @@ def test_a_sigmoid_of_probabilities_says_the_same_of_all_predictions(bounded, ca
         [outputs],
         [target],
         nn.functional.binary_cross_entropy,
-        bounded,
+        bounded=bounded,
     )
     assert [f.cause for f in check_metric_ignores_predictions(Evidence(metrics=[seen]))] == causes
 

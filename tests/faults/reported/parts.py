@@ -27,11 +27,12 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "attention-mask-wrong attention-mask-missing padding-in-front wrong-padding-id foreign-special-tokens "
     "texts-truncated texts-all-alike input-names bad-pad-id padded-in-front padding-ids-disagree "
     "special-tokens-in-texts text-longer-than-positions token-outside-vocabulary too-many-positions "
-    "vocabulary-too-large",
+    "vocabulary-too-large decoder-inputs-missing",
     "targets": "labels-constant labels-unrelated-to-texts train-and-valid-disagree target-dtype target-shape "
-    "label-outside-range class-names-disagree targets-of-another-scale",
+    "label-outside-range class-names-disagree targets-of-another-scale "
+    "targets-not-shifted targets-shifted-twice padding-counted",
     "metric": "metric-ignores-predictions metric-of-another-epoch metric-fails metric-wrong-axis metric-at-base-rate "
-    "metric-arguments-swapped",
+    "metric-arguments-swapped metric-at-other-positions metric-counts-padding",
     "loaders": "labels-in-order validation-one-class no-validation-loader batch-not-split "
     "rows-of-different-length ragged-numpy no-training-batches few-rows-drawn rows-mixed-in-collate",
     # That something is wrong, and not where.
