@@ -15,7 +15,6 @@ from torch import Tensor
 from fastai_hf_callback.diagnosis.probes.batches import (
     Batch,
     add_draws,
-    count_mixed_rows,
     count_rows,
     is_per_token,
     name_type,
@@ -383,10 +382,8 @@ class Examination:
         if labels is None:
             raise DoesNotApplyError("targets are neither classes, nor labels of 0 and 1, nor numbers")
         self.evidence.labels = labels
-        if ids_index is not None and train is not None and train.ids is not None:
-            tables = [list(tensors_in(batch.xb))[ids_index] for batch in full_batches]
-            add_draws(labels, tables, train.ids, self._pad_ids())
-            labels.rows_mixed = count_mixed_rows(partial(self.adapter.collate, True), ids_index, self._pad_ids())
+        if ids_index is not None and train is not None:
+            add_draws(labels, full_batches, train, partial(self.adapter.collate, True), ids_index, self._pad_ids())
 
     def _sample_rows(self, train: bool, ids_index: Optional[int]) -> Optional[SampledRows]:
         """Sample rows evenly over a set."""

@@ -7,6 +7,7 @@ is None, and the checks that need it find nothing.
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
+from .fit_record import History
 from .numeric_inputs import NumericInputs
 from .pairing import Pairing
 from .probes import FAILED, MADE, NOT_MADE, ProbeOutcome
@@ -363,39 +364,6 @@ class Precision:
     steps: int
     overflows: int
     first_scale: Optional[float] = None
-
-
-@dataclass
-class History:
-    """What the last or the running fit recorded: training losses, smoothed or not, and metrics by epoch."""
-
-    losses: List[float] = field(default_factory=list)
-    metrics: Dict[str, List[float]] = field(default_factory=dict)
-    smoothed: bool = False
-
-    @property
-    def early(self) -> float:
-        """The mean of the first quarter of the losses."""
-        return _mean(self.losses[: max(1, len(self.losses) // 4)])
-
-    @property
-    def late(self) -> float:
-        """The mean of the last quarter."""
-        return _mean(self.losses[-max(1, len(self.losses) // 4) :])
-
-    @property
-    def falling(self) -> bool:
-        """Whether the last quarter lies below the first."""
-        return len(self.losses) >= 4 and self.late < self.early
-
-    @property
-    def rising(self) -> bool:
-        """Whether the last quarter lies above the first by more than a few hundredths."""
-        return len(self.losses) >= 8 and self.late - self.early > 0.03 * abs(self.early)
-
-
-def _mean(values: List[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
 
 
 @dataclass

@@ -11,6 +11,7 @@ CAUSES = [
     "rows-mixed-in-collate",
     "few-rows-drawn",
     "targets-of-another-scale",
+    "loss-weighs-the-frequent",
     "train-and-valid-disagree",
     "texts-truncated",
     "labels-unrelated-to-texts",
@@ -35,6 +36,7 @@ EXPLAINED_BY = {
     ),
     "texts-truncated": ("labels-constant", "unknown-tokens"),
     "validation-one-class": ("labels-constant",),
+    "loss-weighs-the-frequent": ("loss-ignores-a-target", "loss-ignores-targets", "loss-sign-flipped"),
     "train-and-valid-disagree": ("rows-mixed-in-collate",),
     "targets-of-another-scale": ("labels-constant",),
 }
@@ -49,6 +51,7 @@ SORTED_Z = -5.0
 # A sampler may repeat the rows of a rare class until they are half of what is drawn, and no further. Numbers of two
 # sets from one source lie a tenth of their standard deviation apart, at the worst one.
 FEW_DRAWN_SHARE, MIN_DRAWN, MAX_SHIFT = 1 / 3, 24, 4.0
+FREQUENT_RATIO, WEIGHT_RATIO = 3.0, 2.0  # of one target over another, where weights are the wrong way round
 # A training loss a fifth below a constant predictor's means that something was learned; a validation loss a twentieth
 # above it, that this does not carry over.
 LEARNED_LOSS_SHARE, WORSE_LOSS_RATIO = 0.8, 1.05
@@ -115,6 +118,34 @@ def check_targets_of_another_scale(evidence: Evidence) -> Optional[Finding]:
         {"standard deviations apart": labels.shift},
         "scaler.transform(valid_targets)  # what the training targets went through",
     )
+
+
+def check_loss_weighs_the_frequent(evidence: Evidence) -> Optional[Finding]:
+    costs = [] if evidence.loss is None else evidence.loss.target_costs
+    pairs = [
+        (one, other)
+        for one in costs
+        for other in costs
+        if _column_of(one[0]) == _column_of(other[0])
+        and one[1] > FREQUENT_RATIO * other[1]
+        and one[2] > WEIGHT_RATIO * other[2] > 0
+    ]
+    if not pairs:
+        return None
+    (one, share, cost), (other, other_share, other_cost) = max(pairs, key=lambda pair: pair[0][2] / pair[1][2])
+    return Finding(
+        "loss-weighs-the-frequent",
+        "warning",
+        f"The loss grows by {cost:.3g} for a wrong prediction of {one} ({share:.0%} of the targets that were read) and "
+        f"by {other_cost:.3g} for one of {other} ({other_share:.0%}): the frequent target weighs more, and the rare "
+        f"one is predicted even more rarely than without weights.",
+        {"cost of the frequent": cost, "cost of the rare": other_cost, "shares": [share, other_share]},
+        "nn.CrossEntropyLoss(weight=1 / counts)  # and nn.BCEWithLogitsLoss(pos_weight=negatives / positives)",
+    )
+
+
+def _column_of(name: str) -> str:
+    return name.partition(" in ")[2]
 
 
 def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
@@ -315,6 +346,7 @@ CHECKS = [
     check_rows_mixed_in_collate,
     check_few_rows_drawn,
     check_targets_of_another_scale,
+    check_loss_weighs_the_frequent,
     check_texts_truncated,
     check_labels_unrelated_to_texts,
     check_labels_in_order,

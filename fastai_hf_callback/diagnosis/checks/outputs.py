@@ -8,8 +8,6 @@ from fastai_hf_callback.results.finding import Action, Finding
 # Rounding changes a row by 1e-6 of the spread in float32, by 1e-2 at the worst in half precision.
 MAX_BATCH_CHANGE = 0.05
 
-FREQUENT_RATIO, WEIGHT_RATIO = 3.0, 2.0  # of one target over another, where weights are the wrong way round
-
 CAUSES = [
     "non-finite-outputs",
     "non-finite-loss",
@@ -22,7 +20,6 @@ CAUSES = [
     "loss-sign-flipped",
     "loss-misreads-classes",
     "loss-ignores-a-target",
-    "loss-weighs-the-frequent",
     "depends-on-batch-mates",
     "softmax-before-cross-entropy",
     "sigmoid-before-logits-loss",
@@ -70,7 +67,6 @@ EXPLAINED_BY = {
         "loss-broadcasts",
         "loss-sign-flipped",
     ),
-    "loss-weighs-the-frequent": ("loss-ignores-a-target", "loss-ignores-targets", "loss-sign-flipped"),
     "no-log-softmax-before-nll": ("output-is-the-loss", "batch-dimension-lost", "hidden-state-as-logits"),
     "head-of-no-use": ("hidden-state-as-logits", "everything-frozen", "no-gradient-in-model", "output-detached"),
     "cannot-fit-one-batch": (
@@ -251,34 +247,6 @@ def check_loss_ignores_a_target(evidence: Evidence) -> Optional[Finding]:
     )
 
 
-def check_loss_weighs_the_frequent(evidence: Evidence) -> Optional[Finding]:
-    costs = [] if evidence.loss is None else evidence.loss.target_costs
-    pairs = [
-        (one, other)
-        for one in costs
-        for other in costs
-        if _column_of(one[0]) == _column_of(other[0])
-        and one[1] > FREQUENT_RATIO * other[1]
-        and one[2] > WEIGHT_RATIO * other[2] > 0
-    ]
-    if not pairs:
-        return None
-    (one, share, cost), (other, other_share, other_cost) = max(pairs, key=lambda pair: pair[0][2] / pair[1][2])
-    return Finding(
-        "loss-weighs-the-frequent",
-        "warning",
-        f"The loss grows by {cost:.3g} for a wrong prediction of {one} ({share:.0%} of the targets that were read) and "
-        f"by {other_cost:.3g} for one of {other} ({other_share:.0%}): the frequent target weighs more, and the rare "
-        f"one is predicted even more rarely than without weights.",
-        {"cost of the frequent": cost, "cost of the rare": other_cost, "shares": [share, other_share]},
-        "nn.CrossEntropyLoss(weight=1 / counts)  # and nn.BCEWithLogitsLoss(pos_weight=negatives / positives)",
-    )
-
-
-def _column_of(name: str) -> str:
-    return name.partition(" in ")[2]
-
-
 def check_depends_on_batch_mates(evidence: Evidence) -> Optional[Finding]:
     out = evidence.outputs
     if out is None or out.changes_with_batch_mates is None or out.changes_with_batch_mates < MAX_BATCH_CHANGE:
@@ -431,7 +399,6 @@ CHECKS = [
     check_loss_sign_flipped,
     check_loss_misreads_classes,
     check_loss_ignores_a_target,
-    check_loss_weighs_the_frequent,
     check_depends_on_batch_mates,
     check_softmax_before_cross_entropy,
     check_sigmoid_before_logits_loss,

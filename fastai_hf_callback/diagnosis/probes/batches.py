@@ -139,10 +139,21 @@ def require_batches(rows: int) -> List[Batch]:
     )
 
 
-def add_draws(labels: Labels, tables: List[Tensor], sampled: List[np.ndarray], pad_ids: List[int]) -> None:
-    """Add how many texts the loader drew for its first batches, and how many are distinct, there and in the set."""
+def add_draws(
+    labels: Labels,
+    batches: List[Batch],
+    sampled: SampledRows,
+    collate: Callable[[List[int]], Any],
+    ids_index: int,
+    pad_ids: List[int],
+) -> None:
+    """Add how many texts the loader drew for `batches`, how many are distinct, there and in the set; and mixed rows."""
+    if sampled.ids is None:
+        return
+    tables = [list(tensors_in(batch.xb))[ids_index] for batch in batches]
     labels.drawn, labels.distinct_drawn = sum(map(len, tables)), count_distinct_rows(tables, pad_ids)
-    labels.distinct_sampled = len({row.tobytes() for row in sampled})
+    labels.distinct_sampled = len({row.tobytes() for row in sampled.ids})
+    labels.rows_mixed = count_mixed_rows(collate, ids_index, pad_ids) if len(sampled.ids) >= MIXED_ROWS else 0
 
 
 def count_distinct_rows(tables: List[Tensor], pad_ids: List[int]) -> int:

@@ -72,7 +72,7 @@ CASES = [
         [dict(wiring__trackers=[("ReduceLROnPlateau", "valid_loss", False)])],
     ),
     Case(
-        outputs.check_loss_weighs_the_frequent,
+        labels.check_loss_weighs_the_frequent,
         "loss-weighs-the-frequent",
         "warning",
         ["class 0 (90%", "class 1 (10%", "18", "by 2 "],

@@ -4,7 +4,7 @@ from typing import Any, Dict, Optional
 
 _CAUSES_OF: Dict[Optional[str], str] = {
     "model": "no-gradient-in-model output-detached parameters-hidden gradient-vanishes input-ignored "
-    "depends-on-batch-mates hidden-state-as-logits head-of-no-use batch-dimension-lost output-is-the-loss "
+    "depends-on-batch-mates hidden-state-as-logits head-of-no-use inputs-ignored batch-dimension-lost output-is-the-loss "
     "non-finite-outputs dropout-too-high output-not-unwrapped ambiguous-output no-tensor-in-output only-a-loss "
     "not-a-tensor wrong-inputs softmax-before-cross-entropy sigmoid-before-logits-loss "
     "bad-element bad-forward-kwargs device-mismatch not-a-module no-head wrapped-twice wrong-number-of-outputs "
@@ -22,12 +22,13 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "better-taken-for-worse",
     "loss": "loss-detached non-finite-loss loss-broadcasts loss-sign-flipped loss-ignores-a-target "
     "loss-ignores-targets no-log-softmax-before-nll loss-not-a-tensor "
-    "loss-weighs-the-frequent",
+    "loss-weighs-the-frequent loss-misreads-classes",
     "inputs": "inputs-in-wrong-arguments inputs-count inputs-missing inputs-unknown inputs-unnamed unknown-tokens "
     "attention-mask-wrong attention-mask-missing padding-in-front wrong-padding-id foreign-special-tokens "
     "texts-truncated texts-all-alike input-names bad-pad-id padded-in-front padding-ids-disagree "
     "special-tokens-in-texts text-longer-than-positions token-outside-vocabulary too-many-positions "
-    "vocabulary-too-large decoder-inputs-missing",
+    "vocabulary-too-large decoder-inputs-missing "
+    "channels-misread inputs-all-alike inputs-not-finite inputs-not-scaled inputs-of-one-value",
     "targets": "labels-constant labels-unrelated-to-texts train-and-valid-disagree target-dtype target-shape "
     "label-outside-range class-names-disagree targets-of-another-scale "
     "targets-not-shifted targets-shifted-twice padding-counted",
