@@ -4,11 +4,11 @@ from typing import Any, Dict, Optional
 
 _CAUSES_OF: Dict[Optional[str], str] = {
     "model": "no-gradient-in-model output-detached parameters-hidden gradient-vanishes input-ignored "
-    "depends-on-batch-mates hidden-state-as-logits head-of-no-use inputs-ignored batch-dimension-lost output-is-the-loss "
+    "depends-on-batch-mates hidden-state-as-logits head-of-no-use batch-dimension-lost output-is-the-loss "
     "non-finite-outputs dropout-too-high output-not-unwrapped ambiguous-output no-tensor-in-output only-a-loss "
     "not-a-tensor wrong-inputs softmax-before-cross-entropy sigmoid-before-logits-loss "
     "bad-element bad-forward-kwargs device-mismatch not-a-module no-head wrapped-twice wrong-number-of-outputs "
-    "label-per-text-or-word attribute-of-inner-model",
+    "label-per-text-or-word attribute-of-inner-model inputs-ignored",
     "weights": "non-finite-weights weights-diverged pretrained-weights-not-loaded everything-frozen "
     "untrained-body-frozen head-frozen half-weights-without-master loss-scale-overflows loss-scale-collapsed "
     "adapter-not-trained adapter-outside dtype-mismatch",
