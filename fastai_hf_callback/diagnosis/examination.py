@@ -6,7 +6,6 @@ steps through fastai's own loop on copies, then a new optimizer on one batch. It
 """
 
 from functools import partial
-from itertools import islice
 from typing import Any, Callable, List, Optional
 
 import torch
@@ -19,7 +18,7 @@ from fastai_hf_callback.diagnosis.probes.batches import (
     is_per_token,
     name_type,
     pick_evenly,
-    require_batches,
+    read_batches,
     sample_rows,
     take_rows,
     truncate_batch,
@@ -156,8 +155,7 @@ class Examination:
         return evidence
 
     def _read_training_batches(self) -> List[Batch]:
-        batches = list(islice(self.adapter.iterate_batches(train=True), self.n_batches))
-        return batches or require_batches(self.adapter.count_rows(True))
+        return read_batches(self.adapter.iterate_batches(train=True), self.n_batches, self.adapter.count_rows)
 
     def _read_past(self) -> None:
         """Read what the last fit recorded."""
@@ -382,8 +380,7 @@ class Examination:
         if labels is None:
             raise DoesNotApplyError("targets are neither classes, nor labels of 0 and 1, nor numbers")
         self.evidence.labels = labels
-        if ids_index is not None and train is not None:
-            add_draws(labels, full_batches, train, partial(self.adapter.collate, True), ids_index, self._pad_ids())
+        add_draws(labels, full_batches, train, partial(self.adapter.collate, True), ids_index, self._pad_ids())
 
     def _sample_rows(self, train: bool, ids_index: Optional[int]) -> Optional[SampledRows]:
         """Sample rows evenly over a set."""
@@ -418,10 +415,8 @@ class Examination:
         outputs, targets = [self._compute_logits(b) for b in batches], [b.yb for b in batches]
         if not all(isinstance(t, Tensor) for t in outputs + targets):
             raise DoesNotApplyError("outputs and targets are not one tensor each")
-        bounded = self.evidence.outputs is not None and self.evidence.outputs.bounded
         with preserve_rng_state():
-            pairing, learn = self.evidence.pairing, self.learn
-            self.evidence.metrics = probe_metrics(self.adapter, learn.metrics, outputs, targets, pairing, bounded)
+            self.evidence.metrics = probe_metrics(self.adapter, self.learn.metrics, outputs, targets, self.evidence)
         require_scores(self.evidence.metrics)
 
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:

@@ -387,8 +387,8 @@ class FitMonitor:
         if not all(isinstance(t, Tensor) for t in self._outputs + targets):
             raise DoesNotApplyError("outputs and targets are not one tensor each")
         with preserve_rng_state():
-            pairing = self._evidence.pairing
-            self._evidence.metrics = probe_metrics(self._adapter, self._metric_copies, self._outputs, targets, pairing)
+            evidence = self._evidence
+            evidence.metrics = probe_metrics(self._adapter, self._metric_copies, self._outputs, targets, evidence)
 
     def _record_metrics(self, values: List[Any]) -> None:
         for i, value in enumerate(values):

@@ -1,11 +1,10 @@
 """A learner's metrics on real outputs and on synthetic ones."""
 
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Sequence
 
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricEvidence
-from fastai_hf_callback.results.pairing import Pairing
+from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
 
 from .learner_adapter import LearnerAdapter
 from .probe_runner import DoesNotApplyError, NotMadeError
@@ -19,17 +18,17 @@ def probe_metrics(
     metrics: Sequence[Any],
     outputs: List[Tensor],
     targets: List[Tensor],
-    pairing: Optional[Pairing] = None,
-    bounded: bool = False,
+    evidence: Evidence,
 ) -> List[MetricEvidence]:
     """Compute each metric on real outputs and on synthetic ones; those that read no batch are left out.
 
-    `bounded` where the outputs are probabilities.
+    What the loss leaves out, and whether the outputs are probabilities, is in the `evidence` so far.
     """
     loss_func, named = adapter.learn.loss_func, adapter.list_metric_functions(metrics)
     if not named:
         raise DoesNotApplyError("none of the learner's metrics reads predictions")
-    left_out = None if pairing is None else pairing.left_out
+    left_out = None if evidence.pairing is None else evidence.pairing.left_out
+    bounded = evidence.outputs is not None and evidence.outputs.bounded
     return [probe_metric(name, compute, outputs, targets, loss_func, left_out, bounded) for name, compute in named]
 
 

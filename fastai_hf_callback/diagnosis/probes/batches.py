@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ __all__ = [
     "map_tensors",
     "name_type",
     "pick_evenly",
-    "require_batches",
+    "read_batches",
     "sample_rows",
     "take_row",
     "take_rows",
@@ -130,8 +130,12 @@ def pick_evenly(n: int) -> List[int]:
     return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, LABEL_ROWS)).astype(int))]
 
 
-def require_batches(rows: int) -> List[Batch]:
-    """Raise for a training loader that gives no batch of its `rows`."""
+def read_batches(batches: Iterator[Batch], n: int, count: Callable[[bool], int]) -> List[Batch]:
+    """Read the first `n` training batches; raise for a loader that gives none of the rows that it has."""
+    read = list(islice(batches, n))
+    if read:
+        return read
+    rows = count(True)
     raise InvalidInputError(
         f"The training loader gives no batch of its {rows} rows, and a fit takes no step: they are fewer than a batch, "
         f"and what is left of an epoch is dropped. Write a smaller bs, or drop_last=False",
@@ -142,13 +146,13 @@ def require_batches(rows: int) -> List[Batch]:
 def add_draws(
     labels: Labels,
     batches: List[Batch],
-    sampled: SampledRows,
+    sampled: Optional[SampledRows],
     collate: Callable[[List[int]], Any],
-    ids_index: int,
+    ids_index: Optional[int],
     pad_ids: List[int],
 ) -> None:
     """Add how many texts the loader drew for `batches`, how many are distinct, there and in the set; and mixed rows."""
-    if sampled.ids is None:
+    if ids_index is None or sampled is None or sampled.ids is None:
         return
     tables = [list(tensors_in(batch.xb))[ids_index] for batch in batches]
     labels.drawn, labels.distinct_drawn = sum(map(len, tables)), count_distinct_rows(tables, pad_ids)
