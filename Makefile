@@ -25,7 +25,7 @@ PYTEST := $(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 # Nothing of the caller's Python reaches into the environments; without bytecode every import takes twice as long.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
-.PHONY: help venv test quick coverage lint types dist parity models today faults mutants bench bench-gpu docs notebooks demo clean
+.PHONY: help venv test quick coverage lint types dist parity models today faults reported mutants bench bench-gpu docs notebooks demo clean
 
 help: ## this list
 	@echo "make TARGET [STACK=v1|era|v2]   (now: $(STACK))"
@@ -84,6 +84,9 @@ endif
 faults: $(READY) ## the doctor judged by every seeded fault and 320 healthy runs: docs/evidence/faults.md, docs/evidence/faults-fastai2.md
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.page \
 		--out docs/evidence/faults$(if $(filter v2,$(STACK)),-fastai2).md $(ARGS)
+
+reported: $(READY) ## the doctor judged by faults that people reported: docs/evidence/faults-reported.md (STACK=v2)
+	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.faults.reported.page --out docs/evidence/faults-reported.md $(ARGS)
 
 mutants: $(READY) ## deliberate breakages, each of which the tests must catch
 	$(ONE_THREAD) $(VENV)/bin/python -W ignore -m tests.mutants
