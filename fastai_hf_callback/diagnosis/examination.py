@@ -26,6 +26,7 @@ from fastai_hf_callback.diagnosis.probes.batches import (
     truncate_to_affordable,
 )
 from fastai_hf_callback.diagnosis.probes.forward_calls import (
+    find_config,
     record_arguments,
     record_embedding_calls,
     record_executed_modules,
@@ -44,7 +45,11 @@ from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_word_sensitivity_with_noise,
     probe_output_bounds,
 )
-from fastai_hf_callback.diagnosis.probes.vocabulary import add_tokenizer_evidence, find_fastai_tokens
+from fastai_hf_callback.diagnosis.probes.vocabulary import (
+    add_tokenizer_evidence,
+    find_fastai_tokens,
+    find_untrained_ids,
+)
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import OutputError
 from fastai_hf_callback.model.loss.broadcast import does_loss_broadcast
@@ -241,15 +246,12 @@ class Examination:
             caught = self.validation.run(batch) if self.checks_loss else []
             output = caught[0] if caught else self._compute_logits(batch)  # which raises it again
         self.first_call = self.first_call or next(iter(first_calls), None)
-        view = build_token_view(calls, batch.xb, [one.xb for one in self.full_batches], self._find_config())
+        view = build_token_view(calls, batch.xb, [one.xb for one in self.full_batches], find_config(self.learn.model))
         return ProbedBatch(batch, output, view, calls, given, executed)
 
-    def _find_config(self) -> Any:
-        return next((m.config for m in self.learn.model.modules() if getattr(m, "config", None) is not None), None)
-
     def _probe_pairing(self) -> None:
-        first, logits_func = self.probed[0], self._make_logits_func(self.probed[0].batch)
-        self.evidence.pairing = probe_pairing(self.loss_func, first, logits_func, self._find_config())
+        logits_func = self._make_logits_func(self.probed[0].batch)
+        self.evidence.pairing = probe_pairing(self.loss_func, self.probed, logits_func, find_config(self.learn.model))
 
     def has_ids(self) -> bool:
         """Return whether ids were seen on their way into a word embedding, in every batch."""
@@ -279,13 +281,14 @@ class Examination:
             return
         if "padding of validation batches" in self.evidence.probes:
             self.attempt("padding of validation batches", self._find_validation_padding)
-        evidence, model, config = self.evidence, self.learn.model, self._find_config()
+        evidence, model, config = self.evidence, self.learn.model, find_config(self.learn.model)
         unified = unify_padding(self.views)
         self.probed = [one._replace(view=view) for one, view in zip(self.probed, unified)]
         evidence.inputs = probe_inputs(
             unified, [one.batch.xb for one in self.probed], [one.arguments for one in self.probed], config
         )
         evidence.inputs.takes_mask = takes_mask(model)
+        evidence.inputs.untrained_ids, evidence.inputs.untrained_share = find_untrained_ids(unified)
         evidence.ids_index = self._find_ids_index()
         evidence.inputs.foreign_tokens = find_fastai_tokens(self.adapter.find_vocabulary(), unified)
         encoder = self.adapter.find_encoder()

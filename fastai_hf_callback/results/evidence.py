@@ -226,6 +226,7 @@ class Inputs:
     """The token ids that the model's word embedding was given, and the padding and masks that came with them.
 
     ``unknown_share`` is that of the tokenizer's unknown token among the words, where the tokenizer is known.
+    ``untrained_ids`` are ids whose row of a frozen embedding is the mean of all rows, as added tokens begin.
     """
 
     rows: int
@@ -257,6 +258,8 @@ class Inputs:
     foreign_tokens: List[str] = field(default_factory=list)
     truncated_share: float = 0.0
     mean_length: float = 0.0
+    untrained_ids: List[int] = field(default_factory=list)
+    untrained_share: float = 0.0
 
 
 @dataclass

@@ -12,6 +12,7 @@ SEVERITIES = ("note", "warning", "error")
 # No fault is proven, but a fit may still be wasted: with a note of one of these the verdict must not be "healthy".
 DOUBTFUL_CAUSES = (
     "labels-unrelated-to-texts",
+    "token-labels-unrelated",
     "texts-truncated",
     "nothing-learned-yet",
     "validation-worse-than-constant",

@@ -34,6 +34,8 @@ class Pairing:
         How many of these stand on padding; the first padded position may teach where a text ends, and is left out.
     left_out : int or None
         The value of targets that have no part in the loss, such as -100.
+    token_signal : float or None
+        By how many standard deviations tokens that are alike have the same target oftener than by chance.
     targets : int
         How many targets were looked at.
     """
@@ -49,6 +51,7 @@ class Pairing:
     counted: int = 0
     on_padding: int = 0
     left_out: Optional[int] = None
+    token_signal: Optional[float] = None
     targets: int = 0
 
     @property

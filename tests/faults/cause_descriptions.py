@@ -461,4 +461,12 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "The metric never comes near 1, or changes with the batch's width.",
         "the metric of right outputs, and with more targets that the loss leaves out",
     ),
+    "token-labels-unrelated": (
+        "A label per word: training memorises, validation stands.",
+        "how often tokens that are alike have the same target, next to shuffled targets",
+    ),
+    "added-tokens-frozen": (
+        "The classifier cannot use the marks that were added to the texts.",
+        "the rows of a frozen word embedding that are the mean of all its rows, and whether texts hold their ids",
+    ),
 }

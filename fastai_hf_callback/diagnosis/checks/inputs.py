@@ -14,6 +14,7 @@ CAUSES = [
     "padding-in-front",
     "wrong-padding-id",
     "foreign-special-tokens",
+    "added-tokens-frozen",
 ]
 EXPLAINED_BY = {
     "foreign-special-tokens": ("unknown-tokens", "texts-all-alike"),
@@ -264,6 +265,22 @@ def check_wrong_padding_id(evidence: Evidence) -> Optional[Finding]:
     )
 
 
+def check_added_tokens_frozen(evidence: Evidence) -> Optional[Finding]:
+    inputs, weights = evidence.inputs, evidence.weights
+    if inputs is None or not inputs.untrained_ids or weights is not None and weights.has_adapters:
+        return None  # adapters may train single rows
+    shown = ", ".join(map(str, inputs.untrained_ids[:4]))
+    return Finding(
+        "added-tokens-frozen",
+        "warning",
+        f"The word embedding is frozen, and its rows of {len(inputs.untrained_ids)} id(s) in the texts ({shown}) are "
+        f"the mean of all rows, as resize_token_embeddings makes those of added tokens: the model cannot tell these "
+        f"tokens apart, and no step changes that. They make up {inputs.untrained_share:.1%} of the words.",
+        {"ids": inputs.untrained_ids[:20], "share": inputs.untrained_share},
+        action=Action("unfreeze", note="or model.get_input_embeddings().weight.requires_grad_(True)"),
+    )
+
+
 def _is_padding_read(evidence: Evidence) -> bool:
     words = evidence.outputs.changes_with_tokens if evidence.outputs is not None else None
     enough = MIN_CHANGE if words is None else min(MIN_CHANGE, max(MIN_SHARE_OF_WORD_CHANGE * words, MAX_ROUNDING))
@@ -284,4 +301,5 @@ CHECKS = [
     check_attention_mask_missing,
     check_padding_in_front,
     check_wrong_padding_id,
+    check_added_tokens_frozen,
 ]

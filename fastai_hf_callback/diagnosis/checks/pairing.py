@@ -6,13 +6,21 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Finding
 from fastai_hf_callback.results.pairing import Pairing
 
-CAUSES = ["decoder-inputs-missing", "targets-not-shifted", "targets-shifted-twice", "padding-counted"]
+CAUSES = [
+    "decoder-inputs-missing",
+    "targets-not-shifted",
+    "targets-shifted-twice",
+    "padding-counted",
+    "token-labels-unrelated",
+]
 EXPLAINED_BY = {
     "targets-not-shifted": ("loss-sign-flipped", "inputs-in-wrong-arguments", "decoder-inputs-missing"),
     "targets-shifted-twice": ("loss-sign-flipped", "inputs-in-wrong-arguments", "decoder-inputs-missing"),
 }
 
 # A batch of texts of similar length has next to no padding; with less of it than this the loss is hardly another.
+# No token that tells of its label is as weak as this: those that tell give tens of standard deviations.
+CHANCE_DEVIATIONS = 3.0
 MIN_PADDING_SHARE, MIN_PADDED_TARGETS = 0.05, 8
 
 
@@ -103,4 +111,26 @@ def check_padding_counted(evidence: Evidence) -> Optional[Finding]:
     )
 
 
-CHECKS = [check_decoder_inputs_missing, check_targets_not_shifted, check_targets_shifted_twice, check_padding_counted]
+def check_token_labels_unrelated(evidence: Evidence) -> Optional[Finding]:
+    pairing = evidence.pairing
+    if pairing is None or pairing.token_signal is None or pairing.token_signal >= CHANCE_DEVIATIONS:
+        return None
+    # Only a note: what tells of a label may stand farther away.
+    return Finding(
+        "token-labels-unrelated",
+        "note",
+        f"Neither a token nor those next to it tell anything of its target: tokens that are alike have the same target "
+        f"as often as by chance ({pairing.token_signal:.1f} standard deviations). Labels may stand next to other "
+        f"tokens.",
+        {"standard deviations": pairing.token_signal},
+        "print(list(zip(tokenizer.convert_ids_to_tokens(ids[0]), labels[0])))  # labels aligned with the tokens",
+    )
+
+
+CHECKS = [
+    check_decoder_inputs_missing,
+    check_targets_not_shifted,
+    check_targets_shifted_twice,
+    check_padding_counted,
+    check_token_labels_unrelated,
+]

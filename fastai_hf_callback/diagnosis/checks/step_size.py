@@ -7,7 +7,7 @@ The source of each limit is written next to it; they were set on the seeded faul
 import math
 from typing import Optional
 
-from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.evidence import Evidence, History
 from fastai_hf_callback.results.finding import Action, Finding
 
 from . import optimizer
@@ -92,6 +92,8 @@ UNLEARNED_LOSS_SHARE = 0.5
 # After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a note; it is
 # not a fault, since healthy runs stay there for epochs.
 MIN_STEPS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 0.98
+# Below it, and validating as a constant predictor, the model knows its rows by heart: validation-worse-than-constant.
+LEARNED_LOSS_SHARE = 0.8
 # Rows whose outputs differ by less than this share of their size have one output, up to rounding: a first head of
 # transformers' width spreads them by hundredths. A head that begins at zero has none at all.
 SAME_OUTPUT = 1e-4
@@ -292,13 +294,16 @@ def _has_learned(evidence: Evidence) -> bool:
 
 def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
     history, loss, hyper, weights = evidence.history, evidence.loss, evidence.hyper, evidence.weights
-    if history is None or history.falling or loss is None or not _has_had_time(evidence, len(history.losses)):
+    if history is None or loss is None or not _has_had_time(evidence, len(history.losses)):
         return None
     factor = None if evidence.stepping is None else evidence.stepping.loss_factor
     constant = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
     if not constant or constant < 0 or factor is not None and abs(factor - 1) > 0.05:
         return None
-    if history.late < CONSTANT_LOSS_SHARE * constant:
+    carries_over = not _validates_as_constant(history, constant)
+    if history.falling and carries_over or history.late < LEARNED_LOSS_SHARE * constant:
+        return None
+    if history.late < CONSTANT_LOSS_SHARE * constant and carries_over:
         return None
     lr = None if hyper is None else hyper.lr
     ruined = (lr or 0.0) > MAX_PRETRAINED_LR and weights is not None and weights.body_at_init is False
@@ -319,6 +324,12 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
         if ruined
         else "Train longer, or at the rate that learn.lr_find() suggests",
     )
+
+
+def _validates_as_constant(history: History, constant: float) -> bool:
+    """Return whether validation pays what a constant predictor does: a loss falls to that whatever the texts say."""
+    values = history.metrics.get("valid_loss", [])
+    return bool(values) and values[-1] >= CONSTANT_LOSS_SHARE * constant
 
 
 def _has_had_time(evidence: Evidence, steps: int) -> bool:

@@ -16,6 +16,7 @@ from fastai_hf_callback.model.wrapper import MASK_NAMES
 
 __all__ = [
     "EmbeddingCall",
+    "find_config",
     "is_mask",
     "record_arguments",
     "record_embedding_calls",
@@ -121,3 +122,8 @@ def takes_mask(model: nn.Module) -> bool:
     return not accepting or any(
         name in MASK_NAMES for m in accepting for name in inspect.signature(m.forward).parameters
     )
+
+
+def find_config(model: nn.Module) -> Any:
+    """Find the outermost config among a model's modules; None where none has one."""
+    return next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.results.evidence import Outputs
 
+from .forward_calls import find_config
 from .synthetic_outputs import find_class_axis
 
 __all__ = ["probe_outputs"]
@@ -37,7 +38,7 @@ def probe_outputs(outputs: List[Tensor], targets: List[Any], model: nn.Module) -
     finite = bool(torch.isfinite(table).all())
     spread = float(table.std(0).max()) if len(table) > 1 and finite else 0.0
     rows_sum_to = first.detach().float().logsumexp(-1) if first.dim() > 1 and finite else torch.ones(1)
-    config = next((m.config for m in model.modules() if getattr(m, "config", None) is not None), None)
+    config = find_config(model)
     return Outputs(
         shape=tuple(first.shape),
         target_shape=tuple(getattr(targets[0], "shape", ())),

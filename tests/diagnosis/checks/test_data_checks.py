@@ -740,6 +740,22 @@ CASES = [
             dict(pairing=None),
         ],
     ),
+    Case(
+        pairing.check_token_labels_unrelated,
+        "token-labels-unrelated",
+        "note",
+        ["0.4 standard"],
+        dict(pairing__token_signal=0.4),
+        [dict(pairing__token_signal=3.0), dict(pairing__token_signal=None), dict(pairing=None)],
+    ),
+    Case(
+        inputs.check_added_tokens_frozen,
+        "added-tokens-frozen",
+        "warning",
+        ["2 id(s)", "30521, 30522", "4.0%"],
+        dict(inputs__untrained_ids=[30521, 30522], inputs__untrained_share=0.04),
+        [dict(inputs__untrained_ids=[]), dict(weights__has_adapters=True), dict(inputs=None)],
+    ),
     # -- metrics ---------------------------------------------------------------------------------------------------
     Case(
         metrics.check_metric_fails,

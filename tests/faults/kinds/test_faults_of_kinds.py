@@ -23,7 +23,7 @@ from tests.faults.kinds.learners import make_learner, make_loaders
 from tests.faults.kinds.runs import make_runs
 from tests.faults.kinds.sentences import TwoTowers, contrast, draw_pairs, hits
 from tests.faults.kinds.sequence_to_sequence import draw, encode
-from tests.faults.kinds.texts import PAD, bare, draw_words, frame, pad_rows, pad_with_mask
+from tests.faults.kinds.texts import PAD, VOCAB, bare, draw_words, frame, pad_rows, pad_with_mask
 from tests.faults.stacks import stack
 
 SPEC = {
@@ -194,6 +194,35 @@ def test_it_is_seen_while_training_too(name):
     with stack.watched_by_doctor(learn, lambda line: None) as doctor, stack.no_progress(learn):
         learn.fit(1, 1e-3)
     assert ARMS[name].cause in doctor.diagnosis.causes
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("added", [0, 2])
+def test_added_tokens_are_seen_under_a_frozen_body_alone(added, frozen):
+    seed_everything(0)
+    model = bare("bert", "SequenceClassification")
+    model.resize_token_embeddings(VOCAB + added)
+    words = [torch.cat([frame(draw_words(8)), torch.tensor([VOCAB + i % 2 if added else 6])]) for i in range(128)]
+    rows = list(zip(torch.stack(words), torch.tensor([i % 2 for i in range(128)])))
+    dls = make_loaders(SPEC, rows[:96], rows[96:], n_inp=1)
+    learn = make_learner(SPEC, dls, model, CrossEntropyLossFlat(), [accuracy], inputs=("input_ids",))
+    model.bert.requires_grad_(not frozen)
+    causes = diagnose(learn).causes
+    assert ("added-tokens-frozen" in causes) == bool(added and frozen)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_labels_of_words_that_nothing_tells_of_are_doubted(shuffled):
+    seed_everything(0)
+    learn = tags(-100, WordAccuracy())
+    for loader in learn.dls.loaders if shuffled else []:
+        loader.dataset = [(ids, mask, shuffled_targets(target)) for ids, mask, target in loader.dataset]
+    diagnosis = diagnose(learn)
+    assert ("token-labels-unrelated" in diagnosis.causes) == diagnosis.in_doubt == shuffled
+
+
+def shuffled_targets(target: Any) -> Any:
+    return torch.where(target < 0, target, torch.randint(1, 3, target.shape))
 
 
 def test_a_translation_as_wide_as_another_than_its_source_is_explained():

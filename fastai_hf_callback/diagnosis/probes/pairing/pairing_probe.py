@@ -1,6 +1,10 @@
 """``probe_pairing``: all that is found of how a loss pairs outputs and targets, of one batch. Imports torch."""
 
+<<<<<<< HEAD
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+=======
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+>>>>>>> 00da536 (Labels of words that nothing tells of, added tokens under a frozen body, fits that validate as a constant predictor)
 
 import torch
 from torch import Tensor
@@ -8,12 +12,20 @@ from torch import Tensor
 from fastai_hf_callback.diagnosis.probes.batches import Batch, map_tensors
 from fastai_hf_callback.diagnosis.probes.forward_calls import EmbeddingCall
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_view, find_target_call
+from fastai_hf_callback.diagnosis.probes.synthetic_outputs import roll_targets
 from fastai_hf_callback.results.pairing import Pairing
 
 from .loss_pairing import TokenLoss, probe_target_use, probe_token_loss
+from .token_signal import measure_token_signal
 from .token_targets import compare_with_ids, count_on_padding, find_left_out, probe_causality
 
 __all__ = ["ProbedBatch", "probe_pairing", "unzip_batches"]
+<<<<<<< HEAD
+=======
+
+# Masked models are asked for a few words alone, whose tokens are hidden.
+MIN_COUNTED_SHARE = 0.5
+>>>>>>> 00da536 (Labels of words that nothing tells of, added tokens under a frozen body, fits that validate as a constant predictor)
 
 
 class ProbedBatch(NamedTuple):
@@ -40,26 +52,31 @@ class ProbedBatch(NamedTuple):
     executed: List[Any]
 
 
+<<<<<<< HEAD
 def unzip_batches(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
+=======
+def unzip_batches(probed: Sequence[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
+>>>>>>> 00da536 (Labels of words that nothing tells of, added tokens under a frozen body, fits that validate as a constant predictor)
     """Split into inputs, outputs and the ids that were recorded."""
     views = [one.view for one in probed if one.view is not None]
     return [one.batch.xb for one in probed], [one.output for one in probed], views
 
 
 def probe_pairing(
-    loss_func: Callable[..., Any], recorded: ProbedBatch, logits_func: Callable[[Any], Any], config: Any
+    loss_func: Callable[..., Any], probed: Sequence[ProbedBatch], logits_func: Callable[[Any], Any], config: Any
 ) -> Pairing:
-    """Find how `loss_func` pairs the outputs and the targets of a batch.
+    """Find how `loss_func` pairs the outputs and the targets of the first batch, and what tokens tell of all targets.
 
     Parameters
     ----------
     loss_func : callable
-    recorded : ProbedBatch
+    probed : sequence of ProbedBatch
     logits_func : callable
         A batch's inputs -> what reaches the loss, in eval mode.
     config : any
         The model's, for its ``pad_token_id``; None where it has none.
     """
+    recorded = probed[0]
     batch, output = recorded.batch, recorded.output
     targets = batch.yb if isinstance(batch.yb, (tuple, list)) else (batch.yb,)
     pairing = Pairing()
@@ -71,7 +88,22 @@ def probe_pairing(
         if token_loss is not None:
             pairing.ahead, pairing.left_out = token_loss.ahead, find_left_out(token_loss)
             _probe_token_targets(pairing, token_loss, recorded, logits_func, config)
+            if not pairing.of_decoder and pairing.counted >= MIN_COUNTED_SHARE * int((~_pads(recorded)).sum()):
+                tables = [_align(one, token_loss.ahead) for one in probed]
+                pairing.token_signal = measure_token_signal([t for t in tables if t is not None], pairing.distance)
     return pairing
+
+
+def _pads(recorded: ProbedBatch) -> Tensor:
+    return torch.zeros(1, dtype=torch.bool) if recorded.view is None else recorded.view.is_pad
+
+
+def _align(one: ProbedBatch, ahead: int) -> Optional[Tuple[Tensor, Tensor]]:
+    """Return a batch's ids, and the targets that the outputs at their positions are compared with."""
+    target = one.batch.yb
+    if one.view is None or not isinstance(target, Tensor) or target.shape != one.view.ids.shape:
+        return None
+    return one.view.ids, roll_targets(target, ahead)
 
 
 def _probe_token_targets(
