@@ -48,7 +48,6 @@ from fastai_hf_callback.diagnosis.probes.sensitivity import (
 from fastai_hf_callback.diagnosis.probes.vocabulary import (
     add_tokenizer_evidence,
     find_fastai_tokens,
-    find_untrained_ids,
 )
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import OutputError
@@ -288,7 +287,6 @@ class Examination:
             unified, [one.batch.xb for one in self.probed], [one.arguments for one in self.probed], config
         )
         evidence.inputs.takes_mask = takes_mask(model)
-        evidence.inputs.untrained_ids, evidence.inputs.untrained_share = find_untrained_ids(unified)
         evidence.ids_index = self._find_ids_index()
         evidence.inputs.foreign_tokens = find_fastai_tokens(self.adapter.find_vocabulary(), unified)
         encoder = self.adapter.find_encoder()
@@ -359,8 +357,8 @@ class Examination:
         if not padded:
             raise DoesNotApplyError("nothing is padded")
         xb, outputs, views = unzip_batches(padded)
-        logits_func = self._make_logits_func(self.train[0])
-        return measure_padding_sensitivity(logits_func, xb, views, outputs, out, self.single_rows)
+        func = self._make_logits_func(self.train[0])
+        return measure_padding_sensitivity(func, xb, views, outputs, out, self.single_rows)
 
     def _make_logits_func(self, batch: Batch) -> Callable[[Any], Tensor]:
         """Make a function from inputs to logits; the loop gets as many of `batch`'s targets as there are rows."""

@@ -25,6 +25,8 @@ __all__ = [
     "unify_padding",
 ]
 
+MAX_MEAN_DISTANCE = 0.02  # of the usual one: transformers draws added rows at 3e-5 of it
+
 
 class TokenView(NamedTuple):
     """One batch's ids, int64 (rows, length), oriented as in the batch; its padding, and the mask of it."""
@@ -196,8 +198,28 @@ def probe_inputs(
         ),
         distinct_rows=len({tuple(row.tolist()) for row in rows}),
     )
+    evidence.untrained_ids, evidence.untrained_share = _find_untrained_ids(views)
     _add_word_statistics(evidence, rows, ids)
     return evidence
+
+
+def _find_untrained_ids(views: List[TokenView]) -> Tuple[List[int], float]:
+    """Find the texts' ids whose rows of a frozen embedding are the mean of its rows, and their share of all words.
+
+    So ``resize_token_embeddings`` makes rows for added tokens; nothing has trained them, and nothing will.
+    """
+    embedding = views[0].embedding
+    if embedding is None or embedding.weight.requires_grad:
+        return [], 0.0
+    words = torch.cat([view.ids[~view.is_pad] for view in views])
+    rows = embedding.weight.detach().float()
+    distances = (rows - rows.mean(0)).norm(dim=1)
+    usual, used = float(distances.median()), words.unique()
+    found = used[distances[used] < MAX_MEAN_DISTANCE * usual]
+    if not usual or len(found) == len(used):
+        return [], 0.0
+    share = sum(float((words == token).float().mean()) for token in found)
+    return [int(token) for token in found], share
 
 
 def _add_word_statistics(evidence: Inputs, rows: List[Tensor], tables: List[Tensor]) -> None:

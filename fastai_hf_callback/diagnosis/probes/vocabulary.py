@@ -3,7 +3,7 @@
 Imports torch; the tokenizer is used by its interface.
 """
 
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence
 
 import torch
 
@@ -12,9 +12,8 @@ from fastai_hf_callback.utils.protocols import TokenizerLike
 
 from .inputs import TokenView
 
-__all__ = ["add_tokenizer_evidence", "find_fastai_tokens", "find_untrained_ids"]
+__all__ = ["add_tokenizer_evidence", "find_fastai_tokens"]
 
-MAX_MEAN_DISTANCE = 0.02  # of the usual one: transformers draws added rows at 3e-5 of it
 COMMON_TOKENS = {"xxpad", "xxunk"}  # any tokenizer has these two, under another name
 
 
@@ -52,22 +51,3 @@ def find_fastai_tokens(words: Sequence[Any], views: List[TokenView]) -> List[str
     """Find fastai's own special tokens in the texts."""
     used = {int(token) for view in views for token in view.ids.unique().tolist()}
     return sorted({str(words[i]) for i in used if i < len(words) and str(words[i]).startswith("xx")} - COMMON_TOKENS)
-
-
-def find_untrained_ids(views: List[TokenView]) -> Tuple[List[int], float]:
-    """Find the texts' ids whose rows of a frozen embedding are the mean of its rows, and their share of all words.
-
-    So ``resize_token_embeddings`` makes rows for added tokens; nothing has trained them, and nothing will.
-    """
-    embedding = views[0].embedding
-    if embedding is None or embedding.weight.requires_grad:
-        return [], 0.0
-    words = torch.cat([view.ids[~view.is_pad] for view in views])
-    rows = embedding.weight.detach().float()
-    distances = (rows - rows.mean(0)).norm(dim=1)
-    usual, used = float(distances.median()), words.unique()
-    found = used[distances[used] < MAX_MEAN_DISTANCE * usual]
-    if not usual or len(found) == len(used):
-        return [], 0.0
-    share = sum(float((words == token).float().mean()) for token in found)
-    return [int(token) for token in found], share

@@ -1,10 +1,6 @@
 """``probe_pairing``: all that is found of how a loss pairs outputs and targets, of one batch. Imports torch."""
 
-<<<<<<< HEAD
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
-=======
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
->>>>>>> 00da536 (Labels of words that nothing tells of, added tokens under a frozen body, fits that validate as a constant predictor)
 
 import torch
 from torch import Tensor
@@ -20,12 +16,9 @@ from .token_signal import measure_token_signal
 from .token_targets import compare_with_ids, count_on_padding, find_left_out, probe_causality
 
 __all__ = ["ProbedBatch", "probe_pairing", "unzip_batches"]
-<<<<<<< HEAD
-=======
 
 # Masked models are asked for a few words alone, whose tokens are hidden.
 MIN_COUNTED_SHARE = 0.5
->>>>>>> 00da536 (Labels of words that nothing tells of, added tokens under a frozen body, fits that validate as a constant predictor)
 
 
 class ProbedBatch(NamedTuple):
@@ -52,11 +45,7 @@ class ProbedBatch(NamedTuple):
     executed: List[Any]
 
 
-<<<<<<< HEAD
-def unzip_batches(probed: List[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
-=======
 def unzip_batches(probed: Sequence[ProbedBatch]) -> Tuple[List[Any], List[Any], List[TokenView]]:
->>>>>>> 00da536 (Labels of words that nothing tells of, added tokens under a frozen body, fits that validate as a constant predictor)
     """Split into inputs, outputs and the ids that were recorded."""
     views = [one.view for one in probed if one.view is not None]
     return [one.batch.xb for one in probed], [one.output for one in probed], views
