@@ -198,6 +198,7 @@ class LossBehavior:
     beyond 0 and 1 cost less than 0 and 1 do. ``falls_with_shift``: a number added to all outputs of a row is
     subtracted from the loss, as a loss of log-probabilities does. ``shift_invariant``: that changes nothing;
     ``shift_invariant_by_place``: nor does another number at every pixel.
+    ``returns_output``: a single number comes back as it is, the loss that the model computed itself.
     ``ignored_targets`` names the targets whose wrong predictions leave the loss what it is for right ones.
     ``target_costs`` has of each target its share and what a wrong prediction of it costs.
     ``before_fitting`` and ``after_fitting``: its values before and after steps of a new optimizer on one batch.
@@ -213,6 +214,7 @@ class LossBehavior:
     shift_invariant_by_place: Optional[bool] = None
     falls_with_shift: Optional[bool] = None
     depends_on_order: Optional[bool] = None
+    returns_output: Optional[bool] = None
     depends_on_targets: Optional[bool] = None
     ignored_targets: List[str] = field(default_factory=list)
     target_costs: List[Tuple[str, float, float]] = field(default_factory=list)

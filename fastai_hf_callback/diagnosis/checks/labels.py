@@ -59,8 +59,9 @@ LEARNED_LOSS_SHARE, WORSE_LOSS_RATIO = 0.8, 1.05
 
 def _labels_in_use(evidence: Evidence) -> Optional[Labels]:
     """Return the targets' evidence; None where the loss leaves them aside and has others."""
-    pairing = evidence.pairing
-    return None if pairing is not None and pairing.has_own_targets else evidence.labels
+    pairing, loss = evidence.pairing, evidence.loss
+    has_others = pairing is not None and pairing.has_own_targets or loss is not None and bool(loss.returns_output)
+    return None if has_others else evidence.labels
 
 
 def check_labels_constant(evidence: Evidence) -> Optional[Finding]:

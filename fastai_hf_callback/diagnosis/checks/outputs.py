@@ -125,7 +125,7 @@ def check_non_finite_loss(evidence: Evidence) -> Optional[Finding]:
 
 def check_output_is_the_loss(evidence: Evidence) -> Optional[Finding]:
     out = evidence.outputs
-    if out is None or len(out.shape) > 0:
+    if out is None or len(out.shape) > 0 or evidence.loss is not None and evidence.loss.returns_output:
         return None
     return Finding(
         "output-is-the-loss",

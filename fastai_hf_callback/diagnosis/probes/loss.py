@@ -51,6 +51,8 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any, ahead: int = 0)
     """
     with torch.no_grad():
         evidence = LossBehavior(first=compute_loss(loss_func, logits, target))
+        if logits.dim() == 0:
+            evidence.returns_output = _returns_output(loss_func, logits, target)
         synthetic = build_synthetic_outputs(logits.shape, roll_targets(target, ahead))
         if synthetic is None:
             return evidence
@@ -244,6 +246,17 @@ def _constant_loss(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optio
 def _constant_picture(logits: Tensor, target: Tensor) -> Tensor:
     row = compute_constant_output(fit_targets(target, logits.shape), logits.shape[1])
     return repeat_row(row, logits, 1)
+
+
+def _returns_output(loss_func: LossFunc, loss: Tensor, target: Any) -> bool:
+    """Return whether `loss_func` hands on the loss that it is given, whatever the targets."""
+    losses = [loss, loss + 1, -loss - 2]
+    others = (
+        target.flip(0) + 1 if isinstance(target, Tensor) and target.dim() and target.dtype != torch.bool else target
+    )
+    given = [compute_loss(loss_func, one, t) for one in losses for t in (target, others)]
+    wanted = [float(one) for one in losses for _ in range(2)]
+    return all(a is not None and abs(a - b) <= 1e-5 * (1 + abs(b)) for a, b in zip(given, wanted))
 
 
 def _is_less(one: Optional[float], other: Optional[float]) -> Optional[bool]:

@@ -138,7 +138,7 @@ CASES = [
         "error",
         ["8 rows"],
         dict(outputs__shape=()),
-        [dict(outputs__shape=(1,)), dict(outputs=None)],
+        [dict(outputs__shape=(1,)), dict(loss__returns_output=True), dict(outputs=None)],
     ),
     Case(
         outputs.check_batch_dimension_lost,

@@ -2,11 +2,13 @@
 
 from typing import List
 
-from . import language_models, sentences, sequence_to_sequence, words
+from . import language_models, pictures, sentences, sequence_to_sequence, sounds, words
 from .kind import Kind
 
 __all__ = ["KINDS"]
 
 KINDS: List[Kind] = [
-    kind for module in (language_models, sequence_to_sequence, words, sentences) for kind in module.KINDS
+    kind
+    for module in (language_models, sequence_to_sequence, words, sentences, pictures, sounds)
+    for kind in module.KINDS
 ]
