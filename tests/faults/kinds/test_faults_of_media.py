@@ -65,8 +65,13 @@ CHANGES = {
 }
 
 
+QUICK = ("black", "divided by 255 twice", "of other labels")
+
+
 @pytest.mark.parametrize("architecture", ["vit", pytest.param("convnextv2", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in CHANGES]
+)
 def test_what_is_wrong_with_images_is_found_before_in_and_after_the_fit(name, architecture):
     changes, cause = CHANGES[name]
     asked = ask_before_and_after(images(architecture=architecture, **changes))
