@@ -28,6 +28,7 @@ EVERY_FASTAI_ROOM = (
     "diagnosis/probes",
     "diagnosis/probes/pairing",
     "diagnosis/checks",
+    "diagnosis/substitution",
     "demo",
 )
 MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
@@ -50,6 +51,16 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "diagnosis/probes/pairing": ("", "results", "model", "diagnosis/probes"),
     "diagnosis/probes/numeric": ("", "results", "model", "diagnosis/probes"),
     "diagnosis/checks": ("", "results"),
+    "diagnosis/substitution": (
+        "",
+        "results",
+        "utils",
+        "data/batches",
+        "model",
+        "model/inputs",
+        "diagnosis",
+        "diagnosis/probes",
+    ),
     "diagnosis": (
         "",
         "results",
@@ -63,6 +74,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "diagnosis/probes/pairing",
         "diagnosis/probes/numeric",
         "diagnosis/checks",
+        "diagnosis/substitution",
     ),
     "demo": ("", "data/tables", "data/encoding", "data/batches", "model"),
     "cli": ("", "results", "utils", "data/tables", "model", "diagnosis/checks", "demo"),

@@ -126,6 +126,11 @@ def _add_diagnose_command(commands: Any) -> None:
         "--batches", type=_build_count_parser(1), default=4, help="how many are stepped on (default 4)"
     )
     diagnose.add_argument(
+        "--deep",
+        action="store_true",
+        help="also plant a signal in copies of its batches and replace its parts until it is learned: two minutes",
+    )
+    diagnose.add_argument(
         "--fail-on",
         choices=SEVERITIES,
         default="warning",

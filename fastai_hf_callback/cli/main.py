@@ -141,8 +141,14 @@ def _run_diagnose(arguments: argparse.Namespace) -> int:
     outputs = _check_outputs(arguments, [_factory_path(arguments)])
     _detect_fastai()
     from fastai_hf_callback import diagnose
+    from fastai_hf_callback.utils.progress import show_search_progress
 
-    diagnosis = diagnose(load_factory(arguments.factory)(), arguments.batches)
+    learn = load_factory(arguments.factory)()
+    if arguments.deep:
+        with show_search_progress() as progress:
+            diagnosis = diagnose(learn, arguments.batches, deep=True, progress=progress)
+    else:
+        diagnosis = diagnose(learn, arguments.batches)
     print(diagnosis)
     _write_outputs(diagnosis, outputs, arguments.factory)
     return int(diagnosis.exit_code(arguments.fail_on))

@@ -1,7 +1,7 @@
 """A live learner -> ``Evidence`` -> ``Diagnosis``, for both fastais; the learner stays unchanged."""
 
 import time
-from typing import Any, List, NamedTuple, Type
+from typing import Any, Callable, List, NamedTuple, Optional, Type
 
 from torch import nn
 
@@ -24,7 +24,11 @@ class FirstBatchEvidence(NamedTuple):
     executed: List[nn.Module]
 
 
-def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
+def diagnose(
+    adapter: LearnerAdapter,
+    batches: int = 4,
+    add_more: Optional[Callable[[Evidence], None]] = None,
+) -> Diagnosis:
     """Examine a learner, in half a minute or less, and say why its metrics do not move, or would not.
 
     Parameters
@@ -36,6 +40,13 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
     batches : int
         How many training batches (their first 16 rows, 8 of long texts through a large model) to take steps on,
         and how many validation batches to read.
+    deep : bool
+        Also find faults that nobody listed: plant a signal in copies of the learner's own batches and, if its own loop
+        does not learn it, replace its parts until it does. The smallest set that had to be replaced is the finding.
+    seconds : float
+        How long that may take: two minutes at most by default.
+    progress : callable, optional
+        Called with what is being tried, the seconds used and those there are.
 
     Returns
     -------
@@ -62,7 +73,10 @@ def diagnose(adapter: LearnerAdapter, batches: int = 4) -> Diagnosis:
     >>> diagnosis.healthy, diagnosis.causes
     (False, ['everything-frozen'])
     """
-    return judge(adapter, _examine(adapter, batches))
+    evidence = _examine(adapter, batches)
+    if add_more is not None:
+        add_more(evidence)
+    return judge(adapter, evidence)
 
 
 def judge(adapter: LearnerAdapter, evidence: Evidence) -> Diagnosis:

@@ -120,6 +120,8 @@ def _build_diagnosis_context(diagnosis: DiagnosisResult) -> Dict[str, Any]:
         "scope": [],
         "metrics": [],
         "pictures": [],
+        "planted": [],
+        "planted_signal": "",
         "evidence": [],
     }
     if evidence is not None:
@@ -128,6 +130,8 @@ def _build_diagnosis_context(diagnosis: DiagnosisResult) -> Dict[str, Any]:
             metrics=build_metric_rows(evidence),
             evidence=build_evidence_rows(evidence),
             pictures=[[build_chart(series)] for series in _build_history_series(evidence)],
+            planted=[build_chart(series) for series in _build_planted_series(evidence)],
+            planted_signal=evidence.substitution.signal if evidence.substitution else "",
         )
     return context
 
@@ -144,6 +148,19 @@ def _build_history_series(evidence: Evidence) -> List[ArmSeries]:
         for name, values in evidence.history.metrics.items()
     ]
     return [series for series in [steps, *epochs] if series.positions]
+
+
+def _build_planted_series(evidence: Evidence) -> List[ArmSeries]:
+    """Build what the planted targets cost at each step, of the learner as it is and with parts replaced: one scale."""
+    done = evidence.substitution
+    if done is None or done.own is None or not done.own.costs:
+        return []
+    runs = {"learner": done.own.costs}
+    if done.cured is not None:
+        runs["replaced"] = done.cured.costs
+    steps = max(len(costs) for costs in runs.values())
+    arms = {arm: [costs[i] if i < len(costs) else None for i in range(steps)] for arm, costs in runs.items()}
+    return [ArmSeries("what the planted targets cost", [(0, 0, i) for i in range(steps)], arms)]
 
 
 # -- templates -----------------------------------------------------------------------------------------------------

@@ -169,6 +169,15 @@ def _describe_callbacks(evidence: Evidence) -> Optional[str]:
     return f"not run, as they take no part in a batch and may write files: {', '.join(names)}" if names else None
 
 
+def _describe_planted_signal(evidence: Evidence) -> Optional[str]:
+    done = evidence.substitution
+    if done is None or done.own is None:
+        return None
+    told = f"{done.signal}; after {done.own.steps} steps the outputs tell its sides apart in {done.own.score:.0%}"
+    needed = f"; learned with {', '.join(map(str, done.found))} replaced" if done.found else ""
+    return f"{told} of the cases (chance 50%){needed}; {done.runs} fits in {done.seconds:.0f} s"
+
+
 _DESCRIPTIONS: Dict[str, Callable[[Evidence], Optional[str]]] = {
     "callbacks": _describe_callbacks,
     "inputs": _describe_inputs,
@@ -179,4 +188,5 @@ _DESCRIPTIONS: Dict[str, Callable[[Evidence], Optional[str]]] = {
     "targets": _describe_targets,
     "metrics": _describe_metrics,
     "the last fit": _describe_last_fit,
+    "a planted signal": _describe_planted_signal,
 }

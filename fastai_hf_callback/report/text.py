@@ -7,7 +7,14 @@ from fastai_hf_callback.results.comparison import ComparisonResult, Movement
 from fastai_hf_callback.results.diagnosis import DiagnosisResult
 
 from .scope import describe_gaps, describe_scope
-from .wording import build_diagnosis_verdict, describe_arms, format_figures, format_number, list_remarks
+from .wording import (
+    build_diagnosis_verdict,
+    describe_arms,
+    format_figures,
+    format_number,
+    list_remarks,
+    offer_deep_diagnosis,
+)
 
 __all__ = ["comparison_to_text", "diagnosis_to_text"]
 
@@ -25,6 +32,8 @@ def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
     if diagnosis.evidence is not None:
         scope = describe_scope if not diagnosis.at_least("warning") else describe_gaps
         lines += _format_scope(scope(diagnosis.evidence))
+        offer = offer_deep_diagnosis(diagnosis)
+        lines += _format_scope([("in doubt", offer)] if offer else [])
     for position, finding in enumerate(diagnosis.findings, 1):
         lines += [
             "",

@@ -9,6 +9,7 @@ from fastai_hf_callback.results.probes import FAILED, NOT_MADE
 
 __all__ = [
     "describe_arms",
+    "offer_deep_diagnosis",
     "build_diagnosis_headline",
     "build_diagnosis_verdict",
     "format_figures",
@@ -142,6 +143,17 @@ def build_diagnosis_verdict(diagnosis: DiagnosisResult) -> str:
     return f"{verdict}{noted}: {probed} and found {found}{_format_gaps(evidence)}{_format_idle_callbacks(evidence)}"
 
 
+def offer_deep_diagnosis(diagnosis: DiagnosisResult) -> str:
+    """Offer what may end a doubt; "" where there is none, or where that was done already."""
+    evidence = diagnosis.evidence
+    if not diagnosis.in_doubt or evidence is None or evidence.substitution is not None:
+        return ""
+    return (
+        "diagnose(learn, deep=True) plants a signal in copies of the batches and, where it is not learned, replaces "
+        "the learner's parts one by one until it is: two minutes at most, and the learner stays what it is"
+    )
+
+
 # They lie under everything else, and need no words where they are in order.
 _UNDERLYING = ("training batches", "callbacks", "weights", "validation batches", "the last fit")
 
@@ -183,7 +195,9 @@ def build_diagnosis_headline(diagnosis: DiagnosisResult) -> Tuple[str, str, List
         probed = build_diagnosis_verdict(diagnosis).partition(": ")[2]
         noted = [f"There is something to know all the same: {counted[0]}."] if counted else []
         title, tone = ("In doubt", "stuck") if diagnosis.in_doubt else ("Healthy", "good")
-        return title, tone, ([_to_sentence(probed)] if probed else []) + noted
+        offer = offer_deep_diagnosis(diagnosis)
+        offered = [_to_sentence(f"In doubt: {offer}")] if offer else []
+        return title, tone, ([_to_sentence(probed)] if probed else []) + noted + offered
     first = f"Begin with the first, {diagnosis.findings[0].cause}: the later ones may follow from it."
     return (
         " and ".join([", ".join(counted[:-1]), counted[-1]] if counted[1:] else counted),

@@ -11,6 +11,7 @@ from .fit_record import History
 from .numeric_inputs import NumericInputs
 from .pairing import Pairing
 from .probes import FAILED, MADE, NOT_MADE, ProbeOutcome
+from .substitution import Substitution
 
 __all__ = [
     "Evidence",
@@ -375,7 +376,8 @@ class Precision:
 class Evidence:
     """Everything that was measured; see the parts.
 
-    ``ids_index`` is the index of the token ids among a batch's tensors, ``probes`` what became of each probe, by name.
+    ``ids_index`` is the index of the token ids among a batch's tensors, ``probes`` what became of each probe, by name,
+    ``substitution`` the result of ``diagnose(learn, deep=True)``.
     """
 
     wiring: Optional[Wiring] = None
@@ -393,6 +395,7 @@ class Evidence:
     precision: Optional[Precision] = None
     history: Optional[History] = None
     ids_index: Optional[int] = None
+    substitution: Optional[Substitution] = None
     probes: Dict[str, ProbeOutcome] = field(default_factory=dict)
     seconds: float = 0.0
 

@@ -17,6 +17,14 @@ DOUBTFUL_CAUSES = (
     "nothing-learned-yet",
     "validation-worse-than-constant",
     "epsilon-outweighs-gradients",
+    "substitution-dropout",
+    "substitution-freezing",
+    "substitution-head",
+    "substitution-inputs",
+    "substitution-model",
+    "substitution-optimizer",
+    "substitution-rate",
+    "substitution-weights",
 )
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
-__all__ = ["Progress", "show_arm_progress"]
+__all__ = ["Progress", "show_arm_progress", "show_search_progress"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -41,6 +41,43 @@ def show_arm_progress(arms: Sequence[str], log: bool = False) -> Iterator[Option
     ) as bars:
         tasks: Dict[str, Any] = {arm: bars.add_task(arm, total=None) for arm in arms}
         yield lambda arm, done, expected: bars.update(tasks[arm], completed=done, total=expected)
+
+
+@contextmanager
+def show_search_progress(log: bool = True) -> Iterator[Optional[Progress]]:
+    """Show one bar of seconds, and what is being tried, in a terminal or notebook; else a line for each trial.
+
+    Yields
+    ------
+    callable or None
+        Called as ``progress(doing, seconds_used, seconds)``.
+    """
+    console = _get_console()
+    if console is None or not (console.is_terminal or console.is_jupyter):
+        yield _build_trial_printer() if log else None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    with Progress(
+        BarColumn(24),
+        TextColumn("{task.completed:.0f} of at most {task.total:.0f} s"),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+    ) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda doing, used, total: bars.update(task, description=doing, completed=used, total=total)
+
+
+def _build_trial_printer() -> Progress:
+    last: Dict[str, str] = {}
+
+    def print_trial(doing: str, used: int, total: int) -> None:
+        if last.get("doing") != doing:
+            last["doing"] = doing
+            print(f"  {used:3} of at most {total} s: {doing}", file=sys.stderr, flush=True)
+
+    return print_trial
 
 
 def _get_console() -> Optional[Any]:

@@ -22,6 +22,7 @@ from . import (
     pairing,
     precision,
     step_size,
+    substitution,
     weights,
     wiring,
 )
@@ -32,6 +33,7 @@ Check = Callable[[Evidence], Union[Finding, Iterable[Finding], None]]
 
 # In the order of ``CAUSE_ORDER``, below.
 _FAMILIES: List[ModuleType] = [
+    substitution,  # what an experiment has shown, where one was made
     wiring,
     weights,
     gradient,

@@ -20,6 +20,7 @@ from fastai_hf_callback.diagnosis.checks import (
     pairing,
     precision,
     step_size,
+    substitution,
     weights,
     wiring,
 )
@@ -27,6 +28,7 @@ from fastai_hf_callback.diagnosis.checks.failures import REASONS
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Action, Finding
 from fastai_hf_callback.results.probes import FAILED, NOT_MADE
+from fastai_hf_callback.results.substitution import PlantedRun, ReplaceablePart, Substitution
 from tests.recorded_evidence import PARTS, evidence_with, healthy, with_outcome
 
 Case = namedtuple("Case", "check cause severity figures fires silent")
@@ -34,6 +36,14 @@ Case = namedtuple("Case", "check cause severity figures fires silent")
 RISING = [0.9, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.1]  # losses
 
 NAN, INF = float("nan"), float("inf")
+
+OWN, CURED = PlantedRun([], score=0.22, gap=0.0, steps=120), PlantedRun(["callback `Zero`"], score=1.0, gap=1.2)
+REPLACED = ReplaceablePart("callback", "callback `Zero`", "train.py, line 41", "left out")
+
+
+def substituted(*found, **figures):
+    return Substitution("two words tell the class", found=list(found), **{"own": OWN, "cured": CURED, **figures})
+
 
 CASES = [
     # -- wiring ----------------------------------------------------------------------------------------------------
@@ -730,6 +740,15 @@ CASES = [
         dict(precision__loss_scale=1.5),
         [dict(precision__loss_scale=2.0), dict(precision=None)],
     ),
+    # -- substitution ------------------------------------------------------------------------------------------------
+    Case(
+        substitution.check_substitution,
+        "substitution-callback",
+        "error",
+        ["callback `Zero` (train.py, line 41) left out", "22%", "100%", "120 steps"],
+        dict(substitution=substituted(REPLACED)),
+        [dict(substitution=substituted()), dict(substitution=substituted(REPLACED, cured=None))],
+    ),
 ]
 
 RISING = [0.9, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.1]  # losses
@@ -822,6 +841,7 @@ FAMILIES = (
     numeric,
     labels,
     metrics,
+    substitution,
 )
 KNOWN = set(checks.CAUSE_ORDER) | set(REASONS)
 

@@ -3,27 +3,33 @@
 from typing import Any, Dict, Optional
 
 _CAUSES_OF: Dict[Optional[str], str] = {
-    "model": "no-gradient-in-model output-detached parameters-hidden gradient-vanishes input-ignored "
+    "model": "no-gradient-in-model substitution-model substitution-head "
+    "substitution-wrapper substitution-hook substitution-parametrization substitution-dropout output-detached parameters-hidden gradient-vanishes input-ignored "
     "depends-on-batch-mates hidden-state-as-logits head-of-no-use batch-dimension-lost output-is-the-loss "
     "non-finite-outputs dropout-too-high output-not-unwrapped ambiguous-output no-tensor-in-output only-a-loss "
     "not-a-tensor wrong-inputs softmax-before-cross-entropy sigmoid-before-logits-loss "
     "bad-element bad-forward-kwargs device-mismatch not-a-module no-head wrapped-twice wrong-number-of-outputs "
     "label-per-text-or-word attribute-of-inner-model inputs-ignored",
-    "weights": "non-finite-weights weights-diverged pretrained-weights-not-loaded everything-frozen "
+    "weights": "non-finite-weights substitution-weights substitution-freezing "
+    "substitution-precision weights-diverged pretrained-weights-not-loaded everything-frozen "
     "untrained-body-frozen head-frozen half-weights-without-master loss-scale-overflows loss-scale-collapsed "
     "adapter-not-trained adapter-outside dtype-mismatch",
-    "optimizer": "optimizer-holds-another-model split-leaves-modules-out parameters-not-in-optimizer "
+    "optimizer": "substitution-optimizer substitution-rate "
+    "optimizer-holds-another-model split-leaves-modules-out parameters-not-in-optimizer "
     "freeze-without-groups learning-rate-zero learning-rate-too-high learning-rate-too-small weight-decay-dominates "
     "epsilon-outweighs-gradients bad-group-count no-blocks",
-    "callbacks": "unwrapping-in-callback-fns unwrapping-in-training-only set-on-callback loss-only-shown "
+    "callbacks": "substitution-callback substitution-loop "
+    "unwrapping-in-callback-fns unwrapping-in-training-only set-on-callback loss-only-shown "
     "callback-class-not-instance callback-instance-in-callback-fns class-instead-of-instance wrong-key-returned "
     "backward-skipped accumulation-never-steps step-skipped gradients-never-zeroed clipped-to-nothing "
     "weights-changed-between-steps patch-left-active patch-active registration mixup-of-token-ids callback-raises "
     "better-taken-for-worse",
-    "loss": "loss-detached non-finite-loss loss-broadcasts loss-sign-flipped loss-ignores-a-target "
+    "loss": "loss-detached substitution-loss "
+    "non-finite-loss loss-broadcasts loss-sign-flipped loss-ignores-a-target "
     "loss-ignores-targets no-log-softmax-before-nll loss-not-a-tensor "
     "loss-weighs-the-frequent loss-misreads-classes",
-    "inputs": "inputs-in-wrong-arguments inputs-count inputs-missing inputs-unknown inputs-unnamed unknown-tokens "
+    "inputs": "substitution-mask substitution-inputs "
+    "inputs-in-wrong-arguments inputs-count inputs-missing inputs-unknown inputs-unnamed unknown-tokens "
     "attention-mask-wrong attention-mask-missing padding-in-front wrong-padding-id foreign-special-tokens "
     "texts-truncated texts-all-alike input-names bad-pad-id padded-in-front padding-ids-disagree "
     "special-tokens-in-texts text-longer-than-positions token-outside-vocabulary too-many-positions "
