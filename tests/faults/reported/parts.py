@@ -4,7 +4,8 @@ from typing import Any, Dict, Optional
 
 _CAUSES_OF: Dict[Optional[str], str] = {
     "model": "no-gradient-in-model substitution-model substitution-head "
-    "substitution-wrapper substitution-hook substitution-parametrization substitution-dropout output-detached parameters-hidden gradient-vanishes input-ignored "
+    "substitution-wrapper substitution-hook substitution-parametrization substitution-dropout output-detached "
+    "parameters-hidden gradient-vanishes input-ignored "
     "depends-on-batch-mates hidden-state-as-logits head-of-no-use batch-dimension-lost output-is-the-loss "
     "non-finite-outputs dropout-too-high output-not-unwrapped ambiguous-output no-tensor-in-output only-a-loss "
     "not-a-tensor wrong-inputs softmax-before-cross-entropy sigmoid-before-logits-loss "
