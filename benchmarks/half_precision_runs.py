@@ -1,6 +1,7 @@
 """Real weights out of a bf16 folder and out of the same in float32, on real texts; and LoRA's saved folder elsewhere.
 
-    python benchmarks/half_precision_runs.py TEXTS_FOLDER MODEL_FOLDER [--seeds 5] [--rows 800] [--out FILE]
+    python benchmarks/half_precision_runs.py TEXTS_FOLDER MODEL_FOLDER [--seeds 5] [--rows 800] [--tasks sst2 stsb]
+        [--out FILE]
 
 TEXTS_FOLDER holds SST-2 and STS-B as ``benchmarks/real_runs.py`` reads them, MODEL_FOLDER a BERT's config.json, weights
 and vocab.txt; neither is part of this project. Needs fastai 2, transformers 5 and peft. Ends with 1 where the mean
@@ -78,6 +79,7 @@ def main() -> int:
     parser.add_argument("texts", type=Path)
     parser.add_argument("model", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
     parser.add_argument("--rows", type=int, default=800, help="train on the first so many; half as many are validated")
     parser.add_argument("--out", type=Path, help="write what is printed there too")
     arguments = parser.parse_args()
@@ -105,7 +107,7 @@ def write_folders(model: Path, work: Path) -> Dict[str, Path]:
 def report(arguments: argparse.Namespace, folders: Dict[str, Path], work: Path) -> Tuple[str, bool]:
     tokenizer = transformers.BertTokenizer(str(arguments.model / "vocab.txt"))
     lines, fine = head(arguments), True
-    for task in TASKS.values():
+    for task in (TASKS[name] for name in arguments.tasks):
         data = load(task, tokenizer, arguments)
         started = time.process_time()
         scores = {
