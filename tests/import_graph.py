@@ -50,7 +50,6 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
     "diagnosis/probes": ("", "results", "utils", "model", "model/weights"),
     "diagnosis/probes/pairing": ("", "results", "model", "diagnosis/probes"),
     "diagnosis/probes/numeric": ("", "results", "model", "diagnosis/probes"),
-    "diagnosis/checks": ("", "results"),
     "diagnosis/substitution": (
         "",
         "results",
@@ -61,6 +60,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "diagnosis",
         "diagnosis/probes",
     ),
+    "diagnosis/checks": ("", "results", "utils"),
     "diagnosis": (
         "",
         "results",

@@ -19,8 +19,9 @@ from unittest.mock import patch
 import torch
 
 from fastai_hf_callback.errors import FastaiHFError
+from fastai_hf_callback.utils.own_code import is_installed
 
-from .probe_runner import format_error, is_installed
+from .probe_runner import format_error
 
 __all__ = ["EventLog", "ShortLoader", "is_own_callback", "leave_no_traces", "stop_traces", "watch_events"]
 

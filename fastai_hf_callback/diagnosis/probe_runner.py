@@ -7,6 +7,7 @@ from typing import Callable, Container, Optional, TypeVar
 from fastai_hf_callback.errors import FastaiHFError, describe_exception
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, ProbeOutcome
+from fastai_hf_callback.utils.own_code import PACKAGE, is_installed
 
 from .checks.failures import classify_exception
 
@@ -15,13 +16,11 @@ __all__ = [
     "NotMadeError",
     "attempt",
     "format_error",
-    "is_installed",
     "record_failure",
     "was_raised_here",
 ]
 
 LONGEST_REASON = 200
-PACKAGE = Path(__file__).resolve().parents[1]
 OWN_ROOMS = [str(PACKAGE / room) for room in ("diagnosis", "fastai1/diagnosis", "fastai2/diagnosis")]
 
 Result = TypeVar("Result")
@@ -112,11 +111,3 @@ def _locate(error: BaseException) -> str:
     if not own:
         return ""
     return f" (in {own[-1].name}, {Path(own[-1].filename).name}, line {own[-1].lineno})"
-
-
-def is_installed(filename: str) -> bool:
-    """Return whether a file is this package's, a library's or Python's own, and no line of the user's."""
-    return filename.startswith((str(PACKAGE), _STDLIB, "<frozen")) or "site-packages" in filename
-
-
-_STDLIB = str(Path(traceback.__file__).parent)

@@ -432,6 +432,42 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "fastai's loop is patched twice.",
         "the code object in the place of fastai's loop",
     ),
+    "padding-id-missing": (
+        "A decoder's classification head refuses batches.",
+        "the text of transformers' exception",
+    ),
+    "checkpoint-of-another-head": (
+        "`from_pretrained` refuses a folder whose head has another number of classes.",
+        "the text of transformers' exception",
+    ),
+    "saved-from-another-model": (
+        "`load` refuses a file of another model.",
+        "the text of torch's exception",
+    ),
+    "image-size": (
+        "The first batch of images is refused.",
+        "the text of transformers' exception",
+    ),
+    "attentions-not-given": (
+        "Asking for attentions is refused.",
+        "the text of transformers' exception",
+    ),
+    "metric-of-two-classes": (
+        "The first validation ends in scikit-learn's exception about `average`.",
+        "the text of scikit-learn's exception",
+    ),
+    "metric-is-a-function": (
+        "The first validation ends: a function has no `reset`.",
+        "the text of the exception",
+    ),
+    "kappa-without-weights": (
+        "fastai 1's `KappaScore()` ends the first validation.",
+        "the text of the exception",
+    ),
+    "accumulation-of-several-inputs": (
+        "fastai 1's `AccumulateScheduler` ends the first batch of a model of several inputs.",
+        "the exception's text, and that fastai's own `train.py` raised it",
+    ),
     "unknown-failure": (
         "Something raises that no line here names.",
         "the exception, whose text the finding quotes",

@@ -1,14 +1,18 @@
 """An exception -> its cause, under the names of the other checks. Imports torch, ``errors`` and ``results/``."""
 
 import re
+import traceback
+from dataclasses import replace
+from pathlib import Path
 from typing import Container, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from torch import Tensor, nn
 
 from fastai_hf_callback.errors import FastaiHFError, describe_exception
 from fastai_hf_callback.results.finding import Action, Finding
+from fastai_hf_callback.utils.own_code import find_own_line
 
-__all__ = ["classify_exception", "build_finding"]
+__all__ = ["build_finding", "classify_exception", "match_cause"]
 
 
 class Reason(NamedTuple):
@@ -106,13 +110,66 @@ REASONS: Dict[str, Reason] = {
         "pip uninstall -y torchvision  # nothing here needs it",
     ),
     "patch-active": Reason("fastai's loop is already patched.", "Restart the kernel, without the patch's cell"),
-    "unknown-failure": Reason("This failure is not in the catalogue.", "learn.fit(1)  # and read the whole traceback"),
+    "padding-id-missing": Reason(
+        "A decoder's head looks for each row's last token, and the config names no padding id to leave out.",
+        "model.config.pad_token_id = tokenizer.pad_token_id  # after tokenizer.pad_token = tokenizer.eos_token "
+        "where the tokenizer has none",
+    ),
+    "checkpoint-of-another-head": Reason(
+        "The checkpoint's weights have other shapes than the model's: a head for another number of classes.",
+        "from_pretrained(folder, num_labels=n, ignore_mismatched_sizes=True)  # a new head, to be trained; or without "
+        "num_labels, as the folder has it",
+    ),
+    "saved-from-another-model": Reason(
+        "The file holds the weights of another model: of other shapes, or under other names.",
+        "learn.load(name)  # on a Learner made as the saved one was: the same model class, the same num_labels",
+    ),
+    "image-size": Reason(
+        "The images have another size than the model was made for.",
+        "AutoImageProcessor.from_pretrained(folder)  # resizes to the model's size, config.image_size; or HFModel(..., "
+        "forward_kwargs={'interpolate_pos_encoding': True})",
+    ),
+    "attentions-not-given": Reason(
+        "Attentions are asked for, and this way of computing attention gives none.",
+        "from_pretrained(folder, attn_implementation='eager')  # or model.set_attn_implementation('eager')",
+    ),
+    "metric-of-two-classes": Reason(
+        "A metric of scikit-learn's is for two classes as it stands, and there are more.",
+        "F1Score(average='macro')  # or 'micro', 'weighted'; Precision, Recall, FBeta and Jaccard take average= too",
+    ),
+    "metric-is-a-function": Reason(
+        "A bare function is among the learner's metrics; it is wrapped only when a Learner is made.",
+        Action("wrap-metrics"),
+    ),
+    "kappa-without-weights": Reason(
+        "KappaScore() counts on an attribute that its own code does not set, unless weights are given.",
+        "KappaScore(weights='linear')  # or 'quadratic'; or another metric",
+    ),
+    "accumulation-of-several-inputs": Reason(
+        "AccumulateScheduler reads the shape of the inputs, of which this model has several.",
+        "with heal(): learn.fit(1)  # heal() mends it for models of several inputs",
+    ),
+    "unknown-failure": Reason(
+        "This failure is not in the catalogue.",
+        "Make the same call again on one batch, and read the traceback from its last line up",
+    ),
 }
 
 # Patterns over "ExceptionType: text"; the first that matches counts. Messages of torch, fastai and the models, in all
 # installed versions; each is raised for real in tests/diagnosis/checks/test_failures.py.
 _TENSOR_ATTRIBUTES = "|".join(name for name in dir(Tensor) if name[0] != "_")
 _PATTERNS: List[Tuple[str, str]] = [
+    (r"[Cc]annot handle batch sizes > 1 if no padding token", "padding-id-missing"),
+    (r"ignore_mismatched_sizes", "checkpoint-of-another-head"),
+    (r"Error\(s\) in loading state_dict", "saved-from-another-model"),
+    (r"(?i:(input )?image (height|size|width)) \(.*(match|expected)", "image-size"),
+    (r"output_attentions.*(not supported|eager)", "attentions-not-given"),
+    (r"Target is multi\S* but average='binary'", "metric-of-two-classes"),
+    (
+        r"'(function|builtin\w+|partial)' object has no attribute '(reset|accumulate)'",
+        "metric-is-a-function",
+    ),
+    (r"'KappaScore' object has no attribute 'x'", "kappa-without-weights"),
     (r"out of memory", "out-of-memory"),
     (r"isn't a valid key in the state of the callbacks", "wrong-key-returned"),
     (
@@ -205,14 +262,17 @@ def classify_exception(exception: BaseException, actions: Optional[Container[str
     message = describe_exception(exception)  # in one line: fastai 2 puts the text on a second one
     functions = _traceback_functions(exception)
     # An error of a callback before the model has run says nothing about the model's output.
-    cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else _match_cause(message, actions)
+    cause = "unknown-failure" if "on_batch_begin" in functions[-1:] else match_cause(message, actions)
     if cause in _MISFITS and _lacks_decoder_inputs(exception):
         cause = "decoder-inputs-missing"
+    if functions[-1:] == ["on_batch_begin"] and re.search(r"'(list|tuple)' object has no attribute 'shape'", message):
+        cause = "accumulation-of-several-inputs" if _raised_in(exception, "train.py") else cause
     if isinstance(exception, IndexError) and "create_opt" in functions:
         cause = "everything-frozen"  # fastai 2 asks for the first of no parameters
     if cause == "unknown-failure" and exception.__cause__ is not None:
         return classify_exception(exception.__cause__, actions)
-    return build_finding(cause, message)
+    finding = build_finding(cause, message)
+    return _point_to_own_line(finding, exception) if cause == "unknown-failure" else finding
 
 
 # What it looks like where logits are as wide as the source, and targets as the translation.
@@ -238,6 +298,25 @@ def _is_fed_without_labels(model: nn.Module) -> bool:
     given = {name for names in named if names for name in names}
     decodes = any(callable(getattr(m, "prepare_decoder_input_ids_from_labels", None)) for m in model.modules())
     return decodes and bool(given) and not given & {"labels", "decoder_input_ids", "decoder_inputs_embeds"}
+
+
+def _point_to_own_line(finding: Finding, exception: BaseException) -> Finding:
+    """Say which line of the user's own raised, or called what raised."""
+    own = find_own_line(exception)
+    if own is None:
+        return finding
+    place, seen = f"{own.file}, line {own.line}", finding.evidence["message"]
+    if own.raised_here:
+        message = f"Your own code raised it: {own.place}. Seen: {seen}"
+        return replace(finding, message=message, fix=f"{place}  # this line raised it, no library")
+    message = f"{finding.message} The last line of your own code before it: {own.place}."
+    return replace(finding, message=message, fix=f"{place}  # run this call again by itself, on one batch")
+
+
+def _raised_in(exception: BaseException, file: str) -> bool:
+    """Return whether a file of fastai's of that name raised."""
+    path = Path(traceback.extract_tb(exception.__traceback__)[-1].filename)
+    return path.parts[-2:] == ("fastai", file)
 
 
 def build_finding(cause: str, message: str) -> Finding:
@@ -271,7 +350,8 @@ def _traceback_functions(exception: BaseException) -> List[str]:
     return names
 
 
-def _match_cause(message: str, actions: Optional[Container[str]]) -> str:
+def match_cause(message: str, actions: Optional[Container[str]] = None) -> str:
+    """Find the cause whose pattern the exception's message has, among those of a fastai's `actions`."""
     sizes = re.search(r"Expected input batch_size \((\d+)\) to match target batch_size \((\d+)\)", message)
     if sizes:
         less, more = sorted(map(int, sizes.groups()))

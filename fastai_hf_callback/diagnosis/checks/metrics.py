@@ -6,6 +6,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
 from fastai_hf_callback.results.finding import Action, Finding
 
+from .failures import build_finding, match_cause
+
 CAUSES = [
     "metric-fails",
     "metric-ignores-predictions",
@@ -45,11 +47,18 @@ def check_metric_fails(evidence: Evidence) -> List[Finding]:
             f"{m.name} raises {m.error}, of outputs and targets {m.shapes} and of any others of their shapes: "
             f"fit and validate end there.",
             {"outputs and targets": m.shapes},
-            "accuracy takes outputs (rows, classes) and classes (rows,); learn.metrics = [accuracy]",
+            _advise_on_failure(m.error),
         )
         for m in evidence.metrics
         if m.error
     ]
+
+
+def _advise_on_failure(error: str) -> str:
+    finding = build_finding(match_cause(error), error)
+    if finding.cause == "metric-of-two-classes":
+        return finding.fix
+    return "accuracy takes outputs (rows, classes) and classes (rows,); learn.metrics = [accuracy]"
 
 
 def check_metric_of_another_epoch(evidence: Evidence) -> List[Finding]:

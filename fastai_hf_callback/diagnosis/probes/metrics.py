@@ -191,7 +191,7 @@ def _error_message(compute: MetricFunc, outputs: List[Tensor], targets: List[Ten
     try:
         compute([(outputs, targets)])
     except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        return " ".join(f"{type(error).__name__}: {error}".split())[:240]
     return ""
 
 

@@ -142,5 +142,6 @@ FIXES: Dict[str, Fix] = {
     ),
     "watch-for-less": Fix("{callback}(monitor={monitor!r}, comp=np.less)  # in place of the one that is there"),
     "watch-for-more": Fix("{callback}(monitor={monitor!r}, comp=np.greater)  # in place of the one that is there"),
+    "wrap-metrics": Fix("learn.metrics = [AvgMetric(accuracy)]  # AvgMetric(function) around each bare function"),
     "reset-metric": Fix("Reset the metric's counts in reset()"),
 }

@@ -1,7 +1,9 @@
 """explain: exceptions raised for real by torch, numpy, fastai and Hugging Face's models, and what is said of them."""
 
+import copy
 import io
 import pickle
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -409,3 +411,21 @@ def test_a_cause_without_a_reason_says_what_its_error_says():
         == "Hand on z, or unfreeze: f()"
     )
     assert build_finding("invalid-input", "a.csv: no column 'b'; write a.rename()").fix == "a.rename()"
+
+
+def test_weights_of_another_model():
+    assert cause_of(lambda: nn.Linear(3, 2).load_state_dict(nn.Linear(3, 5).state_dict())) == "saved-from-another-model"
+
+
+def test_the_users_own_line_is_named():
+    finding = classify_exception(raised_by(lambda: {}["absent"]))
+    assert "Your own code raised it" in finding.message and "test_failures.py, line" in finding.fix
+
+
+def test_a_line_that_only_called_what_raised_is_not_said_to_have_raised_it():
+    finding = classify_exception(raised_by(lambda: copy.deepcopy(threading.Lock())))
+    assert "Your own code raised it" not in finding.message and "last line of your own code" in finding.message
+
+
+def test_no_advice_for_an_unknown_failure_that_would_not_make_it_again():
+    assert "fit" not in build_finding("unknown-failure", "what was said").fix
