@@ -7,7 +7,7 @@ steps through fastai's own loop on copies, then a new optimizer on one batch. It
 
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor
@@ -30,13 +30,14 @@ from fastai_hf_callback.diagnosis.probes.forward_calls import (
 )
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_view, probe_inputs, unify_padding
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
-from fastai_hf_callback.diagnosis.probes.loss import find_loss_type, probe_all_targets, probe_loss
+from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss
 from fastai_hf_callback.diagnosis.probes.numeric.inputs import FirstCall, record_first_calls
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
 from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import ProbedBatch, probe_pairing
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_batch_sensitivity,
     measure_padding_sensitivity,
+    measure_spread_of_new_weights,
     measure_word_sensitivity,
     measure_word_sensitivity_with_noise,
     probe_output_bounds,
@@ -57,8 +58,8 @@ from fastai_hf_callback.results.probes import (
 )
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
-from .learner_adapter import CallbackLog, LearnerAdapter, LossNotReachedError
-from .learning_rates import is_range_test, summarize_hyperparameters
+from .learner_adapter import CallbackLog, LastFit, LearnerAdapter, LossNotReachedError
+from .learning_rates import is_range_test, limit_reach, summarize_hyperparameters
 from .metric_scores import probe_metrics, require_scores
 from .numeric_inputs import NumericInputsProbe, skip_texts, summarize_targets
 from .probe_runner import (
@@ -69,7 +70,7 @@ from .probe_runner import (
     record_failure,
     was_raised_here,
 )
-from .training_steps import TrainingSteps, capture_output, record_vain_assignments
+from .training_steps import TrainingSteps, capture_output, record_vain_assignments, require_tensor_loss
 from .validation_path import ValidationPath
 
 __all__ = ["Examination"]
@@ -99,6 +100,8 @@ class Examination:
         self.probed: List[ProbedBatch] = []
         self.executed: List[Any] = []
         self.first_call: Optional[FirstCall] = None
+        self.past = LastFit([], [], {})
+        self._skipped: Set[str] = set()
 
     def run(self) -> Evidence:
         """Examine everything; a part that cannot be examined is named, and the others still are."""
@@ -128,6 +131,11 @@ class Examination:
                 self.attempt("fitting one batch", steps.fit_one_batch)
                 self.attempt("callbacks", self._replay_events, as_in_fit=True)
 
+    def run_again(self, with_metrics: bool) -> Evidence:
+        """Examine a learner whose fix is tried: what a fix can change, and the metrics where it is about them."""
+        self._skipped = {"targets", "fitting one batch", *(() if with_metrics else ("metrics",))}
+        return self.run()
+
     def run_on(self, batch: Batch, rows: int) -> Evidence:
         """Examine inputs, outputs and the loss on a few rows of one batch during a fit."""
         evidence, adapter, log = self.evidence, self.adapter, CallbackLog()
@@ -149,7 +157,7 @@ class Examination:
 
     def _read_past(self) -> None:
         """Read what the last fit recorded."""
-        past = self.adapter.read_last_fit()
+        past = self.past = self.adapter.read_last_fit()
         self.evidence.hyper = summarize_hyperparameters(past.rates, self.optimizer, "the last fit")
         if is_range_test(past.rates):
             raise DoesNotApplyError("only a range test so far")
@@ -164,7 +172,9 @@ class Examination:
             raise DoesNotApplyError("no fit yet")
 
     def _probe_weights(self) -> None:
-        weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
+        has_masters, hyper = bool(self.optimizer.read_master_weights()), self.evidence.hyper
+        weights = probe_weights(self.learn.model, has_masters, self.past.start, limit_reach(hyper))
+        weights.non_finite_state = self.optimizer.count_non_finite_state()
         weights.frozen_in_vain = self.optimizer.count_frozen_in_vain()
         self.evidence.weights = weights
 
@@ -291,13 +301,14 @@ class Examination:
         self.attempt("bounds of the outputs", lambda: self._probe_bounds(batch, out))
         self.attempt("answer to words", lambda: self._probe_words(training, out))
         self.attempt("answer to numbers", partial(self.numeric_inputs.probe_answers, logits_func, batch.xb, outputs[0]))
+        self.attempt("answer of new weights", lambda: self._probe_new_weights(batch, out))
         out.changes_with_padding = self.attempt("answer to padding", lambda: self._probe_padding(out))
 
     def _probe_loss(self, batch: Batch, logits: Tensor, out: Outputs) -> None:
         if not isinstance(batch.yb, Tensor):
             raise DoesNotApplyError(f"the targets are no tensor but {name_type(batch.yb)}")
         try:
-            self._require_tensor_loss(logits, batch.yb)
+            require_tensor_loss(self.loss_func, logits, batch.yb)
         except OutputError as error:
             self.wiring.train_error, self.wiring.train_message = error.cause, error.message
             if self.wiring.valid_error is not None:
@@ -308,17 +319,6 @@ class Examination:
         self.evidence.loss = behavior = probe_loss(self.loss_func, logits, batch.yb, ahead)
         out.broadcasts = does_loss_broadcast(self.loss_func, logits, batch.yb)
         self.attempt("what each target costs", lambda: self._probe_all_targets(logits, behavior))
-
-    def _require_tensor_loss(self, logits: Tensor, target: Tensor) -> None:
-        """Raise where the loss function returns anything but a tensor; fastai's own error names the output."""
-        with preserve_rng_state():
-            given = find_loss_type(self.loss_func, logits, target)
-        if given is not None:
-            raise OutputError(
-                f"loss_func returned {given}; expected one tensor, to call backward() on. Write "
-                f"loss_func=lambda output, target: parts(output, target)['loss'], or whatever names the tensor",
-                "loss-not-a-tensor",
-            )
 
     def _probe_bounds(self, batch: Batch, out: Outputs) -> None:
         out.bounded, out.rows_sum_to_one = probe_output_bounds(
@@ -346,6 +346,13 @@ class Examination:
             "answer of other weights",
             lambda: measure_word_sensitivity_with_noise(logits_func, xb[0], views[0], self.learn.model, out),
         )
+
+    def _probe_new_weights(self, batch: Batch, out: Outputs) -> None:
+        """Ask, where these weights tell no rows apart, whether others do: then it is not the wiring."""
+        if not out.uniform:
+            raise DoesNotApplyError("the outputs tell rows apart")
+        logits_func, model = self._make_logits_func(batch), self.learn.model
+        out.spread_of_new_weights = measure_spread_of_new_weights(logits_func, batch.xb, model)
 
     def _probe_padding(self, out: Outputs) -> Optional[float]:
         padded = [one for one in self.probed if one.view is not None and one.view.pad_token_id is not None]
@@ -415,6 +422,8 @@ class Examination:
         require_scores(self.evidence.metrics)
 
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:
+        if name in self._skipped:
+            return None
         return attempt(self.evidence, name, action, as_in_fit, self.adapter.fixes)
 
     def _compute_logits(self, batch: Batch) -> Any:

@@ -8,7 +8,7 @@ from fastai_hf_callback.errors import FastaiHFError, describe_exception
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, ProbeOutcome
 
-from .checks.failures import classify_exception
+from .checks.failures import classify_exception, find_calling_callback
 
 __all__ = [
     "DoesNotApplyError",
@@ -111,7 +111,8 @@ def _locate(error: BaseException) -> str:
     own = [frame for frame in frames if not is_installed(frame.filename)]
     if not own:
         return ""
-    return f" (in {own[-1].name}, {Path(own[-1].filename).name}, line {own[-1].lineno})"
+    caller, place = find_calling_callback(error), own[-1].name
+    return f" (in {caller if caller.endswith(f'.{place}') else place}, {Path(own[-1].filename).name}, line {own[-1].lineno})"
 
 
 def is_installed(filename: str) -> bool:

@@ -1,22 +1,26 @@
 """Real steps through fastai's own loop, on copies, and a new optimizer's on one batch; part of an examination."""
 
 import time
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Callable, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
-from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
+from fastai_hf_callback.diagnosis.probes.loss import find_loss_type
+from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, has_hidden_checkpoints, probe_graph
 from fastai_hf_callback.diagnosis.probes.weights import count_half_weights
+from fastai_hf_callback.errors import OutputError
 from fastai_hf_callback.results.evidence import Evidence, Graph, Stepping, Wiring
 from fastai_hf_callback.results.probes import FAILED, MADE, NOT_MADE
+from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .checks.failures import classify_exception
 from .learner_adapter import CallbackLog, LearnerAdapter
+from .learning_rates import read_step_rule
 from .probe_runner import DoesNotApplyError, NotMadeError, attempt, format_error, record_failure, was_raised_here
 
-__all__ = ["TrainingSteps", "capture_output", "record_vain_assignments"]
+__all__ = ["TrainingSteps", "capture_output", "record_vain_assignments", "require_tensor_loss"]
 
 FIT_STEPS, FIT_SECONDS = 12, 8.0
 PROBING_LR = 1e-4  # where no fit has set a rate, the steps need one, which is not judged
@@ -48,6 +52,7 @@ class TrainingSteps:
         try:
             self.adapter.prepare_optimizer(lr, is_first=hyper.lr is None)
             hyper.wd = optimizer.read_weight_decay()
+            vars(hyper).update(read_step_rule(optimizer))
             self.adapter.take_steps(self.batches, log, losses.record, monitor)
         except Exception as error:
             self._record_failure(error, monitor)
@@ -63,6 +68,19 @@ class TrainingSteps:
                 evidence.probes[name].settle(NOT_MADE, reason, "take that callback out, and ask again")
         self.weights.has_master_copies |= bool(optimizer.read_master_weights())
         monitor.compare_executed(executed)
+        self._probe_checkpoints()
+
+    def _probe_checkpoints(self) -> None:
+        """Find out whether reentrant checkpoints keep the gradient out, which need one among their inputs."""
+        graph, step = self.evidence.graph, self.evidence.stepping
+        if graph is None or not graph.trainable or graph.opaque:
+            return
+        unreached = 0.0 if step is None else step.executed_unreached / max(1, step.executed_elements)
+        if not graph.output_has_graph or unreached >= 0.3:
+            graph.behind_checkpoints = has_hidden_checkpoints(self.learn.model, self._compute_output)
+
+    def _compute_output(self) -> Any:
+        return capture_output(self.adapter, self.batches[0], with_graph=True)[0]
 
     def _summarize(self, monitor: StepMonitor, losses: LossRecorder, log: CallbackLog, lr: float) -> None:
         # HFCallback makes them float32 as a fit begins: what the steps have seen counts.
@@ -152,6 +170,18 @@ def capture_output(adapter: LearnerAdapter, batch: Batch, with_graph: bool) -> T
 
     adapter.run_batch(batch, catch, with_graph, validates=False)
     return caught[0]
+
+
+def require_tensor_loss(loss_func: Callable[..., Any], logits: Tensor, target: Tensor) -> None:
+    """Raise where the loss function returns anything but a tensor; fastai's own error names the output."""
+    with preserve_rng_state():
+        given = find_loss_type(loss_func, logits, target)
+    if given is not None:
+        raise OutputError(
+            f"loss_func returned {given}; expected one tensor, to call backward() on. Write "
+            f"loss_func=lambda output, target: parts(output, target)['loss'], or whatever names the tensor",
+            "loss-not-a-tensor",
+        )
 
 
 def record_vain_assignments(wiring: Wiring, log: CallbackLog) -> None:

@@ -20,6 +20,7 @@ from .synthetic_outputs import (
 __all__ = ["probe_metric"]
 
 SINGLE_ROWS = 12
+LONGEST_MESSAGE = 250  # scikit-learn's end in what to write
 
 # From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; raises what the
 # metric raises.
@@ -177,7 +178,7 @@ def _error_message(compute: MetricFunc, outputs: List[Tensor], targets: List[Ten
     try:
         compute([(outputs, targets)])
     except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_MESSAGE]
     return ""
 
 

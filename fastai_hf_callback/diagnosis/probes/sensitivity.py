@@ -5,7 +5,7 @@ Each function takes one from a batch's inputs to the logits in eval mode, and ca
 
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ __all__ = [
     "make_noise",
     "measure_batch_sensitivity",
     "measure_padding_sensitivity",
+    "measure_spread_of_new_weights",
     "probe_output_bounds",
     "measure_word_sensitivity",
     "measure_word_sensitivity_with_noise",
@@ -116,6 +117,28 @@ def make_noise(size: float = 0.05) -> Callable[[Tensor], Tensor]:
     """Make a function that adds the same normal noise each time to weights, as a new tensor."""
     generator = torch.Generator().manual_seed(1)
     return lambda weights: weights + size * torch.randn(weights.shape, generator=generator).to(weights)
+
+
+def measure_spread_of_new_weights(logits_func: LogitsFunc, batch: Any, model: nn.Module) -> Optional[float]:
+    """Measure the spread of the outputs over rows, relative to their size, with weights drawn anew; None if none is."""
+    generator, scales = torch.Generator().manual_seed(2), _list_scales(model)
+    with changed_weights(model, lambda weights: _draw_weights(weights, weights.data_ptr() in scales, generator)):
+        outputs = logits_func(batch).float()
+    if outputs.dim() < 1 or len(outputs) < 2 or not bool(torch.isfinite(outputs).all()):
+        return None
+    return float((outputs - outputs.mean(0)).abs().max()) / max(float(outputs.abs().max()), 1e-12)
+
+
+def _list_scales(model: nn.Module) -> Set[int]:
+    """List where the vectors lie that multiply: layer norms' weights."""
+    return {p.data_ptr() for name, p in model.named_parameters() if p.dim() == 1 and name.endswith("weight")}
+
+
+def _draw_weights(weights: Tensor, is_scale: bool, generator: torch.Generator) -> Tensor:
+    """Draw matrices that keep the size of what passes through; scales are 1 then, and biases 0."""
+    if weights.dim() < 2:
+        return torch.ones_like(weights) if is_scale else torch.zeros_like(weights)
+    return (torch.randn(weights.shape, generator=generator) / weights[0].numel() ** 0.5).to(weights)
 
 
 @contextmanager
