@@ -80,7 +80,7 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
 
 def metric_names(metrics: Sequence[Any]) -> List[str]:
     """Return the metrics' names as fastai shows them, made unique; a function that nobody wrapped has its own."""
-    names = [getattr(metric, "name", None) or getattr(metric, "__name__", type(metric).__name__) for metric in metrics]
+    names = [str(getattr(m, "name", None) or getattr(m, "__name__", type(m).__name__)) for m in metrics]
     return make_unique_names(names)
 
 
