@@ -112,7 +112,8 @@ def _locate(error: BaseException) -> str:
     if not own:
         return ""
     caller, place = find_calling_callback(error), own[-1].name
-    return f" (in {caller if caller.endswith(f'.{place}') else place}, {Path(own[-1].filename).name}, line {own[-1].lineno})"
+    place = caller if caller.endswith(f".{place}") else place
+    return f" (in {place}, {Path(own[-1].filename).name}, line {own[-1].lineno})"
 
 
 def is_installed(filename: str) -> bool:

@@ -23,7 +23,7 @@ ONLY = {
         "callback-instance-in-callback-fns",
         "wrong-key-returned",
     },
-    2: {"unwrapping-in-training-only", "set-on-callback", "loss-only-shown"},
+    2: {"unwrapping-in-training-only", "set-on-callback", "loss-only-shown", "metric-not-wrapped"},
 }
 
 
