@@ -101,7 +101,7 @@ class Examination:
         self.executed: List[Any] = []
         self.first_call: Optional[FirstCall] = None
         self.past = LastFit([], [], {})
-        self._skipped: Set[str] = set()
+        self.skipped: Set[str] = set()  # probes that are left out
 
     def run(self) -> Evidence:
         """Examine everything; a part that cannot be examined is named, and the others still are."""
@@ -130,11 +130,6 @@ class Examination:
             if self.wiring.train_error is None:
                 self.attempt("fitting one batch", steps.fit_one_batch)
                 self.attempt("callbacks", self._replay_events, as_in_fit=True)
-
-    def run_again(self, with_metrics: bool) -> Evidence:
-        """Examine a learner whose fix is tried: what a fix can change, and the metrics where it is about them."""
-        self._skipped = {"targets", "fitting one batch", *(() if with_metrics else ("metrics",))}
-        return self.run()
 
     def run_on(self, batch: Batch, rows: int) -> Evidence:
         """Examine inputs, outputs and the loss on a few rows of one batch during a fit."""
@@ -301,7 +296,10 @@ class Examination:
         self.attempt("bounds of the outputs", lambda: self._probe_bounds(batch, out))
         self.attempt("answer to words", lambda: self._probe_words(training, out))
         self.attempt("answer to numbers", partial(self.numeric_inputs.probe_answers, logits_func, batch.xb, outputs[0]))
-        self.attempt("answer of new weights", lambda: self._probe_new_weights(batch, out))
+        out.spread_of_new_weights = self.attempt(
+            "answer of new weights",
+            partial(measure_spread_of_new_weights, logits_func, batch.xb, self.learn.model, out),
+        )
         out.changes_with_padding = self.attempt("answer to padding", lambda: self._probe_padding(out))
 
     def _probe_loss(self, batch: Batch, logits: Tensor, out: Outputs) -> None:
@@ -346,13 +344,6 @@ class Examination:
             "answer of other weights",
             lambda: measure_word_sensitivity_with_noise(logits_func, xb[0], views[0], self.learn.model, out),
         )
-
-    def _probe_new_weights(self, batch: Batch, out: Outputs) -> None:
-        """Ask, where these weights tell no rows apart, whether others do: then it is not the wiring."""
-        if not out.uniform:
-            raise DoesNotApplyError("the outputs tell rows apart")
-        logits_func, model = self._make_logits_func(batch), self.learn.model
-        out.spread_of_new_weights = measure_spread_of_new_weights(logits_func, batch.xb, model)
 
     def _probe_padding(self, out: Outputs) -> Optional[float]:
         padded = [one for one in self.probed if one.view is not None and one.view.pad_token_id is not None]
@@ -422,7 +413,7 @@ class Examination:
         require_scores(self.evidence.metrics)
 
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:
-        if name in self._skipped:
+        if name in self.skipped:
             return None
         return attempt(self.evidence, name, action, as_in_fit, self.adapter.fixes)
 

@@ -143,7 +143,9 @@ class _FixTrial:
     def _examine_again(self, added: List[str]) -> str:
         """Return in words that the fault is gone, or that added metrics see what the others do not."""
         with self.adapter.preserve():
-            evidence = Examination(self.adapter, TRIAL_BATCHES // 2).run_again(with_metrics=self._is_about_metrics)
+            examination = Examination(self.adapter, TRIAL_BATCHES // 2)
+            examination.skipped = {"targets", "fitting one batch", *(() if self._is_about_metrics else ("metrics",))}
+            evidence = examination.run()
         if self.diagnosis.evidence is not None:
             evidence.labels = self.diagnosis.evidence.labels
         again = build_diagnosis(evidence, self.adapter.fixes)

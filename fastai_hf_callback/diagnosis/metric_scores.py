@@ -4,7 +4,7 @@ from typing import Any, List, Optional, Sequence
 
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import MetricEvidence
+from fastai_hf_callback.results.metric_evidence import MetricEvidence
 from fastai_hf_callback.results.pairing import Pairing
 
 from .learner_adapter import LearnerAdapter

@@ -23,7 +23,6 @@ __all__ = [
     "Inputs",
     "Labels",
     "Weights",
-    "MetricEvidence",
     "History",
     "Precision",
 ]

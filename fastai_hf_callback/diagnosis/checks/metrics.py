@@ -3,8 +3,9 @@
 from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
+from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Action, Finding
+from fastai_hf_callback.results.metric_evidence import MetricEvidence
 
 CAUSES = [
     "metric-not-wrapped",

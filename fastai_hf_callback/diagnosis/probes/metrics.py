@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.model.metrics import compute_constant_output
-from fastai_hf_callback.results.evidence import MetricEvidence
+from fastai_hf_callback.results.metric_evidence import MetricEvidence
 
 from .synthetic_outputs import (
     AHEAD,

@@ -119,8 +119,12 @@ def make_noise(size: float = 0.05) -> Callable[[Tensor], Tensor]:
     return lambda weights: weights + size * torch.randn(weights.shape, generator=generator).to(weights)
 
 
-def measure_spread_of_new_weights(logits_func: LogitsFunc, batch: Any, model: nn.Module) -> Optional[float]:
-    """Measure the spread of the outputs over rows, relative to their size, with weights drawn anew; None if none is."""
+def measure_spread_of_new_weights(
+    logits_func: LogitsFunc, batch: Any, model: nn.Module, out: Outputs
+) -> Optional[float]:
+    """Measure the spread over rows, relative to the outputs' size, with new weights, where these have one output."""
+    if not out.uniform:
+        return None
     generator, scales = torch.Generator().manual_seed(2), _list_scales(model)
     with changed_weights(model, lambda weights: _draw_weights(weights, weights.data_ptr() in scales, generator)):
         outputs = logits_func(batch).float()
