@@ -269,7 +269,7 @@ def _installed_fastai_room():
 
 def all_findings():
     """Yield the check and the findings of each of the checks' cases, with the name of an action as its fix."""
-    from fastai_hf_callback.diagnosis.fixes import resolve_fix
+    from fastai_hf_callback.diagnosis.fixes.fix_table import resolve_fix
     from tests.diagnosis.checks.test_checks import CASES, findings_of
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
     from tests.recorded_evidence import evidence_with
@@ -312,7 +312,7 @@ def warnings_of_text_data(sites):
 def explanations(sites):
     """Collect what every known failure means, and the explanation of an error of our own."""
     from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
-    from fastai_hf_callback.diagnosis.fixes import resolve_fix
+    from fastai_hf_callback.diagnosis.fixes.fix_table import resolve_fix
 
     own, known = [site for site in sites if site.room == "diagnosis/checks/failures.py"]
     found = [(known, build_finding(cause, "what was said")) for cause in REASONS]
@@ -324,11 +324,12 @@ def explanations(sites):
 def fixes(sites):
     """Collect how the rows of this fastai's table read, with arguments and notes of the findings that name them."""
     from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
-    from fastai_hf_callback.diagnosis.fixes import resolve_fix
+    from fastai_hf_callback.diagnosis.fixes.fix_table import resolve_fix
 
     room = _installed_fastai_room()
     table = import_module(f"fastai_hf_callback.{room}.diagnosis.fixes").FIXES if room else {}
-    tables = ("diagnosis/fixes.py", f"{room}/diagnosis/fixes.py")  # what both fastais share, and this one's own
+    # What both fastais share, and this one's own.
+    tables = ("diagnosis/fixes/fix_table.py", f"{room}/diagnosis/fixes.py")
     rows = {site.kind: site for site in sites if site.room in tables}
     failures = [build_finding(cause, "what was said") for cause in REASONS]
     found = [finding for _, found in all_findings() for finding in found] + failures

@@ -10,13 +10,13 @@ from fastai_hf_callback.results.evidence import (
     Inputs,
     Labels,
     LossBehavior,
-    MetricEvidence,
     Outputs,
     Precision,
     Stepping,
     Weights,
     Wiring,
 )
+from fastai_hf_callback.results.metric_evidence import MetricEvidence
 from fastai_hf_callback.results.numeric_inputs import NumericInputs, Values
 from fastai_hf_callback.results.pairing import Pairing
 from fastai_hf_callback.results.probes import MADE, begin_probes

@@ -11,6 +11,7 @@ from fastai_hf_callback.utils.distributed import unwrap_ddp
 
 from .diagnosis import Diagnosis, build_diagnosis
 from .examination import Examination
+from .fix_trials import try_fixes
 from .learner_adapter import LearnerAdapter
 from .probes.batches import Batch
 
@@ -62,6 +63,10 @@ def diagnose(
 
     Notes
     -----
+    A fix is offered to ``finding.apply(learn)`` only after a trial on copies: the fault is gone, a few steps and their
+    validation run to the end, a loss or metric moves, and nothing that was frozen on purpose does. ``finding.tried``
+    says what was seen. All trials together take half a minute at the most.
+
     Library callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write
     files. On fastai 2 the user's own are, on copies, and stopped where they would write. There, callbacks that were
     passed to ``fit`` are not called either: the learner no longer has them.
@@ -76,7 +81,7 @@ def diagnose(
     evidence = _examine(adapter, batches)
     if add_more is not None:
         add_more(evidence)
-    return judge(adapter, evidence)
+    return try_fixes(adapter, judge(adapter, evidence))
 
 
 def judge(adapter: LearnerAdapter, evidence: Evidence) -> Diagnosis:

@@ -12,9 +12,9 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
 
 from . import checks
-from .adapter_fixes import keep_base_frozen
 from .checks.failures import classify_exception
-from .fixes import FixTable, resolve_fix
+from .fixes.adapter_fixes import keep_base_frozen
+from .fixes.fix_table import FixTable, resolve_fix
 
 __all__ = ["Diagnosis", "build_diagnosis", "explain_exception"]
 

@@ -6,20 +6,16 @@ steps through fastai's own loop on copies, then a new optimizer on one batch. It
 """
 
 from functools import partial
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Set
 
 import torch
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import (
     Batch,
-    add_draws,
     count_rows,
-    is_per_token,
     name_type,
-    pick_evenly,
     read_batches,
-    sample_rows,
     take_rows,
     truncate_batch,
     truncate_for_metrics,
@@ -33,7 +29,6 @@ from fastai_hf_callback.diagnosis.probes.forward_calls import (
     takes_mask,
 )
 from fastai_hf_callback.diagnosis.probes.inputs import TokenView, build_token_view, probe_inputs, unify_padding
-from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets, probe_loss, require_tensor_loss
 from fastai_hf_callback.diagnosis.probes.numeric.inputs import FirstCall, record_first_calls
 from fastai_hf_callback.diagnosis.probes.outputs import probe_outputs
@@ -41,6 +36,7 @@ from fastai_hf_callback.diagnosis.probes.pairing.pairing_probe import ProbedBatc
 from fastai_hf_callback.diagnosis.probes.sensitivity import (
     measure_batch_sensitivity,
     measure_padding_sensitivity,
+    measure_spread_of_new_weights,
     measure_word_sensitivity,
     measure_word_sensitivity_with_noise,
     probe_output_bounds,
@@ -53,7 +49,8 @@ from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import OutputError
 from fastai_hf_callback.model.loss.broadcast import does_loss_broadcast
 from fastai_hf_callback.model.output import tensors_in
-from fastai_hf_callback.results.evidence import Evidence, History, LossBehavior, Outputs, Wiring
+from fastai_hf_callback.results.evidence import Evidence, LossBehavior, Outputs, Wiring
+from fastai_hf_callback.results.fit_record import History
 from fastai_hf_callback.results.probes import (
     DOES_NOT_APPLY,
     FAILED,
@@ -64,10 +61,10 @@ from fastai_hf_callback.results.probes import (
 )
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
-from .learner_adapter import CallbackLog, LearnerAdapter, LossNotReachedError
-from .learning_rates import is_range_test, summarize_hyperparameters
+from .learner_adapter import CallbackLog, LastFit, LearnerAdapter, LossNotReachedError
+from .learning_rates import is_range_test, limit_reach, summarize_hyperparameters
 from .metric_scores import probe_metrics, require_scores
-from .numeric_inputs import NumericInputsProbe, skip_texts, summarize_targets
+from .numeric_inputs import NumericInputsProbe, skip_texts
 from .probe_runner import (
     DoesNotApplyError,
     NotMadeError,
@@ -76,6 +73,7 @@ from .probe_runner import (
     record_failure,
     was_raised_here,
 )
+from .targets import RowLayout, probe_targets
 from .training_steps import TrainingSteps, capture_output, record_vain_assignments
 from .validation_path import ValidationPath
 
@@ -107,6 +105,8 @@ class Examination:
         self.probed: List[ProbedBatch] = []
         self.executed: List[Any] = []
         self.first_call: Optional[FirstCall] = None
+        self.past = LastFit([], [], {})
+        self.skipped: Set[str] = set()  # probes that are left out
 
     def run(self) -> Evidence:
         """Examine everything; a part that cannot be examined is named, and the others still are."""
@@ -163,7 +163,7 @@ class Examination:
 
     def _read_past(self) -> None:
         """Read what the last fit recorded."""
-        past = self.adapter.read_last_fit()
+        past = self.past = self.adapter.read_last_fit()
         self.evidence.hyper = summarize_hyperparameters(past.rates, self.optimizer, "the last fit")
         if is_range_test(past.rates):
             raise DoesNotApplyError("only a range test so far")
@@ -178,7 +178,9 @@ class Examination:
             raise DoesNotApplyError("no fit yet")
 
     def _probe_weights(self) -> None:
-        weights = probe_weights(self.learn.model, bool(self.optimizer.read_master_weights()))
+        has_masters, hyper = bool(self.optimizer.read_master_weights()), self.evidence.hyper
+        weights = probe_weights(self.learn.model, has_masters, self.past.start, limit_reach(hyper))
+        weights.non_finite_state = self.optimizer.count_non_finite_state()
         weights.frozen_in_vain = self.optimizer.count_frozen_in_vain()
         self.evidence.weights = weights
 
@@ -307,6 +309,10 @@ class Examination:
         self.attempt("bounds of the outputs", lambda: self._probe_bounds(batch, out))
         self.attempt("answer to words", lambda: self._probe_words(training, out))
         self.attempt("answer to numbers", partial(self.numeric_inputs.probe_answers, logits_func, batch.xb, outputs[0]))
+        out.spread_of_new_weights = self.attempt(
+            "answer of new weights",
+            partial(measure_spread_of_new_weights, logits_func, batch.xb, self.learn.model, out),
+        )
         out.changes_with_padding = self.attempt("answer to padding", lambda: self._probe_padding(out))
 
     def _probe_loss(self, batch: Batch, logits: Tensor, out: Outputs) -> None:
@@ -367,29 +373,8 @@ class Examination:
     # -- targets and metrics ----------------------------------------------------------------------------------
 
     def _probe_targets(self, full_batches: List[Batch]) -> None:
-        ids_index = self._find_ids_index()
-        if (
-            count_rows(full_batches[0].xb) != count_rows(full_batches[0].yb)
-            or ids_index is not None
-            and is_per_token(full_batches[0].yb, list(tensors_in(full_batches[0].xb))[ids_index])
-        ):
-            raise DoesNotApplyError("there is not one target for each row")  # a target per token: neighbours are alike
-        train = self._sample_rows(True, ids_index)
-        valid = self._sample_rows(False, ids_index) if self.adapter.has_rows(train=False) else None
-        ordered = [b.yb.detach().cpu() for b in full_batches if isinstance(b.yb, Tensor) and b.yb.dim() < 3]
-        labels = None if train is None else probe_labels(train, valid, ordered, self._pad_ids())
-        if labels is None:
-            raise DoesNotApplyError("targets are neither classes, nor labels of 0 and 1, nor numbers")
-        self.evidence.labels = labels
-        add_draws(labels, full_batches, train, partial(self.adapter.collate, True), ids_index, self._pad_ids())
-
-    def _sample_rows(self, train: bool, ids_index: Optional[int]) -> Optional[SampledRows]:
-        """Sample rows evenly over a set."""
-        if not self.adapter.has_numbered_rows(train):
-            raise DoesNotApplyError("the rows of the data set cannot be read by number")
-        collate, features = partial(self.adapter.collate, train), self.numeric_inputs.compute_features
-        rows = pick_evenly(self.adapter.count_rows(train))
-        return sample_rows(rows, collate, ids_index, self._pad_ids(), features, summarize_targets)
+        layout, features = RowLayout(self._find_ids_index(), self._pad_ids()), self.numeric_inputs.compute_features
+        self.evidence.labels = probe_targets(self.adapter, full_batches, layout, features)
 
     def _find_ids_index(self) -> Optional[int]:
         if not self.views:
@@ -421,6 +406,8 @@ class Examination:
         require_scores(self.evidence.metrics)
 
     def attempt(self, name: str, action: Callable[[], Any], as_in_fit: bool = False) -> Any:
+        if name in self.skipped:
+            return None
         return attempt(self.evidence, name, action, as_in_fit, self.adapter.fixes)
 
     def _compute_logits(self, batch: Batch) -> Any:

@@ -19,17 +19,20 @@ from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import GradientError, describe_exception
 from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.model.weights.adapters import has_adapters
-from fastai_hf_callback.results.evidence import Evidence, History, Weights
+from fastai_hf_callback.model.weights.starting_weights import StartingWeights
+from fastai_hf_callback.results.evidence import Evidence, Weights
 from fastai_hf_callback.results.finding import Action
+from fastai_hf_callback.results.fit_record import History
 from fastai_hf_callback.results.probes import DOES_NOT_APPLY, FAILED, MADE, NOT_MADE, begin_probes, close_probes
 from fastai_hf_callback.utils.distributed import rank
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
-from .adapter_fixes import keep_base_frozen
 from .checks.failures import classify_exception
 from .diagnose import judge, probe_first_batch
 from .diagnosis import Diagnosis
-from .fixes import resolve_fix
+from .fix_trials import withhold_fixes
+from .fixes.adapter_fixes import keep_base_frozen
+from .fixes.fix_table import resolve_fix
 from .learner_adapter import LearnerAdapter, is_number
 from .learning_rates import is_range_test, summarize_hyperparameters
 from .metric_scores import probe_metrics
@@ -140,6 +143,7 @@ class FitMonitor:
     _adapter: LearnerAdapter
     _monitor: StepMonitor
     _weights: Weights
+    _start: StartingWeights
 
     def __init__(self, every: int = 50, say: Callable[[str], Any] = print):
         self.every, self.say = every, say
@@ -148,7 +152,7 @@ class FitMonitor:
 
     def reset(self) -> None:
         """Forget the monitored fit, its learner and its tensors."""
-        for name in ("_adapter", "_monitor", "_weights"):
+        for name in ("_adapter", "_monitor", "_weights", "_start"):
             vars(self).pop(name, None)
         self._evidence = Evidence()
         self.fitting = self._has_begun = self._step_is_sampled = self._nan_reported = False
@@ -169,7 +173,7 @@ class FitMonitor:
 
     @property
     def diagnosis(self) -> Optional[Diagnosis]:
-        return judge(self._adapter, self._evidence) if self._has_begun else self._last_diagnosis
+        return self._judge() if self._has_begun else self._last_diagnosis
 
     @property
     def has_validated(self) -> bool:
@@ -185,6 +189,7 @@ class FitMonitor:
         self._evidence = Evidence(probes=begin_probes(in_fit=True))
         master_weights = adapter.optimizer.read_master_weights()
         self._weights = self._evidence.weights = probe_weights(adapter.learn.model, bool(master_weights))
+        self._start = StartingWeights(adapter.learn.model)
         self._metric_copies = copy.deepcopy(list(adapter.learn.metrics))  # before an epoch has changed their state
         self.fitting = True
 
@@ -254,7 +259,7 @@ class FitMonitor:
         if self._steps:
             self._attempt("optimizer", self._probe_steps)
         self._close_probes(error)
-        diagnosis = judge(self._adapter, self._evidence)
+        diagnosis = self._judge()
         if isinstance(error, Exception):
             diagnosis = self._add_error(diagnosis, error)
         self._last_diagnosis = diagnosis
@@ -264,6 +269,9 @@ class FitMonitor:
                 f"Doctor: {len(diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
                 f"{diagnosis.causes[0]}"
             )
+
+    def _judge(self) -> Diagnosis:
+        return withhold_fixes(judge(self._adapter, self._evidence), "a fit is watched only; diagnose(learn) tries it")
 
     def _close_probes(self, error: Optional[BaseException]) -> None:
         """Settle what the fit has come to, and what it has not."""
@@ -290,6 +298,7 @@ class FitMonitor:
             finding = resolve_fix(frozen, fixes)
         finding = keep_base_frozen(finding, has_adapters(self._adapter.learn.model))
         others = [f for f in diagnosis.findings if f.cause != finding.cause]
+        finding = replace(finding, fix_function=None)
         known = [finding] if finding.cause != "unknown-failure" or not diagnosis.at_least("error") else []
         return Diagnosis([*known, *others], diagnosis.evidence)
 
@@ -340,11 +349,12 @@ class FitMonitor:
         if self._epochs and self._learning_rates and not testing:  # a schedule may begin at zero and end there
             rates, optimizer = self._learning_rates, self._adapter.optimizer
             evidence.hyper = summarize_hyperparameters(rates, optimizer, "this fit")
+            self._weights.distance = self._start.measure_distance()
         self._weights.has_master_copies |= bool(self._adapter.optimizer.read_master_weights())
         self._report_findings()
 
     def _report_findings(self) -> None:
-        for finding in judge(self._adapter, self._evidence).at_least("warning"):
+        for finding in self._judge().at_least("warning"):
             if finding.cause not in self._reported_causes:
                 self._reported_causes.add(finding.cause)
                 self._say_on_rank_zero(f"Doctor, step {self._steps}: {finding}\n  fix: {finding.fix}")

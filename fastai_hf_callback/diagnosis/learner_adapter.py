@@ -19,14 +19,15 @@ from typing import (
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
+from fastai_hf_callback.model.weights.starting_weights import StartingWeights
 from fastai_hf_callback.results.evidence import Wiring
 from fastai_hf_callback.utils.protocols import LearnerLike
 
 from .event_replay import EventLog
-from .fixes import FixTable
+from .fixes.fix_table import FixTable
 from .probes.batches import Batch
 from .probes.metrics import MetricFunc
 from .probes.optimizer import OptimizerReader
@@ -37,6 +38,7 @@ __all__ = [
     "LastFit",
     "LearnerAdapter",
     "LossNotReachedError",
+    "find_start",
     "is_library_class",
     "is_number",
     "is_stream",
@@ -60,12 +62,21 @@ class LastFit(NamedTuple):
     was_erased : bool
         Whether the optimizer has taken steps of which nothing is known: every ``validate`` and ``get_preds`` empties
         fastai 2's Recorder.
+    start : StartingWeights or None
+        What the model's weights were when its first fit began, where ``HFCallback`` has kept that.
     """
 
     losses: List[float]
     rates: List[float]
     metrics: Dict[str, List[float]]
     was_erased: bool = False
+    start: Optional[StartingWeights] = None
+
+
+def find_start(callbacks: Sequence[Any], model: nn.Module) -> Optional[StartingWeights]:
+    """Return what one of the learner's ``HFCallback`` has kept of the weights of this very model, or None."""
+    kept = [callback.corrections.start for callback in callbacks]
+    return next((start for start in kept if start is not None and start.covers(model)), None)
 
 
 def is_library_class(kind: Type[Any]) -> bool:
@@ -201,6 +212,9 @@ class LearnerAdapter(Protocol):
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         """List the metrics' names and how each is computed, on a new copy; leave out those constant on purpose."""
 
+    def list_metric_names(self) -> List[str]:
+        """List the names of the learner's metrics, in their order."""
+
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 
     def prepare_callbacks(self, wiring: Wiring) -> bool:
@@ -258,6 +272,15 @@ class LearnerAdapter(Protocol):
             Called with each loss before any callback scales or replaces it.
         monitor : StepMonitor
             Called after all callbacks.
+        """
+
+    def fit_briefly(self, train: List[Batch], valid: List[Batch], epochs: int, lr: float) -> Dict[str, List[float]]:
+        """Fit on these batches as ``learn.fit`` does, without callbacks that take no part in a batch.
+
+        Returns
+        -------
+        dict
+            ``train_loss``, ``valid_loss`` and each metric, by name: a number an epoch.
         """
 
     def replay_step(self, batch: Batch, log: CallbackLog) -> None:

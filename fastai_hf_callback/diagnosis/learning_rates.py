@@ -1,6 +1,6 @@
 """The learning rates of a fit's steps. Imports numpy."""
 
-from typing import Any, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -8,7 +8,18 @@ from fastai_hf_callback.results.evidence import HyperParams
 
 from .probes.optimizer import OptimizerReader
 
-__all__ = ["choose_fit", "is_range_test", "scale_learning_rates", "summarize_hyperparameters"]
+__all__ = [
+    "choose_fit",
+    "is_range_test",
+    "limit_reach",
+    "read_step_rule",
+    "scale_learning_rates",
+    "summarize_hyperparameters",
+]
+
+
+# Layer norms of models that were trained are further from their initial values than this.
+MAX_REACH = 0.02
 
 
 def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fit: str) -> HyperParams:
@@ -23,11 +34,29 @@ def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fi
         Whose rates these are, as in "the last fit".
     """
     wd = optimizer.read_weight_decay()
+    rule = read_step_rule(optimizer)
     if not rates or is_range_test(rates):
-        return HyperParams(None, wd, "only a range test so far" if rates else "no fit yet")
+        return HyperParams(None, wd, "only a range test so far" if rates else "no fit yet", **rule)
     highest = max(rates)
     near_zero = sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
-    return HyperParams(highest, wd, f"the highest of {fit}", near_zero)
+    return HyperParams(highest, wd, f"the highest of {fit}", near_zero, sum(rates), **rule)
+
+
+def read_step_rule(optimizer: OptimizerReader) -> Dict[str, Any]:
+    """Read how the optimizer in force steps, as fields of ``HyperParams``; none where that is not known."""
+    rule = optimizer.measure_step_rule()
+    return {} if rule is None else rule._asdict()
+
+
+def limit_reach(hyper: Optional[HyperParams]) -> float:
+    """Return how far the last fit's steps can have moved a weight, where that is little and can be known; else 0.
+
+    A step of Adam's kind is its rate at most, but for a few percent; one that grows with the gradient has no limit.
+    """
+    if hyper is None or hyper.scales_with_gradient is not False:
+        return 0.0
+    reach = 1.5 * hyper.total_lr * hyper.momentum_gain
+    return reach if reach <= MAX_REACH else 0.0
 
 
 def choose_fit(records: Sequence[Any]) -> Any:

@@ -4,7 +4,8 @@ from typing import Any, List, Sequence
 
 from torch import Tensor
 
-from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
+from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.metric_evidence import MetricEvidence
 
 from .learner_adapter import LearnerAdapter
 from .probe_runner import DoesNotApplyError, NotMadeError

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.probes.batches import Batch
-from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, probe_graph
+from fastai_hf_callback.diagnosis.probes.steps import LossRecorder, StepMonitor, has_hidden_checkpoints, probe_graph
 from fastai_hf_callback.diagnosis.probes.weights import count_half_weights
 from fastai_hf_callback.results.evidence import Evidence, Graph, Stepping, Wiring
 from fastai_hf_callback.results.probes import FAILED, MADE, NOT_MADE
 
 from .checks.failures import classify_exception
 from .learner_adapter import CallbackLog, LearnerAdapter
+from .learning_rates import read_step_rule
 from .probe_runner import DoesNotApplyError, NotMadeError, attempt, format_error, record_failure, was_raised_here
 
 __all__ = ["TrainingSteps", "capture_output", "record_vain_assignments"]
@@ -49,6 +50,7 @@ class TrainingSteps:
         try:
             self.adapter.prepare_optimizer(lr, is_first=hyper.lr is None)
             hyper.wd = optimizer.read_weight_decay()
+            vars(hyper).update(read_step_rule(optimizer))
             self.adapter.take_steps(self.batches, log, losses.record, monitor)
         except Exception as error:
             self._record_failure(error, monitor)
@@ -64,6 +66,19 @@ class TrainingSteps:
                 evidence.probes[name].settle(NOT_MADE, reason, "take that callback out, and ask again")
         self.weights.has_master_copies |= bool(optimizer.read_master_weights())
         monitor.compare_executed(executed)
+        self._probe_checkpoints()
+
+    def _probe_checkpoints(self) -> None:
+        """Find out whether reentrant checkpoints keep the gradient out, which need one among their inputs."""
+        graph, step = self.evidence.graph, self.evidence.stepping
+        if graph is None or not graph.trainable or graph.opaque:
+            return
+        unreached = 0.0 if step is None else step.executed_unreached / max(1, step.executed_elements)
+        if not graph.output_has_graph or unreached >= 0.3:
+            graph.behind_checkpoints = has_hidden_checkpoints(self.learn.model, self._compute_output)
+
+    def _compute_output(self) -> Any:
+        return capture_output(self.adapter, self.batches[0], with_graph=True)[0]
 
     def _summarize(self, monitor: StepMonitor, losses: LossRecorder, log: CallbackLog, lr: float) -> None:
         # HFCallback makes them float32 as a fit begins: what the steps have seen counts.

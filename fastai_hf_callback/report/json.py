@@ -35,7 +35,7 @@ def comparison_to_json(comparison: ComparisonResult) -> str:
 
 def diagnosis_to_json(diagnosis: DiagnosisResult) -> str:
     """Return strict JSON; numbers that are not finite are the strings ``nan``, ``inf`` and ``-inf``."""
-    names = ("cause", "severity", "message", "evidence", "fix", "can_apply")
+    names = ("cause", "severity", "message", "evidence", "fix", "can_apply", "tried")
     findings = [{name: getattr(finding, name) for name in names} for finding in diagnosis.findings]
     evidence = diagnosis.evidence.to_dict() if diagnosis.evidence is not None else None
     verdict = {

@@ -46,6 +46,8 @@ def diagnosis_to_text(diagnosis: DiagnosisResult) -> str:
                 "seen: " + measured, 100, initial_indent="   ", subsequent_indent="         ", break_long_words=False
             )
         lines.append(f"   fix:  {finding.fix}{_APPLY_HINT if finding.can_apply else ''}")
+        if finding.tried:
+            lines += textwrap.wrap(finding.tried, 100, initial_indent="   trial: ", subsequent_indent="          ")
     return "\n".join(lines)
 
 

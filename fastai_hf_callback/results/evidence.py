@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
 from .fit_record import History
+from .metric_evidence import MetricEvidence
 from .numeric_inputs import NumericInputs
 from .pairing import Pairing
 from .probes import FAILED, MADE, NOT_MADE, ProbeOutcome
@@ -24,8 +25,6 @@ __all__ = [
     "Inputs",
     "Labels",
     "Weights",
-    "MetricEvidence",
-    "History",
     "Precision",
 ]
 
@@ -58,6 +57,8 @@ class Wiring:
         Callbacks that ``diagnose`` does not run: they take no part in a batch, and may write files.
     trackers : list of (str, str, bool)
         Callbacks that wait for a better figure, which one, and whether more is better to them.
+    bare_metrics : list of str
+        Functions among fastai 2's metrics that were not wrapped as such: a fit ends at the first of them.
     """
 
     patch: Optional[str] = None
@@ -73,6 +74,7 @@ class Wiring:
     ends_training: List[str] = field(default_factory=list)
     idle_callbacks: List[str] = field(default_factory=list)
     trackers: List[Tuple[str, str, bool]] = field(default_factory=list)
+    bare_metrics: List[str] = field(default_factory=list)
 
 
 @dataclass
@@ -82,7 +84,10 @@ class Graph:
     ``registered`` counts the model's parameters, ``trainable`` those that require a gradient,
     ``reached`` those that the loss passed to ``backward`` reaches, ``reached_by_output`` those the
     logits reach. ``hidden`` are reached and not among ``model.parameters()``; ``foreign`` are leaves
-    that are not parameters. With ``opaque`` functions it cannot be concluded that nothing else is reached.
+    that are not parameters. ``head_name`` is the last module that ran, and
+    ``behind_checkpoints`` whether a graph appears once the word embeddings' outputs require a gradient, and ends at
+    reentrant checkpoints.
+    With ``opaque`` functions it cannot be concluded that nothing else is reached.
     """
 
     registered: int
@@ -95,6 +100,8 @@ class Graph:
     output_has_graph: bool
     loss_has_graph: bool
     head_trainable: Optional[bool] = None
+    head_name: str = ""
+    behind_checkpoints: bool = False
     head_unreached: Optional[bool] = None
 
 
@@ -152,13 +159,19 @@ class Stepping:
 class HyperParams:
     """Learning rates and weight decay in force: the highest at any step, and where the figure comes from.
 
-    ``near_zero_lr_share`` is the share of the steps at less than a ten-thousandth of the highest.
+    ``near_zero_lr_share`` is the share of the steps at less than a ten-thousandth of the highest, ``total_lr`` the sum
+    of the rates of all steps. ``scales_with_gradient`` says of the optimizer in force whether its steps grow with the
+    gradient, as plain SGD's do and Adam's do not, ``momentum_gain`` by what its momentum multiplies them in the end;
+    both were tried on a parameter of their own.
     """
 
     lr: Optional[float]
     wd: float
     source: str
     near_zero_lr_share: float = 0.0
+    total_lr: float = 0.0
+    scales_with_gradient: Optional[bool] = None
+    momentum_gain: float = 1.0
 
 
 @dataclass
@@ -167,6 +180,8 @@ class Outputs:
 
     Differences are relative to the outputs' spread over rows, or to their size where that is larger. ``class_axis`` is
     1 of pictures with a class for every pixel, else -1.
+    ``spread_of_new_weights`` is that over rows, relative to the outputs' size, with weights drawn anew; measured only
+    where these give all rows one output, or do not answer to words.
     """
 
     shape: Tuple[int, ...]
@@ -187,6 +202,12 @@ class Outputs:
     num_labels: Optional[int] = None
     broadcasts: Optional[bool] = None
     class_axis: int = -1
+    spread_of_new_weights: Optional[float] = None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all rows have one output, up to rounding: a first head of usual width spreads them by hundredths."""
+        return self.finite and self.rows > 1 and 0 <= self.spread < 1e-4 * self.size
 
 
 @dataclass
@@ -306,7 +327,10 @@ class Weights:
     """The parameters themselves, and ``dropout``, the largest share that a layer between them sets to 0 in training.
 
     ``half`` counts the trainable ones that are in half precision when they are stepped, ``half_dtypes`` names their
-    dtypes.
+    dtypes. ``body_at_init``: every layer norm is at its initial value, was so when the first fit began, or is no
+    further from it (``norm_shift``) than the steps since can have moved it. ``distance`` is how far the trained
+    matrices are from where that fit found them, relative to their size then, ``starting_size`` (of both the median);
+    None where nobody has kept that. ``non_finite_state`` names the optimizer's averages with NaN or infinity.
     """
 
     parameters: int
@@ -323,43 +347,10 @@ class Weights:
     elements: int = 0
     has_adapters: bool = False
     frozen_in_vain: int = 0
-
-
-@dataclass
-class MetricEvidence:
-    """One metric, on real outputs of ``rows`` validation rows and on synthetic ones.
-
-    ``at_tenth``, ``at_tenfold``: of right numbers at such distances from their mean. ``distinct_predictions``: classes
-    that real outputs predict. ``error``: what it raises whatever the targets; ``not_scored``: of these targets alone
-    (one class where it needs two). ``ahead``: with a target for each token, it looks so many positions on.
-    ``with_left_out``: right outputs on the rows, and with as many targets more that the loss leaves out.
-    """
-
-    name: str
-    value: Optional[float] = None
-    base_rate: Optional[float] = None
-    at_ideal: Optional[float] = None
-    at_worst: Optional[float] = None
-    at_random: Optional[float] = None
-    at_other_random: Optional[float] = None
-    at_tenth: Optional[float] = None
-    at_tenfold: Optional[float] = None
-    ideal_on_halves: List[float] = field(default_factory=list)
-    with_rows_reordered: List[Tuple[float, float]] = field(default_factory=list)
-    with_rows_repeated: List[Tuple[float, float]] = field(default_factory=list)
-    on_single_rows: List[Tuple[float, ...]] = field(default_factory=list)
-    with_rows_shifted: Optional[float] = None
-    after_another_epoch: Optional[float] = None
-    in_first_epoch: Optional[float] = None
-    resolution: float = 0.0
-    rows: int = 0
-    distinct_predictions: Optional[int] = None
-    error: str = ""
-    shapes: str = ""
-    not_scored: str = ""
-    ahead: Optional[int] = None
-    reads_targets: Optional[bool] = None
-    with_left_out: Optional[Tuple[float, float]] = None
+    norm_shift: Optional[float] = None
+    distance: Optional[float] = None
+    starting_size: Optional[float] = None
+    non_finite_state: int = 0
 
 
 @dataclass
@@ -377,7 +368,8 @@ class Evidence:
     """Everything that was measured; see the parts.
 
     ``ids_index`` is the index of the token ids among a batch's tensors, ``probes`` what became of each probe, by name,
-    ``substitution`` the result of ``diagnose(learn, deep=True)``.
+    ``substitution`` the result of ``diagnose(learn, deep=True)``. ``seconds`` is what the examination took,
+    ``trial_seconds`` what the trials of fixes took on top of it.
     """
 
     wiring: Optional[Wiring] = None
@@ -398,6 +390,7 @@ class Evidence:
     substitution: Optional[Substitution] = None
     probes: Dict[str, ProbeOutcome] = field(default_factory=dict)
     seconds: float = 0.0
+    trial_seconds: float = 0.0
 
     @property
     def examined(self) -> List[str]:

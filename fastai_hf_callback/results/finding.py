@@ -72,7 +72,9 @@ class Finding:
     action : Action or None
         What `fix` does, where that is written differently on each fastai or can be applied.
     fix_function : callable or None
-        What :meth:`apply` calls with the learner.
+        What :meth:`apply` calls with the learner; only ``diagnose`` gives one, where the fix has stood its trial.
+    tried : str
+        What was seen when the fix was tried on a copy of the learner, or why it was not; "" where nothing can be tried.
     """
 
     cause: str
@@ -82,6 +84,7 @@ class Finding:
     fix: str = ""
     action: Optional[Action] = None
     fix_function: Optional[Callable[[Any], Any]] = field(default=None, repr=False, compare=False)
+    tried: str = ""
 
     @property
     def can_apply(self) -> bool:

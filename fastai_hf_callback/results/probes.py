@@ -57,6 +57,7 @@ PROBES = (
     Probe("answer to words", "texts of several words", "outputs", in_fit=True),
     Probe("answer of other weights", "outputs that do not answer to words", "answer to words", in_fit=True),
     Probe("answer to numbers", "inputs that are numbers", "outputs", in_fit=True),
+    Probe("answer of new weights", "outputs that are the same for all rows", "outputs", in_fit=True),
     Probe("answer to padding", "texts that are padded", "outputs", in_fit=True),
     Probe("answer to batch mates", "several rows and outputs for each", "outputs", in_fit=True),
     Probe("bounds of the outputs", "outputs", "outputs", in_fit=True),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastai_hf_callback.diagnosis import checks
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis, build_diagnosis, explain_exception
-from fastai_hf_callback.diagnosis.fixes import Fix, resolve_fix
+from fastai_hf_callback.diagnosis.fixes.fix_table import Fix, resolve_fix
 from fastai_hf_callback.errors import FastaiHFError
 from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Action, Finding

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 from fastai_hf_callback.diagnosis.checks.failures import REASONS, build_finding
-from fastai_hf_callback.diagnosis.fixes import resolve_fix
+from fastai_hf_callback.diagnosis.fixes.fix_table import resolve_fix
 from fastai_hf_callback.results.finding import Action
 from tests.diagnosis.checks.test_checks import CASES, case_id, findings_of
 from tests.diagnosis.checks.test_data_checks import CASES as CASES_OF_DATA
@@ -23,7 +23,7 @@ ONLY = {
         "callback-instance-in-callback-fns",
         "wrong-key-returned",
     },
-    2: {"unwrapping-in-training-only", "set-on-callback", "loss-only-shown"},
+    2: {"unwrapping-in-training-only", "set-on-callback", "loss-only-shown", "metric-not-wrapped"},
 }
 
 

@@ -46,6 +46,10 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "A new Learner with a good rate does not learn; the loss stays at the base rate's.",
         "how strongly matrices amplify, logits' spread over rows, the first loss beside that of a constant predictor",
     ),
+    "non-finite-optimizer-state": (
+        "All is well until the next step, and then everything is NaN.",
+        "NaN or infinity in the averages that the optimizer keeps",
+    ),
     "pretrained-weights-not-loaded": (
         "Learning is slow and ends far below published figures.",
         "layer norms at their initial values, in a model that names its origin or is too "
@@ -202,6 +206,10 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     "metric-of-another-epoch": (
         "The metric changes less and less, or never.",
         "the metric of the same outputs in a first and in a later epoch",
+    ),
+    "metric-not-wrapped": (
+        "The fit ends at its first validation.",
+        "bare functions among fastai 2's metrics, which `append` does not wrap",
     ),
     "metric-fails": ("The fit ends at its first validation.", "what the metric raises, of real and of drawn targets"),
     "metric-wrong-axis": (

@@ -12,7 +12,7 @@ from fastai_hf_callback.errors import FastaiHFError, describe_exception
 from fastai_hf_callback.results.finding import Action, Finding
 from fastai_hf_callback.utils.own_code import find_own_line
 
-__all__ = ["build_finding", "classify_exception", "match_cause"]
+__all__ = ["build_finding", "classify_exception", "find_calling_callback", "match_cause"]
 
 
 class Reason(NamedTuple):
@@ -40,6 +40,18 @@ REASONS: Dict[str, Reason] = {
     "unwrapping-in-callback-fns": Reason(
         "The output is unwrapped by a callback in callback_fns, which reach neither validate nor pred_batch.",
         Action("move-to-callbacks", note="and take it out of callback_fns"),
+    ),
+    "metric-not-wrapped": Reason(
+        "A bare function stands among the metrics; expected a metric, which fastai makes of it on an assignment.",
+        Action("wrap-metrics"),
+    ),
+    "model-called-in-callback": Reason(
+        "A callback calls the model itself, where nothing unwraps the output: HFCallback does so in fastai's loop.",
+        "unwrap(self.model(*batch))  # from fastai_hf_callback import unwrap; in the callback named above",
+    ),
+    "metric-fails": Reason(
+        "A metric does not go with these targets as it is set up.",
+        "F1Score(average='macro')  # or 'micro', 'weighted': where the metric is made; the other metrics stay",
     ),
     "wrong-key-returned": Reason(
         "A callback returned a key that fastai's state does not have.",
@@ -171,6 +183,7 @@ _PATTERNS: List[Tuple[str, str]] = [
     ),
     (r"'KappaScore' object has no attribute 'x'", "kappa-without-weights"),
     (r"out of memory", "out-of-memory"),
+    (r"Target is multi\w+(-\w+)? but average='binary'", "metric-fails"),
     (r"isn't a valid key in the state of the callbacks", "wrong-key-returned"),
     (
         r"on_\w+\(\) missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
@@ -189,6 +202,7 @@ _PATTERNS: List[Tuple[str, str]] = [
     ),
     (r"^TypeError: \w+\(\) takes no arguments", "callback-instance-in-callback-fns"),
     (r"has no attribute 'reset'", "unwrapping-in-callback-fns"),
+    (r"has no attribute '(reset|accumulate)'", "metric-not-wrapped"),
     (r"does not require grad and does not have a grad_fn|optimizer got an empty parameter list", "everything-frozen"),
     (
         r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"
@@ -271,6 +285,9 @@ def classify_exception(exception: BaseException, actions: Optional[Container[str
         cause = "everything-frozen"  # fastai 2 asks for the first of no parameters
     if cause == "unknown-failure" and exception.__cause__ is not None:
         return classify_exception(exception.__cause__, actions)
+    caller = find_calling_callback(exception) if cause == "output-not-unwrapped" else ""
+    if caller:
+        cause, message = "model-called-in-callback", f"{message} (in {caller})"
     finding = build_finding(cause, message)
     return _point_to_own_line(finding, exception) if cause == "unknown-failure" else finding
 
@@ -348,6 +365,30 @@ def _traceback_functions(exception: BaseException) -> List[str]:
         names.append(frame.tb_frame.f_code.co_name)
         frame = frame.tb_next
     return names
+
+
+def find_calling_callback(exception: BaseException) -> str:
+    """Return class and function of the user's callback in which it arose, outside of fastai's loop; else ""."""
+    found, frame = "", exception.__traceback__
+    while frame is not None:
+        code, owner = frame.tb_frame.f_code, frame.tb_frame.f_locals.get("self")
+        if _is_users_callback(owner):
+            function = "" if code.co_name == "__call__" else f".{code.co_name}"
+            found = f"{type(owner).__name__}{function}"
+        elif code.co_name in _LOOP_FUNCTIONS:
+            found = ""
+        frame = frame.tb_next
+    return found
+
+
+# Of both fastais: what comes back from the model in these is the loop's affair.
+_LOOP_FUNCTIONS = ("_do_one_batch", "one_batch", "loss_batch", "_with_events")
+
+
+def _is_users_callback(thing: object) -> bool:
+    kinds = type(thing).__mro__
+    own = kinds[0].__module__.split(".")[0] not in ("fastai", __name__.split(".")[0])
+    return own and any(kind.__name__ == "Callback" and kind.__module__.startswith("fastai.") for kind in kinds)
 
 
 def match_cause(message: str, actions: Optional[Container[str]] = None) -> str:

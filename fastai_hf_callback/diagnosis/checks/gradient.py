@@ -59,6 +59,21 @@ def check_everything_frozen(evidence: Evidence) -> Optional[Finding]:
     )
 
 
+def check_checkpoints_without_gradient(evidence: Evidence) -> Optional[Finding]:
+    graph = evidence.graph
+    if graph is None or not graph.behind_checkpoints:
+        return None
+    return Finding(
+        "no-gradient-in-model",
+        "error",
+        "Layers run in torch's reentrant checkpoint, which gives no gradient where none of its inputs requires one; "
+        "what comes before them is frozen: the trainable weights inside stay as they are.",
+        {"trainable": graph.trainable, "reached": graph.reached},
+        "checkpoint(..., use_reentrant=False)  # or let the embeddings' output require a gradient: "
+        "embeddings.register_forward_hook(lambda module, inputs, output: output.requires_grad_())",
+    )
+
+
 def check_no_gradient_in_model(evidence: Evidence) -> Optional[Finding]:
     graph = evidence.graph
     if graph is None or graph.trainable == 0 or graph.output_has_graph or graph.opaque:
@@ -242,6 +257,7 @@ def _build_action(skipped_by: List[str], otherwise: str = "") -> Action:
 
 CHECKS = [
     check_everything_frozen,
+    check_checkpoints_without_gradient,
     check_no_gradient_in_model,
     check_body_without_gradient,
     check_output_detached,

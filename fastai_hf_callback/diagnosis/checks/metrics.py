@@ -3,12 +3,14 @@
 from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from fastai_hf_callback.results.evidence import Evidence, MetricEvidence
+from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Action, Finding
+from fastai_hf_callback.results.metric_evidence import MetricEvidence
 
 from .failures import build_finding, match_cause
 
 CAUSES = [
+    "metric-not-wrapped",
     "metric-fails",
     "metric-ignores-predictions",
     "metric-of-another-epoch",
@@ -19,7 +21,12 @@ CAUSES = [
     "better-taken-for-worse",
     "metric-at-base-rate",
 ]
-EXPLAINED_BY = {"metric-at-base-rate": ("metric-ignores-predictions", "loss-ignores-a-target")}
+EXPLAINED_BY = {
+    "metric-at-base-rate": (
+        "metric-ignores-predictions",
+        "loss-ignores-a-target",
+    )
+}
 
 
 def check_metric_ignores_predictions(evidence: Evidence) -> List[Finding]:
@@ -30,13 +37,27 @@ def check_metric_ignores_predictions(evidence: Evidence) -> List[Finding]:
             f"{m.name} is {m.at_ideal:.4g} whatever the model says: for right outputs, for contrary ones and "
             f"for random ones.",
             {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random},
-            "learn.metrics = [accuracy]",
+            f"A metric that reads the predictions, as accuracy does, in place of {m.name}; the others stay",
         )
         for m in evidence.metrics
         if _has_synthetic_scores(m)
         and len({round(v, 9) for v in _scores(m)}) == 1
         and not _validation_is_constant(evidence)
     ]
+
+
+def check_metric_not_wrapped(evidence: Evidence) -> Optional[Finding]:
+    names = [] if evidence.wiring is None else evidence.wiring.bare_metrics
+    if not names:
+        return None
+    return Finding(
+        "metric-not-wrapped",
+        "error",
+        f"{', '.join(names)} stands among learn.metrics as a bare function, and fastai expects a metric with reset and "
+        f"accumulate: fit and validate end there.",
+        {"not metrics": names},
+        action=Action("wrap-metrics"),
+    )
 
 
 def check_metric_fails(evidence: Evidence) -> List[Finding]:
@@ -47,18 +68,22 @@ def check_metric_fails(evidence: Evidence) -> List[Finding]:
             f"{m.name} raises {m.error}, of outputs and targets {m.shapes} and of any others of their shapes: "
             f"fit and validate end there.",
             {"outputs and targets": m.shapes},
-            _advise_on_failure(m.error),
+            _advise_on_failure(m),
         )
         for m in evidence.metrics
         if m.error
     ]
 
 
-def _advise_on_failure(error: str) -> str:
-    finding = build_finding(match_cause(error), error)
+def _advise_on_failure(metric: MetricEvidence) -> str:
+    """Return what to do about one metric; the learner's others stay."""
+    finding = build_finding(match_cause(metric.error), metric.error)
     if finding.cause == "metric-of-two-classes":
         return finding.fix
-    return "accuracy takes outputs (rows, classes) and classes (rows,); learn.metrics = [accuracy]"
+    return (
+        f"Mend {metric.name}, or put another in its place: accuracy takes outputs (rows, classes) and classes (rows,); "
+        f"the other metrics stay"
+    )
 
 
 def check_metric_of_another_epoch(evidence: Evidence) -> List[Finding]:
@@ -85,7 +110,7 @@ def check_metric_wrong_axis(evidence: Evidence) -> List[Finding]:
             "warning",
             f"{m.name} {description}: it reads the wrong axis or the wrong column.",
             {"right": m.at_ideal, "contrary": m.at_worst, "random": m.at_random, **figures},
-            "accuracy takes outputs (rows, classes) and argmax(dim=-1); learn.metrics = [accuracy]",
+            f"argmax(dim=-1) in {m.name}, as in accuracy, which takes outputs (rows, classes); the other metrics stay",
         )
         for m in evidence.metrics
         if _has_synthetic_scores(m) and not _has_own_targets(m, evidence)
@@ -274,7 +299,9 @@ def _is_auc(metric: MetricEvidence) -> bool:
 
 def _allows_auc(evidence: Evidence) -> bool:
     """Return whether these targets have an AUC: classes and columns of 0 and 1 do, numbers and words do not."""
-    return evidence.labels is None or evidence.labels.kind in ("classes", "labels")
+    if evidence.labels is not None:
+        return evidence.labels.kind in ("classes", "labels")
+    return evidence.outputs is None or len(evidence.outputs.shape) == 2 and len(evidence.outputs.target_shape) in (1, 2)
 
 
 def _depends_on_other_rows(metric: MetricEvidence) -> bool:
@@ -307,6 +334,7 @@ def _validation_is_constant(evidence: Evidence) -> Optional[bool]:
 
 
 CHECKS = [
+    check_metric_not_wrapped,
     check_metric_fails,
     check_metric_ignores_predictions,
     check_metric_of_another_epoch,

@@ -5,12 +5,14 @@ The source of each limit is written next to it; they were set on the seeded faul
 """
 
 import math
-from typing import Optional
+from typing import Any, Dict, Optional
 
-from fastai_hf_callback.results.evidence import Evidence, History
+from fastai_hf_callback.results.evidence import Evidence, LossBehavior
 from fastai_hf_callback.results.finding import Action, Finding
+from fastai_hf_callback.results.fit_record import History
 
 from . import optimizer
+from .weights import MOVED_AT_ALL, is_rate_high
 
 CAUSES = [
     "learning-rate-zero",
@@ -36,6 +38,7 @@ _NO_STEP_CAUSES = (
     "loss-scale-collapsed",
     "parameters-hidden",
 )
+_RUINS = ("non-finite-weights", "weights-diverged")
 EXPLAINED_BY = {
     "learning-rate-too-small": _NO_STEP_CAUSES
     + (
@@ -46,9 +49,11 @@ EXPLAINED_BY = {
         "optimizer-holds-another-model",
         "half-weights-without-master",
         "epsilon-outweighs-gradients",
-    ),
+    )
+    + _RUINS,
     "learning-rate-zero": _NO_STEP_CAUSES + ("optimizer-holds-another-model",),
-    "clipped-to-nothing": _NO_STEP_CAUSES,
+    "clipped-to-nothing": _NO_STEP_CAUSES + _RUINS,
+    "nothing-learned-yet": _RUINS + ("learning-rate-too-small", "learning-rate-too-high"),
     "epsilon-outweighs-gradients": _NO_STEP_CAUSES
     + (
         "clipped-to-nothing",
@@ -57,8 +62,10 @@ EXPLAINED_BY = {
         "untrained-body-frozen",
         "split-leaves-modules-out",
         "head-of-no-use",
-    ),
+    )
+    + _RUINS,
     "weight-decay-dominates": _NO_STEP_CAUSES
+    + _RUINS
     + ("clipped-to-nothing", "learning-rate-zero", "optimizer-holds-another-model", "learning-rate-too-high"),
     "head-frozen": ("everything-frozen", "head-of-no-use"),
     "weights-do-not-move": _NO_STEP_CAUSES
@@ -69,6 +76,9 @@ EXPLAINED_BY = {
 # A step of the gradient that changes the weights by less than this share is lost: fp32 keeps 6e-8 of a weight, and
 # sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05), at 4e-7 where it has converged.
 SMALLEST_UPDATE = 1e-7
+# After tens of steps, these are fits that have hardly begun: Adam's at 1e-6, SGD's at the rates of Adam.
+TIMID_FIT, TIMID_SGD_FIT = 1e-3, 1e-2
+USUAL_UPDATE = 1e-3
 # Where nothing moves at all at a rate above this, the rate is not the reason.
 MIN_SUSPECT_LR = 1e-8
 # A step of half the weights' size may be a narrow model from scratch at 1e-2 (weights of .02) that learns; a step of
@@ -94,14 +104,9 @@ UNLEARNED_LOSS_SHARE = 0.5
 MIN_STEPS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 0.98
 # Below it, and validating as a constant predictor, the model knows its rows by heart: validation-worse-than-constant.
 LEARNED_LOSS_SHARE = 0.8
-# Rows whose outputs differ by less than this share of their size have one output, up to rounding: a first head of
-# transformers' width spreads them by hundredths. A head that begins at zero has none at all.
-SAME_OUTPUT = 1e-4
 # A pretrained model that has learned something has been changed by hundredths; healthy tiny ones whose loss has not
 # fallen after 32 steps at 1e-4, by 1.6 of them. Above nine tenths of a constant predictor's a loss has hardly fallen.
 SMALLEST_CHANGE_OF_A_FIT, NEAR_CONSTANT_LOSS_SHARE = 0.004, 0.9
-# A pretrained body that is trained at more than this is easily ruined: 2e-5 to 1e-4 is usual.
-MAX_PRETRAINED_LR = 3e-4
 # One cycle spends a few hundredths of its steps near zero.
 MAX_NEAR_ZERO_LR_SHARE = 0.6
 
@@ -115,7 +120,8 @@ def check_head_frozen(evidence: Evidence) -> Optional[Finding]:
         "warning",
         f"The last layer before the logits is frozen while {graph.trainable} other parameters train.",
         {"trainable": graph.trainable, "parameters": graph.registered},
-        action=Action("unfreeze"),
+        # The head alone: what else is frozen may be so on purpose.
+        action=Action("unfreeze-module", {"module": graph.head_name}) if graph.head_name else Action("unfreeze"),
     )
 
 
@@ -129,7 +135,7 @@ def check_learning_rate_zero(evidence: Evidence) -> Optional[Finding]:
         "error",
         f"The learning rate in force was 0 ({'set by a callback' if hyper.lr != 0 else hyper.source}).",
         {"lr": 0.0},
-        "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests",
+        **_suggest_rate(evidence),
     )
 
 
@@ -147,7 +153,7 @@ def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
     if hyper is None or step is None or step.update is None:
         return None
     if step.update >= SMALLEST_UPDATE:
-        return _all_steps_too_small(evidence, step.update)
+        return _find_timid_fit(evidence) or _all_steps_too_small(evidence, step.update)
     if not hyper.lr or step.lr_in_force == 0 or _has_converged(evidence):
         return None
     if step.update == 0 and (step.lr_in_force or hyper.lr) > MIN_SUSPECT_LR:
@@ -160,7 +166,7 @@ def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
         f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) a step changes the weights by "
         f"{step.update:.2g} of their size; float32 keeps no more than 6e-8. Nothing will be seen to move.",
         {"lr": hyper.lr, "update / weights": step.update},
-        "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests",
+        **_suggest_rate(evidence),
     )
 
 
@@ -185,11 +191,56 @@ def _all_steps_too_small(evidence: Evidence, update: float) -> Optional[Finding]
 
 def _is_near_constant(evidence: Evidence, share: float) -> bool:
     """Return whether the fit's last losses lie above this share of a constant predictor's, as far as that is known."""
-    loss, history = evidence.loss, evidence.history
-    if loss is None or history is None or not history.losses:
-        return False
-    constant = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
-    return bool(constant) and constant is not None and history.late > share * abs(constant)
+    history, constant = evidence.history, _constant_loss(evidence.loss)
+    return constant is not None and history is not None and bool(history.losses) and history.late > share * constant
+
+
+def _find_timid_fit(evidence: Evidence) -> Optional[Finding]:
+    """Find a fit of many steps that learned nothing and has hardly moved the weights."""
+    hyper, weights, history = evidence.hyper, evidence.weights, evidence.history
+    if hyper is None or not hyper.lr or weights is None or weights.distance is None or history is None:
+        return None
+    limit = TIMID_SGD_FIT if hyper.scales_with_gradient else TIMID_FIT
+    if weights.distance >= limit or len(history.losses) < MIN_STEPS_TO_LEARN or _is_below_constant(evidence):
+        return None
+    if evidence.stepping is not None and evidence.stepping.skipped_steps:
+        return None
+    kind = ", whose steps grow with the gradient as plain SGD's do," if hyper.scales_with_gradient else ""
+    return Finding(
+        "learning-rate-too-small",
+        "warning",
+        f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) this optimizer{kind} has moved the weights by "
+        f"{weights.distance:.2g} of their size since the first fit began; the last one had {len(history.losses)} "
+        f"steps, and the loss is where it was.",
+        {"lr": hyper.lr, "moved / size": weights.distance, "steps": len(history.losses)},
+        **_suggest_rate(evidence),
+    )
+
+
+def _is_below_constant(evidence: Evidence) -> bool:
+    """Return whether the loss fell, or is below a constant predictor's; True where that is not known."""
+    history, constant = evidence.history, _constant_loss(evidence.loss)
+    if history is None or constant is None:
+        return True
+    return history.falling and history.late < 0.98 * history.early or history.late < CONSTANT_LOSS_SHARE * constant
+
+
+def _constant_loss(loss: Optional[LossBehavior]) -> Optional[float]:
+    constant = (
+        None if loss is None else loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
+    )
+    return constant if constant and constant > 0 else None
+
+
+def _suggest_rate(evidence: Evidence) -> Dict[str, Any]:
+    """Return the fix of a rate, as arguments of a finding: 3e-5 suits an optimizer of Adam's kind alone."""
+    hyper, step = evidence.hyper, evidence.stepping
+    if hyper is None or not hyper.scales_with_gradient:
+        return {"fix": "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests"}
+    note = "Adam's steps do not shrink with the gradient"
+    if hyper.lr and step is not None and step.update and step.update < USUAL_UPDATE:
+        note += f"; or stay with this optimizer, at {hyper.lr * USUAL_UPDATE / step.update:.1g}"
+    return {"action": Action("use-adam", note=note)}
 
 
 def _has_converged(evidence: Evidence) -> bool:
@@ -220,7 +271,8 @@ def check_learning_rate_too_high(evidence: Evidence) -> Optional[Finding]:
             "largest": step.largest_update,
             **({"losses": [rising.early, rising.late]} if rising else {}),
         },
-        "learn.fit_one_cycle(1, 3e-5)  # on a freshly loaded model: this one's weights are lost",
+        f"learn.fit_one_cycle(1, {hyper.lr / 100 if hyper.scales_with_gradient else 3e-5:.1g})  # on a freshly loaded "
+        f"model: this one's weights are lost",
     )
 
 
@@ -228,17 +280,22 @@ def check_weight_decay_dominates(evidence: Evidence) -> Optional[Finding]:
     hyper, step = evidence.hyper, evidence.stepping
     if hyper is None or step is None or step.decay_over_gradient is None or not hyper.wd:
         return None
-    decay_per_step = hyper.wd * (USUAL_LR if hyper.lr is None else hyper.lr)
-    if step.decay_over_gradient < DECAY_SHARE or decay_per_step < DECAY_PER_STEP:
+    lr = USUAL_LR if hyper.lr is None else hyper.lr
+    if step.decay_over_gradient < DECAY_SHARE or hyper.wd * lr < DECAY_PER_STEP:
         return None
-    return Finding(
-        "weight-decay-dominates",
-        "error",
-        f"Weight decay (wd={hyper.wd:g}) takes {decay_per_step:.2%} of every weight each step, "
-        f"{step.decay_over_gradient:.2g} times what the gradient adds: it forgets faster than it learns.",
-        {"lr * wd": decay_per_step, "decay / gradient": step.decay_over_gradient, "wd": hyper.wd},
-        action=Action("set-weight-decay", {"wd": USUAL_WEIGHT_DECAY}, "and no other wd in the call of fit"),
+    figures = {"lr * wd": hyper.wd * lr, "decay / gradient": step.decay_over_gradient, "wd": hyper.wd}
+    message = (
+        f"Weight decay (wd={hyper.wd:g}) takes {hyper.wd * lr:.2%} of every weight each step, "
+        f"{step.decay_over_gradient:.2g} times what the gradient adds: it forgets faster than it learns."
     )
+    if hyper.wd <= USUAL_WEIGHT_DECAY and not hyper.scales_with_gradient:  # a usual decay, which the rate multiplies
+        fix = "learn.fit_one_cycle(1, 3e-5)  # on a model loaded again"
+        found = f"At a learning rate of {lr:.3g} ({hyper.source}) even a usual weight decay is too much. {message}"
+        return Finding("learning-rate-too-high", "error", found, {"lr": lr, **figures}, fix)
+    wd = USUAL_WEIGHT_DECAY if min(hyper.wd, DECAY_PER_STEP / lr) > USUAL_WEIGHT_DECAY else 0.1 * DECAY_PER_STEP / lr
+    note = "and no other wd in the call of fit"
+    action = Action("set-weight-decay", {"wd": float(f"{wd:.1g}")}, note)
+    return Finding("weight-decay-dominates", "error", message, figures, action=action)
 
 
 def check_clipped_to_nothing(evidence: Evidence) -> Optional[Finding]:
@@ -293,12 +350,11 @@ def _has_learned(evidence: Evidence) -> bool:
 
 
 def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
-    history, loss, hyper, weights = evidence.history, evidence.loss, evidence.hyper, evidence.weights
-    if history is None or loss is None or not _has_had_time(evidence, len(history.losses)):
+    history, hyper, constant = evidence.history, evidence.hyper, _constant_loss(evidence.loss)
+    if history is None or constant is None or not _has_had_time(evidence, len(history.losses)):
         return None
     factor = None if evidence.stepping is None else evidence.stepping.loss_factor
-    constant = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
-    if not constant or constant < 0 or factor is not None and abs(factor - 1) > 0.05:
+    if factor is not None and abs(factor - 1) > 0.05:
         return None
     carries_over = not _validates_as_constant(history, constant)
     if history.falling and carries_over or history.late < LEARNED_LOSS_SHARE * constant:
@@ -306,8 +362,8 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
     if history.late < CONSTANT_LOSS_SHARE * constant and carries_over:
         return None
     lr = None if hyper is None else hyper.lr
-    ruined = (lr or 0.0) > MAX_PRETRAINED_LR and weights is not None and weights.body_at_init is False
-    rate = f" At a learning rate of {lr:.3g} a pretrained model forgets what it knew." if ruined else ""
+    forgotten = _has_forgotten(evidence)
+    rate = f" At a learning rate of {lr:.3g} a pretrained model forgets what it knew." if forgotten else ""
     return Finding(
         "nothing-learned-yet",
         "note",
@@ -321,7 +377,7 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
             "lr": lr,
         },
         "learn.fit_one_cycle(2, 5e-5)  # on a model loaded again: this one's weights are lost"
-        if ruined
+        if forgotten
         else "Train longer, or at the rate that learn.lr_find() suggests",
     )
 
@@ -332,12 +388,18 @@ def _validates_as_constant(history: History, constant: float) -> bool:
     return bool(values) and values[-1] >= CONSTANT_LOSS_SHARE * constant
 
 
+def _has_forgotten(evidence: Evidence) -> bool:
+    """Return whether the rate was high enough for a pretrained body to be lost, and has moved it."""
+    weights = evidence.weights
+    if weights is None or weights.body_at_init is not False or not is_rate_high(evidence):
+        return False
+    return weights.distance is None or weights.distance >= MOVED_AT_ALL
+
+
 def _has_had_time(evidence: Evidence, steps: int) -> bool:
     """Return whether a fit was long enough, or has brought all rows to one output: no model begins like that."""
     out = evidence.outputs
-    if steps >= MIN_STEPS_TO_LEARN:
-        return True
-    return out is not None and out.finite and out.rows > 1 and 0 < out.spread < SAME_OUTPUT * out.size
+    return steps >= MIN_STEPS_TO_LEARN or out is not None and out.uniform and out.spread > 0
 
 
 def check_weights_do_not_move(evidence: Evidence) -> Optional[Finding]:

@@ -1,14 +1,21 @@
 """Checks of the weights a run starts from: finite, of a sane size, and the intended ones."""
 
-from typing import Optional
+from typing import Dict, List, Optional
 
-from fastai_hf_callback.results.evidence import Evidence
-from fastai_hf_callback.results.finding import Finding
+from fastai_hf_callback.results.evidence import Evidence, Weights
+from fastai_hf_callback.results.finding import Action, Finding
 
-CAUSES = ["non-finite-weights", "weights-diverged", "dropout-too-high", "pretrained-weights-not-loaded"]
+CAUSES = [
+    "non-finite-weights",
+    "weights-diverged",
+    "non-finite-optimizer-state",
+    "dropout-too-high",
+    "pretrained-weights-not-loaded",
+]
 EXPLAINED_BY = {
     "pretrained-weights-not-loaded": ("untrained-body-frozen",),
     "weights-diverged": ("non-finite-weights",),
+    "non-finite-optimizer-state": ("non-finite-weights",),
 }
 
 # Logits that differ between rows by less than this share of their own size, for any words: a transformer whose
@@ -17,6 +24,13 @@ COLLAPSED_SPREAD = 1e-4
 # Matrices amplify by about 1 (root mean square times root of the width) in trained and in new models; a run at
 # a learning rate of 1 leaves at least ten.
 HIGH_GAIN, CERTAIN_GAIN = 6.0, 15.0
+# A fit moves the matrices of a pretrained body by hundredths of their size, to tenths; from scratch by more than it.
+MOVED_AT_ALL, FAR = 0.1, 1.0
+# Rows that newly drawn weights tell apart, at the least: a hundred times what counts as one output.
+TELLING_SPREAD = 1e-2
+# A pretrained body that Adam trains at more than this is easily ruined: 2e-5 to 1e-4 is usual. Steps that grow with
+# the gradient bear far more.
+MAX_PRETRAINED_LR, HIGH_SGD_LR = 3e-4, 0.3
 # Training from scratch on fewer tokens than this share of the weights is not fine-tuning.
 MIN_PRETRAINED_ELEMENTS = 1_000_000
 # Models have .1, heads for small data .5; .9 is usual for keep_prob, the opposite, in some libraries.
@@ -30,42 +44,150 @@ def check_non_finite_weights(evidence: Evidence) -> Optional[Finding]:
     return Finding(
         "non-finite-weights",
         "error",
-        f"{weights.non_finite} of {weights.parameters} parameters hold NaN or infinity "
-        f"({', '.join(weights.non_finite_names[:3])}): an earlier run on this model object overflowed, and "
-        f"no learning rate brings them back.",
-        {"non-finite": weights.non_finite, "parameters": weights.parameters},
-        "Load the model again (Model.from_pretrained(...)) and build a new Learner on it",
+        f"The model is ruined: {weights.non_finite} of {weights.parameters} parameters hold NaN or infinity "
+        f"({', '.join(weights.non_finite_names[:3])}), and no learning rate brings them back. "
+        f"{_describe_culprit(evidence)}",
+        {"non-finite": weights.non_finite, "parameters": weights.parameters, **_list_rate(evidence)},
+        _advise_reload(evidence),
+    )
+
+
+def check_non_finite_state(evidence: Evidence) -> Optional[Finding]:
+    weights = evidence.weights
+    if weights is None or weights.non_finite_state == 0:
+        return None
+    return Finding(
+        "non-finite-optimizer-state",
+        "error",
+        f"The optimizer's averages hold NaN or infinity for {weights.non_finite_state} parameters: its next steps "
+        f"bring them into the weights. {_describe_culprit(evidence)}",
+        {"averages not finite": weights.non_finite_state, **_list_rate(evidence)},
+        action=Action("renew-optimizer", note="where the weights themselves are finite still"),
     )
 
 
 def check_weights_diverged(evidence: Evidence) -> Optional[Finding]:
+    signs = [*_sign_of_gain(evidence), *_sign_of_one_output(evidence), *_sign_of_forgetting(evidence)]
+    weights, outputs, loss = evidence.weights, evidence.outputs, evidence.loss
+    if not signs or weights is None or outputs is None:
+        return None
+    if weights.distance is not None and weights.distance >= FAR:
+        signs.append(f"its matrices are {weights.distance:.2g} times their own size away from where its fits began")
+    return Finding(
+        "weights-diverged",
+        "error",
+        f"The model is ruined, its weights are those of a run that diverged: {'; '.join(signs)}. "
+        f"{_describe_culprit(evidence)}",
+        {
+            "gain": weights.gain,
+            "spread over rows": outputs.spread,
+            "size of logits": outputs.size,
+            **({} if weights.distance is None else {"moved / size": weights.distance}),
+            **({} if loss is None else {"loss": loss.first, "loss of a constant": loss.constant}),
+            **_list_rate(evidence),
+        },
+        _advise_reload(evidence),
+    )
+
+
+def _sign_of_gain(evidence: Evidence) -> List[str]:
     weights, outputs, loss = evidence.weights, evidence.outputs, evidence.loss
     if weights is None or weights.gain is None or outputs is None or weights.gain < HIGH_GAIN:
-        return None
+        return []
     collapsed = outputs.spread <= COLLAPSED_SPREAD * max(outputs.size, 1e-12)
-    ruined = (
+    costly = (
         loss is not None
         and loss.first is not None
         and loss.constant is not None
         and loss.first > 1.2 * abs(loss.constant) + 0.05
     )
     unmoved = outputs.changes_with_tokens is not None and outputs.changes_with_tokens < 0.01
-    if not (collapsed or ruined or unmoved or weights.gain >= CERTAIN_GAIN):
-        return None
-    return Finding(
-        "weights-diverged",
-        "error",
-        f"The weights are those of a run that diverged: a matrix amplifies {weights.gain:.3g} times (about "
-        f"1 in trained models), logits differ by {outputs.spread:.2g} over {outputs.rows} rows at a size of "
-        f"{outputs.size:.2g}. A new Learner on the same model object starts from there.",
-        {
-            "gain": weights.gain,
-            "spread over rows": outputs.spread,
-            "size of logits": outputs.size,
-            **({} if loss is None else {"loss": loss.first, "loss of a constant": loss.constant}),
-        },
-        "Load the model again (Model.from_pretrained(...)) and build a new Learner on it",
+    if not (collapsed or costly or unmoved or weights.gain >= CERTAIN_GAIN):
+        return []
+    return [
+        f"a matrix amplifies {weights.gain:.3g} times (about 1 in trained models), logits differ by "
+        f"{outputs.spread:.2g} over {outputs.rows} rows at a size of {outputs.size:.2g}"
+    ]
+
+
+def _sign_of_one_output(evidence: Evidence) -> List[str]:
+    """Return what shows that a fit has brought all rows to one output: other weights tell them apart."""
+    weights, outputs, labels = evidence.weights, evidence.outputs, evidence.labels
+    if weights is None or outputs is None or not outputs.uniform or labels is not None and labels.train_constant:
+        return []
+    if evidence.history is None or weights.distance is not None and weights.distance < MOVED_AT_ALL:
+        return []
+    if outputs.spread_of_new_weights is None or outputs.spread_of_new_weights < TELLING_SPREAD:
+        return []
+    return [
+        f"it gives all {outputs.rows} rows one output up to rounding (they differ by {outputs.spread:.2g} at a size of "
+        f"{outputs.size:.2g}), and with newly drawn weights it tells them apart"
+    ]
+
+
+def _sign_of_forgetting(evidence: Evidence) -> List[str]:
+    """Return what shows that a fit has replaced pretrained weights, and learned nothing."""
+    weights, loss, history = evidence.weights, evidence.loss, evidence.history
+    if weights is None or history is None or loss is None or loss.first is None or not loss.constant:
+        return []
+    if weights.body_at_init is not False or weights.distance is None or weights.distance < FAR:
+        return []
+    if min(loss.first, history.late) < 0.98 * abs(loss.constant):
+        return []
+    return [
+        f"its loss is {loss.first:.3g}, and a predictor that never reads the text pays {loss.constant:.3g}: what it "
+        f"knew is gone"
+    ]
+
+
+def _describe_culprit(evidence: Evidence) -> str:
+    """Say what most probably did it: half precision, gradients that nothing limits, or the learning rate."""
+    weights, hyper, precision = evidence.weights, evidence.hyper, evidence.precision
+    if weights is not None and weights.half and not weights.has_master_copies:
+        return f"Most probably half precision did it: {' and '.join(weights.half_dtypes)} weights are stepped directly."
+    if hyper is None or not hyper.lr:
+        return "An earlier run on this model object did it, most probably at too high a learning rate."
+    if precision is not None and precision.overflows and not is_rate_high(evidence):
+        return f"Most probably half precision did it: {precision.overflows} of {precision.steps} steps overflowed."
+    if _has_exploded(evidence) and not is_rate_high(evidence):
+        return (
+            f"The learning rate, {hyper.lr:.3g}, is a usual one, and the loss rose at once: most probably single "
+            f"gradients did it, which nothing clips."
+        )
+    size = None if weights is None else weights.starting_size
+    of_size = "" if not size else f" (the median matrix began with weights of {size:.2g})"
+    step = (
+        "a step of this optimizer grows with the gradient"
+        if hyper.scales_with_gradient
+        else f"a step of this optimizer moves a weight by about that, whatever the gradient{of_size}"
     )
+    return f"Most probably the learning rate did it: {hyper.lr:.3g} ({hyper.source}); {step}."
+
+
+def _has_exploded(evidence: Evidence) -> bool:
+    losses = [] if evidence.history is None else evidence.history.losses
+    return len(losses) > 1 and not max(losses) < 5 * abs(losses[0])  # NaN, too
+
+
+def is_rate_high(evidence: Evidence) -> bool:
+    """Return whether the last fit's rate is more than what trains a pretrained body, under the optimizer in force."""
+    hyper = evidence.hyper
+    if hyper is None or not hyper.lr:
+        return False
+    return hyper.lr * hyper.momentum_gain > (HIGH_SGD_LR if hyper.scales_with_gradient else MAX_PRETRAINED_LR)
+
+
+def _list_rate(evidence: Evidence) -> Dict[str, float]:
+    return {} if evidence.hyper is None or not evidence.hyper.lr else {"lr": evidence.hyper.lr}
+
+
+def _advise_reload(evidence: Evidence) -> str:
+    reload = "Load the model again (Model.from_pretrained(...)) and build a new Learner on it"
+    hyper = evidence.hyper
+    if hyper is None or not hyper.lr or not is_rate_high(evidence):
+        return f"{reload}; and clip the gradients at a norm of 1"
+    rate = min(hyper.lr / 100, 0.1) if hyper.scales_with_gradient else 5e-5
+    return f"{reload}; then learn.fit_one_cycle(2, {rate:.1g}), not {hyper.lr:.3g}"
 
 
 def check_dropout_too_high(evidence: Evidence) -> Optional[Finding]:
@@ -90,12 +212,34 @@ def check_pretrained_weights_not_loaded(evidence: Evidence) -> Optional[Finding]
     origin = f"came from {claim!r}, and" if claim else f"has {weights.elements:,} weights, and"
     return Finding(
         "pretrained-weights-not-loaded",
-        "warning" if claim or large else "note",
-        f"The model {origin} every layer norm of it is at its initial value: no pretrained weight is in "
+        "warning" if (claim or large) and not _has_learned_since(evidence) else "note",
+        f"The model {origin} every layer norm of it {_describe_norms(weights)}: no pretrained weight is in "
         f"it. Where from_pretrained matches no name it says so in its log only.",
         {"layer norms at their initial value": "all", "weights": weights.elements},
         "model, info = Model.from_pretrained(folder, output_loading_info=True); print(info)",
     )
 
 
-CHECKS = [check_non_finite_weights, check_weights_diverged, check_dropout_too_high, check_pretrained_weights_not_loaded]
+def _describe_norms(weights: Weights) -> str:
+    if not weights.norm_shift:
+        return "is at its initial value"
+    if weights.distance is not None:
+        return f"was at its initial value when its first fit began (now within {weights.norm_shift:.2g} of it)"
+    return f"is within {weights.norm_shift:.2g} of its initial value, no further than the last fit's steps can move it"
+
+
+def _has_learned_since(evidence: Evidence) -> bool:
+    """Return whether fits have brought the loss well below a constant predictor's all the same."""
+    loss, history = evidence.loss, evidence.history
+    if loss is None or loss.first is None or not loss.constant or history is None:
+        return False
+    return loss.first < 0.5 * abs(loss.constant)
+
+
+CHECKS = [
+    check_non_finite_weights,
+    check_weights_diverged,
+    check_non_finite_state,
+    check_dropout_too_high,
+    check_pretrained_weights_not_loaded,
+]

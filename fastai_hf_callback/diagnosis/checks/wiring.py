@@ -1,8 +1,9 @@
 """Checks of the wiring: the callback alone unwraps the output, on every path."""
 
+from dataclasses import replace
 from typing import List, Optional
 
-from fastai_hf_callback.results.evidence import Evidence
+from fastai_hf_callback.results.evidence import Evidence, Wiring
 from fastai_hf_callback.results.finding import Action, Finding
 from fastai_hf_callback.results.probes import FAILED
 
@@ -20,6 +21,7 @@ CAUSES = [
     "wrong-key-returned",
     "callback-raises",
     "class-instead-of-instance",
+    "model-called-in-callback",
     "batch-not-split",
     "no-training-batches",
     "no-validation-loader",
@@ -65,7 +67,7 @@ def check_train_path(evidence: Evidence) -> Optional[Finding]:
     """Check whether the training path raised."""
     if evidence.wiring is None or evidence.wiring.train_error is None:
         return None
-    return build_finding(evidence.wiring.train_error, evidence.wiring.train_message or "")
+    return _build_finding(evidence.wiring, evidence.wiring.train_error, evidence.wiring.train_message)
 
 
 def check_valid_path(evidence: Evidence) -> Optional[Finding]:
@@ -101,7 +103,16 @@ def check_valid_path(evidence: Evidence) -> Optional[Finding]:
             {"training steps": evidence.stepping.steps, "validation path": wiring.valid_message},
             action=Action("build-with-callback", note="in place of what unwraps in training alone"),
         )
-    return None if wiring.train_error is not None else build_finding(wiring.valid_error, wiring.valid_message or "")
+    return None if wiring.train_error is not None else _build_finding(wiring, wiring.valid_error, wiring.valid_message)
+
+
+def _build_finding(wiring: Wiring, cause: str, message: Optional[str]) -> Finding:
+    """Build a failure's finding; what the learner has already is no fix."""
+    finding = build_finding(cause, message or "")
+    if cause != "output-not-unwrapped" or not wiring.hf_callback:
+        return finding
+    fix = "unwrap(output) in what raised: HFCallback is among the callbacks already, and unwraps in fastai's loop alone"
+    return replace(finding, fix=fix, action=None)
 
 
 def check_failed_probes(evidence: Evidence) -> List[Finding]:

@@ -9,7 +9,7 @@ from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.model.wrapper import MASK_NAMES
 from fastai_hf_callback.results.evidence import Inputs
 
-from .batches import count_rows, map_tensors
+from .batches import count_rows
 from .forward_calls import EmbeddingCall, is_mask
 
 __all__ = [
@@ -19,9 +19,8 @@ __all__ = [
     "contains_ids",
     "find_target_call",
     "find_word_embedding_call",
+    "is_table_of_ids",
     "probe_inputs",
-    "shuffle_words",
-    "take_unpadded_row",
     "unify_padding",
 ]
 
@@ -382,55 +381,13 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool((one.to(other.device).long() == other.long()).all())
 
 
-# -- changed copies of a batch ------------------------------------------------------------------------------------
-
-
-def take_unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
-    """Take one row alone, and drop the columns of its padding from every table of the ids' shape."""
-    keep = ~view.is_pad[row]
-    return map_tensors(
-        batch,
-        lambda t: (
-            t[row : row + 1][:, keep.to(t.device)]
-            if t.shape[:2] == view.ids.shape
-            else t[row : row + 1]
-            if t.dim() and t.shape[0] == view.ids.shape[0]
-            else t
-        ),
-    )
-
-
 def contains_ids(batch: Any, view: TokenView) -> bool:
     """Return whether a tensor of the batch holds the ids as the word embedding received them."""
-    return any(_equals_ids(t, view.ids) for t in tensors_in(batch))
+    return any(is_table_of_ids(t, view.ids) for t in tensors_in(batch))
 
 
-def shuffle_words(batch: Any, view: TokenView, generator: torch.Generator) -> Any:
-    """Shuffle the words over the whole batch; padding, mask and what each row holds alike stay where they were.
-
-    A head that reads nothing but a special token, the first of every row, would answer to words in that token's place.
-    """
-    spots = ~view.is_pad & ~_is_alike_in_rows(view)
-    if len(view.ids[spots].unique()) < 2:
-        spots = ~view.is_pad
-    words = view.ids[spots]
-    changed = view.ids.clone()
-    changed[spots] = words[torch.randperm(len(words), generator=generator).to(words.device)]
-    return map_tensors(batch, lambda t: changed.reshape(t.shape).to(t) if _equals_ids(t, view.ids) else t)
-
-
-def _is_alike_in_rows(view: TokenView) -> Tensor:
-    """Return where the ids are that every row holds equally often, as special tokens are."""
-    words = view.ids.masked_fill(view.is_pad, -1)
-    alike = torch.zeros_like(view.is_pad)
-    for token in words[0].unique() if len(words) > 1 else ():
-        counts = (words == token).sum(1)
-        if int(token) >= 0 and bool((counts == counts[0]).all()):
-            alike |= words == token
-    return alike
-
-
-def _equals_ids(tensor: Tensor, ids: Tensor) -> bool:
+def is_table_of_ids(tensor: Tensor, ids: Tensor) -> bool:
+    """Return whether a tensor of a batch holds these ids, a mask of booleans not."""
     if tensor.dim() < 2 or tensor.is_floating_point() or tensor.dtype == torch.bool or not tensor.numel():
         return False
     return _equal(tensor.reshape(-1, tensor.shape[-1]), ids)

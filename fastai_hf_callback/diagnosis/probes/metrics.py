@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastai_hf_callback.model.metrics import compute_constant_output
-from fastai_hf_callback.results.evidence import MetricEvidence
+from fastai_hf_callback.results.metric_evidence import MetricEvidence
 
 from .synthetic_outputs import (
     AHEAD,
@@ -21,6 +21,7 @@ from .synthetic_outputs import (
 __all__ = ["probe_metric"]
 
 SINGLE_ROWS = 12
+LONGEST_MESSAGE = 250  # scikit-learn's end in what to write
 
 # From epochs, each a pair of lists of batches (outputs, targets), to the value after the last of them; raises what the
 # metric raises.
@@ -191,7 +192,7 @@ def _error_message(compute: MetricFunc, outputs: List[Tensor], targets: List[Ten
     try:
         compute([(outputs, targets)])
     except Exception as error:
-        return " ".join(f"{type(error).__name__}: {error}".split())[:240]
+        return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_MESSAGE]
     return ""
 
 

@@ -5,24 +5,27 @@ Each function takes one from a batch's inputs to the logits in eval mode, and ca
 
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from fastai_hf_callback.results.evidence import Outputs
 
-from .batches import take_row
-from .inputs import TokenView, contains_ids, shuffle_words, take_unpadded_row
+from .batches import map_tensors, take_row
+from .inputs import TokenView, contains_ids, is_table_of_ids
 
 __all__ = [
     "changed_weights",
     "make_noise",
     "measure_batch_sensitivity",
     "measure_padding_sensitivity",
+    "measure_spread_of_new_weights",
     "probe_output_bounds",
     "measure_word_sensitivity",
     "measure_word_sensitivity_with_noise",
+    "shuffle_words",
+    "take_unpadded_row",
 ]
 
 LogitsFunc = Callable[[Any], Tensor]
@@ -123,6 +126,32 @@ def make_noise(size: float = 0.05) -> Callable[[Tensor], Tensor]:
     return lambda weights: weights + size * torch.randn(weights.shape, generator=generator).to(weights)
 
 
+def measure_spread_of_new_weights(
+    logits_func: LogitsFunc, batch: Any, model: nn.Module, out: Outputs
+) -> Optional[float]:
+    """Measure the spread over rows, relative to the outputs' size, with new weights, where these have one output."""
+    if not out.uniform:
+        return None
+    generator, scales = torch.Generator().manual_seed(2), _list_scales(model)
+    with changed_weights(model, lambda weights: _draw_weights(weights, weights.data_ptr() in scales, generator)):
+        outputs = logits_func(batch).float()
+    if outputs.dim() < 1 or len(outputs) < 2 or not bool(torch.isfinite(outputs).all()):
+        return None
+    return float((outputs - outputs.mean(0)).abs().max()) / max(float(outputs.abs().max()), 1e-12)
+
+
+def _list_scales(model: nn.Module) -> Set[int]:
+    """List where the vectors lie that multiply: layer norms' weights."""
+    return {p.data_ptr() for name, p in model.named_parameters() if p.dim() == 1 and name.endswith("weight")}
+
+
+def _draw_weights(weights: Tensor, is_scale: bool, generator: torch.Generator) -> Tensor:
+    """Draw matrices that keep the size of what passes through; scales are 1 then, and biases 0."""
+    if weights.dim() < 2:
+        return torch.ones_like(weights) if is_scale else torch.zeros_like(weights)
+    return (torch.randn(weights.shape, generator=generator) / weights[0].numel() ** 0.5).to(weights)
+
+
 @contextmanager
 def changed_weights(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Change every weight, and restore it on leaving."""
@@ -134,3 +163,46 @@ def changed_weights(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Ite
     finally:
         for p, weights in original:
             p.data = weights
+
+
+# -- changed copies of a batch ------------------------------------------------------------------------------------
+
+
+def take_unpadded_row(batch: Any, view: TokenView, row: int) -> Any:
+    """Take one row alone, and drop the columns of its padding from every table of the ids' shape."""
+    keep = ~view.is_pad[row]
+    return map_tensors(
+        batch,
+        lambda t: (
+            t[row : row + 1][:, keep.to(t.device)]
+            if t.shape[:2] == view.ids.shape
+            else t[row : row + 1]
+            if t.dim() and t.shape[0] == view.ids.shape[0]
+            else t
+        ),
+    )
+
+
+def shuffle_words(batch: Any, view: TokenView, generator: torch.Generator) -> Any:
+    """Shuffle the words over the whole batch; padding, mask and what each row holds alike stay where they were.
+
+    A head that reads nothing but a special token, the first of every row, would answer to words in that token's place.
+    """
+    spots = ~view.is_pad & ~_is_alike_in_rows(view)
+    if len(view.ids[spots].unique()) < 2:
+        spots = ~view.is_pad
+    words = view.ids[spots]
+    changed = view.ids.clone()
+    changed[spots] = words[torch.randperm(len(words), generator=generator).to(words.device)]
+    return map_tensors(batch, lambda t: changed.reshape(t.shape).to(t) if is_table_of_ids(t, view.ids) else t)
+
+
+def _is_alike_in_rows(view: TokenView) -> Tensor:
+    """Return where the ids are that every row holds equally often, as special tokens are."""
+    words = view.ids.masked_fill(view.is_pad, -1)
+    alike = torch.zeros_like(view.is_pad)
+    for token in words[0].unique() if len(words) > 1 else ():
+        counts = (words == token).sum(1)
+        if int(token) >= 0 and bool((counts == counts[0]).all()):
+            alike |= words == token
+    return alike

@@ -2,7 +2,7 @@
 
 import math
 from statistics import median_high
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from fastai_hf_callback.results.evidence import Graph, Precision, Stepping
 from .optimizer import OptimizerReader, ParameterGroup
 from .weight_updates import WeightSample, WeightUpdate
 
-__all__ = ["StepMonitor", "LossRecorder", "probe_graph", "compute_gradient_norm"]
+__all__ = ["StepMonitor", "LossRecorder", "probe_graph", "compute_gradient_norm", "has_hidden_checkpoints"]
 
 # Reading all gradients of a large model takes as long as reading its weights: a running fit's are read where clipping
 # has left little of them.
@@ -200,6 +200,8 @@ class StepMonitor:
         self.stepping.executed_unreached = sum(p.numel() for p in outside)
         self.stepping.executed_unreached_names = [names.get(id(p), "?") for p in outside[:3]]
         head = list(executed[-1].parameters(recurse=False))
+        modules = self.optimizer.learn.model.named_modules()
+        self.graph.head_name = next((name for name, module in modules if module is executed[-1]), "")
         self.graph.head_trainable = any(p.requires_grad for p in head)
         self.graph.head_unreached = (
             bool(self.graph.reached_by_output)
@@ -270,6 +272,24 @@ def probe_graph(model: nn.Module, logits: Any, loss: Tensor) -> Graph:
         output_has_graph=from_output.has_graph,
         loss_has_graph=from_loss.has_graph,
     )
+
+
+def has_hidden_checkpoints(model: nn.Module, run: Callable[[], Any]) -> bool:
+    """Return whether checkpoints appear in the output's graph once what the embeddings give requires a gradient."""
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    hooks = [module.register_forward_hook(_require_gradient) for module in embeddings]
+    try:
+        found = [find_reached_leaves(tensor) for tensor in tensors_in(run())]
+    except Exception:  # the loop refuses such a batch: nothing is known then
+        return False
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return any("Checkpoint" in name for leaves in found for name in leaves.opaque)
+
+
+def _require_gradient(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    return output.detach().requires_grad_() if not output.requires_grad else output
 
 
 def compute_gradient_norm(parameters: Any) -> float:

@@ -8,13 +8,16 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.model.weights.activation_casts import HALF_DTYPES
 from fastai_hf_callback.model.weights.adapters import has_adapters
+from fastai_hf_callback.model.weights.starting_weights import StartingWeights
 from fastai_hf_callback.results.evidence import Weights
 
 __all__ = ["count_half_weights", "probe_weights"]
 
 
-def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
-    """Read every parameter once.
+def probe_weights(
+    model: nn.Module, has_master_copies: bool = False, start: Optional[StartingWeights] = None, reach: float = 0.0
+) -> Weights:
+    """Read every parameter and buffer once.
 
     Parameters
     ----------
@@ -22,11 +25,16 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
         Not changed.
     has_master_copies : bool
         Whether the optimizer steps full-precision copies.
+    start : StartingWeights, optional
+        What they were when the first fit began.
+    reach : float
+        How far the steps since can have moved a weight, where `start` is not known.
     """
     named = list(model.named_parameters())
-    broken = [name for name, p in named if not _is_finite(p.detach())]
+    stored = [*named, *((name, b) for name, b in model.named_buffers() if b.is_floating_point())]
+    broken = [name for name, p in stored if not _is_finite(p.detach())]
     norms = _find_norm_layers(model)
-    at_start = all(_is_at_init(layer) for layer in norms) if norms else None
+    shift = max((_norm_shift(layer) for layer in norms), default=None)
     half, half_dtypes = count_half_weights(model)
     return Weights(
         parameters=len(named),
@@ -35,13 +43,16 @@ def probe_weights(model: nn.Module, has_master_copies: bool = False) -> Weights:
         half=half,
         half_dtypes=half_dtypes,
         has_master_copies=has_master_copies,
-        body_at_init=at_start,
+        body_at_init=None if shift is None else _began_at_init(norms, shift, start, reach),
         body_trainable=_is_body_trainable(model, norms) if norms else None,
         pretrained_name=_find_pretrained_name(model),
         gain=_max_gain(model),
         dropout=_max_dropout(model),
         elements=sum(p.numel() for _, p in named),
         has_adapters=has_adapters(model),
+        norm_shift=shift,
+        distance=None if start is None else start.measure_distance(),
+        starting_size=None if start is None else start.measure_size(),
     )
 
 
@@ -74,10 +85,23 @@ def _find_norm_layers(model: nn.Module) -> List[_NormLayer]:
     ]
 
 
-def _is_at_init(layer: _NormLayer) -> bool:
-    return bool((layer.scale.detach().float() == 1).all()) and (
-        layer.shift is None or bool((layer.shift.detach().float() == 0).all())
-    )
+def _norm_shift(layer: _NormLayer) -> float:
+    """Return how far the layer is from scales of 1 and shifts of 0."""
+    parts = [(layer.scale, 1.0), (layer.shift, 0.0)]
+    return max(_largest_difference(part.detach(), value) for part, value in parts if part is not None)
+
+
+def _largest_difference(part: Tensor, value: float) -> float:
+    return float((part.float() - value).abs().max()) if part.numel() else 0.0
+
+
+def _began_at_init(norms: List[_NormLayer], shift: float, start: Optional[StartingWeights], reach: float) -> bool:
+    """Return whether every layer norm had its initial value when the first fit began, as far as that is known."""
+    if shift <= reach or start is None:
+        return shift <= reach
+    parts = [(part, value) for layer in norms for part, value in ((layer.scale, 1.0), (layer.shift, 0.0))]
+    began = [(start.read(part), value) for part, value in parts if part is not None]
+    return all(elements is not None and _largest_difference(elements, value) == 0 for elements, value in began)
 
 
 def _is_body_trainable(model: nn.Module, norms: List[_NormLayer]) -> bool:

@@ -10,6 +10,7 @@ from fastai.basic_train import Learner, LearnerCallback, Recorder
 from fastai.callback import Callback, CallbackHandler
 from torch import Tensor
 
+from fastai_hf_callback.diagnosis.event_replay import ShortLoader
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
@@ -19,6 +20,7 @@ from fastai_hf_callback.model.loss.own_loss import list_losses
 from fastai_hf_callback.utils.snapshot import copy_callback
 
 __all__ = [
+    "FewBatches",
     "RawLossForwarder",
     "StepEventForwarder",
     "copy_without_checks",
@@ -56,6 +58,17 @@ def copy_without_checks(callback: Any, learn: Learner) -> Any:
     if isinstance(made, LearnerCallback) and "_learn" in vars(made):
         vars(learn)[made.cb_name] = made
     return made
+
+
+class FewBatches:
+    """The learner's data with a few batches each; all else is asked of the data that they stand for."""
+
+    def __init__(self, data: Any, train: List[Batch], valid: List[Batch]):
+        self.data, self.train_dl = data, ShortLoader(data.train_dl, train)
+        self.valid_dl, self.empty_val = ShortLoader(data.valid_dl, valid), not valid
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["data"], name)
 
 
 def log_skips(callbacks: List[Callback], log: CallbackLog) -> None:

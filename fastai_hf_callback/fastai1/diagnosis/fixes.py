@@ -11,7 +11,7 @@ from fastai.callbacks.fp16 import MixedPrecision
 from fastai.torch_core import flatten_model
 from torch import nn
 
-from fastai_hf_callback.diagnosis.fixes import Fix, build_shared_fixes, read_code
+from fastai_hf_callback.diagnosis.fixes.fix_table import Fix, build_shared_fixes, read_code
 from fastai_hf_callback.fastai1.callback import HFCallback
 from fastai_hf_callback.fastai1.metrics import ColumnwiseAUC
 from fastai_hf_callback.model.weights.adapters import has_adapters
@@ -20,11 +20,9 @@ __all__ = ["FIXES"]
 
 
 def _merge_parameter_groups(learn: Learner) -> None:
-    """Put all modules into one layer group, all trainable, with a new optimizer at the same rate."""
+    """Put all modules into one layer group, with a new optimizer at the same rate; what is frozen stays frozen."""
     lr = _get_current_lr(learn)
     learn.layer_groups = [nn.Sequential(*flatten_model(learn.model))]
-    if not has_adapters(learn.model):  # their base is frozen on purpose
-        learn.model.requires_grad_(True)
     learn.create_opt(lr, learn.wd)
 
 
@@ -41,6 +39,11 @@ def _unfreeze_all(learn: Learner) -> None:
 def _get_current_lr(learn: Learner) -> float:
     rate = getattr(vars(learn).get("opt"), "lr", None)
     return float(rate) if isinstance(rate, (int, float)) and rate else 1e-4  # freeze() leaves a slice there
+
+
+def _unfreeze_module(learn: Learner, module: str) -> None:
+    dict(learn.model.named_modules())[module].requires_grad_(True)
+    _recreate_optimizer(learn)
 
 
 def _set_weight_decay(learn: Learner, wd: float) -> None:
@@ -114,7 +117,7 @@ _SPLIT = "learn.split(lambda model: [flatten_model(model)])"
 
 # By an action's name: the line of code, its arguments in braces, and the function that does it.
 FIXES: Dict[str, Fix] = {
-    **build_shared_fixes(_restore_fastai_loop, _unfreeze_all, _set_weight_decay, ColumnwiseAUC),
+    **build_shared_fixes(_restore_fastai_loop, _unfreeze_all, _unfreeze_module, _set_weight_decay, ColumnwiseAUC),
     # -- what unwraps the output
     "add-callback": Fix(_BUILD, _add_hf_callback),
     "build-with-callback": Fix(_BUILD),
@@ -142,6 +145,10 @@ FIXES: Dict[str, Fix] = {
         "learn.unfreeze()  # or learn.freeze_to(n): both make the optimizer again", _recreate_optimizer
     ),
     "renew-optimizer": Fix("learn.opt = None; learn.create_opt(3e-5, learn.wd)"),
+    "use-adam": Fix(
+        "learn.opt_func = partial(torch.optim.Adam, betas=(0.9, 0.99)); learn.create_opt(3e-5, learn.wd); "
+        "learn.fit_one_cycle(1, 3e-5)"
+    ),
     "plot-learning-rates": Fix("learn.recorder.plot_lr()"),
     "relax-clipping": Fix(
         "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns", _relax_clipping

@@ -14,10 +14,11 @@ from torch import Tensor
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.checks.failures import classify_exception
 from fastai_hf_callback.diagnosis.event_replay import EventLog
-from fastai_hf_callback.diagnosis.fixes import FixTable
+from fastai_hf_callback.diagnosis.fixes.fix_table import FixTable
 from fastai_hf_callback.diagnosis.learner_adapter import (
     CallbackLog,
     LastFit,
+    find_start,
     is_library_class,
     is_number,
     is_stream,
@@ -40,6 +41,7 @@ from fastai_hf_callback.results.fit_record import FitRecord
 from fastai_hf_callback.utils.rng import seed_everything
 
 from .callback_replay import (
+    FewBatches,
     RawLossForwarder,
     StepEventForwarder,
     copy_without_checks,
@@ -125,16 +127,20 @@ class LearnerAdapter:
         return Wiring(find_active_patch(), any(isinstance(cb, HFCallback) for cb in self.learn.callbacks))
 
     def read_last_fit(self) -> LastFit:
-        own = [cb.last_fit for cb in self.learn.callbacks if isinstance(cb, HFCallback)]
+        own_callbacks = [cb for cb in self.learn.callbacks if isinstance(cb, HFCallback)]
+        own, start = [cb.last_fit for cb in own_callbacks], find_start(own_callbacks, self.learn.model)
         last = choose_fit([_read_recorder(vars(self.learn).get("recorder")), *own])
         if last is None:
-            return LastFit([], [], {}, was_erased=self.optimizer.has_taken_steps())
+            return LastFit([], [], {}, self.optimizer.has_taken_steps(), start)
         losses, rates = [float(loss) for loss in last.losses], [float(rate) for rate in last.lrs]
-        return LastFit(losses, rates, _read_metric_values(last))
+        return LastFit(losses, rates, _read_metric_values(last), start=start)
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
         named = zip(metric_names(list(metrics)), metrics)
         return [(name, partial(_compute_value, one)) for name, one in named if _reads_batches(one)]
+
+    def list_metric_names(self) -> List[str]:
+        return metric_names(list(self.learn.metrics))
 
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 
@@ -208,6 +214,8 @@ class LearnerAdapter:
         """Return the loss of one batch in eval mode, run as ``validate`` and ``pred_batch`` run it."""
         self.learn.model.eval()
         handler = CallbackHandler(list(self._learner_callbacks if validates else self.callbacks))
+        handler.on_train_begin(1, pbar=None, metrics=[])  # as validate does: callbacks may make their state there
+        handler.on_epoch_begin()
         with torch.set_grad_enabled(with_graph):
             xb, yb = handler.on_batch_begin(batch.xb, batch.yb, train=with_graph)
             return basic_train.loss_batch(self.learn.model, xb, yb, loss_func, cb_handler=handler)
@@ -230,6 +238,20 @@ class LearnerAdapter:
             xb, yb = handler.on_batch_begin(batch.xb, batch.yb)
             loss = basic_train.loss_batch(learn.model, xb, yb, learn.loss_func, learn.opt, handler)
             handler.on_batch_end(loss)
+
+    def fit_briefly(self, train: List[Batch], valid: List[Batch], epochs: int, lr: float) -> Dict[str, List[float]]:
+        learn, wiring = self.learn, Wiring()
+        if not self.prepare_callbacks(wiring):
+            raise FastaiHFError(f"The callbacks cannot be made; look at {wiring.train_message}")
+        learn.data = FewBatches(learn.data, train, valid)
+        learn.callbacks, made = self._learner_callbacks, self.callbacks[len(self._learner_callbacks) :]
+        learn.callback_fns = [partial(Recorder, silent=True)]
+        learn.fit(epochs, lr, callbacks=made)
+        recorder = learn.recorder
+        epoch_ends = range(len(train) - 1, len(recorder.losses), max(1, len(train)))
+        losses = {"train_loss": [recorder.losses[i] for i in epoch_ends], "valid_loss": recorder.val_losses}
+        fit = FitRecord(recorder.losses, recorder.lrs, recorder.metrics, recorder.metrics_names)
+        return {**{name: [float(x) for x in values] for name, values in losses.items()}, **_read_metric_values(fit)}
 
     def replay_step(self, batch: Batch, log: CallbackLog) -> None:
         """Do nothing: what a callback sets in vain, fastai 1's loop itself refuses."""

@@ -1,5 +1,6 @@
 """The reader of fastai 1's optimizer for ``diagnosis/``."""
 
+from functools import partial
 from typing import Any, Dict, List, Optional, Set
 
 from fastai.basic_train import Learner
@@ -7,7 +8,14 @@ from fastai.callback import Callback
 from torch import Tensor
 
 from fastai_hf_callback.diagnosis.learning_rates import scale_learning_rates
-from fastai_hf_callback.diagnosis.probes.optimizer import ParameterGroup, has_state
+from fastai_hf_callback.diagnosis.probes.optimizer import (
+    ParameterGroup,
+    StepRule,
+    copy_torch_optimizer,
+    count_non_finite,
+    has_state,
+    measure_step_rule,
+)
 
 __all__ = ["OptimizerReader"]
 
@@ -77,8 +85,16 @@ class OptimizerReader:
         inner = getattr(self._optimizer, "opt", None)
         return inner is not None and has_state(inner.state)
 
+    def count_non_finite_state(self) -> int:
+        inner = getattr(self._optimizer, "opt", None)
+        return 0 if inner is None else count_non_finite(inner.state)
+
     def count_batches(self) -> int:
         return len(self.learn.data.train_dl)
+
+    def measure_step_rule(self) -> Optional[StepRule]:
+        inner = getattr(self._optimizer, "opt", None)
+        return None if inner is None else measure_step_rule(partial(copy_torch_optimizer, inner))
 
     @property
     def _optimizer(self) -> Any:

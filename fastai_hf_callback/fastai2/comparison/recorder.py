@@ -78,9 +78,10 @@ def evaluate(learn: Learner) -> Optional[Evaluation]:
     return Evaluation(epoch, collector.store.outputs, collector.store.targets)
 
 
-def metric_names(metrics: Sequence[Metric]) -> List[str]:
-    """Return the metrics' names as fastai shows them, made unique."""
-    return make_unique_names([metric.name for metric in metrics])
+def metric_names(metrics: Sequence[Any]) -> List[str]:
+    """Return the metrics' names as fastai shows them, made unique; a function that nobody wrapped has its own."""
+    names = [str(getattr(m, "name", None) or getattr(m, "__name__", type(m).__name__)) for m in metrics]
+    return make_unique_names(names)
 
 
 class _OutputCollector(Callback):

@@ -56,6 +56,7 @@ __all__ = [
     "is_batch_callback",
     "is_bystander",
     "log_callbacks",
+    "prepare_short_fit",
     "replay_events",
     "simulate_epoch",
     "to_fastai_batch",
@@ -130,16 +131,20 @@ def replay_events(learn: Learner, given: List[Callback], train: List[Batch], val
     for callback in copies:
         watch_events(callback, OUTER_EVENTS, log, CANCEL_EXCEPTIONS)
         stop_traces(callback, (*OUTER_EVENTS, *BATCH_EVENTS), log)
-        vars(callback)["learn"] = learn
-        vars(learn)[callback.name] = callback
-    batches = [[to_fastai_batch(batch) for batch in part] for part in (train, valid)]
-    loaders = [ShortLoader(loader, part) for loader, part in zip(learn.dls.loaders, batches)]
-    learn.cbs, learn.dls = L(copies), copy.copy(learn.dls)
-    learn.dls.loaders = [*loaders, *learn.dls.loaders[2:]]
-    learn.progress = MagicMock()  # callbacks write to its bars, which no_progress has taken away
+    prepare_short_fit(learn, copies, train, valid)
     with leave_no_traces():
         learn.fit(1)
     return log
+
+
+def prepare_short_fit(learn: Learner, callbacks: List[Callback], train: List[Batch], valid: List[Batch]) -> None:
+    """Let the learner's next fit have these callbacks and these batches, and no others."""
+    bind_callbacks(learn, callbacks)
+    batches = [[to_fastai_batch(batch) for batch in part] for part in (train, valid)]
+    loaders = [ShortLoader(loader, part) for loader, part in zip(learn.dls.loaders, batches)]
+    learn.dls = copy.copy(learn.dls)
+    learn.dls.loaders = [*loaders, *learn.dls.loaders[2:]]
+    learn.progress = MagicMock()  # callbacks write to its bars, which no_progress has taken away
 
 
 def copy_without_checks(callback: Callback, learn: Learner) -> Callback:
@@ -150,13 +155,18 @@ def copy_without_checks(callback: Callback, learn: Learner) -> Callback:
     return made
 
 
-@contextmanager
-def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> Iterator[None]:
-    """Put the learner into the middle of an epoch, with these callbacks and no others."""
+def bind_callbacks(learn: Learner, callbacks: List[Callback]) -> None:
+    """Give the learner these callbacks and no others."""
     learn.cbs = L(list(callbacks))
     for callback in callbacks:
         vars(callback)["learn"] = learn
         vars(learn)[callback.name] = callback
+
+
+@contextmanager
+def enter_epoch(learn: Learner, callbacks: List[Callback], training: bool) -> Iterator[None]:
+    """Put the learner into the middle of an epoch, with these callbacks and no others."""
+    bind_callbacks(learn, callbacks)
     learn.n_epoch, learn.epoch, learn.iter, learn.train_iter, learn.pct_train = 1, 0, 0, 0, 0.0
     learn.dl = learn.dls[0 if training or len(learn.dls.loaders) < 2 else 1]
     learn.n_iter = max(1, len(learn.dl))

@@ -10,7 +10,7 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.learner import Learner
 from fastai.torch_core import trainable_params
 
-from fastai_hf_callback.diagnosis.fixes import Fix, build_shared_fixes, read_code
+from fastai_hf_callback.diagnosis.fixes.fix_table import Fix, build_shared_fixes, read_code
 from fastai_hf_callback.fastai2.callback import HFCallback
 from fastai_hf_callback.fastai2.metrics import ColumnwiseAUC
 from fastai_hf_callback.model.weights.adapters import has_adapters
@@ -19,9 +19,9 @@ __all__ = ["FIXES"]
 
 
 def _merge_parameter_groups(learn: Learner) -> None:
-    """Put all parameters into one group, all trainable, with a new optimizer."""
+    """Put all trainable parameters into one group, with a new optimizer; what is frozen stays frozen."""
     learn.splitter = trainable_params
-    _unfreeze_all(learn)
+    learn.create_opt()
 
 
 def _recreate_optimizer(learn: Learner) -> None:
@@ -32,6 +32,11 @@ def _unfreeze_all(learn: Learner) -> None:
     if not has_adapters(learn.model):  # their base is frozen on purpose
         learn.model.requires_grad_(True)
     learn.create_opt()
+
+
+def _unfreeze_module(learn: Learner, module: str) -> None:
+    dict(learn.model.named_modules())[module].requires_grad_(True)
+    _recreate_optimizer(learn)
 
 
 def _set_weight_decay(learn: Learner, wd: float) -> None:
@@ -83,12 +88,16 @@ def _replace_by_hf_callback(learn: Learner, names: List[str]) -> None:
     _add_hf_callback(learn)
 
 
+def _wrap_metrics(learn: Learner) -> None:
+    learn.metrics = list(learn.metrics)
+
+
 _BUILD = "Learner(..., cbs=[HFCallback()])"
 _SPLIT = "learn.splitter = trainable_params; learn.create_opt()"
 
 # By an action's name: the line of code, its arguments in braces, and the function that does it.
 FIXES: Dict[str, Fix] = {
-    **build_shared_fixes(_restore_fastai_loop, _unfreeze_all, _set_weight_decay, ColumnwiseAUC),
+    **build_shared_fixes(_restore_fastai_loop, _unfreeze_all, _unfreeze_module, _set_weight_decay, ColumnwiseAUC),
     # -- what unwraps the output
     "add-callback": Fix(_BUILD, _add_hf_callback),
     "build-with-callback": Fix(_BUILD),
@@ -117,6 +126,7 @@ FIXES: Dict[str, Fix] = {
     "split-by-depth": Fix("Learner(..., splitter=layer_groups); then learn.freeze()"),
     "add-to-optimizer": Fix("learn.create_opt()  # fit makes one only where there is none", _recreate_optimizer),
     "renew-optimizer": Fix("learn.create_opt()"),
+    "use-adam": Fix("learn.opt_func = Adam; learn.create_opt(); learn.fit_one_cycle(1, 3e-5)"),
     "plot-learning-rates": Fix("learn.recorder.plot_sched()"),
     "relax-clipping": Fix("learn.remove_cb(GradientClip); learn.add_cb(GradientClip(1.0))", _relax_clipping),
     "clip-gradients": Fix("learn.add_cb(GradientClip(1.0)) and a tenth of the rate, on a freshly loaded model"),
@@ -142,6 +152,9 @@ FIXES: Dict[str, Fix] = {
     ),
     "watch-for-less": Fix("{callback}(monitor={monitor!r}, comp=np.less)  # in place of the one that is there"),
     "watch-for-more": Fix("{callback}(monitor={monitor!r}, comp=np.greater)  # in place of the one that is there"),
-    "wrap-metrics": Fix("learn.metrics = [AvgMetric(accuracy)]  # AvgMetric(function) around each bare function"),
+    "wrap-metrics": Fix(
+        "learn.metrics = list(learn.metrics)  # an assignment wraps functions as fastai's metrics; append() does not",
+        _wrap_metrics,
+    ),
     "reset-metric": Fix("Reset the metric's counts in reset()"),
 }

@@ -3,20 +3,21 @@
 import copy
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Sized, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Sized, Tuple
 
 import torch
 from fastai.callback.core import Callback
-from fastai.learner import Learner, Metric
+from fastai.learner import Learner, Metric, Recorder
 from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.diagnosis.event_replay import EventLog
-from fastai_hf_callback.diagnosis.fixes import FixTable
+from fastai_hf_callback.diagnosis.fixes.fix_table import FixTable
 from fastai_hf_callback.diagnosis.learner_adapter import (
     CallbackLog,
     LastFit,
     LossNotReachedError,
+    find_start,
     is_library_class,
     is_number,
     is_stream,
@@ -50,13 +51,14 @@ from .callback_replay import (
     is_batch_callback,
     is_bystander,
     log_callbacks,
+    prepare_short_fit,
     replay_events,
     simulate_epoch,
     to_fastai_batch,
 )
 from .fixes import FIXES
 from .optimizer_reader import OptimizerReader
-from .snapshot import preserve_everything
+from .snapshot import copy_callback, preserve_everything
 
 __all__ = ["LearnerAdapter"]
 
@@ -153,20 +155,28 @@ class LearnerAdapter:
             patch=find_active_patch(),
             hf_callback=any(isinstance(cb, HFCallback) for cb in callbacks),
             trackers=read_trackers(callbacks),
+            bare_metrics=[name for name, one in self._name_metrics(self.learn.metrics) if not is_metric(one)],
             only_in_training=[type(cb).__name__ for cb in callbacks if not cb.run_valid and hasattr(cb, "after_pred")],
         )
 
     def read_last_fit(self) -> LastFit:
-        own = [cb.last_fit for cb in self.learn.cbs if isinstance(cb, HFCallback)]
+        own_callbacks = [cb for cb in self.learn.cbs if isinstance(cb, HFCallback)]
+        own, start = [cb.last_fit for cb in own_callbacks], find_start(own_callbacks, self.learn.model)
         last = choose_fit([vars(self.learn).get("recorder"), *own])
         if last is None:
-            return LastFit([], [], {}, was_erased=self.optimizer.has_taken_steps())
+            return LastFit([], [], {}, self.optimizer.has_taken_steps(), start)
         losses, rates = [float(loss) for loss in last.losses], [float(rate) for rate in last.lrs]
-        return LastFit(losses, rates, _read_metric_values(last.metric_names, last.values))
+        return LastFit(losses, rates, _read_metric_values(last.metric_names, last.values), start=start)
 
     def list_metric_functions(self, metrics: Sequence[Any]) -> List[Tuple[str, MetricFunc]]:
-        named = zip(metric_names(list(metrics)), metrics)
+        named = [pair for pair in self._name_metrics(metrics) if is_metric(pair[1])]
         return [(name, partial(_compute_value, one)) for name, one in named if _reads_batches(one)]
+
+    def _name_metrics(self, metrics: Sequence[Any]) -> List[Tuple[str, Any]]:
+        return list(zip(metric_names(list(metrics)), metrics))
+
+    def list_metric_names(self) -> List[str]:
+        return metric_names(list(self.learn.metrics))
 
     # -- callbacks and the loop ----------------------------------------------------------------------------------
 
@@ -240,6 +250,15 @@ class LearnerAdapter:
         except ENDING_EXCEPTIONS:
             log.ended = True
 
+    def fit_briefly(self, train: List[Batch], valid: List[Batch], epochs: int, lr: float) -> Dict[str, List[float]]:
+        learn = self.learn
+        chosen = [cb for cb in learn.cbs if is_batch_callback(cb) or isinstance(cb, Recorder)]
+        copies = [cb if isinstance(cb, Recorder) else copy_callback(cb, learn) for cb in chosen]
+        prepare_short_fit(learn, copies, train, valid)
+        learn.fit(epochs, lr)
+        names, rows = list(learn.recorder.metric_names)[1:], learn.recorder.values
+        return {name: _list_numbers(row[i] for row in rows if i < len(row)) for i, name in enumerate(names)}
+
     def replay_step(self, batch: Batch, log: CallbackLog) -> None:
         log_callbacks(self.callbacks, log)
         known, output = self._last_run
@@ -250,6 +269,11 @@ class LearnerAdapter:
 
     def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
         return simulate_epoch(self.learn, callbacks, batch)
+
+
+def is_metric(metric: Any) -> bool:
+    """Return whether the Recorder can use it: ``learn.metrics.append(function)`` wraps nothing."""
+    return not isinstance(metric, type) and all(hasattr(type(metric), name) for name in ("reset", "accumulate"))
 
 
 def _read_metric_values(metric_names: Sequence[str], values: Sequence[Any]) -> Dict[str, List[float]]:
@@ -275,6 +299,10 @@ class _AttributeRecorder:
     def __getattr__(self, name: str) -> Any:
         self.asked.append(name)
         raise UnavailableAttributeError(name)
+
+
+def _list_numbers(values: Iterable[Any]) -> List[float]:
+    return [float(value) for value in values if is_number(value)]
 
 
 def _compute_value(metric: Metric, epochs: List[Any]) -> float:

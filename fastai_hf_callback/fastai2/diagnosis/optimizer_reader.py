@@ -1,15 +1,26 @@
 """The reader of fastai 2's optimizer for ``diagnosis/``."""
 
+import copy
 from collections import defaultdict
+from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Set
 
 import torch
 from fastai.learner import Learner
 from fastai.optimizer import l2_reg, sgd_step, weight_decay
-from torch import Tensor
+from fastcore.foundation import L
+from torch import Tensor, nn
 
 from fastai_hf_callback.diagnosis.learning_rates import scale_learning_rates
-from fastai_hf_callback.diagnosis.probes.optimizer import ParameterGroup, has_gradient, has_state
+from fastai_hf_callback.diagnosis.probes.optimizer import (
+    ParameterGroup,
+    StepRule,
+    copy_torch_optimizer,
+    count_non_finite,
+    has_gradient,
+    has_state,
+    measure_step_rule,
+)
 
 __all__ = ["OptimizerReader"]
 
@@ -80,15 +91,27 @@ class OptimizerReader:
         optimizer = self.learn.opt
         if optimizer is None:
             return False
-        inner = vars(optimizer).get("opt")
-        state = (inner if isinstance(inner, torch.optim.Optimizer) else optimizer).state
-        if has_state(state, ("do_wd", "force_train")):
+        if has_state(self._read_state(), ("do_wd", "force_train")):
             return True
         keeps_none = all(step in (weight_decay, l2_reg, sgd_step) for step in getattr(optimizer, "cbs", [None]))
         return keeps_none and has_gradient([p for group in optimizer.param_lists for p in group])
 
+    def count_non_finite_state(self) -> int:
+        return 0 if self.learn.opt is None else count_non_finite(self._read_state())
+
+    def _read_state(self) -> Any:
+        inner = vars(self.learn.opt).get("opt")
+        return (inner if isinstance(inner, torch.optim.Optimizer) else self.learn.opt).state
+
     def count_batches(self) -> int:
         return len(self.learn.dls.train)
+
+    def measure_step_rule(self) -> Optional[StepRule]:
+        optimizer = self.learn.opt
+        inner = None if optimizer is None else vars(optimizer).get("opt")
+        if isinstance(inner, torch.optim.Optimizer):
+            return measure_step_rule(partial(copy_torch_optimizer, inner))
+        return None if optimizer is None else measure_step_rule(partial(_copy_optimizer, inner or optimizer))
 
     def has_remaining_gradients(self) -> bool:
         """Return whether gradients are still there when a batch has ended; the last one held stands for all."""
@@ -107,6 +130,13 @@ class OptimizerReader:
         except Exception:  # a splitter that was right for another model
             return set()
         return {id(p) for group in groups for p in ([group] if isinstance(group, Tensor) else group)}
+
+
+def _copy_optimizer(optimizer: Any, parameter: nn.Parameter) -> Any:
+    made = copy.copy(optimizer)
+    made.param_lists, made.state = L([L([parameter])]), defaultdict(dict)
+    made.hypers = L([{**optimizer.hypers[-1], "lr": 1.0}])
+    return made
 
 
 def _read_decay(hyper: Mapping[str, Any]) -> float:

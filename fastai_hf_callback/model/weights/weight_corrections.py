@@ -4,13 +4,14 @@
 it at the loop's events. In ``compare`` the arms without an ``HFCallback`` get the same corrections.
 """
 
-from typing import Any, Iterable, Mapping, Protocol, Tuple
+from typing import Any, Iterable, Mapping, Optional, Protocol, Tuple
 
 from torch import nn
 
 from .activation_casts import HALF_DTYPES, match_activations
 from .frozen import FrozenWeights
 from .precision import TrainingPrecision
+from .starting_weights import StartingWeights
 
 __all__ = ["WeightCorrections"]
 
@@ -31,11 +32,17 @@ class WeightCorrections:
     ----------
     train_in_float32 : bool
         Whether trainable half-precision weights are made float32.
+
+    Attributes
+    ----------
+    start : StartingWeights or None
+        What the model's weights were when its first fit began, for ``diagnose``.
     """
 
     def __init__(self, train_in_float32: bool = True) -> None:
         self.frozen, self._is_new_fit = FrozenWeights(), True
         self.precision = TrainingPrecision(train_in_float32)
+        self.start: Optional[StartingWeights] = None
 
     def begin_fit(self) -> None:
         """Notice that a fit begins; on fastai 2 a validation may as well."""
@@ -72,6 +79,8 @@ class WeightCorrections:
         if self._is_new_fit:
             self._is_new_fit = False
             optimizer.zero_grad()
+            if self.start is None or not self.start.covers(model):
+                self.start = StartingWeights(model)
         # The optimizer's own too: it steps an old model where `learn.model` was replaced; and the model's, since
         # gradients are clipped by the norm over all of these.
         self.frozen.watch([*parameters, *model.parameters()])

@@ -45,6 +45,15 @@ def substituted(*found, **figures):
     return Substitution("two words tell the class", found=list(found), **{"own": OWN, "cured": CURED, **figures})
 
 
+STANDING = dict(history__losses=[1.1] * 24, loss__first=1.1)
+ONE_OUTPUT = dict(
+    outputs__spread=1.4e-4,
+    outputs__spread_of_new_weights=0.01,
+    weights__distance=0.1,
+    hyper__lr=0.03,
+    hyper__scales_with_gradient=False,
+)
+
 CASES = [
     # -- wiring ----------------------------------------------------------------------------------------------------
     Case(
@@ -219,6 +228,51 @@ CASES = [
         [],
         dict(weights__gain=6.0, outputs__changes_with_tokens=0.009),
         [dict(outputs__changes_with_tokens=0.01), dict(outputs__changes_with_tokens=None)],
+    ),
+    Case(
+        weights.check_weights_diverged,
+        "weights-diverged",
+        "error",
+        ["all 8 rows one output", "learning rate did it: 0.03", "moves a weight by about that"],
+        ONE_OUTPUT,
+        [
+            dict(outputs__spread=1.6e-4),
+            dict(outputs__spread_of_new_weights=0.0099),  # nothing tells these rows apart
+            dict(outputs__spread_of_new_weights=None),
+            dict(weights__distance=0.09),
+            dict(history=None),
+            dict(labels__train_constant=True),
+        ],
+    ),
+    Case(
+        weights.check_weights_diverged,
+        "weights-diverged",
+        "error",
+        ["what it knew is gone", "1 times their own size"],
+        dict(weights__body_at_init=False, weights__distance=1.0, history__losses=[1.1] * 8, loss__first=1.1),
+        [
+            dict(weights__body_at_init=True),
+            dict(weights__distance=0.99),
+            dict(weights__distance=None),
+            dict(history__losses=[1.0] * 8),
+            dict(loss__first=1.0),
+        ],
+    ),
+    Case(
+        weights.check_non_finite_state,
+        "non-finite-optimizer-state",
+        "error",
+        ["2 parameters", "learning rate did it: 3e-05"],
+        dict(weights__non_finite_state=2),
+        [dict(weights__non_finite_state=0), dict(weights=None)],
+    ),
+    Case(
+        weights.check_pretrained_weights_not_loaded,
+        "pretrained-weights-not-loaded",
+        "note",
+        ["was at its initial value when its first fit began"],
+        dict(weights__body_at_init=True, weights__norm_shift=0.01, weights__distance=0.3),
+        [dict(weights__body_at_init=False)],
     ),
     Case(
         weights.check_pretrained_weights_not_loaded,
@@ -451,6 +505,53 @@ CASES = [
         [dict(graph__head_trainable=True), dict(graph__head_trainable=None), dict(graph__trainable=0)],
     ),
     Case(
+        step_size.check_head_frozen,
+        "head-frozen",
+        "warning",
+        ["40 other"],
+        dict(graph__head_trainable=False, graph__head_name="model.classifier"),
+        [dict(graph__head_trainable=True)],
+    ),
+    Case(
+        step_size.check_learning_rate_zero,
+        "learning-rate-zero",
+        "error",
+        [],
+        dict(hyper__lr=0.0, stepping__lr_in_force=None, hyper__scales_with_gradient=True),
+        [dict(hyper__lr=1e-12)],
+    ),
+    Case(
+        step_size.check_learning_rate_too_small,
+        "learning-rate-too-small",
+        "warning",
+        ["grow with the gradient", "0.009 of their size", "24 steps"],
+        dict(weights__distance=0.009, hyper__scales_with_gradient=True, **STANDING),
+        [
+            dict(weights__distance=0.01),
+            dict(weights__distance=None),
+            dict(hyper__scales_with_gradient=False),
+            dict(history__losses=[1.1] * 19),
+            dict(history__losses=[1.0] * 24),
+            dict(stepping__skipped_steps=1),
+        ],
+    ),
+    Case(
+        step_size.check_learning_rate_too_small,
+        "learning-rate-too-small",
+        "warning",
+        ["0.0009 of their size"],
+        dict(weights__distance=0.0009, **STANDING),
+        [dict(weights__distance=0.001), dict(loss=None)],
+    ),
+    Case(
+        step_size.check_weight_decay_dominates,
+        "learning-rate-too-high",
+        "error",
+        ["rate of 0.05", "usual weight decay"],
+        dict(hyper__wd=0.01, hyper__lr=0.05, stepping__decay_over_gradient=0.1),
+        [dict(hyper__lr=0.049), dict(stepping__decay_over_gradient=0.09)],
+    ),
+    Case(
         step_size.check_learning_rate_zero,
         "learning-rate-zero",
         "error",
@@ -523,6 +624,14 @@ CASES = [
         ["0 times"],
         dict(stepping__loss_factor=0.0),
         [dict(stepping__loss_factor=1e-9), dict(stepping__loss_factor=None), dict(stepping=None)],
+    ),
+    Case(
+        gradient.check_checkpoints_without_gradient,
+        "no-gradient-in-model",
+        "error",
+        ["reentrant checkpoint"],
+        dict(graph__behind_checkpoints=True),
+        [dict(graph__behind_checkpoints=False), dict(graph=None)],
     ),
     Case(
         gradient.check_gradient_vanishes,

@@ -758,6 +758,14 @@ CASES = [
     ),
     # -- metrics ---------------------------------------------------------------------------------------------------
     Case(
+        metrics.check_metric_not_wrapped,
+        "metric-not-wrapped",
+        "error",
+        ["accuracy stands"],
+        dict(wiring__bare_metrics=["accuracy"]),
+        [dict(wiring__bare_metrics=[]), dict(wiring=None)],
+    ),
+    Case(
         metrics.check_metric_fails,
         "metric-fails",
         "error",

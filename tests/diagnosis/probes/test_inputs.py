@@ -12,10 +12,9 @@ from fastai_hf_callback.diagnosis.probes.inputs import (
     build_token_view,
     find_word_embedding_call,
     probe_inputs,
-    shuffle_words,
-    take_unpadded_row,
     unify_padding,
 )
+from fastai_hf_callback.diagnosis.probes.sensitivity import shuffle_words, take_unpadded_row
 from tests.tiny_models import VOCAB, ids, tiny_model
 
 quick = settings(deadline=None, max_examples=80)

@@ -46,6 +46,7 @@ def resolve_fix(finding: Finding, fixes: Optional[FixTable]) -> Finding:
 def build_shared_fixes(
     restore_loop: Callable[..., Any],
     unfreeze: Callable[..., Any],
+    unfreeze_module: Callable[..., Any],
     set_weight_decay: Callable[..., Any],
     auc_metric: Callable[[], Any],
 ) -> Dict[str, Fix]:
@@ -57,6 +58,9 @@ def build_shared_fixes(
             restore_loop,
         ),
         "unfreeze": Fix("learn.unfreeze()", unfreeze),
+        "unfreeze-module": Fix(
+            "learn.model.get_submodule({module!r}).requires_grad_(True); learn.create_opt()", unfreeze_module
+        ),
         "set-weight-decay": Fix("learn.wd = {wd}", set_weight_decay),
         "add-auc-metric": Fix("learn.metrics.append(ColumnwiseAUC())", partial(_add_metric, auc_metric)),
     }

@@ -16,6 +16,6 @@ _ELSE = "get_peft_model(Model.from_pretrained(...), config)  # what the adapter 
 
 def keep_base_frozen(finding: Finding, has_adapters: bool) -> Finding:
     """Return the finding, with another fix where its own would train the base of a model with adapters."""
-    if not has_adapters or "unfreeze()" not in finding.fix:
+    if not has_adapters or "unfreeze()" not in finding.fix and finding.cause != "head-frozen":
         return finding
     return replace(finding, fix=_BY_CAUSE.get(finding.cause, _ELSE), action=None, fix_function=None)
