@@ -10,6 +10,7 @@ __all__ = [
     "FastaiHFError",
     "OutputError",
     "InputError",
+    "MissingAttributeError",
     "GradientError",
     "PatchError",
     "ComparisonError",

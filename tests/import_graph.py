@@ -28,6 +28,7 @@ EVERY_FASTAI_ROOM = (
     "diagnosis/probes",
     "diagnosis/probes/pairing",
     "diagnosis/checks",
+    "diagnosis/fixes",
     "diagnosis/substitution",
     "demo",
 )
@@ -61,6 +62,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "diagnosis/probes",
     ),
     "diagnosis/checks": ("", "results", "utils"),
+    "diagnosis/fixes": ("results", "utils"),
     "diagnosis": (
         "",
         "results",
@@ -74,6 +76,7 @@ MAY_IMPORT: Dict[str, Tuple[str, ...]] = {
         "diagnosis/probes/pairing",
         "diagnosis/probes/numeric",
         "diagnosis/checks",
+        "diagnosis/fixes",
         "diagnosis/substitution",
     ),
     "demo": ("", "data/tables", "data/encoding", "data/batches", "model"),

@@ -37,8 +37,10 @@ ERRORS = set(errors.__all__) | {
 CARRIERS = ERRORS | {"ArgumentTypeError", "LossNotReachedError", "UnavailableAttributeError", "warn", "Finding"}
 # What a probe says of itself; tests/diagnosis/test_verdict.py and tests/report read it in the report.
 PROBE_REASONS = {"DoesNotApplyError", "NotMadeError"}
-# An abstract method's; no user sees it.
-WITHOUT_MESSAGE = {"NotImplementedError"}
+# Why a trial, a search or a replay ended; caught in the room that raises them, and told in the report.
+PROBE_REASONS |= {"FailedTrialError", "CannotPlantError", "OutOfTimeError"}
+# An abstract method's, and what stops a callback that would write; no user sees them.
+WITHOUT_MESSAGE = {"NotImplementedError", "_LeavesTraceError"}
 
 HEAD = f"""\
 Every message of fastai_hf_callback, by room and function: as it is written, and below it, after >, as it was read.
@@ -158,7 +160,8 @@ def _has_message(node, tree):
     if raised is None or _name(raised) in WITHOUT_MESSAGE:
         return True
     if not isinstance(raised, ast.Call):
-        return isinstance(raised, ast.Name) and raised.id in _caught_names(tree)
+        was_caught = isinstance(raised, ast.Name) and raised.id in _caught_names(tree)
+        return was_caught or isinstance(raised, ast.Attribute) and raised.attr == "error"  # recorded, and raised later
     return _name(raised.func) in CARRIERS | PROBE_REASONS | _functions_with_messages(tree) and bool(raised.args)
 
 
@@ -272,9 +275,10 @@ def all_findings():
     from fastai_hf_callback.diagnosis.fixes.fix_table import resolve_fix
     from tests.diagnosis.checks.test_checks import CASES, findings_of
     from tests.diagnosis.checks.test_data_checks import CASES as MORE
+    from tests.diagnosis.checks.test_numeric_checks import CASES as NUMERIC
     from tests.recorded_evidence import evidence_with
 
-    for case in CASES + MORE:
+    for case in CASES + MORE + NUMERIC:
         found = findings_of(case.check, evidence_with(**case.fires))
         yield case, [resolve_fix(finding, None) for finding in found]
 

@@ -30,6 +30,8 @@ from fastai_hf_callback.data.tables.examples import read_examples
 from fastai_hf_callback.data.tables.table import CsvFile
 from fastai_hf_callback.demo import comments
 from fastai_hf_callback.diagnosis.diagnosis import Diagnosis
+from fastai_hf_callback.diagnosis.probes.batches import read_batches
+from fastai_hf_callback.diagnosis.probes.loss import require_tensor_loss
 from fastai_hf_callback.model import sanity_checks as first_batch
 from fastai_hf_callback.model.layer_groups import build_layer_groups
 from fastai_hf_callback.model.losses import NextTokenLoss, SpanLoss
@@ -266,6 +268,9 @@ said(
     lambda: unwrap((LOGITS,), element=3),
     lambda: unwrap((LOGITS, (HIDDEN, HIDDEN)), element=1),
     lambda: first_batch.check_adapter_inside(make_adapter_outside()),
+    lambda: HFModel(make_bert()).classifier,
+    lambda: read_batches(iter(()), 4, lambda train: 3),
+    lambda: require_tensor_loss(lambda output, target: {"loss": output.sum()}, LOGITS, LOGITS),
     lambda: first_batch.check_no_mixup_of_ids(ids(), "MixUp() out of callback_fns"),
     lambda: first_batch.check_first_output(LOGITS, LOGITS, None, FOREIGN_LOOP, "callbacks"),
     lambda: raise_if_foreign("fastai.basic_train.loss_batch", FOREIGN_LOOP),
@@ -580,7 +585,11 @@ said(
 # Room, how the message begins, and where it is tested or why it cannot occur unless a library is removed.
 UNTRIGGERED = [
     ("data/marked_texts.py", "{}", "hands on what describe_marked_texts writes: tests/model/test_input_trials.py"),
-    ("diagnosis/examination.py", "loss_func returned", "becomes a finding: tests/diagnosis/test_verdict.py"),
+    ("diagnosis/checks/substitution.py", "{}", "tests/diagnosis/checks/test_checks.py: a cause for each kind of part"),
+    ("diagnosis/event_replay.py", "{} raises in", "becomes a finding: tests/fastai2/diagnosis/test_event_replay.py"),
+    ("diagnosis/event_replay.py", "{}", "an attribute that a copy without a state does not have"),
+    ("fastai1/diagnosis/learner_adapter.py", "The callbacks cannot", "told where the trial of a fix ends"),
+    ("model/sanity_checks.py", "{} around an HFModel trains", "tests/fastai2/test_adapters.py: needs peft"),
     ("fastai1/diagnosis/learner_adapter.py", "{}", "becomes a finding: tests/diagnosis/test_verdict.py"),
     (
         "fastai2/diagnosis/learner_adapter.py",

@@ -29,6 +29,8 @@ HANDED_ON = {
     ("data/text_data.py", "text_data"),
     ("fastai2/data/text_data.py", "text_data"),
     ("__init__.py", "__getattr__"),
+    ("diagnosis/event_replay.py", "__getattr__"),
+    ("fastai2/diagnosis/learner_adapter.py", "__getattr__"),
     ("fastai2/diagnosis/learner_adapter.py", "run_batch"),
     ("fastai2/diagnosis/learner_adapter.py", "_split_batch"),
     ("fastai1/diagnosis/learner_adapter.py", "iterate_batches"),
@@ -91,6 +93,8 @@ def test_nothing_is_raised_without_words():
         ("raise NotImplementedError", False),
         ("def f():\n    try: pass\n    except KeyError as problem:\n        raise", False),
         ("try: pass\nexcept KeyError as problem:\n    raise problem", False),
+        ("raise log.error", False),
+        ("raise log.problem", True),
         ("def made(x): return OutputError('x was given')\nraise made(3)", False),
     ],
 )

@@ -9,10 +9,12 @@ from fastai_hf_callback.diagnosis.fixes.fix_table import resolve_fix
 from fastai_hf_callback.results.finding import Action
 from tests.diagnosis.checks.test_checks import CASES, case_id, findings_of
 from tests.diagnosis.checks.test_data_checks import CASES as CASES_OF_DATA
+from tests.diagnosis.checks.test_numeric_checks import CASES as CASES_OF_NUMBERS
 from tests.fastai_names import collect_names, find_foreign_words, foreign_names, installed_fastai, read_names
 from tests.recorded_evidence import evidence_with
 
 FASTAI = installed_fastai()
+ALL_CASES = CASES + CASES_OF_DATA + CASES_OF_NUMBERS
 pytestmark = pytest.mark.skipif(FASTAI is None, reason="needs a fastai")
 FIXES = import_module(f"fastai_hf_callback.fastai{FASTAI}.diagnosis.fixes").FIXES if FASTAI else {}
 # What only one of the two can have: the other's table has no row for it.
@@ -22,6 +24,8 @@ ONLY = {
         "callback-class-not-instance",
         "callback-instance-in-callback-fns",
         "wrong-key-returned",
+        "kappa-without-weights",
+        "accumulation-of-several-inputs",
     },
     2: {"unwrapping-in-training-only", "set-on-callback", "loss-only-shown", "metric-not-wrapped"},
 }
@@ -43,7 +47,7 @@ def foreign_words_of(finding, given=""):
     return [word for word in find_foreign_words(text, FASTAI) if word not in given]
 
 
-@pytest.mark.parametrize("case", CASES + CASES_OF_DATA, ids=case_id)
+@pytest.mark.parametrize("case", ALL_CASES, ids=case_id)
 def test_a_finding_speaks_of_the_fastai_that_is_here(case):
     for finding in findings_of(case.check, evidence_with(**case.fires)):
         if is_known(finding):
@@ -67,7 +71,7 @@ def test_a_row_of_the_table_speaks_of_the_fastai_that_is_here(name):
 
 
 def test_every_row_is_named_by_a_check_or_a_failure():
-    found = [f for case in CASES + CASES_OF_DATA for f in findings_of(case.check, evidence_with(**case.fires))]
+    found = [f for case in ALL_CASES for f in findings_of(case.check, evidence_with(**case.fires))]
     named = {finding.action.name for finding in found if finding.action}
     named |= {reason.fix.name for reason in REASONS.values() if isinstance(reason.fix, Action)}
     assert set(FIXES) - named == {"skip-backward-rarely", "skip-steps-rarely"}, "those of callbacks without a name"

@@ -209,7 +209,7 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     ),
     "metric-not-wrapped": (
         "The fit ends at its first validation.",
-        "bare functions among fastai 2's metrics, which `append` does not wrap",
+        "bare functions among fastai 2's metrics, which `append` does not wrap; or the exception's text",
     ),
     "metric-fails": ("The fit ends at its first validation.", "what the metric raises, of real and of drawn targets"),
     "metric-wrong-axis": (
@@ -464,10 +464,6 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "The first validation ends in scikit-learn's exception about `average`.",
         "the text of scikit-learn's exception",
     ),
-    "metric-is-a-function": (
-        "The first validation ends: a function has no `reset`.",
-        "the text of the exception",
-    ),
     "kappa-without-weights": (
         "fastai 1's `KappaScore()` ends the first validation.",
         "the text of the exception",
@@ -475,6 +471,74 @@ CAUSES: Dict[str, Tuple[str, str]] = {
     "accumulation-of-several-inputs": (
         "fastai 1's `AccumulateScheduler` ends the first batch of a model of several inputs.",
         "the exception's text, and that fastai's own `train.py` raised it",
+    ),
+    "model-called-in-callback": (
+        "A callback of one's own ends the fit: a `ModelOutput` has no such attribute.",
+        "the exception, and that a callback called the model outside of fastai's loop",
+    ),
+    "substitution-loop": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with fastai's own loop",
+    ),
+    "substitution-callback": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with a callback replaced",
+    ),
+    "substitution-hook": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with a hook replaced",
+    ),
+    "substitution-parametrization": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with a parametrization replaced",
+    ),
+    "substitution-precision": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the weights' precision replaced",
+    ),
+    "substitution-freezing": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with what is frozen replaced",
+    ),
+    "substitution-dropout": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with dropout replaced",
+    ),
+    "substitution-mask": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the attention mask replaced",
+    ),
+    "substitution-loss": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the loss replaced",
+    ),
+    "substitution-rate": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the learning rate replaced",
+    ),
+    "substitution-optimizer": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the optimizer replaced",
+    ),
+    "substitution-inputs": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the inputs replaced",
+    ),
+    "substitution-weights": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the weights' values replaced",
+    ),
+    "substitution-wrapper": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the wrapper replaced",
+    ),
+    "substitution-head": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the head replaced",
+    ),
+    "substitution-model": (
+        "`deep=True`: metrics do not move, and nothing listed is wrong.",
+        "a planted signal that the learner's own loop does not learn, and learns with the model's own code replaced",
     ),
     "unknown-failure": (
         "Something raises that no line here names.",

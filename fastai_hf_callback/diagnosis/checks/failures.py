@@ -49,10 +49,6 @@ REASONS: Dict[str, Reason] = {
         "A callback calls the model itself, where nothing unwraps the output: HFCallback does so in fastai's loop.",
         "unwrap(self.model(*batch))  # from fastai_hf_callback import unwrap; in the callback named above",
     ),
-    "metric-fails": Reason(
-        "A metric does not go with these targets as it is set up.",
-        "F1Score(average='macro')  # or 'micro', 'weighted': where the metric is made; the other metrics stay",
-    ),
     "wrong-key-returned": Reason(
         "A callback returned a key that fastai's state does not have.",
         Action("return-logits"),
@@ -147,19 +143,15 @@ REASONS: Dict[str, Reason] = {
     ),
     "metric-of-two-classes": Reason(
         "A metric of scikit-learn's is for two classes as it stands, and there are more.",
-        "F1Score(average='macro')  # or 'micro', 'weighted'; Precision, Recall, FBeta and Jaccard take average= too",
-    ),
-    "metric-is-a-function": Reason(
-        "A bare function is among the learner's metrics; it is wrapped only when a Learner is made.",
-        Action("wrap-metrics"),
+        "F1Score(average='macro')  # or 'micro', 'weighted'; as Precision, Recall, Jaccard; the other metrics stay",
     ),
     "kappa-without-weights": Reason(
         "KappaScore() counts on an attribute that its own code does not set, unless weights are given.",
-        "KappaScore(weights='linear')  # or 'quadratic'; or another metric",
+        Action("weigh-kappa"),
     ),
     "accumulation-of-several-inputs": Reason(
         "AccumulateScheduler reads the shape of the inputs, of which this model has several.",
-        "with heal(): learn.fit(1)  # heal() mends it for models of several inputs",
+        Action("accumulate-with-heal"),
     ),
     "unknown-failure": Reason(
         "This failure is not in the catalogue.",
@@ -179,11 +171,10 @@ _PATTERNS: List[Tuple[str, str]] = [
     (r"Target is multi\S* but average='binary'", "metric-of-two-classes"),
     (
         r"'(function|builtin\w+|partial)' object has no attribute '(reset|accumulate)'",
-        "metric-is-a-function",
+        "metric-not-wrapped",
     ),
     (r"'KappaScore' object has no attribute 'x'", "kappa-without-weights"),
     (r"out of memory", "out-of-memory"),
-    (r"Target is multi\w+(-\w+)? but average='binary'", "metric-fails"),
     (r"isn't a valid key in the state of the callbacks", "wrong-key-returned"),
     (
         r"on_\w+\(\) missing 1 required positional argument: 'self'|takes 1 positional argument but 2 were given.*on_|"
@@ -202,7 +193,6 @@ _PATTERNS: List[Tuple[str, str]] = [
     ),
     (r"^TypeError: \w+\(\) takes no arguments", "callback-instance-in-callback-fns"),
     (r"has no attribute 'reset'", "unwrapping-in-callback-fns"),
-    (r"has no attribute '(reset|accumulate)'", "metric-not-wrapped"),
     (r"does not require grad and does not have a grad_fn|optimizer got an empty parameter list", "everything-frozen"),
     (
         r"(must be Tensor, not|object of type|invalid argument.*|expected Tensor as.*but got|got )\W*"

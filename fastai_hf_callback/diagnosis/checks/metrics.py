@@ -213,7 +213,7 @@ def check_metric_arguments_swapped(evidence: Evidence) -> List[Finding]:
             f"{m.name} is {m.at_tenfold:.4g} for outputs that lie ten times as far from their mean as they should, and "
             f"{m.at_tenth:.4g} for outputs at a tenth of that, which are nearer: it takes predictions for targets.",
             {"ten times as far": m.at_tenfold, "a tenth as far": m.at_tenth, "right": m.at_ideal},
-            "r2_score(targets, outputs)  # scikit-learn's metrics take what is true first",
+            "metric(targets, outputs)  # scikit-learn's metrics take what is true first",
         )
         for m in evidence.metrics
         if _prefers_far_outputs(m)

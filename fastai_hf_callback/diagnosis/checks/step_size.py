@@ -53,7 +53,7 @@ EXPLAINED_BY = {
     + _RUINS,
     "learning-rate-zero": _NO_STEP_CAUSES + ("optimizer-holds-another-model",),
     "clipped-to-nothing": _NO_STEP_CAUSES + _RUINS,
-    "nothing-learned-yet": _RUINS + ("learning-rate-too-small", "learning-rate-too-high"),
+    "nothing-learned-yet": _NO_STEP_CAUSES + _RUINS + tuple(CAUSES[:3]),  # of the rate
     "epsilon-outweighs-gradients": _NO_STEP_CAUSES
     + (
         "clipped-to-nothing",
@@ -101,7 +101,7 @@ USUAL_EPSILON = 1e-8  # torch's and fastai 1's
 UNLEARNED_LOSS_SHARE = 0.5
 # After so many steps that did not bring the loss below this share of a constant predictor's, it is worth a note; it is
 # not a fault, since healthy runs stay there for epochs.
-MIN_STEPS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 0.98
+MIN_STEPS_TO_LEARN, MIN_EPOCHS_TO_LEARN, CONSTANT_LOSS_SHARE = 20, 3, 0.98
 # Below it, and validating as a constant predictor, the model knows its rows by heart: validation-worse-than-constant.
 LEARNED_LOSS_SHARE = 0.8
 # A pretrained model that has learned something has been changed by hundredths; healthy tiny ones whose loss has not
@@ -383,9 +383,9 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
 
 
 def _validates_as_constant(history: History, constant: float) -> bool:
-    """Return whether validation pays what a constant predictor does: a loss falls to that whatever the texts say."""
+    """Return whether each of several epochs validated as a constant does: a loss falls to that whatever texts say."""
     values = history.metrics.get("valid_loss", [])
-    return bool(values) and values[-1] >= CONSTANT_LOSS_SHARE * constant
+    return len(values) >= MIN_EPOCHS_TO_LEARN and min(values) >= CONSTANT_LOSS_SHARE * constant
 
 
 def _has_forgotten(evidence: Evidence) -> bool:

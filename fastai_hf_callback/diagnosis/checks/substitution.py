@@ -21,7 +21,7 @@ _ADVICE = {
     "loss": "another loss, or mend {0}{1}",
     "rate": "learn.lr_find(), and a rate that it shows",
     "optimizer": "learn.opt = None and the default opt_func, or mend {0}{1}",
-    "inputs": "look at what the loader gives: xb, yb = learn.dls.one_batch() (fastai 1: learn.data.one_batch())",
+    "inputs": "look at {0}, one batch of it by hand{1}",
     "weights": "load the model again: its weights are not fit to be trained on",
     "wrapper": "HFModel(model, inputs=...) around the bare model, or mend {0}{1}",
     "head": "mend the head of {0}{1}",

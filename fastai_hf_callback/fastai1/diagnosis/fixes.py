@@ -149,6 +149,8 @@ FIXES: Dict[str, Fix] = {
         "learn.opt_func = partial(torch.optim.Adam, betas=(0.9, 0.99)); learn.create_opt(3e-5, learn.wd); "
         "learn.fit_one_cycle(1, 3e-5)"
     ),
+    "accumulate-with-heal": Fix("with heal(): learn.fit(1)  # heal() mends it for models of several inputs"),
+    "weigh-kappa": Fix("KappaScore(weights='linear')  # or 'quadratic'; or another metric"),
     "plot-learning-rates": Fix("learn.recorder.plot_lr()"),
     "relax-clipping": Fix(
         "learn.clip_grad(1.0)  # and take the other GradientClipping out of learn.callback_fns", _relax_clipping

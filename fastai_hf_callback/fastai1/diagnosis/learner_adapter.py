@@ -72,6 +72,7 @@ class LearnerAdapter:
         self.callbacks: List[Callback] = []
         self._learner_callbacks: List[Callback] = []  # those that validate has, too
         self._from_callback_fns: List[Callback] = []
+        self._is_in_fit = False
         self._made_by_fns: List[Callback] = []  # for the next fit
 
     @contextmanager
@@ -190,7 +191,7 @@ class LearnerAdapter:
         return EventLog()
 
     def copy_running_callbacks(self) -> None:
-        learn = self.learn
+        learn, self._is_in_fit = self.learn, True
         self._from_callback_fns = [
             cb
             for cb in vars(learn).values()
@@ -214,8 +215,10 @@ class LearnerAdapter:
         """Return the loss of one batch in eval mode, run as ``validate`` and ``pred_batch`` run it."""
         self.learn.model.eval()
         handler = CallbackHandler(list(self._learner_callbacks if validates else self.callbacks))
-        handler.on_train_begin(1, pbar=None, metrics=[])  # as validate does: callbacks may make their state there
-        handler.on_epoch_begin()
+        if not self._is_in_fit:  # where copies have no state from the fit's own begin yet
+            # validate gives no bar
+            handler.on_train_begin(1, pbar=None if validates else SilentProgressBar(range(1)), metrics=[])
+            handler.on_epoch_begin()
         with torch.set_grad_enabled(with_graph):
             xb, yb = handler.on_batch_begin(batch.xb, batch.yb, train=with_graph)
             return basic_train.loss_batch(self.learn.model, xb, yb, loss_func, cb_handler=handler)

@@ -33,7 +33,7 @@ def test_a_bare_function_among_the_metrics():
     learn = make_learner()
     learn.metrics.append(accuracy)
     finding = told(lambda: learn.fit(1))
-    assert finding.cause == "metric-is-a-function" and "AvgMetric(" in finding.fix
+    assert finding.cause == "metric-not-wrapped" and "learn.metrics = " in finding.fix
 
 
 def test_attentions_where_there_are_none():
