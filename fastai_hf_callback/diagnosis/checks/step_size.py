@@ -383,9 +383,9 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
 
 
 def _validates_as_constant(history: History, constant: float) -> bool:
-    """Return whether each of several epochs validated as a constant does: a loss falls to that whatever texts say."""
+    """Return whether several epochs validated as a constant does, and no better: a loss falls to that by itself."""
     values = history.metrics.get("valid_loss", [])
-    return len(values) >= MIN_EPOCHS_TO_LEARN and min(values) >= CONSTANT_LOSS_SHARE * constant
+    return len(values) >= MIN_EPOCHS_TO_LEARN and min(values) >= CONSTANT_LOSS_SHARE * max(constant, values[0])
 
 
 def _has_forgotten(evidence: Evidence) -> bool:

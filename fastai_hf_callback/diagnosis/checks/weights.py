@@ -67,16 +67,20 @@ def check_non_finite_state(evidence: Evidence) -> Optional[Finding]:
 
 
 def check_weights_diverged(evidence: Evidence) -> Optional[Finding]:
-    signs = [*_sign_of_gain(evidence), *_sign_of_one_output(evidence), *_sign_of_forgetting(evidence)]
+    one_output = _sign_of_one_output(evidence)
+    signs = [*_sign_of_gain(evidence), *one_output, *_sign_of_forgetting(evidence)]
     weights, outputs, loss = evidence.weights, evidence.outputs, evidence.loss
     if not signs or weights is None or outputs is None:
         return None
+    # Models made new stand there for epochs, too; whether this one was ever better, nobody has kept.
+    is_certain = signs != one_output or weights.distance is not None
     if weights.distance is not None and weights.distance >= FAR:
         signs.append(f"its matrices are {weights.distance:.2g} times their own size away from where its fits began")
     return Finding(
         "weights-diverged",
-        "error",
-        f"The model is ruined, its weights are those of a run that diverged: {'; '.join(signs)}. "
+        "error" if is_certain else "warning",
+        f"The model {'is' if is_certain else 'may be'} ruined, its weights those of a run that diverged: "
+        f"{'; '.join(signs)}. "
         f"{_describe_culprit(evidence)}",
         {
             "gain": weights.gain,

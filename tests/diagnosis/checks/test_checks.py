@@ -244,6 +244,15 @@ CASES = [
             dict(labels__train_constant=True),
         ],
     ),
+    # Nobody has kept where the fits began: it may be a model made new, which stands there for epochs.
+    Case(
+        weights.check_weights_diverged,
+        "weights-diverged",
+        "warning",
+        ["may be ruined", "all 8 rows one output"],
+        {**ONE_OUTPUT, "weights__distance": None},
+        [dict(outputs__spread=1.6e-4)],
+    ),
     Case(
         weights.check_weights_diverged,
         "weights-diverged",
@@ -780,6 +789,25 @@ CASES = [
         ["learned of the texts."],
         dict(history__losses=[1.1] * 40, loss__constant=1.09, weights__body_at_init=True),
         [dict(loss=None)],
+    ),
+    # A training loss falls to a constant predictor's, or below it by heart, whatever the texts say.
+    Case(
+        step_size.check_nothing_learned_yet,
+        "nothing-learned-yet",
+        "note",
+        ["from 2 to 1"],
+        dict(
+            history__losses=[2.0] * 20 + [1.0] * 20,
+            history__metrics={"valid_loss": [1.1, 1.1, 1.1]},
+            loss__constant=1.09,
+        ),
+        [
+            dict(history__metrics={"valid_loss": [1.1, 1.1]}),
+            dict(history__metrics={"valid_loss": [1.6, 1.3, 1.2]}),
+            dict(history__metrics={"valid_loss": [1.1, 1.1, 1.0]}),
+            dict(history__metrics={}),
+            dict(history__losses=[2.0] * 20 + [0.8] * 20),
+        ],
     ),
     Case(
         step_size.check_weights_do_not_move,
