@@ -161,6 +161,14 @@ def test_fastais_own_halving_is_left_alone():
 
 
 @needs_half
+@only_on(1)
+def test_fastais_own_halving_is_examined_before_a_first_fit():
+    """Its callback begins by changing an optimizer, and there is none yet."""
+    found = diagnose(make_learner("bert").to_fp16())
+    assert "unknown-failure" not in found.causes and found.evidence.skipped == []
+
+
+@needs_half
 @only_on(2)
 @pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'", "ignore:CUDA is not available")
 @pytest.mark.filterwarnings("ignore:torch.cuda.amp", "ignore:.*GradScaler")

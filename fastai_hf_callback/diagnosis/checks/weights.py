@@ -73,7 +73,7 @@ def check_weights_diverged(evidence: Evidence) -> Optional[Finding]:
     if not signs or weights is None or outputs is None:
         return None
     # Models made new stand there for epochs, too; whether this one was ever better, nobody has kept.
-    is_certain = signs != one_output or weights.distance is not None
+    is_certain = signs != one_output or weights.distance is not None and weights.body_trainable is not False
     if weights.distance is not None and weights.distance >= FAR:
         signs.append(f"its matrices are {weights.distance:.2g} times their own size away from where its fits began")
     return Finding(
@@ -136,7 +136,10 @@ def _sign_of_forgetting(evidence: Evidence) -> List[str]:
         return []
     if weights.body_at_init is not False or weights.distance is None or weights.distance < FAR:
         return []
-    if min(loss.first, history.late) < 0.98 * abs(loss.constant):
+    if weights.body_trainable is False:  # it is the head alone that has moved
+        return []
+    of_all = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
+    if loss.first < 0.98 * abs(loss.constant) or history.late < 0.98 * abs(of_all):
         return []
     return [
         f"its loss is {loss.first:.3g}, and a predictor that never reads the text pays {loss.constant:.3g}: what it "

@@ -9,6 +9,7 @@ import torch
 from fastai import basic_train
 from fastai.basic_train import Learner, LearnerCallback, Recorder
 from fastai.callback import Callback, CallbackHandler
+from fastai.callbacks.fp16 import MixedPrecision
 from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
@@ -216,9 +217,7 @@ class LearnerAdapter:
         self.learn.model.eval()
         handler = CallbackHandler(list(self._learner_callbacks if validates else self.callbacks))
         if not self._is_in_fit:  # where copies have no state from the fit's own begin yet
-            # validate gives no bar
-            handler.on_train_begin(1, pbar=None if validates else SilentProgressBar(range(1)), metrics=[])
-            handler.on_epoch_begin()
+            _begin([cb for cb in handler.callbacks if not isinstance(cb, MixedPrecision)], validates)
         with torch.set_grad_enabled(with_graph):
             xb, yb = handler.on_batch_begin(batch.xb, batch.yb, train=with_graph)
             return basic_train.loss_batch(self.learn.model, xb, yb, loss_func, cb_handler=handler)
@@ -261,6 +260,13 @@ class LearnerAdapter:
 
     def simulate_epoch(self, callbacks: List[Any], batch: Batch) -> Iterator[Tuple[int, float]]:
         return simulate_epoch(self.learn, callbacks, batch)
+
+
+def _begin(callbacks: List[Callback], validates: bool) -> None:
+    """Send the events of a beginning, as ``validate`` and a fit do; not to what prepares an optimizer there."""
+    handler = CallbackHandler(callbacks)
+    handler.on_train_begin(1, pbar=None if validates else SilentProgressBar(range(1)), metrics=[])  # validate has none
+    handler.on_epoch_begin()
 
 
 def _read_recorder(recorder: Optional[Recorder]) -> Optional[FitRecord]:

@@ -263,6 +263,8 @@ CASES = [
             dict(weights__body_at_init=True),
             dict(weights__distance=0.99),
             dict(weights__distance=None),
+            dict(weights__body_trainable=False),
+            dict(loss__constant_all_targets=1.2),
             dict(history__losses=[1.0] * 8),
             dict(loss__first=1.0),
         ],
