@@ -12,6 +12,7 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import SEVERITIES, Finding
 from fastai_hf_callback.utils.distributed import unwrap_ddp
 
+from .checks import EXPLAINED_BY
 from .diagnosis import Diagnosis, build_diagnosis
 from .examination import Examination
 from .learner_adapter import LearnerAdapter
@@ -135,7 +136,7 @@ class _FixTrial:
         return self.finding.cause == "head-frozen" and name.startswith(f"{arguments.get('module')}.")
 
     def _require_frozen(self, frozen: List[Any]) -> None:
-        moved = [name for name, parameter, weights in frozen if not _is_bitwise_equal(parameter, weights)]
+        moved = [name for name, parameter, weights in frozen if not _is_same(parameter, weights)]
         self._require(not moved, f"{len(moved)} frozen parameters would move ({', '.join(moved[:2])})")
 
     # -- whether the fault is gone -----------------------------------------------------------------------------
@@ -150,6 +151,7 @@ class _FixTrial:
             evidence.labels = self.diagnosis.evidence.labels
         again = build_diagnosis(evidence, self.adapter.fixes)
         new = [f.cause for f in again.at_least("error") if f.cause not in self.diagnosis.causes]
+        new = [cause for cause in new if self.finding.cause not in EXPLAINED_BY.get(cause, ())]  # was there, and hidden
         self._require(not new, f"then there is {', '.join(new)}")
         if added:
             self._require_metrics(evidence, added)
@@ -208,6 +210,7 @@ class _FixTrial:
         return f"{TRIAL_EPOCHS} epochs of {steps} short batches and their validation ran to the end, {shown}"
 
 
-def _is_bitwise_equal(one: Tensor, other: Tensor) -> bool:
-    one = one.detach()
-    return one.shape == other.shape and one.dtype == other.dtype and bool(((one == other) | (one != one)).all())
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Return whether the numbers are the same to the bit; a wider type holds them too."""
+    one, other = one.detach().double(), other.double()
+    return one.shape == other.shape and bool(((one == other) | (one != one)).all())

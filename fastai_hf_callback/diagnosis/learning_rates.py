@@ -34,7 +34,7 @@ def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fi
         Whose rates these are, as in "the last fit".
     """
     wd = optimizer.read_weight_decay()
-    rule = read_step_rule(optimizer)
+    rule = {**read_step_rule(optimizer), "lowest_group_share": _compare_groups(optimizer)}
     if not rates or is_range_test(rates):
         return HyperParams(None, wd, "only a range test so far" if rates else "no fit yet", **rule)
     highest = max(rates)
@@ -46,6 +46,13 @@ def read_step_rule(optimizer: OptimizerReader) -> Dict[str, Any]:
     """Read how the optimizer in force steps, as fields of ``HyperParams``; none where that is not known."""
     rule = optimizer.measure_step_rule()
     return {} if rule is None else rule._asdict()
+
+
+def _compare_groups(optimizer: OptimizerReader) -> float:
+    """Return the lowest rate of a group over the highest: 1 but for discriminative rates."""
+    given = [group.settings.get("lr") for group in optimizer.read_groups()]
+    rates = [float(rate) for rate in given if isinstance(rate, (int, float))]  # fastai 1 begins with a slice
+    return min(rates) / max(rates) if rates and max(rates) > 0 else 1.0
 
 
 def limit_reach(hyper: Optional[HyperParams]) -> float:

@@ -162,7 +162,7 @@ class HyperParams:
     ``near_zero_lr_share`` is the share of the steps at less than a ten-thousandth of the highest, ``total_lr`` the sum
     of the rates of all steps. ``scales_with_gradient`` says of the optimizer in force whether its steps grow with the
     gradient, as plain SGD's do and Adam's do not, ``momentum_gain`` by what its momentum multiplies them in the end;
-    both were tried on a parameter of their own.
+    both were tried on a parameter of their own. ``lowest_group_share`` is the lowest group's rate over the highest's.
     """
 
     lr: Optional[float]
@@ -172,6 +172,7 @@ class HyperParams:
     total_lr: float = 0.0
     scales_with_gradient: Optional[bool] = None
     momentum_gain: float = 1.0
+    lowest_group_share: float = 1.0
 
 
 @dataclass

@@ -153,7 +153,9 @@ def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
     if hyper is None or step is None or step.update is None:
         return None
     if step.update >= SMALLEST_UPDATE:
-        return _find_timid_fit(evidence) or _all_steps_too_small(evidence, step.update)
+        # With discriminative rates most of the body is to stay what it is.
+        judged = hyper.lowest_group_share == 1
+        return (_find_timid_fit(evidence) or _all_steps_too_small(evidence, step.update)) if judged else None
     if not hyper.lr or step.lr_in_force == 0 or _has_converged(evidence):
         return None
     if step.update == 0 and (step.lr_in_force or hyper.lr) > MIN_SUSPECT_LR:
@@ -171,7 +173,7 @@ def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
 
 
 def _all_steps_too_small(evidence: Evidence, update: float) -> Optional[Finding]:
-    """Find a fit whose steps together hardly change the weights, and whose loss is still a constant predictor's."""
+    """Find a fit whose steps together hardly change weights, at a loss that is still a constant predictor's."""
     hyper, history = evidence.hyper, evidence.history
     steps = 0 if history is None else len(history.losses)
     if hyper is None or not hyper.lr or steps < MIN_STEPS_TO_LEARN or steps * update > SMALLEST_CHANGE_OF_A_FIT:
@@ -180,7 +182,7 @@ def _all_steps_too_small(evidence: Evidence, update: float) -> Optional[Finding]
         return None
     return Finding(
         "learning-rate-too-small",
-        "warning",
+        "note",  # healthy short fits are no different
         f"At a learning rate of up to {hyper.lr:.3g} ({hyper.source}) a step changes the weights by {update:.2g} of "
         f"their size, the fit's {steps} steps together by no more than {steps * update:.2g}, and the loss is still "
         f"near a constant predictor's: too small a rate, or too few steps.",
@@ -191,8 +193,8 @@ def _all_steps_too_small(evidence: Evidence, update: float) -> Optional[Finding]
 
 def _is_near_constant(evidence: Evidence, share: float) -> bool:
     """Return whether the fit's last losses lie above this share of a constant predictor's, as far as that is known."""
-    history, constant = evidence.history, _constant_loss(evidence.loss)
-    return constant is not None and history is not None and bool(history.losses) and history.late > share * constant
+    late, constant = None if evidence.history is None else evidence.history.late, _constant_loss(evidence.loss)
+    return constant is not None and late is not None and late > share * constant
 
 
 def _find_timid_fit(evidence: Evidence) -> Optional[Finding]:
@@ -208,7 +210,7 @@ def _find_timid_fit(evidence: Evidence) -> Optional[Finding]:
     kind = ", whose steps grow with the gradient as plain SGD's do," if hyper.scales_with_gradient else ""
     return Finding(
         "learning-rate-too-small",
-        "warning",
+        "warning" if hyper.scales_with_gradient else "note",
         f"At a learning rate of {hyper.lr:.3g} ({hyper.source}) this optimizer{kind} has moved the weights by "
         f"{weights.distance:.2g} of their size since the first fit began; the last one had {len(history.losses)} "
         f"steps, and the loss is where it was.",
@@ -226,14 +228,12 @@ def _is_below_constant(evidence: Evidence) -> bool:
 
 
 def _constant_loss(loss: Optional[LossBehavior]) -> Optional[float]:
-    constant = (
-        None if loss is None else loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
-    )
-    return constant if constant and constant > 0 else None
+    known = [] if loss is None else [loss.constant_all_targets, loss.constant]
+    return next((constant for constant in known if constant is not None and constant > 0), None)
 
 
 def _suggest_rate(evidence: Evidence) -> Dict[str, Any]:
-    """Return the fix of a rate, as arguments of a finding: 3e-5 suits an optimizer of Adam's kind alone."""
+    """Return the fix of a rate, as arguments of a finding: 3e-5 suits Adam's kind alone."""
     hyper, step = evidence.hyper, evidence.stepping
     if hyper is None or not hyper.scales_with_gradient:
         return {"fix": "learn.fit_one_cycle(1, 3e-5)  # or what learn.lr_find() suggests"}

@@ -38,7 +38,7 @@ class OptimizerReader:
             return [_build_group(group, float(group.get("weight_decay", 0.0))) for group in groups]
         # The wrapper's own decay, outside of the optimizer's step: pairs of weights and norms.
         pairs = zip(optimizer._lr, optimizer._wd, groups[::2], groups[1::2])
-        rates = [(float(lr), float(wd)) for lr, wd, _, _ in pairs for _ in range(2)]
+        rates = [(_read_rate(lr), float(wd)) for lr, wd, _, _ in pairs for _ in range(2)]
         rates += [(0.0, 0.0)] * (len(groups) - len(rates))
         return [
             _build_group(group, wd if i % 2 == 0 or optimizer.bn_wd else 0.0, lr)
@@ -99,6 +99,11 @@ class OptimizerReader:
     @property
     def _optimizer(self) -> Any:
         return vars(self.learn).get("opt")
+
+
+def _read_rate(lr: Any) -> float:
+    """Return a group's rate; fastai makes optimizers with a slice, and sets numbers as a fit begins."""
+    return float((lr.stop if isinstance(lr, slice) else lr) or 0.0)
 
 
 def _build_group(group: Dict[str, Any], decay: float, decoupled_lr: Optional[float] = None) -> ParameterGroup:

@@ -549,10 +549,10 @@ CASES = [
     Case(
         step_size.check_learning_rate_too_small,
         "learning-rate-too-small",
-        "warning",
+        "note",
         ["0.0009 of their size"],
         dict(weights__distance=0.0009, **STANDING),
-        [dict(weights__distance=0.001), dict(loss=None)],
+        [dict(weights__distance=0.001), dict(loss=None), dict(hyper__lowest_group_share=0.01)],
     ),
     Case(
         step_size.check_weight_decay_dominates,
@@ -607,11 +607,12 @@ CASES = [
     Case(
         step_size.check_learning_rate_too_small,
         "learning-rate-too-small",
-        "warning",
+        "note",
         ["3e-05", "5e-05", "40 steps", "0.002"],
         dict(stepping__update=5e-5, history__losses=[1.05] * 40),
         [
             dict(stepping__update=2e-4),
+            dict(hyper__lowest_group_share=0.01),
             dict(history__losses=[0.9] * 40),
             dict(history__losses=[1.05] * 19),
             dict(loss__constant=None),
