@@ -586,7 +586,8 @@ said(
 UNTRIGGERED = [
     ("data/marked_texts.py", "{}", "hands on what describe_marked_texts writes: tests/model/test_input_trials.py"),
     ("diagnosis/checks/substitution.py", "{}", "tests/diagnosis/checks/test_checks.py: a cause for each kind of part"),
-    ("diagnosis/event_replay.py", "{} raises in", "becomes a finding: tests/fastai2/diagnosis/test_event_replay.py"),
+    ("diagnosis/event_replay.py", "{} raises in", "becomes a finding: tests/both_fastais/test_event_replay.py"),
+    ("diagnosis/event_replay.py", "{} calls itself", "becomes a finding: tests/both_fastais/test_event_replay.py"),
     ("diagnosis/event_replay.py", "{}", "an attribute that a copy without a state does not have"),
     ("fastai1/diagnosis/learner_adapter.py", "The callbacks cannot", "told where the trial of a fix ends"),
     ("model/sanity_checks.py", "{} around an HFModel trains", "tests/fastai2/test_adapters.py: needs peft"),

@@ -23,7 +23,7 @@ from fastai_hf_callback.utils.own_code import is_installed
 
 from .probe_runner import format_error
 
-__all__ = ["EventLog", "ShortLoader", "is_own_callback", "leave_no_traces", "stop_traces", "watch_events"]
+__all__ = ["EventLog", "ShortLoader", "is_own_callback", "leave_no_traces", "replay_fit"]
 
 
 @dataclass
@@ -85,13 +85,27 @@ def watch_events(
         vars(callback)[event] = _watch_event(name, event, getattr(callback, event), log, allowed)
 
 
+_DEPTH = 3  # one may guard itself against its own second call
+
+
+def _describe_recursion(name: str, event: str) -> FastaiHFError:
+    return FastaiHFError(
+        f"{name} calls itself without end in {event}: what it runs there, as validate() does, has the same event, and "
+        f"a fit stands still. Leave {event} at once where it is running, or call that after the fit",
+        "callback-raises",
+    )
+
+
 def _watch_event(
     name: str, event: str, call: Callable[..., Any], log: EventLog, allowed: Tuple[Type[BaseException], ...]
 ) -> Callable[..., Any]:
     inside: List[str] = []
 
     def watched_event(*args: Any, **kwargs: Any) -> Any:
-        if name in log.stopped or log.error is not None or inside:  # inside: predicting at an epoch's end ends one, too
+        if name in log.stopped or log.error is not None:
+            return None
+        if len(inside) >= _DEPTH:
+            log.error = _describe_recursion(name, event)
             return None
         log.run.add(name)
         inside.append(event)
@@ -110,6 +124,37 @@ def _watch_event(
         return None
 
     return watched_event
+
+
+def replay_fit(
+    fit: Callable[[], Any],
+    callbacks: Sequence[Any],
+    outer_events: Sequence[str],
+    batch_events: Sequence[str],
+    allowed: Tuple[Type[BaseException], ...] = (),
+) -> EventLog:
+    """Call `fit`, whose callbacks these copies are, and log what the user's own do outside of a batch.
+
+    Parameters
+    ----------
+    fit : callable
+    callbacks : list of callback
+    outer_events, batch_events : list of str
+        The names of this fastai's events.
+    allowed : tuple of exception class
+        What an event may raise to end an epoch or a fit.
+
+    Returns
+    -------
+    EventLog
+    """
+    log = EventLog()
+    for callback in callbacks:
+        watch_events(callback, outer_events, log, allowed)
+        stop_traces(callback, (*outer_events, *batch_events), log)
+    with leave_no_traces():
+        fit()
+    return log
 
 
 def stop_traces(callback: Any, events: Sequence[str], log: EventLog) -> None:

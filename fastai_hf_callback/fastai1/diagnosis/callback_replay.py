@@ -1,8 +1,9 @@
 """Replays of a learner's callbacks, on copies: which take part in a batch, which skip, which rate they set.
 
-Used by ``learner_adapter.py``. Callbacks that take no part in a batch are left out: they write files and tables.
+Used by ``learner_adapter.py``. A library's callbacks that take no part in a batch are left out: they write files.
 """
 
+from functools import partial
 from typing import Any, Callable, Iterator, List, Tuple
 
 import torch
@@ -10,7 +11,7 @@ from fastai.basic_train import Learner, LearnerCallback, Recorder
 from fastai.callback import Callback, CallbackHandler
 from torch import Tensor
 
-from fastai_hf_callback.diagnosis.event_replay import ShortLoader
+from fastai_hf_callback.diagnosis.event_replay import EventLog, ShortLoader, is_own_callback, replay_fit
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
 from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
@@ -24,8 +25,11 @@ __all__ = [
     "RawLossForwarder",
     "StepEventForwarder",
     "copy_without_checks",
+    "has_own_events",
     "is_batch_callback",
+    "is_bystander",
     "log_skips",
+    "replay_events",
     "simulate_epoch",
 ]
 
@@ -37,14 +41,51 @@ BATCH_EVENTS = (
     "on_step_end",
     "on_batch_end",
 )
+OUTER_EVENTS = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
 SKIP_FLAGS = ("skip_step", "skip_bwd", "skip_zero")
 
 
 def is_batch_callback(callback: Any) -> bool:
     """Return whether a callback changes or watches batches; the others write files and tables at an epoch's end."""
-    if isinstance(callback, Recorder) or getattr(type(callback), "_is_read_only", False):
-        return False
-    return any(getattr(type(callback), event, None) is not getattr(Callback, event) for event in BATCH_EVENTS)
+    return not is_bystander(callback) and any(
+        getattr(type(callback), event, None) is not getattr(Callback, event) for event in BATCH_EVENTS
+    )
+
+
+def is_bystander(callback: Any) -> bool:
+    """Return whether a callback only records or shows."""
+    return isinstance(callback, Recorder) or getattr(type(callback), "_is_read_only", False)
+
+
+def has_own_events(callback: Any) -> bool:
+    """Return whether the user wrote an event of this callback outside of a batch."""
+    return not is_bystander(callback) and is_own_callback(callback, OUTER_EVENTS)
+
+
+def replay_events(
+    learn: Learner, given: List[Callback], made: List[Callback], train: List[Batch], valid: List[Batch]
+) -> EventLog:
+    """Fit a short epoch with these callbacks, without those that a library wrote to write files.
+
+    Parameters
+    ----------
+    learn : Learner
+    given : list of callback
+        The learner's own, of which copies are taken.
+    made : list of callback
+        What its ``callback_fns`` have made for this fit.
+    train, valid : list of Batch
+
+    Returns
+    -------
+    EventLog
+    """
+    copies = [copy_without_checks(cb, learn) for cb in given if is_batch_callback(cb) or has_own_events(cb)]
+    added = [cb for cb in made if is_batch_callback(cb) or has_own_events(cb)]
+    learn.data, learn.callbacks = FewBatches(learn.data, train, valid), copies
+    learn.callback_fns = [partial(Recorder, silent=True)]
+    fit = partial(learn.fit, 1, callbacks=added)
+    return replay_fit(fit, [*copies, *added], OUTER_EVENTS, BATCH_EVENTS)
 
 
 def copy_without_checks(callback: Any, learn: Learner) -> Any:
@@ -66,6 +107,10 @@ class FewBatches:
     def __init__(self, data: Any, train: List[Batch], valid: List[Batch]):
         self.data, self.train_dl = data, ShortLoader(data.train_dl, train)
         self.valid_dl, self.empty_val = ShortLoader(data.valid_dl, valid), not valid
+
+    def dl(self, *args: Any) -> Any:
+        """Return a loader of these few batches: predicting asks for one so."""
+        return type(self.data).dl(self, *args)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(vars(self)["data"], name)

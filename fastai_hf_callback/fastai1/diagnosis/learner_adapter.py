@@ -46,8 +46,11 @@ from .callback_replay import (
     RawLossForwarder,
     StepEventForwarder,
     copy_without_checks,
+    has_own_events,
     is_batch_callback,
+    is_bystander,
     log_skips,
+    replay_events,
     simulate_epoch,
 )
 from .fixes import FIXES
@@ -181,15 +184,17 @@ class LearnerAdapter:
 
     def list_idle_callbacks(self) -> List[str]:
         given = [*self.learn.callbacks, *self._made_by_fns]
-        idle = [cb for cb in given if not is_batch_callback(cb) and not isinstance(cb, Recorder)]
-        return [type(cb).__name__ for cb in idle if not getattr(type(cb), "_is_read_only", False)]
+        return [type(cb).__name__ for cb in given if not is_batch_callback(cb) and not is_bystander(cb)]
 
     def has_own_events(self) -> bool:
-        """Return False: here these events are not replayed, and their callbacks are named as not run."""
-        return False
+        return any(has_own_events(cb) for cb in [*self.learn.callbacks, *self._made_by_fns])
 
     def replay_events(self, train: List[Batch], valid: List[Batch]) -> EventLog:
-        return EventLog()
+        learn, wiring = self.learn, Wiring()
+        made = self._create_fn_callbacks(wiring)
+        if made is None:
+            raise _describe_unmade_callbacks(wiring)
+        return replay_events(learn, list(learn.callbacks), made, train, valid)
 
     def copy_running_callbacks(self) -> None:
         learn, self._is_in_fit = self.learn, True
@@ -244,7 +249,7 @@ class LearnerAdapter:
     def fit_briefly(self, train: List[Batch], valid: List[Batch], epochs: int, lr: float) -> Dict[str, List[float]]:
         learn, wiring = self.learn, Wiring()
         if not self.prepare_callbacks(wiring):
-            raise FastaiHFError(f"The callbacks cannot be made; look at {wiring.train_message}")
+            raise _describe_unmade_callbacks(wiring)
         learn.data = FewBatches(learn.data, train, valid)
         learn.callbacks, made = self._learner_callbacks, self.callbacks[len(self._learner_callbacks) :]
         learn.callback_fns = [partial(Recorder, silent=True)]
@@ -267,6 +272,10 @@ def _begin(callbacks: List[Callback], validates: bool) -> None:
     handler = CallbackHandler(callbacks)
     handler.on_train_begin(1, pbar=None if validates else SilentProgressBar(range(1)), metrics=[])  # validate has none
     handler.on_epoch_begin()
+
+
+def _describe_unmade_callbacks(wiring: Wiring) -> FastaiHFError:
+    return FastaiHFError(f"The callbacks cannot be made; look at {wiring.train_message}")
 
 
 def _read_recorder(recorder: Optional[Recorder]) -> Optional[FitRecord]:

@@ -7,6 +7,8 @@ import copy
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
+from threading import RLock
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from unittest.mock import MagicMock
 
@@ -30,9 +32,7 @@ from fastai_hf_callback.diagnosis.event_replay import (
     EventLog,
     ShortLoader,
     is_own_callback,
-    leave_no_traces,
-    stop_traces,
-    watch_events,
+    replay_fit,
 )
 from fastai_hf_callback.diagnosis.learner_adapter import CallbackLog
 from fastai_hf_callback.diagnosis.probes.batches import Batch
@@ -126,15 +126,11 @@ def has_own_events(callback: Any) -> bool:
 
 def replay_events(learn: Learner, given: List[Callback], train: List[Batch], valid: List[Batch]) -> EventLog:
     """Fit a short epoch with copies of the callbacks given, without those that a library wrote to write files."""
-    log, kept = EventLog(), [cb for cb in given if isinstance(cb, Recorder) or is_batch_callback(cb)]
+    kept = [cb for cb in given if isinstance(cb, Recorder) or is_batch_callback(cb)]
     copies = [copy_without_checks(cb, learn) for cb in given if cb in kept or has_own_events(cb)]
-    for callback in copies:
-        watch_events(callback, OUTER_EVENTS, log, CANCEL_EXCEPTIONS)
-        stop_traces(callback, (*OUTER_EVENTS, *BATCH_EVENTS), log)
     prepare_short_fit(learn, copies, train, valid)
-    with leave_no_traces():
-        learn.fit(1)
-    return log
+    vars(learn)["lock"] = RLock()  # fastai's own lets one that validates within validate wait for ever
+    return replay_fit(partial(learn.fit, 1), copies, OUTER_EVENTS, BATCH_EVENTS, CANCEL_EXCEPTIONS)
 
 
 def prepare_short_fit(learn: Learner, callbacks: List[Callback], train: List[Batch], valid: List[Batch]) -> None:
