@@ -326,8 +326,9 @@ def check_epsilon_outweighs_gradients(evidence: Evidence) -> Optional[Finding]:
     size = step.epsilon * damping / (1 - damping)
     if size < USUAL_EPSILON:  # gradients that have vanished next to any epsilon, as in a model that a high rate ruined
         return None
-    # Above a tenth it is worth only a note until a fit has shown that the model does not learn with it.
-    tried = evidence.history is not None and len(evidence.history.losses) >= MIN_STEPS_TO_LEARN
+    # Above a tenth it is worth only a note until a fit has shown that the model does not learn with it at all.
+    steps = 0 if evidence.history is None else len(evidence.history.losses)
+    tried = steps >= MIN_STEPS_TO_LEARN and _is_near_constant(evidence, CONSTANT_LOSS_SHARE)
     severity = "error" if damping < ERROR_DAMPING else "warning" if damping < WARNING_DAMPING or tried else "note"
     return Finding(
         "epsilon-outweighs-gradients",
@@ -353,8 +354,7 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
     history, hyper, constant = evidence.history, evidence.hyper, _constant_loss(evidence.loss)
     if history is None or constant is None or not _has_had_time(evidence, len(history.losses)):
         return None
-    factor = None if evidence.stepping is None else evidence.stepping.loss_factor
-    if factor is not None and abs(factor - 1) > 0.05:
+    if evidence.stepping is not None and abs((evidence.stepping.loss_factor or 1) - 1) > 0.05:
         return None
     carries_over = not _validates_as_constant(history, constant)
     if history.falling and carries_over or history.late < LEARNED_LOSS_SHARE * constant:

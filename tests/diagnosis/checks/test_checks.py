@@ -746,6 +746,14 @@ CASES = [
         dict(stepping__epsilon=1e-5, stepping__epsilon_damping=0.2, history__losses=[1.1] * 20),
         [dict(loss=None)],
     ),
+    Case(  # it learns with it
+        step_size.check_epsilon_outweighs_gradients,
+        "epsilon-outweighs-gradients",
+        "note",
+        ["0.2 of"],
+        dict(stepping__epsilon=1e-5, stepping__epsilon_damping=0.2, history__losses=[0.9] * 20),
+        [dict(loss=None)],
+    ),
     Case(
         step_size.check_epsilon_outweighs_gradients,
         "epsilon-outweighs-gradients",

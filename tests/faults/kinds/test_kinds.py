@@ -19,8 +19,12 @@ from tests.faults.kinds.specs import draw_specs
 NAMES = [kind.name for kind in KINDS]
 
 
+LONG_ENOUGH = {"rows": 256, "bs": 8}  # to see the loss of any kind fall
+
+
 def first_run(name: str) -> Run:
-    return next(run for run in make_runs(seed=3, n=len(KINDS)) if run.spec["kind"] == name)
+    spec = next(run.spec for run in make_runs(seed=3, n=len(KINDS)) if run.spec["kind"] == name)
+    return Run({**spec, **LONG_ENOUGH})
 
 
 @pytest.mark.parametrize(
