@@ -19,6 +19,7 @@ _NAMED_LIKE: Dict[str, Callable[[], nn.Module]] = {
     "identity": nn.L1Loss,
     "sigmoid": nn.BCEWithLogitsLoss,
     "exp": nn.NLLLoss,
+    "softmax": nn.CrossEntropyLoss,
 }
 
 

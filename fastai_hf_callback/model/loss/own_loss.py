@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.data.batches.padding import IGNORE_INDEX
 
-from .traits import LINKS, LossTraits, arrange, move_loss, probe_loss_traits
+from .traits import ACTIVATIONS, LossTraits, arrange, move_loss, probe_loss_traits
 
 __all__ = ["OwnLoss", "describe_loss", "list_losses", "wrap_own_loss"]
 
@@ -57,10 +57,14 @@ class OwnLoss:
         own = getattr(self.given_loss, "activation", None)
         if callable(own):
             return own(outputs)
-        return self.task_loss.activation(outputs) if self.traits.link is None else LINKS[self.traits.link][0](outputs)
+        return (
+            self.task_loss.activation(outputs) if self.traits.link is None else ACTIVATIONS[self.traits.link](outputs)
+        )
 
     def decodes(self, predictions: Any) -> Any:
-        """Return classes, labels or numbers, as the task's own loss does."""
+        """Return classes, labels or numbers, as the task's own loss does; of shared labels those next to the best."""
+        if self.traits.link == "softmax":  # labels that share one probability: of two, none reaches a half
+            return predictions > predictions.max(-1, keepdim=True)[0] / 2
         return self.task_loss.decodes(predictions)
 
     # -- the reduction, which fastai switches off for `with_loss=True` -----------------------------

@@ -18,7 +18,7 @@ from fastai_hf_callback.utils.rng import preserve_rng_state
 
 from .broadcast import does_loss_broadcast
 
-__all__ = ["LossTraits", "find_class_task", "move_loss", "probe_loss_traits"]
+__all__ = ["ACTIVATIONS", "LossTraits", "find_class_task", "move_loss", "probe_loss_traits"]
 
 LossFunc = Callable[..., Any]
 
@@ -32,6 +32,11 @@ LINKS: Dict[str, Tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
     "sigmoid": (torch.sigmoid, lambda numbers: torch.log(numbers / (1 - numbers))),
     "exp": (torch.exp, torch.log),
 }
+ACTIVATIONS: Dict[str, Callable[[Tensor], Tensor]] = {
+    **{name: activate for name, (activate, _) in LINKS.items()},
+    "softmax": lambda outputs: outputs.softmax(-1),
+}
+SATURATED = 40.0  # a logit of which a sigmoid makes 0 or 1
 
 
 class LossTraits(NamedTuple):
@@ -43,7 +48,7 @@ class LossTraits(NamedTuple):
         ``"given"``: outputs and targets as they come. ``"aligned"``: outputs in the shape of the targets.
         ``"positions"``: one row for each position that has a target, without those of ``IGNORE_INDEX``.
     link : str or None
-        How outputs become predictions: a name of ``LINKS``; None is the task's own way.
+        How outputs become predictions: a name of ``ACTIVATIONS``; None is the task's own way.
     """
 
     layout: str = "given"
@@ -182,12 +187,46 @@ def _irregular(shape: Tuple[int, ...], device: torch.device, ratio: float = 0.61
 
 def _find_link(loss_func: LossFunc, task: str, n_outputs: int, layout: str) -> Optional[str]:
     outputs, targets = _make_batch(task, n_outputs, CPU)
+    if task != "regression" and _takes_probabilities(loss_func, layout, outputs, targets):
+        return "identity"
+    if task == "multi_label_classification":
+        return _find_link_of_labels(loss_func, layout, outputs, targets)
     if task != "regression":
-        return "identity" if _takes_probabilities(loss_func, layout, outputs, targets) else None
+        by_class = task != "question-answering" and _takes_class_logits(loss_func, layout, outputs, targets)
+        return "sigmoid" if by_class else None
     # Where the numbers are what the loss wants: not the outputs, if it takes their logits or logarithms.
     best = (name for name, (_, invert) in LINKS.items() if _is_least(loss_func, layout, invert(targets), targets))
     found = next(best, "identity")
     return None if found == "identity" else found
+
+
+def _find_link_of_labels(loss_func: LossFunc, layout: str, outputs: Tensor, targets: Tensor) -> Optional[str]:
+    if _compares_classes(loss_func, layout, outputs, targets):
+        return "softmax"
+    parts = 0.1 + 0.8 * targets * outputs / outputs.max()  # no 0 or 1, from which a sigmoid's logit is far
+    return "identity" if _is_least(loss_func, layout, parts, parts) else None
+
+
+def _compares_classes(loss_func: LossFunc, layout: str, outputs: Tensor, targets: Tensor) -> bool:
+    """Return whether the loss sees only by how much a row's outputs differ, as after a softmax."""
+    of_each_row = torch.arange(float(ROWS)).view(-1, *[1] * (outputs.dim() - 1))
+    tried = outputs, outputs + of_each_row, 3 * outputs
+    value, shifted, spread = (_compute(loss_func, layout, rows, targets) for rows in tried)
+    if value is None or shifted is None or spread is None:
+        return False
+    return math.isclose(value, shifted, rel_tol=1e-4) and not math.isclose(value, spread, rel_tol=1e-4)
+
+
+def _takes_class_logits(loss_func: LossFunc, layout: str, outputs: Tensor, targets: Tensor) -> bool:
+    """Return whether the loss wants a sigmoid of each class: content where each is far on its side, however far."""
+    if _compares_classes(loss_func, layout, outputs, targets):
+        return False
+    sides = 2 * nn.functional.one_hot(targets.clamp(min=0), outputs.shape[-1]).to(outputs.dtype) - 1
+    tried = [factor * SATURATED * sides for factor in (1, 2, -1, -2)]
+    right, farther, wrong, worse = (_compute(loss_func, layout, rows, targets) for rows in tried)
+    if right is None or farther is None or wrong is None or worse is None:
+        return False
+    return abs(right - farther) < 1e-4 * abs(wrong - worse)
 
 
 def _takes_probabilities(loss_func: LossFunc, layout: str, outputs: Tensor, targets: Tensor) -> bool:

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 from fastai_hf_callback import compare, diagnose, ordered_preds, trusted
 from fastai_hf_callback.fastai1.compat.no_progress import no_progress
 from tests.fastai1.data.text_learners import ITEM, make_data, make_learner
-from tests.own_losses import LOSSES_BY_TASK, FocalLoss, my_cross_entropy
+from tests.own_losses import LOSSES_BY_TASK, FocalLoss, my_cross_entropy, one_against_rest, soft_cross_entropy
 
 TEXT = "the fox sees a fern"
 
@@ -59,6 +59,22 @@ def test_predictions_are_those_of_the_tasks_own_loss(tokenizer, task, name):
     item = ITEM.get(task, TEXT)
     ours, theirs = learn.predict(item), default.predict(item)
     assert str(ours[0]) == str(theirs[0]) and torch.equal(ours[1], theirs[1]) and torch.equal(ours[2], theirs[2])
+
+
+@pytest.mark.parametrize(
+    "task, loss, activate",
+    [
+        ("multi_label_classification", soft_cross_entropy, lambda rows: rows.softmax(-1)),
+        ("multi_label_classification", nn.MSELoss(), lambda rows: rows),
+        ("single_label_classification", one_against_rest, torch.sigmoid),
+    ],
+)
+def test_predictions_are_what_the_loss_trains(tokenizer, task, loss, activate):
+    learn, default = learner_with(tokenizer, task, loss), learner_with(tokenizer, task, None)
+    with no_progress(learn), no_progress(default):
+        ours, logits = learn.get_preds()[0], default.get_preds(activ=lambda rows: rows)[0]
+    assert torch.allclose(ours, activate(logits), atol=1e-6) and not torch.allclose(ours, default.get_preds()[0])
+    assert torch.allclose(ordered_preds(learn)[0].sort(0)[0], ours.sort(0)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("task", LOSSES_BY_TASK)

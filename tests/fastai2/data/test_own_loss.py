@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fastai_hf_callback import compare, diagnose, ordered_preds
 from tests.fastai2.data.text_learners import ITEM, TASKS, make_data, make_learner
-from tests.own_losses import LOSSES_BY_TASK, FocalLoss, my_cross_entropy
+from tests.own_losses import LOSSES_BY_TASK, FocalLoss, my_cross_entropy, one_against_rest, soft_cross_entropy
 from tests.slow_marks import mark_slow_after
 
 TEXT = "the fox sees a fern"
@@ -36,6 +36,21 @@ def test_predictions_are_those_of_the_tasks_own_loss(tokenizer, task, name):
     item = ITEM.get(task, TEXT)
     for ours, theirs in zip(learn.predict(item), default.predict(item)):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
+
+
+@pytest.mark.parametrize(
+    "task, loss, activate",
+    [
+        ("multi_label_classification", soft_cross_entropy, lambda rows: rows.softmax(-1)),
+        ("multi_label_classification", nn.MSELoss(), lambda rows: rows),
+        ("single_label_classification", one_against_rest, torch.sigmoid),
+    ],
+)
+def test_predictions_are_what_the_loss_trains(tokenizer, task, loss, activate):
+    learn, default = learner_with(tokenizer, task, loss), learner_with(tokenizer, task, None)
+    ours, logits = learn.get_preds()[0], default.get_preds(act=lambda rows: rows)[0]
+    assert torch.allclose(ours, activate(logits), atol=1e-6) and not torch.allclose(ours, default.get_preds()[0])
+    assert torch.allclose(ordered_preds(learn)[0].sort(0)[0], ours.sort(0)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,19 @@ from torch.nn import functional
 
 from fastai_hf_callback.model.loss.own_loss import OwnLoss, list_losses, wrap_own_loss
 from fastai_hf_callback.model.loss.traits import LossTraits, move_loss, probe_loss_traits
-from tests.own_losses import LOSSES_BY_TASK, FocalLoss, build_class_losses, build_number_losses, my_cross_entropy
+from tests.own_losses import (
+    LOSSES_BY_TASK,
+    FocalLoss,
+    build_class_losses,
+    build_number_losses,
+    my_cross_entropy,
+    one_against_rest,
+    soft_cross_entropy,
+)
 
 CPU = torch.device("cpu")
 CLASSES, LABELS, NUMBER = "single_label_classification", "multi_label_classification", "regression"
+TAKES_SHARES = "label_smoothing" in nn.CrossEntropyLoss.__init__.__code__.co_varnames  # and so float targets
 WORDS, ANSWERS = "token-classification", "question-answering"
 
 
@@ -123,6 +132,15 @@ def pinball(outputs, targets):
         ),
         (LABELS, lambda o, t: functional.binary_cross_entropy(o.sigmoid(), t), None),
         (CLASSES, lambda p, t: functional.nll_loss(p.log(), t), "identity"),
+        (LABELS, soft_cross_entropy, "softmax"),
+        (LABELS, TAKES_SHARES and nn.CrossEntropyLoss(weight=torch.linspace(1, 2, 3)), TAKES_SHARES and "softmax"),
+        (LABELS, nn.MSELoss(), "identity"),
+        (LABELS, lambda o, t: (o.sigmoid() - t).square().mean(), None),
+        (LABELS, nn.MultiLabelSoftMarginLoss(), None),
+        (CLASSES, one_against_rest, "sigmoid"),
+        (CLASSES, nn.MultiMarginLoss(), None),
+        (WORDS, one_against_rest, "sigmoid"),
+        (WORDS, nn.CrossEntropyLoss(), None),
         (CLASSES, nn.NLLLoss(), None),  # of logarithms: the softmax of those is what they are of
         (NUMBER, nn.BCEWithLogitsLoss(), "sigmoid"),
         (NUMBER, nn.BCELoss(), None),
@@ -134,6 +152,8 @@ def pinball(outputs, targets):
     ],
 )
 def test_what_the_outputs_stand_for_is_measured(task, loss, link):
+    if not loss:
+        pytest.skip("this torch's takes one class a row")
     assert probe_loss_traits(loss, task, 1 if task == NUMBER else 3).link == link
 
 
@@ -143,6 +163,12 @@ def test_probabilities_are_the_tasks_whatever_the_loss(seed, n_classes, rows, na
     wrapped = wrap(build_class_losses(n_classes)[name], n_outputs=n_classes)
     assert torch.equal(wrapped.activation(logits), logits.softmax(-1))
     assert torch.equal(wrapped.decodes(wrapped.activation(logits)), logits.argmax(-1))
+
+
+def test_labels_that_share_one_probability_are_decoded_next_to_the_best():
+    shared = torch.tensor([[0.45, 0.45, 0.1], [0.9, 0.05, 0.05]])
+    assert wrap(soft_cross_entropy, LABELS).decodes(shared).tolist() == [[True, True, False], [True, False, False]]
+    assert wrap(nn.BCELoss(), LABELS).decodes(shared).tolist() == [0, 0]  # the task's own, here an argmax
 
 
 def test_an_activation_of_the_losss_own_is_kept():
