@@ -584,6 +584,8 @@ said(
 
 # Room, how the message begins, and where it is tested or why it cannot occur unless a library is removed.
 UNTRIGGERED = [
+    ("data/batches/collate.py", "{} of {} texts to predict hold", "tests/fastai2/data/test_training.py, and fastai1's"),
+    ("fastai2/data/dataset.py", "texts of text_data were given", "tests/fastai2/data/test_training.py"),
     ("data/marked_texts.py", "{}", "hands on what describe_marked_texts writes: tests/model/test_input_trials.py"),
     ("diagnosis/checks/substitution.py", "{}", "tests/diagnosis/checks/test_checks.py: a cause for each kind of part"),
     ("diagnosis/event_replay.py", "{} raises in", "becomes a finding: tests/both_fastais/test_event_replay.py"),

@@ -207,8 +207,8 @@ MUTANTS = (
     Mutant(
         "probabilities activated again",
         "model/loss/traits.py",
-        'return "identity" if _takes_probabilities(loss_func, layout, outputs, targets) else None',
-        "return None",
+        'if task != "regression" and _takes_probabilities(loss_func, layout, outputs, targets):',
+        "if False:",
         "tests/model/loss/test_own_loss.py",
     ),
     Mutant(

@@ -4,7 +4,7 @@ Between ``tables/`` (which knows the rows as the user does), ``encoding/`` and `
 """
 
 import warnings
-from typing import Any, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def describe_marked_texts(
 ) -> List[str]:
     """Describe the texts of a split that hold a special token's string, in one line."""
     texts = examples.texts if examples.pairs is None else examples.items
-    found = find_rows_with_special_tokens(collator.encoder, rows, _encode_blank(collator), texts)
+    found = find_rows_with_special_tokens(collator.encoder, rows, collator.encode_blank(), texts)
     if not found:
         return []
     marked = np.unique(np.concatenate(list(found.values())))
@@ -56,8 +56,3 @@ def describe_marked_texts(
         f"reads that as its own mark, not as words; to take it out, write {name}[{column!r}].str.replace({token!r}, "
         f"' ', regex=False)"
     ]
-
-
-def _encode_blank(collator: TextCollator) -> EncodedText:
-    item: Any = ("", "") if collator.paired else [""] if collator.is_split_into_words else ""
-    return collator.encode_texts([item])[0]

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.data.encoding.pair_types import suggest_token_types
+from fastai_hf_callback.data.encoding.special_token_scan import (
+    find_rows_with_special_tokens,
+    find_texts_with_special_tokens,
+)
 from fastai_hf_callback.data.encoding.tokenization import EncodedText
 from fastai_hf_callback.data.tables.columns import is_blank
 from fastai_hf_callback.data.tables.splits import format_names
@@ -100,6 +104,11 @@ class TextCollator:
         texts, pairs = zip(*items) if self.paired else (items, None)
         return self.encoder.encode(list(texts), pairs and list(pairs), progress=self.progress)
 
+    def encode_blank(self) -> EncodedText:
+        """Encode a text, or pair, without words: what the tokenizer adds, and nothing else."""
+        item: Any = ("", "") if self.paired else [""] if self.is_split_into_words else ""
+        return self.encode_texts([item])[0]
+
     def set_tensor_names(self, rows: Sequence[EncodedText]) -> None:
         """Set ``names``; token types are among the tensors if any of these rows, the first ones, has them."""
         if not self.names:
@@ -111,6 +120,7 @@ class TextCollator:
         if self.is_split_into_words and isinstance(item, str):
             item = item.split()
         self.check_item(item, example_call)
+        self._warn_of_special_tokens([item])
         row = self.encode_texts([tuple(item) if self.paired else item])[0]
         self.predicted = (row, len(item)) if self.is_split_into_words else None
         return row
@@ -140,6 +150,7 @@ class TextCollator:
         for item in items:
             self.check_item(item, example_call)
         self._warn_of_blanks(items)
+        self._warn_of_special_tokens(items)
         return [tuple(item) if self.paired else item for item in items]
 
     def _warn_of_blanks(self, items: List[Any]) -> None:
@@ -150,6 +161,21 @@ class TextCollator:
                 f"0): they are predicted from special tokens alone; fill them, or leave them out and predict "
                 f"nothing",
                 stacklevel=3,
+            )
+
+    def _warn_of_special_tokens(self, items: List[Any]) -> None:
+        held = find_texts_with_special_tokens(self.encoder, items)
+        if not held:
+            return
+        texts = [tuple(items[at]) if self.paired else items[at] for at in held]
+        found = find_rows_with_special_tokens(self.encoder, self.encode_texts(texts), self.encode_blank(), texts)
+        marked = sorted({held[row] for rows in found.values() for row in rows.tolist()})
+        if marked:
+            warnings.warn(
+                f"{len(marked)} of {len(items)} texts to predict hold {format_names(list(found))}, at "
+                f"{format_names(marked)} (counted from 0): the tokenizer reads that as its own mark, not as words; to "
+                f"take it out, write text.replace({next(iter(found))!r}, ' ')",
+                stacklevel=4,
             )
 
     def _texts_from_frame(self, frame: Any, path: str = "") -> List[Any]:

@@ -1,6 +1,6 @@
 """Texts that hold the string of a special token, which the tokenizer reads as that token. Imports numpy."""
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from .encoder import TextEncoder
 from .special_tokens import find_special_token
 from .tokenization import EncodedText
 
-__all__ = ["find_rows_with_special_tokens"]
+__all__ = ["find_rows_with_special_tokens", "find_texts_with_special_tokens"]
 
 # Those that a user gave the tokenizer to be put into texts (additional ones) are where they should be.
 NAMES = ("bos", "eos", "sep", "cls", "pad", "mask")
@@ -41,10 +41,9 @@ def find_rows_with_special_tokens(
     ends = np.cumsum([len(row.input_ids) for row in rows])
     found: Dict[str, np.ndarray] = {}
     unknown = find_special_token(encoder.tokenizer, "unk")
-    tokens = dict.fromkeys(find_special_token(encoder.tokenizer, name) for name in NAMES)
-    for token in tokens:
-        number = None if token is None else encoder.tokenizer.convert_tokens_to_ids(token)
-        if token is None or number is None:
+    for token in _list_special_tokens(encoder):
+        number = encoder.tokenizer.convert_tokens_to_ids(token)
+        if number is None:
             continue
         at = np.searchsorted(ends, np.flatnonzero(ids == number), side="right")
         marked = np.flatnonzero(np.bincount(at, minlength=len(rows)) > np.count_nonzero(blank.input_ids == number))
@@ -53,6 +52,17 @@ def find_rows_with_special_tokens(
         if len(marked):
             found[token] = marked
     return found
+
+
+def find_texts_with_special_tokens(encoder: TextEncoder, texts: Sequence[Any]) -> List[int]:
+    """Find the texts (pairs, lists of words) that hold such a string, whatever the tokenizer makes of it."""
+    tokens = _list_special_tokens(encoder)
+    return [at for at, text in enumerate(texts) if any(_holds(text, token) for token in tokens)]
+
+
+def _list_special_tokens(encoder: TextEncoder) -> List[str]:
+    found = dict.fromkeys(find_special_token(encoder.tokenizer, name) for name in NAMES)
+    return [token for token in found if token is not None]
 
 
 def _holds(text: Any, token: str) -> bool:

@@ -1,6 +1,7 @@
 """The fastai 2 dataset of encoded texts, from which a ``TextLoader`` takes its rows."""
 
-from typing import Any, NamedTuple, Optional, Sequence
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 from fastcore.foundation import L
@@ -9,14 +10,16 @@ from fastai_hf_callback.data.batches.batch_spec import BatchSpec
 from fastai_hf_callback.data.batches.collate import TextCollator
 from fastai_hf_callback.data.batches.trial_batches import build_trial_batches
 from fastai_hf_callback.data.encoding.encoder import EncodedText
+from fastai_hf_callback.errors import InvalidInputError
 
 from .labels import TaskLabels
 
 __all__ = ["TextDataset", "TextItem"]
 
 
-class TextItem(NamedTuple):
-    """One encoded text and its target, None where there is none."""
+@dataclass(frozen=True, eq=False)
+class TextItem(Sequence):
+    """One encoded text and its target, None where there is none; what would collate its parts is refused."""
 
     row: EncodedText
     target: Any
@@ -24,6 +27,19 @@ class TextItem(NamedTuple):
 
     def __str__(self) -> str:
         return self.collator.encoder.decode(self.row.input_ids)
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, at: Any) -> Any:
+        raise InvalidInputError(
+            "texts of text_data were given to a loader that does not pad; expected text_data's own, with which fastai's "
+            "WeightedDL and PartialDL can be mixed: write class Mixed(WeightedDL, type(dls.train)): pass, and "
+            "dls.loaders[0] = dls.train.new(cls=Mixed, wgts=weights)"
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        return self[0]  # raises
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r}, target={self.target})"

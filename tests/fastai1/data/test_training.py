@@ -27,6 +27,21 @@ from tests.fastai1.data.text_learners import ITEM, TASKS, TEST, TRAIN, VALID, ma
 from tests.tiny_texts import all_like
 
 
+def test_texts_to_predict_that_hold_a_special_tokens_string_are_told_of(slow):
+    learn = make_learner(make_data(slow))
+    with no_progress(learn):
+        with pytest.warns(UserWarning, match=r"^1 of 3 texts to predict hold '\[SEP\]', at 1 ") as told:
+            ordered_preds(learn, ["a fox", "a [SEP] fox", "[ SEP ] ferns"])
+        assert sum("to predict" in str(one.message) for one in told) == 1
+        with pytest.warns(UserWarning, match=r"^1 of 1 texts to predict hold '\[SEP\]', at 0 ") as told:
+            learn.predict("a [SEP] fox")
+        assert sum("to predict" in str(one.message) for one in told) == 1
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            learn.predict("a fox")
+    assert not [one for one in told if "to predict" in str(one.message)]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_trains_validates_shows_and_predicts(slow, task, tmp_path, capsys):
     data = make_data(slow, task, path=tmp_path)

@@ -1,9 +1,13 @@
 """text_data in learners of fastai 2: training, validation, predictions in the caller's order, for every task."""
 
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from fastai.callback.data import PartialDL, WeightedDL
+from fastai.data.core import TfmdDL
 from fastai.data.load import DataLoader
 from fastai.interpret import ClassificationInterpretation, Interpretation
 from fastai.losses import CrossEntropyLossFlat
@@ -259,6 +263,28 @@ def test_predict_warns_of_nothing(tokenizer):
     learn.model.inputs = ()  # the broken arm
     with pytest.raises(UserWarning, match="shadowing an attribute"):
         learn.predict("the fox")
+
+
+@pytest.mark.parametrize("loader", (WeightedDL, PartialDL, TfmdDL, DataLoader))
+def test_a_loader_that_does_not_pad_says_what_to_write(tokenizer, loader):
+    dls = make_data(tokenizer)
+    with pytest.raises(InvalidInputError, match=r"dls.loaders\[0\] = dls.train.new\(cls=Mixed"):
+        next(iter(loader(dls.train_ds, 8, num_workers=0)))
+    item = pickle.loads(pickle.dumps(dls.train_ds[0]))
+    assert item.target == dls.train_ds[0].target and len(item.row.input_ids)
+
+
+def test_texts_to_predict_that_hold_a_special_tokens_string_are_told_of(tokenizer):
+    learn = make_learner(make_data(tokenizer))
+    with pytest.warns(UserWarning, match=r"^1 of 3 texts to predict hold '\[SEP\]', at 1 ") as told:
+        ordered_preds(learn, ["a fox", "a [SEP] fox", "[ SEP ] ferns"])
+    assert len(told) == 1
+    with pytest.warns(UserWarning, match=r"^1 of 1 texts to predict hold '\[SEP\]', at 0 ") as told:
+        learn.predict("a [SEP] fox")
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learn.predict("a fox")
 
 
 def test_weighted_and_partial_epochs_draw_their_rows_and_the_loader_makes_the_batches(tokenizer):
