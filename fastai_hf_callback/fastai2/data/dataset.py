@@ -33,8 +33,8 @@ class TextItem(Sequence):
 
     def __getitem__(self, at: Any) -> Any:
         raise InvalidInputError(
-            "texts of text_data were given to a loader that does not pad; expected text_data's own, with which fastai's "
-            "WeightedDL and PartialDL can be mixed: write class Mixed(WeightedDL, type(dls.train)): pass, and "
+            "texts of text_data were given to a loader that does not pad; expected text_data's own, with which "
+            "fastai's WeightedDL and PartialDL can be mixed: write class Mixed(WeightedDL, type(dls.train)): pass, and "
             "dls.loaders[0] = dls.train.new(cls=Mixed, wgts=weights)"
         )
 
