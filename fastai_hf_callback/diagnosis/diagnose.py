@@ -12,7 +12,7 @@ from fastai_hf_callback.utils.distributed import unwrap_ddp
 from .diagnosis import Diagnosis, build_diagnosis
 from .examination import Examination
 from .fix_trials import try_fixes
-from .learner_adapter import LearnerAdapter
+from .learner_adapter import LearnerAdapter, tell_doctor
 from .probes.batches import Batch
 
 __all__ = ["FirstBatchEvidence", "diagnose", "judge", "probe_first_batch", "require_learner"]
@@ -67,6 +67,9 @@ def diagnose(
     validation run to the end, a loss or metric moves, and nothing that was frozen on purpose does. ``finding.tried``
     says what was seen. All trials together take half a minute at the most.
 
+    Where ``Doctor`` watched the last fit, what it saw there and is not to be seen now is named, too, and puts the
+    verdict in doubt; ``Doctor`` says of what was found here, in the next fit, that it is still so.
+
     Library callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write
     files. On fastai 2 the user's own are, on copies, and stopped where they would write. There, callbacks that were
     passed to ``fit`` are not called either: the learner no longer has them.
@@ -81,7 +84,9 @@ def diagnose(
     evidence = _examine(adapter, batches)
     if add_more is not None:
         add_more(evidence)
-    return try_fixes(adapter, judge(adapter, evidence))
+    diagnosis = try_fixes(adapter, judge(adapter, evidence))
+    tell_doctor(adapter.learn, diagnosis)
+    return diagnosis
 
 
 def judge(adapter: LearnerAdapter, evidence: Evidence) -> Diagnosis:

@@ -78,6 +78,7 @@ def build_diagnosis(evidence: Evidence, fixes: Optional[FixTable] = None) -> Dia
     found = [keep_base_frozen(finding, adapted) for finding in found]
     measured = {f.cause for f in found if "message" not in f.evidence}  # better than the exception of the same cause
     found = [f for f in found if "message" not in f.evidence or f.cause not in measured]
+    found = _drop_if_seen_now(found, evidence)
     causes = {finding.cause for finding in found if finding.severity != "note"}
     reported = [finding for finding in found if not causes & set(checks.EXPLAINED_BY.get(finding.cause, ()))]
     known = [f for f in reported if f.cause != "unknown-failure"]
@@ -89,6 +90,12 @@ def build_diagnosis(evidence: Evidence, fixes: Optional[FixTable] = None) -> Dia
         if f.cause.startswith("metric-") or f.cause not in {g.cause for g in reported[:i]}
     ]
     return Diagnosis(reported, evidence)
+
+
+def _drop_if_seen_now(found: List[Finding], evidence: Evidence) -> List[Finding]:
+    """Leave out what ``Doctor`` saw in the last fit where one of its causes is seen now, too."""
+    again = set(evidence.watched or []) & {finding.cause for finding in found}
+    return [finding for finding in found if not (again and finding.cause == "seen-in-the-last-fit")]
 
 
 def _rank(cause: str) -> int:

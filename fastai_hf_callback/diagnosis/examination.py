@@ -61,7 +61,7 @@ from fastai_hf_callback.results.probes import (
 )
 from fastai_hf_callback.utils.rng import preserve_rng_state
 
-from .learner_adapter import CallbackLog, LastFit, LearnerAdapter, LossNotReachedError
+from .learner_adapter import CallbackLog, LastFit, LearnerAdapter, LossNotReachedError, find_watch
 from .learning_rates import is_range_test, limit_reach, summarize_hyperparameters
 from .metric_scores import probe_metrics, require_scores
 from .numeric_inputs import NumericInputsProbe, skip_texts
@@ -164,15 +164,19 @@ class Examination:
     def _read_past(self) -> None:
         """Read what the last fit recorded."""
         past = self.past = self.adapter.read_last_fit()
+        watch = find_watch(self.learn)
+        self.evidence.watched = None if watch is None else watch.causes
         self.evidence.hyper = summarize_hyperparameters(past.rates, self.optimizer, "the last fit")
         if is_range_test(past.rates):
             raise DoesNotApplyError("only a range test so far")
         if past.losses:
             self.evidence.history = History(past.losses, past.metrics, smoothed=True)
+        elif past.was_erased and watch is not None and watch.history is not None:
+            self.evidence.history, self.evidence.hyper = watch.history, watch.hyper
         elif past.was_erased:
             raise NotMadeError(
                 "the optimizer has taken steps, and fastai has forgotten their losses, rates and metrics",
-                "fit again and write diagnose(learn) before validate() and get_preds(); HFCallback keeps them",
+                "fit again and write diagnose(learn) before validate(), get_preds(); HFCallback and Doctor keep them",
             )
         else:
             raise DoesNotApplyError("no fit yet")

@@ -5,19 +5,18 @@ import functools
 import inspect
 import math
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional, Protocol, Set, Type, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Protocol, Set, Tuple, Type, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fastai_hf_callback.diagnosis.probes.batches import Batch, is_per_token, join_features
+from fastai_hf_callback.diagnosis.probes.batches import Batch
 from fastai_hf_callback.diagnosis.probes.labels import SampledRows, probe_labels
 from fastai_hf_callback.diagnosis.probes.loss import probe_all_targets
 from fastai_hf_callback.diagnosis.probes.steps import StepMonitor
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from fastai_hf_callback.errors import GradientError, describe_exception
-from fastai_hf_callback.model.output import tensors_in
 from fastai_hf_callback.model.weights.adapters import has_adapters
 from fastai_hf_callback.model.weights.starting_weights import StartingWeights
 from fastai_hf_callback.results.evidence import Evidence, Weights
@@ -33,17 +32,18 @@ from .diagnosis import Diagnosis
 from .fix_trials import withhold_fixes
 from .fixes.adapter_fixes import keep_base_frozen
 from .fixes.fix_table import resolve_fix
-from .learner_adapter import LearnerAdapter, is_number
+from .learner_adapter import LearnerAdapter, Watch, is_number
 from .learning_rates import is_range_test, summarize_hyperparameters
 from .metric_scores import probe_metrics
 from .numeric_inputs import NumericInputsProbe, summarize_targets
 from .probe_runner import DoesNotApplyError, attempt, format_error
+from .targets import RowCollector, to_array
 
 __all__ = ["FitMonitor", "never_raises"]
 
 SAMPLED_PARAMETERS, SAMPLED_ELEMENTS = 12, 256
 FIRST_STEPS = 4
-LABEL_ROWS, METRIC_BATCHES, MAX_TARGETS = 384, 4, 200
+METRIC_BATCHES, MAX_TARGETS = 4, 200
 
 Doctor = TypeVar("Doctor")
 
@@ -74,53 +74,6 @@ def share_docstring(doctor: Type[Doctor]) -> Type[Doctor]:
     return doctor
 
 
-class RowCollector:
-    """Token ids, features of other inputs, and targets of the first rows of a fit, up to ``LABEL_ROWS``."""
-
-    def __init__(self) -> None:
-        self.targets: List[Tensor] = []
-        self._ids: List[Any] = []
-        self._features: List[np.ndarray] = []
-        self._rows, self.are_summaries = 0, False
-
-    def add(
-        self,
-        batch: Any,
-        target: Any,
-        ids_index: Optional[int],
-        compute_features: Callable[[Any], Optional[np.ndarray]],
-    ) -> None:
-        """Add a batch; `ids_index` is the index of the ids among its tensors."""
-        if self._rows >= LABEL_ROWS or not isinstance(target, Tensor) or target.dim() == 0:
-            return
-        self.are_summaries = target.dim() > 2
-        target = summarize_targets(target)
-        if target.dim() > 2:
-            return
-        tables = list(tensors_in(batch))
-        ids = tables[ids_index] if ids_index is not None and ids_index < len(tables) else None
-        if ids is not None and (len(ids) != len(target) or is_per_token(target, ids)):
-            return
-        features = compute_features(batch)
-        if ids is None and (features is None or len(features) != len(target)):
-            return
-        self._rows += len(target)
-        self.targets.append(target.detach().cpu())
-        self._ids += [] if ids is None else list(ids.cpu().numpy())
-        self._features += [] if features is None else [features]
-
-    def sample(self, pad_ids: List[int]) -> SampledRows:
-        """Return all rows without padding."""
-        ids = [row[~np.isin(row, pad_ids)] for row in self._ids] if self._ids else None
-        targets = _as_array(torch.cat(self.targets))
-        return SampledRows(ids, targets, join_features(self._features, len(targets)))
-
-
-def _as_array(targets: Tensor) -> np.ndarray:
-    exact = targets.is_floating_point() or targets.dim() == 2
-    return targets.double().numpy() if exact else targets.long().numpy()
-
-
 class FitMonitor:
     """A monitor of a fit that reports at the first sound evidence; a fastai's ``Doctor`` forwards the events to it.
 
@@ -148,6 +101,8 @@ class FitMonitor:
     def __init__(self, every: int = 50, say: Callable[[str], Any] = print):
         self.every, self.say = every, say
         self._last_diagnosis: Optional[Diagnosis] = None
+        self._last_weights: Tuple[float, ...] = ()
+        self._known_causes: Set[str] = set()
         self.reset()
 
     def reset(self) -> None:
@@ -262,13 +217,24 @@ class FitMonitor:
         diagnosis = self._judge()
         if isinstance(error, Exception):
             diagnosis = self._add_error(diagnosis, error)
-        self._last_diagnosis = diagnosis
+        self._last_diagnosis, self._last_weights = diagnosis, _sum_up(self._adapter.learn.model)
         self.reset()
         if diagnosis.at_least("warning"):
             self._say_on_rank_zero(
                 f"Doctor: {len(diagnosis.at_least('warning'))} finding(s) in learn.doctor.diagnosis, first "
                 f"{diagnosis.causes[0]}"
             )
+
+    def recall(self, model: nn.Module) -> Optional[Watch]:
+        """Return what the last fit has shown, for `diagnose`; None where there was none, or the weights are others."""
+        last = None if self.fitting else self._last_diagnosis
+        if last is None or last.evidence is None or self._last_weights != _sum_up(model):
+            return None
+        return Watch([f.cause for f in last.at_least("warning")], last.evidence.history, last.evidence.hyper)
+
+    def learn_of(self, diagnosis: Diagnosis) -> None:
+        """Keep what `diagnose` has said of the learner: the next fit says of the same causes that they are still so."""
+        self._known_causes = set(diagnosis.causes)
 
     def _judge(self) -> Diagnosis:
         return withhold_fixes(judge(self._adapter, self._evidence), "a fit is watched only; diagnose(learn) tries it")
@@ -357,7 +323,9 @@ class FitMonitor:
         for finding in self._judge().at_least("warning"):
             if finding.cause not in self._reported_causes:
                 self._reported_causes.add(finding.cause)
-                self._say_on_rank_zero(f"Doctor, step {self._steps}: {finding}\n  fix: {finding.fix}")
+                known = finding.cause in self._known_causes
+                said = f"{finding.severity}: {finding.cause}, as diagnose(learn) said" if known else str(finding)
+                self._say_on_rank_zero(f"Doctor, step {self._steps}: {said}\n  fix: {finding.fix}")
 
     def collect_validation_batch(self, batch: Any, target: Any) -> None:
         if self._epochs == 0:
@@ -388,7 +356,7 @@ class FitMonitor:
         if self._valid_rows.targets:
             return self._valid_rows.sample(pad_ids)
         known = [summarize_targets(t) for t in self._targets if isinstance(t, Tensor)]
-        return SampledRows(None, _as_array(torch.cat(known).cpu())) if known else None
+        return SampledRows(None, to_array(torch.cat(known).cpu())) if known else None
 
     def _probe_metrics(self) -> None:
         targets = self._targets[: len(self._outputs)]
@@ -418,3 +386,9 @@ class FitMonitor:
 
 
 _NOT_ENDED = ("it has not ended: it is running, or an error ended it", "explain(error) where one did")
+
+
+def _sum_up(model: nn.Module) -> Tuple[float, ...]:
+    """Sum a few parameters, to tell whether the weights are others."""
+    parameters = list(model.parameters())
+    return tuple(float(p.detach().float().sum()) for p in [*parameters[:2], *parameters[-2:]])

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from fastai_hf_callback.data.encoding.encoder import TextEncoder
 from fastai_hf_callback.model.weights.starting_weights import StartingWeights
-from fastai_hf_callback.results.evidence import Wiring
+from fastai_hf_callback.results.evidence import HyperParams, Wiring
+from fastai_hf_callback.results.fit_record import History
 from fastai_hf_callback.utils.protocols import LearnerLike
 
 from .event_replay import EventLog
@@ -38,10 +39,13 @@ __all__ = [
     "LastFit",
     "LearnerAdapter",
     "LossNotReachedError",
+    "Watch",
     "find_start",
+    "find_watch",
     "is_library_class",
     "is_number",
     "is_stream",
+    "tell_doctor",
     "read_trackers",
 ]
 
@@ -71,6 +75,35 @@ class LastFit(NamedTuple):
     metrics: Dict[str, List[float]]
     was_erased: bool = False
     start: Optional[StartingWeights] = None
+
+
+class Watch(NamedTuple):
+    """What ``Doctor`` knows of the last fit.
+
+    Attributes
+    ----------
+    causes : list of str
+        Of its warnings and errors, most probable first.
+    history, hyper : History, HyperParams or None
+        Losses, metrics and rates, which fastai's ``validate`` and ``get_preds`` may have erased.
+    """
+
+    causes: List[str]
+    history: Optional[History]
+    hyper: Optional[HyperParams]
+
+
+def find_watch(learn: LearnerLike) -> Optional[Watch]:
+    """Return what the learner's own ``Doctor`` saw in the last fit; None where it saw none, or weights are others."""
+    monitor = getattr(getattr(learn, "doctor", None), "monitor", None)  # both fastais name callbacks so
+    return None if monitor is None else monitor.recall(learn.model)
+
+
+def tell_doctor(learn: LearnerLike, diagnosis: Any) -> None:
+    """Let the learner's own ``Doctor`` know what was found."""
+    monitor = getattr(getattr(learn, "doctor", None), "monitor", None)
+    if monitor is not None:
+        monitor.learn_of(diagnosis)
 
 
 def find_start(callbacks: Sequence[Any], model: nn.Module) -> Optional[StartingWeights]:

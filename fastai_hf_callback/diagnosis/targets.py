@@ -6,6 +6,8 @@ Part of an examination.
 from functools import partial
 from typing import Any, Callable, List, NamedTuple, Optional
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from fastai_hf_callback.model.output import tensors_in
@@ -14,10 +16,21 @@ from fastai_hf_callback.results.evidence import Labels
 from .learner_adapter import LearnerAdapter
 from .numeric_inputs import summarize_targets
 from .probe_runner import DoesNotApplyError
-from .probes.batches import Batch, add_draws, count_rows, is_per_token, pick_evenly, sample_rows
+from .probes.batches import (
+    Batch,
+    add_draws,
+    count_rows,
+    is_per_token,
+    join_features,
+    pick_evenly,
+    sample_rows,
+)
 from .probes.labels import SampledRows, probe_labels
 
-__all__ = ["RowLayout", "probe_targets"]
+__all__ = ["RowCollector", "RowLayout", "probe_targets", "to_array"]
+
+
+ROWS_OF_A_FIT = 384
 
 
 class RowLayout(NamedTuple):
@@ -73,3 +86,51 @@ def _sample(
         raise DoesNotApplyError("the rows of the data set cannot be read by number")
     rows = pick_evenly(adapter.count_rows(train))
     return sample_rows(rows, partial(adapter.collate, train), *layout, features, summarize_targets)
+
+
+class RowCollector:
+    """Token ids, features of other inputs, and targets of the first rows of a fit, up to ``ROWS_OF_A_FIT``."""
+
+    def __init__(self) -> None:
+        self.targets: List[Tensor] = []
+        self._ids: List[Any] = []
+        self._features: List[np.ndarray] = []
+        self._rows, self.are_summaries = 0, False
+
+    def add(
+        self,
+        batch: Any,
+        target: Any,
+        ids_index: Optional[int],
+        compute_features: Callable[[Any], Optional[np.ndarray]],
+    ) -> None:
+        """Add a batch; `ids_index` is the index of the ids among its tensors."""
+        if self._rows >= ROWS_OF_A_FIT or not isinstance(target, Tensor) or target.dim() == 0:
+            return
+        self.are_summaries = target.dim() > 2
+        target = summarize_targets(target)
+        if target.dim() > 2:
+            return
+        tables = list(tensors_in(batch))
+        ids = tables[ids_index] if ids_index is not None and ids_index < len(tables) else None
+        if ids is not None and (len(ids) != len(target) or is_per_token(target, ids)):
+            return
+        features = compute_features(batch)
+        if ids is None and (features is None or len(features) != len(target)):
+            return
+        self._rows += len(target)
+        self.targets.append(target.detach().cpu())
+        self._ids += [] if ids is None else list(ids.cpu().numpy())
+        self._features += [] if features is None else [features]
+
+    def sample(self, pad_ids: List[int]) -> SampledRows:
+        """Return all rows without padding."""
+        ids = [row[~np.isin(row, pad_ids)] for row in self._ids] if self._ids else None
+        targets = to_array(torch.cat(self.targets))
+        return SampledRows(ids, targets, join_features(self._features, len(targets)))
+
+
+def to_array(targets: Tensor) -> np.ndarray:
+    """Return exact numbers or classes as numpy has them."""
+    exact = targets.is_floating_point() or targets.dim() == 2
+    return targets.double().numpy() if exact else targets.long().numpy()

@@ -370,7 +370,8 @@ class Evidence:
 
     ``ids_index`` is the index of the token ids among a batch's tensors, ``probes`` what became of each probe, by name,
     ``substitution`` the result of ``diagnose(learn, deep=True)``. ``seconds`` is what the examination took,
-    ``trial_seconds`` what the trials of fixes took on top of it.
+    ``trial_seconds`` what the trials of fixes took on top of it. ``watched`` are the causes that ``Doctor`` named in
+    the last fit, warnings and errors; None where it did not watch, or the weights are others since.
     """
 
     wiring: Optional[Wiring] = None
@@ -390,6 +391,7 @@ class Evidence:
     ids_index: Optional[int] = None
     substitution: Optional[Substitution] = None
     probes: Dict[str, ProbeOutcome] = field(default_factory=dict)
+    watched: Optional[List[str]] = None
     seconds: float = 0.0
     trial_seconds: float = 0.0
 

@@ -11,6 +11,7 @@ SEVERITIES = ("note", "warning", "error")
 
 # No fault is proven, but a fit may still be wasted: with a note of one of these the verdict must not be "healthy".
 DOUBTFUL_CAUSES = (
+    "seen-in-the-last-fit",
     "labels-unrelated-to-texts",
     "token-labels-unrelated",
     "texts-truncated",

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from fastai_hf_callback import HFCallback, diagnose
+from fastai_hf_callback.results.finding import Finding
 from fastai_hf_callback.utils.rng import seed_everything
 from tests.diagnosis.learner_states import fastai, make_learner
 from tests.slow_marks import mark_slow_after
@@ -81,3 +83,39 @@ def test_a_tensor_that_is_held_would_be_seen():
     doctor = fastai.add_doctor(make_learner())
     doctor.monitor._outputs.append(torch.zeros(()))
     assert tensors_held_by(doctor) == ["_outputs"]
+
+
+# -- and diagnose, afterwards ------------------------------------------------------------------------------------
+
+
+def test_what_doctor_saw_puts_a_healthy_verdict_in_doubt_until_the_weights_are_others():
+    learn = make_learner()
+    fastai.add_doctor(learn, say=lambda line: None)
+    learn.fit(1, 1e-3)
+    assert diagnose(learn).evidence.watched == []
+    learn.doctor.monitor._last_diagnosis.findings.append(Finding("gradients-never-zeroed", "warning", "m", {}, "fix"))
+    found = diagnose(learn)
+    assert "seen-in-the-last-fit" in found.causes and found.in_doubt and not found.healthy
+    with torch.no_grad():
+        next(learn.model.parameters()).add_(1e-3)
+    found = diagnose(learn)
+    assert found.evidence.watched is None and "seen-in-the-last-fit" not in found.causes
+
+
+def test_diagnose_reads_losses_that_fastai_has_erased():
+    learn = make_learner()
+    fastai.add_doctor(learn, say=lambda line: None)
+    learn.fit(1, 1e-3)
+    learn.recorder.losses = []  # as fastai 2's validate and get_preds do
+    for callback in [cb for cb in getattr(learn, "cbs", None) or learn.callbacks if isinstance(cb, HFCallback)]:
+        callback.last_fit = None  # as where the user's own callback unwraps the output
+    assert len(diagnose(learn).evidence.history.losses) == len(learn.doctor.diagnosis.evidence.history.losses) > 3
+
+
+def test_doctor_says_of_what_diagnose_has_found_that_it_is_still_so():
+    learn = fastai.detaching()
+    said = []
+    fastai.add_doctor(learn, say=said.append, every=1)
+    assert "output-detached" in diagnose(learn).causes
+    learn.fit(1, 1e-3)
+    assert said[0].startswith("Doctor, step 1: error: output-detached, as diagnose(learn) said\n  fix:")

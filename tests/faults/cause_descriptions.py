@@ -540,6 +540,10 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "`deep=True`: metrics do not move, and nothing listed is wrong.",
         "a planted signal that the learner's own loop does not learn, and learns with the model's own code replaced",
     ),
+    "seen-in-the-last-fit": (
+        "`Doctor` has spoken during the fit, and `diagnose` finds nothing afterwards.",
+        "what `learn.doctor` keeps of the last fit, as long as the weights are the same",
+    ),
     "unknown-failure": (
         "Something raises that no line here names.",
         "the exception, whose text the finding quotes",

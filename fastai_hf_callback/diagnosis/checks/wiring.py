@@ -67,6 +67,7 @@ CAUSES = [
     "weights-only-load",
     "torchvision-and-torch-differ",
     "patch-active",
+    "seen-in-the-last-fit",
 ]
 EXPLAINED_BY = {"output-not-unwrapped": ("set-on-callback",)}
 
@@ -194,6 +195,21 @@ def check_patch_left_active(evidence: Evidence) -> Optional[Finding]:
     )
 
 
+def check_seen_in_last_fit(evidence: Evidence) -> Optional[Finding]:
+    """Check, after all others, what ``Doctor`` saw in the last fit and nothing shows any more."""
+    seen = evidence.watched or []
+    if not seen:
+        return None
+    return Finding(
+        "seen-in-the-last-fit",
+        "note",
+        f"Doctor watched the last fit and named {', '.join(seen)}; nothing of that is to be seen now: it has been "
+        f"mended since, or shows only while a fit runs.",
+        {"seen by Doctor": seen},
+        "print(learn.doctor.diagnosis)  # what it saw; and fit again under Doctor() once it is mended",
+    )
+
+
 CHECKS = [
     check_train_path,
     check_valid_path,
@@ -201,4 +217,5 @@ CHECKS = [
     check_set_on_callback,
     check_loss_only_shown,
     check_patch_left_active,
+    check_seen_in_last_fit,
 ]

@@ -188,6 +188,14 @@ CASES = [
         dict(wiring__patch="loss_batch", outputs__shape=(3,)),
         [dict(wiring__patch=None)],
     ),
+    Case(
+        wiring.check_seen_in_last_fit,
+        "seen-in-the-last-fit",
+        "note",
+        ["named gradients-never-zeroed, step-skipped"],
+        dict(watched=["gradients-never-zeroed", "step-skipped"]),
+        [dict(watched=[]), dict(watched=None)],
+    ),
     # -- weights ---------------------------------------------------------------------------------------------------
     Case(
         weights.check_non_finite_weights,

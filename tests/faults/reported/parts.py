@@ -51,7 +51,8 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "loaders": "labels-in-order validation-one-class no-validation-loader batch-not-split "
     "rows-of-different-length ragged-numpy no-training-batches few-rows-drawn rows-mixed-in-collate",
     # That something is wrong, and not where.
-    None: "weights-do-not-move cannot-fit-one-batch nothing-learned-yet validation-worse-than-constant unknown-failure "
+    None: "seen-in-the-last-fit "
+    "weights-do-not-move cannot-fit-one-batch nothing-learned-yet validation-worse-than-constant unknown-failure "
     "out-of-memory torchvision-and-torch-differ weights-only-load cannot-be-pickled no-save-pretrained invalid-input "
     "arms-differ bad-arms different-start not-a-factory",
 }
