@@ -405,6 +405,18 @@ class Evidence:
         """The probes that failed or could not be made, with the reason."""
         return [str(probe) for probe in self.probes.values() if probe.state in (FAILED, NOT_MADE) and probe.was_reached]
 
+    @property
+    def constant_loss(self) -> Optional[float]:
+        """The loss of a predictor without any input, on all targets where these are known; None unless positive."""
+        known = [] if self.loss is None else [self.loss.constant_all_targets, self.loss.constant]
+        return next((constant for constant in known if constant is not None and constant > 0), None)
+
+    @property
+    def fit_has_ended(self) -> bool:
+        """Whether the fit in ``history`` is over: nobody knows yet what the steps to come do to one that runs."""
+        last_fit = self.probes.get("the last fit")
+        return last_fit is None or last_fit.state != NOT_MADE
+
     def to_dict(self) -> Dict[str, Any]:
         """Return plain dicts, lists and numbers."""
         return asdict(self)

@@ -7,7 +7,7 @@ The source of each limit is written next to it; they were set on the seeded faul
 import math
 from typing import Any, Dict, Optional
 
-from fastai_hf_callback.results.evidence import Evidence, LossBehavior
+from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Action, Finding
 from fastai_hf_callback.results.fit_record import History
 
@@ -193,7 +193,7 @@ def _all_steps_too_small(evidence: Evidence, update: float) -> Optional[Finding]
 
 def _is_near_constant(evidence: Evidence, share: float) -> bool:
     """Return whether the fit's last losses lie above this share of a constant predictor's, as far as that is known."""
-    late, constant = None if evidence.history is None else evidence.history.late, _constant_loss(evidence.loss)
+    late, constant = None if evidence.history is None else evidence.history.late, evidence.constant_loss
     return constant is not None and late is not None and late > share * constant
 
 
@@ -221,15 +221,10 @@ def _find_timid_fit(evidence: Evidence) -> Optional[Finding]:
 
 def _is_below_constant(evidence: Evidence) -> bool:
     """Return whether the loss fell, or is below a constant predictor's; True where that is not known."""
-    history, constant = evidence.history, _constant_loss(evidence.loss)
+    history, constant = evidence.history, evidence.constant_loss
     if history is None or constant is None:
         return True
     return history.falling and history.late < 0.98 * history.early or history.late < CONSTANT_LOSS_SHARE * constant
-
-
-def _constant_loss(loss: Optional[LossBehavior]) -> Optional[float]:
-    known = [] if loss is None else [loss.constant_all_targets, loss.constant]
-    return next((constant for constant in known if constant is not None and constant > 0), None)
 
 
 def _suggest_rate(evidence: Evidence) -> Dict[str, Any]:
@@ -327,7 +322,7 @@ def check_epsilon_outweighs_gradients(evidence: Evidence) -> Optional[Finding]:
     if size < USUAL_EPSILON:  # gradients that have vanished next to any epsilon, as in a model that a high rate ruined
         return None
     # Above a tenth it is worth only a note until a fit has shown that the model does not learn with it at all.
-    steps = 0 if evidence.history is None else len(evidence.history.losses)
+    steps = 0 if evidence.history is None or not evidence.fit_has_ended else len(evidence.history.losses)
     tried = steps >= MIN_STEPS_TO_LEARN and _is_near_constant(evidence, CONSTANT_LOSS_SHARE)
     severity = "error" if damping < ERROR_DAMPING else "warning" if damping < WARNING_DAMPING or tried else "note"
     return Finding(
@@ -351,7 +346,7 @@ def _has_learned(evidence: Evidence) -> bool:
 
 
 def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
-    history, hyper, constant = evidence.history, evidence.hyper, _constant_loss(evidence.loss)
+    history, hyper, constant = evidence.history, evidence.hyper, evidence.constant_loss
     if history is None or constant is None or not _has_had_time(evidence, len(history.losses)):
         return None
     if evidence.stepping is not None and abs((evidence.stepping.loss_factor or 1) - 1) > 0.05:

@@ -754,6 +754,19 @@ CASES = [
         dict(stepping__epsilon=1e-5, stepping__epsilon_damping=0.2, history__losses=[1.1] * 20),
         [dict(loss=None)],
     ),
+    Case(  # the fit runs: it may learn yet
+        step_size.check_epsilon_outweighs_gradients,
+        "epsilon-outweighs-gradients",
+        "note",
+        ["0.2 of"],
+        dict(
+            stepping__epsilon=1e-5,
+            stepping__epsilon_damping=0.2,
+            history__losses=[1.1] * 20,
+            probes=with_outcome("the last fit", NOT_MADE, "it has not ended"),
+        ),
+        [dict(loss=None)],
+    ),
     Case(  # it learns with it
         step_size.check_epsilon_outweighs_gradients,
         "epsilon-outweighs-gradients",
