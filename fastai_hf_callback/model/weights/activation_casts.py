@@ -125,9 +125,11 @@ class Layout:
     def __init__(self, model: nn.Module):
         self.named = list(model.named_modules())
         skipped = {id(module) for module in find_adapter_modules(model)}
-        skipped |= {id(module) for name, module in self.named if "parametrizations" in name.split(".")}
+        inside = {name for name, _ in self.named if "parametrizations" in name.split(".")}  # what makes a weight
+        skipped |= {id(module) for name, module in self.named if name in inside}
         self.dtypes = {id(m): _find_own_dtype(m) for _, m in self.named if id(m) not in skipped}
-        self._lists = [f"{name}." for name, module in self.named if isinstance(module, nn.ModuleList)]
+        lists = (name for name, module in self.named if isinstance(module, nn.ModuleList) and name not in inside)
+        self._lists = [f"{name}." for name in lists]
         self.blocks = self._find_blocks()
         self.first_wide = min(map(self._find_start, self._wide_names()), default=len(self.named))
 

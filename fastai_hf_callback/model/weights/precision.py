@@ -111,8 +111,9 @@ def widen_trainable_weights(model: nn.Module) -> Widening:
     dtypes = Counter(str(p.dtype).replace("torch.", "") for p in chosen)
     for p in chosen:
         _widen(p)
-    widened = chosen + (_widen_neighbours(model, adapters) if chosen else [])
-    widened += _widen_lone_parameters(model, adapters) if chosen else []
+    widened = list(chosen)
+    for widen_more in (_widen_neighbours, _widen_lone_parameters, _widen_neighbours) if chosen else ():
+        widened += widen_more(model, adapters)
     _widen_buffers(model, {id(p) for p in widened})
     half_adapters = sum(_is_half(p) for p in trainable if id(p) in adapters)
     return Widening(widened, dtypes, half_adapters, len(trainable))
@@ -167,7 +168,7 @@ def _widen_lone_parameters(model: nn.Module, adapters: Set[int]) -> List[nn.Para
     layout = Layout(model)
     found = []
     for module in layout.find_modules_with_wide_activations() if layout.is_mixed else []:
-        own = list(module.parameters(recurse=False))
+        own = [] if "parametrizations" in module._modules else list(module.parameters(recurse=False))
         if 0 < sum(p.numel() for p in own) < sum(p.numel() for child in module.children() for p in child.parameters()):
             found += [p for p in own if _is_half(p) and id(p) not in adapters]
     for p in found:
@@ -177,11 +178,18 @@ def _widen_lone_parameters(model: nn.Module, adapters: Set[int]) -> List[nn.Para
 
 def _list_own_parameters(module: nn.Module) -> List[nn.Parameter]:
     """Return a module's own parameters, and those below it that its own operations use."""
-    if isinstance(module, nn.MultiheadAttention):  # it multiplies by its child's weight itself
+    if _multiplies_by_childrens_weights(module):
         return list(module.parameters())
     behind = module._modules.get("parametrizations")  # of `parametrize`: what a weight is computed from
     inside = [] if behind is None else list(behind.parameters())
     return [p for p in [*module._parameters.values(), *inside] if p is not None]
+
+
+def _multiplies_by_childrens_weights(module: nn.Module) -> bool:
+    """Return whether it is torch's attention, or hands its children's weights to it, as WavLM does."""
+    methods = (getattr(method, "__code__", None) for method in vars(type(module)).values())
+    uses = any(code is not None and "multi_head_attention_forward" in code.co_names for code in methods)
+    return uses or isinstance(module, nn.MultiheadAttention)
 
 
 def _widen_buffers(model: nn.Module, widened: Set[int]) -> None:

@@ -58,6 +58,47 @@ def test_without_the_hooks_it_does_not_run():
         logits(partly_frozen("bert", "keys"))
 
 
+def test_what_a_frozen_weight_is_computed_from_stays_as_it_is():
+    """Of audio models' weight-normed convolution, whose parametrizations are an nn.ModuleList."""
+    norm = nn.utils.parametrizations.weight_norm
+    model = nn.Sequential(nn.Linear(4, 4), norm(nn.Linear(4, 4)), nn.Linear(4, 2)).to(torch.bfloat16)
+    model[1].requires_grad_(False)
+    widen_trainable_weights(model)
+    with pytest.raises(RuntimeError, match="dtype"):
+        model(torch.ones(2, 4))
+    assert match_activations(model)
+    model(torch.ones(2, 4)).sum().backward()
+    assert model[1].weight.dtype == torch.bfloat16 and model[0].weight.grad.any() and model[2].weight.grad.any()
+
+
+class HandsWeightsOn(nn.Module):
+    """An attention that hands its children's weights to torch's function, with a parameter of its own, as WavLM's."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(4, 4) for _ in range(4))
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        q, k, v = (layer.weight for layer in (self.query, self.key, self.value))
+        bias = torch.cat([layer.bias for layer in (self.query, self.key, self.value)])
+        settings = dict(use_separate_proj_weight=True, q_proj_weight=q, k_proj_weight=k, v_proj_weight=v)
+        given = (x, x, x, 4, 2, torch.empty(0), bias, None, None, False, 0.0, self.out.weight, self.out.bias)
+        return nn.functional.multi_head_attention_forward(*given, **settings)[0] * self.scale
+
+
+@pytest.mark.parametrize("trained", ("1.query.bias", "0.weight", "1.scale"))
+def test_children_whose_weights_are_handed_on_are_of_one_dtype(trained):
+    model = nn.Sequential(nn.Linear(4, 4), HandsWeightsOn(), nn.Linear(4, 2)).to(torch.bfloat16)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in (trained, "2.weight"))
+    widen_trainable_weights(model)
+    assert len({p.dtype for p in model[1].parameters()}) == 1
+    match_activations(model)
+    model(torch.ones(3, 2, 4)).sum().backward()
+    assert dict(model.named_parameters())[trained].grad is not None
+
+
 def test_under_a_frozen_body_the_body_still_computes_in_half_precision():
     model, seen = partly_frozen("bert", "body"), []
     match_activations(model)
