@@ -301,6 +301,13 @@ def test_findings_come_with_evidence_and_a_fix_to_copy():
     assert "accuracy 0.600000 0.400000 1.000000 0.000000" in told
 
 
+def test_what_came_of_a_trial_is_beside_the_fix():
+    finding = Finding("bad-metric", "note", "It stands still.", fix="add one", tried="tried on a copy: it <moves>")
+    shown, silent = Diagnosis([finding]).to_html(), Diagnosis([replace(finding, tried="")]).to_html()
+    assert "add one Copy Trial: tried on a copy: it <moves>." in words(shown) and "it &lt;moves&gt;" in shown
+    assert "Trial" not in words(silent)
+
+
 def test_a_healthy_diagnosis_says_what_was_looked_at():
     told = words(build_diagnosis(healthy()).to_html())
     assert "Healthy Looked at inputs, outputs, loss, " in told and "found nothing that keeps metrics still." in told
