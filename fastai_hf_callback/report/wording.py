@@ -179,7 +179,8 @@ def _format_idle_callbacks(evidence: Evidence) -> str:
 def _format_duration(evidence: Evidence) -> str:
     """Format how long an examination took; of a monitored fit, whose time is its own, how many steps it had."""
     if evidence.seconds or evidence.stepping is None:
-        return f"in {evidence.seconds:.1f} s"
+        trials = f", tried fixes in {evidence.trial_seconds:.1f} s more," if evidence.trial_seconds else ""
+        return f"in {evidence.seconds:.1f} s{trials}"
     return f"over {evidence.stepping.steps} step(s)"
 
 

@@ -232,6 +232,11 @@ def test_the_text_of_a_healthy_run_says_what_was_looked_at():
     assert "of them trainable" not in ill  # its findings say what there is to say
 
 
+def test_the_time_of_trials_is_counted_apart():
+    verdict = str(build_diagnosis(evidence_with(trial_seconds=3.44))).splitlines()[0]
+    assert "in 1.2 s, tried fixes in 3.4 s more, and found" in " ".join(verdict.split())
+
+
 def test_notes_are_named_and_a_doubt_is_no_health():
     noted = build_diagnosis(evidence_with(metric__value=0.4))
     assert str(noted).startswith("HEALTHY, with 1 note (metric-at-base-rate): looked at") and not noted.in_doubt
