@@ -20,6 +20,8 @@ __all__ = [
 
 # Layer norms of models that were trained are further from their initial values than this.
 MAX_REACH = 0.02
+# Of fewer steps nobody can say that a warm-up was to end in them.
+MIN_RATES = 20
 
 
 def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fit: str) -> HyperParams:
@@ -39,13 +41,21 @@ def summarize_hyperparameters(rates: List[float], optimizer: OptimizerReader, fi
         return HyperParams(None, wd, "only a range test so far" if rates else "no fit yet", **rule)
     highest = max(rates)
     near_zero = sum(rate < 1e-4 * highest for rate in rates) / len(rates) if highest > 0 else 0.0
-    return HyperParams(highest, wd, f"the highest of {fit}", near_zero, sum(rates), **rule)
+    return HyperParams(
+        highest, wd, f"the highest of {fit}", near_zero, sum(rates), rises_to_the_end=_rises_to_the_end(rates), **rule
+    )
 
 
 def read_step_rule(optimizer: OptimizerReader) -> Dict[str, Any]:
     """Read how the optimizer in force steps, as fields of ``HyperParams``; none where that is not known."""
     rule = optimizer.measure_step_rule()
     return {} if rule is None else rule._asdict()
+
+
+def _rises_to_the_end(rates: List[float]) -> bool:
+    """Return whether no rate is below the one before, and the last quarter rises by a tenth and more."""
+    begin = rates[-1 - len(rates) // 4]
+    return bool((np.diff(rates) >= 0).all()) and len(rates) >= MIN_RATES and rates[-1] > 1.1 * begin
 
 
 def _compare_groups(optimizer: OptimizerReader) -> float:

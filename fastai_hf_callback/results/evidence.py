@@ -115,7 +115,8 @@ class Stepping:
     ``decay_over_gradient`` the decay's part over the gradient's. ``loss_factor`` is the loss that is
     propagated over the one the loss function gave, ``executed_elements`` the trainable elements of the
     modules that ran, ``executed_unreached`` those of them that the output does not reach, ``clip_ratio``
-    a gradient's norm at the step over the one that backward gave it, ``gradient_share`` the share of the
+    a gradient's norm at the step over the one that backward gave it (the highest of the steps, and
+    ``least_clip_ratio``), ``gradient_turned`` whether it pointed elsewhere, too, ``gradient_share`` the share of the
     parameters reached whose gradient is not all zero, ``changed_between_steps`` how often weights were
     not at a batch's begin what they had been at the end of the one before. ``epsilon`` is Adam's, and
     ``epsilon_damping`` what it leaves of a step: the gradient's size over itself plus epsilon, the median over
@@ -145,6 +146,8 @@ class Stepping:
     not_in_optimizer_names: List[str] = field(default_factory=list)
     loss_factor: Optional[float] = None
     clip_ratio: Optional[float] = None
+    least_clip_ratio: Optional[float] = None
+    gradient_turned: bool = False
     gradient_share: Optional[float] = None
     changed_between_steps: int = 0
     lr_in_force: Optional[float] = None
@@ -163,6 +166,7 @@ class HyperParams:
     of the rates of all steps. ``scales_with_gradient`` says of the optimizer in force whether its steps grow with the
     gradient, as plain SGD's do and Adam's do not, ``momentum_gain`` by what its momentum multiplies them in the end;
     both were tried on a parameter of their own. ``lowest_group_share`` is the lowest group's rate over the highest's.
+    ``rises_to_the_end``: no step of the fit had a lower rate than the one before, and the last ones still rose.
     """
 
     lr: Optional[float]
@@ -173,6 +177,7 @@ class HyperParams:
     scales_with_gradient: Optional[bool] = None
     momentum_gain: float = 1.0
     lowest_group_share: float = 1.0
+    rises_to_the_end: bool = False
 
 
 @dataclass
@@ -225,6 +230,7 @@ class LossBehavior:
     ``ignored_targets`` names the targets whose wrong predictions leave the loss what it is for right ones.
     ``target_costs`` has of each target its share and what a wrong prediction of it costs.
     ``before_fitting`` and ``after_fitting``: its values before and after steps of a new optimizer on one batch.
+    ``growth_with_rows``: its value for the same rows twice over that for them once, 1 of a mean and 2 of a sum.
     """
 
     first: Optional[float] = None
@@ -244,6 +250,7 @@ class LossBehavior:
     before_fitting: Optional[float] = None
     after_fitting: Optional[float] = None
     fitting_steps: int = 0
+    growth_with_rows: Optional[float] = None
 
 
 @dataclass
@@ -331,7 +338,10 @@ class Weights:
     dtypes. ``body_at_init``: every layer norm is at its initial value, was so when the first fit began, or is no
     further from it (``norm_shift``) than the steps since can have moved it. ``distance`` is how far the trained
     matrices are from where that fit found them, relative to their size then, ``starting_size`` (of both the median);
-    None where nobody has kept that. ``non_finite_state`` names the optimizer's averages with NaN or infinity.
+    None where nobody has kept that. ``non_finite_state`` names the optimizer's averages with NaN or infinity,
+    ``zero_matrices`` modules whose weight, as their forward uses it, is nothing but zeros, ``stale_statistics`` those
+    whose running statistics have seen batches and are where they began, ``embedding_alone_frozen`` the largest table
+    where it is frozen and no other matrix is.
     """
 
     parameters: int
@@ -352,6 +362,9 @@ class Weights:
     distance: Optional[float] = None
     starting_size: Optional[float] = None
     non_finite_state: int = 0
+    zero_matrices: List[str] = field(default_factory=list)
+    stale_statistics: List[str] = field(default_factory=list)
+    embedding_alone_frozen: Optional[str] = None
 
 
 @dataclass

@@ -110,6 +110,30 @@ CAUSES: Dict[str, Tuple[str, str]] = {
         "Losses move to the base rate's and stay.",
         "the decay's part of a step beside the gradient's",
     ),
+    "loss-summed-over-rows": (
+        "The loss jumps up and stays, at a rate that suits others.",
+        "the loss of the same rows twice beside that of them once, where the optimizer's steps grow with the gradient",
+    ),
+    "warm-up-never-ends": (
+        "Losses fall in the fifth digit.",
+        "the rates of the fit's steps, and its losses beside a constant predictor's",
+    ),
+    "embeddings-frozen": (
+        "The loss stays near the base rate's.",
+        "the largest embedding frozen, no other matrix, and losses beside a constant predictor's",
+    ),
+    "weights-all-zero": (
+        "The loss stays at the base rate's.",
+        "layers whose weight, after masks and parametrizations, is nothing but zeros, where nothing passes them",
+    ),
+    "statistics-never-updated": (
+        "The training loss falls, the validation loss stays far above it.",
+        "running statistics that have seen batches and are a new layer's to the last bit",
+    ),
+    "gradients-replaced": (
+        "The loss wanders, whatever the rate.",
+        "a gradient at the step beside the one backward gave: many times as large, and pointing elsewhere",
+    ),
     "clipped-to-nothing": (
         "Losses fall in the fifth digit.",
         "a gradient's norm at the step beside the one backward gave it",

@@ -40,6 +40,7 @@ EXPLAINED_BY = {
         "loss-scale-overflows",
         "input-ignored",
         "patch-left-active",
+        "weights-all-zero",
     ),
     "gradients-never-zeroed": ("accumulation-never-steps", "step-skipped"),
 }

@@ -6,6 +6,8 @@ from typing import Optional
 from fastai_hf_callback.results.evidence import Evidence, Labels
 from fastai_hf_callback.results.finding import Action, Finding
 
+from .optimizer import has_learned_nothing
+
 CAUSES = [
     "labels-constant",
     "rows-mixed-in-collate",
@@ -153,9 +155,10 @@ def check_texts_truncated(evidence: Evidence) -> Optional[Finding]:
     labels, inputs = _labels_in_use(evidence), evidence.inputs
     if labels is None or inputs is None or inputs.truncated_share < 0.9 or not _nothing_predicts(labels):
         return None
+    # That no word predicts is no fault by itself; a fit that learned nothing of them is the second sign.
     return Finding(
         "texts-truncated",
-        "note",
+        "warning" if has_learned_nothing(evidence) else "note",
         f"{inputs.truncated_share:.0%} of the texts are cut at {inputs.mean_length:.0f} tokens and no word that "
         f"is left predicts a label (area {labels.signal_within_train:.2f} +- "
         f"{labels.error_within_train:.2f}, chance .50).",

@@ -6,13 +6,21 @@ from fastai_hf_callback.results.evidence import Evidence
 from fastai_hf_callback.results.finding import Action, Finding
 
 CAUSES = [
+    "warm-up-never-ends",
+    "gradients-replaced",
     "weights-changed-between-steps",
     "optimizer-holds-another-model",
     "split-leaves-modules-out",
     "parameters-not-in-optimizer",
     "untrained-body-frozen",
+    "embeddings-frozen",
     "freeze-without-groups",
 ]
+# Noise of a private fit is of the gradient's order where it learns; at tens of times it, nothing is left of it.
+REPLACED_RATIO = 30.0
+# After so many steps a loss above this share of a constant predictor's shows that nothing was learned.
+MIN_STEPS, UNLEARNED_SHARE = 20, 0.98
+
 EXPLAINED_BY = {
     "parameters-not-in-optimizer": ("optimizer-holds-another-model", "split-leaves-modules-out"),
     "split-leaves-modules-out": ("optimizer-holds-another-model",),
@@ -118,6 +126,14 @@ def check_freeze_without_groups(evidence: Evidence) -> Optional[Finding]:
     )
 
 
+def has_learned_nothing(evidence: Evidence) -> bool:
+    """Return whether a fit of some length has left both losses where a constant predictor's is."""
+    history, constant = evidence.history, None if evidence.loss is None else evidence.loss.constant_all_targets
+    if history is None or not constant or constant < 0 or len(history.losses) < MIN_STEPS:
+        return False
+    return min([history.late, *history.metrics.get("valid_loss", [])]) > UNLEARNED_SHARE * constant
+
+
 def _join_names(names: List[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
@@ -137,7 +153,55 @@ def check_weights_changed_between_steps(evidence: Evidence) -> Optional[Finding]
     )
 
 
+def check_gradients_replaced(evidence: Evidence) -> Optional[Finding]:
+    step = evidence.stepping
+    if step is None or step.least_clip_ratio is None or not step.gradient_turned:
+        return None
+    # Accumulated gradients are of one backward in the first of the batches, and normalized ones keep their direction.
+    if step.least_clip_ratio < REPLACED_RATIO or step.steps < 2:
+        return None
+    return Finding(
+        "gradients-replaced",
+        "error",
+        f"In every step the gradient is at least {step.least_clip_ratio:.3g} times as large as backward gave it, and "
+        f"points elsewhere: a callback adds to it, and what it adds, noise or another gradient, decides the step.",
+        {"at the step / after backward": step.least_clip_ratio, "steps": step.sampled_steps or step.steps},
+        "Look for .grad in callbacks: noise is to be smaller than the gradient, and a bound near the gradient's norm",
+    )
+
+
+def check_warm_up_never_ends(evidence: Evidence) -> Optional[Finding]:
+    hyper = evidence.hyper
+    if hyper is None or hyper.lr is None or not hyper.rises_to_the_end or not has_learned_nothing(evidence):
+        return None
+    return Finding(
+        "warm-up-never-ends",
+        "warning",
+        f"The learning rate rose to the fit's last step, to {hyper.lr:.3g}, and the losses are a constant predictor's: "
+        f"the warm-up is longer than the fit.",
+        {"highest lr": hyper.lr},
+        action=Action("plot-learning-rates", note="and count the warm-up in steps of this fit: a tenth of them"),
+    )
+
+
+def check_embeddings_frozen(evidence: Evidence) -> Optional[Finding]:
+    name = None if evidence.weights is None else evidence.weights.embedding_alone_frozen
+    if name is None or not has_learned_nothing(evidence):
+        return None
+    return Finding(
+        "embeddings-frozen",
+        "warning",
+        f"The embedding {name} alone is frozen while every other matrix trains, and the losses are a constant "
+        f"predictor's: where its rows are no pretrained model's own, nothing can be told of them.",
+        {"frozen": name},
+        action=Action("unfreeze-module", {"module": name}, "nn.Embedding.from_pretrained freezes unless freeze=False"),
+    )
+
+
 CHECKS = [
+    check_warm_up_never_ends,
+    check_embeddings_frozen,
+    check_gradients_replaced,
     check_weights_changed_between_steps,
     check_optimizer_holds_another_model,
     check_split_leaves_modules_out,

@@ -51,6 +51,7 @@ EXPLAINED_BY = {
     ),
     "input-ignored": (
         "non-finite-weights",
+        "weights-all-zero",
         "weights-diverged",
         "output-is-the-loss",
         "inputs-in-wrong-arguments",

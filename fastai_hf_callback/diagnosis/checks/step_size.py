@@ -38,7 +38,7 @@ _NO_STEP_CAUSES = (
     "loss-scale-collapsed",
     "parameters-hidden",
 )
-_RUINS = ("non-finite-weights", "weights-diverged")
+_RUINS = ("non-finite-weights", "weights-diverged", "loss-summed-over-rows", "weights-all-zero")
 EXPLAINED_BY = {
     "learning-rate-too-small": _NO_STEP_CAUSES
     + (
@@ -49,11 +49,16 @@ EXPLAINED_BY = {
         "optimizer-holds-another-model",
         "half-weights-without-master",
         "epsilon-outweighs-gradients",
+        "warm-up-never-ends",
     )
     + _RUINS,
+    "learning-rate-too-high": ("loss-summed-over-rows", "gradients-replaced"),
     "learning-rate-zero": _NO_STEP_CAUSES + ("optimizer-holds-another-model",),
     "clipped-to-nothing": _NO_STEP_CAUSES + _RUINS,
-    "nothing-learned-yet": _NO_STEP_CAUSES + _RUINS + tuple(CAUSES[:3]),  # of the rate
+    "nothing-learned-yet": ("warm-up-never-ends", "embeddings-frozen")
+    + _NO_STEP_CAUSES
+    + _RUINS
+    + tuple(CAUSES[:3]),  # of the rate
     "epsilon-outweighs-gradients": _NO_STEP_CAUSES
     + (
         "clipped-to-nothing",
@@ -365,12 +370,7 @@ def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:
         f"In {len(history.losses)} steps the training loss went from {history.early:.3g} to "
         f"{history.late:.3g}, and a predictor that never reads the text pays {constant:.3g}: nothing "
         f"was learned of the texts.{rate}",
-        {
-            "steps": len(history.losses),
-            "loss": history.late,
-            "constant predictor": constant,
-            "lr": lr,
-        },
+        {"steps": len(history.losses), "loss": history.late, "constant predictor": constant, "lr": lr},
         "learn.fit_one_cycle(2, 5e-5)  # on a model loaded again: this one's weights are lost"
         if forgotten
         else "Train longer, or at the rate that learn.lr_find() suggests",

@@ -5,16 +5,27 @@ from typing import Dict, List, Optional
 from fastai_hf_callback.results.evidence import Evidence, Weights
 from fastai_hf_callback.results.finding import Action, Finding
 
+from .gradient import check_gradient_vanishes
+
 CAUSES = [
     "non-finite-weights",
+    "loss-summed-over-rows",
+    "weights-all-zero",
     "weights-diverged",
     "non-finite-optimizer-state",
     "dropout-too-high",
+    "statistics-never-updated",
     "pretrained-weights-not-loaded",
 ]
 EXPLAINED_BY = {
     "pretrained-weights-not-loaded": ("untrained-body-frozen",),
-    "weights-diverged": ("non-finite-weights",),
+    "weights-diverged": (
+        "non-finite-weights",
+        "weights-changed-between-steps",
+        "weights-all-zero",
+        "loss-summed-over-rows",
+        "gradients-replaced",
+    ),
     "non-finite-optimizer-state": ("non-finite-weights",),
 }
 
@@ -31,6 +42,8 @@ TELLING_SPREAD = 1e-2
 # A pretrained body that Adam trains at more than this is easily ruined: 2e-5 to 1e-4 is usual. Steps that grow with
 # the gradient bear far more.
 MAX_PRETRAINED_LR, HIGH_SGD_LR = 3e-4, 0.3
+# Sums over rows double, means do not change; losses that normalize by other figures lie between.
+SUM_TOLERANCE = 0.01
 # Training from scratch on fewer tokens than this share of the weights is not fine-tuning.
 MIN_PRETRAINED_ELEMENTS = 1_000_000
 # Models have .1, heads for small data .5; .9 is usual for keep_prob, the opposite, in some libraries.
@@ -63,6 +76,57 @@ def check_non_finite_state(evidence: Evidence) -> Optional[Finding]:
         f"bring them into the weights. {_describe_culprit(evidence)}",
         {"averages not finite": weights.non_finite_state, **_list_rate(evidence)},
         action=Action("renew-optimizer", note="where the weights themselves are finite still"),
+    )
+
+
+def check_statistics_never_updated(evidence: Evidence) -> Optional[Finding]:
+    names = [] if evidence.weights is None else evidence.weights.stale_statistics
+    if not names:
+        return None
+    return Finding(
+        "statistics-never-updated",
+        "error",
+        f"The running statistics of {len(names)} normalization layers ({', '.join(names[:3])}) have seen batches and "
+        f"are still a new layer's, mean 0 and variance 1: training normalizes by the batch, and eval mode by nothing.",
+        {"layers": len(names), "names": names[:3]},
+        "module.momentum = 0.1  # torch's is the share of the new batch, other libraries' that of the old",
+    )
+
+
+def check_loss_summed_over_rows(evidence: Evidence) -> Optional[Finding]:
+    loss, hyper, outputs = evidence.loss, evidence.hyper, evidence.outputs
+    if loss is None or loss.growth_with_rows is None or abs(loss.growth_with_rows - 2) > SUM_TOLERANCE:
+        return None
+    # Adam's steps are the same for a sum; plain SGD's are not, and at a rate that suits a sum they are right.
+    if hyper is None or not hyper.scales_with_gradient or outputs is None or check_weights_diverged(evidence) is None:
+        return None
+    return Finding(
+        "loss-summed-over-rows",
+        "error",
+        f"The loss of the same rows twice is {loss.growth_with_rows:.3g} times that of them once: it is summed over "
+        f"rows, and with it the gradient that this optimizer's steps grow with. The model is ruined, its weights those "
+        f"of a run that diverged.",
+        {"twice / once": loss.growth_with_rows, **_list_rate(evidence)},
+        'nn.CrossEntropyLoss()  # reduction="mean"; on a model loaded again: this one\'s weights are lost',
+    )
+
+
+def check_weights_all_zero(evidence: Evidence) -> Optional[Finding]:
+    weights, outputs = evidence.weights, evidence.outputs
+    if weights is None or not weights.zero_matrices:
+        return None
+    # A head or an adapter may begin with zeros, and learns; where nothing comes through, they are in the way.
+    blocked = outputs is not None and outputs.changes_with_tokens == 0
+    if not blocked and check_gradient_vanishes(evidence) is None:
+        return None
+    names = weights.zero_matrices
+    return Finding(
+        "weights-all-zero",
+        "error",
+        f"The weights of {len(names)} layers ({', '.join(names[:3])}) are nothing but zeros as their forward uses "
+        f"them: nothing passes them, neither words nor gradients.",
+        {"layers": len(names), "names": names[:3]},
+        "Look for zeros_ in __init__, and for prune's amount: 1 is one weight, 1.0 is all of them",
     )
 
 
@@ -244,6 +308,9 @@ def _has_learned_since(evidence: Evidence) -> bool:
 
 
 CHECKS = [
+    check_statistics_never_updated,
+    check_loss_summed_over_rows,
+    check_weights_all_zero,
     check_non_finite_weights,
     check_weights_diverged,
     check_non_finite_state,

@@ -72,6 +72,7 @@ def probe_loss(loss_func: LossFunc, logits: Tensor, target: Any, ahead: int = 0)
         if find_class_axis(logits.shape, target) == 1:
             evidence.shift_invariant_by_place = _probe_shifts_by_place(loss_func, logits, target)
         _probe_targets(evidence, loss_func, logits, target)
+        evidence.growth_with_rows = _probe_growth(loss_func, logits, target)
         return evidence
 
 
@@ -180,6 +181,16 @@ def _probe_targets(evidence: LossBehavior, loss_func: LossFunc, logits: Tensor, 
     if before is not None and after is not None and other is not None:
         evidence.depends_on_order = abs(after - before) > 1e-6 * (1 + abs(before))
         evidence.depends_on_targets = evidence.depends_on_order or abs(other - before) > 1e-6 * (1 + abs(before))
+
+
+def _probe_growth(loss_func: LossFunc, logits: Tensor, target: Tensor) -> Optional[float]:
+    """Compute the loss of the same rows twice over that of them once."""
+    if not logits.dim() or len(logits) != len(target):
+        return None
+    noise = _random_outputs(logits, target)
+    once = compute_loss(loss_func, noise, target)
+    twice = compute_loss(loss_func, torch.cat([noise, noise]), torch.cat([target, target]))
+    return None if not once or twice is None else twice / once
 
 
 def _random_outputs(logits: Tensor, target: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ __all__ = ["StepMonitor", "LossRecorder", "probe_graph", "compute_gradient_norm"
 # Reading all gradients of a large model takes as long as reading its weights: a running fit's are read where clipping
 # has left little of them.
 CLEARLY_UNCLIPPED = 0.1
+# The cosine of a gradient and the same, scaled, in any precision.
+UNTURNED = 0.9
 
 
 class LossRecorder:
@@ -63,6 +65,7 @@ class StepMonitor:
         self.reached: Set[int] = set()
         self._gradient_hooks: List[Any] = []
         self._raw_gradient_norms: List[float] = []
+        self._raw_gradient: Optional[Tensor] = None
         self._moved: Dict[int, bool] = {}
         self._weight_updates: List[List[WeightUpdate]] = []
         self._coupled_decay_ratios: List[float] = []
@@ -175,10 +178,11 @@ class StepMonitor:
         if self.optimizer.read_master_weights():
             return  # the optimizer then gets another tensor, unscaled
         last = [p for p in self.optimizer.learn.model.parameters() if p.requires_grad and id(p) in self.reached][-1:]
-        self._gradient_hooks = [
-            (p, p.register_hook(lambda g: self._raw_gradient_norms.append(float(g.detach().float().norm()))))
-            for p in last
-        ]
+        self._gradient_hooks = [(p, p.register_hook(self._record_raw_gradient)) for p in last]
+
+    def _record_raw_gradient(self, gradient: Tensor) -> None:
+        self._raw_gradient_norms.append(float(gradient.detach().float().norm()))
+        self._raw_gradient = gradient.detach().flatten()[: self.elements].float().clone()
 
     def _compute_clip_ratio(self) -> None:
         for parameter, handle in self._gradient_hooks:
@@ -187,7 +191,18 @@ class StepMonitor:
                 ratio = float(parameter.grad.detach().float().norm()) / self._raw_gradient_norms[-1]
                 known = self.stepping.clip_ratio
                 self.stepping.clip_ratio = ratio if known is None else max(known, ratio)
+                least = self.stepping.least_clip_ratio
+                self.stepping.least_clip_ratio = ratio if least is None else min(least, ratio)
+                if ratio > 1:
+                    self.stepping.gradient_turned |= self._is_turned(parameter.grad)
         self._gradient_hooks = []
+
+    def _is_turned(self, gradient: Tensor) -> bool:
+        """Return whether what the step gets points elsewhere than what backward gave: scaling it does not turn it."""
+        raw, now = self._raw_gradient, gradient.detach().flatten()[: self.elements].float()
+        if raw is None or raw.shape != now.shape:
+            return False
+        return float(torch.nn.functional.cosine_similarity(raw, now, dim=0)) < UNTURNED
 
     def compare_executed(self, executed: List[nn.Module]) -> None:
         """Compare the modules that ran, in their order, with what the output reaches."""

@@ -13,6 +13,8 @@ from fastai_hf_callback.results.evidence import Weights
 
 __all__ = ["count_half_weights", "probe_weights"]
 
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
+
 
 def probe_weights(
     model: nn.Module, has_master_copies: bool = False, start: Optional[StartingWeights] = None, reach: float = 0.0
@@ -53,6 +55,9 @@ def probe_weights(
         norm_shift=shift,
         distance=None if start is None else start.measure_distance(),
         starting_size=None if start is None else start.measure_size(),
+        embedding_alone_frozen=_find_frozen_embedding(model),
+        zero_matrices=_find_zero_matrices(model),
+        stale_statistics=[name for name, module in model.named_modules() if _has_stale_statistics(module)],
     )
 
 
@@ -120,6 +125,35 @@ def _find_pretrained_name(model: nn.Module) -> Optional[str]:
             if isinstance(name, str) and name:
                 return name
     return None
+
+
+def _find_zero_matrices(model: nn.Module) -> List[str]:
+    """Name modules whose weight is all zero, after masks and parametrizations of it."""
+    weights = ((name, getattr(m, "weight", None)) for name, m in model.named_modules() if not isinstance(m, _TABLES))
+    return [name for name, w in weights if isinstance(w, Tensor) and w.dim() > 1 and w.numel() and _is_zero(w.detach())]
+
+
+def _is_zero(weight: Tensor) -> bool:
+    """Return whether no element differs from 0; of most matrices the first one tells."""
+    return not bool(weight.flatten()[0]) and not bool((weight != 0).any())
+
+
+def _find_frozen_embedding(model: nn.Module) -> Optional[str]:
+    """Name the largest embedding where it is frozen and every other matrix trains."""
+    tables = [(name, m.weight) for name, m in model.named_modules() if isinstance(m, nn.Embedding)]
+    name, table = max(tables, key=lambda pair: len(pair[1]), default=("", None))
+    if table is None or table.requires_grad:
+        return None
+    others = [p for p in model.parameters() if p.dim() > 1 and p is not table]
+    return name if others and all(p.requires_grad for p in others) else None
+
+
+def _has_stale_statistics(module: nn.Module) -> bool:
+    """Return whether batches went into its running statistics, and these are a new layer's to the last bit."""
+    mean, variance, batches = (getattr(module, f, None) for f in ("running_mean", "running_var", "num_batches_tracked"))
+    if not (isinstance(mean, Tensor) and isinstance(variance, Tensor) and isinstance(batches, Tensor)):
+        return False
+    return int(batches) > 0 and bool((mean == 0).all()) and bool((variance == 1).all())
 
 
 def _max_dropout(model: nn.Module) -> float:

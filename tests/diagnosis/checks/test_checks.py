@@ -54,6 +54,14 @@ ONE_OUTPUT = dict(
     hyper__scales_with_gradient=False,
 )
 
+SUMMED = {**ONE_OUTPUT, "hyper__scales_with_gradient": True, "loss__growth_with_rows": 2.0}
+UNLEARNED_RISE = dict(
+    history__losses=[1.1] * 24,
+    history__metrics={"valid_loss": [1.1]},
+    loss__constant_all_targets=1.09,
+    hyper__rises_to_the_end=True,
+)
+
 CASES = [
     # -- wiring ----------------------------------------------------------------------------------------------------
     Case(
@@ -721,6 +729,85 @@ CASES = [
             dict(stepping__clip_ratio=1.1e-3),
             dict(stepping__clip_ratio=None),
         ],
+    ),
+    Case(
+        optimizer.check_gradients_replaced,
+        "gradients-replaced",
+        "error",
+        ["at least 30 times"],
+        dict(stepping__least_clip_ratio=30.0, stepping__gradient_turned=True),
+        [
+            dict(stepping__least_clip_ratio=29.0),
+            dict(stepping__least_clip_ratio=None),
+            dict(stepping__gradient_turned=False),
+            dict(stepping__steps=1),
+            dict(stepping=None),
+        ],
+    ),
+    Case(
+        optimizer.check_warm_up_never_ends,
+        "warm-up-never-ends",
+        "warning",
+        ["to 3e-05"],
+        UNLEARNED_RISE,
+        [
+            dict(hyper__rises_to_the_end=False),
+            dict(history__losses=[1.1] * 19),
+            dict(history__losses=[1.0] * 24),
+            dict(history__metrics={"valid_loss": [1.0]}),
+            dict(loss__constant_all_targets=None),
+            dict(hyper=None),
+        ],
+    ),
+    Case(
+        optimizer.check_embeddings_frozen,
+        "embeddings-frozen",
+        "warning",
+        ["words alone is frozen"],
+        {**UNLEARNED_RISE, "weights__embedding_alone_frozen": "words"},
+        [
+            dict(weights__embedding_alone_frozen=None),
+            dict(history__losses=[1.0] * 24),
+            dict(weights=None),
+        ],
+    ),
+    Case(
+        weights.check_loss_summed_over_rows,
+        "loss-summed-over-rows",
+        "error",
+        ["is 2 times"],
+        SUMMED,
+        [
+            dict(loss__growth_with_rows=1.0),
+            dict(loss__growth_with_rows=None),
+            dict(hyper__scales_with_gradient=False),
+            dict(hyper=None),
+            dict(outputs__spread=0.5),  # not ruined
+        ],
+    ),
+    Case(
+        weights.check_weights_all_zero,
+        "weights-all-zero",
+        "error",
+        ["2 layers (head.0, head.2)"],
+        dict(weights__zero_matrices=["head.0", "head.2"], stepping__gradient_share=0.02),
+        [dict(weights__zero_matrices=[]), dict(stepping__gradient_share=0.9), dict(weights=None)],
+    ),
+    Case(
+        weights.check_weights_all_zero,
+        "weights-all-zero",
+        "error",
+        ["1 layers (body.0)"],
+        dict(weights__zero_matrices=["body.0"], outputs__changes_with_tokens=0.0),
+        [dict(outputs__changes_with_tokens=0.8)],
+    ),
+    Case(
+        weights.check_statistics_never_updated,
+        "statistics-never-updated",
+        "error",
+        ["1 normalization layers (norm)"],
+        dict(weights__stale_statistics=["norm"]),
+        [dict(weights__stale_statistics=[]), dict(weights=None)],
     ),
     Case(
         step_size.check_epsilon_outweighs_gradients,

@@ -560,6 +560,20 @@ CASES = [
         ],
     ),
     Case(
+        labels.check_texts_truncated,
+        "texts-truncated",
+        "warning",
+        ["90%"],
+        {
+            **NO_SIGNAL,
+            "inputs__truncated_share": 0.9,
+            "history__losses": [1.1] * 24,
+            "history__metrics": {"valid_loss": [1.1]},
+            "loss__constant_all_targets": 1.09,
+        },
+        [dict(inputs__truncated_share=0.89)],
+    ),
+    Case(
         labels.check_labels_unrelated_to_texts,
         "labels-unrelated-to-texts",
         "note",

@@ -215,3 +215,9 @@ def test_what_a_wrong_prediction_of_each_class_costs_is_its_weight(weights, freq
     costs = measure_target_costs(nn.CrossEntropyLoss(torch.tensor(weights)), torch.zeros(10, 2), target)
     assert [(name, round(share, 2)) for name, share, _ in costs] == [("class 0", 0.9), ("class 1", 0.1)]
     assert (costs[0][2] > 2 * costs[1][2]) is frequent_costs_more
+
+
+@pytest.mark.parametrize("reduction, growth", [("mean", 1), ("sum", 2)])
+def test_a_sum_doubles_with_the_rows_and_a_mean_stays(reduction, growth):
+    seen = probe_loss(nn.CrossEntropyLoss(reduction=reduction), of_classes, CLASSES)
+    assert seen.growth_with_rows == pytest.approx(growth)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from fastai_hf_callback.diagnosis.probes.weights import probe_weights
 from tests.tiny_models import tiny_model
@@ -105,3 +106,29 @@ def test_the_model_is_left_as_it_was():
     probe_weights(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def test_matrices_of_zeros_are_named_after_masks():
+    model = a_body()
+    prune.l1_unstructured(model[1], "weight", amount=1.0)
+    assert probe_weights(model).zero_matrices == ["1"]
+    sound = a_body()
+    prune.l1_unstructured(sound[1], "weight", amount=1)
+    assert probe_weights(sound).zero_matrices == []
+
+
+@pytest.mark.parametrize("momentum, stale", [(0.0, ["0"]), (0.1, [])])
+def test_statistics_that_stay_where_they_began_are_named_once_batches_were_seen(momentum, stale):
+    model = nn.Sequential(nn.BatchNorm1d(4, momentum=momentum))
+    assert probe_weights(model).stale_statistics == []
+    model(torch.randn(8, 4))
+    assert probe_weights(model).stale_statistics == stale
+
+
+def test_an_embedding_is_named_where_it_alone_is_frozen():
+    model = a_body()
+    assert probe_weights(model).embedding_alone_frozen is None
+    model[0].weight.requires_grad_(False)
+    assert probe_weights(model).embedding_alone_frozen == "0"
+    model[1].weight.requires_grad_(False)
+    assert probe_weights(model).embedding_alone_frozen is None

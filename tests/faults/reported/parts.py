@@ -3,7 +3,7 @@
 from typing import Any, Dict, Optional
 
 _CAUSES_OF: Dict[Optional[str], str] = {
-    "model": "attentions-not-given padding-id-missing "
+    "model": "statistics-never-updated attentions-not-given padding-id-missing "
     "no-gradient-in-model substitution-model substitution-head "
     "substitution-wrapper substitution-hook substitution-parametrization substitution-dropout output-detached "
     "parameters-hidden gradient-vanishes input-ignored "
@@ -12,17 +12,18 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "not-a-tensor wrong-inputs softmax-before-cross-entropy sigmoid-before-logits-loss "
     "bad-element bad-forward-kwargs device-mismatch not-a-module no-head wrapped-twice wrong-number-of-outputs "
     "label-per-text-or-word attribute-of-inner-model inputs-ignored",
-    "weights": "checkpoint-of-another-head saved-from-another-model added-tokens-frozen "
+    "weights": "weights-all-zero embeddings-frozen "
+    "checkpoint-of-another-head saved-from-another-model added-tokens-frozen "
     "non-finite-weights substitution-weights substitution-freezing "
     "substitution-precision weights-diverged pretrained-weights-not-loaded everything-frozen "
     "untrained-body-frozen head-frozen half-weights-without-master loss-scale-overflows loss-scale-collapsed "
     "adapter-not-trained adapter-outside dtype-mismatch",
-    "optimizer": "non-finite-optimizer-state "
+    "optimizer": "warm-up-never-ends non-finite-optimizer-state "
     "substitution-optimizer substitution-rate "
     "optimizer-holds-another-model split-leaves-modules-out parameters-not-in-optimizer "
     "freeze-without-groups learning-rate-zero learning-rate-too-high learning-rate-too-small weight-decay-dominates "
     "epsilon-outweighs-gradients bad-group-count no-blocks",
-    "callbacks": "model-called-in-callback accumulation-of-several-inputs "
+    "callbacks": "gradients-replaced model-called-in-callback accumulation-of-several-inputs "
     "substitution-callback substitution-loop "
     "unwrapping-in-callback-fns unwrapping-in-training-only set-on-callback loss-only-shown "
     "callback-class-not-instance callback-instance-in-callback-fns class-instead-of-instance wrong-key-returned "
@@ -31,7 +32,7 @@ _CAUSES_OF: Dict[Optional[str], str] = {
     "better-taken-for-worse",
     "loss": "loss-detached substitution-loss "
     "non-finite-loss loss-broadcasts loss-sign-flipped loss-ignores-a-target "
-    "loss-ignores-targets no-log-softmax-before-nll loss-not-a-tensor "
+    "loss-summed-over-rows loss-ignores-targets no-log-softmax-before-nll loss-not-a-tensor "
     "loss-weighs-the-frequent loss-misreads-classes",
     "inputs": "image-size "
     "substitution-mask substitution-inputs "

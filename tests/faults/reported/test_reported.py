@@ -19,7 +19,13 @@ from tests.slow_marks import mark_slow_after
 
 # The page measures all of them.
 QUICK = ("gradients-zeroed-before-the-step", "few-rows-for-debugging", "true-and-predicted-swapped")
-ASKED = {"stopped-as-it-learns": "better-taken-for-worse", "rows-sorted-and-labels-not": "rows-mixed-in-collate"}
+ASKED = {
+    "stopped-as-it-learns": "better-taken-for-worse",
+    "rows-sorted-and-labels-not": "rows-mixed-in-collate",
+    "noise-of-a-high-bound": "gradients-replaced",
+    "summed-over-rows": "loss-summed-over-rows",
+    "warm-up-longer-than-the-run": "warm-up-never-ends",
+}
 SOURCES = re.compile(r"https?://|(issue|pull request) \d+")
 
 
