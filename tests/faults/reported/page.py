@@ -31,6 +31,7 @@ from tests.faults.reported.kind import PARTS, Kind
 from tests.faults.stacks import stack
 
 FIRST_RUN = Path(__file__).with_name("first_run.json")
+LATER_RUNS = Path(__file__).with_name("later_runs.json")
 WANTED = {("diagnose", is_found): ".9", ("deep", is_found): ".97", ("diagnose", is_part_first): ".9"}
 KEPT = ("name", "architecture", "part", "broke")
 
@@ -118,6 +119,10 @@ def written(rows: List[Row], harm: List[Row]) -> str:
         "",
         *_first(first),
         "",
+        "## Later runs",
+        "",
+        *_later(),
+        "",
         "## The kinds",
         "",
         "*Sound* and *broken*: what the learner is worth after the same fit without the fault and with it (accuracy, "
@@ -184,6 +189,17 @@ def _first(first: Dict[str, Any]) -> List[str]:
         "",
         *_misses(first["rows"]),
     ]
+
+
+def _later() -> List[str]:
+    """Of each whole run since the first, in their order: when it was made, of what, and its figures."""
+    runs = json.loads(LATER_RUNS.read_text(encoding="utf-8")) if LATER_RUNS.is_file() else []
+    lines = [
+        f"| {run['date']} | {run['mended']} | {share(run['rows'], is_found)} | {share(run['rows'], is_part_first)} |"
+        for run in runs
+    ]
+    head = ["| date | what was mended since the run before | found | right part first |", "|---|---|---|---|"]
+    return [*head, *lines] if lines else ["None yet."]
 
 
 def _line(one: Kind, rows: List[Row], harm: List[Row]) -> str:
