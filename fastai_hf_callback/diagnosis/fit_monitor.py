@@ -5,7 +5,7 @@ import functools
 import inspect
 import math
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional, Protocol, Set, Tuple, Type, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Protocol, Set, Type, TypeVar
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ class FitMonitor:
     def __init__(self, every: int = 50, say: Callable[[str], Any] = print):
         self.every, self.say = every, say
         self._last_diagnosis: Optional[Diagnosis] = None
-        self._last_weights: Tuple[float, ...] = ()
+        self._last_weights = StartingWeights()
         self._known_causes: Set[str] = set()
         self.reset()
 
@@ -217,7 +217,7 @@ class FitMonitor:
         diagnosis = self._judge()
         if isinstance(error, Exception):
             diagnosis = self._add_error(diagnosis, error)
-        self._last_diagnosis, self._last_weights = diagnosis, _sum_up(self._adapter.learn.model)
+        self._last_diagnosis, self._last_weights = diagnosis, StartingWeights(self._adapter.learn.model)
         self.reset()
         if diagnosis.at_least("warning"):
             self._say_on_rank_zero(
@@ -227,8 +227,8 @@ class FitMonitor:
 
     def recall(self, model: nn.Module) -> Optional[Watch]:
         """Return what the last fit has shown, for `diagnose`; None where there was none, or the weights are others."""
-        last = None if self.fitting else self._last_diagnosis
-        if last is None or last.evidence is None or self._last_weights != _sum_up(model):
+        last, weights = self._last_diagnosis, self._last_weights  # a fit that runs or has failed leaves none
+        if last is None or last.evidence is None or not (weights.covers(model) and weights.is_unchanged()):
             return None
         return Watch([f.cause for f in last.at_least("warning")], last.evidence.history, last.evidence.hyper)
 
@@ -386,9 +386,3 @@ class FitMonitor:
 
 
 _NOT_ENDED = ("it has not ended: it is running, or an error ended it", "explain(error) where one did")
-
-
-def _sum_up(model: nn.Module) -> Tuple[float, ...]:
-    """Sum a few parameters, to tell whether the weights are others."""
-    parameters = list(model.parameters())
-    return tuple(float(p.detach().float().sum()) for p in [*parameters[:2], *parameters[-2:]])

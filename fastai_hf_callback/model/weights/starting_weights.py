@@ -37,6 +37,10 @@ class StartingWeights:
         parameters = list(model.parameters())
         return bool(parameters) and all(self.read(p) is not None for p in parameters)
 
+    def is_unchanged(self) -> bool:
+        """Return whether the weights are what they were, as far as they were sampled."""
+        return all(_is_same(sample) for sample in self._samples.values())
+
     def read(self, parameter: nn.Parameter) -> Optional[Tensor]:
         """Return the elements that a parameter began with; None for one that was not there."""
         sample = self._samples.get(id(parameter))
@@ -62,6 +66,15 @@ def sample_elements(parameter: Tensor) -> Tensor:
     flat = parameter.detach().reshape(-1)
     step = max(1, -(-flat.numel() // SAMPLED_ELEMENTS))
     return flat[::step][:SAMPLED_ELEMENTS].clone().float()
+
+
+def _is_same(sample: _Sample) -> bool:
+    """Return whether a parameter is there and has the numbers that it had; NaN is the same as NaN."""
+    parameter = sample.parameter()
+    if parameter is None:
+        return False
+    before, now = sample.elements, sample_elements(parameter).to(sample.elements.device)
+    return before.shape == now.shape and bool(((before == now) | (before != before) & (now != now)).all())
 
 
 def _measure_sample(sample: _Sample) -> Tuple[float, float]:
