@@ -14,19 +14,8 @@ from .pairing import Pairing
 from .probes import FAILED, MADE, NOT_MADE, ProbeOutcome
 from .substitution import Substitution
 
-__all__ = [
-    "Evidence",
-    "Wiring",
-    "Graph",
-    "Stepping",
-    "HyperParams",
-    "Outputs",
-    "LossBehavior",
-    "Inputs",
-    "Labels",
-    "Weights",
-    "Precision",
-]
+__all__ = ["Evidence", "Wiring", "Graph", "Stepping", "HyperParams", "Outputs", "LossBehavior", "Inputs", "Labels"]
+__all__ += ["Weights", "Precision"]
 
 
 @dataclass
@@ -230,7 +219,7 @@ class LossBehavior:
     ``ignored_targets`` names the targets whose wrong predictions leave the loss what it is for right ones.
     ``target_costs`` has of each target its share and what a wrong prediction of it costs.
     ``before_fitting`` and ``after_fitting``: its values before and after steps of a new optimizer on one batch.
-    ``growth_with_rows``: its value for the same rows twice over that for them once, 1 of a mean and 2 of a sum.
+    ``growth_with_rows``: the same of the rows taken twice over that of them once: 2 of a sum.
     """
 
     first: Optional[float] = None
@@ -339,9 +328,8 @@ class Weights:
     further from it (``norm_shift``) than the steps since can have moved it. ``distance`` is how far the trained
     matrices are from where that fit found them, relative to their size then, ``starting_size`` (of both the median);
     None where nobody has kept that. ``non_finite_state`` names the optimizer's averages with NaN or infinity,
-    ``zero_matrices`` modules whose weight, as their forward uses it, is nothing but zeros, ``stale_statistics`` those
-    whose running statistics have seen batches and are where they began, ``embedding_alone_frozen`` the largest table
-    where it is frozen and no other matrix is.
+    ``zero_matrices`` modules whose weight in use is all zero, ``stale_statistics`` those whose running statistics saw
+    batches and never moved, ``embedding_alone_frozen`` the largest table where it is frozen and no other matrix is.
     """
 
     parameters: int
