@@ -279,6 +279,8 @@ class FitMonitor:
         evidence, self._executed = probe_first_batch(self._adapter, batch)
         self._evidence.wiring, self._evidence.inputs = evidence.wiring, evidence.inputs
         self._evidence.outputs, self._evidence.loss = evidence.outputs, evidence.loss
+        if evidence.outputs is not None:
+            evidence.outputs.before_fit = True
         self._evidence.pairing = evidence.pairing
         self._evidence.numeric_inputs = evidence.numeric_inputs
         self._evidence.probes.update({name: row for name, row in evidence.probes.items() if row.was_reached})

@@ -176,7 +176,7 @@ class Outputs:
     Differences are relative to the outputs' spread over rows, or to their size where that is larger. ``class_axis`` is
     1 of pictures with a class for every pixel, else -1.
     ``spread_of_new_weights`` is that over rows, relative to the outputs' size, with weights drawn anew; measured only
-    where these give all rows one output, or do not answer to words.
+    where these give all rows one output, or do not answer to words. ``before_fit``: before the fit that was recorded.
     """
 
     shape: Tuple[int, ...]
@@ -198,6 +198,7 @@ class Outputs:
     broadcasts: Optional[bool] = None
     class_axis: int = -1
     spread_of_new_weights: Optional[float] = None
+    before_fit: bool = False
 
     @property
     def uniform(self) -> bool:

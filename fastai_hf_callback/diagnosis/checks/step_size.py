@@ -343,11 +343,14 @@ def check_epsilon_outweighs_gradients(evidence: Evidence) -> Optional[Finding]:
 
 def _has_learned(evidence: Evidence) -> bool:
     """Return whether the loss is well below a constant predictor's; True where that is not known."""
-    loss, history = evidence.loss, evidence.history
+    loss, history, of_all = evidence.loss, evidence.history, evidence.constant_loss
     if loss is None or loss.first is None or not loss.constant:
         return True
-    late = [history.late] if history is not None and history.losses else []
-    return min([loss.first, *late]) < UNLEARNED_LOSS_SHARE * abs(loss.constant)
+    late = history.late if history is not None and history.losses else math.inf
+    # A few rows may have one target, which costs a constant nothing: a fit's losses are held against all targets.
+    return loss.first < UNLEARNED_LOSS_SHARE * abs(loss.constant) or late < UNLEARNED_LOSS_SHARE * (
+        of_all or abs(loss.constant)
+    )
 
 
 def check_nothing_learned_yet(evidence: Evidence) -> Optional[Finding]:

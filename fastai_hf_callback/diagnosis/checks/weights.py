@@ -39,6 +39,9 @@ HIGH_GAIN, CERTAIN_GAIN = 6.0, 15.0
 MOVED_AT_ALL, FAR = 0.1, 1.0
 # Rows that newly drawn weights tell apart, at the least: a hundred times what counts as one output.
 TELLING_SPREAD = 1e-2
+# A model that has stood there and then learns goes on to less than this share of a constant predictor's loss; one that
+# is right for rows of one target pays much less than a constant predictor does for all.
+STEPS_TO_LEAVE, LEFT_SHARE, RIGHT_SHARE = 20, 0.9, 0.1
 # A pretrained body that Adam trains at more than this is easily ruined: 2e-5 to 1e-4 is usual. Steps that grow with
 # the gradient bear far more.
 MAX_PRETRAINED_LR, HIGH_SGD_LR = 3e-4, 0.3
@@ -187,10 +190,26 @@ def _sign_of_one_output(evidence: Evidence) -> List[str]:
         return []
     if outputs.spread_of_new_weights is None or outputs.spread_of_new_weights < TELLING_SPREAD:
         return []
+    if _is_right_for_its_rows(evidence) or outputs.before_fit and _may_have_left(evidence):
+        return []
     return [
         f"it gives all {outputs.rows} rows one output up to rounding (they differ by {outputs.spread:.2g} at a size of "
         f"{outputs.size:.2g}), and with newly drawn weights it tells them apart"
     ]
+
+
+def _is_right_for_its_rows(evidence: Evidence) -> bool:
+    """Return whether one output is what these rows ask for: a few rows may have one target."""
+    first, constant = None if evidence.loss is None else evidence.loss.first, evidence.constant_loss
+    return first is not None and constant is not None and first < RIGHT_SHARE * constant
+
+
+def _may_have_left(evidence: Evidence) -> bool:
+    """Return whether the fit whose first batch was looked at has learned since, or has had no time to: it runs."""
+    losses, constant = [] if evidence.history is None else evidence.history.losses, evidence.constant_loss
+    if not evidence.fit_has_ended and len(losses) < STEPS_TO_LEAVE:
+        return True
+    return constant is not None and evidence.history is not None and evidence.history.late < LEFT_SHARE * constant
 
 
 def _sign_of_forgetting(evidence: Evidence) -> List[str]:

@@ -112,9 +112,11 @@ def _are_per_token(output: Tensor, target: Tensor) -> bool:
 def _find_ahead(score: ScoreFunc, output: Tensor, target: Tensor) -> Optional[int]:
     """Find how many positions on the target stands that a metric compares an output with; None but for tokens.
 
-    Right and contrary outputs differ most there, for targets that are drawn at random.
+    Right and contrary outputs differ most there, for targets that are drawn at random. A few columns, as the ends of a
+    span are, are no positions: shifted by some they are other questions.
     """
-    known = target[target >= 0].unique() if _are_per_token(output, target) else target[:0]
+    in_places = _are_per_token(output, target) and target.shape[1] > 2 * max(AHEAD)
+    known = target[target >= 0].unique() if in_places else target[:0]
     if len(known) < 2 or int(known.max()) >= output.shape[-1]:
         return None
     generator = torch.Generator().manual_seed(0)

@@ -258,7 +258,27 @@ CASES = [
             dict(weights__distance=0.09),
             dict(history=None),
             dict(labels__train_constant=True),
+            dict(loss__first=0.1, loss__constant=0.001, loss__constant_all_targets=1.1),  # rows of one target
+            dict(outputs__before_fit=True, history__losses=[1.1] * 8 + [0.9] * 8),  # it has learned since
+            dict(
+                outputs__before_fit=True,
+                history__losses=[1.1] * 8,
+                probes=with_outcome("the last fit", NOT_MADE, "it has not ended"),  # it may yet
+            ),
         ],
+    ),
+    Case(  # the fit goes on from there, and gets nowhere
+        weights.check_weights_diverged,
+        "weights-diverged",
+        "error",
+        ["all 8 rows one output"],
+        {
+            **ONE_OUTPUT,
+            "outputs__before_fit": True,
+            "history__losses": [1.1] * 20,
+            "probes": with_outcome("the last fit", NOT_MADE, "it has not ended"),
+        },
+        [dict(history__losses=[1.1] * 19)],
     ),
     # Nobody has kept where the fits began: it may be a model made new, which stands there for epochs.
     Case(
@@ -821,6 +841,7 @@ CASES = [
             dict(stepping__skipped_steps=4),
             dict(loss__first=0.49 * 1.09),
             dict(history__losses=[0.5] * 4),
+            dict(history__losses=[0.5] * 4, loss__constant=1e-6, loss__constant_all_targets=1.1),  # rows of one target
             dict(loss__constant=None),
             dict(loss=None),
         ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, matthews_corrcoef, r2_score, roc_auc_score
 from torch import nn
 
+from fastai_hf_callback import span_f1
 from fastai_hf_callback.diagnosis.checks.metrics import (
     check_metric_arguments_swapped,
     check_metric_fails,
@@ -201,3 +202,20 @@ def test_a_measure_of_numbers_prefers_near_ones_unless_its_arguments_are_swapped
     target = torch.randn(40, 1, generator=torch.Generator().manual_seed(4))
     seen = probe_metric("m", partial(value_of, metric), [target * 0.5], [target], LOSSES["number"])
     assert bool(check_metric_arguments_swapped(Evidence(metrics=[seen]))) is found
+
+
+def next_word_accuracy(outputs, targets):
+    return (outputs[:, :-1].argmax(-1) == targets[:, 1:]).float().mean()
+
+
+def seen_of_positions(metric, columns):
+    """What is found of a metric of outputs with a target in each of so many columns."""
+    draw = torch.Generator().manual_seed(0)
+    targets = torch.randint(24, (16, columns), generator=draw).sort(1).values
+    outputs = torch.randn(16, columns, 24, generator=draw)
+    return probe_metric("metric", partial(value_of, metric), [outputs], [targets], LOSSES["classes"]).ahead
+
+
+def test_the_ends_of_a_span_are_no_positions():
+    assert seen_of_positions(span_f1, 2) is None
+    assert seen_of_positions(next_word_accuracy, 12) == 1
