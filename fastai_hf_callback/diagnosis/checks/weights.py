@@ -188,6 +188,8 @@ def _sign_of_one_output(evidence: Evidence) -> List[str]:
         return []
     if evidence.history is None or weights.distance is not None and weights.distance < MOVED_AT_ALL:
         return []
+    if weights.body_at_init:  # a model made new begins there, and may stay for epochs
+        return []
     if outputs.spread_of_new_weights is None or outputs.spread_of_new_weights < TELLING_SPREAD:
         return []
     if _is_right_for_its_rows(evidence) or outputs.before_fit and _may_have_left(evidence):

@@ -256,6 +256,7 @@ CASES = [
             dict(outputs__spread_of_new_weights=0.0099),  # nothing tells these rows apart
             dict(outputs__spread_of_new_weights=None),
             dict(weights__distance=0.09),
+            dict(weights__body_at_init=True),
             dict(history=None),
             dict(labels__train_constant=True),
             dict(loss__first=0.1, loss__constant=0.001, loss__constant_all_targets=1.1),  # rows of one target
