@@ -14,6 +14,7 @@ class MetricEvidence:
     that real outputs predict. ``error``: what it raises whatever the targets; ``not_scored``: of these targets alone
     (one class where it needs two). ``ahead``: with a target for each token, it looks so many positions on.
     ``with_left_out``: right outputs on the rows, and with as many targets more that the loss leaves out.
+    ``distinct_targets``: values among the rows' targets.
     """
 
     name: str
@@ -41,3 +42,4 @@ class MetricEvidence:
     ahead: Optional[int] = None
     reads_targets: Optional[bool] = None
     with_left_out: Optional[Tuple[float, float]] = None
+    distinct_targets: Optional[int] = None

@@ -42,6 +42,7 @@ def check_metric_ignores_predictions(evidence: Evidence) -> List[Finding]:
         for m in evidence.metrics
         if _has_synthetic_scores(m)
         and len({round(v, 9) for v in _scores(m)}) == 1
+        and m.distinct_targets != 1  # of a rare class that none of the rows has, any prediction is worth the same
         and not _validation_is_constant(evidence)
     ]
 

@@ -57,6 +57,7 @@ def probe_metric(
     evidence = MetricEvidence(
         name, resolution=1.0 / max(1, sum(t.numel() for t in targets)), rows=sum(map(len, targets))
     )
+    evidence.distinct_targets = len(torch.cat([t.flatten() for t in targets]).unique())
     score = _make_score(compute)
     evidence.value = evidence.in_first_epoch = score([(outputs, targets)])
     if evidence.value is None:

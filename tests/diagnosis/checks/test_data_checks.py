@@ -799,6 +799,7 @@ CASES = [
             dict(metric__at_random=0.8),
             dict(metric__at_ideal=None),
             dict(labels__valid_constant=True),
+            dict(metric__distinct_targets=1),
             dict(metrics=[]),
         ],
     ),
