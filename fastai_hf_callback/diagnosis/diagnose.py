@@ -71,7 +71,7 @@ def diagnose(
     verdict in doubt; ``Doctor`` says of what was found here, in the next fit, that it is still so.
 
     Library callbacks that take no part in a batch (``SaveModelCallback``, ``CSVLogger``) are not called: they write
-    files. On fastai 2 the user's own are, on copies, and stopped where they would write. There, callbacks that were
+    files. The user's own are, on copies, and stopped where they would write. On fastai 2, callbacks that were
     passed to ``fit`` are not called either: the learner no longer has them.
 
     Examples
