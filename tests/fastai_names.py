@@ -27,7 +27,7 @@ CLASSES = {
     1: ["Learner", "Recorder", "Callback", "LearnerCallback", "CallbackHandler", "DataBunch", "TextDataBunch"],
     2: ["Learner", "Recorder", "Callback", "DataLoaders", "TextDataLoaders", "DataLoader", "Metric"],
 }
-OF_OTHERS = {name for kind in (Tensor, Optimizer, optim, np, pd.DataFrame, Finding) for name in dir(kind)}
+OF_OTHERS = {name for kind in (Tensor, Optimizer, optim, nn, np, pd.DataFrame, Finding) for name in dir(kind)}
 OF_USERS = {"train_df", "valid_df"}  # usual names of tables, though fastai 1 has arguments of these names
 FILES = {fastai: Path(__file__).with_name(f"names_of_fastai{fastai}.txt") for fastai in (1, 2)}
 
