@@ -53,9 +53,12 @@ def read_step_rule(optimizer: OptimizerReader) -> Dict[str, Any]:
 
 
 def _rises_to_the_end(rates: List[float]) -> bool:
-    """Return whether no rate is below the one before, and the last quarter rises by a tenth and more."""
+    """Return whether no rate is below the one before, and the last quarter rises by a tenth and more.
+
+    But for the first: fastai 1 records a rate before the callback that sets it, and then the fit's own.
+    """
     begin = rates[-1 - len(rates) // 4]
-    return bool((np.diff(rates) >= 0).all()) and len(rates) >= MIN_RATES and rates[-1] > 1.1 * begin
+    return bool((np.diff(rates[1:]) >= 0).all()) and len(rates) >= MIN_RATES and rates[-1] > 1.1 * begin
 
 
 def _compare_groups(optimizer: OptimizerReader) -> float:

@@ -250,9 +250,12 @@ def test_a_model_that_fits_is_taken(name):
         ),
     ),
 )
-def test_a_model_that_does_not_fit_is_refused_before_training(changed, message):
+@pytest.mark.parametrize("name", ("bert", "bert of transformers 5"))
+def test_a_model_that_does_not_fit_is_refused_before_training(changed, message, name):
+    if "transformers 5" in name:
+        pytest.importorskip("transformers")
     with pytest.raises(InputError) as caught:
-        HFModel(tiny_model("bert", n_outputs=3), inputs(**changed))
+        HFModel(tiny_model(name, n_outputs=3), inputs(**changed))
     assert str(caught.value) == message
 
 
