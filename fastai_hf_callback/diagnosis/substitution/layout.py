@@ -50,7 +50,8 @@ class Words:
         later[..., 0] = False
         if self.pad is not None:
             later &= ids != self.pad
-        return torch.where(free.sum(-1, keepdim=True) > 0, free, later)
+        has_room = free.sum(-1, keepdim=True) > 0
+        return free & has_room | later & ~has_room  # torch 1.4 chooses among no booleans
 
 
 @dataclass

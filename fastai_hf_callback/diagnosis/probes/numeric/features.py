@@ -24,7 +24,8 @@ def compute_features(tensor: Tensor) -> np.ndarray:
     """
     if not tensor.is_floating_point() and tensor.dim() < 3:
         return _describe_codes(tensor.detach().cpu()).numpy()
-    numbers = torch.nan_to_num(tensor.detach().float().cpu(), nan=0.0, posinf=0.0, neginf=0.0)
+    numbers = tensor.detach().float().cpu()
+    numbers = torch.where(torch.isfinite(numbers), numbers, torch.zeros_like(numbers))
     kind = infer_kind(numbers.shape[1:])
     parts: Sequence[Tensor]
     if kind == "waveforms":
