@@ -58,7 +58,7 @@ def test_over_a_hundred_steps():
 
 @pytest.mark.parametrize("model", mark_slow_after(1, MODELS))
 def test_it_moves_and_the_model_did_change(model):
-    comparison = compare(lambda: make_learner(model), lambda learn: learn.fit_one_cycle(6, 1e-2)).check()
+    comparison = compare(lambda: make_learner(model), lambda learn: learn.fit_one_cycle(12, 1e-2)).check()
     trace = comparison.traces["callback"]
     assert trace.final_weights != trace.initial_weights
     assert trace.steps[-1].loss < trace.steps[0].loss
