@@ -95,15 +95,19 @@ class Watch(NamedTuple):
 
 def find_watch(learn: LearnerLike) -> Optional[Watch]:
     """Return what the learner's own ``Doctor`` saw in the last fit; None where it saw none, or weights are others."""
-    monitor = getattr(getattr(learn, "doctor", None), "monitor", None)  # both fastais name callbacks so
+    monitor = _find_monitor(learn)
     return None if monitor is None else monitor.recall(learn.model)
 
 
 def tell_doctor(learn: LearnerLike, diagnosis: Any) -> None:
     """Let the learner's own ``Doctor`` know what was found."""
-    monitor = getattr(getattr(learn, "doctor", None), "monitor", None)
+    monitor = _find_monitor(learn)
     if monitor is not None:
         monitor.learn_of(diagnosis)
+
+
+def _find_monitor(learn: LearnerLike) -> Any:
+    return getattr(getattr(learn, "doctor", None), "monitor", None)  # both fastais name callbacks so
 
 
 def find_start(callbacks: Sequence[Any], model: nn.Module) -> Optional[StartingWeights]:

@@ -82,7 +82,7 @@ EXPLAINED_BY = {
 # sensible fine-tuning lies between 1e-4 and 1e-2 (2e-5 over weights of .02 to .05), at 4e-7 where it has converged.
 SMALLEST_UPDATE = 1e-7
 # After tens of steps, these are fits that have hardly begun: Adam's at 1e-6, SGD's at the rates of Adam.
-TIMID_FIT, TIMID_SGD_FIT = 1e-3, 1e-2
+SMALLEST_MOVE, SMALLEST_SGD_MOVE = 1e-3, 1e-2
 USUAL_UPDATE = 1e-3
 # Where nothing moves at all at a rate above this, the rate is not the reason.
 MIN_SUSPECT_LR = 1e-8
@@ -160,7 +160,7 @@ def check_learning_rate_too_small(evidence: Evidence) -> Optional[Finding]:
     if step.update >= SMALLEST_UPDATE:
         # With discriminative rates most of the body is to stay what it is.
         judged = hyper.lowest_group_share == 1
-        return (_find_timid_fit(evidence) or _all_steps_too_small(evidence, step.update)) if judged else None
+        return (_find_unmoved_weights(evidence) or _all_steps_too_small(evidence, step.update)) if judged else None
     if not hyper.lr or step.lr_in_force == 0 or _has_converged(evidence):
         return None
     if step.update == 0 and (step.lr_in_force or hyper.lr) > MIN_SUSPECT_LR:
@@ -202,12 +202,12 @@ def _is_near_constant(evidence: Evidence, share: float) -> bool:
     return constant is not None and late is not None and late > share * constant
 
 
-def _find_timid_fit(evidence: Evidence) -> Optional[Finding]:
+def _find_unmoved_weights(evidence: Evidence) -> Optional[Finding]:
     """Find a fit of many steps that learned nothing and has hardly moved the weights."""
     hyper, weights, history = evidence.hyper, evidence.weights, evidence.history
     if hyper is None or not hyper.lr or weights is None or weights.distance is None or history is None:
         return None
-    limit = TIMID_SGD_FIT if hyper.scales_with_gradient else TIMID_FIT
+    limit = SMALLEST_SGD_MOVE if hyper.scales_with_gradient else SMALLEST_MOVE
     if weights.distance >= limit or len(history.losses) < MIN_STEPS_TO_LEARN or _is_below_constant(evidence):
         return None
     if evidence.stepping is not None and evidence.stepping.skipped_steps:

@@ -223,8 +223,8 @@ def _sign_of_forgetting(evidence: Evidence) -> List[str]:
         return []
     if weights.body_trainable is False:  # it is the head alone that has moved
         return []
-    of_all = loss.constant if loss.constant_all_targets is None else loss.constant_all_targets
-    if loss.first < 0.98 * abs(loss.constant) or history.late < 0.98 * abs(of_all):
+    of_all = abs(evidence.constant_loss or loss.constant)
+    if loss.first < 0.98 * abs(loss.constant) or history.late < 0.98 * of_all:
         return []
     return [
         f"its loss is {loss.first:.3g}, and a predictor that never reads the text pays {loss.constant:.3g}: what it "
